@@ -1,0 +1,191 @@
+"""Backbones: a frozen timm model read at one layer, from pictures to patch tokens on a grid."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from timm.models import load_state_dict
+from torch import Tensor, nn
+from torch.nn import functional
+
+PRETRAINED = "pretrained"
+RANDOM = "random"
+
+
+class BackboneSpec(BaseModel):
+    """Everything that is particular to one backbone. Nothing elsewhere asks for a model's name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(min_length=1, description="timm id, or `hf-hub:` and a repository")
+    weights: str = Field(PRETRAINED, description="`pretrained`, `random`, or a .safetensors/.pth file of timm's form")
+    layer: int = Field(-1, description="block or stage to read; negative counts from the end")
+    norm: bool = Field(True, description="apply the model's final norm to the layer, where timm can")
+    input_size: int | None = Field(None, ge=1, description="pixels a side; timm's own unless told")
+    mean: tuple[float, float, float] | None = Field(None, description="normalization; timm's own unless told")
+    std: tuple[float, float, float] | None = Field(None, description="normalization; timm's own unless told")
+    options: dict[str, Any] = Field(default_factory=dict, description="further arguments of `timm.create_model`")
+    seed: int = Field(0, description="seed of the weights when they are `random`")
+
+    @field_validator("options")
+    @classmethod
+    def _no_options_of_ours(cls, options: dict[str, Any]) -> dict[str, Any]:
+        ours = {"img_size", "pretrained", "checkpoint_path", "num_classes", "features_only"} & options.keys()
+        if ours:
+            raise ValueError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size` and `weights`")
+        return options
+
+    def relative_to(self, folder: Path) -> BackboneSpec:
+        """The same spec, with a relative weight file taken to lie in `folder`."""
+        if self.weights in (PRETRAINED, RANDOM) or Path(self.weights).is_absolute():
+            return self
+        return self.model_copy(update={"weights": str(folder / self.weights)})
+
+
+# The paper's three (Thasarathan et al. 2025, section 4), by timm id; DINOv2 is read at 224 px, 16x16 patches.
+PAPER: Mapping[str, BackboneSpec] = {
+    "siglip": BackboneSpec(model="vit_base_patch16_siglip_224.webli"),
+    "dino": BackboneSpec(model="vit_small_patch14_dinov2.lvd142m", input_size=224),
+    "vit": BackboneSpec(model="vit_base_patch16_224.augreg2_in21k_ft_in1k"),
+}
+
+
+class Backbone(nn.Module):
+    """A frozen timm model that turns canvases into patch tokens.
+
+    Class and register tokens are dropped, whatever layout the model has (timm's `forward_intermediates`). Gradients
+    reach the canvas, never the weights.
+
+    Args:
+        name: what the backbone is called in a USAE.
+        spec: its settings.
+
+    Raises:
+        ValueError: for an unknown timm id, a weight file that is missing, broken or of another model, or a hub that
+            cannot be reached.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, spec: BackboneSpec) -> None:
+        super().__init__()
+        self.name, self.spec = name, spec
+        self.model = _create_model(name, spec).eval().requires_grad_(False)
+        config = timm.data.resolve_model_data_config(self.model)
+        self.input_size: int = spec.input_size or config["input_size"][-1]
+        self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
+        with torch.no_grad():
+            features = self._features(torch.zeros(1, 3, self.input_size, self.input_size))
+        self.width: int = features.shape[1]
+        self.grid: tuple[int, int] = (features.shape[2], features.shape[3])
+
+    def forward(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        """Patch tokens of pictures.
+
+        Args:
+            canvas: (batch, 3, height, width), RGB, float 0..1. Resized to `input_size` when it differs.
+            grid: (rows, cols) to resample the tokens to, bilinear with antialiasing; the backbone's own unless told.
+
+        Returns:
+            (batch, rows * cols, width), row by row, in the backbone's own units.
+        """
+        if canvas.ndim != 4 or canvas.shape[1] != 3:
+            raise ValueError(f"{self.name}: canvas has shape {tuple(canvas.shape)}; expected (batch, 3, height, width)")
+        side = (self.input_size, self.input_size)
+        if canvas.shape[-2:] != side:
+            canvas = functional.interpolate(canvas, side, mode="bilinear", antialias=True, align_corners=False)
+        features = self._features((canvas - self.mean) / self.std)
+        if grid is not None and features.shape[-2:] != grid:
+            features = functional.interpolate(
+                features.float(), grid, mode="bilinear", antialias=True, align_corners=False
+            )
+        return features.flatten(2).mT
+
+    def _features(self, normalized: Tensor) -> Tensor:
+        return self.model.forward_intermediates(
+            normalized, indices=[self.spec.layer], norm=self.spec.norm, stop_early=True, intermediates_only=True
+        )[0]
+
+
+def build_backbones(specs: Mapping[str, BackboneSpec]) -> dict[str, Backbone]:
+    """Build every backbone of a set of specs, in their order."""
+    return {name: Backbone(name, spec) for name, spec in specs.items()}
+
+
+def common_grid(backbones: Sequence[Backbone]) -> tuple[int, int]:
+    """The coarsest of the backbones' own grids, to which the others are resampled (the paper: 16x16 to 14x14)."""
+    return min((b.grid for b in backbones), key=lambda grid: grid[0] * grid[1])
+
+
+def _create_model(name: str, spec: BackboneSpec) -> nn.Module:
+    if spec.weights == RANDOM:
+        return _timm_model(name, spec, pretrained=False)
+    if spec.weights == PRETRAINED:
+        try:
+            return _timm_model(name, spec, pretrained=True)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"{name}: the weights of {spec.model!r} could not be fetched from the hub ({_first_line(error)}); "
+                "check the network, or give a local file in `weights`"
+            ) from error
+    return _load_weights(name, spec)
+
+
+def _timm_model(name: str, spec: BackboneSpec, pretrained: bool, **arguments: Any) -> nn.Module:
+    """timm's model with its initial weights drawn from the spec's seed; the global generator is left as it was."""
+    known = spec.model.startswith(("hf-hub:", "hf_hub:", "local-dir:")) or timm.is_model(spec.model)
+    if not known:
+        near = difflib.get_close_matches(spec.model, timm.list_models(pretrained=False), n=3, cutoff=0.5)
+        hint = f"; the nearest are {', '.join(near)}" if near else ""
+        raise ValueError(f"{name}: timm knows no model {spec.model!r}{hint}")
+    options = dict(spec.options)
+    if spec.input_size is not None and _has_fixed_input(spec.model):
+        options["img_size"] = spec.input_size
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        try:
+            return timm.create_model(spec.model, pretrained=pretrained, num_classes=0, **options, **arguments)
+        except (TypeError, AssertionError) as error:
+            raise ValueError(f"{name}: timm cannot build {spec.model!r} with these options: {_first_line(error)}") from error
+
+
+def _has_fixed_input(model: str) -> bool:
+    config = timm.models.get_pretrained_cfg(model, allow_unregistered=True) if timm.is_model(model) else None
+    return config is not None and config.fixed_input_size
+
+
+def _load_weights(name: str, spec: BackboneSpec) -> nn.Module:
+    """Weights from a local file; every tensor that the model has must come from it."""
+    path = Path(spec.weights)
+    if not path.is_file():
+        raise ValueError(f"{name}: no weight file at {spec.weights!r}; expected a .safetensors or .pth file")
+    try:
+        weights = load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # a broken file can raise anything, from four libraries
+        raise ValueError(f"{name}: {path} is no readable weight file ({_first_line(error)}); it may be cut short") from error
+    model = _timm_model(name, spec, pretrained=False)
+    own = model.state_dict()
+    if all(key in weights and weights[key].shape == value.shape for key, value in own.items()):
+        model.load_state_dict({key: weights[key] for key in own})
+        return model
+    try:  # timm converts other releases' names and resizes position embeddings
+        converted = _timm_model(name, spec, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(weights)})
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(f"{name}: {path} does not fit {spec.model!r}: {_first_line(error)}") from error
+    lacking = [k for k, v in converted.state_dict().items() if k not in weights and torch.equal(v, own[k])]
+    if lacking:
+        raise ValueError(f"{name}: {path} does not fit {spec.model!r}: it lacks {len(lacking)} tensors, {lacking[0]!r} first")
+    return converted
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,0 +1,96 @@
+"""What a clean picture shows at each patch, by fixed formulas: the targets of the self-supervised backbone.
+
+No label enters here, and nothing is learned but k-means cells.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from kornia.color import rgb_to_hsv
+from torch import Tensor
+from torch.nn import functional
+
+from usae_train.demo import scenes
+
+HUES = 24
+WINDOW = 24  # pixels: two to three periods of a texture
+RINGS = 7
+HARMONICS = (0, 2, 4)  # of the spectrum around a ring: energy, stripes, grids
+
+
+def colour_histogram(images: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Each patch's distribution over 24 hues and 4 levels of grey.
+
+    Args:
+        images: (n, 3, height, width), 0..1.
+        grid: (rows, cols).
+
+    Returns:
+        (n, rows * cols, 28), each row summing to 1.
+    """
+    hsv = rgb_to_hsv(images)
+    hue, saturation, value = hsv[:, 0] / (2 * math.pi) * HUES, hsv[:, 1], hsv[:, 2]
+    chroma = ((saturation * value - 0.12) / 0.1).clamp(0, 1)
+    histogram = images.new_zeros(len(images), HUES + 4, *images.shape[-2:])
+    low = hue.floor()
+    share = (hue - low)[:, None]
+    histogram.scatter_add_(1, (low.long() % HUES)[:, None], (1 - share) * chroma[:, None])
+    histogram.scatter_add_(1, ((low.long() + 1) % HUES)[:, None], share * chroma[:, None])
+    level = HUES + (value * 4).long().clamp(0, 3)
+    histogram.scatter_add_(1, level[:, None], (1 - chroma)[:, None])
+    return functional.adaptive_avg_pool2d(histogram, grid).flatten(2).mT
+
+
+def local_texture(images: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The spectrum of each patch's neighbourhood, without orientation: harmonics 0, 2 and 4 around each of 7 rings.
+
+    Returns:
+        (n, rows * cols, 24): 7 rings x 3 harmonics, and the luminance's spread, skew and share of bright pixels.
+    """
+    luminance = images.mean(1, keepdim=True)
+    rows, cols = grid
+    height, width = images.shape[-2:]
+    stride = (height // rows, width // cols)
+    pad = WINDOW // 2 - stride[0] // 2
+    windows = functional.unfold(functional.pad(luminance, [max(pad, 0)] * 4, mode="reflect"), WINDOW, stride=stride)
+    windows = windows.mT[:, : rows * cols].unflatten(-1, (WINDOW, WINDOW))
+    mean = windows.mean((-1, -2), keepdim=True)
+    centred = windows - mean
+    spread = centred.square().mean((-1, -2)).clamp_min(1e-8).sqrt()
+    hann = torch.hann_window(WINDOW, device=images.device)
+    power = torch.fft.fft2(centred * hann[:, None] * hann).abs()
+    basis = _ring_basis(images.device)
+    angular = torch.einsum("npf,rhf->nprh", power.flatten(-2).to(torch.complex64), basis).abs().flatten(-2)
+    energy = torch.log1p(angular)
+    skew = (centred / spread[..., None, None]).pow(3).mean((-1, -2)) * (spread > 0.03)
+    bright = (centred > 0).float().mean((-1, -2))
+    return torch.cat([energy, torch.stack([5 * spread, skew, bright], -1)], -1)
+
+
+def _ring_basis(device: torch.device) -> Tensor:
+    frequency = torch.fft.fftfreq(WINDOW, device=device) * WINDOW
+    fy, fx = frequency[:, None], frequency[None]
+    radius, angle = (fy.square() + fx.square()).sqrt().flatten(), torch.atan2(fy, fx).flatten()
+    rings = (1 - (radius[None] - torch.arange(1, RINGS + 1, device=device)[:, None]).abs()).clamp_min(0)
+    waves = torch.stack([torch.polar(torch.ones_like(angle), order * angle) for order in HARMONICS])
+    return rings[:, None] * waves[None]
+
+
+def nearest_centre(points: Tensor, centres: Tensor) -> Tensor:
+    """Index of the nearest of `centres` (cells, d) for each of `points` (..., d)."""
+    return torch.cdist(points.flatten(0, -2), centres).argmin(-1).unflatten(0, points.shape[:-1])
+
+
+def texture_cells(grid: tuple[int, int], cells: int) -> Tensor:
+    """k-means cells (cells, d) of `local_texture` over 256 scenes of a fixed seed; 20 rounds of Lloyd's."""
+    generator = torch.Generator().manual_seed(7)
+    points = local_texture(scenes.draw(256, generator, zoomed=0.5).images, grid).flatten(0, 1)
+    centres = points[torch.randperm(len(points), generator=generator)[:cells]]
+    for _ in range(20):
+        nearest = nearest_centre(points, centres)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        counts = torch.bincount(nearest, minlength=cells)[:, None]
+        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
+    return centres
