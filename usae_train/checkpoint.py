@@ -1,0 +1,202 @@
+"""A USAE folder: config.json, model.safetensors, statistics.safetensors, README.md. Nothing in it can run code."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from usae_train.atomic import atomic_path
+from usae_train.backbones import PRETRAINED, RANDOM, BackboneSpec
+from usae_train.provenance import commit, versions
+from usae_train.statistics import Statistics
+from usae_train.usae import USAE
+
+SCHEMA = 1
+DEMO = Path(__file__).parent / "demo" / "universe"
+
+
+class UsaeConfig(BaseModel):
+    """What config.json holds."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    schema_: Literal[1] = Field(SCHEMA, alias="schema")
+    widths: dict[str, int]
+    n_concepts: int
+    k: int
+    batch_norm: bool
+    recipe: str
+    grid: tuple[int, int] | None
+    backbones: dict[str, BackboneSpec]
+    images: str | None
+    fingerprint: str | None
+    factors: list[str]
+    versions: dict[str, str]
+    commit: str | None = None
+
+
+def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
+    """Write a USAE folder, whole or not at all.
+
+    Local weight files of its backbones are copied into the folder, so that it stands alone.
+
+    Args:
+        usae: what to save.
+        folder: a folder that does not exist, or is empty.
+        half: keep the weights in float16.
+
+    Raises:
+        ValueError: when the folder has something in it, or cannot be written.
+    """
+    folder = Path(folder)
+    check_free(folder)
+    with atomic_path(folder) as room:
+        room.mkdir()
+        specs = {name: _bring_weights(name, spec, room) for name, spec in usae.specs.items()}
+        config = UsaeConfig(
+            widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
+            grid=usae.grid, backbones=specs, images=usae.images, fingerprint=usae.fingerprint, factors=usae.factors,
+            versions=versions(), commit=commit(),
+        )  # fmt: skip
+        (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
+        tensors = {n: _packed(n, t, half) for n, t in usae.state_dict().items()}
+        save_file(tensors, room / "model.safetensors")
+        if usae.statistics is not None:
+            usae.statistics.save(room / "statistics.safetensors")
+        (room / "README.md").write_text(_model_card(config))
+        if folder.is_dir():
+            folder.rmdir()
+    return folder
+
+
+def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
+    """Load a USAE: `demo`, a USAE folder, or a repository of the Hugging Face hub (`user/name`).
+
+    Args:
+        usae: id or folder.
+        device: where to put it.
+
+    Raises:
+        ValueError: for an id that nothing answers to, or a folder that is broken; the message says which file.
+    """
+    folder = _find(str(usae))
+    config = _read_config(folder)
+    specs = {name: spec.relative_to(folder) for name, spec in config.backbones.items()}
+    model = USAE(
+        config.widths, config.n_concepts, config.k, batch_norm=config.batch_norm, specs=specs, grid=config.grid,
+        recipe=config.recipe,
+    )  # fmt: skip
+    model.images, model.fingerprint, model.factors = config.images, config.fingerprint, config.factors
+    weights = folder / "model.safetensors"
+    try:
+        model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
+                               for name, tensor in load_file(weights).items()})  # fmt: skip
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
+    if (folder / "statistics.safetensors").is_file():
+        model.statistics = Statistics.load(folder / "statistics.safetensors")
+    return model.eval().requires_grad_(False).to(device)
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a place that holds something already: a saved USAE is never written over.
+
+    Raises:
+        ValueError: when it does, or is a file.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ValueError(f"{folder} exists already; choose another --out, or remove it first")
+
+
+def _find(usae: str) -> Path:
+    if usae == "demo":
+        return DEMO
+    folder = Path(usae).expanduser()
+    if folder.is_dir():
+        return folder
+    if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):
+        return _from_hub(usae)
+    near_by = [p.parent.name for p in Path.cwd().glob("*/config.json")]
+    near = difflib.get_close_matches(usae, ["demo", *near_by], n=3, cutoff=0.4) or ["demo"]
+    raise ValueError(f"unknown USAE {usae!r}; expected `demo`, a folder or a hub id; the nearest: {', '.join(near)}")
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        allowed = ["config.json", "*.safetensors", "README.md"]
+        return Path(snapshot_download(repository, allow_patterns=allowed))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ValueError(
+            f"no folder {repository!r}, and the hub did not give it either; check the id and the network, "
+            "or name a local folder"
+        ) from error
+
+
+def _read_config(folder: Path) -> UsaeConfig:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise ValueError(f"{folder} is no USAE folder: it has no config.json")
+    try:
+        values = json.loads(file.read_text())
+        schema = values.get("schema")
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise ValueError(f"{file} is no valid JSON object: {error}") from error
+    if schema != SCHEMA:
+        raise ValueError(f"{file} has schema {schema!r}; this version reads {SCHEMA}: install a matching usae version")
+    try:
+        return UsaeConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _packed(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
+    is_weight = tensor.is_floating_point() and tensor.ndim > 0
+    return (tensor.half() if half and is_weight else tensor).cpu().contiguous()
+
+
+def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
+    if spec.weights in (PRETRAINED, RANDOM):
+        return spec
+    source = Path(spec.weights)
+    inside = Path("backbones") / f"{name}{source.suffix}"
+    (room / "backbones").mkdir(exist_ok=True)
+    shutil.copyfile(source, room / inside)
+    return spec.model_copy(update={"weights": inside.as_posix()})
+
+
+def _model_card(config: UsaeConfig) -> str:
+    rows = "\n".join(
+        f"| {name} | `{spec.model}` | {config.widths[name]} |" for name, spec in config.backbones.items()
+    ) or "\n".join(f"| {name} | (bare activations) | {width} |" for name, width in config.widths.items())
+    return f"""---
+library_name: usae
+tags: [universal-sparse-autoencoder, interpretability]
+---
+# A universal sparse autoencoder
+
+{config.n_concepts} concepts shared by {len(config.widths)} backbones, {config.k} active a patch; recipe `{config.recipe}`.
+
+| backbone | model | width |
+| --- | --- | --- |
+{rows}
+
+```python
+import usae_train as ut
+usae = ut.load("this folder")
+```
+
+The method: Thasarathan et al., Universal Sparse Autoencoders, ICML 2025, arXiv 2502.03714.
+"""

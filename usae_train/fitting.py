@@ -1,0 +1,110 @@
+"""`fit`: tokens or pictures in, a trained USAE with its statistics out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from usae_train.backbones import BackboneSpec, build_backbones, common_grid
+from usae_train.images import ImageSource, open_images
+from usae_train.loop import fit_tokens, new_usae
+from usae_train.settings import DEFAULT, RECIPES, FitSettings, Recipe
+from usae_train.statistics import measure
+from usae_train.tokens import PairedTokens, collect_tokens
+from usae_train.usae import USAE
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What to call while a fit runs: `pictures(done, total)` and `steps(step, figures)`."""
+
+    pictures: Any = staticmethod(lambda done, total: None)
+    steps: Any = staticmethod(lambda step, figures: None)
+
+
+def fit(
+    data: Mapping[str, Tensor] | str | Path | ImageSource, *, backbones: Mapping[str, BackboneSpec] | None = None,
+    recipe: str | Recipe = DEFAULT, limit: int | None = None, device: torch.device | str = "cpu",
+    watch: Watch | None = None, **settings: Any,
+) -> USAE:  # fmt: skip
+    """Train a USAE.
+
+    Args:
+        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or pictures: a folder,
+            `demo`, or an image source.
+        backbones: {name: spec} to see the pictures with; only with pictures.
+        recipe: `default`, `published`, or a `Recipe`.
+        limit: take at most so many pictures.
+        device: where to train.
+        watch: callbacks for progress.
+        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed.
+
+    Returns:
+        The USAE, in evaluation mode, its statistics measured on the same tokens.
+
+    Raises:
+        ValueError: for settings that do not exist or clash, tokens that do not pair, pictures that cannot be read.
+    """
+    watch = watch or Watch()
+    chosen = fit_settings(recipe, **settings)
+    if isinstance(data, Mapping):
+        if backbones is not None:
+            raise ValueError("backbones are for pictures; the data is tokens already")
+        usae = fit_tokens(data, chosen, device=device, progress=watch.steps)
+        rows = len(next(iter(data.values())))
+        usae.statistics = measure(usae, PairedTokens({n: t[:, None] for n, t in data.items()}, torch.arange(rows)))
+        return usae.to("cpu")
+    return fit_pictures(data, chosen, backbones, limit, device, watch)
+
+
+def fit_pictures(
+    images: str | Path | ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec] | None,
+    limit: int | None = None, device: torch.device | str = "cpu", watch: Watch | None = None,
+) -> USAE:  # fmt: skip
+    """Train a USAE on pictures: run them through the backbones once, then train on the tokens in memory."""
+    watch = watch or Watch()
+    if not backbones:
+        raise ValueError("no backbones to see the pictures with; give {name: BackboneSpec}, or --backbones")
+    source = open_images(images, limit) if isinstance(images, str | Path) else images
+    built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
+    grid = common_grid(list(built.values()))
+    paired = collect_tokens(built, source, grid, progress=watch.pictures)
+    for failure in paired.failures:
+        watch.pictures(failure, len(source))
+    usae = new_usae({n: b.width for n, b in built.items()}, settings, specs=backbones, grid=grid)
+    fit_tokens(paired.flat(), settings, usae, device, watch.steps)
+    usae.images, usae.fingerprint = source.name, source.fingerprint()
+    usae.statistics = measure(usae, paired)
+    return usae.to("cpu")
+
+
+def fit_settings(recipe: str | Recipe, **settings: Any) -> FitSettings:
+    """Check a recipe's name and the settings' names and values.
+
+    Raises:
+        ValueError: with the nearest right name, or what was expected.
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise ValueError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}")
+        recipe = RECIPES[recipe]
+    try:
+        chosen = FitSettings(recipe=recipe, **settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        near = difflib.get_close_matches(name, FitSettings.model_fields, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
+        raise ValueError(f"{name} = {first['input']!r}: {first['msg']}{hint}") from error
+    if chosen.k > chosen.n_concepts:
+        raise ValueError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
+    return chosen
+
+

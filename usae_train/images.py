@@ -1,0 +1,158 @@
+"""Where pictures come from: a folder of image files, or the demo's scenes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+DEMO_IMAGES = 2000
+
+
+class ImageSource(Protocol):
+    """Numbered pictures."""
+
+    name: str  # what `open_images` takes
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, size: int) -> Tensor:
+        """One picture as a canvas (3, size, size), float 0..1.
+
+        Raises:
+            ValueError: when the picture cannot be read; the message names it.
+        """
+        ...
+
+    def label(self, index: int) -> str:
+        """What to call a picture: its file name or number."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash that changes when the pictures do."""
+        ...
+
+
+class FolderImages:
+    """Every image file below a folder, in the order of their paths.
+
+    EXIF rotation is undone, grey becomes RGB, alpha is laid on white, and the centre square is taken.
+    """
+
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
+        self.name = str(folder)
+        self.folder = folder
+        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())[:limit]
+        if not self.files:
+            raise ValueError(f"no pictures in {folder}; expected files ending in {', '.join(sorted(SUFFIXES))}")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, index: int, size: int) -> Tensor:
+        try:
+            with Image.open(self.files[index]) as opened:
+                upright = ImageOps.exif_transpose(opened)
+                picture = upright.convert("RGBA")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{self.label(index)} cannot be read: {error}") from error
+        ground = Image.new("RGBA", picture.size, "white")
+        square = ImageOps.fit(Image.alpha_composite(ground, picture).convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+        return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
+
+    def label(self, index: int) -> str:
+        return str(self.files[index].relative_to(self.folder))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for index, file in enumerate(self.files):
+            digest.update(f"{self.label(index)}\0{file.stat().st_size}\n".encode())
+        return digest.hexdigest()
+
+
+class DemoImages:
+    """Scenes of the demo universe, numbered; a scene's pixels depend on its number and the split's seed alone."""
+
+    BLOCK = 64
+    SPLITS = {"train": 1, "held-out": 2, "test": 3}
+
+    def __init__(self, count: int = DEMO_IMAGES, split: str = "held-out") -> None:
+        if split not in self.SPLITS:
+            raise ValueError(f"unknown split {split!r} of the demo scenes; expected one of {', '.join(self.SPLITS)}")
+        self.name = "demo" if split == "held-out" else f"demo:{split}"
+        self.count, self.split = count, split
+        self._block: tuple[int, int, Tensor, dict[str, Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int, size: int) -> Tensor:
+        return self._scene(index, size)[0]
+
+    def labels(self, index: int, size: int) -> dict[str, Tensor]:
+        """{factor: (size, size) uint8} of one scene."""
+        return self._scene(index, size)[1]
+
+    def label(self, index: int) -> str:
+        return f"scene {index}"
+
+    def fingerprint(self) -> str:
+        return f"demo-{self.split}-{self.count}"
+
+    def _scene(self, index: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        from usae_train.demo import scenes
+
+        number, row = divmod(index, self.BLOCK)
+        if self._block is None or self._block[:2] != (number, size):
+            generator = torch.Generator().manual_seed(self.SPLITS[self.split] * 1_000_000_007 + number)
+            drawn = scenes.draw(self.BLOCK, generator, size)
+            self._block = (number, size, drawn.images, drawn.labels)
+        return self._block[2][row], {factor: value[row] for factor, value in self._block[3].items()}
+
+
+def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
+    """Open `demo`, `demo:train`, `demo:test`, or a folder.
+
+    Args:
+        images: what to open.
+        limit: take at most so many pictures.
+
+    Raises:
+        ValueError: for a folder that is missing or has no pictures in it.
+    """
+    text = str(images)
+    if text == "demo" or text.startswith("demo:"):
+        return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
+    folder = Path(images).expanduser()
+    if not folder.exists():
+        raise ValueError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
+    if not folder.is_dir():
+        raise ValueError(f"{text!r} is a file; expected a folder of pictures, or `demo`")
+    return FolderImages(folder, limit)
+
+
+def read_batches(source: ImageSource, size: int, batch: int, failures: list[str]) -> Iterator[tuple[list[int], Tensor]]:
+    """The readable pictures of a source, in order: (numbers, canvases (<= batch, 3, size, size)).
+
+    A picture that cannot be read is left out, and why is appended to `failures`.
+    """
+    numbers: list[int] = []
+    canvases: list[Tensor] = []
+    for index in range(len(source)):
+        try:
+            canvases.append(source.read(index, size))
+            numbers.append(index)
+        except ValueError as error:
+            failures.append(str(error))
+        if len(canvases) == batch:
+            yield numbers, torch.stack(canvases)
+            numbers, canvases = [], []
+    if canvases:
+        yield numbers, torch.stack(canvases)

@@ -1,0 +1,195 @@
+"""The one training loop of the USAE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
+from usae_train.settings import FitSettings, Recipe
+from usae_train.sparse import top_k
+from usae_train.usae import USAE
+
+Progress = Callable[[int, dict[str, float]], None]  # step, figures
+ERRORS = {"absolute": absolute_error, "squared": squared_error}
+
+
+def fit_tokens(
+    tokens: Mapping[str, Tensor], settings: FitSettings, usae: USAE | None = None,
+    device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
+) -> USAE:  # fmt: skip
+    """Train a USAE on paired tokens.
+
+    Args:
+        tokens: {backbone: (n, width)}; row n is the same patch of the same image in all.
+        settings: size, length and recipe.
+        usae: the model to train; a new one unless given.
+        device: where to train.
+        progress: called with the step and its figures, about a hundred times.
+
+    Raises:
+        ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
+    """
+    _check_tokens(tokens)
+    usae = (usae or new_usae({n: t.shape[1] for n, t in tokens.items()}, settings)).to(device)
+    for name, own in tokens.items():
+        usae.scales[name].measure(own)
+    generator = torch.Generator().manual_seed(settings.seed)
+    initialize(usae, tokens, settings.recipe, generator)
+    optimizers = {name: _optimizer(usae, name, settings.recipe) for name in tokens}
+    last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
+
+    usae.train()
+    for step, rows in enumerate(batches(len(next(iter(tokens.values()))), settings, generator)):
+        batch = {n: usae.standardize(n, t[rows].to(device, torch.float32)) for n, t in tokens.items()}
+        drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
+        encoding = usae.names if settings.recipe.encoding == "all" else [drawn]
+        dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
+        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead)
+        if not math.isfinite(loss.item()):
+            raise ValueError(f"the loss is {loss.item()} at step {step}; lower the recipe's learning_rate")
+        last_fired[fired] = step
+        for optimizer in optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        rate = learning_rate(step, settings)
+        for name in stepping_pairs(settings.recipe, usae.names, drawn):
+            nn.utils.clip_grad_norm_(pair_parameters(usae, name, settings.recipe), settings.recipe.clip)
+            optimizers[name].param_groups[0]["lr"] = rate
+            optimizers[name].step()
+        if step % max(1, settings.steps // 100) == 0 or step == settings.steps - 1:
+            progress(step + 1, {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate})
+    return usae.eval().requires_grad_(False)
+
+
+def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object) -> USAE:
+    """A USAE of a fit's size with weights drawn from its seed; `source` goes to `USAE` (specs, grid)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return USAE(
+            widths, settings.n_concepts, settings.k, batch_norm=settings.recipe.batch_norm,
+            recipe=settings.recipe.name, **source,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+def initialize(usae: USAE, tokens: Mapping[str, Tensor], recipe: Recipe, generator: torch.Generator) -> None:
+    """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
+
+    With `start="tokens"` row k is the same patch of the same image in every dictionary, so that a concept begins with
+    one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py).
+    """
+    length = len(next(iter(tokens.values())))
+    rows = torch.randint(length, (usae.n_concepts,), generator=generator)
+    with torch.no_grad():
+        for name, own in tokens.items():
+            dictionary, linear = usae.dictionaries[name], usae.encoders[name].linear
+            device = dictionary.weight.device
+            if recipe.offset:
+                sample = own[torch.randint(length, (min(length, 20_000),), generator=generator)].to(device).float()
+                dictionary.offset.copy_(usae.standardize(name, sample).mean(0))
+            if recipe.start == "tokens":
+                chosen = usae.standardize(name, own[rows].to(device).float()) - dictionary.offset
+                dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
+            if recipe.tied:
+                linear.weight.copy_(dictionary.atoms)
+                linear.bias.copy_(-linear.weight @ dictionary.offset)
+
+
+def step_loss(
+    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The loss of one step and the concepts that fired in it.
+
+    Args:
+        usae: the model, in training mode.
+        batch: {backbone: standardized tokens (tokens, width)}.
+        encoding: the backbones that encode; each is decoded by all.
+        recipe: which terms there are.
+        dead: (dead,) concepts that have not fired for long.
+    """
+    error = ERRORS[recipe.loss]
+    total = torch.zeros((), device=dead.device)
+    fired = torch.zeros(usae.n_concepts, dtype=torch.bool, device=dead.device)
+    atoms = {name: usae.dictionary(name) for name in batch}
+    for source in encoding:
+        pre_codes = usae.encoders[source](batch[source])
+        codes = top_k(pre_codes, usae.k)
+        fired[codes.indices[codes.values > 0]] = True
+        left_out = left_out_half(pre_codes, usae.k) if recipe.auxiliary == "left_out" else None
+        for target, tokens in batch.items():
+            decoded = usae.dictionaries[target](codes)
+            total = total + error(tokens, decoded)
+            if left_out is not None:
+                total = total + recipe.auxiliary_weight * left_out_error(tokens, decoded, left_out, atoms[target])
+            elif recipe.auxiliary == "dead":
+                revival = dead_error(tokens, decoded, pre_codes, atoms[target], dead, usae.k)
+                total = total + recipe.auxiliary_weight * revival
+    return total, fired
+
+
+def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str]:
+    """Which encoder-dictionary pairs a step may change: all, or (published) only the one that was drawn to encode."""
+    return list(names) if recipe.encoding == "all" else [drawn]
+
+
+def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
+    """A pair's parameters that training may change; the published recipe has no offset."""
+    dictionary = usae.dictionaries[name]
+    offset = [dictionary.offset] if recipe.offset else []
+    return [*usae.encoders[name].parameters(), dictionary.weight, *offset]
+
+
+def learning_rate(step: int, settings: FitSettings) -> float:
+    """Linear warm-up, then cosine from the recipe's learning rate to its final one."""
+    recipe, warm_up = settings.recipe, settings.recipe.warm_up * settings.steps
+    if step < warm_up:
+        return recipe.learning_rate * (step + 1) / warm_up
+    passed = (step - warm_up) / max(1.0, settings.steps - warm_up)
+    swing = recipe.learning_rate - recipe.final_learning_rate
+    return recipe.final_learning_rate + swing * 0.5 * (1 + math.cos(math.pi * passed))
+
+
+def batches(length: int, settings: FitSettings, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows of each step: epoch after epoch in an order of its own; a small set is shown more than once a step."""
+    order, position = torch.randperm(length, generator=generator), 0
+    for _ in range(settings.steps):
+        parts, missing = [], settings.batch
+        while missing > 0:
+            taken = order[position : position + missing]
+            parts.append(taken)
+            position, missing = position + len(taken), missing - len(taken)
+            if position == length:
+                order, position = torch.randperm(length, generator=generator), 0
+        yield torch.cat(parts)
+
+
+@torch.no_grad()
+def r2_matrix(usae: USAE, tokens: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
+    """R² of every backbone's codes decoded by every dictionary, {from: {to: R²}}, on raw tokens (n, width)."""
+    matrix: dict[str, dict[str, float]] = {}
+    for source, own in tokens.items():
+        codes = usae.encode(source, own.float())
+        matrix[source] = {target: r2(t.float(), usae.decode(target, codes)).item() for target, t in tokens.items()}
+    return matrix
+
+
+def _optimizer(usae: USAE, name: str, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = pair_parameters(usae, name, recipe)
+    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
+    if not tokens:
+        raise ValueError("no tokens to fit; expected {backbone: tensor (n, width)}")
+    for name, own in tokens.items():
+        if own.ndim != 2 or len(own) == 0:
+            raise ValueError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width) with n > 0")
+        if not own.isfinite().all():
+            raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
+    lengths = {name: len(own) for name, own in tokens.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"tokens differ in number: {lengths}; row n must be the same patch of the same image in all")

@@ -1,0 +1,51 @@
+"""Settings of a fit: what the command line takes, what Python takes, and what config.json keeps."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Recipe(BaseModel):
+    """How a USAE is trained. Two are kept: `published`, to the letter of the authors' code, and our `default`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "custom"
+    batch_norm: bool = Field(False, description="BatchNorm between encoder and ReLU")
+    offset: bool = Field(True, description="learn an offset a dictionary, started at the mean token")
+    start: Literal["random", "tokens"] = Field("tokens", description="dictionary rows at the start: noise, or tokens")
+    tied: bool = Field(True, description="start the encoders at the dictionaries' transposes")
+    encoding: Literal["one", "all"] = Field("all", description="which backbones encode at a step: one drawn, or all")
+    loss: Literal["absolute", "squared"] = "squared"
+    auxiliary: Literal["left_out", "dead", "none"] = "dead"
+    auxiliary_weight: float = Field(1 / 32, ge=0, description="Gao et al. 2024, appendix A.2: 1/32")
+    dead_after: int = Field(200, ge=1, description="steps without firing after which a concept counts as dead")
+    learning_rate: float = Field(3e-3, gt=0)
+    final_learning_rate: float = Field(1e-5, ge=0)
+    warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
+
+
+PUBLISHED = Recipe(
+    name="published", batch_norm=True, offset=False, start="random", tied=False, encoding="one", loss="absolute",
+    auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
+    weight_decay=1e-5,
+)  # fmt: skip
+DEFAULT = Recipe(name="default")
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED)}
+
+
+class FitSettings(BaseModel):
+    """Size and length of a fit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_concepts: int = Field(6144, ge=1, description="size of the concept space (the paper: 6144)")
+    k: int = Field(32, ge=1, description="concepts kept a token (the paper's code: 32)")
+    steps: int = Field(10_000, ge=1, description="optimizer steps")
+    batch: int = Field(4096, ge=1, description="tokens a step")
+    seed: int = 0
+    recipe: Recipe = DEFAULT

@@ -1,0 +1,75 @@
+"""From pictures to paired tokens in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones import Backbone
+from usae_train.images import ImageSource, read_batches
+
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+
+@dataclass(frozen=True)
+class PairedTokens:
+    """What several backbones see in the same pictures."""
+
+    tokens: dict[str, Tensor]  # {backbone: (image, token, width)}
+    numbers: Tensor  # (image,) each picture's number in its source
+    failures: list[str] = field(default_factory=list)  # pictures that could not be read, each with why
+
+    def flat(self) -> dict[str, Tensor]:
+        """{backbone: (image * token, width)}."""
+        return {name: own.flatten(0, 1) for name, own in self.tokens.items()}
+
+
+@torch.no_grad()
+def collect_tokens(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
+    dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None,
+) -> PairedTokens:  # fmt: skip
+    """Run every picture of a source through every backbone, once.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures; read at the largest input size of the backbones.
+        grid: (rows, cols) of the tokens.
+        batch: pictures a forward pass.
+        dtype: what to keep the tokens in.
+        progress: called after each batch.
+
+    Raises:
+        ValueError: when no picture can be read, or the tokens would not fit into memory.
+    """
+    size = max(b.input_size for b in backbones.values())
+    device = next(iter(backbones.values())).mean.device
+    _check_memory(backbones, source, grid, dtype)
+    parts: dict[str, list[Tensor]] = {name: [] for name in backbones}
+    numbers: list[int] = []
+    failures: list[str] = []
+    for indices, canvases in read_batches(source, size, batch, failures):
+        for name, backbone in backbones.items():
+            parts[name].append(backbone(canvases.to(device), grid).to("cpu", dtype))
+        numbers.extend(indices)
+        progress(len(numbers) + len(failures), len(source))
+    if not numbers:
+        raise ValueError(f"none of the {len(source)} pictures of {source.name} can be read; the first: {failures[0]}")
+    return PairedTokens({n: torch.cat(p) for n, p in parts.items()}, torch.tensor(numbers), failures)
+
+
+def _check_memory(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], dtype: torch.dtype
+) -> None:
+    needed = len(source) * grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > 0.6 * present:
+        fitting = int(len(source) * 0.6 * present / needed)
+        raise ValueError(
+            f"the tokens of {len(source)} pictures need {needed / 1e9:.0f} GB of memory, and this machine has "
+            f"{present / 1e9:.0f} GB; take at most {fitting} pictures with --limit"
+        )

@@ -1,0 +1,203 @@
+"""The universal sparse autoencoder: an encoder and a dictionary a backbone around one concept space."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from usae_train.sparse import Codes, sparse_decode, top_k
+
+if TYPE_CHECKING:
+    from usae_train.backbones import Backbone, BackboneSpec
+    from usae_train.statistics import Statistics
+
+STD_EPSILON = 1e-5  # as the authors' code: (a - mean) / (std + 1e-5)
+
+
+class Readout(NamedTuple):
+    """Some concepts' pre-codes as one affine map of a backbone's raw tokens: tokens @ weight.T + bias."""
+
+    weight: Tensor  # (concepts, width)
+    bias: Tensor  # (concepts,)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """(..., width) -> (..., concepts)."""
+        return functional.linear(tokens, self.weight, self.bias)
+
+
+class USAE(nn.Module):
+    """One sparse concept space for several backbones (Thasarathan et al. 2025, arXiv 2502.03714, section 3).
+
+    Args:
+        widths: {backbone: width of its tokens}.
+        n_concepts: size of the shared space.
+        k: concepts kept a token.
+        batch_norm: BatchNorm between encoder and ReLU, as in the authors' code.
+        specs: {backbone: spec}, when the tokens came from backbones.
+        grid: (rows, cols) that tokens are resampled to, when they came from backbones.
+        recipe: name of the training recipe, for the record.
+
+    Raises:
+        ValueError: for no backbone, or k outside 1..n_concepts.
+    """
+
+    def __init__(
+        self, widths: Mapping[str, int], n_concepts: int, k: int, *, batch_norm: bool = False,
+        specs: Mapping[str, BackboneSpec] | None = None, grid: tuple[int, int] | None = None, recipe: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if not widths:
+            raise ValueError("a USAE needs at least one backbone; got none")
+        if not 1 <= k <= n_concepts:
+            raise ValueError(f"k is {k}; expected 1 <= k <= n_concepts = {n_concepts}")
+        self.widths, self.n_concepts, self.k = dict(widths), n_concepts, k
+        self.batch_norm, self.recipe = batch_norm, recipe
+        self.specs, self.grid = dict(specs or {}), grid
+        self.statistics: Statistics | None = None
+        self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
+        self.fingerprint: str | None = None
+        self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc
+        self._backbones: dict[str, Backbone] = {}
+        self.encoders = nn.ModuleDict({n: Encoder(w, n_concepts, batch_norm) for n, w in widths.items()})
+        self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts) for n, w in widths.items()})
+        self.scales = nn.ModuleDict({n: Standardization() for n in widths})
+
+    @property
+    def names(self) -> list[str]:
+        """The backbones' names, in order."""
+        return list(self.widths)
+
+    @property
+    def backbones(self) -> dict[str, Backbone]:
+        """{name: Backbone}, built from their specs when first asked for, on the USAE's device.
+
+        Raises:
+            ValueError: for a USAE fitted on bare activations, or when weights are missing.
+        """
+        from usae_train.backbones import build_backbones
+
+        if not self.specs:
+            raise ValueError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
+        if not self._backbones:
+            self._backbones = build_backbones(self.specs)
+        device = self.dictionary(self.names[0]).device
+        return {name: backbone.to(device) for name, backbone in self._backbones.items()}
+
+    def standardize(self, name: str, tokens: Tensor) -> Tensor:
+        """Raw tokens (..., width) -> (tokens - mean) / (std + 1e-5), one scalar mean and std a backbone."""
+        self._check(name, tokens)
+        return self.scales[name](tokens)
+
+    def pre_codes(self, name: str, tokens: Tensor) -> Tensor:
+        """Concepts' values before ReLU and TopK: raw tokens (..., width) -> (..., n_concepts)."""
+        return self.encoders[name](self.standardize(name, tokens))
+
+    def encode(self, name: str, tokens: Tensor) -> Codes:
+        """Raw tokens (..., width) -> Codes(values, indices), each (..., k)."""
+        return top_k(self.pre_codes(name, tokens), self.k)
+
+    def decode(self, name: str, codes: Codes) -> Tensor:
+        """Codes of any backbone -> tokens (..., width) of this one, in its own units."""
+        self._check(name)
+        return self.scales[name].inverse(self.dictionaries[name](codes))
+
+    def dictionary(self, name: str) -> Tensor:
+        """A backbone's unit-norm atoms, (n_concepts, width)."""
+        self._check(name)
+        return self.dictionaries[name].atoms
+
+    def readout(self, name: str, concepts: Tensor | list[int]) -> Readout:
+        """Standardization, Linear and BatchNorm (in evaluation) of some concepts, folded to one affine map.
+
+        Args:
+            name: a backbone.
+            concepts: (concepts,) indices.
+        """
+        self._check(name)
+        weight, bias = self.encoders[name].folded()
+        chosen = torch.as_tensor(concepts, device=weight.device)
+        scale = self.scales[name]
+        weight = weight[chosen] / (scale.std + STD_EPSILON)
+        return Readout(weight, bias[chosen] - scale.mean * weight.sum(-1))
+
+    def tokens(self, name: str, canvas: Tensor) -> Tensor:
+        """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
+        self._check(name)
+        return self.backbones[name](canvas, self.grid)
+
+    def _check(self, name: str, tokens: Tensor | None = None) -> None:
+        if name not in self.widths:
+            near = difflib.get_close_matches(str(name), self.widths, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"unknown backbone {name!r}; this USAE has {', '.join(self.widths)}{hint}")
+        if tokens is not None and tokens.shape[-1:] != (self.widths[name],):
+            raise ValueError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
+
+
+class Encoder(nn.Module):
+    """Standardized tokens (..., width) -> pre-codes (..., n_concepts): Linear, and BatchNorm where asked for."""
+
+    def __init__(self, width: int, n_concepts: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, n_concepts)
+        self.norm = nn.BatchNorm1d(n_concepts) if batch_norm else None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        pre_codes = self.linear(tokens)
+        if self.norm is None:
+            return pre_codes
+        return self.norm(pre_codes.flatten(0, -2)).view(pre_codes.shape)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight (n_concepts, width) and bias (n_concepts,) of the whole encoder in evaluation mode."""
+        weight, bias = self.linear.weight, self.linear.bias
+        if self.norm is None:
+            return weight, bias
+        assert self.norm.running_mean is not None and self.norm.running_var is not None
+        gain = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
+        return weight * gain[:, None], (bias - self.norm.running_mean) * gain + self.norm.bias
+
+
+class Dictionary(nn.Module):
+    """Codes -> standardized tokens: rows divided by their l2 norm, and an offset (zero in the published recipe)."""
+
+    def __init__(self, width: int, n_concepts: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(functional.normalize(torch.randn(n_concepts, width), dim=-1))
+        self.offset = nn.Parameter(torch.zeros(width))
+
+    @property
+    def atoms(self) -> Tensor:
+        """(n_concepts, width), unit norm."""
+        return functional.normalize(self.weight, dim=-1)
+
+    def forward(self, codes: Codes) -> Tensor:
+        return sparse_decode(codes, self.atoms) + self.offset
+
+
+class Standardization(nn.Module):
+    """One scalar mean and std: (a - mean) / (std + 1e-5)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+
+    def measure(self, tokens: Tensor) -> None:
+        """Take mean and std from tokens (..., width)."""
+        self.mean.copy_(tokens.float().mean())
+        self.std.copy_(tokens.float().std())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return (tokens - self.mean) / (self.std + STD_EPSILON)
+
+    def inverse(self, tokens: Tensor) -> Tensor:
+        return tokens * (self.std + STD_EPSILON) + self.mean

@@ -1,0 +1,131 @@
+"""Augmentations: the views of a canvas that backbones are shown. The operations are kornia's, the chance is ours.
+
+Every random draw comes from a generator that belongs to the picture, so that a picture depends neither on its batch
+nor on somebody else's seed; all geometry is one affine warp, so a view is interpolated once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from kornia.enhance import adjust_brightness, adjust_contrast, adjust_saturation
+from kornia.geometry.transform import warp_affine
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+
+class Augmentation(BaseModel):
+    """How views are drawn from a canvas. Shares are of the canvas's side; every range is drawn from uniformly."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crop: tuple[float, float] = Field((0.6, 1.0), description="side of the crop, smallest and largest share")
+    shift: float = Field(0.06, ge=0, le=0.5, description="further shift of a crop, largest share of the side")
+    rotate: float = Field(10.0, ge=0, le=180, description="largest rotation, degrees either way")
+    brightness: float = Field(0.06, ge=0, le=1, description="largest change, either way")
+    contrast: float = Field(0.15, ge=0, le=1, description="largest change, either way")
+    saturation: float = Field(0.15, ge=0, le=1, description="largest change, either way")
+    noise: float = Field(0.04, ge=0, le=1, description="standard deviation of the added noise, of the 0..1 range")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Augmentation:
+        low, high = self.crop
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"crop is {self.crop}; expected two shares with 0 < smallest <= largest <= 1")
+        return self
+
+
+# `maco`: crops and noise, no rotation (Fel et al. 2023, appendix). `lucid`: small jitter, rotation and scale around
+# the whole canvas (lucid's standard transforms). `unseen` is what pictures are verified under: drawn by other
+# generators, with other crops and without noise.
+PRESETS: dict[str, Augmentation] = {
+    "default": Augmentation(),
+    "maco": Augmentation(crop=(0.5, 0.95), rotate=0, brightness=0, contrast=0, saturation=0, noise=0.08),
+    "lucid": Augmentation(crop=(0.9, 1.0), shift=0.08, rotate=5, brightness=0, contrast=0, saturation=0, noise=0),
+    "none": Augmentation(crop=(1, 1), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0),
+    "unseen": Augmentation(crop=(0.75, 0.98), shift=0.03, rotate=4, brightness=0.03, contrast=0.05, saturation=0.05, noise=0),
+}  # fmt: skip
+
+
+def augmentation(chosen: str | Augmentation) -> Augmentation:
+    """A preset by name, or the augmentation itself.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if isinstance(chosen, Augmentation):
+        return chosen
+    if chosen not in PRESETS:
+        raise ValueError(f"unknown augmentation {chosen!r}; expected one of {', '.join(PRESETS)}")
+    return PRESETS[chosen]
+
+
+def draw(settings: Augmentation, generator: torch.Generator, crops: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw what happens to the views of one picture.
+
+    Args:
+        settings: how.
+        generator: the picture's own.
+        crops: number of views.
+        size: side of a view in pixels.
+
+    Returns:
+        geometry (crops, 4): side share, x and y of the centre as shares, rotation in degrees; colour (crops, 3):
+        brightness, contrast, saturation; noise (crops, 3, size, size), or (crops, 0) without noise.
+    """
+    uniform = torch.rand(crops, 7, generator=generator)
+    low, high = settings.crop
+    side = low + (high - low) * uniform[:, 0]
+    free = (1 - side[:, None]) / 2 + settings.shift  # a crop stays inside, but for the shift, which reflects
+    centre = 0.5 + (2 * uniform[:, 1:3] - 1) * free
+    angle = (2 * uniform[:, 3] - 1) * settings.rotate
+    spread = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
+    colour = (2 * uniform[:, 4:7] - 1) * spread
+    noise = torch.randn(crops, 3, size, size, generator=generator) if settings.noise else torch.zeros(crops, 0)
+    return torch.cat([side[:, None], centre, angle[:, None]], 1), colour, noise * settings.noise
+
+
+def views(
+    canvas: Tensor, settings: Augmentation, generators: Sequence[torch.Generator], crops: int, size: int
+) -> Tensor:
+    """Show canvases as the backbones will see them.
+
+    Args:
+        canvas: (n, 3, H, W), 0..1.
+        settings: the augmentation.
+        generators: one a canvas; equal states give equal draws.
+        crops: views a canvas.
+        size: side of a view in pixels.
+
+    Returns:
+        (n, crops, 3, size, size). What a rotation or shift brings in from outside the canvas is its reflection.
+    """
+    n, _, height, width = canvas.shape
+    drawn = [draw(settings, generator, crops, size) for generator in generators]
+    geometry, colour, noise = (torch.cat(part).to(canvas.device) for part in zip(*drawn, strict=True))
+    repeated = canvas[:, None].expand(n, crops, 3, height, width).flatten(0, 1)
+    warped = warp_affine(
+        repeated, _matrices(geometry, (height, width), size), (size, size),
+        mode="bilinear", padding_mode="reflection", align_corners=False,
+    )  # fmt: skip
+    if settings.brightness:
+        warped = adjust_brightness(warped, colour[:, 0])
+    if settings.contrast:
+        warped = adjust_contrast(warped, 1 + colour[:, 1])
+    if settings.saturation:
+        warped = adjust_saturation(warped, 1 + colour[:, 2])
+    if settings.noise:
+        warped = warped + noise
+    return warped.unflatten(0, (n, crops))
+
+
+def _matrices(geometry: Tensor, shape: tuple[int, int], size: int) -> Tensor:
+    """kornia's (views, 2, 3) matrices, from canvas pixels to view pixels."""
+    side, x, y, degrees = geometry.unbind(1)
+    height, width = shape
+    scale = size / (side * min(height, width))
+    cos, sin = torch.deg2rad(degrees).cos() * scale, torch.deg2rad(degrees).sin() * scale
+    x, y, middle = x * width - 0.5, y * height - 0.5, (size - 1) / 2
+    rows = [cos, -sin, middle - cos * x + sin * y, sin, cos, middle - sin * x - cos * y]
+    return torch.stack(rows, 1).view(-1, 2, 3)

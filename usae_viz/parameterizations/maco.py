@@ -1,0 +1,76 @@
+"""MACO: the magnitudes stay those of natural pictures, the optimizer turns phases (Fel et al. 2023, arXiv 2306.06805)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from usae_viz.parameterizations.colour import from_canvas, to_canvas
+from usae_viz.parameterizations.start import Parameterization, seeded_normal
+
+PACKAGED = Path(__file__).parent / "spectrum.safetensors"  # over 2000 training scenes of the demo universe
+
+
+def mean_magnitude(canvases: Tensor) -> Tensor:
+    """Mean |rfft2| of pictures (n, 3, size, size) in decorrelated logits, over size: (3, size, size // 2 + 1)."""
+    return torch.fft.rfft2(from_canvas(canvases), norm="ortho").abs().mean(0)
+
+
+@cache
+def packaged_spectrum() -> Tensor:
+    """The spectrum that comes with the package, (3, 96, 49)."""
+    return load_file(PACKAGED)["magnitude"].float()
+
+
+def spectrum_at(magnitude: Tensor, size: int) -> Tensor:
+    """A spectrum (3, s, s // 2 + 1) read at the frequencies of another canvas size.
+
+    In orthonormal units a frequency's magnitude, in cycles a pixel, does not depend on the size of the picture, but
+    the canvas is looked at whole; so it is cycles a picture that are kept, and higher ones fall on as 1/f.
+    """
+    side = magnitude.shape[1]
+    if size == side:
+        return magnitude
+    shifted = magnitude.roll(side // 2, dims=1)  # zero frequency to row side // 2
+    cycles = torch.cat([torch.arange(0, (size + 1) // 2), torch.arange(-(size // 2), 0)]).float()
+    across = torch.arange(size // 2 + 1).float()
+    half = side // 2 - 1
+    reach = torch.maximum(cycles[:, None].abs(), across[None]).clamp_min(half) / half  # 1 within what is known
+    rows = (cycles[:, None] / reach + side // 2) / (side - 1) * 2 - 1
+    columns = (across[None] / reach) / (magnitude.shape[2] - 1) * 2 - 1
+    places = torch.stack([columns, rows], -1)[None]
+    read = functional.grid_sample(shifted[None], places, mode="bilinear", align_corners=True)[0]
+    return read / reach * (size / side)
+
+
+class MacoImage(Parameterization):
+    """Canvases whose spectrum's magnitude is held to a template; only phases are learned.
+
+    Args:
+        seeds: one picture a seed.
+        size: side of the canvas in pixels.
+        magnitude: (3, s, s // 2 + 1), in decorrelated logits; the packaged one unless given.
+    """
+
+    learning_rate = 0.1
+
+    def __init__(self, seeds: Sequence[int], size: int, magnitude: Tensor | None = None) -> None:
+        super().__init__(seeds, size)
+        self.size = size
+        template = spectrum_at(packaged_spectrum() if magnitude is None else magnitude, size)
+        self.register_buffer("magnitude", template, persistent=False)
+        self.phase = nn.Parameter(math.pi * seeded_normal(seeds, 3, size, size // 2 + 1))
+
+    def decorrelated(self) -> Tensor:
+        """The picture before colour and squashing: |rfft2| of it is the template."""
+        return torch.fft.irfft2(torch.polar(self.magnitude.expand_as(self.phase), self.phase), norm="ortho")
+
+    def forward(self) -> Tensor:
+        return to_canvas(self.decorrelated())
