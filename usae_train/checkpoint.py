@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from usae_train.atomic import atomic_path
 from usae_train.backbones import PRETRAINED, RANDOM, BackboneSpec
-from usae_train.provenance import commit, versions
+from usae_train.provenance import commit, file_hash, versions
 from usae_train.statistics import Statistics
 from usae_train.usae import USAE
 
@@ -102,6 +102,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
+    model.source, model.sha256 = str(usae), file_hash(weights)
     if (folder / "statistics.safetensors").is_file():
         model.statistics = Statistics.load(folder / "statistics.safetensors")
     return model.eval().requires_grad_(False).to(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from usae_train.usae import USAE
 
 @dataclass(frozen=True)
 class Watch:
-    """What to call while a fit runs: `pictures(done, total)` and `steps(step, figures)`."""
+    """What to call while a fit runs."""
 
-    pictures: Any = staticmethod(lambda done, total: None)
-    steps: Any = staticmethod(lambda step, figures: None)
+    pictures: Callable[[int, int], None] = lambda done, total: None
+    steps: Callable[[int, dict[str, float]], None] = lambda step, figures: None
+    failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
 def fit(
@@ -61,23 +62,23 @@ def fit(
         rows = len(next(iter(data.values())))
         usae.statistics = measure(usae, PairedTokens({n: t[:, None] for n, t in data.items()}, torch.arange(rows)))
         return usae.to("cpu")
-    return fit_pictures(data, chosen, backbones, limit, device, watch)
+    if not backbones:
+        raise ValueError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
+    source = open_images(data, limit) if isinstance(data, str | Path) else data
+    return fit_pictures(source, chosen, backbones, device, watch)
 
 
 def fit_pictures(
-    images: str | Path | ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec] | None,
-    limit: int | None = None, device: torch.device | str = "cpu", watch: Watch | None = None,
+    source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
+    device: torch.device | str = "cpu", watch: Watch | None = None,
 ) -> USAE:  # fmt: skip
     """Train a USAE on pictures: run them through the backbones once, then train on the tokens in memory."""
     watch = watch or Watch()
-    if not backbones:
-        raise ValueError("no backbones to see the pictures with; give {name: BackboneSpec}, or --backbones")
-    source = open_images(images, limit) if isinstance(images, str | Path) else images
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = common_grid(list(built.values()))
     paired = collect_tokens(built, source, grid, progress=watch.pictures)
     for failure in paired.failures:
-        watch.pictures(failure, len(source))
+        watch.failure(failure)
     usae = new_usae({n: b.width for n, b in built.items()}, settings, specs=backbones, grid=grid)
     fit_tokens(paired.flat(), settings, usae, device, watch.steps)
     usae.images, usae.fingerprint = source.name, source.fingerprint()

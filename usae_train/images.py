@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
+
+if TYPE_CHECKING:
+    from usae_train.demo.scenes import SceneParameters
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 DEMO_IMAGES = 2000
@@ -88,7 +91,7 @@ class DemoImages:
             raise ValueError(f"unknown split {split!r} of the demo scenes; expected one of {', '.join(self.SPLITS)}")
         self.name = "demo" if split == "held-out" else f"demo:{split}"
         self.count, self.split = count, split
-        self._block: tuple[int, int, Tensor, dict[str, Tensor]] | None = None
+        self._block: tuple[int, SceneParameters] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -107,14 +110,14 @@ class DemoImages:
         return f"demo-{self.split}-{self.count}"
 
     def _scene(self, index: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        from usae_train.demo import scenes
+        from usae_train.demo.scenes import draw_parameters, render
 
         number, row = divmod(index, self.BLOCK)
-        if self._block is None or self._block[:2] != (number, size):
+        if self._block is None or self._block[0] != number:
             generator = torch.Generator().manual_seed(self.SPLITS[self.split] * 1_000_000_007 + number)
-            drawn = scenes.draw(self.BLOCK, generator, size)
-            self._block = (number, size, drawn.images, drawn.labels)
-        return self._block[2][row], {factor: value[row] for factor, value in self._block[3].items()}
+            self._block = (number, draw_parameters(self.BLOCK, generator))
+        scene = render(self._block[1].select(slice(row, row + 1)), size)
+        return scene.images[0], {factor: value[0] for factor, value in scene.labels.items()}
 
 
 def open_images(images: str | Path, limit: int | None = None) -> ImageSource:

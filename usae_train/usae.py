@@ -59,6 +59,8 @@ class USAE(nn.Module):
         self.batch_norm, self.recipe = batch_norm, recipe
         self.specs, self.grid = dict(specs or {}), grid
         self.statistics: Statistics | None = None
+        self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
+        self.sha256: str | None = None
         self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
         self.fingerprint: str | None = None
         self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.demo.descriptors import colour_histogram, local_texture, nearest_centre, texture_cells
-from usae_train.demo.factors import FACTORS, SHAPES, patch_shares
+from usae_train.demo.factors import BACKGROUND, FACTORS, SHAPES, patch_shares
 
 
 class Lesson(Protocol):
@@ -33,6 +33,8 @@ class Lesson(Protocol):
 class Supervised(nn.Module):
     """Labels: each patch's share of every factor value (cross-entropy), and on the class token what is there at all."""
 
+    BACKGROUND_WEIGHT = 0.3  # most patches are background: unweighted, that is all that is learned of shape for long
+
     def __init__(self, width: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.grid = grid
@@ -48,7 +50,10 @@ class Supervised(nn.Module):
     def forward(self, prefix: Tensor, tokens: Tensor) -> Tensor:
         loss = tokens.new_zeros(())
         for factor, share in self.shares.items():
-            loss = loss + functional.cross_entropy(self.patch_heads[factor](tokens).flatten(0, 1), share.flatten(0, 1))
+            logits = self.patch_heads[factor](tokens).flatten(0, 1)
+            weight = logits.new_ones(logits.shape[-1])
+            weight[BACKGROUND] = self.BACKGROUND_WEIGHT if factor == "shape" else 1.0
+            loss = loss + functional.cross_entropy(logits.float(), share.flatten(0, 1), weight=weight.float())
             there = (share.mean(1) > 0.01).float()
             loss = loss + 0.3 * functional.binary_cross_entropy_with_logits(self.class_heads[factor](prefix[:, 0]), there)
         return loss
@@ -139,6 +144,7 @@ class ImageText(nn.Module):
         said = torch.stack([majority[f] for f in FACTORS], 1)
         self.holds = ((captions[None] == said[:, None]) | (captions[None] < 0)).all(-1).float()
         offsets = torch.tensor([self.offsets[f] for f in FACTORS], device=images.device)
+        self.weight = 1.0 + (captions[:, -1] >= 0)  # shape, the hardest, counts twice
         self.patch_texts = torch.where(captions < 0, 0, captions + offsets)
         self.scene_texts = self._describe_scenes(shares, offsets)
 
@@ -159,15 +165,15 @@ class ImageText(nn.Module):
         pooled = (read * said[..., None]).sum(1) / said.sum(1, keepdim=True).clamp_min(1)
         return functional.normalize(self.text_projection(pooled).float(), dim=-1)
 
-    def _pair_loss(self, parts: Tensor, texts: Tensor, holds: Tensor, kind: int) -> Tensor:
+    def _pair_loss(self, parts: Tensor, texts: Tensor, holds: Tensor, weight: Tensor | float, kind: int) -> Tensor:
         parts = functional.normalize(parts.float(), dim=-1)
         logits = parts @ self._read(texts).T * self.scale[kind].exp() + self.bias[kind]
-        return -functional.logsigmoid(torch.where(holds > 0, logits, -logits)).sum(-1).mean()
+        return -functional.logsigmoid(torch.where(holds > 0, logits, -logits)).mul(weight).sum(-1).mean()
 
     def forward(self, prefix: Tensor, tokens: Tensor) -> Tensor:
-        patches = self._pair_loss(self.patch_projection(tokens).flatten(0, 1), self.patch_texts, self.holds, 0)
+        patches = self._pair_loss(self.patch_projection(tokens).flatten(0, 1), self.patch_texts, self.holds, self.weight, 0)
         whole = torch.eye(len(tokens), device=tokens.device)
-        scene = self._pair_loss(self.image_projection(tokens.mean(1)), self.scene_texts, whole, 1)
+        scene = self._pair_loss(self.image_projection(tokens.mean(1)), self.scene_texts, whole, 1.0, 1)
         return 0.2 * patches + 0.2 * scene
 
 

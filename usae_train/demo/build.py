@@ -1,0 +1,106 @@
+"""Rebuild the demo universe from a seed: three backbones, a USAE over them, its statistics with the known truth."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones import BackboneSpec, build_backbones, common_grid
+from usae_train.checkpoint import check_free, save
+from usae_train.demo.factors import FACTORS, patch_shares
+from usae_train.demo.scenes import SIZE
+from usae_train.demo.pretrain import SPECS, STEPS, pretrain
+from usae_train.images import DemoImages
+from usae_train.loop import fit_tokens, new_usae
+from usae_train.settings import FitSettings
+from usae_train.statistics import auroc, measure
+from usae_train.tokens import PairedTokens, collect_tokens
+from usae_train.usae import USAE
+
+FACTOR_VALUES = [f"{factor}: {value}" for factor, values in FACTORS.items() for value in values]
+PURE = 0.5  # a patch has a factor value when the value covers more than this share of it
+TRAINING_SCENES, HELD_OUT_SCENES = 6000, 2000
+SETTINGS = FitSettings(n_concepts=256, k=8, steps=4000, batch=2048)
+
+Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
+
+
+def build(out: Path, seed: int = 0, device: str = "cpu", report: Report = lambda stage, done, total, note: None) -> USAE:
+    """Train everything and write a USAE folder.
+
+    What is finished is kept in a folder beside `out` until the end, and training states every 200 steps, so that a
+    build that was stopped goes on where it was.
+
+    Args:
+        out: folder to write.
+        seed: seed of everything.
+        device: where to train.
+        report: called with the stage, what is done of how much, and a figure.
+    """
+    check_free(out)
+    room = out.with_name(f".{out.name}.{seed}.work")
+    for name in SPECS:
+        weights = room / "backbones" / f"{name}.safetensors"
+        if not weights.is_file():
+            pretrain(name, weights, seed, device=device, checkpoint=room / "states" / f"{name}.pt",
+                     report=lambda done, total, loss, name=name: report(name, done, total, f"loss {loss:.3f}"))  # fmt: skip
+        report(name, STEPS[name], STEPS[name], "done")
+    specs = {name: spec.relative_to(room) for name, spec in SPECS.items()}
+    usae = fit_demo(specs, SETTINGS.model_copy(update={"seed": seed}), device, report)
+    save(usae, out, half=True)
+    shutil.rmtree(room)
+    return usae
+
+
+def fit_demo(
+    specs: Mapping[str, BackboneSpec], settings: FitSettings = SETTINGS, device: str = "cpu",
+    report: Report = lambda stage, done, total, note: None,
+) -> USAE:  # fmt: skip
+    """A USAE over demo backbones, its statistics and the AUROC of every concept measured on held-out scenes."""
+    backbones = {name: backbone.to(device) for name, backbone in build_backbones(specs).items()}
+    grid = common_grid(list(backbones.values()))
+    train = collect_tokens(
+        backbones, DemoImages(TRAINING_SCENES, "train"), grid, batch=64,
+        progress=lambda done, total: report("tokens", done, total, "training scenes"),
+    )  # fmt: skip
+    usae = new_usae({name: b.width for name, b in backbones.items()}, settings, specs=specs, grid=grid)
+    fit_tokens(train.flat(), settings, usae, device,
+               lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"))  # fmt: skip
+    held_out = DemoImages(HELD_OUT_SCENES)
+    paired = collect_tokens(
+        backbones, held_out, grid, batch=64,
+        progress=lambda done, total: report("statistics", done, total, "held-out scenes"),
+    )  # fmt: skip
+    usae.images, usae.fingerprint, usae.factors = held_out.name, held_out.fingerprint(), FACTOR_VALUES
+    statistics = measure(usae, paired)
+    truth = factor_truth(held_out, paired.numbers, grid)
+    usae.statistics = type(statistics)(**{**vars(statistics), "auroc": factor_auroc(usae, paired, truth)})
+    return usae.to("cpu")
+
+
+def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(image * token, factor values) bool: whether a value covers more than half of a patch."""
+    rows = []
+    for number in numbers.tolist():
+        labels = source.labels(number, SIZE)
+        shares = [patch_shares(labels[factor][None], len(values), grid)[0] for factor, values in FACTORS.items()]
+        rows.append(torch.cat(shares, -1) > PURE)
+    return torch.cat(rows)
+
+
+def factor_auroc(usae: USAE, paired: PairedTokens, truth: Tensor) -> Tensor:
+    """(backbones, factor values, concepts): patch AUROC of every concept's code after TopK against every value.
+
+    Args:
+        usae: the model.
+        paired: tokens of held-out scenes.
+        truth: (image * token, values) bool.
+    """
+    return torch.stack([
+        auroc(usae.encode(name, tokens.float()).dense(usae.n_concepts), truth)
+        for name, tokens in paired.flat().items()
+    ])  # fmt: skip

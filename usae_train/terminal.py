@@ -1,0 +1,66 @@
+"""What both command lines share: one clear line for an error, progress bars on a terminal only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what a user can cause into one line on stderr and exit status 1; Ctrl-C into status 130."""
+    try:
+        yield
+    except (ValueError, MemoryError, OSError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        print(f"error: {reason}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Iterator[Progress]:
+    """rich's progress on stderr, shown on a terminal and not when quiet."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+        yield progress
+
+
+def stages(progress: Progress) -> Callable[[str, int, int, str], None]:
+    """A function (stage, done, total, note) that keeps one bar a stage."""
+    bars: dict[str, Any] = {}
+
+    def report(stage: str, done: int, total: int, note: str) -> None:
+        if stage not in bars:
+            bars[stage] = progress.add_task(stage, total=total, note=note)
+        progress.update(bars[stage], completed=done, total=total, note=note)
+
+    return report
+
+
+def pick_device(device: str) -> str:
+    """`auto` is the first GPU, or the CPU.
+
+    Raises:
+        ValueError: for a device that is not there.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"no device {device!r} here; expected `cpu`, `cuda`, `cuda:0`, ...") from error
+    return device

@@ -1,0 +1,152 @@
+"""Naming concepts: from what a person types to indices, and the table that `usae-viz concepts` prints."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+from usae_train.statistics import Statistics
+from usae_train.usae import USAE
+
+Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "index"]
+FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
+
+
+@dataclass(frozen=True)
+class Follows:
+    """The factor value that a concept tracks best, by the smallest AUROC over the backbones."""
+
+    value: str  # such as "colour: red"
+    auroc: float
+
+
+@dataclass(frozen=True)
+class ConceptRow:
+    """What `usae-viz concepts` says of one concept; the lists follow the USAE's order of backbones."""
+
+    concept: int
+    universality: float
+    entropy: float
+    energy: float
+    firing_share: list[float]
+    follows: Follows | None
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def parse_concepts(usae: USAE, text: str) -> list[int]:
+    """Turn `12`, `12,40,101`, `top:8`, a label such as `red` or `colour: red`, or a mixture with commas into indices.
+
+    Raises:
+        ValueError: for an index out of range, or a label that no concept has; says what there is.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ValueError(f"no concept in {text!r}; expected an index, `top:8` or a label")
+    return list(dict.fromkeys(concept for part in parts for concept in _parse_one(usae, part)))
+
+
+def check_concept(usae: USAE, concept: int) -> int:
+    """The concept itself.
+
+    Raises:
+        ValueError: when the USAE has no such concept; says how many there are.
+    """
+    if not 0 <= concept < usae.n_concepts:
+        raise ValueError(f"no concept {concept}; this USAE has {usae.n_concepts}, numbered 0 to {usae.n_concepts - 1}")
+    return concept
+
+
+def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = None) -> list[ConceptRow]:
+    """Every concept's figures, the largest first (`index`: in their own order).
+
+    Raises:
+        ValueError: for a USAE without statistics, or an unknown order.
+    """
+    if sort not in get_args(Sort):
+        raise ValueError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
+    statistics = need_statistics(usae)
+    universality, entropy = statistics.universality, statistics.firing_entropy
+    energy, shares = statistics.energy.mean(0), statistics.firing_share
+    rows = [
+        ConceptRow(k, universality[k].item(), entropy[k].item(), energy[k].item(), shares[:, k].tolist(), follows(usae, k))
+        for k in range(usae.n_concepts)
+    ]
+    keys = {
+        "universality": lambda row: -row.universality, "energy": lambda row: -row.energy,
+        "entropy": lambda row: -row.entropy if row.entropy == row.entropy else 1.0,
+        "fires": lambda row: -min(row.firing_share), "auroc": lambda row: -(row.follows.auroc if row.follows else 0.0),
+        "index": lambda row: row.concept,
+    }  # fmt: skip
+    return sorted(rows, key=keys[sort])[:limit]
+
+
+def follows(usae: USAE, concept: int) -> Follows | None:
+    """The factor value that a concept follows best; None where the truth is not known."""
+    if usae.statistics is None or usae.statistics.auroc is None:
+        return None
+    smallest = usae.statistics.auroc[:, :, concept].amin(0).nan_to_num(0.0)
+    value = int(smallest.argmax())
+    return Follows(usae.factors[value], smallest[value].item())
+
+
+def best_concept(usae: USAE, value: int) -> tuple[int, float]:
+    """The concept that follows a factor value best in all backbones by one index, and its smallest AUROC."""
+    auroc = need_statistics(usae).auroc
+    assert auroc is not None
+    smallest = auroc[:, value].amin(0).nan_to_num(0.0)
+    concept = int(smallest.argmax())
+    return concept, smallest[concept].item()
+
+
+def caption(usae: USAE, concept: int) -> str:
+    """One line on a concept for a sheet: its number, and what it follows if that is known."""
+    found = follows(usae, concept)
+    if found is None:
+        return f"concept {concept}"
+    word = "follows" if found.auroc >= FOLLOWS else "nearest to"
+    return f"concept {concept}: {word} {found.value} (AUROC {found.auroc:.2f})"
+
+
+def need_statistics(usae: USAE) -> Statistics:
+    """The USAE's statistics.
+
+    Raises:
+        ValueError: when it has none.
+    """
+    if usae.statistics is None:
+        raise ValueError("this USAE has no statistics; fit it on pictures, which measures them")
+    return usae.statistics
+
+
+def _parse_one(usae: USAE, part: str) -> list[int]:
+    if part.removeprefix("-").isdecimal():
+        return [check_concept(usae, int(part))]
+    if part.startswith("top:"):
+        count = part.removeprefix("top:")
+        if not count.isdecimal() or not 1 <= int(count) <= usae.n_concepts:
+            raise ValueError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
+        order = need_statistics(usae).universality.argsort(descending=True, stable=True)
+        return order[: int(count)].tolist()
+    return [_labelled(usae, part)]
+
+
+def _labelled(usae: USAE, label: str) -> int:
+    if not usae.factors:
+        raise ValueError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
+    names = _label_names(usae.factors)
+    wanted = label.lower().replace(" ", "")
+    if wanted not in names:
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5) or list(names)[:6]
+        raise ValueError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(near)}")
+    return best_concept(usae, names[wanted])[0]
+
+
+def _label_names(factors: Sequence[str]) -> dict[str, int]:
+    """`red` and `colour:red` both name the first value."""
+    names = {factor.partition(":")[2].strip(): value for value, factor in enumerate(factors)}
+    return names | {factor.replace(" ", ""): value for value, factor in enumerate(factors)}

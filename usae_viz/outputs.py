@@ -1,0 +1,158 @@
+"""What a run leaves on disk: PNGs that know their settings, labelled sheets, scores and the run's record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from usae_train.atomic import atomic_path
+from usae_train.images import ImageSource, open_images
+from usae_train.usae import USAE
+from usae_viz.verify import Score, Scores
+
+CELL = 224  # pixels of a picture on a sheet
+MARGIN = 12
+PATCHES = 3  # natural patches a row, two rows a backbone
+WINDOW = 0.34  # side of a natural patch with its surroundings, as a share of the picture
+INK, FAINT, BAD, PAPER = "#1a1a1a", "#6b6b6b", "#b3261e", "#ffffff"
+
+
+def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any]) -> None:
+    """Write a canvas (3, H, W) with its settings and scores inside (text chunk `usae`, JSON)."""
+    info = PngInfo()
+    info.add_itxt("usae", json.dumps(about))
+    with atomic_path(file) as temporary:
+        to_picture(canvas).save(temporary, "PNG", pnginfo=info)
+
+
+def write_json(file: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
+    with atomic_path(file) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def to_picture(canvas: Tensor) -> Image.Image:
+    """(3, H, W), 0..1 -> an 8-bit picture."""
+    return transforms.to_pil_image(canvas.detach().cpu().clamp(0, 1))
+
+
+def natural_patches(usae: USAE, concept: int, source: ImageSource | None = None) -> dict[str, list[Image.Image]]:
+    """The patches of natural pictures in which a concept is strongest, with their surroundings, a list a backbone.
+
+    Args:
+        usae: a USAE with statistics.
+        concept: the concept.
+        source: the pictures that the statistics were measured on; opened from the USAE's record unless given.
+
+    Returns:
+        {backbone: pictures}; empty without statistics, or when the pictures are not at hand or are others by now.
+    """
+    if usae.statistics is None or usae.images is None or usae.grid is None:
+        return {}
+    try:
+        source = source or open_images(usae.images, limit=int(usae.statistics.counts[0]))
+        if source.fingerprint() != usae.fingerprint:
+            return {}
+        size = max(backbone.input_size for backbone in usae.backbones.values())
+        found: dict[str, list[Image.Image]] = {}
+        for row, name in enumerate(usae.names):
+            numbers = usae.statistics.top_images[row, concept].tolist()
+            places = usae.statistics.top_tokens[row, concept].tolist()
+            strongest = list(zip(numbers, places, strict=True))[: 2 * PATCHES]
+            found[name] = [_around(source.read(n, size), p, usae.grid) for n, p in strongest if n >= 0]
+        return found
+    except ValueError:  # the folder has moved: a sheet without patches says so
+        return {}
+
+
+def sheet(
+    title: str, images: Mapping[str, Tensor], scores: Scores | None, patches: Mapping[str, Sequence[Image.Image]]
+) -> Image.Image:
+    """All pictures of a concept side by side, each over its score and the concept's top natural patches."""
+    tile = (CELL - (PATCHES - 1) * 4) // PATCHES
+    lower = 2 * tile + 4 if any(patches.values()) else 14
+    width = MARGIN + len(images) * (CELL + MARGIN)
+    page = Image.new("RGB", (max(width, 420), MARGIN + 30 + 20 + CELL + 26 + 20 + lower + MARGIN), PAPER)
+    pen = ImageDraw.Draw(page)
+    pen.text((MARGIN, MARGIN), title, INK, _font(18))
+    for column, (name, canvas) in enumerate(images.items()):
+        x, y = MARGIN + column * (CELL + MARGIN), MARGIN + 30
+        pen.text((x, y), name, INK, _font(14))
+        page.paste(to_picture(canvas).resize((CELL, CELL), Image.Resampling.BICUBIC), (x, y + 20))
+        y += 20 + CELL + 4
+        if scores is not None:
+            text, ink = _score_line(scores, name)
+            pen.text((x, y), text, ink, _font(12))
+        y += 22
+        own = patches.get(name, next(iter(patches.values()), ()))
+        heading = f"natural patches, {name if name in patches else next(iter(patches))}" if own else "no natural patches at hand"
+        pen.text((x, y), heading, FAINT, _font(11))
+        for place, patch in enumerate(own):
+            row, column_of_patch = divmod(place, PATCHES)
+            at = (x + column_of_patch * (tile + 4), y + 18 + row * (tile + 4))
+            page.paste(patch.resize((tile, tile), Image.Resampling.BICUBIC), at)
+    return page
+
+
+def write_concept(
+    folder: Path, title: str, images: Mapping[str, Tensor], scores: Scores | None,
+    patches: Mapping[str, Sequence[Image.Image]], about: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Write one concept's PNGs, scores.json and sheet.png into a folder."""
+    by_image = {} if scores is None else scores.as_dict()["images"]
+    for name, canvas in images.items():
+        write_png(folder / f"{name}.png", canvas, {**about, "picture": name, "scores": by_image.get(name)})
+    if scores is not None:
+        write_json(folder / "scores.json", scores.as_dict())
+    with atomic_path(folder / "sheet.png") as temporary:
+        sheet(title, images, scores, patches).save(temporary, "PNG")
+
+
+def _score_line(scores: Scores, name: str) -> tuple[str, str]:
+    """What stands under a picture: its score in the backbone it was drawn for, or the weakest of all."""
+    row = scores[name]
+    own: Score = row[name] if name in row else min(row.values(), key=lambda score: score.code)
+    where = "" if name in row else "weakest: "
+    natural = "" if own.percentile is None else f", p{own.percentile:.1f} of natural"
+    if not scores.fired(name):
+        return f"FAILED: does not fire ({where}code {own.code:.2f})", BAD
+    return f"{where}code {own.code:.2f}, rank {own.rank}{natural}", FAINT
+
+
+def _around(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
+    rows, cols = grid
+    row, col = divmod(token, cols)
+    _, height, width = canvas.shape
+    side = max(1, round(WINDOW * min(height, width)))
+    top = min(max(round((row + 0.5) / rows * height - side / 2), 0), height - side)
+    left = min(max(round((col + 0.5) / cols * width - side / 2), 0), width - side)
+    return to_picture(canvas[:, top : top + side, left : left + side])
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
+
+
+def read_png(file: Path) -> dict[str, Any]:
+    """The settings and scores inside a PNG of ours.
+
+    Raises:
+        ValueError: for a file that is none.
+    """
+    try:
+        with Image.open(file) as picture:
+            text = picture.info.get("usae")
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read as a picture: {error}") from error
+    if text is None:
+        raise ValueError(f"{file} has no settings inside; expected a PNG that usae-viz wrote")
+    return json.loads(text)
+
+

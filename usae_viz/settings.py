@@ -1,0 +1,52 @@
+"""Settings of a maximization: what the command line and recipes take, and what run.json and every PNG keep."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from usae_viz.augmentations import PRESETS, Augmentation
+
+Mode = Literal["per-model", "shared"]
+Image = Literal["fourier", "maco", "pixel"]
+SHARED = "shared"
+
+
+class MaximizeSettings(BaseModel):
+    """How pictures are drawn. The defaults were chosen on the demo universe (tests/benchmarks/faithful.py)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Mode = Field("per-model", description="a picture a backbone, or one for all with balanced gradients")
+    image: Image = Field("fourier", description="parameterization")
+    size: int | None = Field(None, ge=16, le=4096, description="canvas side, pixels; the largest input size unless told")
+    steps: int = Field(128, ge=1, description="optimizer steps")
+    crops: int = Field(6, ge=1, description="views a step")
+    learning_rate: float | None = Field(None, gt=0, description="Adam's; the parameterization's own unless told")
+    augmentation: str | Augmentation = Field("default", description=f"preset ({', '.join(PRESETS)}) or settings")
+    seed: int = Field(0, ge=0, description="decides the start and the augmentation draws")
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_preset(cls, value: str | Augmentation) -> str | Augmentation:
+        if isinstance(value, str) and value not in PRESETS:
+            raise ValueError(f"unknown preset, expected one of {', '.join(PRESETS)}")
+        return value
+
+
+def maximize_settings(**settings: Any) -> MaximizeSettings:
+    """Check settings by name and value.
+
+    Raises:
+        ValueError: one line, with the nearest right name or what was expected.
+    """
+    try:
+        return MaximizeSettings(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        near = difflib.get_close_matches(name, MaximizeSettings.model_fields, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
+        raise ValueError(f"{name} = {first['input']!r}: {first['msg']}{hint}") from error

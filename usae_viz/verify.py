@@ -1,0 +1,120 @@
+"""Verification: does a finished picture fire its concept, in which backbones, under views it was not optimized on?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from usae_train.statistics import TAU
+from usae_train.usae import USAE
+from usae_viz.augmentations import PRESETS, views
+from usae_viz.loop import perceive
+
+VIEWS = 8
+UNSEEN_SEED = 0x5EED  # added to a picture's seed: the verification's draws are never the optimization's
+MIN_SHARE = 0.01  # of the tokens; a picture in which fewer fire has failed
+
+
+@dataclass(frozen=True)
+class Score:
+    """One concept in one picture through one backbone, over views that the picture was not optimized on."""
+
+    code: float  # mean over views of the largest code after TopK
+    rank: int  # of the concept by its mean code, 1 is the strongest of all
+    share: float  # of the tokens in which it fires (code > 0.1)
+    percentile: float | None  # of `code` among the largest codes of natural images; None without statistics
+
+    @property
+    def fires(self) -> bool:
+        """Whether the concept fires after TopK in at least 1% of the tokens."""
+        return self.share >= MIN_SHARE
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Image x backbone: `scores[image][backbone]` is a `Score`."""
+
+    concept: int
+    table: Mapping[str, Mapping[str, Score]]
+
+    def __getitem__(self, image: str) -> Mapping[str, Score]:
+        return self.table[image]
+
+    def fired(self, image: str) -> bool:
+        """Whether a picture fires its concept in the backbone it was drawn for (in all, for a shared one)."""
+        row = self.table[image]
+        return row[image].fires if image in row else all(score.fires for score in row.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """What scores.json holds."""
+        images = {
+            image: {"fired": self.fired(image), "backbones": {n: {**asdict(s), "fires": s.fires} for n, s in row.items()}}
+            for image, row in self.table.items()
+        }
+        return {"concept": self.concept, "images": images}
+
+    def __rich__(self) -> Table:
+        table = Table(title=f"concept {self.concept}: code after TopK (rank, share of tokens, percentile of natural images)")
+        table.add_column("image")
+        for name in next(iter(self.table.values())):
+            table.add_column(name, justify="right")
+        table.add_column("fires")
+        for image, row in self.table.items():
+            cells = [_cell(score) for score in row.values()]
+            table.add_row(image, *cells, "yes" if self.fired(image) else "[bold red]FAILED[/]")
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=120)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get()
+
+
+def _cell(score: Score) -> str:
+    natural = "" if score.percentile is None else f", p{score.percentile:.1f}"
+    return f"{score.code:.2f} (#{score.rank}, {score.share:.0%}{natural})"
+
+
+@torch.no_grad()
+def verify(usae: USAE, concept: int, canvases: Mapping[str, Tensor], seed: int) -> Scores:
+    """Score pictures of one concept through every backbone.
+
+    Args:
+        usae: the model.
+        concept: the concept that the pictures are of.
+        canvases: {image: (3, H, W)}.
+        seed: the run's seed; the views are drawn from another one derived from it.
+    """
+    stacked = torch.stack(list(canvases.values()))
+    backbones = usae.backbones
+    size = max(backbone.input_size for backbone in backbones.values())
+    generators = [torch.Generator().manual_seed(seed + UNSEEN_SEED) for _ in canvases]
+    shown = views(stacked, PRESETS["unseen"], generators, VIEWS, size)
+    table: dict[str, dict[str, Score]] = {image: {} for image in canvases}
+    for row, (name, backbone) in enumerate(backbones.items()):
+        acts = perceive(usae, backbone, stacked, shown)
+        codes = acts.codes
+        ours = codes.of(concept)  # (image, view, token)
+        for i, image in enumerate(canvases):
+            table[image][name] = _score(usae, row, concept, ours[i], codes.dense(usae.n_concepts)[i])
+    return Scores(concept, table)
+
+
+def _score(usae: USAE, backbone: int, concept: int, ours: Tensor, everything: Tensor) -> Score:
+    code = ours.amax(-1).mean().item()
+    means = everything.mean((0, 1))
+    statistics = usae.statistics
+    return Score(
+        code=code,
+        rank=int((means > means[concept]).sum()) + 1,
+        share=(ours > TAU).float().mean().item(),
+        percentile=None if statistics is None else statistics.percentile(backbone, concept, code),
+    )
