@@ -22,9 +22,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if temporary.is_file():
+            temporary.chmod(0o644)  # safetensors writes files that only their owner can read
         os.replace(temporary, target)
     except OSError as error:
-        raise ValueError(f"{target} cannot be written: {error.strerror or error}; choose another place with --out") from error
+        raise ValueError(
+            f"{target} cannot be written: {error.strerror or error}; choose another place with --out"
+        ) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

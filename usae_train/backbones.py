@@ -110,9 +110,10 @@ class Backbone(nn.Module):
         return features.flatten(2).mT
 
     def _features(self, normalized: Tensor) -> Tensor:
-        return self.model.forward_intermediates(
+        features: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]  # timm's own method
             normalized, indices=[self.spec.layer], norm=self.spec.norm, stop_early=True, intermediates_only=True
-        )[0]
+        )
+        return features[0]
 
 
 def build_backbones(specs: Mapping[str, BackboneSpec]) -> dict[str, Backbone]:
@@ -154,7 +155,9 @@ def _timm_model(name: str, spec: BackboneSpec, pretrained: bool, **arguments: An
         try:
             return timm.create_model(spec.model, pretrained=pretrained, num_classes=0, **options, **arguments)
         except (TypeError, AssertionError) as error:
-            raise ValueError(f"{name}: timm cannot build {spec.model!r} with these options: {_first_line(error)}") from error
+            raise ValueError(
+                f"{name}: timm cannot build {spec.model!r} with these options: {_first_line(error)}"
+            ) from error
 
 
 def _has_fixed_input(model: str) -> bool:
@@ -170,7 +173,9 @@ def _load_weights(name: str, spec: BackboneSpec) -> nn.Module:
     try:
         weights = load_state_dict(str(path), weights_only=True)
     except Exception as error:  # a broken file can raise anything, from four libraries
-        raise ValueError(f"{name}: {path} is no readable weight file ({_first_line(error)}); it may be cut short") from error
+        raise ValueError(
+            f"{name}: {path} is no readable weight file ({_first_line(error)}); it may be cut short"
+        ) from error
     model = _timm_model(name, spec, pretrained=False)
     own = model.state_dict()
     if all(key in weights and weights[key].shape == value.shape for key, value in own.items()):
@@ -182,7 +187,9 @@ def _load_weights(name: str, spec: BackboneSpec) -> nn.Module:
         raise ValueError(f"{name}: {path} does not fit {spec.model!r}: {_first_line(error)}") from error
     lacking = [k for k, v in converted.state_dict().items() if k not in weights and torch.equal(v, own[k])]
     if lacking:
-        raise ValueError(f"{name}: {path} does not fit {spec.model!r}: it lacks {len(lacking)} tensors, {lacking[0]!r} first")
+        raise ValueError(
+            f"{name}: {path} does not fit {spec.model!r}: it lacks {len(lacking)} tensors, {lacking[0]!r} first"
+        )
     return converted
 
 

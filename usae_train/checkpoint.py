@@ -6,7 +6,6 @@ import difflib
 import json
 import shutil
 from pathlib import Path
-from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,7 +27,7 @@ class UsaeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    schema_: Literal[1] = Field(SCHEMA, alias="schema")
+    schema_: int = Field(SCHEMA, alias="schema")
     widths: dict[str, int]
     n_concepts: int
     k: int
@@ -67,7 +66,7 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
             versions=versions(), commit=commit(),
         )  # fmt: skip
         (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
-        tensors = {n: _packed(n, t, half) for n, t in usae.state_dict().items()}
+        tensors = {n: _packed(t, half) for n, t in usae.state_dict().items()}
         save_file(tensors, room / "model.safetensors")
         if usae.statistics is not None:
             usae.statistics.save(room / "statistics.safetensors")
@@ -163,7 +162,7 @@ def _read_config(folder: Path) -> UsaeConfig:
         raise ValueError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def _packed(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
+def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     is_weight = tensor.is_floating_point() and tensor.ndim > 0
     return (tensor.half() if half and is_weight else tensor).cpu().contiguous()
 
@@ -188,7 +187,8 @@ tags: [universal-sparse-autoencoder, interpretability]
 ---
 # A universal sparse autoencoder
 
-{config.n_concepts} concepts shared by {len(config.widths)} backbones, {config.k} active a patch; recipe `{config.recipe}`.
+{config.n_concepts} concepts shared by {len(config.widths)} backbones, {config.k} active a patch.
+Recipe `{config.recipe}`.
 
 | backbone | model | width |
 | --- | --- | --- |

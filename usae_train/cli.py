@@ -29,7 +29,9 @@ def _main() -> None:
 def fit(
     images: Annotated[str, typer.Argument(help="A folder of pictures, or `demo`.")],
     out: Out,
-    backbones: Annotated[str, typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas.")] = "paper",
+    backbones: Annotated[
+        str, typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas.")
+    ] = "paper",
     recipe: Annotated[str, typer.Option(help="`default`, or `published`: as the authors' code does it.")] = "default",
     n_concepts: Annotated[int, typer.Option("--n-concepts", help="Size of the concept space.")] = 6144,
     k: Annotated[int, typer.Option("--k", "-k", help="Concepts kept a token.")] = 32,
@@ -62,6 +64,26 @@ def fit(
         save(usae, out)
         if not quiet:
             typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+
+
+@app.command()
+def spectrum(
+    images: Annotated[str, typer.Argument(help="A folder of pictures, or `demo`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")],
+    size: Annotated[int, typer.Option(min=16, max=2048, help="Side in pixels that pictures are read at.")] = 96,
+    limit: Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure the mean Fourier magnitude of pictures, for MACO."""
+    with one_line_errors():
+        from usae_train.images import open_images
+        from usae_train.spectrum import mean_magnitude, save_spectrum
+
+        source = open_images(images, limit)
+        with progress_bars(quiet) as progress:
+            report = stages(progress)
+            magnitude = mean_magnitude(source, size, lambda done, total: report("pictures", done, total, ""))
+        save_spectrum(magnitude, out, source)
 
 
 @app.command()

@@ -107,5 +107,3 @@ def fit_settings(recipe: str | Recipe, **settings: Any) -> FitSettings:
     if chosen.k > chosen.n_concepts:
         raise ValueError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
     return chosen
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from PIL import Image, ImageOps
@@ -67,7 +67,9 @@ class FolderImages:
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(f"{self.label(index)} cannot be read: {error}") from error
         ground = Image.new("RGBA", picture.size, "white")
-        square = ImageOps.fit(Image.alpha_composite(ground, picture).convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+        square = ImageOps.fit(
+            Image.alpha_composite(ground, picture).convert("RGB"), (size, size), Image.Resampling.BICUBIC
+        )
         return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
 
     def label(self, index: int) -> str:
@@ -84,7 +86,7 @@ class DemoImages:
     """Scenes of the demo universe, numbered; a scene's pixels depend on its number and the split's seed alone."""
 
     BLOCK = 64
-    SPLITS = {"train": 1, "held-out": 2, "test": 3}
+    SPLITS: ClassVar = {"train": 1, "held-out": 2, "test": 3}
 
     def __init__(self, count: int = DEMO_IMAGES, split: str = "held-out") -> None:
         if split not in self.SPLITS:

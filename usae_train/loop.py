@@ -37,7 +37,7 @@ def fit_tokens(
     _check_tokens(tokens)
     usae = (usae or new_usae({n: t.shape[1] for n, t in tokens.items()}, settings)).to(device)
     for name, own in tokens.items():
-        usae.scales[name].measure(own)
+        usae.scale(name).measure(own)
     generator = torch.Generator().manual_seed(settings.seed)
     initialize(usae, tokens, settings.recipe, generator)
     optimizers = {name: _optimizer(usae, name, settings.recipe) for name in tokens}
@@ -86,7 +86,7 @@ def initialize(usae: USAE, tokens: Mapping[str, Tensor], recipe: Recipe, generat
     rows = torch.randint(length, (usae.n_concepts,), generator=generator)
     with torch.no_grad():
         for name, own in tokens.items():
-            dictionary, linear = usae.dictionaries[name], usae.encoders[name].linear
+            dictionary, linear = usae.decoder(name), usae.encoder(name).linear
             device = dictionary.weight.device
             if recipe.offset:
                 sample = own[torch.randint(length, (min(length, 20_000),), generator=generator)].to(device).float()
@@ -116,12 +116,12 @@ def step_loss(
     fired = torch.zeros(usae.n_concepts, dtype=torch.bool, device=dead.device)
     atoms = {name: usae.dictionary(name) for name in batch}
     for source in encoding:
-        pre_codes = usae.encoders[source](batch[source])
+        pre_codes = usae.encoder(source)(batch[source])
         codes = top_k(pre_codes, usae.k)
         fired[codes.indices[codes.values > 0]] = True
         left_out = left_out_half(pre_codes, usae.k) if recipe.auxiliary == "left_out" else None
         for target, tokens in batch.items():
-            decoded = usae.dictionaries[target](codes)
+            decoded = usae.decoder(target)(codes)
             total = total + error(tokens, decoded)
             if left_out is not None:
                 total = total + recipe.auxiliary_weight * left_out_error(tokens, decoded, left_out, atoms[target])
@@ -138,9 +138,9 @@ def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str
 
 def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
     """A pair's parameters that training may change; the published recipe has no offset."""
-    dictionary = usae.dictionaries[name]
+    dictionary = usae.decoder(name)
     offset = [dictionary.offset] if recipe.offset else []
-    return [*usae.encoders[name].parameters(), dictionary.weight, *offset]
+    return [*usae.encoder(name).parameters(), dictionary.weight, *offset]
 
 
 def learning_rate(step: int, settings: FitSettings) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -87,9 +88,7 @@ class Statistics:
         levels = [0.0, *LEVELS]
         if value <= 0:
             return 0.0
-        for (low, high), (start, end) in zip(
-            zip(values, values[1:], strict=False), zip(levels, levels[1:], strict=False), strict=True
-        ):
+        for (low, high), (start, end) in zip(pairwise(values), pairwise(levels), strict=True):
             if value < high:
                 return 100 * (start + (end - start) * (value - low) / (high - low))
         return 100.0
@@ -136,7 +135,7 @@ def measure(usae: USAE, paired: PairedTokens, chunk: int = 64) -> Statistics:
 
 
 def _quantiles(largest: Tensor) -> Tensor:
-    """(backbones, images, concepts) -> (backbones, concepts, levels); a row at a time, as `quantile` copies its input."""
+    """(backbones, images, concepts) -> (backbones, concepts, levels), a row at a time: `quantile` copies its input."""
     levels = torch.tensor(LEVELS)
     return torch.stack([largest_of_one.quantile(levels, dim=0).T for largest_of_one in largest])
 

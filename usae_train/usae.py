@@ -74,6 +74,24 @@ class USAE(nn.Module):
         """The backbones' names, in order."""
         return list(self.widths)
 
+    def encoder(self, name: str) -> Encoder:
+        """A backbone's encoder: standardized tokens -> pre-codes."""
+        found = self.encoders[self._known(name)]
+        assert isinstance(found, Encoder)
+        return found
+
+    def decoder(self, name: str) -> Dictionary:
+        """A backbone's dictionary as a module: codes -> standardized tokens."""
+        found = self.dictionaries[self._known(name)]
+        assert isinstance(found, Dictionary)
+        return found
+
+    def scale(self, name: str) -> Standardization:
+        """A backbone's standardization."""
+        found = self.scales[self._known(name)]
+        assert isinstance(found, Standardization)
+        return found
+
     @property
     def backbones(self) -> dict[str, Backbone]:
         """{name: Backbone}, built from their specs when first asked for, on the USAE's device.
@@ -92,12 +110,13 @@ class USAE(nn.Module):
 
     def standardize(self, name: str, tokens: Tensor) -> Tensor:
         """Raw tokens (..., width) -> (tokens - mean) / (std + 1e-5), one scalar mean and std a backbone."""
-        self._check(name, tokens)
-        return self.scales[name](tokens)
+        if tokens.shape[-1:] != (self.widths[self._known(name)],):
+            raise ValueError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
+        return self.scale(name)(tokens)
 
     def pre_codes(self, name: str, tokens: Tensor) -> Tensor:
         """Concepts' values before ReLU and TopK: raw tokens (..., width) -> (..., n_concepts)."""
-        return self.encoders[name](self.standardize(name, tokens))
+        return self.encoder(name)(self.standardize(name, tokens))
 
     def encode(self, name: str, tokens: Tensor) -> Codes:
         """Raw tokens (..., width) -> Codes(values, indices), each (..., k)."""
@@ -105,13 +124,11 @@ class USAE(nn.Module):
 
     def decode(self, name: str, codes: Codes) -> Tensor:
         """Codes of any backbone -> tokens (..., width) of this one, in its own units."""
-        self._check(name)
-        return self.scales[name].inverse(self.dictionaries[name](codes))
+        return self.scale(name).inverse(self.decoder(name)(codes))
 
     def dictionary(self, name: str) -> Tensor:
         """A backbone's unit-norm atoms, (n_concepts, width)."""
-        self._check(name)
-        return self.dictionaries[name].atoms
+        return self.decoder(name).atoms
 
     def readout(self, name: str, concepts: Tensor | list[int]) -> Readout:
         """Standardization, Linear and BatchNorm (in evaluation) of some concepts, folded to one affine map.
@@ -120,25 +137,22 @@ class USAE(nn.Module):
             name: a backbone.
             concepts: (concepts,) indices.
         """
-        self._check(name)
-        weight, bias = self.encoders[name].folded()
+        weight, bias = self.encoder(name).folded()
         chosen = torch.as_tensor(concepts, device=weight.device)
-        scale = self.scales[name]
+        scale = self.scale(name)
         weight = weight[chosen] / (scale.std + STD_EPSILON)
         return Readout(weight, bias[chosen] - scale.mean * weight.sum(-1))
 
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
-        self._check(name)
-        return self.backbones[name](canvas, self.grid)
+        return self.backbones[self._known(name)](canvas, self.grid)
 
-    def _check(self, name: str, tokens: Tensor | None = None) -> None:
+    def _known(self, name: str) -> str:
         if name not in self.widths:
             near = difflib.get_close_matches(str(name), self.widths, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"unknown backbone {name!r}; this USAE has {', '.join(self.widths)}{hint}")
-        if tokens is not None and tokens.shape[-1:] != (self.widths[name],):
-            raise ValueError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
+        return name
 
 
 class Encoder(nn.Module):
@@ -160,7 +174,8 @@ class Encoder(nn.Module):
         weight, bias = self.linear.weight, self.linear.bias
         if self.norm is None:
             return weight, bias
-        assert self.norm.running_mean is not None and self.norm.running_var is not None
+        assert self.norm.running_mean is not None
+        assert self.norm.running_var is not None
         gain = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
         return weight * gain[:, None], (bias - self.norm.running_mean) * gain + self.norm.bias
 

@@ -44,7 +44,9 @@ PRESETS: dict[str, Augmentation] = {
     "maco": Augmentation(crop=(0.5, 0.95), rotate=0, brightness=0, contrast=0, saturation=0, noise=0.08),
     "lucid": Augmentation(crop=(0.9, 1.0), shift=0.08, rotate=5, brightness=0, contrast=0, saturation=0, noise=0),
     "none": Augmentation(crop=(1, 1), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0),
-    "unseen": Augmentation(crop=(0.75, 0.98), shift=0.03, rotate=4, brightness=0.03, contrast=0.05, saturation=0.05, noise=0),
+    "unseen": Augmentation(
+        crop=(0.75, 0.98), shift=0.03, rotate=4, brightness=0.03, contrast=0.05, saturation=0.05, noise=0
+    ),
 }  # fmt: skip
 
 

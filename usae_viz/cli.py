@@ -23,7 +23,9 @@ app = typer.Typer(
 )  # fmt: skip
 
 UsaeId = Annotated[str, typer.Option("--usae", help="`demo`, a USAE folder or a hub id.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own unless told.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own unless told.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -31,11 +33,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 @app.command()
 def maximize(
-    concept: Annotated[str, typer.Option("--concept", "-c", help="An index, several with commas, `top:8` for the most universal, or a label such as `red`.")],
+    concept: Annotated[
+        str,
+        typer.Option(
+            "--concept",
+            "-c",
+            help="An index, several with commas, `top:8` for the most universal, or a label such as `red`.",
+        ),
+    ],
     usae: UsaeId = "demo",
-    mode: Annotated[str, typer.Option(help="`per-model`: a picture a backbone; `shared`: one for all, their gradients balanced.")] = "per-model",
+    mode: Annotated[
+        str, typer.Option(help="`per-model`: a picture a backbone; `shared`: one for all, their gradients balanced.")
+    ] = "per-model",
     image: Annotated[str, typer.Option(help="Parameterization: `fourier`, `maco` or `pixel`.")] = "fourier",
-    size: Annotated[int | None, typer.Option(help="Side of the canvas in pixels; the backbones' largest input size unless told.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the canvas in pixels; the backbones' largest input size unless told.")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 128,
     crops: Annotated[int, typer.Option(help="Augmented views a step.")] = 6,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's; the parameterization's own unless told.")] = None,
@@ -81,7 +94,7 @@ def concepts(
     limit: Annotated[int | None, typer.Option(min=1, help="Rows to print; all with --json unless told.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List concepts: universality, firing entropy, energy, share of tokens a backbone, and the factor each follows best.
+    """List concepts: universality, firing entropy, energy, firing share a backbone, and the factor each follows best.
 
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """
@@ -104,7 +117,14 @@ def concepts(
         for row in rows:
             followed = "" if row.follows is None else f"{row.follows.value} ({row.follows.auroc:.2f})"
             shares = [f"{share:.2%}" for share in row.firing_share]
-            table.add_row(str(row.concept), f"{row.universality:.2f}", f"{row.entropy:.2f}", f"{row.energy:.4f}", *shares, followed)
+            table.add_row(
+                str(row.concept),
+                f"{row.universality:.2f}",
+                f"{row.entropy:.2f}",
+                f"{row.energy:.4f}",
+                *shares,
+                followed,
+            )
         Console().print(table)
 
 
@@ -129,11 +149,16 @@ def _render(
         speak = (lambda scores: None) if quiet or as_json else lambda scores: console.print(scores)
         verified = render_all(usae, chosen, runs, out, stages(progress), speak)
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "concepts": [scores.as_dict() for scores in verified.values()]}, indent=1))
+        typer.echo(
+            json.dumps({"out": str(out), "concepts": [scores.as_dict() for scores in verified.values()]}, indent=1)
+        )
     elif not quiet:
         failed = sum(not scores.fired(image) for scores in verified.values() for image in scores.table)
         pictures = sum(len(scores.table) for scores in verified.values())
-        console.print(f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""), highlight=False)
+        console.print(
+            f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""),
+            highlight=False,
+        )
 
 
 def _new_run(name: str) -> Path:

@@ -73,7 +73,9 @@ def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = No
     universality, entropy = statistics.universality, statistics.firing_entropy
     energy, shares = statistics.energy.mean(0), statistics.firing_share
     rows = [
-        ConceptRow(k, universality[k].item(), entropy[k].item(), energy[k].item(), shares[:, k].tolist(), follows(usae, k))
+        ConceptRow(
+            k, universality[k].item(), entropy[k].item(), energy[k].item(), shares[:, k].tolist(), follows(usae, k)
+        )
         for k in range(usae.n_concepts)
     ]
     keys = {

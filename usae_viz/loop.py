@@ -78,7 +78,7 @@ def perceive(usae: USAE, backbone: Backbone, canvas: Tensor, shown: Tensor) -> A
 
 
 def picture_scores(acts: Activations, objectives: Sequence[Objective]) -> Tensor:
-    """(batch,): each picture's score by its own objective; an objective is called once for all pictures that have it."""
+    """(batch,): each picture's score by its own objective, which is called once for all pictures that have it."""
     values = acts.tokens.new_zeros(len(objectives))
     for objective in dict.fromkeys(objectives):
         rows = [row for row, own in enumerate(objectives) if own is objective]

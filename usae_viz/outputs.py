@@ -92,7 +92,11 @@ def sheet(
             pen.text((x, y), text, ink, _font(12))
         y += 22
         own = patches.get(name, next(iter(patches.values()), ()))
-        heading = f"natural patches, {name if name in patches else next(iter(patches))}" if own else "no natural patches at hand"
+        heading = (
+            f"natural patches, {name if name in patches else next(iter(patches))}"
+            if own
+            else "no natural patches at hand"
+        )
         pen.text((x, y), heading, FAINT, _font(11))
         for place, patch in enumerate(own):
             row, column_of_patch = divmod(place, PATCHES)
@@ -154,5 +158,3 @@ def read_png(file: Path) -> dict[str, Any]:
     if text is None:
         raise ValueError(f"{file} has no settings inside; expected a PNG that usae-viz wrote")
     return json.loads(text)
-
-

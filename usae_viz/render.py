@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from usae_viz.maximization import Result, maximize_all
 from usae_viz.objectives import Concept
 from usae_viz.outputs import natural_patches, write_concept, write_json
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verify import Scores
+from usae_viz.verify import Score, Scores
 
 Report = Callable[[str, int, int, str], None]
 
@@ -59,7 +59,7 @@ def run_record(usae: USAE, concepts: Sequence[int], runs: Sequence[MaximizeSetti
 
 def _write(usae: USAE, concept: int, results: Sequence[Result], out: Path) -> Scores:
     images: dict[str, Tensor] = {}
-    table = {}
+    table: dict[str, Mapping[str, Score]] = {}
     seeds = {result.settings.seed for result in results}
     for result in results:
         assert result.scores is not None

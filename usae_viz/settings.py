@@ -21,7 +21,9 @@ class MaximizeSettings(BaseModel):
 
     mode: Mode = Field("per-model", description="a picture a backbone, or one for all with balanced gradients")
     image: Image = Field("fourier", description="parameterization")
-    size: int | None = Field(None, ge=16, le=4096, description="canvas side, pixels; the largest input size unless told")
+    size: int | None = Field(
+        None, ge=16, le=4096, description="canvas side, pixels; the largest input size unless told"
+    )
     steps: int = Field(128, ge=1, description="optimizer steps")
     crops: int = Field(6, ge=1, description="views a step")
     learning_rate: float | None = Field(None, gt=0, description="Adam's; the parameterization's own unless told")

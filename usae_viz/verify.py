@@ -53,13 +53,18 @@ class Scores:
     def as_dict(self) -> dict[str, Any]:
         """What scores.json holds."""
         images = {
-            image: {"fired": self.fired(image), "backbones": {n: {**asdict(s), "fires": s.fires} for n, s in row.items()}}
+            image: {
+                "fired": self.fired(image),
+                "backbones": {n: {**asdict(s), "fires": s.fires} for n, s in row.items()},
+            }
             for image, row in self.table.items()
         }
         return {"concept": self.concept, "images": images}
 
     def __rich__(self) -> Table:
-        table = Table(title=f"concept {self.concept}: code after TopK (rank, share of tokens, percentile of natural images)")
+        table = Table(
+            title=f"concept {self.concept}: code after TopK (rank, share of tokens, percentile of natural images)"
+        )
         table.add_column("image")
         for name in next(iter(self.table.values())):
             table.add_column(name, justify="right")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
 from usae_train.checkpoint import check_free, save
 from usae_train.demo.factors import FACTORS, patch_shares
-from usae_train.demo.scenes import SIZE
 from usae_train.demo.pretrain import SPECS, STEPS, pretrain
+from usae_train.demo.scenes import SIZE
 from usae_train.images import DemoImages
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.settings import FitSettings
@@ -29,7 +30,9 @@ SETTINGS = FitSettings(n_concepts=256, k=8, steps=4000, batch=2048)
 Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
 
 
-def build(out: Path, seed: int = 0, device: str = "cpu", report: Report = lambda stage, done, total, note: None) -> USAE:
+def build(
+    out: Path, seed: int = 0, device: str = "cpu", report: Report = lambda stage, done, total, note: None
+) -> USAE:
     """Train everything and write a USAE folder.
 
     What is finished is kept in a folder beside `out` until the end, and training states every 200 steps, so that a
@@ -46,14 +49,18 @@ def build(out: Path, seed: int = 0, device: str = "cpu", report: Report = lambda
     for name in SPECS:
         weights = room / "backbones" / f"{name}.safetensors"
         if not weights.is_file():
-            pretrain(name, weights, seed, device=device, checkpoint=room / "states" / f"{name}.pt",
-                     report=lambda done, total, loss, name=name: report(name, done, total, f"loss {loss:.3f}"))  # fmt: skip
+            progress = partial(_report_loss, report, name)
+            pretrain(name, weights, seed, device=device, checkpoint=room / "states" / f"{name}.pt", report=progress)
         report(name, STEPS[name], STEPS[name], "done")
     specs = {name: spec.relative_to(room) for name, spec in SPECS.items()}
     usae = fit_demo(specs, SETTINGS.model_copy(update={"seed": seed}), device, report)
     save(usae, out, half=True)
     shutil.rmtree(room)
     return usae
+
+
+def _report_loss(report: Report, name: str, done: int, total: int, loss: float) -> None:
+    report(name, done, total, f"loss {loss:.3f}")
 
 
 def fit_demo(

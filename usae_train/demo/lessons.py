@@ -55,7 +55,9 @@ class Supervised(nn.Module):
             weight[BACKGROUND] = self.BACKGROUND_WEIGHT if factor == "shape" else 1.0
             loss = loss + functional.cross_entropy(logits.float(), share.flatten(0, 1), weight=weight.float())
             there = (share.mean(1) > 0.01).float()
-            loss = loss + 0.3 * functional.binary_cross_entropy_with_logits(self.class_heads[factor](prefix[:, 0]), there)
+            loss = loss + 0.3 * functional.binary_cross_entropy_with_logits(
+                self.class_heads[factor](prefix[:, 0]), there
+            )
         return loss
 
 
@@ -171,9 +173,9 @@ class ImageText(nn.Module):
         return -functional.logsigmoid(torch.where(holds > 0, logits, -logits)).mul(weight).sum(-1).mean()
 
     def forward(self, prefix: Tensor, tokens: Tensor) -> Tensor:
-        patches = self._pair_loss(self.patch_projection(tokens).flatten(0, 1), self.patch_texts, self.holds, self.weight, 0)
+        patches = self._pair_loss(
+            self.patch_projection(tokens).flatten(0, 1), self.patch_texts, self.holds, self.weight, 0
+        )
         whole = torch.eye(len(tokens), device=tokens.device)
         scene = self._pair_loss(self.image_projection(tokens.mean(1)), self.scene_texts, whole, 1.0, 1)
         return 0.2 * patches + 0.2 * scene
-
-

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -81,7 +82,7 @@ def pretrain(
         )
         for optimizer in optimizers
     ]
-    parts = {"pupil": pupil, **{f"optimizer{i}": o for i, o in enumerate(optimizers)},
+    parts: dict[str, Any] = {"pupil": pupil, **{f"optimizer{i}": o for i, o in enumerate(optimizers)},
              **{f"schedule{i}": s for i, s in enumerate(schedules)}}  # fmt: skip
     first = 0
     if checkpoint is not None and checkpoint.is_file():
@@ -109,8 +110,10 @@ def pretrain(
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
-            for part in (*optimizers, *schedules):
-                part.step()
+            for optimizer in optimizers:
+                optimizer.step()
+            for schedule in schedules:
+                schedule.step()
             assert shown.grad is not None
             perturbation = (perturbation + reach * shown.grad.sign()).clamp(-reach, reach)
             losses.append(loss.item())
@@ -137,12 +140,15 @@ def _optimizers(pupil: nn.Module) -> list[torch.optim.Optimizer]:
 class _Pupil(nn.Module):
     """A backbone and what teaches it."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str, seed: int) -> None:
         super().__init__()
         spec = SPECS[name]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.trunk = timm.create_model(
+            self.trunk: Any = timm.create_model(
                 spec.model, pretrained=False, num_classes=0, img_size=spec.input_size, **spec.options
             )
             self.lesson = LESSONS[name](self.trunk.embed_dim, self.trunk.patch_embed.grid_size)

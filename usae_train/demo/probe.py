@@ -31,8 +31,10 @@ def patch_labels(source: DemoImages, numbers: Tensor, grid: tuple[int, int], siz
     return {factor: torch.cat(parts) for factor, parts in found.items()}
 
 
-def probe(backbones: Mapping[str, Backbone], grid: tuple[int, int], scenes: int = 1500, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Accuracy of a linear probe a factor and backbone: {backbone: {factor: accuracy}}, trained and tested on other scenes.
+def probe(
+    backbones: Mapping[str, Backbone], grid: tuple[int, int], scenes: int = 1500, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Accuracy of a linear probe a factor and backbone, {backbone: {factor: accuracy}}, on scenes of no training.
 
     Args:
         backbones: the backbones.

@@ -95,7 +95,9 @@ def draw_parameters(n: int, generator: torch.Generator, zoomed: float = 0.0, noi
         phase=uniform(surfaces, 2),
         tone=torch.randint(2, (n, surfaces), generator=generator).float(),
         tint=torch.randn(n, surfaces, 3, generator=generator) * 0.025,
-        light=torch.stack([uniform(low=0.8, high=1.05), uniform(low=-0.12, high=0.12), uniform(low=-0.12, high=0.12)], 1),
+        light=torch.stack(
+            [uniform(low=0.8, high=1.05), uniform(low=-0.12, high=0.12), uniform(low=-0.12, high=0.12)], 1
+        ),
         noise=uniform(high=noise),
         seed=torch.randint(2**31, (n,), generator=generator),
     )
@@ -127,8 +129,13 @@ def render(parameters: SceneParameters, size: int = SIZE, device: torch.device |
             distance = _by_value(one.shape, _SHAPE_DISTANCE, u, v, one.radius[:, None, None])
             inside = (0.5 - distance * size).clamp(0, 1)
         scale = SIZE / one.period[:, None, None]
-        pattern = _by_value(one.texture, _PATTERNS, u * scale + one.phase[:, 0, None, None],
-                            v * scale + one.phase[:, 1, None, None], one.radius[:, None, None])
+        pattern = _by_value(
+            one.texture,
+            _PATTERNS,
+            u * scale + one.phase[:, 0, None, None],
+            v * scale + one.phase[:, 1, None, None],
+            one.radius[:, None, None],
+        )
         base = (palette[one.colour] + one.tint)[..., None, None].clamp(0, 1)
         second = torch.where(one.tone[:, None, None, None] > 0, 0.12 * base + 0.86, 0.22 * base)
         painted = base + (second - base) * pattern[:, None]
@@ -176,7 +183,9 @@ def _turn(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     return cos * x + sin * y, cos * y - sin * x
 
 
-def _by_value(values: Tensor, functions: dict[int, Callable[..., Tensor]], u: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+def _by_value(
+    values: Tensor, functions: dict[int, Callable[..., Tensor]], u: Tensor, v: Tensor, radius: Tensor
+) -> Tensor:
     """Apply to each row the function of its value, each function once and on its own rows only."""
     result = torch.empty_like(u)
     for value, function in functions.items():
@@ -224,7 +233,7 @@ def _wave(u: Tensor) -> Tensor:
     return (u % 1.0 - 0.5).abs() * 2 - 0.5
 
 
-def _speckle(u: Tensor, v: Tensor, radius: Tensor) -> Tensor:
+def _speckle(u: Tensor, v: Tensor, _: Tensor) -> Tensor:
     """Random cells of a third of a period; the hash is whole-number arithmetic, so the same on every machine."""
     i, j = (u * 3).floor().to(torch.int64), (v * 3).floor().to(torch.int64)
     h = (i * 374761393 + j * 668265263) & 0x7FFFFFFF

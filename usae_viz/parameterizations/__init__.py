@@ -1,4 +1,4 @@
-"""What the optimizer really changes. Each parameterization is a module whose `forward` takes nothing and gives canvases."""
+"""What the optimizer really changes: modules whose `forward` takes nothing and gives canvases."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from usae_viz.parameterizations.colour import to_canvas
+from usae_train.colour import to_canvas
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
 
@@ -27,6 +27,7 @@ class FourierImage(Parameterization):
 
     learning_rate = 0.05
     START_STD = 0.01  # lucid's
+    scale: Tensor
 
     def __init__(self, seeds: Sequence[int], size: int, alpha: float = 1.0) -> None:
         super().__init__(seeds, size)

@@ -1,4 +1,4 @@
-"""MACO: the magnitudes stay those of natural pictures, the optimizer turns phases (Fel et al. 2023, arXiv 2306.06805)."""
+"""MACO: magnitudes stay those of natural pictures, the optimizer turns phases (Fel et al. 2023, arXiv 2306.06805)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,20 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_viz.parameterizations.colour import from_canvas, to_canvas
+from usae_train.colour import to_canvas
+from usae_train.spectrum import load_spectrum
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
-PACKAGED = Path(__file__).parent / "spectrum.safetensors"  # over 2000 training scenes of the demo universe
-
-
-def mean_magnitude(canvases: Tensor) -> Tensor:
-    """Mean |rfft2| of pictures (n, 3, size, size) in decorrelated logits, over size: (3, size, size // 2 + 1)."""
-    return torch.fft.rfft2(from_canvas(canvases), norm="ortho").abs().mean(0)
+PACKAGED = Path(__file__).parent / "spectrum.safetensors"  # usae-train spectrum demo:train
 
 
 @cache
 def packaged_spectrum() -> Tensor:
     """The spectrum that comes with the package, (3, 96, 49)."""
-    return load_file(PACKAGED)["magnitude"].float()
+    return load_spectrum(PACKAGED)
 
 
 def spectrum_at(magnitude: Tensor, size: int) -> Tensor:
@@ -60,6 +55,7 @@ class MacoImage(Parameterization):
     """
 
     learning_rate = 0.1
+    magnitude: Tensor
 
     def __init__(self, seeds: Sequence[int], size: int, magnitude: Tensor | None = None) -> None:
         super().__init__(seeds, size)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from usae_viz.parameterizations.colour import to_canvas
+from usae_train.colour import to_canvas
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
 

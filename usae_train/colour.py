@@ -1,4 +1,4 @@
-"""Decorrelated colour: optimizing in axes along which natural pictures vary independently (Olah et al. 2017)."""
+"""Decorrelated colour: axes along which natural pictures vary independently (Olah et al. 2017, "preconditioning")."""
 
 from __future__ import annotations
 

@@ -1,0 +1,55 @@
+"""The spectrum of natural pictures: what MACO holds a drawn picture's magnitudes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from usae_train.atomic import atomic_path
+from usae_train.colour import from_canvas
+from usae_train.images import ImageSource, read_batches
+
+
+def mean_magnitude(
+    source: ImageSource, size: int, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Tensor:
+    """Mean |rfft2| (orthonormal) of pictures in decorrelated logits: (3, size, size // 2 + 1).
+
+    Raises:
+        ValueError: when no picture can be read.
+    """
+    total, count, failures = torch.zeros(3, size, size // 2 + 1), 0, list[str]()
+    for numbers, canvases in read_batches(source, size, 64, failures):
+        total += torch.fft.rfft2(from_canvas(canvases), norm="ortho").abs().sum(0)
+        count += len(numbers)
+        progress(count + len(failures), len(source))
+    if count == 0:
+        raise ValueError(f"none of the {len(source)} pictures of {source.name} can be read; the first: {failures[0]}")
+    return total / count
+
+
+def save_spectrum(magnitude: Tensor, file: Path, source: ImageSource) -> None:
+    """Write a spectrum as safetensors, with what it was measured on."""
+    with atomic_path(file) as temporary:
+        about = {"images": source.name, "count": str(len(source)), "fingerprint": source.fingerprint()}
+        save_file({"magnitude": magnitude.half().contiguous()}, temporary, metadata=about)
+
+
+def load_spectrum(file: Path) -> Tensor:
+    """Read what `save_spectrum` wrote: (3, s, s // 2 + 1).
+
+    Raises:
+        ValueError: for a file that is broken or of another form.
+    """
+    try:
+        magnitude = load_file(file)["magnitude"].float()
+    except (SafetensorError, OSError, KeyError) as error:
+        raise ValueError(f"{file} is no spectrum: {error}; make one with usae-train spectrum") from error
+    if magnitude.ndim != 3 or magnitude.shape[0] != 3 or magnitude.shape[2] != magnitude.shape[1] // 2 + 1:
+        raise ValueError(f"{file} has a spectrum of shape {tuple(magnitude.shape)}; expected (3, s, s // 2 + 1)")
+    return magnitude
