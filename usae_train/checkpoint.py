@@ -108,13 +108,16 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a place that holds something already: a saved USAE is never written over.
+    """Refuse a place that holds something already, or cannot be written: asked before hours of work, not after.
 
     Raises:
-        ValueError: when it does, or is a file.
+        ValueError: when it does, is a file, or its parent folder cannot be made or written.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f"{folder} exists already; choose another --out, or remove it first")
+    with atomic_path(folder.with_name(f"{folder.name}.probe")) as probe:
+        probe.touch()
+    folder.with_name(f"{folder.name}.probe").unlink()
 
 
 def _find(usae: str) -> Path:

@@ -66,7 +66,8 @@ class MacoImage(Parameterization):
 
     def decorrelated(self) -> Tensor:
         """The picture before colour and squashing: |rfft2| of it is the template."""
-        return torch.fft.irfft2(torch.polar(self.magnitude.expand_as(self.phase), self.phase), norm="ortho")
+        spectrum = torch.polar(self.magnitude.expand_as(self.phase), self.phase)
+        return torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
 
     def forward(self) -> Tensor:
         return to_canvas(self.decorrelated())

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from usae_train.backbones import BackboneSpec
+
+VIT = BackboneSpec(
+    model="vit_tiny_patch16_224", weights="random", input_size=64,
+    options={"depth": 1, "embed_dim": 32, "num_heads": 2},
+)  # fmt: skip
+CONV = BackboneSpec(
+    model="convnext_atto", weights="random", input_size=64, seed=1,
+    options={"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)},
+)  # fmt: skip
+
+
+@pytest.fixture
+def tiny_specs() -> dict[str, BackboneSpec]:
+    """A ViT on a 4x4 grid and a ConvNeXt on a 2x2 grid, random weights, 64 px."""
+    return {"vit": VIT, "conv": CONV}
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """Six small pictures of noise."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    for number in range(6):
+        pixels = torch.randint(256, (48, 64, 3), generator=generator, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(folder / f"{number}.png")
+    return folder

@@ -1,0 +1,275 @@
+import math
+
+import pytest
+import torch
+
+from usae_train.demo.activations import known_world
+from usae_train.loop import (
+    batches,
+    fit_tokens,
+    initialize,
+    learning_rate,
+    new_usae,
+    pair_parameters,
+    r2_matrix,
+    step_loss,
+    stepping_pairs,
+)
+from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.usae import USAE
+
+WIDTHS = {"a": 6, "b": 5, "c": 7}
+
+
+def toy_tokens(rows: int = 64) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return {name: torch.randn(rows, width, generator=generator) + 1 for name, width in WIDTHS.items()}
+
+
+def toy_settings(recipe: Recipe, **changes: int) -> FitSettings:
+    return FitSettings(**{"n_concepts": 12, "k": 3, "steps": 1, "batch": 32, "recipe": recipe, **changes})  # type: ignore[arg-type]
+
+
+def at_the_start(settings: FitSettings) -> USAE:
+    """What `fit_tokens` starts from."""
+    usae, tokens = new_usae(WIDTHS, settings), toy_tokens()
+    for name, own in tokens.items():
+        usae.scale(name).measure(own)
+    initialize(usae, tokens, settings.recipe, torch.Generator().manual_seed(settings.seed))
+    return usae
+
+
+def changed_tensors(before: USAE, after: USAE) -> set[str]:
+    states = before.state_dict(), after.state_dict()
+    return {name for name, value in states[0].items() if not torch.equal(value, states[1][name])}
+
+
+def pairs_of(tensors: set[str]) -> set[str]:
+    return {name.split(".")[1] for name in tensors if not name.startswith("scales")}
+
+
+def test_a_published_step_changes_one_pair_alone() -> None:
+    drawn = set()
+    for seed in range(10):
+        settings = toy_settings(PUBLISHED, seed=seed)
+        changed = changed_tensors(new_usae(WIDTHS, settings), fit_tokens(toy_tokens(), settings))
+        pairs = pairs_of(changed)
+        assert len(pairs) == 1
+        (pair,) = pairs
+        assert {f"encoders.{pair}.linear.weight", f"dictionaries.{pair}.weight"} <= changed
+        drawn |= pairs
+    assert drawn == set(WIDTHS)
+
+
+def test_a_default_step_changes_every_pair() -> None:
+    settings = toy_settings(DEFAULT)
+    changed = changed_tensors(at_the_start(settings), fit_tokens(toy_tokens(), settings))
+    for name in WIDTHS:
+        assert f"encoders.{name}.linear.weight" in changed
+        assert {f"dictionaries.{name}.weight", f"dictionaries.{name}.offset"} <= changed
+
+
+def test_the_published_dictionary_has_no_offset_however_long_it_trains() -> None:
+    usae = fit_tokens(toy_tokens(), toy_settings(PUBLISHED, steps=30))
+    assert all((usae.decoder(name).offset == 0).all() for name in WIDTHS)
+    usae = fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=30))
+    assert all((usae.decoder(name).offset != 0).any() for name in WIDTHS)
+
+
+def test_stepping_pairs() -> None:
+    assert stepping_pairs(PUBLISHED, ["a", "b"], "b") == ["b"]
+    assert stepping_pairs(DEFAULT, ["a", "b"], "b") == ["a", "b"]
+
+
+def test_pair_parameters_are_all_but_the_published_offset() -> None:
+    usae = new_usae(WIDTHS, toy_settings(PUBLISHED))
+    of_a = {id(p) for n, p in usae.named_parameters() if n.split(".")[1] == "a"}
+    assert {id(p) for p in pair_parameters(usae, "a", DEFAULT)} == of_a
+    assert {id(p) for p in pair_parameters(usae, "a", PUBLISHED)} == of_a - {id(usae.decoder("a").offset)}
+
+
+def test_the_start_ties_encoders_to_dictionaries_at_the_same_patches() -> None:
+    usae, tokens = at_the_start(toy_settings(DEFAULT)), toy_tokens()
+    rows = set()
+    for name in WIDTHS:
+        atoms, offset = usae.dictionary(name), usae.decoder(name).offset
+        torch.testing.assert_close(usae.encoder(name).linear.weight, atoms)
+        torch.testing.assert_close(usae.encoder(name).linear.bias, -atoms @ offset)
+        centred = torch.nn.functional.normalize(usae.standardize(name, tokens[name]) - offset, dim=-1)
+        cosine = atoms @ centred.T
+        torch.testing.assert_close(cosine.amax(1), torch.ones(12))
+        rows.add(tuple(cosine.argmax(1).tolist()))
+    assert len(rows) == 1
+
+
+def reference_loss(usae: USAE, batch: dict[str, torch.Tensor], encoding: list[str], recipe: Recipe) -> float:
+    """The published and the default loss without dead concepts, written with dense codes."""
+    total = 0.0
+    for source in encoding:
+        pre_codes = usae.encoder(source)(batch[source])
+        order = pre_codes.argsort(-1, descending=True)
+        rank = order.argsort(-1)
+        codes = torch.where(rank < usae.k, pre_codes.relu(), 0.0)
+        half = torch.where((rank >= usae.k) & (rank < usae.k + usae.n_concepts // 2), pre_codes.relu(), 0.0)
+        for target, tokens in batch.items():
+            residual = tokens - codes @ usae.dictionary(target) - usae.decoder(target).offset
+            if recipe.loss == "absolute":
+                total += residual.abs().mean().item()
+                total += 0.1 * (residual - half @ usae.dictionary(target)).abs().mean().item()
+            else:
+                total += residual.square().mean().item()
+    return total
+
+
+@pytest.mark.parametrize(("recipe", "encoding"), [(PUBLISHED, ["b"]), (DEFAULT, ["a", "b", "c"])])
+def test_a_steps_loss_equals_the_dense_sum_over_targets(recipe: Recipe, encoding: list[str]) -> None:
+    usae = at_the_start(toy_settings(recipe)).train()
+    batch = {name: usae.standardize(name, own) for name, own in toy_tokens().items()}
+    loss, fired = step_loss(usae, batch, encoding, recipe, torch.zeros(0, dtype=torch.long))
+    assert loss.item() == pytest.approx(reference_loss(usae, batch, encoding, recipe), rel=1e-5)
+    expected = torch.zeros(12, dtype=torch.bool)
+    for source in encoding:
+        pre_codes = usae.encoder(source)(batch[source])
+        kept = pre_codes.argsort(-1, descending=True).argsort(-1) < 3
+        expected |= (kept & (pre_codes > 0)).any(0)
+    assert torch.equal(fired, expected)
+
+
+SCHEDULE = FitSettings(steps=100, recipe=Recipe(learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1))
+
+
+def test_learning_rate_at_the_ends_and_halfway() -> None:
+    assert learning_rate(0, SCHEDULE) == pytest.approx(0.1)
+    assert learning_rate(4, SCHEDULE) == pytest.approx(0.5)
+    assert learning_rate(9, SCHEDULE) == learning_rate(10, SCHEDULE) == pytest.approx(1.0)
+    assert learning_rate(55, SCHEDULE) == pytest.approx(0.55)
+    assert learning_rate(99, SCHEDULE) == pytest.approx(0.1, abs=1e-3)
+    assert learning_rate(100, SCHEDULE) == pytest.approx(0.1)
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    rates = [learning_rate(step, SCHEDULE) for step in range(101)]
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.xfail(strict=True, reason="(step + 1) / warm_up passes 1 where warm_up * steps is no whole number")
+@pytest.mark.parametrize("steps", [1, 10, 50])
+def test_learning_rate_never_passes_the_recipes(steps: int) -> None:
+    settings = FitSettings(steps=steps)
+    assert max(learning_rate(step, settings) for step in range(steps)) <= DEFAULT.learning_rate * (1 + 1e-6)
+
+
+def test_an_epoch_is_a_permutation_and_each_has_its_own() -> None:
+    settings = FitSettings(steps=10, batch=3)
+    rows = torch.cat(list(batches(10, settings, torch.Generator().manual_seed(0))))
+    epochs = [tuple(epoch.tolist()) for epoch in rows.split(10)]
+    assert [len(epoch) for epoch in epochs] == [10, 10, 10]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len(set(epochs)) == 3
+
+
+def test_a_set_smaller_than_a_batch_is_shown_evenly() -> None:
+    (rows,) = batches(3, FitSettings(steps=1, batch=7), torch.Generator().manual_seed(0))
+    assert len(rows) == 7
+    assert sorted(rows.bincount(minlength=3).tolist()) == [2, 2, 3]
+
+
+@pytest.mark.parametrize("recipe", [DEFAULT, PUBLISHED])
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(recipe: Recipe) -> None:
+    first, second, other = (
+        fit_tokens(toy_tokens(), toy_settings(recipe, steps=15, seed=seed)).state_dict() for seed in (3, 3, 4)
+    )
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert not torch.equal(first["encoders.a.linear.weight"], other["encoders.a.linear.weight"])
+
+
+def test_weights_do_not_depend_on_the_global_generator_and_leave_it_alone() -> None:
+    weights = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.random.get_rng_state()
+        weights.append(fit_tokens(toy_tokens(), toy_settings(PUBLISHED, steps=3)).dictionary("a"))
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(*weights)
+
+
+def test_a_dead_concept_is_counted_and_revived() -> None:
+    recipe = DEFAULT.model_copy(update={"dead_after": 2, "tied": False, "start": "random"})
+    settings = toy_settings(recipe, steps=400, n_concepts=48, k=1)
+    shares: list[float] = []
+    fit_tokens(toy_tokens(), settings, progress=lambda step, figures: shares.append(figures["dead"]))
+    assert shares[0] == 0
+    assert max(shares) > 0.2
+    without = recipe.model_copy(update={"auxiliary": "none"})
+    left: list[float] = []
+    fit_tokens(
+        toy_tokens(),
+        settings.model_copy(update={"recipe": without}),
+        progress=lambda step, figures: left.append(figures["dead"]),
+    )
+    assert shares[-1] < left[-1]
+
+
+def test_progress_ends_at_the_last_step_after_about_a_hundred_calls() -> None:
+    calls: list[int] = []
+    fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=250), progress=lambda step, figures: calls.append(step))
+    assert calls[-1] == 250
+    assert 80 <= len(calls) <= 130
+    assert calls == sorted(set(calls))
+
+
+def test_training_learns_a_shared_code() -> None:
+    generator = torch.Generator().manual_seed(0)
+    world = known_world(3000, generator, {"a": 24, "b": 16}, shared=24, active=3, private=1)
+    settings = FitSettings(n_concepts=48, k=6, steps=250, batch=512)
+    start = r2_matrix(fit_tokens(world.tokens, settings.model_copy(update={"steps": 1})), world.tokens)
+    end = r2_matrix(fit_tokens(world.tokens, settings), world.tokens)
+    for source, target in [("a", "b"), ("b", "a")]:
+        assert end[source][source] > 0.6
+        assert end[source][target] > 0.4
+        assert end[source][target] > start[source][target]
+
+
+def test_r2_matrix_says_from_whom_to_whom() -> None:
+    """Codes of `a` are tokens themselves; `b` decodes to the wrong sign of everything."""
+    usae = USAE({"a": 2, "b": 2}, 4, 4).eval().requires_grad_(False)
+    axes = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    for name, sign in (("a", 1.0), ("b", -1.0)):
+        usae.encoder(name).linear.weight.copy_(axes)
+        usae.encoder(name).linear.bias.zero_()
+        usae.decoder(name).weight.copy_(sign * axes)
+        usae.scale(name).std.fill_(1 - 1e-5)
+    tokens = torch.tensor([[1.0, 2.0], [-1.0, -2.0]])
+    matrix = r2_matrix(usae, {"a": tokens, "b": tokens})
+    for source in ("a", "b"):
+        assert matrix[source]["a"] == pytest.approx(1.0, abs=1e-5)
+        assert matrix[source]["b"] == pytest.approx(1 - 4, abs=1e-4)
+
+
+def test_a_loss_that_blows_up_says_at_which_step_and_what_to_do() -> None:
+    recipe = DEFAULT.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ValueError, match=r"the loss is (inf|nan) at step \d+; lower the recipe's learning_rate"):
+        fit_tokens(toy_tokens(), toy_settings(recipe, steps=5))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ({}, r"no tokens to fit; expected \{backbone: tensor \(n, width\)\}"),
+        ({"a": torch.ones(3)}, r"a: tokens have shape \(3,\); expected \(n, width\) with n > 0"),
+        ({"a": torch.ones(0, 3)}, r"a: tokens have shape \(0, 3\)"),
+        ({"a": torch.tensor([[1.0, math.nan]])}, "a: some tokens are NaN or infinite"),
+        ({"a": torch.tensor([[1.0, math.inf]])}, "a: some tokens are NaN or infinite"),
+        ({"a": torch.ones(3, 2), "b": torch.ones(4, 2)}, r"tokens differ in number: \{'a': 3, 'b': 4\}"),
+    ],
+)
+def test_tokens_that_do_not_pair_are_refused(tokens: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_tokens(tokens, toy_settings(DEFAULT))
+
+
+def test_a_fitted_model_is_frozen_and_in_evaluation_mode() -> None:
+    usae = fit_tokens(toy_tokens(), toy_settings(PUBLISHED))
+    assert not usae.training
+    assert not any(p.requires_grad for p in usae.parameters())

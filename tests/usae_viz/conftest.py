@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from usae_train.backbones import BackboneSpec, build_backbones, common_grid
+from usae_train.loop import fit_tokens, new_usae
+from usae_train.settings import FitSettings
+from usae_train.tokens import PairedTokens
+from usae_train.statistics import measure
+from usae_train.usae import USAE
+
+TINY = {
+    "left": BackboneSpec(
+        model="vit_tiny_patch16_224",
+        weights="random",
+        input_size=32,
+        options={"patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2},
+    ),
+    "right": BackboneSpec(
+        model="vit_tiny_patch16_224",
+        weights="random",
+        input_size=48,
+        seed=1,
+        options={"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2, "class_token": False, "global_pool": "avg"},
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def usae() -> USAE:
+    """Twelve concepts over two tiny random backbones with different input sizes."""
+    backbones = build_backbones(TINY)
+    grid = common_grid(list(backbones.values()))
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(24, 3, 48, 48, generator=generator)
+    with torch.no_grad():
+        tokens = {name: backbone(pictures, grid) for name, backbone in backbones.items()}
+    paired = PairedTokens(tokens, torch.arange(24))
+    settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64)
+    model = new_usae({n: b.width for n, b in backbones.items()}, settings, specs=TINY, grid=grid)
+    model = fit_tokens(paired.flat(), settings, model)
+    model.statistics = measure(model, paired)
+    return model

@@ -1,0 +1,127 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+import usae_viz as uv
+from usae_viz.loop import perceive
+from usae_viz.outputs import read_png
+
+QUICK = {"steps": 6, "crops": 2, "size": 32}
+
+
+def pre_code(usae, name, concept, canvas):
+    backbone = usae.backbones[name]
+    acts = perceive(usae, backbone, canvas[None], canvas[None, None])
+    return acts.pre_code(concept).mean().item()
+
+
+@pytest.mark.parametrize("image", ["fourier", "maco", "pixel"])
+def test_a_picture_raises_its_concept_in_its_backbone(usae, image):
+    start = uv.maximize(usae, uv.Concept(3), image=image, steps=1, crops=2, size=32, learning_rate=1e-6)
+    drawn = uv.maximize(usae, uv.Concept(3), image=image, steps=25, crops=2, size=32)
+    assert list(drawn.images) == ["left", "right"]
+    for name in drawn.images:
+        assert pre_code(usae, name, 3, drawn.images[name]) > pre_code(usae, name, 3, start.images[name])
+
+
+def test_shared_is_one_picture_that_raises_the_concept_in_all_backbones(usae):
+    start = uv.maximize(usae, uv.Concept(3), mode="shared", steps=1, crops=2, size=32, learning_rate=1e-6)
+    drawn = uv.maximize(usae, uv.Concept(3), mode="shared", steps=30, crops=2, size=32)
+    assert list(drawn.images) == ["shared"]
+    for name in usae.names:
+        assert pre_code(usae, name, 3, drawn.images["shared"]) > pre_code(usae, name, 3, start.images["shared"])
+
+
+def test_shared_gradients_are_balanced(usae):
+    """Scaling one backbone's score a thousand times changes nothing: its gradient has norm 1 all the same."""
+    quiet = uv.maximize(usae, uv.Concept(3), mode="shared", **QUICK)
+    louder = uv.Concept(3) + 999.0 * uv.Concept(3, backbone="left")
+    loud = uv.maximize(usae, louder, mode="shared", **QUICK)
+    assert torch.allclose(quiet.images["shared"], loud.images["shared"], atol=1e-3)
+
+
+def test_all_backbones_start_from_the_same_canvas_and_see_the_same_draws(usae):
+    @uv.objective
+    def left_and_right_alike(acts):
+        return acts.views.mean((1, 2, 3, 4))
+
+    drawn = uv.maximize(usae, left_and_right_alike, **QUICK)
+    assert torch.equal(drawn.images["left"], drawn.images["right"])
+
+
+def test_same_seed_same_picture_other_seed_another(usae):
+    one, again, other = (uv.maximize(usae, uv.Concept(3), seed=seed, **QUICK) for seed in (4, 4, 5))
+    assert torch.equal(one.images["left"], again.images["left"])
+    assert not torch.equal(one.images["left"], other.images["left"])
+
+
+def test_progress_reports_every_step_with_a_score_a_backbone(usae):
+    seen = []
+    uv.maximize(usae, uv.Concept(3), progress=lambda done, scores: seen.append((done, set(scores))), **QUICK)
+    assert seen == [(step, {"left", "right"}) for step in range(1, 7)]
+
+
+def test_weights_and_the_global_generator_are_left_alone(usae):
+    state = {name: tensor.clone() for name, tensor in usae.state_dict().items()}
+    before = torch.random.get_rng_state()
+    uv.maximize(usae, uv.Concept(3), **QUICK)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(state[name], tensor) for name, tensor in usae.state_dict().items())
+
+
+def test_a_canvas_larger_than_the_input_is_seen_through_views(usae):
+    drawn = uv.maximize(usae, uv.Concept(3), steps=2, crops=1, size=100)
+    assert drawn.images["left"].shape == (3, 100, 100)
+
+
+def test_saving_writes_what_the_design_says(usae, tmp_path):
+    drawn = uv.maximize(usae, uv.Concept(3) - 0.5 * uv.Concept(7), **QUICK)
+    drawn.save(tmp_path / "composed")
+    assert (tmp_path / "composed" / "objective" / "left.png").is_file()
+    drawn = uv.maximize(usae, uv.Concept(3), **QUICK)
+    drawn.save(tmp_path / "run")
+    folder = tmp_path / "run" / "concept-00003"
+    assert sorted(p.name for p in folder.iterdir()) == ["left.png", "right.png", "scores.json", "sheet.png"]
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["settings"]["seed"] == 0
+    assert run["objective"] == "Concept(3)"
+    inside = read_png(folder / "left.png")
+    assert inside["settings"]["steps"] == 6
+    assert inside["scores"]["backbones"]["right"]["rank"] >= 1
+    pixels = Image.open(folder / "left.png")
+    assert pixels.size == (32, 32)
+    with pytest.raises(ValueError, match="has no settings inside"):
+        read_png(folder / "sheet.png")
+
+
+def test_a_notebook_shows_the_sheet(usae):
+    drawn = uv.maximize(usae, uv.Concept(3), **QUICK)
+    assert drawn._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings", "message"),
+    [
+        (uv.Concept(12), {}, "no concept 12; this USAE has 12, numbered 0 to 11"),
+        (uv.Concept(3), {"stepz": 3}, "stepz = 3: Extra inputs are not permitted; did you mean 'steps'?"),
+        (uv.Concept(3), {"mode": "both"}, "mode = 'both': Input should be 'per-model' or 'shared'"),
+        (uv.Concept(3), {"augmentation": "wild"}, "unknown preset, expected one of default, maco"),
+        (uv.Concept(3), {"size": 4}, "size = 4: Input should be greater than or equal to 16"),
+    ],
+)
+def test_wrong_settings_are_said_in_one_line(usae, objective, settings, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        uv.maximize(usae, objective, **settings)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_score_that_is_not_finite_names_backbone_and_step(usae):
+    @uv.objective
+    def broken(acts):
+        return acts.tokens.mean((1, 2, 3)) * float("nan")
+
+    with pytest.raises(ValueError, match="the score through left is not finite at step 0"):
+        uv.maximize(usae, broken, **QUICK)

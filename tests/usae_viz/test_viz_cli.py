@@ -1,0 +1,147 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import usae_train as ut
+from usae_viz.cli import app
+
+QUICK = ["--steps", "3", "--crops", "1", "--size", "32"]
+
+
+@pytest.fixture(scope="module")
+def folder(usae, tmp_path_factory):
+    return str(ut.save(usae, tmp_path_factory.mktemp("usae") / "tiny"))
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def test_maximize_writes_a_run(folder, tmp_path):
+    out = tmp_path / "run"
+    done = run("maximize", "--concept", "3,5", "--usae", folder, "--out", str(out), *QUICK)
+    assert done.exit_code == 0, done.output
+    assert sorted(p.name for p in out.iterdir()) == ["concept-00003", "concept-00005", "run.json"]
+    assert {p.name for p in (out / "concept-00003").iterdir()} == {"left.png", "right.png", "scores.json", "sheet.png"}
+    record = json.loads((out / "run.json").read_text())
+    assert record["concepts"] == [3, 5]
+    assert record["runs"][0]["seed"] == 0
+    assert len(record["usae_sha256"]) == 64
+    assert "code after TopK" in done.output
+
+
+def test_the_same_command_draws_the_same_pictures(folder, tmp_path):
+    for name in ("one", "two"):
+        run("maximize", "-c", "3", "--usae", folder, "-o", str(tmp_path / name), "-q", *QUICK)
+    first, second = ((tmp_path / n / "concept-00003" / "left.png").read_bytes() for n in ("one", "two"))
+    assert first == second
+
+
+def test_json_can_be_parsed(folder, tmp_path):
+    done = run("maximize", "-c", "top:2", "--usae", folder, "-o", str(tmp_path / "run"), "--json", "-q", *QUICK)
+    answer = json.loads(done.stdout)
+    assert len(answer["concepts"]) == 2
+    assert set(answer["concepts"][0]["images"]) == {"left", "right"}
+    listed = json.loads(run("concepts", "--usae", folder, "--json").stdout)
+    assert len(listed) == 12
+    assert [row["universality"] for row in listed] == sorted((row["universality"] for row in listed), reverse=True)
+
+
+def test_concepts_prints_a_table(folder):
+    done = run("concepts", "--usae", folder, "--sort", "energy", "--limit", "4")
+    assert done.exit_code == 0
+    assert "4 of 12 concepts by energy" in done.output
+
+
+def test_render_draws_every_mode_and_seed(folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"usae: {folder}\nconcepts: [3]\nmodes: [per-model, shared]\nseeds: [0, 1]\n"
+        "settings:\n  steps: 2\n  crops: 1\n  size: 32\n"
+    )
+    done = run("render", str(recipe), "--out", str(tmp_path / "run"), "-q")
+    assert done.exit_code == 0, done.output
+    names = {p.name for p in (tmp_path / "run" / "concept-00003").glob("*.png")}
+    images = {f"{image}-seed-{seed}.png" for image in ("left", "right", "shared") for seed in (0, 1)}
+    assert names == images | {"sheet.png"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["maximize", "-c", "12"], "no concept 12; this USAE has 12, numbered 0 to 11"),
+        (["maximize", "-c", "red"], "no concept 'red': this USAE has no labels"),
+        (["maximize", "-c", ","], "no concept in ','"),
+        (["maximize", "-c", "top:0"], "expected top: and a number from 1 to 12"),
+        (["maximize", "-c", "3", "--mode", "both"], "mode = 'both': Input should be 'per-model' or 'shared'"),
+        (["maximize", "-c", "3", "--image", "clay"], "image = 'clay'"),
+        (["maximize", "-c", "3", "--device", "tpu9"], "no device 'tpu9' here"),
+        (["concepts", "--sort", "beauty"], "unknown order 'beauty'; expected one of universality"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_1(folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words, "--usae", folder)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_usae_names_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run("maximize", "-c", "3", "--usae", "dmo")
+    assert done.exit_code == 1
+    assert "unknown USAE 'dmo'; expected `demo`, a folder or a hub id; the nearest: demo" in done.stderr
+
+
+def test_an_output_folder_that_cannot_be_written_is_said(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("maximize", "-c", "3", "--usae", folder, "--out", str(tmp_path / "file" / "run"), *QUICK)
+    assert done.exit_code == 1
+    assert "cannot be written" in done.stderr
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_wrong_usage_is_status_2():
+    assert run("maximize").exit_code == 2
+    assert run("maximise").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("concepts: [3]\nmodus: [shared]\n", "recipe.yaml:2: unknown key 'modus'; did you mean 'modes'?"),
+        ("concepts: [3]\nsettings:\n  stepz: 4\n", "recipe.yaml:3: unknown key 'settings.stepz'; did you mean 'steps'?"),
+        ("concepts: [3]\nsettings:\n  steps: many\n", "recipe.yaml:3: settings.steps: Input should be a valid integer"),
+        ("concepts: []\n", "recipe.yaml:1: concepts: List should have at least 1 item"),
+        ("- a\n- b\n", "expected a mapping (`key: value`) at the top, found CommentedSeq"),
+        ("", "expected a mapping (`key: value`) at the top, found NoneType"),
+        ("concepts: [3\n", "no valid YAML"),
+        ("concepts: [3]\nsettings:\n  seed: 4\n", "seed belongs at the top, as a list under `seeds`"),
+        ("concepts: [3]\nseeds: [1, 1]\n", "says something twice"),
+    ],
+)
+def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    done = run("render", str(recipe), "--out", str(tmp_path / "run"))
+    assert done.exit_code == 1
+    assert message in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; import usae_viz.cli, usae_train.cli; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_help_says_units_and_defaults():
+    text = run("maximize", "--help").output
+    assert "pixels" in text
+    assert "default: 128" in text
