@@ -21,6 +21,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if temporary.is_dir():  # left by a process that was killed and had our number
+            shutil.rmtree(temporary)
         yield temporary
         if temporary.is_file():
             temporary.chmod(0o644)  # safetensors writes files that only their owner can read

@@ -10,7 +10,8 @@ from typing import Any
 import timm
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from timm.models import load_state_dict
+from timm.models import load_model_config_from_hf, load_state_dict
+from timm.models._hub import load_model_config_from_path
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -82,8 +83,14 @@ class Backbone(nn.Module):
         self.input_size: int = spec.input_size or config["input_size"][-1]
         self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
-        with torch.no_grad():
-            features = self._features(torch.zeros(1, 3, self.input_size, self.input_size))
+        try:
+            with torch.no_grad():
+                features = self._features(torch.zeros(1, 3, self.input_size, self.input_size))
+        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"{name}: {spec.model!r} cannot be read at layer {spec.layer} and {self.input_size} px: "
+                f"{_first_line(error)}"
+            ) from error
         self.width: int = features.shape[1]
         self.grid: tuple[int, int] = (features.shape[2], features.shape[3])
 
@@ -127,14 +134,12 @@ def common_grid(backbones: Sequence[Backbone]) -> tuple[int, int]:
 
 
 def _create_model(name: str, spec: BackboneSpec) -> nn.Module:
-    if spec.weights == RANDOM:
-        return _timm_model(name, spec, pretrained=False)
-    if spec.weights == PRETRAINED:
+    if spec.weights in (RANDOM, PRETRAINED):
         try:
-            return _timm_model(name, spec, pretrained=True)
+            return _timm_model(name, spec, pretrained=spec.weights == PRETRAINED)
         except (OSError, RuntimeError) as error:
             raise ValueError(
-                f"{name}: the weights of {spec.model!r} could not be fetched from the hub ({_first_line(error)}); "
+                f"{name}: {spec.model!r} could not be fetched from the hub ({_first_line(error)}); "
                 "check the network, or give a local file in `weights`"
             ) from error
     return _load_weights(name, spec)
@@ -142,11 +147,14 @@ def _create_model(name: str, spec: BackboneSpec) -> nn.Module:
 
 def _timm_model(name: str, spec: BackboneSpec, pretrained: bool, **arguments: Any) -> nn.Module:
     """timm's model with its initial weights drawn from the spec's seed; the global generator is left as it was."""
-    known = spec.model.startswith(("hf-hub:", "hf_hub:", "local-dir:")) or timm.is_model(spec.model)
-    if not known:
+    if not (_is_elsewhere(spec.model) or timm.is_model(spec.model)):
         near = difflib.get_close_matches(spec.model, timm.list_models(pretrained=False), n=3, cutoff=0.5)
         hint = f"; the nearest are {', '.join(near)}" if near else ""
         raise ValueError(f"{name}: timm knows no model {spec.model!r}{hint}")
+    architecture, _, tag = spec.model.partition(".")
+    if tag and not _is_elsewhere(spec.model) and spec.model not in timm.list_pretrained(f"{architecture}.*"):
+        tags = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
+        raise ValueError(f"{name}: timm knows no weights {spec.model!r}; of this architecture there are {tags}")
     options = dict(spec.options)
     if spec.input_size is not None and _has_fixed_input(spec.model):
         options["img_size"] = spec.input_size
@@ -154,14 +162,24 @@ def _timm_model(name: str, spec: BackboneSpec, pretrained: bool, **arguments: An
         torch.manual_seed(spec.seed)
         try:
             return timm.create_model(spec.model, pretrained=pretrained, num_classes=0, **options, **arguments)
-        except (TypeError, AssertionError) as error:
+        except (TypeError, AssertionError, ZeroDivisionError, IndexError) as error:
             raise ValueError(
                 f"{name}: timm cannot build {spec.model!r} with these options: {_first_line(error)}"
             ) from error
 
 
+def _is_elsewhere(model: str) -> bool:
+    """Whether an id names a repository or folder instead of an architecture of timm's."""
+    return model.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
+
+
 def _has_fixed_input(model: str) -> bool:
-    config = timm.models.get_pretrained_cfg(model, allow_unregistered=True) if timm.is_model(model) else None
+    """Whether a model must be told its input size when it is built."""
+    if _is_elsewhere(model):
+        source, _, place = model.partition(":")
+        read = load_model_config_from_path if source == "local-dir" else load_model_config_from_hf
+        return bool(read(place)[0].get("fixed_input_size", False))
+    config = timm.models.get_pretrained_cfg(model, allow_unregistered=True)
     return config is not None and config.fixed_input_size
 
 

@@ -99,7 +99,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
                                for name, tensor in load_file(weights).items()})  # fmt: skip
     except (SafetensorError, OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
     model.source, model.sha256 = str(usae), file_hash(weights)
     if (folder / "statistics.safetensors").is_file():
@@ -174,6 +174,8 @@ def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
     if spec.weights in (PRETRAINED, RANDOM):
         return spec
     source = Path(spec.weights)
+    if not source.is_file():
+        raise ValueError(f"{name}: its weight file {source} is gone; put it back, or point the spec at another")
     inside = Path("backbones") / f"{name}{source.suffix}"
     (room / "backbones").mkdir(exist_ok=True)
     shutil.copyfile(source, room / inside)

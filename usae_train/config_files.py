@@ -96,9 +96,10 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
     models = [part.strip() for part in text.split(",") if part.strip()]
     if not models:
         raise ValueError("no backbones; expected `paper`, `demo`, a YAML file, or timm ids with commas")
-    if len(set(models)) < len(models):
+    specs = {_short_name(model): BackboneSpec(model=model) for model in models}
+    if len(specs) < len(models):
         raise ValueError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")
-    return {_short_name(model): BackboneSpec(model=model) for model in models}
+    return specs
 
 
 def _short_name(model: str) -> str:
@@ -108,7 +109,7 @@ def _short_name(model: str) -> str:
 
 def _line(content: Any, path: Sequence[str | int]) -> int:
     """The line of the deepest part of a path that the file has."""
-    line = 1
+    line = content.lc.line + 1
     for part in path:
         if isinstance(content, CommentedMap) and part in content:
             line = content.lc.key(part)[0] + 1

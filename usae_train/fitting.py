@@ -20,6 +20,8 @@ from usae_train.statistics import measure
 from usae_train.tokens import PairedTokens, collect_tokens
 from usae_train.usae import USAE
 
+MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -48,7 +50,7 @@ def fit(
         settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the same tokens.
+        The USAE, in evaluation mode, its statistics measured on the same pictures, or on the first 20,000 tokens.
 
     Raises:
         ValueError: for settings that do not exist or clash, tokens that do not pair, pictures that cannot be read.
@@ -59,8 +61,8 @@ def fit(
         if backbones is not None:
             raise ValueError("backbones are for pictures; the data is tokens already")
         usae = fit_tokens(data, chosen, device=device, progress=watch.steps)
-        rows = len(next(iter(data.values())))
-        usae.statistics = measure(usae, PairedTokens({n: t[:, None] for n, t in data.items()}, torch.arange(rows)))
+        rows = torch.arange(min(MEASURED_TOKENS, len(next(iter(data.values())))))
+        usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
         return usae.to("cpu")
     if not backbones:
         raise ValueError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")

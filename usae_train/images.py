@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -62,9 +63,8 @@ class FolderImages:
     def read(self, index: int, size: int) -> Tensor:
         try:
             with Image.open(self.files[index]) as opened:
-                upright = ImageOps.exif_transpose(opened)
-                picture = upright.convert("RGBA")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                picture = _eight_bits(ImageOps.exif_transpose(opened)).convert("RGBA")
+        except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
             raise ValueError(f"{self.label(index)} cannot be read: {error}") from error
         ground = Image.new("RGBA", picture.size, "white")
         square = ImageOps.fit(
@@ -80,6 +80,16 @@ class FolderImages:
         for index, file in enumerate(self.files):
             digest.update(f"{self.label(index)}\0{file.stat().st_size}\n".encode())
         return digest.hexdigest()
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """16-bit grey scaled to 8 bits (PIL would clip it to white); everything else as it is."""
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 bits a channel")
+    if not picture.mode.startswith("I"):
+        return picture
+    deep = np.asarray(picture, dtype=np.float32)
+    return Image.fromarray((deep * (255 / 65535)).round().clip(0, 255).astype(np.uint8))
 
 
 class DemoImages:

@@ -147,7 +147,7 @@ def learning_rate(step: int, settings: FitSettings) -> float:
     """Linear warm-up, then cosine from the recipe's learning rate to its final one."""
     recipe, warm_up = settings.recipe, settings.recipe.warm_up * settings.steps
     if step < warm_up:
-        return recipe.learning_rate * (step + 1) / warm_up
+        return recipe.learning_rate * min(1.0, (step + 1) / warm_up)
     passed = (step - warm_up) / max(1.0, settings.steps - warm_up)
     swing = recipe.learning_rate - recipe.final_learning_rate
     return recipe.final_learning_rate + swing * 0.5 * (1 + math.cos(math.pi * passed))

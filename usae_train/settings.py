@@ -22,7 +22,7 @@ class Recipe(BaseModel):
     auxiliary: Literal["left_out", "dead", "none"] = "dead"
     auxiliary_weight: float = Field(1 / 32, ge=0, description="Gao et al. 2024, appendix A.2: 1/32")
     dead_after: int = Field(200, ge=1, description="steps without firing after which a concept counts as dead")
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(1e-2, gt=0)
     final_learning_rate: float = Field(1e-5, ge=0)
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.0, ge=0)

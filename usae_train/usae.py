@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from usae_train.backbones import Backbone, BackboneSpec
     from usae_train.statistics import Statistics
 
+NAME = re.compile(r"[A-Za-z0-9_-]+")  # a backbone's name becomes a file's
 STD_EPSILON = 1e-5  # as the authors' code: (a - mean) / (std + 1e-5)
 
 
@@ -53,6 +55,11 @@ class USAE(nn.Module):
         super().__init__()
         if not widths:
             raise ValueError("a USAE needs at least one backbone; got none")
+        for name in widths:
+            if not NAME.fullmatch(name) or hasattr(nn.ModuleDict, name):
+                raise ValueError(
+                    f"a backbone cannot be called {name!r}; use letters, digits, _ and -, and no word of torch's"
+                )
         if not 1 <= k <= n_concepts:
             raise ValueError(f"k is {k}; expected 1 <= k <= n_concepts = {n_concepts}")
         self.widths, self.n_concepts, self.k = dict(widths), n_concepts, k
@@ -145,7 +152,8 @@ class USAE(nn.Module):
 
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
-        return self.backbones[self._known(name)](canvas, self.grid)
+        known = self._known(name)
+        return self.backbones[known](canvas, self.grid)
 
     def _known(self, name: str) -> str:
         if name not in self.widths:
@@ -167,7 +175,7 @@ class Encoder(nn.Module):
         pre_codes = self.linear(tokens)
         if self.norm is None:
             return pre_codes
-        return self.norm(pre_codes.flatten(0, -2)).view(pre_codes.shape)
+        return self.norm(pre_codes.reshape(-1, pre_codes.shape[-1])).view(pre_codes.shape)
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight (n_concepts, width) and bias (n_concepts,) of the whole encoder in evaluation mode."""

@@ -34,7 +34,10 @@ def main() -> None:
     parser.add_argument("--augmentation", default="default")
     parser.add_argument("--only", help="factor values with commas")
     chosen = parser.parse_args()
-    settings = {key: getattr(chosen, key) for key in ("mode", "image", "steps", "crops", "size", "learning_rate", "augmentation")}
+    settings = {
+        key: getattr(chosen, key)
+        for key in ("mode", "image", "steps", "crops", "size", "learning_rate", "augmentation")
+    }
 
     usae = ut.load(chosen.usae)
     reader, accuracy = train_texture_reader()
@@ -59,13 +62,21 @@ def main() -> None:
         for name, seen in zip(result.images, read, strict=True):
             right.setdefault(name, []).append(seen == value)
             fired.setdefault(name, []).append(result.scores.fired(name))
-        rows.append({"value": value, "concept": concept, "auroc": auroc, "read": dict(zip(result.images, read, strict=True))})
-        print(f"{value:10s} concept {concept:4d} AUROC {auroc:.3f}  " + "  ".join(f"{n}: {r}" for n, r in rows[-1]["read"].items()), flush=True)
+        rows.append(
+            {"value": value, "concept": concept, "auroc": auroc, "read": dict(zip(result.images, read, strict=True))}
+        )
+        print(
+            f"{value:10s} concept {concept:4d} AUROC {auroc:.3f}  "
+            + "  ".join(f"{n}: {r}" for n, r in rows[-1]["read"].items()),
+            flush=True,
+        )
     for name in right:
         n = len(right[name])
         print(f"{name}: {sum(right[name])}/{n} read right ({sum(right[name]) / n:.0%}), {sum(fired[name])}/{n} fire")
     if chosen.out:
-        (chosen.out / "faithful.json").write_text(json.dumps({"settings": settings, "reader": accuracy, "rows": rows}, indent=1))
+        (chosen.out / "faithful.json").write_text(
+            json.dumps({"settings": settings, "reader": accuracy, "rows": rows}, indent=1)
+        )
 
 
 if __name__ == "__main__":

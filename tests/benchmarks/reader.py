@@ -34,7 +34,9 @@ def read_colour(pictures: Tensor) -> list[str]:
     chroma = (hsv[:, 1] * hsv[:, 2]).mean(1)
     value = hsv[:, 2].mean(1)
     read = votes.argmax(-1)
-    return ["grey" if c < GREY_SATURATION * v else names[i] for c, v, i in zip(chroma, value, read.tolist(), strict=True)]
+    return [
+        "grey" if c < GREY_SATURATION * v else names[i] for c, v, i in zip(chroma, value, read.tolist(), strict=True)
+    ]
 
 
 class TextureReader(nn.Module):

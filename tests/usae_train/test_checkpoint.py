@@ -131,9 +131,7 @@ def test_a_full_disk_leaves_nothing_behind(
     assert [p.name for p in tmp_path.rglob("*")] == (["universe"] if exists else [])
 
 
-def test_an_interrupted_save_leaves_nothing_behind(
-    usae: USAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_save_leaves_nothing_behind(usae: USAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -227,7 +225,9 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
         raise LocalEntryNotFoundError("cannot find\nthe snapshot")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
-    with pytest.raises(ValueError, match=r"no folder 'someone/universe', and the hub did not give it either") as refusal:
+    with pytest.raises(
+        ValueError, match=r"no folder 'someone/universe', and the hub did not give it either"
+    ) as refusal:
         load("someone/universe")
     assert one_line(refusal)
 
@@ -253,10 +253,7 @@ def test_a_published_recipe_is_named_and_keeps_its_batch_norm(usae: USAE, folder
     assert torch.equal(norm.running_var, usae.encoder("a").norm.running_var)
 
 
-@pytest.mark.xfail(strict=True, reason="atomic_path takes a missing source for a place that cannot be written")
-def test_a_missing_weight_file_is_not_blamed_on_the_target(
-    tiny_specs: dict[str, BackboneSpec], tmp_path: Path
-) -> None:
+def test_a_missing_weight_file_is_not_blamed_on_the_target(tiny_specs: dict[str, BackboneSpec], tmp_path: Path) -> None:
     specs = {"vit": tiny_specs["vit"].model_copy(update={"weights": str(tmp_path / "gone.safetensors")})}
     usae = new_usae({"vit": 32}, FitSettings(n_concepts=8, k=2), specs=specs, grid=(2, 2))
     with pytest.raises(ValueError, match=r"gone\.safetensors"):

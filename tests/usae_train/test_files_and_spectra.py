@@ -27,17 +27,23 @@ def test_a_file_takes_its_place_when_the_block_ends(tmp_path: Path) -> None:
 def test_an_old_file_stays_when_the_block_fails(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="halfway"), atomic_path(target) as temporary:
-        temporary.write_text("new")
-        raise RuntimeError("halfway")
+
+    def stop_halfway() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("new")
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        stop_halfway()
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.txt"]
 
 
 def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"file/x cannot be written: .*; choose another place"), atomic_path(
-        tmp_path / "file" / "x"
+    with (
+        pytest.raises(ValueError, match=r"file/x cannot be written: .*; choose another place"),
+        atomic_path(tmp_path / "file" / "x"),
     ):
         pass
 

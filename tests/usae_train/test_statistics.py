@@ -20,10 +20,11 @@ def open_usae() -> USAE:
 
 
 # three pictures of two tokens, (image, token, concept)
+NOTHING = [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
 CODES = {
-    "a": torch.tensor([[[1.0, 0.0, 0.0], [3.0, 0.05, 0.0]], [[0.0, 2.0, 0.0], [0.5, 0.0, 0.0]], torch.zeros(2, 3).tolist()]),
-    "b": torch.tensor([[[0.0, 0.0, 0.0], [4.0, 0.2, 0.0]], [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], torch.zeros(2, 3).tolist()]),
-}  # fmt: skip
+    "a": torch.tensor([[[1.0, 0.0, 0.0], [3.0, 0.05, 0.0]], [[0.0, 2.0, 0.0], [0.5, 0.0, 0.0]], NOTHING]),
+    "b": torch.tensor([[[0.0, 0.0, 0.0], [4.0, 0.2, 0.0]], [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], NOTHING]),
+}
 NUMBERS = torch.tensor([7, 4, 9])
 
 
@@ -108,7 +109,8 @@ def with_quantiles(*values: float) -> Statistics:
 
 
 @pytest.mark.parametrize(
-    ("value", "percent"), [(-1, 0), (0, 0), (0.5, 25), (1, 50), (1.5, 70), (2.5, 94.5), (4.5, 99.95), (5, 100), (9, 100)]
+    ("value", "percent"),
+    [(-1, 0), (0, 0), (0.5, 25), (1, 50), (1.5, 70), (2.5, 94.5), (4.5, 99.95), (5, 100), (9, 100)],
 )
 def test_percentile_interpolates_between_the_kept_quantiles(value: float, percent: float) -> None:
     assert with_quantiles(1, 2, 3, 4, 5).percentile(0, 0, value) == pytest.approx(percent)

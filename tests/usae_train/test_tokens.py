@@ -8,9 +8,7 @@ from usae_train.images import FolderImages
 from usae_train.tokens import PairedTokens, collect_tokens
 
 
-def test_row_n_is_the_same_picture_in_every_backbone(
-    tiny_specs: dict[str, BackboneSpec], picture_folder: Path
-) -> None:
+def test_row_n_is_the_same_picture_in_every_backbone(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
     (picture_folder / "1.png").write_text("broken")
     built, source = build_backbones(tiny_specs), FolderImages(picture_folder)
     done: list[tuple[int, int]] = []
@@ -44,7 +42,9 @@ def test_pictures_are_read_at_the_largest_input_size(
 ) -> None:
     sizes: list[int] = []
     read = FolderImages.read
-    monkeypatch.setattr(FolderImages, "read", lambda self, index, size: (sizes.append(size), read(self, index, size))[1])
+    monkeypatch.setattr(
+        FolderImages, "read", lambda self, index, size: (sizes.append(size), read(self, index, size))[1]
+    )
     specs = {**tiny_specs, "conv": tiny_specs["conv"].model_copy(update={"input_size": 96})}
     collect_tokens(build_backbones(specs), FolderImages(picture_folder), (2, 2))
     assert set(sizes) == {96}
@@ -63,8 +63,8 @@ def test_tokens_that_do_not_fit_into_memory_are_refused_before_the_work(
     tiny_specs: dict[str, BackboneSpec], picture_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = build_backbones(tiny_specs)
-    # 6 pictures x 4 tokens x (32 + 24) x 2 bytes = 2688; 60% of 2240 is 1344: half of the pictures
-    monkeypatch.setattr("usae_train.tokens.os.sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else 2240)
+    # 6 pictures x 4 tokens x (32 + 24) x 2 bytes = 2688; 60% of 2250 is 1350: half of the pictures
+    monkeypatch.setattr("usae_train.tokens.os.sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else 2250)
     with pytest.raises(ValueError, match=r"the tokens of 6 pictures need .*; take at most 3 pictures with --limit"):
         collect_tokens(built, FolderImages(picture_folder), (2, 2))
     assert len(collect_tokens(built, FolderImages(picture_folder, 3), (2, 2)).numbers) == 3

@@ -101,6 +101,7 @@ def test_wrong_usage_exits_with_two(arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_command(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from usae_train.cli import main; main()", "spectrum", "nowhere", "-o", "s"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -110,7 +111,9 @@ def test_the_module_runs_as_a_command(tmp_path: Path) -> None:
 
 
 def test_help_is_quick_and_loads_no_torch() -> None:
-    script = "import sys\ntry:\n    from usae_train.cli import main; main()\nfinally:\n    assert 'torch' not in sys.modules"
+    script = (
+        "import sys\ntry:\n    from usae_train.cli import main; main()\nfinally:\n    assert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "fit" in done.stdout
@@ -127,7 +130,6 @@ def test_demo_refuses_a_taken_folder_at_once(picture_folder: Path) -> None:
     assert_one_error(run("demo", "--out", picture_folder), "exists already")
 
 
-@pytest.mark.xfail(strict=True, reason="timm's AssertionError passes one_line_errors as a traceback")
 def test_a_layer_that_is_not_there_is_one_line(picture_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(SPECS.replace("input_size: 64", "input_size: 64\n  layer: 7"))
     arguments = ("--backbones", tmp_path / "s.yaml", "-o", tmp_path / "universe", *SMALL)

@@ -20,7 +20,14 @@ TINY = {
         weights="random",
         input_size=48,
         seed=1,
-        options={"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2, "class_token": False, "global_pool": "avg"},
+        options={
+            "patch_size": 8,
+            "embed_dim": 16,
+            "depth": 1,
+            "num_heads": 2,
+            "class_token": False,
+            "global_pool": "avg",
+        },
     ),
 }
 

@@ -116,7 +116,10 @@ def test_wrong_usage_is_status_2():
     ("text", "message"),
     [
         ("concepts: [3]\nmodus: [shared]\n", "recipe.yaml:2: unknown key 'modus'; did you mean 'modes'?"),
-        ("concepts: [3]\nsettings:\n  stepz: 4\n", "recipe.yaml:3: unknown key 'settings.stepz'; did you mean 'steps'?"),
+        (
+            "concepts: [3]\nsettings:\n  stepz: 4\n",
+            "recipe.yaml:3: unknown key 'settings.stepz'; did you mean 'steps'?",
+        ),
         ("concepts: [3]\nsettings:\n  steps: many\n", "recipe.yaml:3: settings.steps: Input should be a valid integer"),
         ("concepts: []\n", "recipe.yaml:1: concepts: List should have at least 1 item"),
         ("- a\n- b\n", "expected a mapping (`key: value`) at the top, found CommentedSeq"),

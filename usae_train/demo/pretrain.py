@@ -53,7 +53,7 @@ SPECS: dict[str, BackboneSpec] = {
     ),
 }  # fmt: skip
 LESSONS: dict[str, type[Lesson]] = {"vit": Supervised, "dino": SelfSupervised, "siglip": ImageText}
-STEPS: dict[str, int] = {"vit": 7000, "dino": 6000, "siglip": 7000}
+STEPS: dict[str, int] = {"vit": 7000, "dino": 5000, "siglip": 7000}
 
 Report = Callable[[int, int, float], None]  # step, steps, loss
 
@@ -183,6 +183,7 @@ def dirty(images: Tensor, generator: torch.Generator, share: float = 1.0) -> Ten
     spectrum = torch.randn(len(clouded), 3, height, width // 2 + 1, 2, generator=generator)
     clouds = torch.fft.irfft2(torch.view_as_complex(spectrum) * falloff, s=(height, width))
     strength = torch.rand(len(clouded), 1, 1, 1, generator=generator) * 0.15
-    images[clouded] += clouds / clouds.std((1, 2, 3), keepdim=True).clamp_min(1e-6) * strength
+    spread = clouds.square().mean((1, 2, 3), keepdim=True).sqrt()
+    images[clouded] += clouds / spread.clamp_min(1e-6) * strength
     contrast = 1 + share * (0.5 * torch.rand(n, 1, 1, 1, generator=generator) - 0.4)
     return ((images - 0.5) * contrast + 0.5).clamp(0, 1)

@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from usae_train.backbones import Backbone, BackboneSpec
+from usae_train.checkpoint import load
+from usae_train.demo import build
+from usae_train.demo.factors import FACTORS, SHAPES
+from usae_train.demo.probe import patch_labels
+from usae_train.images import DemoImages
+from usae_train.settings import FitSettings
+from usae_train.statistics import auroc
+from usae_train.tokens import collect_tokens
+
+SMALL = FitSettings(n_concepts=12, k=3, steps=5, batch=64)
+
+
+@pytest.fixture
+def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "TRAINING_SCENES", 12)
+    monkeypatch.setattr(build, "HELD_OUT_SCENES", 8)
+    monkeypatch.setattr(build, "SETTINGS", SMALL)
+
+
+def test_truth_is_what_covers_more_than_half_of_a_patch() -> None:
+    source, numbers, grid = DemoImages(4), torch.tensor([0, 3]), (4, 4)
+    truth = build.factor_truth(source, numbers, grid)
+    assert truth.shape == (2 * 16, len(build.FACTOR_VALUES))
+    column = 0
+    for factor, values in FACTORS.items():
+        for value in range(len(values)):
+            assert build.FACTOR_VALUES[column] == f"{factor}: {values[value]}"
+            for row, number in enumerate([0, 3]):
+                cells = (source.labels(number, 96)[factor] == value).unflatten(0, (4, 24)).unflatten(2, (4, 24))
+                expected = cells.float().mean((1, 3)).flatten() > 0.5
+                assert torch.equal(truth[row * 16 : row * 16 + 16, column], expected)
+            column += 1
+    assert truth.any()
+
+
+@pytest.mark.usefixtures("few_scenes")
+def test_a_demo_fit_knows_the_truth_of_every_concept(tiny_specs: dict[str, BackboneSpec]) -> None:
+    usae = build.fit_demo(tiny_specs, SMALL)
+    assert usae.factors == build.FACTOR_VALUES
+    assert (usae.images, usae.grid) == ("demo", (2, 2))
+    statistics = usae.statistics
+    assert statistics is not None
+    assert statistics.auroc is not None
+    assert statistics.counts.tolist() == [8, 32]
+    assert statistics.auroc.shape == (2, 22, 12)
+    held_out = DemoImages(8)
+    paired = collect_tokens(usae.backbones, held_out, (2, 2))
+    truth = build.factor_truth(held_out, paired.numbers, (2, 2))
+    codes = usae.encode("conv", paired.flat()["conv"].float()).dense(12)
+    torch.testing.assert_close(statistics.auroc[1], auroc(codes, truth), equal_nan=True)
+
+
+@pytest.mark.usefixtures("few_scenes")
+def test_a_stopped_build_goes_on_with_what_is_finished(
+    tiny_specs: dict[str, BackboneSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = {n: s.model_copy(update={"weights": f"backbones/{n}.safetensors"}) for n, s in tiny_specs.items()}
+    trained: list[str] = []
+
+    def pretend(name: str, file: Path, *_: object, **__: object) -> None:
+        trained.append(name)
+        if trained == ["vit", "conv"]:
+            raise KeyboardInterrupt
+        file.parent.mkdir(parents=True, exist_ok=True)
+        weights = Backbone(name, tiny_specs[name]).model.state_dict()
+        save_file({key: value.half() for key, value in weights.items()}, file)
+
+    monkeypatch.setattr(build, "SPECS", specs)
+    monkeypatch.setattr(build, "STEPS", {"vit": 1, "conv": 1})
+    monkeypatch.setattr(build, "pretrain", pretend)
+    with pytest.raises(KeyboardInterrupt):
+        build.build(tmp_path / "universe")
+    assert not (tmp_path / "universe").exists()
+    build.build(tmp_path / "universe")
+    assert trained == ["vit", "conv", "conv"]
+    assert [p.name for p in tmp_path.iterdir()] == ["universe"]
+    usae = load(tmp_path / "universe")
+    assert usae.factors == build.FACTOR_VALUES
+    assert usae.tokens("vit", torch.rand(1, 3, 64, 64)).shape == (1, 4, 32)
+
+
+def test_probe_labels_leave_out_mixed_patches_and_background_shapes() -> None:
+    class OneScene(DemoImages):
+        def labels(self, index: int, size: int) -> dict[str, torch.Tensor]:
+            assert index == 0
+            shape = torch.zeros(size, size, dtype=torch.uint8)
+            shape[:, : size // 2] = SHAPES.index("ring")
+            mixed = torch.arange(size * size).view(size, size) % 2
+            return {"colour": shape, "texture": mixed.to(torch.uint8), "shape": shape}
+
+    labels = patch_labels(OneScene(1), torch.tensor([0]), (1, 2), 8)
+    assert labels["colour"].tolist() == [SHAPES.index("ring"), 0]
+    assert labels["texture"].tolist() == [-1, -1]
+    assert labels["shape"].tolist() == [SHAPES.index("ring"), -1]
