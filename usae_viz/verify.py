@@ -63,11 +63,14 @@ class Scores:
 
     def __rich__(self) -> Table:
         table = Table(
-            title=f"concept {self.concept}: code after TopK (rank, share of tokens, percentile of natural images)"
+            title=f"concept {self.concept}, under views that the pictures were not optimized on",
+            caption="code after TopK, #rank of all concepts, share of tokens that fire, p: percentile of natural images",
+            title_justify="left",
+            caption_justify="left",
         )
-        table.add_column("image")
+        table.add_column("image", no_wrap=True)
         for name in next(iter(self.table.values())):
-            table.add_column(name, justify="right")
+            table.add_column(f"through {name}", justify="right")
         table.add_column("fires")
         for image, row in self.table.items():
             cells = [_cell(score) for score in row.values()]
@@ -84,8 +87,8 @@ class Scores:
 
 
 def _cell(score: Score) -> str:
-    natural = "" if score.percentile is None else f", p{score.percentile:.1f}"
-    return f"{score.code:.2f} (#{score.rank}, {score.share:.0%}{natural})"
+    natural = "" if score.percentile is None else f" p{score.percentile:.1f}"
+    return f"{score.code:.2f} #{score.rank} {score.share:.0%}{natural}"
 
 
 @torch.no_grad()

@@ -4,6 +4,8 @@ Colour: the pixels' hues against the palette. Texture: a small convolutional net
 on scenes. Both read the middle of the picture (three quarters of its side), which every crop shows.
 """
 
+import itertools
+
 import torch
 from kornia.color import rgb_to_hsv
 from torch import Tensor, nn
@@ -46,7 +48,7 @@ class TextureReader(nn.Module):
         super().__init__()
         widths = [3, 32, 64, 96, 128]
         layers: list[nn.Module] = []
-        for low, high in zip(widths, widths[1:], strict=False):
+        for low, high in itertools.pairwise(widths):
             layers += [nn.Conv2d(low, high, 3, padding=1), nn.BatchNorm2d(high), nn.ReLU()]
             layers += [nn.Conv2d(high, high, 3, padding=1), nn.BatchNorm2d(high), nn.ReLU()]
             layers += [nn.MaxPool2d(2)] if high < widths[-1] else []

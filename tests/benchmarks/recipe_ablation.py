@@ -16,8 +16,8 @@ import time
 import torch
 
 from usae_train.demo.activations import KnownWorld, known_world
-from usae_train.losses import r2
 from usae_train.loop import fit_tokens, r2_matrix
+from usae_train.losses import r2
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
 
 VARIANTS: dict[str, Recipe] = {

@@ -4,8 +4,8 @@ import torch
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.settings import FitSettings
-from usae_train.tokens import PairedTokens
 from usae_train.statistics import measure
+from usae_train.tokens import PairedTokens
 from usae_train.usae import USAE
 
 TINY = {

@@ -30,7 +30,7 @@ def test_maximize_writes_a_run(folder, tmp_path):
     assert record["concepts"] == [3, 5]
     assert record["runs"][0]["seed"] == 0
     assert len(record["usae_sha256"]) == 64
-    assert "code after TopK" in done.output
+    assert "through left" in done.output
 
 
 def test_the_same_command_draws_the_same_pictures(folder, tmp_path):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -49,11 +49,30 @@ SPECS: dict[str, BackboneSpec] = {
     ),
     "siglip": BackboneSpec(
         model="vit_base_patch16_siglip_224", weights="backbones/siglip.safetensors", input_size=INPUT_SIZE,
-        options={"patch_size": 12, "embed_dim": 160, "depth": 6, "num_heads": 5, "global_pool": "avg", "fc_norm": False},
+        options={
+            "patch_size": 12, "embed_dim": 160, "depth": 6, "num_heads": 5, "global_pool": "avg", "fc_norm": False
+        },
     ),
 }  # fmt: skip
 LESSONS: dict[str, type[Lesson]] = {"vit": Supervised, "dino": SelfSupervised, "siglip": ImageText}
-STEPS: dict[str, int] = {"vit": 7000, "dino": 5000, "siglip": 7000}
+STEPS: dict[str, int] = {"vit": 9000, "dino": 5000, "siglip": 9000}
+
+
+class Scenery(NamedTuple):
+    """Which scenes are drawn from a share of the steps on."""
+
+    start: float
+    zoomed: float
+    plain: float
+
+
+# Textures come first; shapes were not learned at all (accuracy at chance after 4400 steps) until more surfaces were
+# plain and fewer scenes zoomed. The self-supervised lesson has no shape term and stays with the first.
+SCENERY: dict[str, tuple[Scenery, ...]] = {
+    "vit": (Scenery(0.0, 0.5, 0.0), Scenery(0.49, 0.25, 0.5)),
+    "dino": (Scenery(0.0, 0.5, 0.0),),
+    "siglip": (Scenery(0.0, 0.5, 0.0), Scenery(0.48, 0.25, 0.5)),
+}
 
 Report = Callable[[int, int, float], None]  # step, steps, loss
 
@@ -97,7 +116,9 @@ def pretrain(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         hardness = min(1.0, step / (RAMP * steps))
         reach = PERTURBATION * hardness
-        batch = scenes.draw(BATCH, generator, INPUT_SIZE, zoomed=0.5, noise=0.02 + 0.1 * hardness)
+        scenery = [part for part in SCENERY[name] if step >= part.start * steps][-1]
+        noise = 0.02 + 0.1 * hardness
+        batch = scenes.draw(BATCH, generator, INPUT_SIZE, scenery.zoomed, noise, scenery.plain)
         images = dirty(batch.images, generator, hardness).to(device)
         labels = {factor: value.to(device) for factor, value in batch.labels.items()}
         perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach

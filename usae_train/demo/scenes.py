@@ -34,7 +34,7 @@ class SceneParameters:
     tint: Tensor  # (n, surfaces, 3) small deviation of the colour
     light: Tensor  # (n, 3) brightness at the centre, slope along x, slope along y
     noise: Tensor  # (n,) standard deviation of the sensor noise
-    seed: Tensor  # (n,) seed of the sensor noise and of the speckles
+    seed: Tensor  # (n,) seed of the sensor noise
 
     def __len__(self) -> int:
         return len(self.light)
@@ -56,7 +56,9 @@ class Scenes:
     labels: dict[str, Tensor]
 
 
-def draw_parameters(n: int, generator: torch.Generator, zoomed: float = 0.0, noise: float = 0.02) -> SceneParameters:
+def draw_parameters(
+    n: int, generator: torch.Generator, zoomed: float = 0.0, noise: float = 0.02, plain: float = 0.25
+) -> SceneParameters:
     """Draw the decisions behind n scenes.
 
     Args:
@@ -64,6 +66,7 @@ def draw_parameters(n: int, generator: torch.Generator, zoomed: float = 0.0, noi
         generator: a CPU generator; the only source of chance.
         zoomed: share of scenes in which one object or a bare surface fills the frame.
         noise: largest standard deviation of the pixel noise, in units of the 0..1 range.
+        plain: share of surfaces that are solid, beyond those that chance makes so.
     """
     surfaces = MAX_OBJECTS + 1
 
@@ -73,6 +76,8 @@ def draw_parameters(n: int, generator: torch.Generator, zoomed: float = 0.0, noi
     def choice(n_values: int) -> Tensor:
         return torch.randint(n_values, (n, surfaces), generator=generator)
 
+    texture = choice(len(TEXTURES))
+    texture[uniform(surfaces) < plain] = TEXTURES.index("solid")
     count = torch.randint(1, MAX_OBJECTS + 1, (n, 1), generator=generator)
     shape = choice(len(SHAPES) - 1) + 1
     shape[:, 0] = BACKGROUND
@@ -85,7 +90,7 @@ def draw_parameters(n: int, generator: torch.Generator, zoomed: float = 0.0, noi
     radius = torch.where(is_zoomed[:, None], uniform(surfaces, low=0.4, high=1.2), radius)
     return SceneParameters(
         colour=choice(len(COLOURS)),
-        texture=choice(len(TEXTURES)),
+        texture=texture,
         shape=shape,
         present=torch.arange(surfaces) <= count,
         centre=centre,
@@ -103,9 +108,16 @@ def draw_parameters(n: int, generator: torch.Generator, zoomed: float = 0.0, noi
     )
 
 
-def draw(n: int, generator: torch.Generator, size: int = SIZE, zoomed: float = 0.0, noise: float = 0.02) -> Scenes:
+def draw(
+    n: int,
+    generator: torch.Generator,
+    size: int = SIZE,
+    zoomed: float = 0.0,
+    noise: float = 0.02,
+    plain: float = 0.25,
+) -> Scenes:
     """Draw and render n scenes: pictures (n, 3, size, size) and per-pixel labels. See `draw_parameters`."""
-    return render(draw_parameters(n, generator, zoomed, noise), size)
+    return render(draw_parameters(n, generator, zoomed, noise, plain), size)
 
 
 def render(parameters: SceneParameters, size: int = SIZE, device: torch.device | str = "cpu") -> Scenes:
