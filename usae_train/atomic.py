@@ -24,8 +24,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
         if temporary.is_dir():  # left by a process that was killed and had our number
             shutil.rmtree(temporary)
         yield temporary
-        if temporary.is_file():
-            temporary.chmod(0o644)  # safetensors writes files that only their owner can read
+        for written in (temporary, *temporary.rglob("*")):
+            if written.is_file():
+                written.chmod(0o644)  # safetensors writes files that only their owner can read
         os.replace(temporary, target)
     except OSError as error:
         raise ValueError(
@@ -37,3 +38,25 @@ def atomic_path(target: Path) -> Iterator[Path]:
                 shutil.rmtree(temporary)
             else:
                 temporary.unlink(missing_ok=True)
+
+
+def check_writable(place: Path) -> None:
+    """Whether a file or folder could be made at `place`: asked before hours of work, not after; leaves nothing behind.
+
+    Raises:
+        ValueError: when it could not.
+    """
+    missing = [parent for parent in place.parents if not parent.exists()]
+    probe = place.with_name(f".{place.name}.{os.getpid()}.probe")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        raise ValueError(
+            f"{place} cannot be written: {error.strerror or error}; choose another place with --out"
+        ) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+            for parent in missing:
+                parent.rmdir()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from usae_train.atomic import atomic_path
+from usae_train.atomic import atomic_path, check_writable
 from usae_train.backbones import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.provenance import commit, file_hash, versions
 from usae_train.statistics import Statistics
@@ -36,6 +36,7 @@ class UsaeConfig(BaseModel):
     grid: tuple[int, int] | None
     backbones: dict[str, BackboneSpec]
     images: str | None
+    n_images: int | None = None
     fingerprint: str | None
     factors: list[str]
     versions: dict[str, str]
@@ -62,7 +63,8 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
         specs = {name: _bring_weights(name, spec, room) for name, spec in usae.specs.items()}
         config = UsaeConfig(
             widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
-            grid=usae.grid, backbones=specs, images=usae.images, fingerprint=usae.fingerprint, factors=usae.factors,
+            grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
+            fingerprint=usae.fingerprint, factors=usae.factors,
             versions=versions(), commit=commit(),
         )  # fmt: skip
         (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
@@ -93,7 +95,8 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         config.widths, config.n_concepts, config.k, batch_norm=config.batch_norm, specs=specs, grid=config.grid,
         recipe=config.recipe,
     )  # fmt: skip
-    model.images, model.fingerprint, model.factors = config.images, config.fingerprint, config.factors
+    model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
+    model.factors = config.factors
     weights = folder / "model.safetensors"
     try:
         model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
@@ -115,9 +118,7 @@ def check_free(folder: Path) -> None:
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f"{folder} exists already; choose another --out, or remove it first")
-    with atomic_path(folder.with_name(f"{folder.name}.probe")) as probe:
-        probe.touch()
-    folder.with_name(f"{folder.name}.probe").unlink()
+    check_writable(folder)
 
 
 def _find(usae: str) -> Path:

@@ -36,7 +36,9 @@ def fit(
     n_concepts: Annotated[int, typer.Option("--n-concepts", help="Size of the concept space.")] = 6144,
     k: Annotated[int, typer.Option("--k", "-k", help="Concepts kept a token.")] = 32,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 10_000,
-    batch: Annotated[int, typer.Option(help="Tokens a step.")] = 4096,
+    batch: Annotated[
+        int | None, typer.Option(help="Tokens a step; the recipe's own (4096, published 6272) unless told.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)] = None,
     device: Device = "auto",
     seed: Seed = 0,

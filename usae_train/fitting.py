@@ -83,7 +83,7 @@ def fit_pictures(
         watch.failure(failure)
     usae = new_usae({n: b.width for n, b in built.items()}, settings, specs=backbones, grid=grid)
     fit_tokens(paired.flat(), settings, usae, device, watch.steps)
-    usae.images, usae.fingerprint = source.name, source.fingerprint()
+    usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     usae.statistics = measure(usae, paired)
     return usae.to("cpu")
 
@@ -98,6 +98,8 @@ def fit_settings(recipe: str | Recipe, **settings: Any) -> FitSettings:
         if recipe not in RECIPES:
             raise ValueError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}")
         recipe = RECIPES[recipe]
+    if settings.get("batch") is None:
+        settings["batch"] = recipe.batch
     try:
         chosen = FitSettings(recipe=recipe, **settings)
     except ValidationError as error:

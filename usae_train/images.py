@@ -40,7 +40,7 @@ class ImageSource(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """A hash that changes when the pictures do."""
+        """A hash that changes when the pictures do (a folder's: their names and sizes)."""
         ...
 
 
@@ -51,7 +51,7 @@ class FolderImages:
     """
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
-        self.name = str(folder)
+        self.name = str(folder.resolve())
         self.folder = folder
         self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())[:limit]
         if not self.files:

@@ -15,6 +15,7 @@ from usae_train.sparse import top_k
 from usae_train.usae import USAE
 
 Progress = Callable[[int, dict[str, float]], None]  # step, figures
+STANDARDIZATION_IMAGES = 1000  # as the authors' code
 ERRORS = {"absolute": absolute_error, "squared": squared_error}
 
 
@@ -36,9 +37,10 @@ def fit_tokens(
     """
     _check_tokens(tokens)
     usae = (usae or new_usae({n: t.shape[1] for n, t in tokens.items()}, settings)).to(device)
-    for name, own in tokens.items():
-        usae.scale(name).measure(own)
     generator = torch.Generator().manual_seed(settings.seed)
+    rows = standardization_rows(len(next(iter(tokens.values()))), usae.grid, generator)
+    for name, own in tokens.items():
+        usae.scale(name).measure(own[rows])
     initialize(usae, tokens, settings.recipe, generator)
     optimizers = {name: _optimizer(usae, name, settings.recipe) for name in tokens}
     last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
@@ -64,6 +66,14 @@ def fit_tokens(
         if step % max(1, settings.steps // 100) == 0 or step == settings.steps - 1:
             progress(step + 1, {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate})
     return usae.eval().requires_grad_(False)
+
+
+def standardization_rows(length: int, grid: tuple[int, int] | None, generator: torch.Generator) -> Tensor:
+    """The tokens of 1000 random images, from which mean and std are taken; without a grid, 196,000 random tokens."""
+    per_image = 1 if grid is None else grid[0] * grid[1]
+    count = STANDARDIZATION_IMAGES if grid is not None else STANDARDIZATION_IMAGES * 196
+    images = torch.randperm(length // per_image, generator=generator)[:count]
+    return (images[:, None] * per_image + torch.arange(per_image)).flatten()
 
 
 def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object) -> USAE:

@@ -26,13 +26,14 @@ class Recipe(BaseModel):
     final_learning_rate: float = Field(1e-5, ge=0)
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.0, ge=0)
+    batch: int = Field(4096, ge=1, description="tokens a step, unless the fit says otherwise")
     clip: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
 
 
 PUBLISHED = Recipe(
     name="published", batch_norm=True, offset=False, start="random", tied=False, encoding="one", loss="absolute",
     auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
-    weight_decay=1e-5,
+    weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED)}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from usae_train.backbones import Backbone, BackboneSpec
     from usae_train.statistics import Statistics
 
+RESERVED = ("shared", "sheet")  # pictures of these names are other things
 NAME = re.compile(r"[A-Za-z0-9_-]+")  # a backbone's name becomes a file's
 STD_EPSILON = 1e-5  # as the authors' code: (a - mean) / (std + 1e-5)
 
@@ -68,6 +69,7 @@ class USAE(nn.Module):
         self.statistics: Statistics | None = None
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
         self.sha256: str | None = None
+        self.n_images: int | None = None
         self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
         self.fingerprint: str | None = None
         self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc

@@ -55,6 +55,10 @@ def maximize(
     augmentation: Annotated[str, typer.Option(help="`default`, `maco`, `lucid` or `none`.")] = "default",
     out: Out = None,
     device: Device = "auto",
+    spectrum: Annotated[
+        str | None, typer.Option(help="For maco: a file of usae-train spectrum; the packaged one unless told.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="What the backbones run in: `float32` or `bfloat16`.")] = "float32",
     seed: Annotated[int, typer.Option(help="Decides the start and the augmentation draws.")] = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -65,7 +69,7 @@ def maximize(
 
         settings = maximize_settings(
             mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
-            augmentation=augmentation, seed=seed,
+            augmentation=augmentation, spectrum=spectrum, dtype=dtype, seed=seed,
         )  # fmt: skip
         _render(_load(usae, device), [concept], [settings], out, quiet, as_json)
 
@@ -120,7 +124,7 @@ def concepts(
             table.add_row(
                 str(row.concept),
                 f"{row.universality:.2f}",
-                f"{row.entropy:.2f}",
+                "" if row.entropy is None else f"{row.entropy:.2f}",
                 f"{row.energy:.4f}",
                 *shares,
                 followed,

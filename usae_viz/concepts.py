@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
@@ -28,7 +29,7 @@ class ConceptRow:
 
     concept: int
     universality: float
-    entropy: float
+    entropy: float | None  # None where nothing fires, or with one backbone
     energy: float
     firing_share: list[float]
     follows: Follows | None
@@ -74,13 +75,19 @@ def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = No
     energy, shares = statistics.energy.mean(0), statistics.firing_share
     rows = [
         ConceptRow(
-            k, universality[k].item(), entropy[k].item(), energy[k].item(), shares[:, k].tolist(), follows(usae, k)
+            k,
+            universality[k].item(),
+            _or_none(entropy[k].item()),
+            energy[k].item(),
+            shares[:, k].tolist(),
+            follows(usae, k),
         )
         for k in range(usae.n_concepts)
     ]
+    order = {concept: place for place, concept in enumerate(by_universality(statistics))}
     keys = {
-        "universality": lambda row: -row.universality, "energy": lambda row: -row.energy,
-        "entropy": lambda row: -row.entropy if row.entropy == row.entropy else 1.0,
+        "universality": lambda row: order[row.concept], "energy": lambda row: -row.energy,
+        "entropy": lambda row: 1.0 if row.entropy is None else -row.entropy,
         "fires": lambda row: -min(row.firing_share), "auroc": lambda row: -(row.follows.auroc if row.follows else 0.0),
         "index": lambda row: row.concept,
     }  # fmt: skip
@@ -114,6 +121,17 @@ def caption(usae: USAE, concept: int) -> str:
     return f"concept {concept}: {word} {found.value} (AUROC {found.auroc:.2f})"
 
 
+def by_universality(statistics: Statistics) -> list[int]:
+    """All concepts, the most universal first; of equal ones the one with more co-fires, then with more energy."""
+    universality, together = statistics.universality.tolist(), statistics.co_fires.tolist()
+    energy = statistics.energy.mean(0).tolist()
+    return sorted(range(len(together)), key=lambda k: (-universality[k], -together[k], -energy[k]))
+
+
+def _or_none(figure: float) -> float | None:
+    return None if math.isnan(figure) else figure
+
+
 def need_statistics(usae: USAE) -> Statistics:
     """The USAE's statistics.
 
@@ -132,8 +150,7 @@ def _parse_one(usae: USAE, part: str) -> list[int]:
         count = part.removeprefix("top:")
         if not count.isdecimal() or not 1 <= int(count) <= usae.n_concepts:
             raise ValueError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
-        order = need_statistics(usae).universality.argsort(descending=True, stable=True)
-        return order[: int(count)].tolist()
+        return by_universality(need_statistics(usae))[: int(count)]
     return [_labelled(usae, part)]
 
 

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from usae_train.provenance import versions
+from usae_train.provenance import commit, file_hash, versions
 from usae_train.usae import USAE
-from usae_viz.augmentations import augmentation
 from usae_viz.concepts import caption, check_concept
 from usae_viz.loop import Picture, ascend
 from usae_viz.objectives import Concept, Objective
 from usae_viz.outputs import natural_patches, sheet, write_concept, write_json
-from usae_viz.parameterizations import parameterization
+from usae_viz.parameterizations import PARAMETERIZATIONS, parameterization
+from usae_viz.parameterizations.maco import PACKAGED
 from usae_viz.settings import SHARED, MaximizeSettings, maximize_settings
 from usae_viz.verify import Scores, verify
 
@@ -55,19 +56,17 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Write run.json and the pictures' folder below `folder`; see `DESIGN.md`, "A run's outputs"."""
         folder = Path(folder)
-        self.write(folder / self.folder)
-        write_json(folder / "run.json", self.record())
+        record = run_record(self.usae, [self.objective], [self.settings])
+        write_json(folder / "run.json", record)
+        about = {name: self.about(name) for name in self.images}
+        write_concept(folder / self.folder, self.title, self.images, self.scores, self._patches(), about)
         return folder
 
-    def write(self, folder: Path) -> None:
-        """Write PNGs, scores.json and sheet.png into a folder."""
-        write_concept(folder, self.title, self.images, self.scores, self._patches(), self.record())
-
-    def record(self) -> dict[str, Any]:
-        """Resolved settings, versions and which USAE: enough to draw the pictures again."""
+    def about(self, name: str) -> dict[str, Any]:
+        """What a picture's PNG keeps: enough to draw it again."""
         return {
-            "objective": str(self.objective), "settings": self.settings.model_dump(mode="json"),
-            "usae": self.usae.source, "usae_sha256": self.usae.sha256, "versions": versions(),
+            "picture": name, "objective": str(self.objective), "settings": self.settings.model_dump(mode="json"),
+            **_provenance(self.usae, [self.settings]),
         }  # fmt: skip
 
     def _patches(self) -> dict[str, Any]:
@@ -77,6 +76,29 @@ class Result:
         page = io.BytesIO()
         sheet(self.title, self.images, self.scores, self._patches()).save(page, "PNG")
         return page.getvalue()
+
+
+def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
+    """What run.json holds: objectives, resolved settings of each run, versions, hashes of weights and spectrum."""
+    return {
+        "schema": 1, "objectives": [str(objective) for objective in objectives],
+        "runs": [settings.model_dump(mode="json") for settings in runs], **_provenance(usae, runs),
+    }  # fmt: skip
+
+
+def _provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
+    spectra = {file_hash(Path(s.spectrum) if s.spectrum else PACKAGED) for s in runs if s.image == "maco"}
+    return {
+        "usae": usae.source, "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
+        "versions": versions(), "commit": commit(),
+    }  # fmt: skip
+
+
+def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
+    """The settings with size and learning rate filled in."""
+    size = settings.size or max(backbone.input_size for backbone in usae.backbones.values())
+    rate = settings.learning_rate or PARAMETERIZATIONS[settings.image].learning_rate
+    return settings.model_copy(update={"size": size, "learning_rate": rate})
 
 
 def maximize(
@@ -107,22 +129,24 @@ def maximize_all(
     for objective in objectives:
         for concept in objective.concepts:
             check_concept(usae, concept)
-    size = settings.size or max(backbone.input_size for backbone in usae.backbones.values())
-    settings = settings.model_copy(update={"size": size})
-    names = usae.names if settings.mode == "per-model" else [SHARED]
+    settings = resolved(usae, settings)
+    assert settings.size is not None
+    assert settings.learning_rate is not None
+    drawn_for = {SHARED: None} if settings.mode == "shared" else {name: name for name in usae.names}
     pictures = [
-        Picture(name, objective, settings.seed, tuple(usae.names) if name == SHARED else (name,))
-        for objective in objectives for name in names
+        Picture(name, objective, settings.seed, tuple(usae.names) if backbone is None else (backbone,))
+        for objective in objectives for name, backbone in drawn_for.items()
     ]  # fmt: skip
-    image = parameterization(settings.image, [picture.seed for picture in pictures], size)
+    image = parameterization(settings.image, [picture.seed for picture in pictures], settings.size, settings.spectrum)
     image.to(usae.dictionary(usae.names[0]).device)
     canvases = ascend(
-        usae, image, pictures, augmentation(settings.augmentation), steps=settings.steps, crops=settings.crops,
-        learning_rate=settings.learning_rate or image.learning_rate, progress=progress,
+        usae, image, pictures, settings.augmentation, steps=settings.steps, crops=settings.crops,
+        learning_rate=settings.learning_rate, dtype=getattr(torch, settings.dtype), progress=progress,
     )  # fmt: skip
     results = []
-    for row, objective in enumerate(objectives):
-        own = dict(zip(names, canvases[row * len(names) : (row + 1) * len(names)], strict=True))
-        scores = verify(usae, objective.concepts[0], own, settings.seed) if objective.concepts else None
+    for objective, rows in zip(objectives, canvases.split(len(drawn_for)), strict=True):
+        own = dict(zip(drawn_for, rows, strict=True))
+        first = objective.concepts[:1]
+        scores = verify(usae, first[0], own, drawn_for, settings.seed) if first else None
         results.append(Result(usae, objective, {name: canvas.cpu() for name, canvas in own.items()}, scores, settings))
     return results

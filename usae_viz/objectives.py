@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -74,12 +75,16 @@ class Objective:
     def __add__(self, other: Objective | float) -> Objective:
         if isinstance(other, Objective):
             return Objective(lambda acts: self(acts) + other(acts), f"{self} + {other}", self.concepts + other.concepts)
+        if not isinstance(other, int | float):
+            return NotImplemented
         return Objective(lambda acts: self(acts) + other, f"{self} + {other}", self.concepts)
 
     def __mul__(self, other: Objective | float) -> Objective:
         if isinstance(other, Objective):
             name = f"({self}) * ({other})"
             return Objective(lambda acts: self(acts) * other(acts), name, self.concepts + other.concepts)
+        if not isinstance(other, int | float):
+            return NotImplemented
         return Objective(lambda acts: self(acts) * other, f"{other} * ({self})", self.concepts)
 
     def __sub__(self, other: Objective | float) -> Objective:
@@ -127,7 +132,11 @@ class Concept(Objective):
     """
 
     def __init__(self, k: int, pool: Pool = "mean", of: Of = "pre_code", backbone: str | None = None) -> None:
-        if not isinstance(k, int) or k < 0:
+        try:
+            k = operator.index(k)  # numpy's and torch's whole numbers too
+        except TypeError as error:
+            raise ValueError(f"concept {k!r}: expected a whole number >= 0") from error
+        if k < 0:
             raise ValueError(f"concept {k!r}: expected a whole number >= 0")
         if pool not in get_args(Pool):
             raise ValueError(f"pool {pool!r}: expected one of {', '.join(get_args(Pool))}")

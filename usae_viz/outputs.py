@@ -57,7 +57,7 @@ def natural_patches(usae: USAE, concept: int, source: ImageSource | None = None)
     if usae.statistics is None or usae.images is None or usae.grid is None:
         return {}
     try:
-        source = source or open_images(usae.images, limit=int(usae.statistics.counts[0]))
+        source = source or open_images(usae.images, limit=usae.n_images)
         if source.fingerprint() != usae.fingerprint:
             return {}
         size = max(backbone.input_size for backbone in usae.backbones.values())
@@ -91,12 +91,10 @@ def sheet(
             text, ink = _score_line(scores, name)
             pen.text((x, y), text, ink, _font(12))
         y += 22
-        own = patches.get(name, next(iter(patches.values()), ()))
-        heading = (
-            f"natural patches, {name if name in patches else next(iter(patches))}"
-            if own
-            else "no natural patches at hand"
-        )
+        backbone = name if scores is None else scores.drawn_for[name]
+        shown = backbone if backbone in patches else next(iter(patches), "")
+        own = patches.get(shown, ())
+        heading = f"natural patches, {shown}" if own else "no natural patches at hand"
         pen.text((x, y), heading, FAINT, _font(11))
         for place, patch in enumerate(own):
             row, column_of_patch = divmod(place, PATCHES)
@@ -107,12 +105,12 @@ def sheet(
 
 def write_concept(
     folder: Path, title: str, images: Mapping[str, Tensor], scores: Scores | None,
-    patches: Mapping[str, Sequence[Image.Image]], about: Mapping[str, Any],
+    patches: Mapping[str, Sequence[Image.Image]], about: Mapping[str, Mapping[str, Any]],
 ) -> None:  # fmt: skip
-    """Write one concept's PNGs, scores.json and sheet.png into a folder."""
+    """Write one concept's PNGs, scores.json and sheet.png into a folder; `about` is what each picture's PNG keeps."""
     by_image = {} if scores is None else scores.as_dict()["images"]
     for name, canvas in images.items():
-        write_png(folder / f"{name}.png", canvas, {**about, "picture": name, "scores": by_image.get(name)})
+        write_png(folder / f"{name}.png", canvas, {**about[name], "scores": by_image.get(name)})
     if scores is not None:
         write_json(folder / "scores.json", scores.as_dict())
     with atomic_path(folder / "sheet.png") as temporary:
@@ -121,9 +119,9 @@ def write_concept(
 
 def _score_line(scores: Scores, name: str) -> tuple[str, str]:
     """What stands under a picture: its score in the backbone it was drawn for, or the weakest of all."""
-    row = scores[name]
-    own: Score = row[name] if name in row else min(row.values(), key=lambda score: score.code)
-    where = "" if name in row else "weakest: "
+    row, backbone = scores[name], scores.drawn_for[name]
+    own: Score = row[backbone] if backbone else min(row.values(), key=lambda score: score.code)
+    where = "" if backbone else "weakest: "
     natural = "" if own.percentile is None else f", p{own.percentile:.1f} of natural"
     if not scores.fired(name):
         return f"FAILED: does not fire ({where}code {own.code:.2f})", BAD

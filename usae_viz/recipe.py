@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from usae_train.config_files import checked, read_mapping
-from usae_viz.settings import MaximizeSettings, Mode
+from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
 
 class Recipe(BaseModel):
@@ -20,7 +20,9 @@ class Recipe(BaseModel):
     usae: str = Field("demo", description="`demo`, a USAE folder or a hub id")
     concepts: list[int | str] = Field(min_length=1, description="indices, labels, `top:8`")
     modes: list[Mode] = Field(["per-model"], min_length=1, description="each draws its own pictures")
-    seeds: list[int] = Field([0], min_length=1, description="each draws its own pictures")
+    seeds: list[Annotated[int, Field(ge=0, lt=MAX_SEED)]] = Field(
+        [0], min_length=1, description="each draws its own pictures"
+    )
     settings: MaximizeSettings = Field(MaximizeSettings(), description="the rest of a maximization's settings")
 
     @model_validator(mode="after")

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from usae_train.provenance import versions
+from usae_train.atomic import check_writable
 from usae_train.usae import USAE
 from usae_viz.concepts import caption
-from usae_viz.maximization import Result, maximize_all
+from usae_viz.maximization import Result, maximize_all, resolved, run_record
 from usae_viz.objectives import Concept
 from usae_viz.outputs import natural_patches, write_concept, write_json
 from usae_viz.settings import MaximizeSettings
@@ -37,39 +37,38 @@ def render(
     Returns:
         {concept: its verification}.
     """
-    write_json(out / "run.json", run_record(usae, concepts, runs))
+    check_writable(out / "run.json")
+    runs = [resolved(usae, settings) for settings in runs]
+    objectives = [Concept(concept) for concept in concepts]
     verified = {}
-    for concept in concepts:
+    for objective in objectives:
+        (concept,) = objective.concepts
         results = []
         for settings in runs:
             stage = f"concept {concept} {settings.mode}" + (f" seed {settings.seed}" if len(runs) > 1 else "")
-            results += maximize_all(usae, [Concept(concept)], settings, _steps(report, stage, settings.steps))
+            results += maximize_all(usae, [objective], settings, _steps(report, stage, settings.steps))
+        write_json(out / "run.json", run_record(usae, objectives, runs))
         verified[concept] = _write(usae, concept, results, out)
         done(verified[concept])
     return verified
 
 
-def run_record(usae: USAE, concepts: Sequence[int], runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
-    """What run.json holds: resolved settings, seeds, versions, the hash of the weights."""
-    return {
-        "concepts": list(concepts), "runs": [settings.model_dump(mode="json") for settings in runs],
-        "usae": usae.source, "usae_sha256": usae.sha256, "versions": versions(),
-    }  # fmt: skip
-
-
 def _write(usae: USAE, concept: int, results: Sequence[Result], out: Path) -> Scores:
+    """Put the pictures of several runs into one concept's folder."""
     images: dict[str, Tensor] = {}
+    about: dict[str, dict[str, Any]] = {}
     table: dict[str, Mapping[str, Score]] = {}
-    seeds = {result.settings.seed for result in results}
+    drawn_for: dict[str, str | None] = {}
+    several_seeds = len({result.settings.seed for result in results}) > 1
     for result in results:
         assert result.scores is not None
-        suffix = f"-seed-{result.settings.seed}" if len(seeds) > 1 else ""
-        images |= {name + suffix: canvas for name, canvas in result.images.items()}
-        table |= {name + suffix: result.scores[name] for name in result.images}
-    scores = Scores(concept, table)
-    about = {**results[0].record(), "settings": [result.settings.model_dump(mode="json") for result in results]}
-    folder = out / results[0].folder
-    write_concept(folder, caption(usae, concept), images, scores, natural_patches(usae, concept), about)
+        for name, canvas in result.images.items():
+            image = f"{name}-seed-{result.settings.seed}" if several_seeds else name
+            images[image], about[image] = canvas, result.about(image)
+            table[image], drawn_for[image] = result.scores[name], result.scores.drawn_for[name]
+    scores = Scores(concept, table, drawn_for)
+    patches = natural_patches(usae, concept)
+    write_concept(out / results[0].folder, caption(usae, concept), images, scores, patches, about)
     return scores
 
 

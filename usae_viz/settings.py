@@ -12,6 +12,7 @@ from usae_viz.augmentations import PRESETS, Augmentation
 Mode = Literal["per-model", "shared"]
 Image = Literal["fourier", "maco", "pixel"]
 SHARED = "shared"
+MAX_SEED = 2**32
 
 
 class MaximizeSettings(BaseModel):
@@ -27,14 +28,20 @@ class MaximizeSettings(BaseModel):
     steps: int = Field(128, ge=1, description="optimizer steps")
     crops: int = Field(6, ge=1, description="views a step")
     learning_rate: float | None = Field(None, gt=0, description="Adam's; the parameterization's own unless told")
-    augmentation: str | Augmentation = Field("default", description=f"preset ({', '.join(PRESETS)}) or settings")
-    seed: int = Field(0, ge=0, description="decides the start and the augmentation draws")
+    augmentation: Augmentation = Field(PRESETS["default"], description=f"settings, or a preset ({', '.join(PRESETS)})")
+    spectrum: str | None = Field(
+        None, description="MACO's: a file of usae-train spectrum; the packaged one unless told"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="what the backbones run in")
+    seed: int = Field(0, ge=0, lt=MAX_SEED, description="decides the start and the augmentation draws")
 
-    @field_validator("augmentation")
+    @field_validator("augmentation", mode="before")
     @classmethod
-    def _known_preset(cls, value: str | Augmentation) -> str | Augmentation:
-        if isinstance(value, str) and value not in PRESETS:
-            raise ValueError(f"unknown preset, expected one of {', '.join(PRESETS)}")
+    def _preset(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in PRESETS:
+                raise ValueError(f"unknown preset, expected one of {', '.join(PRESETS)}")
+            return PRESETS[value]
         return value
 
 

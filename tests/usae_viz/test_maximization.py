@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import usae_viz as uv
 from usae_viz.loop import perceive
@@ -85,8 +86,9 @@ def test_saving_writes_what_the_design_says(usae, tmp_path):
     folder = tmp_path / "run" / "concept-00003"
     assert sorted(p.name for p in folder.iterdir()) == ["left.png", "right.png", "scores.json", "sheet.png"]
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert run["settings"]["seed"] == 0
-    assert run["objective"] == "Concept(3)"
+    assert run["runs"][0]["seed"] == 0
+    assert run["runs"][0]["learning_rate"] == 0.05
+    assert run["objectives"] == ["Concept(3)"]
     inside = read_png(folder / "left.png")
     assert inside["settings"]["steps"] == 6
     assert inside["scores"]["backbones"]["right"]["rank"] >= 1
@@ -125,3 +127,27 @@ def test_a_score_that_is_not_finite_names_backbone_and_step(usae):
 
     with pytest.raises(ValueError, match="the score through left is not finite at step 0"):
         uv.maximize(usae, broken, **QUICK)
+
+
+def test_an_objective_of_one_backbone_leaves_the_other_pictures_where_they_started(usae):
+    drawn = uv.maximize(usae, uv.Concept(3, backbone="right"), **QUICK)
+    start = uv.maximize(usae, uv.Concept(3), **{**QUICK, "steps": 1}, learning_rate=1e-9)
+    assert torch.allclose(drawn.images["left"], start.images["left"], atol=1e-6)
+    assert not torch.allclose(drawn.images["right"], start.images["right"], atol=1e-3)
+
+
+def test_a_spectrum_of_ones_own_is_used_and_recorded(usae, tmp_path):
+    file = tmp_path / "flat.safetensors"
+    save_file({"magnitude": torch.ones(3, 32, 17)}, file)
+    own = uv.maximize(usae, uv.Concept(3), image="maco", spectrum=str(file), **QUICK)
+    packaged = uv.maximize(usae, uv.Concept(3), image="maco", **QUICK)
+    assert not torch.allclose(own.images["left"], packaged.images["left"], atol=1e-2)
+    assert own.about("left")["spectrum_sha256"] != packaged.about("left")["spectrum_sha256"]
+    with pytest.raises(ValueError, match="a spectrum is for the parameterization maco, not for fourier"):
+        uv.maximize(usae, uv.Concept(3), spectrum=str(file), **QUICK)
+
+
+def test_bfloat16_draws_nearly_the_same_picture(usae):
+    full, half = (uv.maximize(usae, uv.Concept(3), dtype=dtype, **QUICK) for dtype in ("float32", "bfloat16"))
+    assert (full.images["left"] - half.images["left"]).abs().mean() < 0.02
+    assert not torch.equal(full.images["left"], half.images["left"])

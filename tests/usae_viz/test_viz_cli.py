@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_viz.cli import app
+from usae_viz.outputs import read_png
 
 QUICK = ["--steps", "3", "--crops", "1", "--size", "32"]
 
@@ -27,7 +28,7 @@ def test_maximize_writes_a_run(folder, tmp_path):
     assert sorted(p.name for p in out.iterdir()) == ["concept-00003", "concept-00005", "run.json"]
     assert {p.name for p in (out / "concept-00003").iterdir()} == {"left.png", "right.png", "scores.json", "sheet.png"}
     record = json.loads((out / "run.json").read_text())
-    assert record["concepts"] == [3, 5]
+    assert record["objectives"] == ["Concept(3)", "Concept(5)"]
     assert record["runs"][0]["seed"] == 0
     assert len(record["usae_sha256"]) == 64
     assert "through left" in done.output
@@ -67,6 +68,13 @@ def test_render_draws_every_mode_and_seed(folder, tmp_path):
     names = {p.name for p in (tmp_path / "run" / "concept-00003").glob("*.png")}
     images = {f"{image}-seed-{seed}.png" for image in ("left", "right", "shared") for seed in (0, 1)}
     assert names == images | {"sheet.png"}
+    scores = json.loads((tmp_path / "run" / "concept-00003" / "scores.json").read_text())["images"]
+    for image, row in scores.items():
+        fires = {name: score["fires"] for name, score in row["backbones"].items()}
+        own = image.partition("-")[0]
+        assert row["fired"] is (all(fires.values()) if own == "shared" else fires[own])
+    inside = read_png(tmp_path / "run" / "concept-00003" / "shared-seed-1.png")
+    assert (inside["settings"]["mode"], inside["settings"]["seed"]) == ("shared", 1)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +134,11 @@ def test_wrong_usage_is_status_2():
         ("", "expected a mapping (`key: value`) at the top, found NoneType"),
         ("concepts: [3\n", "no valid YAML"),
         ("concepts: [3]\nsettings:\n  seed: 4\n", "seed belongs at the top, as a list under `seeds`"),
+        (
+            "concepts: [3]\nsettings:\n  augmentation: {rotat: 5}\n",
+            "unknown key 'settings.augmentation.rotat'; did you mean 'rotate'?",
+        ),
+        ("concepts: [3]\nseeds: [-1]\n", "recipe.yaml:2: seeds.0: Input should be greater than or equal to 0"),
         ("concepts: [3]\nseeds: [1, 1]\n", "says something twice"),
     ],
 )

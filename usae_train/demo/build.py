@@ -77,16 +77,18 @@ def fit_demo(
     usae = new_usae({name: b.width for name, b in backbones.items()}, settings, specs=specs, grid=grid)
     fit_tokens(train.flat(), settings, usae, device,
                lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"))  # fmt: skip
+    usae.to("cpu")
     held_out = DemoImages(HELD_OUT_SCENES)
     paired = collect_tokens(
         backbones, held_out, grid, batch=64,
         progress=lambda done, total: report("statistics", done, total, "held-out scenes"),
     )  # fmt: skip
-    usae.images, usae.fingerprint, usae.factors = held_out.name, held_out.fingerprint(), FACTOR_VALUES
+    usae.images, usae.n_images, usae.fingerprint = held_out.name, len(held_out), held_out.fingerprint()
+    usae.factors = FACTOR_VALUES
     statistics = measure(usae, paired)
     truth = factor_truth(held_out, paired.numbers, grid)
     usae.statistics = type(statistics)(**{**vars(statistics), "auroc": factor_auroc(usae, paired, truth)})
-    return usae.to("cpu")
+    return usae
 
 
 def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> Tensor:
