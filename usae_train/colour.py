@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Square root of the colour covariance of ImageNet, as lucid has it (optvis/param/color.py), over its largest row norm.
+# Square root of the colour covariance of ImageNet, as lucid has it (optvis/param/color.py),
+# over its largest column norm, as there.
 _SQRT_COVARIANCE = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
 TO_RGB = _SQRT_COVARIANCE / _SQRT_COVARIANCE.norm(dim=0).max()
 FROM_RGB = torch.linalg.inv(TO_RGB)

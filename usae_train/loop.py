@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
 from usae_train.settings import FitSettings, Recipe
-from usae_train.sparse import top_k
+from usae_train.sparse import Codes, top_k
 from usae_train.usae import USAE
 
 Progress = Callable[[int, dict[str, float]], None]  # step, figures
@@ -133,12 +133,23 @@ def step_loss(
         for target, tokens in batch.items():
             decoded = usae.decoder(target)(codes)
             total = total + error(tokens, decoded)
+            for share in recipe.nested:
+                total = total + error(tokens, usae.decoder(target)(first_concepts(codes, share, usae.n_concepts)))
             if left_out is not None:
                 total = total + recipe.auxiliary_weight * left_out_error(tokens, decoded, left_out, atoms[target])
             elif recipe.auxiliary == "dead":
                 revival = dead_error(tokens, decoded, pre_codes, atoms[target], dead, usae.k)
                 total = total + recipe.auxiliary_weight * revival
     return total, fired
+
+
+def first_concepts(codes: Codes, share: float, n_concepts: int) -> Codes:
+    """The codes of the first concepts alone, the others' set to zero.
+
+    A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
+    al. 2025, Matryoshka sparse autoencoders).
+    """
+    return Codes(codes.values * (codes.indices < round(share * n_concepts)), codes.indices)
 
 
 def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str]:

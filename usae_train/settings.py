@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,9 @@ class Recipe(BaseModel):
     tied: bool = Field(True, description="start the encoders at the dictionaries' transposes")
     encoding: Literal["one", "all"] = Field("all", description="which backbones encode at a step: one drawn, or all")
     loss: Literal["absolute", "squared"] = "squared"
+    nested: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.25,), description="shares of the concepts that must explain the tokens alone as well"
+    )
     auxiliary: Literal["left_out", "dead", "none"] = "dead"
     auxiliary_weight: float = Field(1 / 32, ge=0, description="Gao et al. 2024, appendix A.2: 1/32")
     dead_after: int = Field(200, ge=1, description="steps without firing after which a concept counts as dead")
@@ -32,6 +35,7 @@ class Recipe(BaseModel):
 
 PUBLISHED = Recipe(
     name="published", batch_norm=True, offset=False, start="random", tied=False, encoding="one", loss="absolute",
+    nested=(),
     auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
     weight_decay=1e-5, batch=6272,
 )  # fmt: skip

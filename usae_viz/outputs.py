@@ -92,7 +92,7 @@ def sheet(
             pen.text((x, y), text, ink, _font(12))
         y += 22
         backbone = name if scores is None else scores.drawn_for[name]
-        shown = backbone if backbone in patches else next(iter(patches), "")
+        shown = backbone if backbone is not None and backbone in patches else next(iter(patches), "")
         own = patches.get(shown, ())
         heading = f"natural patches, {shown}" if own else "no natural patches at hand"
         pen.text((x, y), heading, FAINT, _font(11))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
 from usae_train.checkpoint import check_free, save
-from usae_train.demo.factors import FACTORS, patch_shares
+from usae_train.demo.factors import FACTORS, PURE, patch_shares
 from usae_train.demo.pretrain import SPECS, STEPS, pretrain
 from usae_train.demo.scenes import SIZE
 from usae_train.images import DemoImages
@@ -23,9 +23,8 @@ from usae_train.tokens import PairedTokens, collect_tokens
 from usae_train.usae import USAE
 
 FACTOR_VALUES = [f"{factor}: {value}" for factor, values in FACTORS.items() for value in values]
-PURE = 0.5  # a patch has a factor value when the value covers more than this share of it
-TRAINING_SCENES, HELD_OUT_SCENES = 6000, 2000
-SETTINGS = FitSettings(n_concepts=256, k=8, steps=4000, batch=2048)
+TRAINING_SCENES, HELD_OUT_SCENES = 4000, 2000
+SETTINGS = FitSettings(n_concepts=256, k=20, steps=2500, batch=2048)
 
 Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
 

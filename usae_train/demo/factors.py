@@ -21,6 +21,8 @@ TEXTURES: tuple[str, ...] = ("solid", "stripes", "checker", "dots", "grid", "spe
 SHAPES: tuple[str, ...] = ("background", "circle", "square", "triangle", "star", "ring", "cross")
 BACKGROUND = SHAPES.index("background")
 
+PURE = 0.5  # a patch has a factor value when the value covers more than this share of it
+
 FACTORS: dict[str, tuple[str, ...]] = {"colour": tuple(COLOURS), "texture": TEXTURES, "shape": SHAPES}
 
 

@@ -169,10 +169,11 @@ class _Pupil(nn.Module):
         spec = SPECS[name]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.trunk: Any = timm.create_model(
+            trunk: Any = timm.create_model(
                 spec.model, pretrained=False, num_classes=0, img_size=spec.input_size, **spec.options
             )
-            self.lesson = LESSONS[name](self.trunk.embed_dim, self.trunk.patch_embed.grid_size)
+            self.trunk = trunk
+            self.lesson = LESSONS[name](trunk.embed_dim, trunk.patch_embed.grid_size)
         config = timm.data.resolve_model_data_config(self.trunk)
         self.register_buffer("mean", torch.tensor(config["mean"]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).view(3, 1, 1))

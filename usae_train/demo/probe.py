@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones import Backbone
-from usae_train.demo.factors import BACKGROUND, FACTORS, patch_shares
+from usae_train.demo.factors import BACKGROUND, FACTORS, PURE, patch_shares
 from usae_train.images import DemoImages
 from usae_train.tokens import collect_tokens
 
-PURE = 0.5  # a patch counts for the value that covers more than this share of it
 STEPS, BATCH, LEARNING_RATE = 1500, 4096, 3e-3
 
 

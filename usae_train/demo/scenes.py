@@ -7,6 +7,7 @@ changed with the rest held, and the same generator gives the same scenes on ever
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -179,15 +180,19 @@ class _Surface:
 
 
 def _sensor_noise(parameters: SceneParameters, size: int) -> Tensor:
-    """Standard normal noise (n, 3, size, size): each scene's own seed picks a place in one shared field.
+    """Standard normal noise (n, 3, size, size): each scene's own seed picks a window of one shared field.
 
-    One draw a scene would cost more than the whole rendering; a window into a field of 2^22 numbers is as good.
+    A draw a scene would cost more than the rest of the rendering.
     """
     count = 3 * size * size
-    length = 2 * count + 2**18
-    field = torch.randn(length, generator=torch.Generator().manual_seed(20250710))
-    start = parameters.seed % (length - count)
+    field = _noise_field(2 * count + 2**18)
+    start = parameters.seed % (len(field) - count)
     return torch.stack([field[s : s + count] for s in start.tolist()]).view(-1, 3, size, size)
+
+
+@cache
+def _noise_field(length: int) -> Tensor:
+    return torch.randn(length, generator=torch.Generator().manual_seed(20250710))
 
 
 def _turn(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
