@@ -111,16 +111,22 @@ def concepts(
         if as_json:
             typer.echo(json.dumps([row.as_dict() for row in rows], indent=1))
             return
+        from rich import box
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(title=f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}")
-        fired = [f"fires in {name}" for name in model.names]
-        for heading in ("concept", "universality", "entropy", "energy", *fired, "follows"):
-            table.add_column(heading, justify="left" if heading == "follows" else "right")
+        table = Table(
+            title=f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}",
+            caption="below a backbone's name: share of the tokens in which the concept fires; follows: patch AUROC",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
+        for heading in ("concept", "universal", "entropy", "energy", *model.names):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("follows")
         for row in rows:
             followed = "" if row.follows is None else f"{row.follows.value} ({row.follows.auroc:.2f})"
-            shares = [f"{share:.2%}" for share in row.firing_share]
+            shares = [f"{share:.1%}" for share in row.firing_share]
             table.add_row(
                 str(row.concept),
                 f"{row.universality:.2f}",

@@ -118,6 +118,9 @@ def reference_loss(usae: USAE, batch: dict[str, torch.Tensor], encoding: list[st
                 total += 0.1 * (residual - half @ usae.dictionary(target)).abs().mean().item()
             else:
                 total += residual.square().mean().item()
+                first_quarter = codes * (torch.arange(usae.n_concepts) < usae.n_concepts // 4)
+                alone = tokens - first_quarter @ usae.dictionary(target) - usae.decoder(target).offset
+                total += alone.square().mean().item()
     return total
 
 
