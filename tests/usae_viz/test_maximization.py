@@ -87,7 +87,7 @@ def test_saving_writes_what_the_design_says(usae, tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == ["left.png", "right.png", "scores.json", "sheet.png"]
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["runs"][0]["seed"] == 0
-    assert run["runs"][0]["learning_rate"] == 0.05
+    assert run["runs"][0]["learning_rate"] == 0.1
     assert run["objectives"] == ["Concept(3)"]
     inside = read_png(folder / "left.png")
     assert inside["settings"]["steps"] == 6

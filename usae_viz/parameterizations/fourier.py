@@ -25,8 +25,10 @@ class FourierImage(Parameterization):
         alpha: how steeply the scale falls with frequency, 1/f^alpha.
     """
 
-    learning_rate = 0.05
-    START_STD = 0.01  # lucid's
+    # Twice and ten times lucid's: with its 0.05 and 0.01 the demo's stripes stayed at code 0.2 in one backbone, where
+    # these reach 9.4 in the same 128 steps (one of 0.1 and 0.01: 8.2).
+    learning_rate = 0.1
+    START_STD = 0.1
     scale: Tensor
 
     def __init__(self, seeds: Sequence[int], size: int, alpha: float = 1.0) -> None:
