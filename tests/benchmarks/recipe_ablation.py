@@ -25,6 +25,7 @@ VARIANTS: dict[str, Recipe] = {
     "rate 1e-3": DEFAULT.model_copy(update={"learning_rate": 1e-3}),
     "rate 3e-3": DEFAULT.model_copy(update={"learning_rate": 3e-3}),
     "rate 2e-2": DEFAULT.model_copy(update={"learning_rate": 2e-2}),
+    "not nested": DEFAULT.model_copy(update={"nested": ()}),
     "random start": DEFAULT.model_copy(update={"start": "random"}),
     "untied": DEFAULT.model_copy(update={"tied": False}),
     "one encodes a step": DEFAULT.model_copy(update={"encoding": "one"}),
