@@ -115,12 +115,7 @@ def concepts(
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(
-            title=f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}",
-            caption="below a backbone's name: share of the tokens in which the concept fires; follows: patch AUROC",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-        )
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in ("concept", "universal", "entropy", "energy", *model.names):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("follows")
@@ -135,7 +130,9 @@ def concepts(
                 *shares,
                 followed,
             )
+        typer.echo(f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}")
         Console().print(table)
+        typer.echo("below a backbone's name: share of the tokens in which the concept fires; follows: patch AUROC")
 
 
 def _load(usae: str, device: str) -> USAE:
