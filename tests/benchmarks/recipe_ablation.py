@@ -7,7 +7,22 @@ all three dictionaries. Run from the project's root:
 
     python tests/benchmarks/recipe_ablation.py [--steps 500] [--only default published ...]
 
-ABLATION-TABLE
+Measured with --steps 500 on 2 cores (an oracle that knows the shared code reaches R² 0.840):
+
+    recipe                 off-diagonal R²  diagonal R²  cosine  same index  seconds
+    default                          0.675        0.789   0.921        0.88       11
+    not nested                       0.680        0.793   0.934        0.91        7
+    random start                     0.605        0.739   0.803        0.65       10
+    untied                           0.572        0.714   0.738        0.53       10
+    one encodes a step               0.532        0.721   0.798        0.27        4
+    absolute error                   0.677        0.793   0.920        0.87       10
+    no auxiliary                     0.675        0.789   0.921        0.88       11
+    rate 3e-3                        0.627        0.765   0.893        0.78       11
+    published                       -0.728       -0.529   0.369        0.00       11
+
+Nesting costs a little here and is kept for what it does on the demo's tokens (256 concepts, k 16, 1500 steps): 14 of 15
+colours and textures have one concept with patch AUROC >= 0.90 in all three backbones, without it 8. No concept died here,
+so the auxiliary term had nothing to do.
 """
 
 import argparse
