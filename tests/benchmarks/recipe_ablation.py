@@ -20,9 +20,9 @@ Measured with --steps 500 on 2 cores (an oracle that knows the shared code reach
     rate 3e-3                        0.627        0.765   0.893        0.78       11
     published                       -0.728       -0.529   0.369        0.00       11
 
-Nesting costs a little here and is kept for what it does on the demo's tokens (256 concepts, k 16, 1500 steps): 14 of 15
-colours and textures have one concept with patch AUROC >= 0.90 in all three backbones, without it 8. No concept died here,
-so the auxiliary term had nothing to do.
+Nesting costs a little here and is kept for what it does on the demo's tokens (256 concepts, k 16, 1500 steps): 14 of
+15 colours and textures have one concept with patch AUROC >= 0.90 in all three backbones, without it 8. No concept died
+here, so the auxiliary term had nothing to do.
 """
 
 import argparse
