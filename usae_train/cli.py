@@ -95,7 +95,7 @@ def demo(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Rebuild the demo universe: its backbones, its USAE, its statistics (two to four hours on 2 cores).
+    """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about three hours, estimated).
 
     A build that was stopped goes on where it was when the same command is given again.
     """

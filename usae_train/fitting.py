@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
 from usae_train.images import ImageSource, open_images
 from usae_train.loop import fit_tokens, new_usae
-from usae_train.settings import DEFAULT, RECIPES, FitSettings, Recipe
+from usae_train.settings import DEFAULT, RECIPES, FitSettings, Recipe, check_settings
 from usae_train.statistics import measure
 from usae_train.tokens import PairedTokens, collect_tokens
 from usae_train.usae import USAE
@@ -100,14 +98,7 @@ def fit_settings(recipe: str | Recipe, **settings: Any) -> FitSettings:
         recipe = RECIPES[recipe]
     if settings.get("batch") is None:
         settings["batch"] = recipe.batch
-    try:
-        chosen = FitSettings(recipe=recipe, **settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        near = difflib.get_close_matches(name, FitSettings.model_fields, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
-        raise ValueError(f"{name} = {first['input']!r}: {first['msg']}{hint}") from error
+    chosen = check_settings(FitSettings, recipe=recipe, **settings)
     if chosen.k > chosen.n_concepts:
         raise ValueError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
     return chosen

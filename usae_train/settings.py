@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class Recipe(BaseModel):
@@ -54,3 +57,19 @@ class FitSettings(BaseModel):
     batch: int = Field(4096, ge=1, description="tokens a step")
     seed: int = 0
     recipe: Recipe = DEFAULT
+
+
+def check_settings(model: type[Settings], **values: Any) -> Settings:
+    """Check settings by name and value.
+
+    Raises:
+        ValueError: one line, with the nearest right name or what was expected.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        near = difflib.get_close_matches(name, model.model_fields, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
+        raise ValueError(f"{name} = {first['input']!r}: {first['msg']}{hint}") from error

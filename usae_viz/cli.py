@@ -65,10 +65,11 @@ def maximize(
 ) -> None:
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores."""
     with one_line_errors():
-        from usae_viz.settings import maximize_settings
+        from usae_train.settings import check_settings
+        from usae_viz.settings import MaximizeSettings
 
-        settings = maximize_settings(
-            mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
+        settings = check_settings(
+            MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
             augmentation=augmentation, spectrum=spectrum, dtype=dtype, seed=seed,
         )  # fmt: skip
         _render(_load(usae, device), [concept], [settings], out, quiet, as_json)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from usae_train.provenance import commit, file_hash, versions
+from usae_train.settings import check_settings
 from usae_train.usae import USAE
 from usae_viz.concepts import caption, check_concept
 from usae_viz.loop import Picture, ascend
@@ -19,7 +20,7 @@ from usae_viz.objectives import Concept, Objective
 from usae_viz.outputs import natural_patches, sheet, write_concept, write_json
 from usae_viz.parameterizations import PARAMETERIZATIONS, parameterization
 from usae_viz.parameterizations.maco import PACKAGED
-from usae_viz.settings import SHARED, MaximizeSettings, maximize_settings
+from usae_viz.settings import SHARED, MaximizeSettings
 from usae_viz.verify import Scores, verify
 
 Progress = Callable[[int, dict[str, float]], None]
@@ -118,7 +119,7 @@ def maximize(
     Raises:
         ValueError: for settings, concepts or scores that cannot be; one line.
     """
-    return maximize_all(usae, [objective], maximize_settings(**settings), progress)[0]
+    return maximize_all(usae, [objective], check_settings(MaximizeSettings, **settings), progress)[0]
 
 
 def maximize_all(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from usae_viz.augmentations import PRESETS, Augmentation
 
@@ -16,7 +15,7 @@ MAX_SEED = 2**32
 
 
 class MaximizeSettings(BaseModel):
-    """How pictures are drawn. The defaults were chosen on the demo universe (tests/benchmarks/faithful.py)."""
+    """How pictures are drawn. Of the defaults only the learning rate was tuned (fourier.py says how)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,19 +42,3 @@ class MaximizeSettings(BaseModel):
                 raise ValueError(f"unknown preset, expected one of {', '.join(PRESETS)}")
             return PRESETS[value]
         return value
-
-
-def maximize_settings(**settings: Any) -> MaximizeSettings:
-    """Check settings by name and value.
-
-    Raises:
-        ValueError: one line, with the nearest right name or what was expected.
-    """
-    try:
-        return MaximizeSettings(**settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        near = difflib.get_close_matches(name, MaximizeSettings.model_fields, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
-        raise ValueError(f"{name} = {first['input']!r}: {first['msg']}{hint}") from error

@@ -69,7 +69,7 @@ class SelfSupervised(nn.Module):
     orientation-free spectrum falls into.
     """
 
-    COVERED = 0.35  # share of patches; half of MaskFeat's: the open patches teach as well
+    COVERED = 0.35  # share of patches; MaskFeat covers 0.4, here the open patches teach as well
     CELLS = 48
 
     def __init__(self, width: int, grid: tuple[int, int]) -> None:

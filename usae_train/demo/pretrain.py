@@ -9,8 +9,8 @@ Muon (Jordan et al. 2024) for the blocks' matrices: after 150 s on one core the 
 texture patches, with AdamW 38% (batch 32; 64 was worse with either, 16 and a rate of 0.05 were worse with Muon).
 
 The weights in the package were trained by this code with the settings below, but not in one go: `STEPS` was 7000, 6000
-and 7000 when the runs began, and was changed while they went on from their checkpoints (the scenery at 4400 steps of
-`vit` and 4300 of `siglip`). A rebuild gives weights like them, not the same.
+and 7000 when the runs began, and was changed while they went on from their checkpoints (the scenery at 4600 steps of
+`vit` and 4400 of `siglip`). A rebuild gives weights like them, not the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervise
 
 INPUT_SIZE = scenes.SIZE
 BATCH = 32
-PERTURBATION = 8 / 255  # L-infinity; the trial in the issue used 6, the reach of optimized images is larger
+PERTURBATION = 8 / 255  # L-infinity; not tuned
 REPLAYS = 2
 LEARNING_RATE = 2e-3  # AdamW's, for all but the blocks' matrices
 MUON_LEARNING_RATE = 0.02
