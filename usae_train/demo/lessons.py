@@ -109,6 +109,9 @@ class ImageText(nn.Module):
     Texts are word sequences such as "red striped star"; some name one attribute, some all.
     """
 
+    BACKGROUND_WEIGHT = 0.3
+    SHAPE_WEIGHT = 2.0
+    SINGLE_WEIGHT = 4.0
     CAPTIONS = 96
     TEXT_WIDTH = 96
     EMBEDDING = 64
@@ -146,7 +149,11 @@ class ImageText(nn.Module):
         said = torch.stack([majority[f] for f in FACTORS], 1)
         self.holds = ((captions[None] == said[:, None]) | (captions[None] < 0)).all(-1).float()
         offsets = torch.tensor([self.offsets[f] for f in FACTORS], device=images.device)
-        self.weight = 1.0 + (captions[:, -1] >= 0)  # shape, the hardest, counts twice
+        # one attribute says more than several; shape, the hardest, counts more, and background, which is most of what
+        # there is, less
+        weight = torch.where(torch.arange(len(captions), device=images.device) < len(singles), self.SINGLE_WEIGHT, 1.0)
+        background = torch.where(majority["shape"] == BACKGROUND, self.BACKGROUND_WEIGHT, 1.0)
+        self.weight = torch.where(captions[:, -1] >= 0, self.SHAPE_WEIGHT * background[:, None], 1.0) * weight
         self.patch_texts = torch.where(captions < 0, 0, captions + offsets)
         self.scene_texts = self._describe_scenes(shares, offsets)
 

@@ -16,6 +16,7 @@ from usae_train.demo.factors import BACKGROUND, COLOURS, FACTORS, SHAPES, TEXTUR
 
 SIZE = 96
 MAX_OBJECTS = 4
+PLACES = 12  # places tried for an object; the one that hides least of the others is taken
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def draw_parameters(
     count = torch.randint(1, MAX_OBJECTS + 1, (n, 1), generator=generator)
     shape = choice(len(SHAPES) - 1) + 1
     shape[:, 0] = BACKGROUND
-    centre = uniform(surfaces, 2, low=0.15, high=0.85)
-    radius = uniform(surfaces, low=0.16, high=0.34)
+    radius = uniform(surfaces, low=0.2, high=0.4)
+    centre = _apart(uniform(surfaces, PLACES, 2, low=0.15, high=0.85), radius)
     is_zoomed = uniform() < zoomed
     fill = is_zoomed & (uniform() < 0.4)
     count[is_zoomed] = 1
@@ -119,6 +120,20 @@ def draw(
 ) -> Scenes:
     """Draw and render n scenes: pictures (n, 3, size, size) and per-pixel labels. See `draw_parameters`."""
     return render(draw_parameters(n, generator, zoomed, noise, plain), size)
+
+
+def _apart(places: Tensor, radius: Tensor) -> Tensor:
+    """Of the places (n, surfaces, places, 2) tried for each surface, those that overlap the earlier ones least.
+
+    Objects still overlap when there are several; drawn anywhere, four of them hid each other's shapes.
+    """
+    centre = places[:, :, 0].clone()
+    for surface in range(2, places.shape[1]):
+        earlier = centre[:, None, 1:surface]  # (n, 1, earlier, 2)
+        touch = 0.75 * (radius[:, surface, None] + radius[:, 1:surface])[:, None]
+        gap = ((places[:, surface, :, None] - earlier).norm(dim=-1) - touch).amin(-1).clamp_max(0.0)  # (n, places)
+        centre[:, surface] = places[:, surface].gather(1, gap.argmax(1)[:, None, None].expand(-1, 1, 2))[:, 0]
+    return centre
 
 
 def render(parameters: SceneParameters, size: int = SIZE, device: torch.device | str = "cpu") -> Scenes:
