@@ -61,16 +61,7 @@ class FolderImages:
         return len(self.files)
 
     def read(self, index: int, size: int) -> Tensor:
-        try:
-            with Image.open(self.files[index]) as opened:
-                picture = _eight_bits(ImageOps.exif_transpose(opened)).convert("RGBA")
-        except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{self.label(index)} cannot be read: {error}") from error
-        ground = Image.new("RGBA", picture.size, "white")
-        square = ImageOps.fit(
-            Image.alpha_composite(ground, picture).convert("RGB"), (size, size), Image.Resampling.BICUBIC
-        )
-        return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
+        return read_picture(self.files[index], size, self.label(index))
 
     def label(self, index: int) -> str:
         return str(self.files[index].relative_to(self.folder))
@@ -80,6 +71,22 @@ class FolderImages:
         for index, file in enumerate(self.files):
             digest.update(f"{self.label(index)}\0{file.stat().st_size}\n".encode())
         return digest.hexdigest()
+
+
+def read_picture(file: Path, size: int, label: str | None = None) -> Tensor:
+    """The centre square of a picture file, (3, size, size), 0..1: upright, RGB, transparency laid on white.
+
+    Raises:
+        ValueError: for a file that cannot be read; names it by its label.
+    """
+    try:
+        with Image.open(file) as opened:
+            picture = _eight_bits(ImageOps.exif_transpose(opened)).convert("RGBA")
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{label or file} cannot be read: {error}") from error
+    ground = Image.new("RGBA", picture.size, "white")
+    square = ImageOps.fit(Image.alpha_composite(ground, picture).convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+    return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

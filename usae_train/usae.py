@@ -146,11 +146,10 @@ class USAE(nn.Module):
             name: a backbone.
             concepts: (concepts,) indices.
         """
-        weight, bias = self.encoder(name).folded()
-        chosen = torch.as_tensor(concepts, device=weight.device)
-        scale = self.scale(name)
-        weight = weight[chosen] / (scale.std + STD_EPSILON)
-        return Readout(weight, bias[chosen] - scale.mean * weight.sum(-1))
+        encoder, scale = self.encoder(name), self.scale(name)
+        weight, bias = encoder.folded(torch.as_tensor(concepts, device=encoder.linear.weight.device))
+        weight = weight / (scale.std + STD_EPSILON)
+        return Readout(weight, bias - scale.mean * weight.sum(-1))
 
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
@@ -179,15 +178,15 @@ class Encoder(nn.Module):
             return pre_codes
         return self.norm(pre_codes.reshape(-1, pre_codes.shape[-1])).view(pre_codes.shape)
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight (n_concepts, width) and bias (n_concepts,) of the whole encoder in evaluation mode."""
-        weight, bias = self.linear.weight, self.linear.bias
+    def folded(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (chosen, width) and bias (chosen,) of some concepts (chosen,) in evaluation mode."""
+        weight, bias = self.linear.weight[chosen], self.linear.bias[chosen]
         if self.norm is None:
             return weight, bias
         assert self.norm.running_mean is not None
         assert self.norm.running_var is not None
-        gain = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
-        return weight * gain[:, None], (bias - self.norm.running_mean) * gain + self.norm.bias
+        gain = self.norm.weight[chosen] / (self.norm.running_var[chosen] + self.norm.eps).sqrt()
+        return weight * gain[:, None], (bias - self.norm.running_mean[chosen]) * gain + self.norm.bias[chosen]
 
 
 class Dictionary(nn.Module):

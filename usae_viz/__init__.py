@@ -10,24 +10,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from usae_viz.augmentations import Augmentation
-    from usae_viz.maximization import Result, maximize
-    from usae_viz.objectives import Activations, Concept, Objective, objective
+    from usae_viz.maximization import accentuate, invert, maximize, maximize_each
+    from usae_viz.objectives import (
+        L2,
+        Activations,
+        Channel,
+        Closeness,
+        Concept,
+        Direction,
+        Diversity,
+        Logit,
+        Objective,
+        SameCodes,
+        TotalVariation,
+        objective,
+        parse_objective,
+    )
+    from usae_viz.result import Result
+    from usae_viz.scores import Scores
     from usae_viz.settings import MaximizeSettings
-    from usae_viz.verify import Scores
 
 __all__ = [
-    "Activations", "Augmentation", "Concept", "MaximizeSettings", "Objective", "Result", "Scores",
-    "maximize", "objective",
+    "L2", "Activations", "Augmentation", "Channel", "Closeness", "Concept", "Direction", "Diversity", "Logit",
+    "MaximizeSettings", "Objective", "Result", "SameCodes", "Scores", "TotalVariation", "accentuate", "invert",
+    "maximize", "maximize_each", "objective", "parse_objective",
 ]  # fmt: skip
 
 _HOMES = {
-    "Activations": "objectives", "Augmentation": "augmentations", "Concept": "objectives",
-    "MaximizeSettings": "settings", "Objective": "objectives", "Result": "maximization", "Scores": "verify",
-    "maximize": "maximization", "objective": "objectives",
-}  # fmt: skip
+    "augmentations": ("Augmentation",),
+    "maximization": ("accentuate", "invert", "maximize", "maximize_each"),
+    "result": ("Result",),
+    "scores": ("Scores",),
+    "settings": ("MaximizeSettings",),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'usae_viz' has no attribute {name!r}")
-    return getattr(import_module(f"usae_viz.{_HOMES[name]}"), name)
+    home = next((module for module, names in _HOMES.items() if name in names), "objectives")
+    return getattr(import_module(f"usae_viz.{home}"), name)

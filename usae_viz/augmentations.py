@@ -18,12 +18,25 @@ from torch.nn import functional
 
 
 class Augmentation(BaseModel):
-    """How views are drawn from a canvas. Shares are of the canvas's side; every range is drawn from uniformly."""
+    """How views are drawn from a canvas. Shares are of the canvas's side; ranges are drawn from uniformly.
+
+    Example:
+        >>> gentle = Augmentation(crop=(0.8, 1.0), rotate=5)
+        >>> canvas = torch.rand(1, 3, 64, 64)
+        >>> views(canvas, gentle, [torch.Generator().manual_seed(0)], crops=4, size=32).shape
+        torch.Size([1, 4, 3, 32, 32])
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     crop: tuple[float, float] = Field((0.6, 1.0), description="side of the crop, smallest and largest share")
-    shift: float = Field(0.06, ge=0, le=0.5, description="further shift of a crop, largest share of the side")
+    crop_normal: tuple[float, float] | None = Field(
+        None, description="mean and standard deviation of the crop's side, cut off at `crop`; uniform unless told"
+    )
+    shift: float | None = Field(
+        None, ge=0, le=0.5,
+        description="further shift of a crop, largest share of the side; half of the largest patch unless told",
+    )  # fmt: skip
     rotate: float = Field(10.0, ge=0, le=180, description="largest rotation, degrees either way")
     brightness: float = Field(0.06, ge=0, le=1, description="largest change, either way")
     contrast: float = Field(0.15, ge=0, le=1, description="largest change, either way")
@@ -35,15 +48,27 @@ class Augmentation(BaseModel):
         low, high = self.crop
         if not 0 < low <= high <= 1:
             raise ValueError(f"crop is {self.crop}; expected two shares with 0 < smallest <= largest <= 1")
+        if self.crop_normal is not None and self.crop_normal[1] < 0:
+            raise ValueError(f"crop_normal is {self.crop_normal}; expected a mean and a standard deviation >= 0")
         return self
 
+    def for_patches(self, share: float) -> Augmentation:
+        """The same with the shift filled in: half of a patch that covers a share of the side.
 
-# `maco`: crops and noise, no rotation (Fel et al. 2023, appendix). `lucid`: small jitter, rotation and scale around
-# the whole canvas (lucid's standard transforms). `unseen` is what pictures are verified under: drawn by other
-# generators, without noise, in gentler ranges: what anybody sees who looks at the picture.
+        A shift of less leaves every patch's borders where they are, which shows as a grid in the picture.
+        """
+        return self if self.shift is not None else self.model_copy(update={"shift": min(share / 2, 0.5)})
+
+
+# `maco`: crops of N(0.25, 0.1) of the side and uniform noise within 0.1, here normal noise of the same standard
+# deviation (Fel et al. 2023, section 4); it is meant for canvases several times the backbones' input. `lucid`: small
+# jitter, rotation and scale around the whole canvas (lucid's standard transforms). `unseen` is what pictures are
+# verified under: drawn by other generators, without noise, in gentler ranges: what anybody sees who looks.
 PRESETS: dict[str, Augmentation] = {
     "default": Augmentation(),
-    "maco": Augmentation(crop=(0.5, 0.95), rotate=0, brightness=0, contrast=0, saturation=0, noise=0.08),
+    "maco": Augmentation(
+        crop=(0.05, 1.0), crop_normal=(0.25, 0.1), rotate=0, brightness=0, contrast=0, saturation=0, noise=0.058
+    ),
     "lucid": Augmentation(crop=(0.9, 1.0), shift=0.08, rotate=5, brightness=0, contrast=0, saturation=0, noise=0),
     "none": Augmentation(crop=(1, 1), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0),
     "unseen": Augmentation(
@@ -68,7 +93,10 @@ def draw(settings: Augmentation, generator: torch.Generator, crops: int, size: i
     uniform = torch.rand(crops, 7, generator=generator)
     low, high = settings.crop
     side = low + (high - low) * uniform[:, 0]
-    free = (1 - side[:, None]) / 2 + settings.shift  # a crop stays inside, but for the shift, which reflects
+    if settings.crop_normal is not None:
+        mean, spread = settings.crop_normal
+        side = (mean + spread * torch.randn(crops, generator=generator)).clamp(low, high)
+    free = (1 - side[:, None]) / 2 + (settings.shift or 0.0)  # a crop stays inside, but for the shift, which reflects
     centre = 0.5 + (2 * uniform[:, 1:3] - 1) * free
     angle = (2 * uniform[:, 3] - 1) * settings.rotate
     spread = torch.tensor([settings.brightness, settings.contrast, settings.saturation])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from usae_train.usae import USAE
+    from usae_viz.objectives import Objective
     from usae_viz.settings import MaximizeSettings
 
 app = typer.Typer(
@@ -31,48 +32,153 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tabl
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+Mode = Annotated[
+    str,
+    typer.Option(
+        help="`per-model`: a picture a backbone; `shared`: one for all, their gradients balanced; `coupled`: a picture "
+        "a backbone around a common layout."
+    ),
+]
+Image = Annotated[str, typer.Option(help="Parameterization: `fourier`, `maco` or `pixel`.")]
+Size = Annotated[
+    int | None, typer.Option(help="Side of the canvas in pixels; the backbones' largest input size unless told.")
+]
+Steps = Annotated[int, typer.Option(help="Optimizer steps.")]
+Crops = Annotated[int, typer.Option(help="Augmented views a step.")]
+Rate = Annotated[float | None, typer.Option(help="Adam's; the parameterization's own unless told.")]
+Augment = Annotated[str, typer.Option(help="`default`, `maco`, `lucid` or `none`.")]
+Spectrum = Annotated[
+    str | None,
+    typer.Option(help="For maco: `1/f`, or a file of usae-train spectrum; the packaged one unless told."),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 where the processor has it."),
+]
+Seed = Annotated[int, typer.Option(help="Decides the start and the augmentation draws.")]
+Seeds = Annotated[int, typer.Option(help="Draw so many times, with seed, seed + 1, ...")]
+Alpha = Annotated[bool, typer.Option("--alpha", help="PNGs with transparency: clear where the gradient asked little.")]
+Settle = Annotated[
+    int | None,
+    typer.Option(help="Stop early when the mean score of so many steps is no better than of as many before."),
+]
+Snapshots = Annotated[int | None, typer.Option(help="Keep the picture every so many steps, as an animation.")]
+Animation = Annotated[str, typer.Option(help="What snapshots become: `gif` or `mp4`.")]
+Memory = Annotated[
+    float | None,
+    typer.Option(help="GB that the pictures drawn at once may take; on a GPU 60% of what is free unless told."),
+]
+
+
 @app.command()
 def maximize(
     concept: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--concept",
             "-c",
             help="An index, several with commas, `top:8` for the most universal, or a label such as `red`.",
         ),
-    ],
-    usae: UsaeId = "demo",
-    mode: Annotated[
-        str, typer.Option(help="`per-model`: a picture a backbone; `shared`: one for all, their gradients balanced.")
-    ] = "per-model",
-    image: Annotated[str, typer.Option(help="Parameterization: `fourier`, `maco` or `pixel`.")] = "fourier",
-    size: Annotated[
-        int | None, typer.Option(help="Side of the canvas in pixels; the backbones' largest input size unless told.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 128,
-    crops: Annotated[int, typer.Option(help="Augmented views a step.")] = 6,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's; the parameterization's own unless told.")] = None,
-    augmentation: Annotated[str, typer.Option(help="`default`, `maco`, `lucid` or `none`.")] = "default",
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Logit, "
+            "TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times."
+        ),
+    ] = None,
+    usae: UsaeId = "demo",
+    mode: Mode = "per-model",
+    image: Image = "fourier",
+    size: Size = None,
+    steps: Steps = 128,
+    crops: Crops = 6,
+    learning_rate: Rate = None,
+    augmentation: Augment = "default",
+    start: Annotated[
+        str | None, typer.Option(help="A picture file to start from (accentuation) instead of from noise.")
+    ] = None,
+    closeness: Annotated[
+        float | None,
+        typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 unless told."),
+    ] = None,
     out: Out = None,
     device: Device = "auto",
-    spectrum: Annotated[
-        str | None, typer.Option(help="For maco: a file of usae-train spectrum; the packaged one unless told.")
-    ] = None,
-    dtype: Annotated[str, typer.Option(help="What the backbones run in: `float32` or `bfloat16`.")] = "float32",
-    seed: Annotated[int, typer.Option(help="Decides the start and the augmentation draws.")] = 0,
+    spectrum: Spectrum = None,
+    dtype: Dtype = "auto",
+    seed: Seed = 0,
+    seeds: Seeds = 1,
+    alpha: Alpha = False,
+    settle: Settle = None,
+    snapshots: Snapshots = None,
+    animation: Animation = "gif",
+    memory: Memory = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores."""
     with one_line_errors():
         from usae_train.settings import check_settings
+        from usae_viz.maximization import CLOSENESS
+        from usae_viz.objectives import Closeness
+        from usae_viz.settings import MaximizeSettings
+
+        if concept is None and not objective:
+            raise typer.BadParameter("say what to draw: --concept or --objective")
+        if closeness is not None and start is None:
+            raise typer.BadParameter("--closeness is to a given picture: say which with --start")
+        settings = check_settings(
+            MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
+            augmentation=augmentation, start=start, spectrum=spectrum, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha,
+            settle=settle, snapshots=snapshots, memory=memory,
+        )  # fmt: skip
+        model = _load(usae, device)
+        chosen = _objectives(model, [concept] if concept is not None else [], objective or [])
+        if start is not None:
+            weight = CLOSENESS if closeness is None else closeness
+            chosen = [each + weight * Closeness() for each in chosen]
+        _render(model, chosen, [settings], out or _new_run("maximize"), quiet, as_json, animation)
+
+
+@app.command()
+def invert(
+    picture: Annotated[str, typer.Argument(help="A picture file.")],
+    usae: UsaeId = "demo",
+    backbones: Annotated[
+        str | None, typer.Option(help="Match these backbones' codes only, names with commas; all unless told.")
+    ] = None,
+    mode: Mode = "per-model",
+    image: Image = "fourier",
+    size: Size = None,
+    steps: Steps = 128,
+    crops: Crops = 6,
+    learning_rate: Rate = None,
+    augmentation: Augment = "default",
+    out: Out = None,
+    device: Device = "auto",
+    spectrum: Spectrum = None,
+    dtype: Dtype = "auto",
+    seed: Seed = 0,
+    snapshots: Snapshots = None,
+    animation: Animation = "gif",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
+    with one_line_errors():
+        from usae_train.settings import check_settings
+        from usae_viz.objectives import SameCodes
         from usae_viz.settings import MaximizeSettings
 
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
-            augmentation=augmentation, spectrum=spectrum, dtype=dtype, seed=seed,
+            augmentation=augmentation, reference=picture, spectrum=spectrum, dtype=dtype, seed=seed,
+            snapshots=snapshots,
         )  # fmt: skip
-        _render(_load(usae, device), [concept], [settings], out, quiet, as_json)
+        names = [name.strip() for name in backbones.split(",")] if backbones else []
+        _render(
+            _load(usae, device), [SameCodes(names)], [settings], out or _new_run("invert"), quiet, as_json, animation
+        )
 
 
 @app.command()
@@ -80,16 +186,18 @@ def render(
     recipe: Annotated[str, typer.Argument(help="A recipe, such as recipes/first-look.yaml.")],
     out: Out = None,
     device: Device = "auto",
+    animation: Animation = "gif",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what a recipe says: concepts x modes x seeds, one folder a concept."""
+    """Draw what a recipe says: concepts and objectives x modes x seeds, one folder each."""
     with one_line_errors():
         from usae_viz.recipe import read_recipe
 
         chosen = read_recipe(recipe)
-        out = out or _new_run(Path(recipe).stem)
-        _render(_load(chosen.usae, device), [str(c) for c in chosen.concepts], list(chosen.runs()), out, quiet, as_json)
+        model = _load(chosen.usae, device)
+        drawn = _objectives(model, [str(c) for c in chosen.concepts], chosen.objectives)
+        _render(model, drawn, list(chosen.runs()), out or _new_run(Path(recipe).stem), quiet, as_json, animation)
 
 
 @app.command()
@@ -142,31 +250,52 @@ def _load(usae: str, device: str) -> USAE:
     return load(usae, pick_device(device))
 
 
+def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str]) -> list[Objective]:
+    """What was asked for, each once: concepts by index, label or `top:8`, and expressions."""
+    from usae_viz.concepts import parse_concepts
+    from usae_viz.objectives import Concept, parse_objective
+
+    indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text))
+    wanted = [Concept(concept) for concept in indices] + [parse_objective(text) for text in expressions]
+    return list({str(each): each for each in wanted}.values())
+
+
 def _render(
-    usae: USAE, texts: Sequence[str], runs: Sequence[MaximizeSettings], out: Path | None, quiet: bool, as_json: bool
-) -> None:
+    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], out: Path, quiet: bool,
+    as_json: bool, animation: str,
+) -> None:  # fmt: skip
     from rich.console import Console
 
-    from usae_viz.concepts import parse_concepts
+    from usae_viz.render import Drawn
     from usae_viz.render import render as render_all
 
-    chosen = list(dict.fromkeys(concept for text in texts for concept in parse_concepts(usae, text)))
-    out = out or _new_run("maximize")
+    if animation not in ("gif", "mp4"):
+        raise typer.BadParameter(f"--animation is {animation!r}; expected gif or mp4")
     console = Console()
+
+    def speak(drawn: Drawn) -> None:
+        if not quiet and not as_json:
+            console.print(drawn.scores if drawn.scores is not None else f"{drawn.objective}: {', '.join(drawn.images)}")
+
     with progress_bars(quiet) as progress:
-        speak = (lambda scores: None) if quiet or as_json else lambda scores: console.print(scores)
-        verified = render_all(usae, chosen, runs, out, stages(progress), speak)
+        written = render_all(usae, objectives, runs, out, stages(progress), speak, animation)
     if as_json:
-        typer.echo(
-            json.dumps({"out": str(out), "concepts": [scores.as_dict() for scores in verified.values()]}, indent=1)
-        )
+        found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
+        typer.echo(json.dumps({"out": str(out), "concepts": found}, indent=1))
     elif not quiet:
-        failed = sum(not scores.fired(image) for scores in verified.values() for image in scores.table)
-        pictures = sum(len(scores.table) for scores in verified.values())
+        failed = sum(len(drawn.scores.failed) for drawn in written if drawn.scores is not None)
+        pictures = sum(len(drawn.images) for drawn in written)
         console.print(
             f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""),
             highlight=False,
         )
+    for drawn in written:
+        if drawn.ended is not None:
+            typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)
+    if any(drawn.failed for drawn in written):
+        raise SystemExit(1)
+    if any("by hand" in (drawn.ended or "") for drawn in written):
+        raise SystemExit(130)
 
 
 def _new_run(name: str) -> Path:

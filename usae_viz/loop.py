@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from usae_train.backbones import Backbone
 from usae_train.usae import USAE
 from usae_viz.augmentations import Augmentation, views
 from usae_viz.objectives import Activations, Objective, score
-from usae_viz.parameterizations import Parameterization
+from usae_viz.stopping import Best, Settled
 
 VIEWS_SEED = 0xA06  # the views' stream is not the one that the picture starts from
-Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
 
 
 @dataclass(frozen=True)
@@ -28,60 +27,152 @@ class Picture:
     seen_by: tuple[str, ...]  # the backbones whose scores count
 
 
+@dataclass(frozen=True)
+class Eyes:
+    """How pictures are shown to the backbones.
+
+    Attributes:
+        usae: with the backbones.
+        augmentation: how views are drawn.
+        crops: views a picture and step.
+        dtype: what the backbones run in.
+        at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
+        reference: (3, H, W), a picture that is shown beside each under the same draws.
+    """
+
+    usae: USAE
+    augmentation: Augmentation
+    crops: int
+    dtype: torch.dtype = torch.float32
+    at_once: int = 1
+    reference: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known after a step."""
+
+    done: int
+    scores: dict[str, float]  # {backbone: mean score of the pictures it sees}
+    canvas: Tensor = field(repr=False)  # (pictures, 3, H, W), as the step found it
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """What the loop leaves."""
+
+    canvas: Tensor  # (pictures, 3, H, W), 0..1
+    attention: Tensor  # (pictures, H, W): sum over steps of |dL/dx|, as a share of its largest value
+    steps: int
+    ended: str | None  # why before the last step; None at the last step
+    failed: bool = False  # whether it ended because a score was not finite
+
+
 def ascend(
-    usae: USAE, image: Parameterization, pictures: Sequence[Picture], augmentation: Augmentation, *, steps: int,
-    crops: int, learning_rate: float, dtype: torch.dtype = torch.float32,
-    progress: Progress = lambda done, scores: None,
-) -> Tensor:  # fmt: skip
+    eyes: Eyes, image: nn.Module, pictures: Sequence[Picture], *, steps: int, learning_rate: float,
+    settle: int | None = None, watch: Callable[[Step], None] = lambda step: None,
+) -> Ascent:  # fmt: skip
     """Optimize every picture for its objective through the backbones that see it, all in the same steps.
+
+    Ctrl-C, a score that is not finite and a score that has settled end the loop early; the first two keep the best
+    canvases so far.
+
+    Raises:
+        ValueError: for a score of the wrong shape, or one that is not finite at the first step.
+    """
+    generators = [torch.Generator().manual_seed(picture.seed + VIEWS_SEED) for picture in pictures]
+    optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
+    # full rate for the first half, then down to almost nothing: the last steps take noise out of the pictures
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - step / steps) + 0.02))
+    best, settled, attention, done = Best(), Settled(settle), torch.zeros(()), 0
+    try:
+        while done < steps and not settled:
+            drawn = image()
+            canvas = drawn.detach()
+            uphill, scores = look(eyes, canvas, pictures, generators)
+            optimizer.zero_grad(set_to_none=True)
+            drawn.backward(-uphill)  # the one place where a score to be made large becomes something to descend
+            optimizer.step()
+            schedule.step()
+            done += 1
+            attention = attention + uphill.abs().mean(1)
+            best.keep(canvas, total(scores))
+            settled.hear(total(scores))
+            watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
+    except (KeyboardInterrupt, FloatingPointError) as reason:
+        lost = isinstance(reason, FloatingPointError)
+        why = f"{reason} at step {done}" if lost else f"stopped by hand after {done} of {steps} steps"
+        if best.canvas is None and lost:
+            raise ValueError(f"{why}; check the objective") from reason
+        if best.canvas is None:
+            raise
+        return Ascent(best.canvas, share_of_largest(attention), done, f"{why}; the best so far is kept", lost)
+    with torch.no_grad():
+        ended = f"settled after {done} of {steps} steps" if done < steps else None
+        return Ascent(image(), share_of_largest(attention), done, ended)
+
+
+def look(
+    eyes: Eyes, canvas: Tensor, pictures: Sequence[Picture], generators: Sequence[torch.Generator]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Show every canvas to the backbones that see it; which way is up, and how high it is already.
 
     Each backbone's gradient on a canvas is scaled to norm 1 before they are summed, so that none drowns the others.
 
     Returns:
-        (pictures, 3, H, W) canvases, 0..1.
+        uphill (pictures, 3, H, W); scores {backbone: (pictures,)}, NaN for a picture that the backbone does not see.
 
     Raises:
-        ValueError: for a score of the wrong shape, or one that is not finite (says which backbone and step).
+        FloatingPointError: for a score that is not finite; says through which backbone.
     """
-    backbones = usae.backbones
+    backbones = eyes.usae.backbones
     size = max(backbone.input_size for backbone in backbones.values())
-    generators = [torch.Generator().manual_seed(picture.seed + VIEWS_SEED) for picture in pictures]
-    optimizer = torch.optim.Adam(image.parameters(), lr=learning_rate)
-    # full rate for the first half, then down to almost nothing: the last steps take noise out of the pictures
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - step / steps) + 0.02))
-    for step in range(steps):
-        drawn = image()
-        canvas = drawn.detach().requires_grad_()
-        shown = views(canvas, augmentation, generators, crops, size)
-        uphill, scores = torch.zeros_like(canvas), {}
-        for name, backbone in backbones.items():
-            rows = [row for row, picture in enumerate(pictures) if name in picture.seen_by]
-            if not rows:
-                continue
-            acts = perceive(usae, backbone, canvas[rows], shown[rows], dtype)
+    uphill, scores = torch.zeros_like(canvas), {}
+    for rows in looked_at_together(pictures, eyes.at_once):
+        own = canvas[rows].requires_grad_()
+        shown, beside = _views(eyes, own, [generators[row] for row in rows], size)
+        for name in pictures[rows[0]].seen_by:
+            acts = perceive(eyes, backbones[name], own, shown, beside)
             values = picture_scores(acts, [pictures[row].objective for row in rows])
             if not values.isfinite().all():
-                raise ValueError(f"the score through {name} is not finite at step {step}; lower the learning rate")
+                raise FloatingPointError(f"the score through {name} is not finite")
             if values.requires_grad:  # an objective of another backbone is a constant here
-                (gradient,) = torch.autograd.grad(values.sum(), canvas, retain_graph=True)
-                uphill += gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
-            scores[name] = values.detach().mean().item()
-        optimizer.zero_grad(set_to_none=True)
-        drawn.backward(-uphill)  # the one place where a score to be made large becomes something to descend
-        optimizer.step()
-        schedule.step()
-        progress(step + 1, scores)
-    with torch.no_grad():
-        return image()
+                (gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
+                uphill[rows] += gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+            scores.setdefault(name, canvas.new_full((len(pictures),), torch.nan))[rows] = values.detach()
+    return uphill, scores
+
+
+def looked_at_together(pictures: Sequence[Picture], at_once: int) -> list[list[int]]:
+    """Rows of pictures that go through a backbone in one batch: seen by the same backbones, at most so many at once.
+
+    Pictures whose objective depends on the whole batch stay together. With `at_once` 1 a picture is the same to the bit
+    whatever else is drawn beside it: a matrix product of another height rounds differently.
+    """
+    batches: list[list[int]] = []
+    for seen_by in dict.fromkeys(picture.seen_by for picture in pictures):
+        own = [row for row, picture in enumerate(pictures) if picture.seen_by == seen_by]
+        alone = [row for row in own if not pictures[row].objective.whole_batch]
+        batches += [alone[first : first + at_once] for first in range(0, len(alone), at_once)]
+        for objective in dict.fromkeys(pictures[row].objective for row in own if row not in alone):
+            batches.append([row for row in own if pictures[row].objective is objective])
+    return batches
 
 
 def perceive(
-    usae: USAE, backbone: Backbone, canvas: Tensor, shown: Tensor, dtype: torch.dtype = torch.float32
+    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None
 ) -> Activations:
-    """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), run in a dtype."""
-    with torch.autocast(shown.device.type, dtype, enabled=dtype != torch.float32):
-        tokens = backbone(shown.flatten(0, 1), usae.grid).float()
-    return Activations(usae, backbone.name, canvas, shown, tokens.unflatten(0, shown.shape[:2]))
+    """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference."""
+
+    def tokens(views: Tensor) -> Tensor:
+        with torch.autocast(views.device.type, eyes.dtype, enabled=eyes.dtype != torch.float32):
+            return backbone(views.flatten(0, 1), eyes.usae.grid).float().unflatten(0, views.shape[:2])
+
+    reference = None
+    if beside is not None:
+        with torch.no_grad():
+            reference = Activations(eyes.usae, backbone.name, canvas, beside, tokens(beside))
+    return Activations(eyes.usae, backbone.name, canvas, shown, tokens(shown), reference)
 
 
 def picture_scores(acts: Activations, objectives: Sequence[Objective]) -> Tensor:
@@ -89,6 +180,29 @@ def picture_scores(acts: Activations, objectives: Sequence[Objective]) -> Tensor
     values = acts.tokens.new_zeros(len(objectives))
     for objective in dict.fromkeys(objectives):
         rows = [row for row, own in enumerate(objectives) if own is objective]
-        part = Activations(acts.usae, acts.backbone, acts.canvas[rows], acts.views[rows], acts.tokens[rows])
-        values[rows] = score(objective, part)
+        values[rows] = score(objective, acts.select(rows))
     return values
+
+
+def total(scores: dict[str, Tensor]) -> Tensor:
+    """(pictures,): the sum over the backbones that see a picture."""
+    return torch.stack(list(scores.values())).nansum(0)
+
+
+def share_of_largest(attention: Tensor) -> Tensor:
+    """(pictures, H, W), each divided by its largest value."""
+    return attention / attention.amax((1, 2), keepdim=True).clamp_min(1e-12)
+
+
+def _views(
+    eyes: Eyes, canvas: Tensor, generators: Sequence[torch.Generator], size: int
+) -> tuple[Tensor, Tensor | None]:
+    """Views of canvases, and of the reference under the same draws."""
+    states = [generator.get_state() for generator in generators]
+    shown = views(canvas, eyes.augmentation, generators, eyes.crops, size)
+    if eyes.reference is None:
+        return shown, None
+    again = [torch.Generator() for _ in states]
+    for generator, state in zip(again, states, strict=True):
+        generator.set_state(state)
+    return shown, views(eyes.reference.expand_as(canvas), eyes.augmentation, again, eyes.crops, size)

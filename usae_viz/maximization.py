@@ -2,152 +2,245 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from usae_train.provenance import commit, file_hash, versions
+from usae_train.images import read_picture
 from usae_train.settings import check_settings
 from usae_train.usae import USAE
-from usae_viz.concepts import caption, check_concept
-from usae_viz.loop import Picture, ascend
-from usae_viz.objectives import Concept, Objective
-from usae_viz.outputs import natural_patches, sheet, write_concept, write_json
-from usae_viz.parameterizations import PARAMETERIZATIONS, parameterization
-from usae_viz.parameterizations.maco import PACKAGED
+from usae_viz.concepts import check_concept
+from usae_viz.loop import Ascent, Eyes, Picture, Step, ascend
+from usae_viz.objectives import Closeness, Objective, SameCodes
+from usae_viz.packing import pictures_at_once
+from usae_viz.parameterizations import PARAMETERIZATIONS, CoupledImage, Parameterization, parameterization
+from usae_viz.result import Result
 from usae_viz.settings import SHARED, MaximizeSettings
-from usae_viz.verify import Scores, verify
+from usae_viz.verify import verify
 
-Progress = Callable[[int, dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """Pictures of one objective.
-
-    Attributes:
-        images: {backbone, or `shared`: (3, H, W), float 0..1}.
-        scores: image x backbone; None for an objective that names no concept.
-        settings: what they were drawn with.
-    """
-
-    usae: USAE = field(repr=False)
-    objective: Objective
-    images: dict[str, Tensor] = field(repr=False)
-    scores: Scores | None = field(repr=False)
-    settings: MaximizeSettings
-
-    @property
-    def title(self) -> str:
-        """What stands over the sheet."""
-        if isinstance(self.objective, Concept):
-            return caption(self.usae, self.objective.concepts[0])
-        return str(self.objective)
-
-    @property
-    def folder(self) -> str:
-        """The folder's name in a run."""
-        return f"concept-{self.objective.concepts[0]:05d}" if isinstance(self.objective, Concept) else "objective"
-
-    def save(self, folder: str | Path) -> Path:
-        """Write run.json and the pictures' folder below `folder`; see `DESIGN.md`, "A run's outputs"."""
-        folder = Path(folder)
-        record = run_record(self.usae, [self.objective], [self.settings])
-        write_json(folder / "run.json", record)
-        about = {name: self.about(name) for name in self.images}
-        write_concept(folder / self.folder, self.title, self.images, self.scores, self._patches(), about)
-        return folder
-
-    def about(self, name: str) -> dict[str, Any]:
-        """What a picture's PNG keeps: enough to draw it again."""
-        return {
-            "picture": name, "objective": str(self.objective), "settings": self.settings.model_dump(mode="json"),
-            **_provenance(self.usae, [self.settings]),
-        }  # fmt: skip
-
-    def _patches(self) -> dict[str, Any]:
-        return natural_patches(self.usae, self.objective.concepts[0]) if self.objective.concepts else {}
-
-    def _repr_png_(self) -> bytes:
-        page = io.BytesIO()
-        sheet(self.title, self.images, self.scores, self._patches()).save(page, "PNG")
-        return page.getvalue()
-
-
-def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
-    """What run.json holds: objectives, resolved settings of each run, versions, hashes of weights and spectrum."""
-    return {
-        "schema": 1, "objectives": [str(objective) for objective in objectives],
-        "runs": [settings.model_dump(mode="json") for settings in runs], **_provenance(usae, runs),
-    }  # fmt: skip
-
-
-def _provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
-    spectra = {file_hash(Path(s.spectrum) if s.spectrum else PACKAGED) for s in runs if s.image == "maco"}
-    return {
-        "usae": usae.source, "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
-        "versions": versions(), "commit": commit(),
-    }  # fmt: skip
-
-
-def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
-    """The settings with size and learning rate filled in."""
-    size = settings.size or max(backbone.input_size for backbone in usae.backbones.values())
-    rate = settings.learning_rate or PARAMETERIZATIONS[settings.image].learning_rate
-    return settings.model_copy(update={"size": size, "learning_rate": rate})
+Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
+CHANCE_PICTURES = 2  # starts of other seeds, scored for the level of chance
+CHANCE_SEED = 0xC4A2CE
+CLOSENESS = 5.0
 
 
 def maximize(
-    usae: USAE, objective: Objective, *, progress: Progress = lambda done, scores: None, **settings: Any
-) -> Result:
+    usae: USAE, objective: Objective, *, start: Tensor | str | Path | None = None,
+    reference: Tensor | str | Path | None = None, progress: Progress = lambda done, scores: None, **settings: Any,
+) -> Result:  # fmt: skip
     """Draw an objective as each backbone sees it: coordinated activation maximization.
 
     Args:
         usae: a USAE with backbones.
         objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.
+        start: a picture to start from, (3, H, W) 0..1 or a file; noise unless told.
+        reference: a picture that `Closeness` and `SameCodes` compare with; the start unless told.
         progress: called after each step with the number of steps done and {backbone: score}.
-        settings: fields of `MaximizeSettings`: mode, image, size, steps, crops, learning_rate, augmentation, seed.
+        settings: fields of `MaximizeSettings`: mode, image, size, steps, crops, learning_rate, augmentation, seed, ...
 
     Returns:
         Pictures, and their verification for the objective's first concept.
 
     Raises:
-        ValueError: for settings, concepts or scores that cannot be; one line.
+        ValueError: for settings, concepts, pictures or scores that cannot be; one line.
+
+    Warns:
+        UserWarning: when the optimization ended early; `Result.ended` says why.
     """
-    return maximize_all(usae, [objective], check_settings(MaximizeSettings, **settings), progress)[0]
+    given = {key: value for key, value in (("start", start), ("reference", reference)) if value is not None}
+    chosen = check_settings(MaximizeSettings, **settings, **{key: _described(value) for key, value in given.items()})
+    pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
+    (result,) = maximize_each(usae, [objective], chosen, progress, **pictures)
+    if result.ended is not None:
+        warnings.warn(result.ended, stacklevel=2)
+    return result
 
 
-def maximize_all(
+def accentuate(
+    usae: USAE, objective: Objective, picture: Tensor | str | Path, *, closeness: float = CLOSENESS, **settings: Any
+) -> Result:
+    """Raise an objective in a given picture while it stays what it was in the backbones' latent space.
+
+    Feature accentuation (Hamblin et al. 2024, arXiv 2402.10039).
+
+    Args:
+        usae: a USAE with backbones.
+        objective: what to raise.
+        picture: (3, H, W) 0..1, or a file.
+        closeness: weight of `Closeness`; 0 lets the picture go where it will.
+        settings: as for `maximize`.
+    """
+    return maximize(usae, objective + closeness * Closeness(), start=picture, **settings)
+
+
+def invert(usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str] = (), **settings: Any) -> Result:
+    """Draw, from noise, a picture with the codes of a given one: what the concept space keeps of it.
+
+    Args:
+        usae: a USAE with backbones.
+        picture: (3, H, W) 0..1, or a file.
+        backbones: match these backbones' codes only.
+        settings: as for `maximize`.
+    """
+    return maximize(usae, SameCodes(backbones), reference=picture, **settings)
+
+
+def maximize_each(
     usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings,
-    progress: Progress = lambda done, scores: None,
-) -> list[Result]:  # fmt: skip
-    """Draw several objectives in one loop; a result each."""
+    progress: Progress = lambda done, scores: None, start: Tensor | None = None, reference: Tensor | None = None,
+) -> Iterator[Result]:  # fmt: skip
+    """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
+
+    After one that Ctrl-C or a score that is not finite ended, there come no more.
+    """
+    check_objectives(usae, objectives)
+    settings = resolved(usae, settings)
+    assert settings.size is not None
+    device = usae.dictionary(usae.names[0]).device
+    start = _canvas(start, settings.start, settings.size, device)
+    reference = _canvas(reference, settings.reference, settings.size, device)
+    eyes = eyes_for(usae, settings, start if reference is None else reference)
+    for first in range(0, len(objectives), eyes.at_once):
+        pack = objectives[first : first + eyes.at_once]
+        pictures = [picture for objective in pack for picture in pictures_of(usae, objective, settings)]
+        ascent, frames = _ascend(eyes, pictures, settings, start, progress)
+        yield from _results(usae, pack, pictures, ascent, frames, settings)
+        if ascent.ended is not None and "settled" not in ascent.ended:
+            return
+
+
+def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for a concept or backbone that the USAE does not have.
+    """
     for objective in objectives:
         for concept in objective.concepts:
             check_concept(usae, concept)
-    settings = resolved(usae, settings)
+        for backbone in objective.backbones or ():
+            usae.scale(backbone)
+
+
+def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
+    """The settings with size, learning rate and the augmentation's shift filled in."""
+    backbones = usae.backbones.values()
+    return settings.model_copy(
+        update={
+            "size": settings.size or max(backbone.input_size for backbone in backbones),
+            "learning_rate": settings.learning_rate or PARAMETERIZATIONS[settings.image].learning_rate,
+            "augmentation": settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones)),
+        }
+    )
+
+
+def eyes_for(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> Eyes:
+    """How resolved settings show pictures to the backbones, and how many at once."""
     assert settings.size is not None
-    assert settings.learning_rate is not None
-    drawn_for = {SHARED: None} if settings.mode == "shared" else {name: name for name in usae.names}
-    pictures = [
-        Picture(name, objective, settings.seed, tuple(usae.names) if backbone is None else (backbone,))
-        for objective in objectives for name, backbone in drawn_for.items()
+    dtype = dtype_for(settings.dtype, usae.dictionary(usae.names[0]).device)
+    eyes = Eyes(usae, settings.augmentation, settings.crops, dtype, reference=reference)
+    return replace(eyes, at_once=pictures_at_once(eyes, settings.size, settings.memory))
+
+
+def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:
+    """The canvases of one objective: seeds x (a backbone each, or one shared by all)."""
+    names = list(objective.backbones or usae.names)
+    seen_by = {SHARED: tuple(names)} if settings.mode == "shared" else {name: (name,) for name in names}
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    return [
+        Picture(name if settings.seeds == 1 else f"{name}-seed-{seed}", objective, seed, backbones)
+        for seed in seeds for name, backbones in seen_by.items()
     ]  # fmt: skip
-    image = parameterization(settings.image, [picture.seed for picture in pictures], settings.size, settings.spectrum)
-    image.to(usae.dictionary(usae.names[0]).device)
-    canvases = ascend(
-        usae, image, pictures, settings.augmentation, steps=settings.steps, crops=settings.crops,
-        learning_rate=settings.learning_rate, dtype=getattr(torch, settings.dtype), progress=progress,
+
+
+def dtype_for(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the processor multiplies matrices in it, float32 elsewhere."""
+    if dtype != "auto":
+        return getattr(torch, dtype)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def _ascend(
+    eyes: Eyes, pictures: Sequence[Picture], settings: MaximizeSettings, start: Tensor | None, progress: Progress
+) -> tuple[Ascent, list[Tensor]]:
+    """Run the loop on some pictures; the canvases of the snapshots come back too."""
+    frames: list[Tensor] = []
+
+    def watch(step: Step) -> None:
+        if settings.snapshots is not None and (step.done - 1) % settings.snapshots == 0:
+            frames.append(step.canvas.cpu())
+        progress(step.done, step.scores)
+
+    assert settings.learning_rate is not None
+    image: Parameterization | CoupledImage = _parameterization(settings, [picture.seed for picture in pictures])
+    if start is not None and isinstance(image, Parameterization):
+        image.begin_at(start.cpu())
+    if settings.mode == "coupled" and isinstance(image, Parameterization):
+        groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
+        image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
+    image.to(eyes.usae.dictionary(eyes.usae.names[0]).device)
+    ascent = ascend(
+        eyes, image, pictures, steps=settings.steps, learning_rate=settings.learning_rate, settle=settings.settle,
+        watch=watch,
     )  # fmt: skip
-    results = []
-    for objective, rows in zip(objectives, canvases.split(len(drawn_for)), strict=True):
-        own = dict(zip(drawn_for, rows, strict=True))
-        first = objective.concepts[:1]
-        scores = verify(usae, first[0], own, drawn_for, settings.seed) if first else None
-        results.append(Result(usae, objective, {name: canvas.cpu() for name, canvas in own.items()}, scores, settings))
-    return results
+    return ascent, frames
+
+
+def _results(
+    usae: USAE, objectives: Sequence[Objective], pictures: Sequence[Picture], ascent: Ascent,
+    frames: Sequence[Tensor], settings: MaximizeSettings,
+) -> Iterator[Result]:  # fmt: skip
+    """Take the pictures of several objectives apart, and verify each."""
+    with torch.no_grad():
+        seeds = [CHANCE_SEED + number for number in range(CHANCE_PICTURES)]
+        noise = _parameterization(settings, seeds)().to(ascent.canvas)
+    for objective in objectives:
+        rows = {picture.name: row for row, picture in enumerate(pictures) if picture.objective is objective}
+        images = {name: ascent.canvas[row] for name, row in rows.items()}
+        drawn_for = {name: pictures[row].seen_by for name, row in rows.items()}
+        scores = None
+        if objective.concepts:
+            scores = verify(usae, objective.concepts[0], images, drawn_for, settings.seed, noise)
+        yield Result(
+            usae, objective, {name: image.cpu() for name, image in images.items()},
+            {name: ascent.attention[row].cpu() for name, row in rows.items()}, scores, settings,
+            {name: [*(frame[row] for frame in frames), images[name].cpu()] for name, row in rows.items()}
+            if frames else {},
+            ascent.ended, ascent.failed,
+        )  # fmt: skip
+
+
+def _parameterization(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization:
+    assert settings.size is not None
+    return parameterization(settings.image, seeds, settings.size, settings.spectrum, settings.decay)
+
+
+def _described(picture: Tensor | str | Path) -> str:
+    """How the settings name a picture: its file, or the hash of its numbers."""
+    if not isinstance(picture, Tensor):
+        return str(picture)
+    digest = hashlib.sha256(picture.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
+    return f"tensor of sha256 {digest}"
+
+
+def _canvas(given: Tensor | None, file: str | None, size: int, device: torch.device) -> Tensor | None:
+    """A picture (3, size, size) from a tensor or a file."""
+    if given is None:
+        return None if file is None else read_picture(Path(file), size).to(device)
+    if given.ndim != 3 or given.shape[0] != 3 or not given.is_floating_point():
+        raise ValueError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
+    if given.min() < 0 or given.max() > 1:
+        raise ValueError(f"a picture from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
+    given = given.detach().float().to(device)
+    if given.shape[1:] == (size, size):
+        return given
+    return functional.interpolate(given[None], (size, size), mode="bilinear", antialias=True).clamp(0, 1)[0]

@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as imageio
+import numpy as np
+import torch
+from kornia.filters import gaussian_blur2d
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
@@ -15,21 +19,58 @@ from torchvision.transforms.v2 import functional as transforms
 from usae_train.atomic import atomic_path
 from usae_train.images import ImageSource, open_images
 from usae_train.usae import USAE
-from usae_viz.verify import Score, Scores
+from usae_viz.scores import Score, Scores
 
 CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
 PATCHES = 3  # natural patches a row, two rows a backbone
 WINDOW = 0.34  # side of a natural patch with its surroundings, as a share of the picture
+FRAME_SECONDS = 0.08
 INK, FAINT, BAD, PAPER = "#1a1a1a", "#6b6b6b", "#b3261e", "#ffffff"
 
 
-def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any]) -> None:
-    """Write a canvas (3, H, W) with its settings and scores inside (text chunk `usae`, JSON)."""
+def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
+    """Write a canvas (3, H, W) with its settings and scores inside (text chunk `usae`, JSON).
+
+    Args:
+        file: the .png.
+        canvas: 0..1.
+        about: what it keeps inside.
+        alpha: (H, W), 0..1, what the gradient asked for: becomes the transparency, see `opacity`.
+    """
     info = PngInfo()
     info.add_itxt("usae", json.dumps(about))
+    picture = to_picture(canvas)
+    if alpha is not None:
+        picture.putalpha(transforms.to_pil_image(opacity(alpha)))
     with atomic_path(file) as temporary:
-        to_picture(canvas).save(temporary, "PNG", pnginfo=info)
+        picture.save(temporary, "PNG", pnginfo=info)
+
+
+def opacity(alpha: Tensor) -> Tensor:
+    """Smooth what the gradient asked for, (H, W), and stretch its 10th to 90th percentile over 0..1."""
+    side = max(3, 2 * (min(alpha.shape) // 16) + 1)
+    smooth = gaussian_blur2d(alpha[None, None].float(), (side, side), (side / 4, side / 4))[0, 0]
+    low, high = smooth.quantile(0.1), smooth.quantile(0.9)
+    return ((smooth - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+
+
+def write_frames(file: Path, frames: Sequence[Tensor]) -> None:
+    """Write canvases (3, H, W) as an animation, .gif or .mp4, that stays on its last frame for a second.
+
+    Raises:
+        ValueError: for another ending.
+    """
+    if file.suffix not in (".gif", ".mp4"):
+        raise ValueError(f"{file}: expected a file that ends in .gif or .mp4")
+    pictures = [(frame.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy() for frame in frames]
+    pictures += [pictures[-1]] * round(1 / FRAME_SECONDS)
+    how: dict[str, Any] = {"plugin": "pillow", "duration": 1000 * FRAME_SECONDS, "loop": 0}
+    if file.suffix == ".mp4":
+        how = {"plugin": "FFMPEG", "fps": 1 / FRAME_SECONDS, "macro_block_size": 2}
+    encoded = imageio.imwrite("<bytes>", np.stack(pictures), extension=file.suffix, **how)
+    with atomic_path(file) as temporary:
+        temporary.write_bytes(encoded)
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
@@ -91,8 +132,8 @@ def sheet(
             text, ink = _score_line(scores, name)
             pen.text((x, y), text, ink, _font(12))
         y += 22
-        backbone = name if scores is None else scores.drawn_for[name]
-        shown = backbone if backbone is not None and backbone in patches else next(iter(patches), "")
+        drawn_for = (name,) if scores is None else scores.drawn_for[name]
+        shown = drawn_for[0] if drawn_for[0] in patches else next(iter(patches), "")
         own = patches.get(shown, ())
         heading = f"natural patches, {shown}" if own else "no natural patches at hand"
         pen.text((x, y), heading, FAINT, _font(11))
@@ -106,11 +147,22 @@ def sheet(
 def write_concept(
     folder: Path, title: str, images: Mapping[str, Tensor], scores: Scores | None,
     patches: Mapping[str, Sequence[Image.Image]], about: Mapping[str, Mapping[str, Any]],
+    alpha: Mapping[str, Tensor],
 ) -> None:  # fmt: skip
-    """Write one concept's PNGs, scores.json and sheet.png into a folder; `about` is what each picture's PNG keeps."""
+    """Write one concept's PNGs, scores.json and sheet.png into a folder.
+
+    Args:
+        folder: where.
+        title: over the sheet.
+        images: {name: (3, H, W)}.
+        scores: their verification, if there is one.
+        patches: natural patches, a list a backbone.
+        about: what each picture's PNG keeps inside.
+        alpha: {name: (H, W)} of those that are to be transparent.
+    """
     by_image = {} if scores is None else scores.as_dict()["images"]
     for name, canvas in images.items():
-        write_png(folder / f"{name}.png", canvas, {**about[name], "scores": by_image.get(name)})
+        write_png(folder / f"{name}.png", canvas, {**about[name], "scores": by_image.get(name)}, alpha.get(name))
     if scores is not None:
         write_json(folder / "scores.json", scores.as_dict())
     with atomic_path(folder / "sheet.png") as temporary:
@@ -118,10 +170,10 @@ def write_concept(
 
 
 def _score_line(scores: Scores, name: str) -> tuple[str, str]:
-    """What stands under a picture: its score in the backbone it was drawn for, or the weakest of all."""
-    row, backbone = scores[name], scores.drawn_for[name]
-    own: Score = row[backbone] if backbone else min(row.values(), key=lambda score: score.code)
-    where = "" if backbone else "weakest: "
+    """What stands under a picture: its score in the backbone it was drawn for, or the weakest of several."""
+    row, drawn_for = scores[name], scores.drawn_for[name]
+    own: Score = min((row[backbone] for backbone in drawn_for), key=lambda score: score.code)
+    where = "" if len(drawn_for) == 1 else "weakest: "
     natural = "" if own.percentile is None else f", p{own.percentile:.1f} of natural"
     if not scores.fired(name):
         return f"FAILED: does not fire ({where}code {own.code:.2f})", BAD

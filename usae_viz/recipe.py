@@ -13,12 +13,13 @@ from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
 
 class Recipe(BaseModel):
-    """What `usae-viz render` draws: every concept in every mode with every seed, one folder a concept."""
+    """What `usae-viz render` draws: every concept and objective in every mode with every seed, a folder each."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     usae: str = Field("demo", description="`demo`, a USAE folder or a hub id")
-    concepts: list[int | str] = Field(min_length=1, description="indices, labels, `top:8`")
+    concepts: list[int | str] = Field([], description="indices, labels, `top:8`")
+    objectives: list[str] = Field([], description="expressions such as `Concept(12) - 0.5 * Concept(7)`")
     modes: list[Mode] = Field(["per-model"], min_length=1, description="each draws its own pictures")
     seeds: list[Annotated[int, Field(ge=0, lt=MAX_SEED)]] = Field(
         [0], min_length=1, description="each draws its own pictures"
@@ -30,6 +31,8 @@ class Recipe(BaseModel):
         twice = [key for key in ("mode", "seed") if key in self.settings.model_fields_set]
         if twice:
             raise ValueError(f"{twice[0]} belongs at the top, as a list under `{twice[0]}s`")
+        if not self.concepts and not self.objectives:
+            raise ValueError("nothing to draw; expected `concepts` or `objectives`")
         for key in ("modes", "seeds"):
             values: list[Any] = getattr(self, key)
             if len(set(values)) < len(values):

@@ -1,75 +1,109 @@
-"""Drawing many concepts into one run folder."""
+"""Drawing many objectives into one run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from usae_train.atomic import check_writable
 from usae_train.usae import USAE
-from usae_viz.concepts import caption
-from usae_viz.maximization import Result, maximize_all, resolved, run_record
-from usae_viz.objectives import Concept
-from usae_viz.outputs import natural_patches, write_concept, write_json
+from usae_viz.maximization import check_objectives, eyes_for, maximize_each, resolved
+from usae_viz.objectives import Objective
+from usae_viz.outputs import write_concept, write_frames, write_json
+from usae_viz.result import Result, folder_of, run_record
+from usae_viz.scores import Scores
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verify import Score, Scores
 
 Report = Callable[[str, int, int, str], None]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """One objective's folder in a run."""
+
+    objective: Objective
+    folder: Path
+    images: tuple[str, ...]
+    scores: Scores | None  # of all its pictures
+    ended: str | None  # why one of its optimizations ended early
+    failed: bool  # whether that was a score that was not finite
+
+
 def render(
-    usae: USAE, concepts: Sequence[int], runs: Sequence[MaximizeSettings], out: Path,
-    report: Report = lambda stage, done, total, note: None, done: Callable[[Scores], None] = lambda scores: None,
-) -> dict[int, Scores]:  # fmt: skip
-    """Draw every concept with every run's settings; write run.json and one folder a concept.
+    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], out: Path,
+    report: Report = lambda stage, done, total, note: None, done: Callable[[Drawn], None] = lambda drawn: None,
+    animation: str = "gif",
+) -> list[Drawn]:  # fmt: skip
+    """Draw every objective with every run's settings; write run.json and one folder an objective.
+
+    After an optimization that was stopped by hand or whose score was not finite, what is there is written and no more
+    is begun.
 
     Args:
         usae: the USAE.
-        concepts: indices.
+        objectives: what to draw.
         runs: settings, which differ in mode and seed only.
         out: the run's folder.
         report: called with the stage, steps done of all, and the scores in words.
-        done: called with the verification of each concept as it is written.
-
-    Returns:
-        {concept: its verification}.
+        done: called with each objective as it is written.
+        animation: `gif` or `mp4`, for settings with snapshots.
     """
+    check_objectives(usae, objectives)
     check_writable(out / "run.json")
     runs = [resolved(usae, settings) for settings in runs]
-    objectives = [Concept(concept) for concept in concepts]
-    verified = {}
-    for objective in objectives:
-        (concept,) = objective.concepts
-        results = []
+    written: list[Drawn] = []
+    at_once = min(eyes_for(usae, settings).at_once for settings in runs)
+    for first in range(0, len(objectives), at_once):
+        pack = objectives[first : first + at_once]
+        results: list[Result] = []
         for settings in runs:
-            stage = f"concept {concept} {settings.mode}" + (f" seed {settings.seed}" if len(runs) > 1 else "")
-            results += maximize_all(usae, [objective], settings, _steps(report, stage, settings.steps))
+            stage = _stage(pack, settings, len({run.seed for run in runs}) > 1)
+            results += maximize_each(usae, pack, settings, _steps(report, stage, settings.steps))
+            if any(_cut_short(result) for result in results):
+                break
         write_json(out / "run.json", run_record(usae, objectives, runs))
-        verified[concept] = _write(usae, concept, results, out)
-        done(verified[concept])
-    return verified
+        for objective in pack:
+            if own := [result for result in results if result.objective is objective]:
+                written.append(_write(own, out, animation))
+                done(written[-1])
+        if any(_cut_short(result) for result in results):
+            break
+    return written
 
 
-def _write(usae: USAE, concept: int, results: Sequence[Result], out: Path) -> Scores:
-    """Put the pictures of several runs into one concept's folder."""
-    images: dict[str, Tensor] = {}
-    about: dict[str, dict[str, Any]] = {}
-    table: dict[str, Mapping[str, Score]] = {}
-    drawn_for: dict[str, str | None] = {}
+def _cut_short(result: Result) -> bool:
+    return result.failed or (result.ended is not None and "by hand" in result.ended)
+
+
+def _write(results: Sequence[Result], out: Path, animation: str) -> Drawn:
+    """Put the pictures of several runs of one objective into one folder."""
     several_seeds = len({result.settings.seed for result in results}) > 1
+    several_modes = len({result.settings.mode for result in results}) > 1
+    images, about, alpha, table, drawn_for, signatures = {}, {}, {}, {}, {}, {}
+    first, folder = results[0], out / folder_of(results[0].objective)
     for result in results:
-        assert result.scores is not None
         for name, canvas in result.images.items():
-            image = f"{name}-seed-{result.settings.seed}" if several_seeds else name
+            image = f"{result.settings.mode}-{name}" if several_modes and result.settings.mode == "coupled" else name
+            image = f"{image}-seed-{result.settings.seed}" if several_seeds else image
             images[image], about[image] = canvas, result.about(image)
-            table[image], drawn_for[image] = result.scores[name], result.scores.drawn_for[name]
-    scores = Scores(concept, table, drawn_for)
-    patches = natural_patches(usae, concept)
-    write_concept(out / results[0].folder, caption(usae, concept), images, scores, patches, about)
-    return scores
+            if result.settings.alpha:
+                alpha[image] = result.alpha[name]
+            if result.frames:
+                write_frames(folder / f"{image}.{animation}", result.frames[name])
+            if result.scores is not None:
+                table[image], drawn_for[image] = result.scores[name], result.scores.drawn_for[name]
+                signatures[image] = result.scores.signatures[name]
+    scores = Scores(first.scores.concept, table, drawn_for, signatures) if first.scores is not None else None
+    write_concept(folder, first.title, images, scores, first.patches(), about, alpha)
+    ended = next((result.ended for result in results if result.ended is not None), None)
+    return Drawn(first.objective, folder, tuple(images), scores, ended, any(result.failed for result in results))
+
+
+def _stage(pack: Sequence[Objective], settings: MaximizeSettings, several_seeds: bool) -> str:
+    what = str(pack[0]) if len(pack) == 1 else f"{len(pack)} objectives"
+    what = what if len(what) <= 40 else what[:37] + "..."
+    return f"{what} {settings.mode}" + (f" seed {settings.seed}" if several_seeds else "")
 
 
 def _steps(report: Report, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:

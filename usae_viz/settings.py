@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from usae_viz.augmentations import PRESETS, Augmentation
 
-Mode = Literal["per-model", "shared"]
+Mode = Literal["per-model", "shared", "coupled"]
 Image = Literal["fourier", "maco", "pixel"]
+Dtype = Literal["auto", "float32", "bfloat16"]
 SHARED = "shared"
 MAX_SEED = 2**32
 
@@ -19,7 +20,9 @@ class MaximizeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Mode = Field("per-model", description="a picture a backbone, or one for all with balanced gradients")
+    mode: Mode = Field(
+        "per-model", description="a picture a backbone; one for all; or one a backbone around a common layout"
+    )
     image: Image = Field("fourier", description="parameterization")
     size: int | None = Field(
         None, ge=16, le=4096, description="canvas side, pixels; the largest input size unless told"
@@ -28,11 +31,27 @@ class MaximizeSettings(BaseModel):
     crops: int = Field(6, ge=1, description="views a step")
     learning_rate: float | None = Field(None, gt=0, description="Adam's; the parameterization's own unless told")
     augmentation: Augmentation = Field(PRESETS["default"], description=f"settings, or a preset ({', '.join(PRESETS)})")
-    spectrum: str | None = Field(
-        None, description="MACO's: a file of usae-train spectrum; the packaged one unless told"
+    decay: float | None = Field(
+        None, ge=0, le=4, description="fourier's: the coefficients' scale falls as 1/f^decay; 1 unless told"
     )
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="what the backbones run in")
+    spectrum: str | None = Field(
+        None, description="MACO's: `1/f`, or a file of usae-train spectrum; the packaged one unless told"
+    )
+    start: str | None = Field(None, description="a picture file to start from instead of from noise")
+    reference: str | None = Field(None, description="a picture file to compare with; the start unless told")
+    dtype: Dtype = Field(
+        "auto", description="what the backbones run in; auto: bfloat16 where the processor computes in it"
+    )
+    settle: int | None = Field(
+        None, ge=2, description="stop when the mean score of so many steps is no better than that of as many before"
+    )
+    snapshots: int | None = Field(None, ge=1, description="keep the picture every so many steps")
+    alpha: bool = Field(False, description="write PNGs with transparency: what the gradient never asked for is clear")
     seed: int = Field(0, ge=0, lt=MAX_SEED, description="decides the start and the augmentation draws")
+    seeds: int = Field(1, ge=1, description="draw so many times: seed, seed + 1, ...")
+    memory: float | None = Field(
+        None, gt=0, description="GB that the pictures drawn at once may take; CPU: one objective at a time unless told"
+    )
 
     @field_validator("augmentation", mode="before")
     @classmethod

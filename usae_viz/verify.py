@@ -2,132 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
+from usae_train.sparse import Codes
 from usae_train.statistics import TAU
 from usae_train.usae import USAE
 from usae_viz.augmentations import PRESETS, views
-from usae_viz.loop import perceive
+from usae_viz.loop import Eyes, perceive
+from usae_viz.scores import Score, Scores
 
 VIEWS = 8  # with 32 the codes of six demo pictures, 8 to 12, moved by at most 0.17
 UNSEEN_SEED = 0x5EED  # added to the run's seed, so that a run is verified under draws that it did not optimize under
-MIN_SHARE = 0.05  # of the tokens; a picture of noise reached 0.03 (the demo's stripes, before they could be drawn)
-
-
-@dataclass(frozen=True)
-class Score:
-    """One concept in one picture through one backbone, over views that the picture was not optimized on."""
-
-    code: float  # mean over views of the largest code after TopK
-    rank: int  # of the concept by its mean code, 1 is the strongest of all
-    share: float  # of the tokens in which it fires (code > 0.1)
-    percentile: float | None  # of `code` among the largest codes of natural images; None without statistics
-
-    @property
-    def fires(self) -> bool:
-        """Whether the concept fires after TopK in at least 5% of the tokens."""
-        return self.share >= MIN_SHARE
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Image x backbone: `scores[image][backbone]` is a `Score`."""
-
-    concept: int
-    table: Mapping[str, Mapping[str, Score]]
-    drawn_for: Mapping[str, str | None]  # {image: the backbone it was drawn for; None for all of them}
-
-    def __getitem__(self, image: str) -> Mapping[str, Score]:
-        return self.table[image]
-
-    def fired(self, image: str) -> bool:
-        """Whether a picture fires its concept in the backbone it was drawn for (in all, for a shared one)."""
-        own = self.drawn_for[image]
-        row = self.table[image]
-        return all(score.fires for score in row.values()) if own is None else row[own].fires
-
-    def as_dict(self) -> dict[str, Any]:
-        """What scores.json holds."""
-        images = {
-            image: {
-                "fired": self.fired(image),
-                "backbones": {n: {**asdict(s), "fires": s.fires} for n, s in row.items()},
-            }
-            for image, row in self.table.items()
-        }
-        return {"concept": self.concept, "images": images}
-
-    def __rich__(self) -> Table:
-        table = Table(
-            title=f"concept {self.concept}, under views that the pictures were not optimized on",
-            caption="code after TopK, #rank among concepts, share of tokens that fire, p: percentile of natural images",
-            title_justify="left",
-            caption_justify="left",
-        )
-        table.add_column("image", no_wrap=True)
-        for name in next(iter(self.table.values())):
-            table.add_column(f"through {name}", justify="right")
-        table.add_column("fires")
-        for image, row in self.table.items():
-            cells = [_cell(score) for score in row.values()]
-            table.add_row(image, *cells, "yes" if self.fired(image) else "[bold red]FAILED[/]")
-        return table
-
-    def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(width=120)
-        with console.capture() as capture:
-            console.print(self)
-        return capture.get()
-
-
-def _cell(score: Score) -> str:
-    natural = "" if score.percentile is None else f" p{score.percentile:.1f}"
-    return f"{score.code:.2f} #{score.rank} {score.share:.0%}{natural}"
+OTHERS = 64  # random other concepts that give the level of chance in a picture
 
 
 @torch.no_grad()
 def verify(
-    usae: USAE, concept: int, canvases: Mapping[str, Tensor], drawn_for: Mapping[str, str | None], seed: int
-) -> Scores:
+    usae: USAE, concept: int, canvases: Mapping[str, Tensor], drawn_for: Mapping[str, Sequence[str]], seed: int,
+    noise: Tensor | None = None,
+) -> Scores:  # fmt: skip
     """Score pictures of one concept through every backbone.
 
     Args:
         usae: the model.
         concept: the concept that the pictures are of.
         canvases: {image: (3, H, W)}.
-        drawn_for: {image: the backbone it was drawn for; None for all of them}.
+        drawn_for: {image: the backbones it was drawn for}.
         seed: the run's seed; the views are drawn from another one derived from it.
+        noise: (n, 3, H, W), pictures that nothing was optimized in: the level of chance.
     """
-    stacked = torch.stack(list(canvases.values()))
-    backbones = usae.backbones
-    size = max(backbone.input_size for backbone in backbones.values())
-    generators = [torch.Generator().manual_seed(seed + UNSEEN_SEED) for _ in canvases]
-    shown = views(stacked, PRESETS["unseen"], generators, VIEWS, size)
-    table: dict[str, dict[str, Score]] = {image: {} for image in canvases}
-    for row, (name, backbone) in enumerate(backbones.items()):
-        acts = perceive(usae, backbone, stacked, shown)
-        codes = acts.codes
+    names = list(canvases)
+    stacked = torch.stack([canvases[name] for name in names])
+    others = _other_concepts(usae, concept)
+    pictures = stacked if noise is None else torch.cat([stacked, noise.to(stacked)])
+    table: dict[str, dict[str, Score]] = {image: {} for image in names}
+    signatures: dict[str, dict[str, Tensor]] = {image: {} for image in names}
+    for row, backbone in enumerate(usae.backbones):
+        codes = seen_codes(usae, backbone, pictures, seed)
         ours = codes.of(concept)  # (image, view, token)
-        means = codes.dense(usae.n_concepts).mean((1, 2))  # (image, n_concepts)
-        for i, image in enumerate(canvases):
-            table[image][name] = _score(usae, row, concept, ours[i], means[i])
-    return Scores(concept, table, dict(drawn_for))
+        code = ours.amax(-1).mean(1)  # (image,)
+        dense = codes.dense(usae.n_concepts)
+        means, largest = dense.mean((1, 2)), dense.amax(2).mean(1)  # (image, n_concepts)
+        chance = None if noise is None else code[len(names) :].mean().item()
+        for i, image in enumerate(names):
+            table[image][backbone] = Score(
+                code=code[i].item(),
+                rank=int((means[i] > means[i, concept]).sum()) + 1,
+                share=(ours[i] > TAU).float().mean().item(),
+                percentile=_percentile(usae, row, concept, code[i].item()),
+                others=largest[i, others].mean().item() if len(others) else 0.0,
+                noise=chance,
+            )
+            signatures[image][backbone] = means[i].cpu()
+    return Scores(concept, table, {image: tuple(drawn_for[image]) for image in names}, signatures)
 
 
-def _score(usae: USAE, backbone: int, concept: int, ours: Tensor, means: Tensor) -> Score:
-    code = ours.amax(-1).mean().item()
-    statistics = usae.statistics
-    return Score(
-        code=code,
-        rank=int((means > means[concept]).sum()) + 1,
-        share=(ours > TAU).float().mean().item(),
-        percentile=None if statistics is None else statistics.percentile(backbone, concept, code),
-    )
+def seen_codes(usae: USAE, backbone: str, canvases: Tensor, seed: int) -> Codes:
+    """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
+    eyes = Eyes(usae, PRESETS["unseen"], VIEWS)
+    size = max(each.input_size for each in usae.backbones.values())
+    values, indices = [], []
+    for canvas in canvases.split(1):  # one by one: memory, and a picture's scores do not depend on the others
+        generator = torch.Generator().manual_seed(seed + UNSEEN_SEED)
+        shown = views(canvas, eyes.augmentation, [generator], eyes.crops, size)
+        codes = perceive(eyes, usae.backbones[backbone], canvas, shown).codes
+        values.append(codes.values)
+        indices.append(codes.indices)
+    return Codes(torch.cat(values), torch.cat(indices))
+
+
+def _other_concepts(usae: USAE, concept: int) -> Tensor:
+    """Up to `OTHERS` concepts besides the one, always the same."""
+    order = torch.randperm(usae.n_concepts, generator=torch.Generator().manual_seed(UNSEEN_SEED))
+    return order[order != concept][:OTHERS]
+
+
+def _percentile(usae: USAE, backbone: int, concept: int, code: float) -> float | None:
+    return None if usae.statistics is None else usae.statistics.percentile(backbone, concept, code)

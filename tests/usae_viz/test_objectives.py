@@ -67,7 +67,7 @@ def test_ones_own_objective(acts):
 
     assert smooth(acts).shape == (2,)
     assert (smooth(acts) < 0).all()
-    assert str(2 * smooth) == "2 * (smooth)"
+    assert str(2 * smooth) == "2 * smooth"
 
 
 def test_what_cannot_be_is_said():
@@ -81,7 +81,9 @@ def test_what_cannot_be_is_said():
 
 def test_a_score_of_the_wrong_shape_is_said(acts):
     wrong = Objective(lambda acts: acts.tokens.mean(), "wrong")
-    with pytest.raises(ValueError, match=r"objective wrong returned \(\); expected one score a picture, \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"objective wrong returned \(\) through left; expected one score a picture, \(2,\)"
+    ):
         score(wrong, acts)
     with pytest.raises(ValueError, match="objective none returned NoneType"):
         score(Objective(lambda acts: None, "none"), acts)

@@ -37,8 +37,8 @@ def test_unknown_parameterization_names_those_there_are():
 @pytest.mark.parametrize("size", [64, 96, 131])
 def test_maco_holds_the_magnitude_before_colour_and_squashing(size):
     made = MacoImage([0], size)
-    made.phase.data += torch.randn(made.phase.shape, generator=torch.Generator().manual_seed(1))
-    magnitude = torch.fft.rfft2(made.decorrelated(), norm="ortho").abs()[0]
+    made.latent.data += torch.randn(made.latent.shape, generator=torch.Generator().manual_seed(1))
+    magnitude = torch.fft.rfft2(made.decorrelated(made.latent), norm="ortho").abs()[0]
     # a real picture forces symmetry on the first column, and on the last when the side is even
     free = slice(1, size // 2 if size % 2 == 0 else None)
     assert torch.allclose(magnitude[..., free], made.magnitude[..., free], rtol=1e-3, atol=1e-5)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from usae_train.spectrum import load_spectrum
+from usae_viz.parameterizations.coupled import CoupledImage
 from usae_viz.parameterizations.fourier import FourierImage
-from usae_viz.parameterizations.maco import MacoImage
+from usae_viz.parameterizations.maco import MacoImage, analytic_spectrum
 from usae_viz.parameterizations.pixel import PixelImage
 from usae_viz.parameterizations.start import Parameterization
 
@@ -16,27 +17,41 @@ PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
     "maco": MacoImage,
     "pixel": PixelImage,
 }
+ANALYTIC = "1/f"
 
 
-def parameterization(image: str, seeds: Sequence[int], size: int, spectrum: str | None = None) -> Parameterization:
+def parameterization(
+    image: str, seeds: Sequence[int], size: int, spectrum: str | None = None, decay: float | None = None
+) -> Parameterization:
     """A parameterization by name, one picture a seed; equal seeds start equal.
 
     Args:
         image: a key of `PARAMETERIZATIONS`.
         seeds: one picture a seed.
         size: side of the canvas in pixels.
-        spectrum: for `maco`, a file of usae-train spectrum; the packaged one unless told.
+        spectrum: for `maco`, `1/f` or a file of usae-train spectrum; the packaged one unless told.
+        decay: for `fourier`, how steeply the scale of the coefficients falls with frequency; 1 unless told.
 
     Raises:
-        ValueError: for a name that does not exist, a file that is no spectrum, or a spectrum without `maco`.
+        ValueError: for a name that does not exist, a file that is no spectrum, a spectrum without `maco`, or an decay
+            without `fourier`.
     """
     if image not in PARAMETERIZATIONS:
         raise ValueError(f"unknown parameterization {image!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
-    if spectrum is None:
-        return PARAMETERIZATIONS[image](seeds, size)
-    if image != "maco":
+    if spectrum is not None and image != "maco":
         raise ValueError(f"a spectrum is for the parameterization maco, not for {image}")
-    return MacoImage(seeds, size, load_spectrum(Path(spectrum)))
+    if decay is not None and image != "fourier":
+        raise ValueError(f"decay is for the parameterization fourier, not for {image}")
+    if spectrum is not None:
+        return MacoImage(
+            seeds, size, analytic_spectrum(size) if spectrum == ANALYTIC else load_spectrum(Path(spectrum))
+        )
+    if decay is not None:
+        return FourierImage(seeds, size, decay)
+    return PARAMETERIZATIONS[image](seeds, size)
 
 
-__all__ = ["PARAMETERIZATIONS", "FourierImage", "MacoImage", "Parameterization", "PixelImage", "parameterization"]
+__all__ = [
+    "ANALYTIC", "PARAMETERIZATIONS", "CoupledImage", "FourierImage", "MacoImage", "Parameterization", "PixelImage",
+    "analytic_spectrum", "parameterization",
+]  # fmt: skip

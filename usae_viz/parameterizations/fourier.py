@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from usae_train.colour import to_canvas
+from usae_train.colour import from_canvas, to_canvas
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
+
+CONTRAST = 4  # the picture is divided by it, as in lucid (optvis/param/spatial.py): the contrast at the start
 
 
 def frequencies(size: int) -> Tensor:
@@ -22,7 +25,13 @@ class FourierImage(Parameterization):
     Args:
         seeds: one picture a seed.
         size: side of the canvas in pixels.
-        alpha: how steeply the scale falls with frequency, 1/f^alpha.
+        decay: how steeply the scale falls with frequency, 1/f^decay.
+
+    Example:
+        >>> image = FourierImage(seeds=[0, 0, 1], size=96)
+        >>> canvas = image()
+        >>> canvas.shape, bool((canvas[0] == canvas[1]).all())
+        (torch.Size([3, 3, 96, 96]), True)
     """
 
     # Twice and ten times lucid's: with its 0.05 and 0.01 the demo's stripes stayed at code 0.2 in one backbone, where
@@ -31,14 +40,18 @@ class FourierImage(Parameterization):
     START_STD = 0.1
     scale: Tensor
 
-    def __init__(self, seeds: Sequence[int], size: int, alpha: float = 1.0) -> None:
+    def __init__(self, seeds: Sequence[int], size: int, decay: float = 1.0) -> None:
         super().__init__(seeds, size)
-        self.size = size
-        scale = frequencies(size).clamp_min(1 / size).pow(-alpha) * size
+        scale = frequencies(size).clamp_min(1 / size).pow(-decay) * size
         self.register_buffer("scale", scale, persistent=False)
-        self.coefficients = nn.Parameter(self.START_STD * seeded_normal(seeds, 3, size, size // 2 + 1, 2))
+        self.latent = nn.Parameter(self.START_STD * seeded_normal(seeds, 3, size, size // 2 + 1, 2))
 
-    def forward(self) -> Tensor:
-        spectrum = torch.view_as_complex(self.coefficients) * self.scale
-        decorrelated = torch.fft.irfft2(spectrum, s=(self.size, self.size))
-        return to_canvas(decorrelated / 4)  # lucid's contrast at the start
+    def draw(self, latent: Tensor) -> Tensor:
+        spectrum = torch.view_as_complex(latent) * self.scale
+        return to_canvas(torch.fft.irfft2(spectrum, s=(self.size, self.size)) / CONTRAST)
+
+    @torch.no_grad()
+    def begin_at(self, canvas: Tensor) -> Self:
+        spectrum = torch.fft.rfft2(from_canvas(canvas[None]) * CONTRAST) / self.scale
+        self.latent.copy_(torch.view_as_real(spectrum).expand_as(self.latent))
+        return self

@@ -6,16 +6,19 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.colour import to_canvas
+from usae_train.colour import from_canvas, to_canvas
 from usae_train.spectrum import load_spectrum
+from usae_viz.parameterizations.fourier import frequencies
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
 PACKAGED = Path(__file__).parent / "spectrum.safetensors"  # usae-train spectrum demo:train
+ANALYTIC_STD = 1.0
 
 
 @cache
@@ -45,6 +48,22 @@ def spectrum_at(magnitude: Tensor, size: int) -> Tensor:
     return read / reach * (size / side)
 
 
+def analytic_spectrum(size: int) -> Tensor:
+    """A 1/f spectrum (3, size, size // 2 + 1), the same in each decorrelated colour channel, zero at zero frequency.
+
+    Natural pictures' amplitudes fall as 1/f (Field 1987). The standard deviation of the picture in decorrelated logits
+    is `ANALYTIC_STD`.
+    """
+    falling = 1 / frequencies(size).clamp_min(1 / size)
+    falling[0, 0] = 0
+    both_halves = torch.full((size // 2 + 1,), 2.0)  # rfft2 keeps one half; its first column, and an even side's last,
+    both_halves[0] = 1  # stand for themselves
+    if size % 2 == 0:
+        both_halves[-1] = 1
+    power = (falling.square() * both_halves).sum() / size**2  # orthonormal: mean square of the pixels
+    return (falling * ANALYTIC_STD / power.sqrt()).expand(3, -1, -1).clone()
+
+
 class MacoImage(Parameterization):
     """Canvases whose spectrum's magnitude is held to a template; only phases are learned.
 
@@ -55,6 +74,12 @@ class MacoImage(Parameterization):
         seeds: one picture a seed.
         size: side of the canvas in pixels.
         magnitude: (3, s, s // 2 + 1), in decorrelated logits; the packaged one unless given.
+
+    Example:
+        >>> image = MacoImage(seeds=[0], size=64, magnitude=analytic_spectrum(64))
+        >>> magnitude = torch.fft.rfft2(image.decorrelated(image.latent), norm="ortho").abs()
+        >>> bool((magnitude[0, :, :, 1:-1] - image.magnitude[:, :, 1:-1]).abs().max() < 1e-3)
+        True
     """
 
     learning_rate = 0.1  # not tuned: Fourier's, whose demo pictures were looked at
@@ -62,15 +87,22 @@ class MacoImage(Parameterization):
 
     def __init__(self, seeds: Sequence[int], size: int, magnitude: Tensor | None = None) -> None:
         super().__init__(seeds, size)
-        self.size = size
         template = spectrum_at(packaged_spectrum() if magnitude is None else magnitude, size)
         self.register_buffer("magnitude", template, persistent=False)
-        self.phase = nn.Parameter(math.pi * seeded_normal(seeds, 3, size, size // 2 + 1))
+        self.latent = nn.Parameter(math.pi * seeded_normal(seeds, 3, size, size // 2 + 1))
 
-    def decorrelated(self) -> Tensor:
+    def decorrelated(self, latent: Tensor) -> Tensor:
         """The picture before colour and squashing: |rfft2| of it is the template, off the columns named above."""
-        spectrum = torch.polar(self.magnitude.expand_as(self.phase), self.phase)
+        spectrum = torch.polar(self.magnitude.expand_as(latent), latent)
         return torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
 
-    def forward(self) -> Tensor:
-        return to_canvas(self.decorrelated())
+    def draw(self, latent: Tensor) -> Tensor:
+        return to_canvas(self.decorrelated(latent))
+
+    @torch.no_grad()
+    def begin_at(self, canvas: Tensor) -> Self:
+        """Start at a picture: its phases, and its own magnitudes as the template (so that it is drawn exactly)."""
+        spectrum = torch.fft.rfft2(from_canvas(canvas), norm="ortho")
+        self.magnitude.copy_(spectrum.abs())
+        self.latent.copy_(spectrum.angle().expand_as(self.latent))
+        return self

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
+import torch
 from torch import Tensor, nn
 
-from usae_train.colour import to_canvas
+from usae_train.colour import from_canvas, to_canvas
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
 
@@ -16,6 +18,10 @@ class PixelImage(Parameterization):
     Args:
         seeds: one picture a seed.
         size: side of the canvas in pixels.
+
+    Example:
+        >>> PixelImage(seeds=[0, 1], size=32)().shape
+        torch.Size([2, 3, 32, 32])
     """
 
     learning_rate = 0.05
@@ -23,7 +29,12 @@ class PixelImage(Parameterization):
 
     def __init__(self, seeds: Sequence[int], size: int) -> None:
         super().__init__(seeds, size)
-        self.pixels = nn.Parameter(self.START_STD * seeded_normal(seeds, 3, size, size))
+        self.latent = nn.Parameter(self.START_STD * seeded_normal(seeds, 3, size, size))
 
-    def forward(self) -> Tensor:
-        return to_canvas(self.pixels)
+    def draw(self, latent: Tensor) -> Tensor:
+        return to_canvas(latent)
+
+    @torch.no_grad()
+    def begin_at(self, canvas: Tensor) -> Self:
+        self.latent.copy_(from_canvas(canvas[None]).expand_as(self.latent))
+        return self

@@ -1,23 +1,37 @@
-"""Where a picture starts: random numbers that belong to its seed alone."""
+"""What all parameterizations have in common, and where a picture starts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 
 class Parameterization(nn.Module):
-    """Base of all: `Parameterization(seeds, size)()` gives canvases (len(seeds), 3, size, size), float 0..1."""
+    """Base of all: `Parameterization(seeds, size)()` gives canvases (len(seeds), 3, size, size), float 0..1.
+
+    A parameterization is a learned `latent`, (pictures, ...), and `draw`, which turns any latent into canvases.
+    """
 
     learning_rate: float  # Adam's, for which the defaults were chosen
+    latent: nn.Parameter
 
     def __init__(self, seeds: Sequence[int], size: int) -> None:
         super().__init__()
+        self.size = size
+
+    def draw(self, latent: Tensor) -> Tensor:
+        """Canvases (pictures, 3, size, size), 0..1, of a latent (pictures, ...)."""
+        raise NotImplementedError
+
+    def begin_at(self, canvas: Tensor) -> Self:
+        """Start every picture at a given one, (3, size, size), as nearly as can be drawn; returns itself."""
+        raise NotImplementedError
 
     def forward(self) -> Tensor:
-        raise NotImplementedError
+        return self.draw(self.latent)
 
 
 def seeded_normal(seeds: Sequence[int], *shape: int) -> Tensor:

@@ -1,0 +1,68 @@
+"""What an objective is given: one backbone's view of a batch of pictures."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from usae_train.sparse import Codes, top_k
+from usae_train.usae import USAE
+
+
+class Activations:
+    """What one backbone makes of a batch of pictures, worked out when asked for.
+
+    Attributes:
+        backbone: the backbone's name.
+        canvas: (batch, 3, H, W), 0..1, as it will be saved.
+        views: (batch, crop, 3, size, size), as the backbone was shown it.
+        tokens: (batch, crop, token, width), in the backbone's own units.
+        grid: (rows, cols) of the tokens.
+        reference: the same of a given picture under the same draws of the augmentation; None without one.
+    """
+
+    def __init__(
+        self, usae: USAE, backbone: str, canvas: Tensor, views: Tensor, tokens: Tensor,
+        reference: Activations | None = None,
+    ) -> None:  # fmt: skip
+        self.usae, self.backbone = usae, backbone
+        self.canvas, self.views, self.tokens = canvas, views, tokens
+        self.grid = usae.grid or (1, tokens.shape[-2])
+        self.reference = reference
+        self._pre_codes: Tensor | None = None
+
+    @property
+    def pre_codes(self) -> Tensor:
+        """(batch, crop, token, n_concepts), before ReLU and TopK."""
+        if self._pre_codes is None:
+            self._pre_codes = self.usae.pre_codes(self.backbone, self.tokens)
+        return self._pre_codes
+
+    @property
+    def codes(self) -> Codes:
+        """Codes of (batch, crop, token, k) values and indices."""
+        return top_k(self.pre_codes, self.usae.k)
+
+    @property
+    def logits(self) -> Tensor:
+        """(batch, crop, class): what the backbone's own classifier says; needs `head: true` in its spec.
+
+        Raises:
+            ValueError: for a backbone without its classifier.
+        """
+        seen = self.usae.backbones[self.backbone].logits(self.views.flatten(0, 1))
+        return seen.float().unflatten(0, self.views.shape[:2])
+
+    def pre_code(self, concept: int) -> Tensor:
+        """One concept's pre-code (batch, crop, token): one dot product a token, without the other concepts'."""
+        if self._pre_codes is not None:
+            return self._pre_codes[..., concept]
+        return self.usae.readout(self.backbone, [concept])(self.tokens)[..., 0]
+
+    def select(self, rows: list[int]) -> Activations:
+        """The same of some of the pictures."""
+        if rows == list(range(len(self.canvas))):
+            return self
+        reference = self.reference.select(rows) if self.reference is not None else None
+        return Activations(
+            self.usae, self.backbone, self.canvas[rows], self.views[rows], self.tokens[rows], reference
+        )  # fmt: skip

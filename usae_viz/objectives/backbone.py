@@ -1,0 +1,110 @@
+"""Objectives on a backbone itself, without the USAE: a direction of its tokens, a channel, a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from usae_viz.objectives.activations import Activations
+from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.concept import Pool, pool_tokens, spelled, whole_number
+
+
+class Direction(Objective):
+    """How far a backbone's tokens point along a direction: their dot product with its unit vector.
+
+    Args:
+        backbone: the backbone's name.
+        vector: (width,), of any length but zero; a dictionary's atom, a probe's weights, a difference of means.
+        pool: over an image's tokens, as in `Concept`.
+
+    Raises:
+        ValueError: for a vector that is none, is zero or has numbers that are not finite.
+
+    Example:
+        >>> import usae_train as ut, usae_viz as uv
+        >>> usae = ut.load("demo")
+        >>> atom = Direction("vit", usae.dictionary("vit")[3])
+        >>> uv.maximize(usae, atom, steps=2, crops=1).images.keys()
+        dict_keys(['vit'])
+    """
+
+    def __init__(self, backbone: str, vector: Tensor | Sequence[float], pool: Pool = "mean") -> None:
+        direction = torch.as_tensor(vector).detach().float()
+        length = direction.norm()
+        if direction.ndim != 1 or not length.isfinite() or length == 0:
+            raise ValueError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
+
+        def along(acts: Activations) -> Tensor:
+            if acts.backbone != backbone:
+                return acts.tokens.new_zeros(len(acts.tokens))
+            if len(direction) != acts.tokens.shape[-1]:
+                raise ValueError(
+                    f"Direction: {len(direction)} numbers; {backbone}'s tokens have {acts.tokens.shape[-1]}"
+                )
+            return pool_tokens(acts.tokens @ (direction / length).to(acts.tokens), pool, acts.grid).mean(1)
+
+        listed = [round(x, 6) for x in direction.tolist()]
+        super().__init__(along, spelled("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
+
+
+class Channel(Objective):
+    """One channel of a backbone's tokens.
+
+    Args:
+        backbone: the backbone's name.
+        index: the channel, 0 <= index < width.
+        pool: over an image's tokens, as in `Concept`.
+
+    Raises:
+        ValueError: for a channel that the backbone does not have.
+
+    Example:
+        >>> Channel("dino", 7, pool="max")
+        Channel('dino', 7, pool='max')
+    """
+
+    def __init__(self, backbone: str, index: int, pool: Pool = "mean") -> None:
+        index = whole_number(index, "channel")
+
+        def channel(acts: Activations) -> Tensor:
+            if acts.backbone != backbone:
+                return acts.tokens.new_zeros(len(acts.tokens))
+            if index >= acts.tokens.shape[-1]:
+                raise ValueError(f"no channel {index}; {backbone}'s tokens have {acts.tokens.shape[-1]}")
+            return pool_tokens(acts.tokens[..., index], pool, acts.grid).mean(1)
+
+        super().__init__(channel, spelled("Channel", backbone, index, pool=(pool, "mean")), backbones=[backbone])
+
+
+class Logit(Objective):
+    """A class logit of a backbone that kept its classifier (`head: true` in its spec).
+
+    It runs the whole network a second time, beyond the layer that is read.
+
+    Args:
+        backbone: the backbone's name.
+        index: the class.
+
+    Raises:
+        ValueError: for a class that the classifier does not have, or a backbone without one.
+
+    Example:
+        >>> Logit("vit", 207) - 0.1 * Logit("vit", 208)
+        Logit('vit', 207) - 0.1 * Logit('vit', 208)
+    """
+
+    def __init__(self, backbone: str, index: int) -> None:
+        index = whole_number(index, "class")
+
+        def logit(acts: Activations) -> Tensor:
+            if acts.backbone != backbone:
+                return acts.tokens.new_zeros(len(acts.tokens))
+            logits = acts.logits
+            if index >= logits.shape[-1]:
+                raise ValueError(f"no class {index}; {backbone}'s classifier has {logits.shape[-1]}")
+            return logits[..., index].mean(1)
+
+        super().__init__(logit, spelled("Logit", backbone, index), backbones=[backbone])

@@ -1,0 +1,64 @@
+"""Objectives that compare with a given picture, seen under the same draws of the augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from usae_viz.objectives.activations import Activations
+from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.concept import spelled
+
+
+class Closeness(Objective):
+    """Minus the distance to the given picture in a backbone's tokens, as a share of their spread: at most 0.
+
+    The regularizer of feature accentuation (Hamblin et al. 2024, arXiv 2402.10039, section 3): the picture is to stay
+    what it was in latent space while a concept is raised. Zero is the same picture; minus one, as far from it as the
+    picture's own tokens are from their mean.
+
+    Example:
+        >>> Concept = __import__("usae_viz").Concept
+        >>> Concept(12) + 5 * Closeness()
+        Concept(12) + 5 * Closeness()
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_closeness, "Closeness()", backbones=(), needs_reference=True)
+
+
+class SameCodes(Objective):
+    """Minus the squared difference of the codes to the given picture's, as a share of their square: inversion.
+
+    The given picture's codes are after TopK; this picture's are after ReLU alone, so that every wanted concept has a
+    gradient and every unwanted one that rises is pushed down (in the spirit of Mahendran and Vedaldi 2015).
+
+    Args:
+        backbones: the backbones whose codes count; all unless told.
+
+    Example:
+        >>> SameCodes(["dino"])
+        SameCodes(['dino'])
+    """
+
+    def __init__(self, backbones: Sequence[str] = ()) -> None:
+        named = list(backbones)
+
+        def same(acts: Activations) -> Tensor:
+            if named and acts.backbone not in named:
+                return acts.tokens.new_zeros(len(acts.tokens))
+            assert acts.reference is not None
+            wanted = acts.reference.codes.dense(acts.usae.n_concepts).detach()
+            missed = (acts.pre_codes.relu() - wanted).square().sum((1, 2, 3))
+            return -missed / wanted.square().sum((1, 2, 3)).clamp_min(1e-12)
+
+        name = spelled("SameCodes", *([named] if named else []))
+        super().__init__(same, name, backbones=named or None, needs_reference=True)
+
+
+def _closeness(acts: Activations) -> Tensor:
+    assert acts.reference is not None
+    there = acts.reference.tokens.detach()
+    spread = (there - there.mean((1, 2), keepdim=True)).square().mean((1, 2, 3))
+    return -(acts.tokens - there).square().mean((1, 2, 3)) / spread.clamp_min(1e-12)

@@ -1,0 +1,109 @@
+"""Concepts: the objective that the project is about."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from usae_viz.objectives.activations import Activations
+from usae_viz.objectives.algebra import Objective
+
+Pool = Literal["mean", "max", "top", "centre"]
+Of = Literal["pre_code", "code"]
+TOP_SHARE = 0.25  # of the tokens, for pool="top"
+
+
+@dataclass(frozen=True)
+class _ConceptScore:
+    concept: int
+    pool: Pool
+    of: Of
+    backbone: str | None
+
+    def __call__(self, acts: Activations) -> Tensor:
+        if self.backbone not in (None, acts.backbone):
+            return acts.tokens.new_zeros(len(acts.tokens))
+        values = acts.pre_code(self.concept) if self.of == "pre_code" else acts.codes.of(self.concept)
+        return pool_tokens(values, self.pool, acts.grid).mean(1)
+
+
+class Concept(Objective):
+    """One concept's strength, over all tokens and crops.
+
+    Differences of concepts draw what one has and the other lacks; differences of backbones (in the modes with one
+    picture, `shared`) what one backbone sees and the other does not.
+
+    Args:
+        k: the concept's index.
+        pool: over an image's tokens: `mean`, `max`, `top` (mean of the strongest quarter) or `centre`.
+        of: `pre_code` (has a gradient everywhere) or `code` (zero where TopK drops the concept).
+        backbone: count this backbone only; all unless told.
+
+    Raises:
+        ValueError: for a pool, an `of` or a concept that cannot be.
+
+    Example:
+        >>> Concept(412) - 0.5 * Concept(7)
+        Concept(412) - 0.5 * Concept(7)
+        >>> Concept(412, backbone="dino") - Concept(412, backbone="siglip")  # in dino, not in siglip
+        Concept(412, backbone='dino') - Concept(412, backbone='siglip')
+        >>> import usae_train as ut, usae_viz as uv
+        >>> result = uv.maximize(ut.load("demo"), Concept(3, pool="top"), steps=2, crops=1)
+        >>> result.images["dino"].shape
+        torch.Size([3, 96, 96])
+    """
+
+    def __init__(self, k: int, pool: Pool = "mean", of: Of = "pre_code", backbone: str | None = None) -> None:
+        k = whole_number(k, "concept")
+        one_of(pool, get_args(Pool), "pool ")
+        one_of(of, get_args(Of), "of=")
+        name = spelled("Concept", k, pool=(pool, "mean"), of=(of, "pre_code"), backbone=(backbone, None))
+        super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], [backbone] if backbone else None)
+
+
+def whole_number(value: Any, what: str) -> int:
+    """A number >= 0; numpy's and torch's whole numbers too.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"{what} {value!r}: expected a whole number >= 0") from error
+    if number < 0:
+        raise ValueError(f"{what} {value!r}: expected a whole number >= 0")
+    return number
+
+
+def one_of(value: Any, known: tuple[str, ...], what: str) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for a value that is not known.
+    """
+    if value not in known:
+        raise ValueError(f"{what}{value!r}: expected one of {', '.join(known)}")
+
+
+def spelled(kind: str, *values: Any, **settings: tuple[Any, Any]) -> str:
+    """How an objective is written: settings are (value, default), and left out at their default."""
+    parts = [repr(value) for value in values]
+    parts += [f"{key}={value!r}" for key, (value, default) in settings.items() if value != default]
+    return f"{kind}({', '.join(parts)})"
+
+
+def pool_tokens(values: Tensor, pool: Pool, grid: tuple[int, int]) -> Tensor:
+    """(batch, crop, token) -> (batch, crop)."""
+    if pool == "mean":
+        return values.mean(-1)
+    if pool == "max":
+        return values.amax(-1)
+    if pool == "top":
+        return values.topk(max(1, round(TOP_SHARE * values.shape[-1])), dim=-1).values.mean(-1)
+    rows, cols = grid
+    middle = values.unflatten(-1, grid)[..., (rows - 1) // 2 : rows // 2 + 1, (cols - 1) // 2 : cols // 2 + 1]
+    return middle.mean((-1, -2))

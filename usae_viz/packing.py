@@ -1,0 +1,70 @@
+"""How many pictures are drawn at once: as many as a limit of memory allows, measured, not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones import Backbone
+from usae_viz.loop import Eyes, perceive
+
+GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
+
+
+def pictures_at_once(eyes: Eyes, size: int, limit: float | None) -> int:
+    """How many pictures may go through a backbone in one batch.
+
+    On the CPU it is one: a picture is then the same to the bit alone or in any company, and nothing is gained by more,
+    since the crops of one fill the cores.
+
+    Args:
+        eyes: how pictures are shown.
+        size: side of a canvas, pixels.
+        limit: GB; on a GPU a share of what is free unless told.
+
+    Raises:
+        ValueError: when not even one picture fits; says what helps.
+    """
+    backbones = eyes.usae.backbones
+    device = next(iter(backbones.values())).mean.device
+    if limit is None and device.type == "cpu":
+        return 1
+    if limit is None:
+        limit = GPU_SHARE * torch.cuda.mem_get_info(device)[0] / 1e9
+    taken = bytes_a_picture(eyes, backbones, size)
+    if taken > limit * 1e9:
+        raise ValueError(
+            f"one picture of {size} px takes about {taken / 1e9:.3g} GB with {eyes.crops} crops, and the limit is "
+            f"{limit:.3g}; lower --crops or --size, or raise --memory"
+        )
+    return 1 if device.type == "cpu" else int(limit * 1e9 / taken)
+
+
+def bytes_a_picture(eyes: Eyes, backbones: Mapping[str, Backbone], size: int) -> int:
+    """Bytes that one picture keeps until its gradient is known, through the hungriest backbone.
+
+    One view goes through each backbone while autograd tells what it saves; views are counted once each.
+    """
+    most = 0
+    view = max(backbone.input_size for backbone in backbones.values())
+    for backbone in backbones.values():
+        saved: dict[int, int] = {}
+
+        def note(tensor: Tensor, saved: dict[int, int] = saved) -> Tensor:
+            if not isinstance(tensor, torch.nn.Parameter):
+                storage = tensor.untyped_storage()
+                saved[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        def same(tensor: Any) -> Any:
+            return tensor
+
+        shown = torch.zeros(1, 1, 3, view, view, device=backbone.mean.device, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(note, same):
+            perceive(eyes, backbone, shown[:, 0], shown)
+        most = max(most, sum(saved.values()))
+    canvas_sized = 20 * 3 * size**2 * 4  # the canvas, its spectrum, their gradients and Adam's two moments
+    return eyes.crops * (most + 4 * 3 * view**2 * 4) + canvas_sized
