@@ -111,7 +111,7 @@ def maximize_each(
         pack = objectives[first : first + eyes.at_once]
         pictures = [picture for objective in pack for picture in pictures_of(usae, objective, settings)]
         ascent, frames = _ascend(eyes, pictures, settings, start, progress)
-        yield from _results(usae, pack, pictures, ascent, frames, settings)
+        yield from _results(eyes, pack, pictures, ascent, frames, settings)
         if ascent.ended is not None and "settled" not in ascent.ended:
             return
 
@@ -196,26 +196,26 @@ def _ascend(
 
 
 def _results(
-    usae: USAE, objectives: Sequence[Objective], pictures: Sequence[Picture], ascent: Ascent,
+    eyes: Eyes, objectives: Sequence[Objective], pictures: Sequence[Picture], ascent: Ascent,
     frames: Sequence[Tensor], settings: MaximizeSettings,
 ) -> Iterator[Result]:  # fmt: skip
     """Take the pictures of several objectives apart, and verify each."""
     with torch.no_grad():
         seeds = [CHANCE_SEED + number for number in range(CHANCE_PICTURES)]
         noise = _parameterization(settings, seeds)().to(ascent.canvas)
+    given = None if eyes.reference is None else eyes.reference.cpu()
     for objective in objectives:
         rows = {picture.name: row for row, picture in enumerate(pictures) if picture.objective is objective}
         images = {name: ascent.canvas[row] for name, row in rows.items()}
-        drawn_for = {name: pictures[row].seen_by for name, row in rows.items()}
         scores = None
         if objective.concepts:
-            scores = verify(usae, objective.concepts[0], images, drawn_for, settings.seed, noise)
+            drawn_for = {name: pictures[row].seen_by for name, row in rows.items()}
+            scores = verify(eyes.usae, objective.concepts[0], images, drawn_for, settings.seed, noise)
         yield Result(
-            usae, objective, {name: image.cpu() for name, image in images.items()},
-            {name: ascent.attention[row].cpu() for name, row in rows.items()}, scores, settings,
-            {name: [*(frame[row] for frame in frames), images[name].cpu()] for name, row in rows.items()}
-            if frames else {},
-            ascent.ended, ascent.failed,
+            usae=eyes.usae, objective=objective, images={name: image.cpu() for name, image in images.items()},
+            alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
+            frames={n: [*(f[row] for f in frames), images[n].cpu()] for n, row in rows.items()} if frames else {},
+            given=given, ended=ascent.ended, failed=ascent.failed,
         )  # fmt: skip
 
 

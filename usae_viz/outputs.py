@@ -114,16 +114,24 @@ def natural_patches(usae: USAE, concept: int, source: ImageSource | None = None)
 
 
 def sheet(
-    title: str, images: Mapping[str, Tensor], scores: Scores | None, patches: Mapping[str, Sequence[Image.Image]]
-) -> Image.Image:
-    """All pictures of a concept side by side, each over its score and the concept's top natural patches."""
+    title: str, images: Mapping[str, Tensor], scores: Scores | None, patches: Mapping[str, Sequence[Image.Image]],
+    given: Tensor | None = None,
+) -> Image.Image:  # fmt: skip
+    """All pictures of a concept side by side, each over its score and the concept's top natural patches.
+
+    A given picture, (3, H, W), that they started from or were compared with stands first.
+    """
     tile = (CELL - (PATCHES - 1) * 4) // PATCHES
     lower = 2 * tile + 4 if any(patches.values()) else 14
-    width = MARGIN + len(images) * (CELL + MARGIN)
+    first = 0 if given is None else 1
+    width = MARGIN + (first + len(images)) * (CELL + MARGIN)
     page = Image.new("RGB", (max(width, 420), MARGIN + 30 + 20 + CELL + 26 + 20 + lower + MARGIN), PAPER)
     pen = ImageDraw.Draw(page)
     pen.text((MARGIN, MARGIN), title, INK, _font(18))
-    for column, (name, canvas) in enumerate(images.items()):
+    if given is not None:
+        pen.text((MARGIN, MARGIN + 30), "the given picture", INK, _font(14))
+        page.paste(to_picture(given).resize((CELL, CELL), Image.Resampling.BICUBIC), (MARGIN, MARGIN + 50))
+    for column, (name, canvas) in enumerate(images.items(), first):
         x, y = MARGIN + column * (CELL + MARGIN), MARGIN + 30
         pen.text((x, y), name, INK, _font(14))
         page.paste(to_picture(canvas).resize((CELL, CELL), Image.Resampling.BICUBIC), (x, y + 20))
@@ -147,7 +155,7 @@ def sheet(
 def write_concept(
     folder: Path, title: str, images: Mapping[str, Tensor], scores: Scores | None,
     patches: Mapping[str, Sequence[Image.Image]], about: Mapping[str, Mapping[str, Any]],
-    alpha: Mapping[str, Tensor],
+    alpha: Mapping[str, Tensor], given: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Write one concept's PNGs, scores.json and sheet.png into a folder.
 
@@ -159,6 +167,7 @@ def write_concept(
         patches: natural patches, a list a backbone.
         about: what each picture's PNG keeps inside.
         alpha: {name: (H, W)} of those that are to be transparent.
+        given: a picture that they started from or were compared with.
     """
     by_image = {} if scores is None else scores.as_dict()["images"]
     for name, canvas in images.items():
@@ -166,7 +175,7 @@ def write_concept(
     if scores is not None:
         write_json(folder / "scores.json", scores.as_dict())
     with atomic_path(folder / "sheet.png") as temporary:
-        sheet(title, images, scores, patches).save(temporary, "PNG")
+        sheet(title, images, scores, patches, given).save(temporary, "PNG")
 
 
 def _score_line(scores: Scores, name: str) -> tuple[str, str]:

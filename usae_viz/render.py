@@ -95,7 +95,7 @@ def _write(results: Sequence[Result], out: Path, animation: str) -> Drawn:
                 table[image], drawn_for[image] = result.scores[name], result.scores.drawn_for[name]
                 signatures[image] = result.scores.signatures[name]
     scores = Scores(first.scores.concept, table, drawn_for, signatures) if first.scores is not None else None
-    write_concept(folder, first.title, images, scores, first.patches(), about, alpha)
+    write_concept(folder, first.title, images, scores, first.patches(), about, alpha, first.given)
     ended = next((result.ended for result in results if result.ended is not None), None)
     return Drawn(first.objective, folder, tuple(images), scores, ended, any(result.failed for result in results))
 

@@ -32,6 +32,7 @@ class Result:
         scores: image x backbone; None for an objective that names no concept.
         settings: what they were drawn with.
         frames: {name: canvases (3, H, W)}, with the setting `snapshots`.
+        given: (3, H, W), the picture that they started from or were compared with.
         ended: why the optimization ended before its last step; None at the last.
         failed: whether it ended because a score was not finite.
     """
@@ -43,6 +44,7 @@ class Result:
     scores: Scores | None = field(repr=False)
     settings: MaximizeSettings
     frames: dict[str, list[Tensor]] = field(default_factory=dict, repr=False)
+    given: Tensor | None = field(default=None, repr=False)
     ended: str | None = None
     failed: bool = False
 
@@ -64,7 +66,9 @@ class Result:
         write_json(folder / "run.json", run_record(self.usae, [self.objective], [self.settings]))
         about = {name: self.about(name) for name in self.images}
         alpha = self.alpha if self.settings.alpha else {}
-        write_concept(folder / self.folder, self.title, self.images, self.scores, self.patches(), about, alpha)
+        write_concept(
+            folder / self.folder, self.title, self.images, self.scores, self.patches(), about, alpha, self.given
+        )
         for name, frames in self.frames.items():
             write_frames(folder / self.folder / f"{name}.gif", frames)
         return folder
@@ -97,7 +101,7 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
-        sheet(self.title, self.images, self.scores, self.patches()).save(page, "PNG")
+        sheet(self.title, self.images, self.scores, self.patches(), self.given).save(page, "PNG")
         return page.getvalue()
 
 

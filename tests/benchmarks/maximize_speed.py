@@ -1,0 +1,185 @@
+"""How fast is a step of the maximization? Against the bare networks, and against Horama on the same network.
+
+Needs the `bench` extra. Run from the project's root; `--part step` takes about five minutes on 2 cores, `--part race`
+half an hour, `--part scale` about fifteen minutes:
+
+    python tests/benchmarks/maximize_speed.py --part step
+    python tests/benchmarks/maximize_speed.py --part race
+    python tests/benchmarks/maximize_speed.py --part scale
+
+`step`: seconds a step, ViT-B/16 with random weights at 224 px, 6 crops, canvases of 512 and 1280 px; the bare network
+is timm's forward to the last block and its backward to the input, on the same crops in the same precision.
+`race`: the pre-code that Horama reaches after 256 steps, and the time in which this project reaches it, both measured
+under views that neither was optimized on (the preset `unseen`).
+`scale`: seconds and peak memory a step for 1 to 4 backbones, 1 to 32 crops, canvases of 128 to 1024 px, 1 to 64
+pictures (ViT-Ti/16, so that the table is done in minutes).
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from usae_train.backbones import BackboneSpec, build_backbones, common_grid
+from usae_train.usae import USAE
+from usae_viz.augmentations import PRESETS, views
+from usae_viz.loop import Eyes, Picture, ascend, perceive
+from usae_viz.maximization import dtype_for
+from usae_viz.objectives import Concept
+from usae_viz.parameterizations import analytic_spectrum, parameterization
+
+CONCEPT, CROPS = 7, 6
+
+
+def random_usae(models: dict[str, str], n_concepts: int = 6144) -> USAE:
+    """An untrained USAE over random backbones of 224 px."""
+    specs = {name: BackboneSpec(model=model, weights="random", input_size=224) for name, model in models.items()}
+    backbones = build_backbones(specs)
+    torch.manual_seed(0)
+    widths = {name: backbone.width for name, backbone in backbones.items()}
+    return USAE(widths, n_concepts, 32, specs=specs, grid=common_grid(list(backbones.values()))).eval()
+
+
+def seconds(action: Callable[[], object], times: int = 3) -> float:
+    """Best of several runs, after one to warm up."""
+    action()
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def ours(
+    usae: USAE, image: str, size: int, steps: int, crops: int = CROPS, pictures: int = 1, seed: int = 0
+) -> torch.Tensor:
+    """Draw with this project's loop; returns the canvases."""
+    dtype = dtype_for("auto", torch.device("cpu"))
+    eyes = Eyes(usae, PRESETS["maco"].for_patches(1 / 14), crops, dtype)
+    drawn = [Picture(str(n), Concept(CONCEPT + n), seed, tuple(usae.names)) for n in range(pictures)]
+    made = parameterization(image, [seed] * pictures, size, "1/f" if image == "maco" else None)
+    return ascend(eyes, made, drawn, steps=steps, learning_rate=made.learning_rate).canvas
+
+
+def horama(usae: USAE, image: str, size: int, steps: int) -> torch.Tensor:
+    """Draw the same concept through the same network with Horama; returns the canvas, 0..1."""
+    import horama as package
+
+    (name,) = usae.names
+    backbone, readout = usae.backbones[name], usae.readout(name, [CONCEPT])
+
+    def objective(images: torch.Tensor) -> torch.Tensor:
+        features = backbone.model.forward_features(images)[:, backbone.model.num_prefix_tokens :]
+        return readout(features).mean()
+
+    with tempfile.TemporaryDirectory() as folder:  # Horama reads its spectrum from the working folder
+        np.save(Path(folder) / "spectrum_decorrelated.npy", analytic_spectrum(size).numpy())
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            draw = getattr(package, image)
+            picture, _ = draw(
+                objective, total_steps=steps, image_size=size, crops_per_iteration=CROPS, values_range=(-1, 1),
+                device="cpu",
+            )  # fmt: skip
+        finally:
+            os.chdir(before)
+    return (picture.detach() * 0.5 + 0.5).clamp(0, 1)
+
+
+def bare(usae: USAE, crops: int, dtype: torch.dtype) -> Callable[[], None]:
+    """timm's own forward and backward to the input, nothing else."""
+    shown = torch.rand(crops, 3, 224, 224)
+
+    def step() -> None:
+        for backbone in usae.backbones.values():
+            for module in backbone.model.modules():
+                if hasattr(module, "fused_attn"):
+                    module.fused_attn = True  # as timm has it
+            images = shown.clone().requires_grad_()
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                features = backbone.model.forward_features(images)
+            torch.autograd.grad(features.float().mean(), images)
+
+    return step
+
+
+def unseen_pre_code(usae: USAE, canvas: torch.Tensor) -> float:
+    """Mean pre-code of the concept in 32 views that no optimization saw."""
+    (name,) = usae.names
+    eyes = Eyes(usae, PRESETS["unseen"], 32)
+    with torch.no_grad():
+        shown = views(canvas[None], eyes.augmentation, [torch.Generator().manual_seed(999)], eyes.crops, 224)
+        return perceive(eyes, usae.backbones[name], canvas[None], shown).pre_code(CONCEPT).mean().item()
+
+
+def step_part() -> None:
+    usae = random_usae({"vit": "vit_base_patch16_224"})
+    dtype = dtype_for("auto", torch.device("cpu"))
+    full, auto = seconds(bare(usae, CROPS, torch.float32)), seconds(bare(usae, CROPS, dtype))
+    print(f"bare network, {CROPS} crops: float32 {full:.2f} s, {dtype} {auto:.2f} s")
+    print("canvas  image    ours s   / bare   Horama s   ours / Horama")
+    for size in (512, 1280):
+        for image in ("maco", "fourier"):
+            own = seconds(lambda s=size, i=image: ours(usae, i, s, 4), 2) / 4
+            other = seconds(lambda s=size, i=image: horama(usae, i, s, 2), 1) / 2
+            print(
+                f"{size:6d}  {image:8s} {own:6.2f}   {own / auto:6.2f}   {other:8.2f}   {own / other:8.2f}", flush=True
+            )
+
+
+def race_part() -> None:
+    usae = random_usae({"vit": "vit_base_patch16_224"})
+    for image in ("maco", "fourier"):
+        start = time.perf_counter()
+        goal = unseen_pre_code(usae, horama(usae, image, 512, 256))
+        theirs = time.perf_counter() - start
+        print(f"{image}: Horama after 256 steps: pre-code {goal:.3f}, {theirs:.0f} s", flush=True)
+        for steps in (8, 16, 32, 64, 128):
+            start = time.perf_counter()
+            canvas = ours(usae, image, 512, steps)[0]
+            own = time.perf_counter() - start
+            reached = unseen_pre_code(usae, canvas)
+            print(f"  ours, {steps:4d} steps: {reached:.3f}, {own:.0f} s, {own / theirs:.2f} of the time", flush=True)
+            if reached >= goal:
+                break
+
+
+def scale_part() -> None:
+    print("backbones  crops  canvas  pictures   s/step   s/(backbone crop picture)   peak GB", flush=True)
+    cases = [(n, 6, 224, 1) for n in (1, 2, 3, 4)] + [(1, c, 224, 1) for c in (1, 2, 8, 16, 32)]
+    cases += [(1, 6, s, 1) for s in (128, 512, 1024)] + [(1, 6, 224, p) for p in (4, 16, 64)]
+    for case in cases:  # a process each: the peak is a process's
+        subprocess.run([sys.executable, __file__, "--case", ",".join(map(str, case))], check=True)
+
+
+def one_case(n_backbones: int, crops: int, size: int, pictures: int) -> None:
+    usae = random_usae({f"vit{n}": "vit_tiny_patch16_224" for n in range(n_backbones)})
+    taken = seconds(lambda: ours(usae, "fourier", size, 2, crops, pictures), 2) / 2
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    unit = taken / (n_backbones * crops * pictures)
+    print(f"{n_backbones:9d} {crops:6d} {size:7d} {pictures:9d} {taken:8.3f} {unit:27.4f} {peak:9.2f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=("step", "race", "scale"), default="step")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.case:
+        one_case(*(int(number) for number in chosen.case.split(",")))
+    else:
+        {"step": step_part, "race": race_part, "scale": scale_part}[chosen.part]()
+
+
+if __name__ == "__main__":
+    main()
