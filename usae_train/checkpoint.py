@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from timm.models import load_state_dict
 
 from usae_train.atomic import atomic_path, check_writable
 from usae_train.backbones import PRETRAINED, RANDOM, BackboneSpec
@@ -110,6 +112,37 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     return model.eval().requires_grad_(False).to(device)
 
 
+def push_to_hub(usae: USAE, repository: str, *, private: bool = False, token: str | None = None) -> str:
+    """Upload a USAE folder to the Hugging Face hub.
+
+    Args:
+        usae: what to upload.
+        repository: `user/name`; made when it does not exist.
+        private: make it private.
+        token: of the hub; the one that `hf auth login` keeps unless told.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        ValueError: when the hub cannot be reached or refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    try:
+        api = HfApi(token=token)
+        api.create_repo(repository, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as room:
+            folder = save(usae, Path(room) / "usae")
+            return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="A USAE"))
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{repository} could not be uploaded: {reason}; check the id, the token, the network"
+        ) from error
+
+
 def check_free(folder: Path) -> None:
     """Refuse a place that holds something already, or cannot be written: asked before hours of work, not after.
 
@@ -177,9 +210,13 @@ def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
     source = Path(spec.weights)
     if not source.is_file():
         raise ValueError(f"{name}: its weight file {source} is gone; put it back, or point the spec at another")
-    inside = Path("backbones") / f"{name}{source.suffix}"
+    inside = Path("backbones") / f"{name}.safetensors"
     (room / "backbones").mkdir(exist_ok=True)
-    shutil.copyfile(source, room / inside)
+    if source.suffix == ".safetensors":
+        shutil.copyfile(source, room / inside)
+    else:  # a folder of ours holds no pickles, not even harmless ones
+        tensors = load_state_dict(str(source), weights_only=True)
+        save_file({key: tensor.contiguous().clone() for key, tensor in tensors.items()}, room / inside)
     return spec.model_copy(update={"weights": inside.as_posix()})
 
 

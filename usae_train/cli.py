@@ -68,6 +68,24 @@ def fit(
             typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
 
 
+@app.command("import-published")
+def import_published(
+    config: Annotated[Path, typer.Argument(help="The YAML of the authors' release, beside its checkpoints.")],
+    out: Out,
+    quiet: Quiet = False,
+) -> None:
+    """Convert the authors' release (a YAML and a .pth file a backbone) to a USAE folder."""
+    with one_line_errors():
+        from usae_train.checkpoint import check_free, save
+        from usae_train.published import import_published as convert
+
+        check_free(out)
+        usae = convert(config)
+        save(usae, out)
+        if not quiet:
+            typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+
+
 @app.command()
 def spectrum(
     images: Annotated[str, typer.Argument(help="A folder of pictures, or `demo`.")],

@@ -14,6 +14,8 @@ from torch.nn import functional
 from usae_train.sparse import Codes, sparse_decode, top_k
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from usae_train.backbones import Backbone, BackboneSpec
     from usae_train.statistics import Statistics
 
@@ -77,6 +79,25 @@ class USAE(nn.Module):
         self.encoders = nn.ModuleDict({n: Encoder(w, n_concepts, batch_norm) for n, w in widths.items()})
         self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts) for n, w in widths.items()})
         self.scales = nn.ModuleDict({n: Standardization() for n in widths})
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a USAE folder; the hub's name for `usae_train.save`."""
+        from usae_train.checkpoint import save
+
+        save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, usae: str | Path, device: torch.device | str = "cpu") -> USAE:
+        """Load an id of ours, a folder or a hub id; the hub's name for `usae_train.load`."""
+        from usae_train.checkpoint import load
+
+        return load(usae, device)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload to the Hugging Face hub as `user/name`; returns the commit's address. See `checkpoint.push_to_hub`."""
+        from usae_train.checkpoint import push_to_hub
+
+        return push_to_hub(self, repository, private=private, token=token)
 
     @property
     def names(self) -> list[str]:
