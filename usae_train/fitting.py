@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
+from usae_train.feeding import StoreFeed
 from usae_train.images import ImageSource, open_images
+from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.settings import DEFAULT, RECIPES, FitSettings, Recipe, check_settings
 from usae_train.statistics import measure
-from usae_train.tokens import PairedTokens, collect_tokens
+from usae_train.store import ActivationStore, is_store
+from usae_train.tokens import PairedTokens, collect_tokens, present_memory
 from usae_train.usae import USAE
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
@@ -31,15 +34,15 @@ class Watch:
 
 
 def fit(
-    data: Mapping[str, Tensor] | str | Path | ImageSource, *, backbones: Mapping[str, BackboneSpec] | None = None,
-    recipe: str | Recipe = DEFAULT, limit: int | None = None, device: torch.device | str = "cpu",
-    watch: Watch | None = None, **settings: Any,
+    data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore, *,
+    backbones: Mapping[str, BackboneSpec] | None = None, recipe: str | Recipe = DEFAULT, limit: int | None = None,
+    device: torch.device | str = "cpu", watch: Watch | None = None, **settings: Any,
 ) -> USAE:  # fmt: skip
     """Train a USAE.
 
     Args:
         data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or pictures: a folder,
-            `demo`, or an image source.
+            `demo`, or an image source; or an activation store.
         backbones: {name: spec} to see the pictures with; only with pictures.
         recipe: `default`, `published`, or a `Recipe`.
         limit: take at most so many pictures.
@@ -62,6 +65,12 @@ def fit(
         rows = torch.arange(min(MEASURED_TOKENS, len(next(iter(data.values())))))
         usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
         return usae.to("cpu")
+    if isinstance(data, str | Path) and is_store(data):
+        data = ActivationStore(data)
+    if isinstance(data, ActivationStore):
+        if backbones is not None:
+            raise ValueError("backbones are for pictures; the store has its own")
+        return fit_store(data, chosen, device, watch)
     if not backbones:
         raise ValueError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
     source = open_images(data, limit) if isinstance(data, str | Path) else data
@@ -70,7 +79,7 @@ def fit(
 
 def fit_pictures(
     source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
-    device: torch.device | str = "cpu", watch: Watch | None = None,
+    device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None,
 ) -> USAE:  # fmt: skip
     """Train a USAE on pictures: run them through the backbones once, then train on the tokens in memory."""
     watch = watch or Watch()
@@ -80,9 +89,39 @@ def fit_pictures(
     for failure in paired.failures:
         watch.failure(failure)
     usae = new_usae({n: b.width for n, b in built.items()}, settings, specs=backbones, grid=grid)
-    fit_tokens(paired.flat(), settings, usae, device, watch.steps)
+    fit_tokens(paired.flat(), settings, usae, device, watch.steps, keeper)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     usae.statistics = measure(usae, paired)
+    return usae.to("cpu")
+
+
+def fit_store(
+    store: ActivationStore, settings: FitSettings, device: torch.device | str = "cpu", watch: Watch | None = None,
+    keeper: Keeper | None = None, memory: float | None = None,
+) -> USAE:  # fmt: skip
+    """Train a USAE on an activation store.
+
+    Args:
+        store: a finished store.
+        settings: size, length and recipe.
+        device: where to train.
+        watch: callbacks for progress.
+        keeper: writes training states, and goes on from the last.
+        memory: GB of tokens that are in memory at a time; a third of the machine's unless told. A store that is larger
+            is gone through in windows of random shards.
+
+    Returns:
+        The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window.
+    """
+    watch = watch or Watch()
+    allowed = memory * 1e9 if memory is not None else present_memory() / 3
+    record = store.record
+    usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
+    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper)
+    usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
+    shards = [number for number, shard in enumerate(record.shards) if shard.images]
+    fitting = max(1, int(len(shards) * allowed / store.bytes))
+    usae.statistics = measure(usae, store.read(shards[:fitting]))
     return usae.to("cpu")
 
 

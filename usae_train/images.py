@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
 if TYPE_CHECKING:
@@ -160,21 +161,51 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
     return FolderImages(folder, limit)
 
 
-def read_batches(source: ImageSource, size: int, batch: int, failures: list[str]) -> Iterator[tuple[list[int], Tensor]]:
-    """The readable pictures of a source, in order: (numbers, canvases (<= batch, 3, size, size)).
+def read_batches(
+    source: ImageSource, size: int, batch: int, tried: range | None = None, workers: int = 0
+) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
+    """Pictures of a source, in order: numbers, canvases (<= batch, 3, size, size), and those that cannot be read.
 
-    A picture that cannot be read is left out, and why is appended to `failures`.
+    Args:
+        source: the pictures.
+        size: side in pixels.
+        batch: pictures that are tried at a time; broken ones are left out.
+        tried: their numbers; all unless told.
+        workers: processes that read; 0 reads in this one.
     """
-    numbers: list[int] = []
-    canvases: list[Tensor] = []
-    for index in range(len(source)):
+    reading = _Reading(source, size, range(len(source)) if tried is None else tried)
+    yield from DataLoader(
+        reading, batch_size=batch, num_workers=workers, collate_fn=_together,
+        generator=torch.Generator(),  # or the global one would be drawn from
+    )  # fmt: skip
+
+
+class Failure(NamedTuple):
+    """A picture that cannot be read."""
+
+    number: int
+    why: str
+
+
+class _Reading(Dataset):
+    """A source as torch's loader wants it."""
+
+    def __init__(self, source: ImageSource, size: int, tried: range) -> None:
+        self.source, self.size, self.tried = source, size, tried
+
+    def __len__(self) -> int:
+        return len(self.tried)
+
+    def __getitem__(self, place: int) -> tuple[int, Tensor] | Failure:
+        number = self.tried[place]
         try:
-            canvases.append(source.read(index, size))
-            numbers.append(index)
+            return number, self.source.read(number, self.size)
         except ValueError as error:
-            failures.append(str(error))
-        if len(canvases) == batch:
-            yield numbers, torch.stack(canvases)
-            numbers, canvases = [], []
-    if canvases:
-        yield numbers, torch.stack(canvases)
+            return Failure(number, str(error))
+
+
+def _together(read: Sequence[tuple[int, Tensor] | Failure]) -> tuple[list[int], Tensor, list[Failure]]:
+    failures = [each for each in read if isinstance(each, Failure)]
+    whole = [each for each in read if not isinstance(each, Failure)]
+    canvases = torch.stack([canvas for _, canvas in whole]) if whole else torch.empty(0, 3, 0, 0)
+    return [number for number, _ in whole], canvases, failures

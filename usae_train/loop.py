@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.feeding import Batches, Feed, MemoryFeed
+from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
 from usae_train.settings import FitSettings, Recipe
 from usae_train.sparse import Codes, top_k
@@ -20,40 +22,46 @@ ERRORS = {"absolute": absolute_error, "squared": squared_error}
 
 
 def fit_tokens(
-    tokens: Mapping[str, Tensor], settings: FitSettings, usae: USAE | None = None,
+    tokens: Mapping[str, Tensor] | Feed, settings: FitSettings, usae: USAE | None = None,
     device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
+    keeper: Keeper | None = None,
 ) -> USAE:  # fmt: skip
     """Train a USAE on paired tokens.
 
     Args:
-        tokens: {backbone: (n, width)}; row n is the same patch of the same image in all.
+        tokens: {backbone: (n, width)}, row n the same patch of the same image in all; or a feed of such tokens.
         settings: size, length and recipe.
         usae: the model to train; a new one unless given.
         device: where to train.
         progress: called with the step and its figures, about a hundred times.
+        keeper: writes training states, and goes on from the last.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
     """
-    _check_tokens(tokens)
-    usae = (usae or new_usae({n: t.shape[1] for n, t in tokens.items()}, settings)).to(device)
+    feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    usae = (usae or new_usae(feed.widths, settings)).to(device)
     generator = torch.Generator().manual_seed(settings.seed)
-    rows = standardization_rows(len(next(iter(tokens.values()))), usae.grid, generator)
-    for name, own in tokens.items():
-        usae.scale(name).measure(own[rows])
-    initialize(usae, tokens, settings.recipe, generator)
-    optimizers = {name: _optimizer(usae, name, settings.recipe) for name in tokens}
+    rows = standardization_rows(len(feed), usae.grid, generator)
+    for name, own in feed.pick(rows).items():
+        usae.scale(name).measure(own)
+    initialize(usae, feed, settings.recipe, generator)
+    optimizers = {name: _optimizer(usae, name, settings.recipe) for name in feed.widths}
     last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
+    batches = Batches(feed, settings.batch, generator)
+    state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
+    first = 0 if keeper is None else keeper.restore(state)
 
     usae.train()
-    for step, rows in enumerate(batches(len(next(iter(tokens.values()))), settings, generator)):
-        batch = {n: usae.standardize(n, t[rows].to(device, torch.float32)) for n, t in tokens.items()}
+    for step in range(first, settings.steps):
+        batch = {n: usae.standardize(n, t.to(device, torch.float32)) for n, t in batches.next().items()}
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = usae.names if settings.recipe.encoding == "all" else [drawn]
         dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
         loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead)
         if not math.isfinite(loss.item()):
-            raise ValueError(f"the loss is {loss.item()} at step {step}; lower the recipe's learning_rate")
+            kept = "" if keeper is None else f"; the last good state is of step {keeper.kept} in {keeper.folder}"
+            raise ValueError(f"the loss is {loss.item()} at step {step}; lower the recipe's learning_rate{kept}")
         last_fired[fired] = step
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
@@ -65,6 +73,8 @@ def fit_tokens(
             optimizers[name].step()
         if step % max(1, settings.steps // 100) == 0 or step == settings.steps - 1:
             progress(step + 1, {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate})
+        if keeper is not None:
+            keeper.after(step + 1, state)
     return usae.eval().requires_grad_(False)
 
 
@@ -86,23 +96,22 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
         )  # fmt: skip
 
 
-def initialize(usae: USAE, tokens: Mapping[str, Tensor], recipe: Recipe, generator: torch.Generator) -> None:
+def initialize(usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generator) -> None:
     """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
 
     With `start="tokens"` row k is the same patch of the same image in every dictionary, so that a concept begins with
     one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py).
     """
-    length = len(next(iter(tokens.values())))
-    rows = torch.randint(length, (usae.n_concepts,), generator=generator)
+    chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
+    sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
     with torch.no_grad():
-        for name, own in tokens.items():
+        for name in feed.widths:
             dictionary, linear = usae.decoder(name), usae.encoder(name).linear
             device = dictionary.weight.device
             if recipe.offset:
-                sample = own[torch.randint(length, (min(length, 20_000),), generator=generator)].to(device).float()
-                dictionary.offset.copy_(usae.standardize(name, sample).mean(0))
+                dictionary.offset.copy_(usae.standardize(name, sampled[name].to(device).float()).mean(0))
             if recipe.start == "tokens":
-                chosen = usae.standardize(name, own[rows].to(device).float()) - dictionary.offset
+                chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
                 dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
             if recipe.tied:
                 linear.weight.copy_(dictionary.atoms)
@@ -174,20 +183,6 @@ def learning_rate(step: int, settings: FitSettings) -> float:
     return recipe.final_learning_rate + swing * 0.5 * (1 + math.cos(math.pi * passed))
 
 
-def batches(length: int, settings: FitSettings, generator: torch.Generator) -> Iterator[Tensor]:
-    """Rows of each step: epoch after epoch in an order of its own; a small set is shown more than once a step."""
-    order, position = torch.randperm(length, generator=generator), 0
-    for _ in range(settings.steps):
-        parts, missing = [], settings.batch
-        while missing > 0:
-            taken = order[position : position + missing]
-            parts.append(taken)
-            position, missing = position + len(taken), missing - len(taken)
-            if position == length:
-                order, position = torch.randperm(length, generator=generator), 0
-        yield torch.cat(parts)
-
-
 @torch.no_grad()
 def r2_matrix(usae: USAE, tokens: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
     """R² of every backbone's codes decoded by every dictionary, {from: {to: R²}}, on raw tokens (n, width)."""
@@ -201,16 +196,3 @@ def r2_matrix(usae: USAE, tokens: Mapping[str, Tensor]) -> dict[str, dict[str, f
 def _optimizer(usae: USAE, name: str, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = pair_parameters(usae, name, recipe)
     return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-
-
-def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
-    if not tokens:
-        raise ValueError("no tokens to fit; expected {backbone: tensor (n, width)}")
-    for name, own in tokens.items():
-        if own.ndim != 2 or len(own) == 0:
-            raise ValueError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width) with n > 0")
-        if not own.isfinite().all():
-            raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
-    lengths = {name: len(own) for name, own in tokens.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"tokens differ in number: {lengths}; row n must be the same patch of the same image in all")

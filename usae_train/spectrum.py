@@ -24,7 +24,10 @@ def mean_magnitude(
         ValueError: when no picture can be read.
     """
     total, count, failures = torch.zeros(3, size, size // 2 + 1), 0, list[str]()
-    for numbers, canvases in read_batches(source, size, 64, failures):
+    for numbers, canvases, broken in read_batches(source, size, 64):
+        failures.extend(failure.why for failure in broken)
+        if not numbers:
+            continue
         total += torch.fft.rfft2(from_canvas(canvases), norm="ortho").abs().sum(0)
         count += len(numbers)
         progress(count + len(failures), len(source))

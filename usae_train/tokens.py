@@ -52,9 +52,11 @@ def collect_tokens(
     parts: dict[str, list[Tensor]] = {name: [] for name in backbones}
     numbers: list[int] = []
     failures: list[str] = []
-    for indices, canvases in read_batches(source, size, batch, failures):
+    for indices, canvases, broken in read_batches(source, size, batch):
+        failures.extend(failure.why for failure in broken)
         for name, backbone in backbones.items():
-            parts[name].append(backbone(canvases.to(device), grid).to("cpu", dtype))
+            if indices:
+                parts[name].append(backbone(canvases.to(device), grid).to("cpu", dtype))
         numbers.extend(indices)
         progress(len(numbers) + len(failures), len(source))
     if not numbers:
@@ -62,14 +64,20 @@ def collect_tokens(
     return PairedTokens({n: torch.cat(p) for n, p in parts.items()}, torch.tensor(numbers), failures)
 
 
+def present_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _check_memory(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], dtype: torch.dtype
 ) -> None:
     needed = len(source) * grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
-    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    present = present_memory()
     if needed > 0.6 * present:
         fitting = int(len(source) * 0.6 * present / needed)
         raise ValueError(
             f"the tokens of {len(source)} pictures need {needed / 1e9:.0f} GB of memory, and this machine has "
-            f"{present / 1e9:.0f} GB; take at most {fitting} pictures with --limit"
+            f"{present / 1e9:.0f} GB; take at most {fitting} pictures with --limit, "
+            "or write them to a store with usae-train extract"
         )

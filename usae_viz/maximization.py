@@ -236,9 +236,9 @@ def _canvas(given: Tensor | None, file: str | None, size: int, device: torch.dev
     """A picture (3, size, size) from a tensor or a file."""
     if given is None:
         return None if file is None else read_picture(Path(file), size).to(device)
-    if given.ndim != 3 or given.shape[0] != 3 or not given.is_floating_point():
+    if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
         raise ValueError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
-    if given.min() < 0 or given.max() > 1:
+    if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
         raise ValueError(f"a picture from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
     given = given.detach().float().to(device)
     if given.shape[1:] == (size, size):

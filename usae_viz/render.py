@@ -53,6 +53,7 @@ def render(
     check_writable(out / "run.json")
     runs = [resolved(usae, settings) for settings in runs]
     written: list[Drawn] = []
+    folders = folders_of(objectives)
     at_once = min(eyes_for(usae, settings).at_once for settings in runs)
     for first in range(0, len(objectives), at_once):
         pack = objectives[first : first + at_once]
@@ -65,23 +66,35 @@ def render(
         write_json(out / "run.json", run_record(usae, objectives, runs))
         for objective in pack:
             if own := [result for result in results if result.objective is objective]:
-                written.append(_write(own, out, animation))
+                written.append(_write(own, out / folders[objective], animation))
                 done(written[-1])
         if any(_cut_short(result) for result in results):
             break
     return written
 
 
+def folders_of(objectives: Sequence[Objective]) -> dict[Objective, str]:
+    """A folder each; where the words are the same (`a + b` and `a * b`), later ones get a number."""
+    folders: dict[Objective, str] = {}
+    for objective in objectives:
+        name, number = folder_of(objective), 1
+        while name in folders.values():
+            number += 1
+            name = f"{folder_of(objective)}-{number}"
+        folders[objective] = name
+    return folders
+
+
 def _cut_short(result: Result) -> bool:
     return result.failed or (result.ended is not None and "by hand" in result.ended)
 
 
-def _write(results: Sequence[Result], out: Path, animation: str) -> Drawn:
+def _write(results: Sequence[Result], folder: Path, animation: str) -> Drawn:
     """Put the pictures of several runs of one objective into one folder."""
     several_seeds = len({result.settings.seed for result in results}) > 1
     several_modes = len({result.settings.mode for result in results}) > 1
     images, about, alpha, table, drawn_for, signatures = {}, {}, {}, {}, {}, {}
-    first, folder = results[0], out / folder_of(results[0].objective)
+    first = results[0]
     for result in results:
         for name, canvas in result.images.items():
             image = f"{result.settings.mode}-{name}" if several_modes and result.settings.mode == "coupled" else name

@@ -111,7 +111,7 @@ class Scores:
         axes.set_yticks(range(len(images)), marked, fontsize=9)
         axes.set_title(f"concept {self.concept}: code after TopK", fontsize=10)
         canvas.draw()
-        return Image.fromarray(memoryview(canvas.buffer_rgba())).convert("RGB")  # type: ignore[arg-type]
+        return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert("RGB")
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()

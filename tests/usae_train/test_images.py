@@ -116,20 +116,21 @@ def test_a_corrupt_picture_is_skipped_and_reported(picture_folder: Path) -> None
     file = picture_folder / "2.png"
     file.write_bytes(file.read_bytes()[:200])
     (picture_folder / "4.png").write_bytes(b"")
-    source, failures = FolderImages(picture_folder), list[str]()
+    source = FolderImages(picture_folder)
     with pytest.raises(ValueError, match=r"2\.png cannot be read: "):
         source.read(2, 8)
-    batches = list(read_batches(source, 8, 3, failures))
-    assert [numbers for numbers, _ in batches] == [[0, 1, 3], [5]]
-    assert [len(canvases) for _, canvases in batches] == [3, 1]
-    assert torch.equal(batches[1][1][0], source.read(5, 8))
-    assert [failure[:5] for failure in failures] == ["2.png", "4.png"]
+    batches = list(read_batches(source, 8, 3))
+    assert [numbers for numbers, _, _ in batches] == [[0, 1], [3, 5]]
+    assert [len(canvases) for _, canvases, _ in batches] == [2, 2]
+    assert torch.equal(batches[1][1][1], source.read(5, 8))
+    failures = [failure for _, _, broken in batches for failure in broken]
+    assert [(failure.number, failure.why[:5]) for failure in failures] == [(2, "2.png"), (4, "4.png")]
 
 
 def test_pictures_of_different_sizes_make_one_batch(tmp_path: Path) -> None:
     for number, size in enumerate([(5, 90), (64, 64), (300, 2)]):
         Image.new("RGB", size, RED).save(tmp_path / f"{number}.png")
-    ((numbers, canvases),) = read_batches(FolderImages(tmp_path), 16, 8, [])
+    ((numbers, canvases, _),) = read_batches(FolderImages(tmp_path), 16, 8)
     assert numbers == [0, 1, 2]
     assert torch.equal(canvases, torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1).expand(3, 3, 16, 16))
 

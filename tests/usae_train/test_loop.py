@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from usae_train.demo.activations import known_world
+from usae_train.feeding import Batches, MemoryFeed
 from usae_train.loop import (
-    batches,
     fit_tokens,
     initialize,
     learning_rate,
@@ -35,7 +35,7 @@ def at_the_start(settings: FitSettings) -> USAE:
     usae, tokens = new_usae(WIDTHS, settings), toy_tokens()
     for name, own in tokens.items():
         usae.scale(name).measure(own)
-    initialize(usae, tokens, settings.recipe, torch.Generator().manual_seed(settings.seed))
+    initialize(usae, MemoryFeed(tokens), settings.recipe, torch.Generator().manual_seed(settings.seed))
     return usae
 
 
@@ -50,7 +50,7 @@ def pairs_of(tensors: set[str]) -> set[str]:
 
 def test_a_published_step_changes_one_pair_alone() -> None:
     drawn = set()
-    for seed in range(10):
+    for seed in range(20):
         settings = toy_settings(PUBLISHED, seed=seed)
         changed = changed_tensors(new_usae(WIDTHS, settings), fit_tokens(toy_tokens(), settings))
         pairs = pairs_of(changed)
@@ -162,9 +162,15 @@ def test_learning_rate_never_passes_the_recipes(steps: int) -> None:
     assert max(learning_rate(step, settings) for step in range(steps)) <= DEFAULT.learning_rate * (1 + 1e-6)
 
 
+def numbered(rows: int, batch: int) -> Batches:
+    """Batches of tokens that are their own numbers."""
+    feed = MemoryFeed({"a": torch.arange(float(rows))[:, None]})
+    return Batches(feed, batch, torch.Generator().manual_seed(0))
+
+
 def test_an_epoch_is_a_permutation_and_each_has_its_own() -> None:
-    settings = FitSettings(steps=10, batch=3)
-    rows = torch.cat(list(batches(10, settings, torch.Generator().manual_seed(0))))
+    batches = numbered(10, 3)
+    rows = torch.cat([batches.next()["a"][:, 0] for _ in range(10)])
     epochs = [tuple(epoch.tolist()) for epoch in rows.split(10)]
     assert [len(epoch) for epoch in epochs] == [10, 10, 10]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
@@ -172,7 +178,7 @@ def test_an_epoch_is_a_permutation_and_each_has_its_own() -> None:
 
 
 def test_a_set_smaller_than_a_batch_is_shown_evenly() -> None:
-    (rows,) = batches(3, FitSettings(steps=1, batch=7), torch.Generator().manual_seed(0))
+    rows = numbered(3, 7).next()["a"][:, 0].long()
     assert len(rows) == 7
     assert sorted(rows.bincount(minlength=3).tolist()) == [2, 2, 3]
 

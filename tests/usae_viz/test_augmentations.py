@@ -2,7 +2,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from usae_viz.augmentations import PRESETS, Augmentation, views
+import usae_viz as uv
+from usae_viz.augmentations import PRESETS, Augmentation, draw, views
 
 
 def generators(*seeds):
@@ -43,6 +44,13 @@ def test_no_zero_borders():
     assert shown.min() > 0.999
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_preset_shows_anything_but_the_canvas(preset):
+    plain = PRESETS[preset].model_copy(update={"brightness": 0, "contrast": 0, "saturation": 0, "noise": 0})
+    shown = views(torch.ones(2, 3, 40, 40), plain.for_patches(0.5), generators(0, 1), 32, 32)
+    assert torch.allclose(shown, torch.ones(()), atol=1e-4)
+
+
 def test_a_crop_of_half_the_side_shows_half_of_the_canvas_twice_as_large():
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
     settings = Augmentation(crop=(0.5, 0.5), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0)
@@ -60,3 +68,65 @@ def test_gradient_reaches_the_canvas():
 def test_bad_settings_say_what_was_expected():
     with pytest.raises(ValidationError, match="expected two shares with 0 < smallest <= largest <= 1"):
         Augmentation(crop=(0.9, 0.2))
+    with pytest.raises(ValidationError, match="expected a mean and a standard deviation >= 0"):
+        Augmentation(crop_normal=(0.3, -0.1))
+
+
+def sides(settings, count=20_000):
+    return draw(settings, torch.Generator().manual_seed(0), count, 8)[0][:, 0]
+
+
+def test_a_normal_crop_has_its_mean_and_spread_and_stays_within_the_range():
+    drawn = sides(Augmentation(crop=(0.05, 1.0), crop_normal=(0.5, 0.1), noise=0))
+    assert drawn.mean() == pytest.approx(0.5, abs=0.003)
+    assert drawn.std() == pytest.approx(0.1, abs=0.003)
+    within = ((drawn - 0.5).abs() < 0.1).float().mean()
+    assert within == pytest.approx(0.683, abs=0.01)  # a uniform draw of that spread has 0.577
+    cut = sides(Augmentation(crop=(0.4, 0.55), crop_normal=(0.5, 0.1), noise=0))
+    assert torch.allclose(torch.stack([cut.min(), cut.max()]), torch.tensor([0.4, 0.55]))
+    assert (cut == cut.min()).float().mean() == pytest.approx(0.159, abs=0.01)
+    assert (cut == cut.max()).float().mean() == pytest.approx(0.309, abs=0.01)
+
+
+def test_a_crop_is_uniform_unless_told():
+    drawn = sides(Augmentation(crop=(0.6, 1.0), noise=0))
+    assert drawn.quantile(torch.tensor([0.0, 0.25, 0.5, 1.0])).tolist() == pytest.approx([0.6, 0.7, 0.8, 1.0], abs=0.01)
+
+
+def test_the_paper_of_maco_crops_about_a_quarter():
+    drawn = sides(PRESETS["maco"])
+    assert drawn.mean() == pytest.approx(0.25, abs=0.005)
+    assert drawn.min() >= 0.05
+
+
+def test_a_crop_stays_inside_but_for_the_shift():
+    for shift in (0.0, 0.2):
+        settings = Augmentation(crop=(0.3, 0.9), shift=shift, noise=0)
+        geometry = draw(settings, torch.Generator().manual_seed(0), 5000, 8)[0]
+        out = (geometry[:, 1:3] - 0.5).abs() + geometry[:, :1] / 2 - 0.5
+        assert out.max() == pytest.approx(shift, abs=0.01)
+
+
+def test_the_shift_is_half_of_the_largest_patch_unless_told(usae):
+    """The tiny backbones have 4 and 6 patches a side."""
+    drawn = uv.maximize(usae, uv.Concept(3), steps=1, crops=1, size=32)
+    assert drawn.settings.augmentation.shift == pytest.approx(1 / 8)
+    assert drawn.about("left")["settings"]["augmentation"]["shift"] == pytest.approx(1 / 8)
+    told = uv.maximize(usae, uv.Concept(3), steps=1, crops=1, size=32, augmentation=Augmentation(shift=0.03))
+    assert told.settings.augmentation.shift == 0.03
+    assert Augmentation().for_patches(1.0).shift == 0.5
+    assert Augmentation(shift=0.0).for_patches(0.25).shift == 0
+
+
+def test_draws_depend_on_their_own_generator_alone():
+    settings = Augmentation(shift=0.1)
+    canvas = canvases(3)
+    together = views(canvas, settings, generators(4, 5, 6), 3, 32)
+    for row, seed in enumerate((4, 5, 6)):
+        assert torch.allclose(together[row : row + 1], views(canvas[row : row + 1], settings, generators(seed), 3, 32))
+
+
+def test_draws_go_on_from_step_to_step():
+    (generator,) = generators(4)
+    first, second = (views(canvases(1), PRESETS["lucid"], [generator], 2, 32) for _ in range(2))
+    assert not torch.allclose(first, second, atol=1e-3)

@@ -1,7 +1,27 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from usae_viz.objectives import Activations, Concept, Objective, objective, pool_tokens, score
+import usae_viz as uv
+from usae_train.backbones import build_backbones
+from usae_train.usae import USAE
+from usae_viz.objectives import (
+    L2,
+    Activations,
+    Channel,
+    Closeness,
+    Concept,
+    Direction,
+    Diversity,
+    Logit,
+    Objective,
+    SameCodes,
+    TotalVariation,
+    objective,
+    pool_tokens,
+    score,
+)
 
 
 @pytest.fixture
@@ -87,3 +107,148 @@ def test_a_score_of_the_wrong_shape_is_said(acts):
         score(wrong, acts)
     with pytest.raises(ValueError, match="objective none returned NoneType"):
         score(Objective(lambda acts: None, "none"), acts)
+
+
+def test_a_channel_is_the_mean_of_its_numbers(acts):
+    assert torch.allclose(Channel("left", 7)(acts), acts.tokens[..., 7].mean((1, 2)))
+    assert torch.allclose(Channel("left", 7, pool="max")(acts), acts.tokens[..., 7].amax(-1).mean(1))
+    assert Channel("right", 7)(acts).tolist() == [0, 0]
+    with pytest.raises(ValueError, match="no channel 24; left's tokens have 24"):
+        Channel("left", 24)(acts)
+    with pytest.raises(ValueError, match=r"channel 1\.5: expected a whole number >= 0"):
+        Channel("left", 1.5)
+
+
+def test_a_direction_is_the_dot_product_with_its_unit_vector(acts):
+    three_four = torch.zeros(24)
+    three_four[2], three_four[5] = 3, 4
+    by_hand = (0.6 * acts.tokens[..., 2] + 0.8 * acts.tokens[..., 5]).mean((1, 2))
+    assert torch.allclose(Direction("left", three_four)(acts), by_hand, atol=1e-6)
+    assert torch.allclose(Direction("left", 1e-9 * three_four)(acts), by_hand, atol=1e-6)
+    assert Direction("right", three_four)(acts).tolist() == [0, 0]
+    with pytest.raises(ValueError, match="Direction: 3 numbers; left's tokens have 24"):
+        Direction("left", [1.0, 2.0, 3.0])(acts)
+
+
+@pytest.mark.parametrize("vector", [[0.0, 0.0], [], [[1.0, 2.0]], 3.0, [1.0, float("nan")], [1.0, float("inf")]])
+def test_a_direction_has_to_be_a_vector_that_points_somewhere(vector):
+    with pytest.raises(ValueError, match=r"expected a vector \(width,\) that is finite and not zero, for 'left'"):
+        Direction("left", vector)
+
+
+@pytest.fixture(scope="module")
+def classifying(usae):
+    """The left backbone of the tiny USAE, with a classifier of five random classes."""
+    specs = {"left": usae.specs["left"].model_copy(update={"classes": 5})}
+    model = USAE({"left": 24}, n_concepts=12, k=3, specs=specs, grid=usae.grid).requires_grad_(False)
+    return model, build_backbones(specs)["left"]
+
+
+def test_a_logit_is_what_the_backbones_own_classifier_says(classifying):
+    model, backbone = classifying
+    views = torch.rand(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    acts = Activations(model, "left", views[:, 0], views, torch.zeros(2, 3, 16, 24))
+    by_hand = backbone.model((views.flatten(0, 1) - backbone.mean) / backbone.std).view(2, 3, 5)[..., 4].mean(1)
+    assert torch.allclose(Logit("left", 4)(acts), by_hand, atol=1e-5)
+    assert Logit("right", 4)(acts).tolist() == [0, 0]
+    with pytest.raises(ValueError, match="no class 5; left's classifier has 5"):
+        Logit("left", 5)(acts)
+
+
+def test_maximizing_a_logit_raises_it_and_without_a_classifier_there_is_one_clear_error(classifying, usae):
+    model, backbone = classifying
+    settings = {"crops": 2, "size": 32, "dtype": "float32"}
+    start = uv.maximize(model, Logit("left", 4), steps=1, learning_rate=1e-6, **settings)
+    drawn = uv.maximize(model, Logit("left", 4), steps=16, **settings)
+    assert drawn.scores is None  # no concept is named
+    before, after = (backbone.logits(result.images["left"][None])[0, 4] for result in (start, drawn))
+    assert after > before + 0.05
+    with pytest.raises(ValueError, match=r"^left has no classifier; set `classes` in its spec to the number of its cl"):
+        uv.maximize(usae, Logit("left", 4), steps=1, **settings)
+
+
+def seen(canvas=None, tokens=None):
+    """Activations of which only the canvas or the tokens are looked at."""
+    return SimpleNamespace(canvas=canvas, tokens=tokens)
+
+
+def test_total_variation_by_hand():
+    stripes = torch.zeros(1, 3, 4, 4)
+    stripes[..., 1::2] = 1  # every neighbour across differs by 1, none down
+    board = torch.zeros(1, 3, 4, 4)
+    board[..., 0::2, 1::2] = board[..., 1::2, 0::2] = 1
+    assert TotalVariation()(seen(torch.cat([stripes, board, torch.ones(1, 3, 4, 4)]))).tolist() == [1, 2, 0]
+
+
+def test_l2_by_hand():
+    canvas = torch.stack([torch.full((3, 4, 4), value) for value in (0.0, 0.5, 1.0, 0.7)])
+    assert torch.allclose(L2()(seen(canvas)), torch.tensor([0.25, 0, 0.25, 0.04]))
+
+
+def test_diversity_by_hand():
+    """Gram matrices diag(2, 0) and diag(0, 2) are orthogonal."""
+    across = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).view(1, 1, 2, 2)
+    down = across.flip(-1)
+    assert Diversity()(seen(tokens=across)).tolist() == [0]
+    assert torch.allclose(Diversity()(seen(tokens=torch.cat([across, across]))), torch.zeros(2), atol=1e-6)
+    assert torch.allclose(Diversity()(seen(tokens=torch.cat([across, down]))), torch.ones(2), atol=1e-6)
+    three = Diversity()(seen(tokens=torch.cat([across, across, down])))
+    assert torch.allclose(three, torch.tensor([0.5, 0.5, 1.0]), atol=1e-6)
+
+
+def beside(acts, tokens):
+    """The same activations beside a given picture's tokens."""
+    reference = Activations(acts.usae, acts.backbone, acts.canvas, acts.views, tokens)
+    return Activations(acts.usae, acts.backbone, acts.canvas, acts.views, acts.tokens, reference)
+
+
+def test_closeness_is_zero_for_the_same_picture_and_minus_one_at_its_own_spread(acts):
+    assert Closeness()(beside(acts, acts.tokens)).tolist() == [0, 0]
+    there = acts.tokens + torch.ones(24)
+    spread = (there - there.mean((1, 2), keepdim=True)).square().mean((1, 2, 3))
+    assert torch.allclose(Closeness()(beside(acts, there)), -1 / spread, atol=1e-5)
+    middle = acts.tokens.mean((1, 2), keepdim=True).expand_as(acts.tokens)
+    at_the_mean = Activations(acts.usae, "left", acts.canvas, acts.views, middle)
+    assert torch.allclose(Closeness()(beside(at_the_mean, acts.tokens)), torch.tensor(-1.0), atol=1e-5)
+
+
+def test_same_codes_is_largest_for_the_same_picture(acts, usae):
+    own = SameCodes()(beside(acts, acts.tokens))
+    others = [SameCodes()(beside(acts, acts.tokens.roll(shift, 2))) for shift in (1, 5)]
+    assert (own <= 0).all()
+    assert all((own > other).all() for other in others)
+    pre_codes = acts.pre_codes.relu()  # k of them are wanted, what is left of the others is missed
+    kept = usae.encode("left", acts.tokens).dense(12)
+    assert torch.allclose(own, -(pre_codes - kept).square().sum((1, 2, 3)) / kept.square().sum((1, 2, 3)), atol=1e-5)
+    assert SameCodes(["right"])(beside(acts, acts.tokens)).tolist() == [0, 0]
+    assert torch.equal(SameCodes(["left"])(beside(acts, acts.tokens)), own)
+
+
+@pytest.mark.parametrize("needy", [Closeness(), SameCodes(), Concept(3) + 2 * Closeness()])
+def test_a_comparison_needs_a_picture_to_compare_with(acts, needy):
+    assert needy.needs_reference
+    with pytest.raises(ValueError, match="compares with a picture; give one as `start` or `reference`"):
+        score(needy, acts)
+
+
+def test_an_objective_knows_what_it_looks_at():
+    joined = Concept(4) * Channel("left", 3) - 2 * (Concept(7, backbone="right") + Concept(4, backbone="left"))
+    assert joined.concepts == (4, 7)
+    assert joined.backbones is None  # Concept(4) asks all
+    assert (Channel("left", 3) + Logit("right", 2) - TotalVariation()).backbones == ("left", "right")
+    assert TotalVariation().backbones == ()
+    assert (1 - 0.5 * (Concept(4) - Diversity())).whole_batch
+    assert not Concept(4).whole_batch
+
+
+def test_what_is_no_number_is_not_joined(acts):
+    for wrong in ("2", None, True, torch.ones(2)):
+        with pytest.raises(TypeError):
+            Concept(4) + wrong
+    assert torch.allclose((2 - Concept(4) * 3)(acts), 2 - 3 * Concept(4)(acts))
+
+
+def test_a_sum_of_very_many_parts_is_one_clear_error(acts):
+    with pytest.raises(ValueError, match="has too many parts") as caught:
+        score(sum([Concept(4)] * 2000), acts)
+    assert len(str(caught.value)) < 200

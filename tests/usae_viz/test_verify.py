@@ -1,8 +1,11 @@
+import json
+
 import pytest
 import torch
 
+import usae_viz as uv
 from usae_viz.scores import MIN_SHARE, Score, Scores
-from usae_viz.verify import verify
+from usae_viz.verify import seen_codes, verify
 
 
 def test_scores_are_worked_out_on_the_codes_after_topk(usae):
@@ -54,3 +57,78 @@ def test_a_shared_picture_has_to_fire_in_all():
     assert Scores(3, {"shared": {"left": score(0.5), "right": score(0.4)}}, {"shared": ("left", "right")}).fired(
         "shared"
     )
+
+
+@pytest.fixture(scope="module")
+def drawn(usae):
+    """Concept 0 in pictures long enough optimized."""
+    return uv.maximize(usae, uv.Concept(0), steps=25, crops=2, size=32, dtype="float32")
+
+
+def test_a_picture_drawn_for_its_concept_beats_chance(drawn):
+    for name in drawn.images:
+        own = drawn.scores[name][name]
+        assert own.fires
+        assert own.code > 1.5 * own.others > 0
+        assert own.code > 1.5 * own.noise >= 0
+        assert own.percentile > 50
+
+
+def test_chance_is_the_same_figure_of_other_concepts_and_of_noise(drawn, usae):
+    for name, row in drawn.scores.table.items():
+        for backbone, own in row.items():
+            dense = seen_codes(usae, backbone, drawn.images[name][None], seed=0).dense(12)
+            largest = dense.amax(2).mean((0, 1))  # over tokens, then views
+            assert own.code == pytest.approx(largest[0].item(), abs=1e-4)
+            assert own.others == pytest.approx(largest[1:].mean().item(), abs=1e-4)
+    noise = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+    canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(6))
+    scores = verify(usae, 0, {"left": canvas}, {"left": ["left"]}, seed=0, noise=noise)
+    both = verify(usae, 0, {"a": noise[0], "b": noise[1]}, {"a": ["left"], "b": ["left"]}, seed=0)
+    for backbone in usae.names:
+        by_hand = (both["a"][backbone].code + both["b"][backbone].code) / 2
+        assert scores["left"][backbone].noise == pytest.approx(by_hand, abs=1e-5)
+    assert both["a"]["left"].noise is None
+
+
+def test_chance_is_kept_in_json_and_said_in_the_table(drawn, tmp_path):
+    kept = json.loads((drawn.save(tmp_path) / "concept-00000" / "scores.json").read_text())
+    for name in drawn.images:
+        row = kept["images"][name]["backbones"][name]
+        assert row["others"] == drawn.scores[name][name].others
+        assert row["noise"] == drawn.scores[name][name].noise
+    assert kept["agreement"] == {}  # one seed
+    assert "chance: random other concepts" in str(drawn.scores)
+    assert "agreement" not in str(drawn.scores)
+
+
+def test_agreement_over_seeds_is_one_for_identical_pictures(usae, drawn):
+    canvas = drawn.images["left"]
+    names = {f"left-seed-{seed}": canvas for seed in range(3)}
+    alike = verify(usae, 0, names, {name: ["left"] for name in names}, seed=0)
+    assert alike.agreement == {"left": pytest.approx(1)}
+    assert "agreement over seeds (cosine of mean codes): left 1.00" in str(alike)
+
+
+def test_agreement_is_between_the_seeds_of_one_kind_and_its_own_backbones():
+    def codes(*values):
+        return torch.tensor(values)
+
+    signatures = {
+        "left-seed-0": {"left": codes(1.0, 0.0), "right": codes(9.0, 0.0)},
+        "left-seed-1": {"left": codes(3.0, 4.0), "right": codes(0.0, 9.0)},
+        "left-seed-20": {"left": codes(0.0, 2.0), "right": codes(9.0, 9.0)},
+        "shared-seed-0": {"left": codes(1.0, 0.0), "right": codes(0.0, 1.0)},
+        "shared-seed-1": {"left": codes(2.0, 0.0), "right": codes(1.0, 0.0)},
+        "right": {"left": codes(1.0, 0.0), "right": codes(1.0, 0.0)},
+    }
+    drawn_for = {name: ("left", "right") if name.startswith("shared") else (name[:5],) for name in signatures}
+    drawn_for["left-seed-0"] = drawn_for["left-seed-1"] = drawn_for["left-seed-20"] = ("left",)
+    found = Scores(3, {}, drawn_for, signatures).agreement
+    assert found == {"left": pytest.approx((0.6 + 0 + 0.8) / 3), "shared": pytest.approx((1 + 0) / 2)}
+
+
+def test_agreement_of_drawn_seeds_is_a_cosine(usae):
+    result = uv.maximize(usae, uv.Concept(3), seeds=2, steps=2, crops=2, size=32)
+    for figure in result.scores.agreement.values():
+        assert -1 <= figure < 0.9999

@@ -2,10 +2,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
+import usae_viz.cli
 from usae_viz.cli import app
 from usae_viz.outputs import read_png
 
@@ -153,6 +156,148 @@ def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
     assert message in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    file = tmp_path / "given.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((40, 40), Image.Resampling.BILINEAR).save(file)
+    return str(file)
+
+
+def test_invert_draws_a_given_pictures_codes(folder, tmp_path, picture):
+    out = tmp_path / "run"
+    done = run("invert", picture, "--usae", folder, "--out", str(out), "--backbones", "right", *QUICK)
+    assert done.exit_code == 0, done.output
+    drawn = out / "objective-samecodes-right"
+    assert {p.name for p in drawn.iterdir()} == {"right.png", "sheet.png"}
+    inside = read_png(drawn / "right.png")
+    assert (inside["objective"], inside["settings"]["reference"]) == ("SameCodes(['right'])", picture)
+    assert inside["settings"]["start"] is None
+    assert "SameCodes(['right']): right" in done.output
+    with Image.open(drawn / "sheet.png") as sheet:
+        assert sheet.width > 420  # the given picture stands beside
+
+
+def test_objectives_are_drawn_a_folder_each_and_once(folder, tmp_path):
+    out = tmp_path / "run"
+    expressions = ["Concept(3) - 0.5 * Concept(5)", "Concept(3)", "Concept(3)-0.5*Concept(5)", "Channel('left', 2)"]
+    words = [word for text in expressions for word in ("--objective", text)]
+    done = run("maximize", "-c", "3", *words, "--usae", folder, "--out", str(out), *QUICK)
+    assert done.exit_code == 0, done.output
+    folders = {"concept-00003", "objective-concept-3-minus-0.5-concept-5", "objective-channel-left-2"}
+    assert {p.name for p in out.iterdir()} == folders | {"run.json"}
+    written = ["Concept(3)", "Concept(3) - 0.5 * Concept(5)", "Channel('left', 2)"]
+    assert json.loads((out / "run.json").read_text())["objectives"] == written
+    assert {p.name for p in (out / "objective-channel-left-2").iterdir()} == {"left.png", "sheet.png"}
+
+
+@pytest.mark.parametrize(("more", "weight"), [([], "5"), (["--closeness", "0.25"], "0.25")])
+def test_a_start_is_accentuated(folder, tmp_path, picture, more, weight):
+    out = tmp_path / "run"
+    words = ["maximize", "-c", "3", "--start", picture, "--usae", folder, "--out", str(out), "-q"]
+    done = run(*words, *more, *QUICK)
+    assert done.exit_code == 0, done.output
+    record = json.loads((out / "run.json").read_text())
+    assert record["objectives"] == [f"Concept(3) + {weight} * Closeness()"]
+    assert record["runs"][0]["start"] == picture
+    assert (out / f"objective-concept-3-{weight}-closeness" / "scores.json").is_file()
+
+
+def test_a_recipe_can_hold_objectives(folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"usae: {folder}\nobjectives:\n  - Concept(3) - 0.5 * Concept(5)\n  - Channel('left', 2)\n"
+        "modes: [per-model, coupled]\nsettings: {steps: 2, crops: 1, size: 32, snapshots: 1, alpha: true}\n"
+    )
+    out = tmp_path / "run"
+    done = run("render", str(recipe), "--out", str(out), "-q", "--animation", "mp4")
+    assert done.exit_code == 0, done.output
+    both = {"left", "right", "coupled-left", "coupled-right"}
+    files = {p.name for p in (out / "objective-concept-3-minus-0.5-concept-5").iterdir()}
+    stills = {f"{name}.png" for name in both}
+    assert files == stills | {f"{name}.mp4" for name in both} | {"sheet.png", "scores.json"}
+    channel = {p.name for p in (out / "objective-channel-left-2").glob("*.png")}
+    assert channel == {"left.png", "coupled-left.png", "sheet.png"}
+    with Image.open(out / "objective-channel-left-2" / "coupled-left.png") as drawn:
+        assert drawn.mode == "RGBA"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["maximize"], "say what to draw: --concept or --objective"),
+        (["maximize", "-c", "3", "--closeness", "2"], "--closeness is to a given picture: say which with --start"),
+        (["maximize", "-c", "3", "--steps", "many"], "--steps"),
+        (["invert"], "Missing argument"),
+    ],
+)
+def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words, "--usae", folder)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["maximize", "--objective", "Concpt(3)"], "unknown name 'Concpt'; did you mean Concept?"),
+        (["maximize", "--objective", "__import__('os')"], "unknown name '__import__'"),
+        (["maximize", "--objective", "Concept(12)"], "no concept 12; this USAE has 12"),
+        (["maximize", "--objective", "Channel('lef', 1)"], "unknown backbone 'lef'"),
+        (["maximize", "--objective", "Channel('left', 99)", *QUICK], "no channel 99; left's tokens have 24"),
+        (["maximize", "--objective", "Logit('left', 1)", *QUICK], "left has no classifier; set `classes` in its spec"),
+        (["maximize", "--objective", "Closeness()", *QUICK], "compares with a picture; give one as `start`"),
+        (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["maximize", "-c", "3", "--memory", "0.000001"], "lower --crops or --size, or raise --memory"),
+        (["maximize", "-c", "3", "--settle", "1"], "settle = 1: Input should be greater than or equal to 2"),
+        (["maximize", "-c", "3", "--spectrum", "1/f"], "a spectrum is for the parameterization maco, not for fourier"),
+        (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words, "--usae", folder)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_ctrl_c_is_status_130_and_the_picture_is_written(folder, tmp_path, monkeypatch):
+    def interrupting(_stage, done, _total, _note):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(usae_viz.cli, "stages", lambda progress: interrupting)
+    done = run("maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), *QUICK)
+    assert done.exit_code == 130
+    assert "Concept(3): stopped by hand after 2 of 3 steps; the best so far is kept" in done.stderr
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"concept-00003", "run.json"}  # 5 was not begun
+    assert "stopped by hand" in read_png(tmp_path / "run" / "concept-00003" / "left.png")["ended"]
+
+
+def test_a_score_that_is_lost_is_status_1_and_the_picture_is_written(folder, tmp_path):
+    """A learning rate that no float survives: the first step is the last that can be drawn."""
+    words = ["maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), "--learning-rate", "1e37"]
+    done = run(*words, *QUICK)
+    assert done.exit_code == 1
+    assert "Concept(3): the score through left is not finite at step 1; the best so far is kept" in done.stderr
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"concept-00003", "run.json"}
+    with Image.open(tmp_path / "run" / "concept-00003" / "left.png") as drawn:
+        assert len(drawn.getcolors(10_000)) > 100
+
+
+def test_an_optimization_that_settled_is_done(folder, tmp_path):
+    words = ["maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), "--settle", "2"]
+    done = run(*words, "--steps", "60", "--crops", "1", "--size", "32", "--learning-rate", "1e-9")
+    assert done.exit_code == 0
+    assert "Concept(3): settled after" in done.stderr
+    assert (tmp_path / "run" / "concept-00005" / "sheet.png").is_file()
 
 
 def test_help_does_not_import_torch():

@@ -44,7 +44,7 @@ class Activations:
 
     @property
     def logits(self) -> Tensor:
-        """(batch, crop, class): what the backbone's own classifier says; needs `head: true` in its spec.
+        """(batch, crop, class): what the backbone's own classifier says; needs `classes` in its spec.
 
         Raises:
             ValueError: for a backbone without its classifier.

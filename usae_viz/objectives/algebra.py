@@ -60,7 +60,7 @@ class Objective:
     def __rmul__(self, other: float) -> Objective:
         if not _is_number(other):
             return NotImplemented
-        return self._like(lambda acts: other * self(acts), f"{other:g} * {_inside(self.name)}")
+        return self._like(lambda acts: other * self(acts), f"{_spelled(other)} * {_inside(self.name)}")
 
     def __neg__(self) -> Objective:
         return -1.0 * self
@@ -70,7 +70,7 @@ class Objective:
             if not _is_number(other):
                 return NotImplemented
             own = _inside(self.name) if sign == "*" else self.name
-            return self._like(lambda acts: join(self(acts), other), f"{own} {sign} {other:g}")
+            return self._like(lambda acts: join(self(acts), other), f"{own} {sign} {_spelled(other)}")
         own, others = self.name, other.name
         if sign == "*":
             own, others = _inside(own), _inside(others)
@@ -107,7 +107,10 @@ def score(objective: Objective, acts: Activations) -> Tensor:
     """
     if objective.needs_reference and acts.reference is None:
         raise ValueError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
-    value = objective(acts)
+    try:
+        value = objective(acts)
+    except RecursionError as error:
+        raise ValueError(f"objective {str(objective)[:40]}... has too many parts; expected at most 100") from error
     if not isinstance(value, torch.Tensor) or value.shape != (len(acts.canvas),):
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         raise ValueError(
@@ -119,6 +122,12 @@ def score(objective: Objective, acts: Activations) -> Tensor:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _spelled(number: float) -> str:
+    """Short where six digits say it all, exact otherwise."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(float(number))
 
 
 def _inside(name: str, signs: str = "+-*") -> str:

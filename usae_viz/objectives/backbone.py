@@ -46,7 +46,7 @@ class Direction(Objective):
                 )
             return pool_tokens(acts.tokens @ (direction / length).to(acts.tokens), pool, acts.grid).mean(1)
 
-        listed = [round(x, 6) for x in direction.tolist()]
+        listed = [float(f"{x:.6g}") for x in direction.tolist()]
         super().__init__(along, spelled("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
 
 
@@ -80,7 +80,7 @@ class Channel(Objective):
 
 
 class Logit(Objective):
-    """A class logit of a backbone that kept its classifier (`head: true` in its spec).
+    """A class logit of a backbone that kept its classifier (`classes` in its spec).
 
     It runs the whole network a second time, beyond the layer that is read.
 

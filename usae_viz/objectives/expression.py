@@ -41,7 +41,7 @@ def parse_objective(text: str) -> Objective:
         raise ValueError(f"an objective of {len(text)} characters; expected at most {LONGEST}")
     try:
         value = _value(ast.parse(text.strip(), mode="eval").body, text)
-    except (SyntaxError, RecursionError, MemoryError) as error:
+    except (SyntaxError, RecursionError, MemoryError, OverflowError) as error:
         raise ValueError(f"objective {_short(text)!r} cannot be read; expected such as Concept(12) - L2()") from error
     if not isinstance(value, Objective):
         raise ValueError(f"objective {_short(text)!r} is {value!r}; expected such as Concept(12) - 0.5 * Concept(7)")
@@ -74,7 +74,7 @@ def _call(name: str, values: list[Any], settings: dict[str | None, Any], text: s
         raise ValueError(f"objective {_short(text)!r}: unknown name {name!r}{_near(name)}")
     try:
         return OBJECTIVES[name](*values, **settings)  # type: ignore[misc]  # ** with a None key raises TypeError
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:
         raise ValueError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
 
 

@@ -39,4 +39,4 @@ class CoupledImage(nn.Module):
         self.image = image
 
     def forward(self) -> Tensor:
-        return self.image.draw(self.common[self.groups] + self.OWN * self.own)
+        return self.image.canvases(self.common[self.groups] + self.OWN * self.own)

@@ -102,7 +102,7 @@ class MacoImage(Parameterization):
     @torch.no_grad()
     def begin_at(self, canvas: Tensor) -> Self:
         """Start at a picture: its phases, and its own magnitudes as the template (so that it is drawn exactly)."""
-        spectrum = torch.fft.rfft2(from_canvas(canvas), norm="ortho")
-        self.magnitude.copy_(spectrum.abs())
+        (spectrum,) = torch.fft.rfft2(from_canvas(canvas[None]), norm="ortho")
+        self.magnitude = spectrum.abs()  # a new tensor: the template may be the packaged one, which others read
         self.latent.copy_(spectrum.angle().expand_as(self.latent))
         return self

@@ -30,8 +30,14 @@ class Parameterization(nn.Module):
         """Start every picture at a given one, (3, size, size), as nearly as can be drawn; returns itself."""
         raise NotImplementedError
 
+    def canvases(self, latent: Tensor) -> Tensor:
+        """Draw; on the CPU one by one, where transforms round by a picture's place in memory, so in its batch."""
+        if latent.device.type != "cpu":
+            return self.draw(latent)
+        return torch.cat([self.draw(own) for own in latent.split(1)])
+
     def forward(self) -> Tensor:
-        return self.draw(self.latent)
+        return self.canvases(self.latent)
 
 
 def seeded_normal(seeds: Sequence[int], *shape: int) -> Tensor:

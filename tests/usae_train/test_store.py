@@ -1,0 +1,207 @@
+"""Extraction to an activation store, stopped and resumed, and training from it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import usae_train as ut
+from usae_train.backbones import BackboneSpec
+from usae_train.cli import app
+from usae_train.extract import bytes_an_image, extract, plan
+from usae_train.feeding import Batches, MemoryFeed, StoreFeed
+from usae_train.images import open_images
+from usae_train.store import ActivationStore, read_record
+
+OPTIONS = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+SPECS = {
+    "left": BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=16, options=OPTIONS),
+    "right": BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=24, options=OPTIONS, seed=1),
+}
+YAML = "".join(
+    f"{name}: {{model: {spec.model}, weights: random, input_size: {spec.input_size}, seed: {spec.seed}, "
+    f"options: {json.dumps(OPTIONS)}}}\n"
+    for name, spec in SPECS.items()
+)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Eleven pictures, of which number 4 is broken."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(11):
+        Image.effect_noise((24, 24), 10 + 20 * number).convert("RGB").save(folder / f"{number:02d}.png")
+    (folder / "04.png").write_bytes(b"broken")
+    return folder
+
+
+def write(pictures, out, **settings):
+    source = open_images(pictures)
+    return extract(source, plan(source, SPECS)[0], out, batch=2, images_a_shard=4, max_broken=0.2, **settings)
+
+
+def test_a_store_is_what_the_design_says(pictures, tmp_path):
+    store = write(pictures, tmp_path / "store")
+    assert sorted(f.name for f in (tmp_path / "store").iterdir()) == [
+        "failures.jsonl", "shard-00000.safetensors", "shard-00001.safetensors", "shard-00002.safetensors", "store.json",
+    ]  # fmt: skip
+    record = read_record(tmp_path / "store")
+    assert (record.grid, record.dtype, record.complete) == ((2, 2), "bfloat16", True)
+    assert [(s.images, s.first, s.last) for s in record.shards] == [(4, 0, 3), (3, 4, 7), (3, 8, 10)]
+    assert len(store) == 10
+    assert store.read([0, 1, 2]).numbers.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
+    failures = [json.loads(line) for line in (tmp_path / "store" / "failures.jsonl").read_text().splitlines()]
+    assert [f["image"] for f in failures] == [4]
+    assert failures[0]["why"].startswith("04.png cannot be read")
+    assert list(store.verify()) == [s.file for s in record.shards]
+
+
+def test_it_holds_what_the_backbones_see(pictures, tmp_path):
+    store = write(pictures, tmp_path / "store")
+    source = open_images(pictures)
+    paired = store.read([1])
+    backbones = ut.USAE({"left": 16, "right": 16}, 4, 2, specs=SPECS, grid=(2, 2)).backbones
+    canvas = torch.stack([source.read(n, 24) for n in paired.numbers.tolist()])
+    for name, tokens in paired.tokens.items():
+        seen = backbones[name](canvas, (2, 2))
+        assert torch.allclose(seen, tokens.float(), atol=0.02)
+
+
+def test_the_size_is_said_before(pictures, tmp_path):
+    source = open_images(pictures)
+    record, gigabytes = plan(source, SPECS)
+    assert bytes_an_image(record) == 4 * 32 * 2
+    assert gigabytes == pytest.approx(11 * 4 * 32 * 2 / 1e9)
+    (tmp_path / "specs.yaml").write_text(YAML)
+    words = ["extract", str(pictures), "--backbones", str(tmp_path / "specs.yaml"), "-o", str(tmp_path / "store")]
+    done = CliRunner().invoke(app, [*words, "--max-broken", "0.2"])
+    assert done.exit_code == 0, done.stderr
+    assert "11 pictures will take 2.82e-06 GB" in done.stdout
+    assert "10 pictures in 1 shards, 1 could not be read" in done.stdout
+    assert "all checksums right" in CliRunner().invoke(app, [*words, "--verify"]).stdout
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 1
+    assert "is a finished store, which is never changed" in again.stderr
+
+
+@pytest.mark.parametrize("stop_after", [2, 4, 6, 9])
+def test_a_stopped_extraction_goes_on_with_no_image_lost_or_doubled(pictures, tmp_path, stop_after):
+    class Killed(Exception):
+        pass
+
+    def progress(done, total):
+        if total == 11 and done >= stop_after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        write(pictures, tmp_path / "store", progress=progress)
+    with pytest.raises(ValueError, match="is unfinished"):
+        ActivationStore(tmp_path / "store")
+    resumed = write(pictures, tmp_path / "store")
+    whole = write(pictures, tmp_path / "whole")
+    assert [s.sha256 for s in resumed.record.shards] == [s.sha256 for s in whole.record.shards]
+    assert resumed.failures() == whole.failures()
+
+
+def test_workers_read_the_same(pictures, tmp_path):
+    one, two = write(pictures, tmp_path / "one"), write(pictures, tmp_path / "two", workers=2)
+    assert [s.sha256 for s in one.record.shards] == [s.sha256 for s in two.record.shards]
+
+
+def test_too_many_broken_images_stop_it(pictures, tmp_path):
+    source = open_images(pictures)
+    with pytest.raises(ValueError, match=r"1 of 11 images cannot be read, more than 1\.0% of all; the first: 04\.png"):
+        extract(source, plan(source, SPECS)[0], tmp_path / "store")
+
+
+def test_what_does_not_go_together_is_refused(pictures, tmp_path):
+    source = open_images(pictures)
+    with pytest.raises(ValueError, match="more than"):
+        extract(source, plan(source, SPECS)[0], tmp_path / "store")
+    other = {"left": SPECS["left"], "middle": SPECS["right"]}
+    with pytest.raises(ValueError, match="was begun with another backbones, widths"):
+        extract(source, plan(source, other)[0], tmp_path / "store")
+    Image.new("RGB", (8, 8)).save(pictures / "new.png")
+    source = open_images(pictures)
+    with pytest.raises(ValueError, match="was begun with another fingerprint, n_images"):
+        extract(source, plan(source, SPECS)[0], tmp_path / "store")
+    with pytest.raises(ValueError, match="is no activation store"):
+        ActivationStore(pictures)
+    with pytest.raises(ValueError, match="exists already and is no store"):
+        extract(source, plan(source, SPECS)[0], pictures)
+
+
+def test_a_damaged_shard_is_found(pictures, tmp_path):
+    store = write(pictures, tmp_path / "store")
+    file = tmp_path / "store" / "shard-00001.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"shard-00001\.safetensors has the checksum"):
+        list(store.verify())
+    file.write_bytes(content[:100])
+    with pytest.raises(ValueError, match=r"shard-00001\.safetensors is missing or broken"):
+        store.read([1])
+
+
+def test_a_feed_from_a_store_shows_every_token_once_an_epoch(pictures, tmp_path):
+    store = write(pictures, tmp_path / "store")
+    feed = StoreFeed(store, memory=store.bytes / len(store) * 4)  # one shard at a time
+    assert len(feed) == 40
+    assert len(feed.windows(torch.Generator())) == 3
+    everything = MemoryFeed(store.read([0, 1, 2]).flat())
+    rows = torch.tensor([0, 17, 39, 17])
+    for name, own in feed.pick(rows).items():
+        assert torch.equal(own, everything.pick(rows)[name].float())
+    batches = Batches(feed, 8, torch.Generator().manual_seed(0))
+    epoch = torch.cat([batches.next()["left"] for _ in range(5)])
+    assert torch.equal(epoch.sort(0).values, everything.tokens["left"].sort(0).values)
+
+
+def test_fit_takes_a_store(pictures, tmp_path):
+    write(pictures, tmp_path / "store")
+    usae = ut.fit(tmp_path / "store", n_concepts=6, k=2, steps=3, batch=8)
+    assert usae.names == ["left", "right"]
+    assert usae.statistics.counts.tolist() == [10, 40]
+    assert usae.grid == (2, 2)
+
+
+def stopped_and_resumed(words, out, wait):
+    """Run `usae-train fit`, end it with a signal after some states were written, and go on."""
+    process = subprocess.Popen([sys.executable, "-c", "from usae_train.cli import main; main()", *words])
+    room = out.with_name(f".{out.name}.training")
+    deadline = time.monotonic() + 120
+    while len(list(room.glob("step-*.pt"))) < wait and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    return process, room
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_training_goes_on_bit_for_bit(pictures, tmp_path, end):
+    write(pictures, tmp_path / "store")
+    size = ["--n-concepts", "12", "-k", "3", "--steps", "3000", "--batch", "8", "--every", "0", "-q"]
+    whole, out = tmp_path / "whole", tmp_path / "usae"
+    words = ["fit", str(tmp_path / "store"), *size]
+    assert CliRunner().invoke(app, [*words, "-o", str(whole)]).exit_code == 0
+    process, room = stopped_and_resumed([*words, "-o", str(out)], out, 2)
+    process.send_signal(end)
+    assert process.wait() in (-signal.SIGKILL, 143)
+    assert list(room.glob("step-*.pt"))
+    assert not out.exists()
+    refused = CliRunner().invoke(app, [*words, "-o", str(out)])
+    assert "give --resume to go on, or remove it" in refused.stderr
+    others = CliRunner().invoke(app, [*words, "-o", str(out), "--seed", "1", "--resume"])
+    assert "was begun with another seed" in others.stderr
+    done = CliRunner().invoke(app, [*words, "-o", str(out), "--resume"])
+    assert done.exit_code == 0, done.stderr
+    assert not room.exists()
+    first, second = ut.load(whole).state_dict(), ut.load(out).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -1,0 +1,143 @@
+import pytest
+import torch
+
+import usae_viz as uv
+from usae_viz.loop import Picture, looked_at_together, share_of_largest
+
+QUICK = {"crops": 2, "size": 32, "dtype": "float32"}
+
+
+def interrupt_at(step):
+    def progress(done, _):
+        if done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_says_so(usae):
+    with pytest.warns(UserWarning, match="stopped by hand after 3 of 8 steps; the best so far is kept"):
+        result = uv.maximize(usae, uv.Concept(3), steps=8, snapshots=1, progress=interrupt_at(3), **QUICK)
+    assert result.ended == "stopped by hand after 3 of 8 steps; the best so far is kept"
+    assert not result.failed
+    assert result.scores["left"]["left"].rank >= 1
+    for name, image in result.images.items():
+        seen = result.frames[name][:-1]
+        assert len(seen) == 3
+        assert any(torch.equal(image, canvas) for canvas in seen)
+
+
+def test_ctrl_c_before_the_first_step_is_done_is_passed_on(usae):
+    @uv.objective
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        uv.maximize(usae, interrupted, steps=8, **QUICK)
+
+
+def not_finite_from(step, value):
+    """A score through `left` that is not finite from a step on; rises before."""
+    calls = []
+
+    @uv.objective
+    def broken(acts):
+        if acts.backbone == "left":
+            calls.append(1)
+        return uv.Concept(3)(acts) * (value if len(calls) >= step else 1.0)
+
+    return broken
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_lost_later_keeps_the_best_so_far(usae, value):
+    with pytest.warns(UserWarning, match="the score through left is not finite at step 3; the best so far is kept"):
+        result = uv.maximize(usae, not_finite_from(4, value), steps=8, snapshots=1, **QUICK)
+    assert result.failed
+    for name, image in result.images.items():
+        assert image.isfinite().all()
+        assert any(torch.equal(image, canvas) for canvas in result.frames[name][:-1])
+
+
+def test_after_an_ending_by_hand_or_loss_no_further_objective_is_begun(usae):
+    settings = uv.MaximizeSettings(steps=4, **QUICK)
+    lost = list(uv.maximize_each(usae, [not_finite_from(2, float("nan")), uv.Concept(5)], settings))
+    assert [result.failed for result in lost] == [True]
+    stopped = list(uv.maximize_each(usae, [uv.Concept(3), uv.Concept(5)], settings, interrupt_at(2)))
+    assert [str(result.objective) for result in stopped] == ["Concept(3)"]
+
+
+def level(acts):
+    return uv.L2()(acts) * 0.0
+
+
+def test_scores_that_have_settled_end_the_loop_early(usae):
+    with pytest.warns(UserWarning, match="settled after 6 of 20 steps"):
+        result = uv.maximize(usae, uv.objective(level), steps=20, settle=3, **QUICK)
+    assert not result.failed
+    settings = uv.MaximizeSettings(steps=20, settle=3, **QUICK)
+    both = list(uv.maximize_each(usae, [uv.objective(level), uv.objective(level)], settings))
+    assert [result.ended for result in both] == ["settled after 6 of 20 steps"] * 2  # the next one is begun
+
+
+def test_a_score_that_rises_does_not_settle(usae):
+    rising = []
+
+    @uv.objective
+    def rise(acts):
+        rising.append(1)
+        return level(acts) + len(rising)
+
+    assert uv.maximize(usae, rise, steps=9, settle=2, **QUICK).ended is None
+
+
+IN_COMPANY = {"steps": 3, "crops": 2}
+
+
+@pytest.mark.parametrize("image", ["fourier", "maco", "pixel"])
+@pytest.mark.parametrize("mode", ["per-model", "shared", "coupled"])
+@pytest.mark.parametrize("size", [32, 33])  # an odd side puts pictures at other places in memory
+def test_a_picture_is_the_same_to_the_bit_alone_and_in_company(usae, image, mode, size):
+    settings = {"image": image, "mode": mode, "size": size, **IN_COMPANY}
+    alone = uv.maximize(usae, uv.Concept(3), seed=1, **settings)
+    seeds = uv.maximize(usae, uv.Concept(3), seed=0, seeds=3, **settings)
+    chosen = uv.MaximizeSettings(seed=1, **settings)
+    concepts = list(uv.maximize_each(usae, [uv.Concept(5), uv.Concept(3)], chosen))
+    assert not torch.equal(*(next(iter(result.images.values())) for result in concepts))
+    for name, image_alone in alone.images.items():
+        assert torch.equal(image_alone, seeds.images[f"{name}-seed-1"])
+        assert torch.equal(image_alone, concepts[1].images[name])
+
+
+@pytest.mark.parametrize("size", [32, 33])
+def test_a_picture_is_the_same_to_the_bit_when_the_other_backbones_are_not_asked(usae, size):
+    both = uv.maximize(usae, uv.Concept(3), size=size, **IN_COMPANY)
+    right = uv.maximize(usae, uv.Concept(3, backbone="right"), size=size, **IN_COMPANY)
+    assert torch.equal(both.images["right"], right.images["right"])
+
+
+def test_who_is_looked_at_together():
+    plain, joint, another = uv.Concept(3), uv.Concept(3) + uv.Diversity(), uv.Concept(3) + uv.Diversity()
+    left, right = ("left",), ("right",)
+    pictures = [
+        Picture(str(row), objective, 0, seen_by)
+        for row, (objective, seen_by) in enumerate(
+            [(plain, left), (joint, left), (plain, right), (plain, left), (joint, left), (another, left), (plain, left)]
+        )
+    ]
+    assert looked_at_together(pictures, 1) == [[0], [3], [6], [1, 4], [5], [2]]
+    assert looked_at_together(pictures, 2) == [[0, 3], [6], [1, 4], [5], [2]]
+
+
+def test_diversity_pushes_the_seeds_of_one_objective_apart(usae):
+    settings = {"seeds": 2, "steps": 8, **QUICK}
+    seen, alone = [], []
+    uv.maximize(usae, uv.Diversity(), progress=lambda done, scores: seen.append(scores["left"]), **settings)
+    assert 0 < seen[0] < seen[-1] <= 2
+    uv.maximize(usae, uv.Diversity(), steps=1, progress=lambda done, scores: alone.append(scores["left"]), **QUICK)
+    assert alone == [0]
+
+
+def test_attention_is_a_share_of_its_largest():
+    attention = torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]])
+    assert share_of_largest(attention).tolist() == [[[0.5, 1.0]], [[0.0, 0.0]]]

@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+import usae_viz as uv
+from usae_viz.augmentations import PRESETS
+from usae_viz.loop import Eyes
+from usae_viz.packing import bytes_a_picture, pictures_at_once
+
+
+def taken(usae, crops, size=48):
+    return bytes_a_picture(Eyes(usae, PRESETS["none"], crops), usae.backbones, size)
+
+
+def test_a_picture_takes_as_much_more_as_it_has_crops(usae):
+    canvas = 20 * 3 * 48 * 48 * 4
+    one = taken(usae, 1) - canvas
+    assert one > 4 * 3 * 48 * 48 * 4  # more than the views alone
+    for crops in (2, 5, 24):
+        assert taken(usae, crops) - canvas == crops * one
+
+
+def test_what_the_hungriest_backbone_keeps_is_counted(usae):
+    """At the least, the input of each of its linear layers: (tokens, width) a view, here of 36 tokens of width 16."""
+    canvas_and_views = 20 * 3 * 48 * 48 * 4 + 4 * 3 * 48 * 48 * 4
+    by_backbone = {
+        name: bytes_a_picture(Eyes(usae, PRESETS["none"], 1), {name: backbone}, 48)
+        for name, backbone in usae.backbones.items()
+    }
+    assert by_backbone["right"] - canvas_and_views > 4 * 36 * 16 * 4
+    assert taken(usae, 1) == max(by_backbone.values())
+
+
+def test_measuring_leaves_no_gradients_behind(usae):
+    before = torch.random.get_rng_state()
+    taken(usae, 2)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(p.grad is None for backbone in usae.backbones.values() for p in backbone.parameters())
+
+
+def test_on_the_cpu_it_is_one_picture_at_a_time(usae):
+    eyes = Eyes(usae, PRESETS["none"], 6)
+    assert pictures_at_once(eyes, 48, None) == 1
+    assert pictures_at_once(eyes, 48, 100.0) == 1
+
+
+def test_a_limit_of_just_what_one_picture_takes_is_enough(usae):
+    eyes = Eyes(usae, PRESETS["none"], 6)
+    needed = taken(usae, 6) / 1e9
+    assert pictures_at_once(eyes, 48, needed * 1.001) == 1
+    with pytest.raises(ValueError, match="lower --crops or --size, or raise --memory"):
+        pictures_at_once(eyes, 48, needed * 0.999)
+
+
+def test_too_little_memory_is_one_line_that_says_what_helps(usae):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        uv.maximize(usae, uv.Concept(3), memory=1e-6, crops=7, size=64)
+    text = str(caught.value)
+    assert text.startswith("one picture of 64 px takes about 0.0")
+    assert "GB with 7 crops, and the limit is 1e-06; lower --crops or --size, or raise --memory" in text
+    assert "\n" not in text

@@ -1,0 +1,113 @@
+"""Training states on disk: written every few minutes and on SIGTERM, the last ones kept, and gone on from."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.atomic import atomic_path
+from usae_train.feeding import Batches
+from usae_train.settings import FitSettings
+from usae_train.usae import USAE
+
+
+@dataclass
+class TrainingState:
+    """Everything that the next step depends on."""
+
+    settings: FitSettings
+    usae: USAE
+    optimizers: dict[str, torch.optim.Optimizer]
+    batches: Batches
+    generator: torch.Generator
+    last_fired: Tensor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and strings only, so that it can be loaded without running code."""
+        return {
+            "settings": self.settings.model_dump(mode="json"), "usae": self.usae.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "batches": self.batches.state_dict(), "generator": self.generator.get_state(),
+            "last_fired": self.last_fired,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.usae.load_state_dict(state["usae"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.generator.set_state(state["generator"].cpu())
+        self.batches.load_state_dict(state["batches"])
+        self.last_fired.copy_(state["last_fired"])
+
+
+class Stopped(Exception):  # an end, not an error
+    """SIGTERM came; the state was written."""
+
+
+class Keeper:
+    """Writes training states into a folder and keeps the last few.
+
+    Args:
+        folder: where; made when it is needed.
+        minutes: time between two states.
+        keep: how many are kept.
+    """
+
+    def __init__(self, folder: Path, minutes: float = 10.0, keep: int = 2) -> None:
+        self.folder, self.seconds, self.keep = folder, 60 * minutes, keep
+        self.kept = 0  # the step of the last state that was written
+        self._last = time.monotonic()
+        self._stop = False
+
+    def restore(self, state: TrainingState) -> int:
+        """Go on from the newest state that can be read; the step to begin with.
+
+        Raises:
+            ValueError: when it was made with other settings; says which differ.
+        """
+        for file in sorted(self.folder.glob("step-*.pt"), reverse=True):
+            try:
+                found = torch.load(file, map_location="cpu", weights_only=True)
+            except Exception:  # cut short by a kill that no rename protects from; the one before is whole
+                continue
+            own = state.settings.model_dump(mode="json")
+            if differences := sorted(key for key in own if own[key] != found["settings"].get(key)):
+                raise ValueError(
+                    f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
+                )
+            state.load_state_dict(found)
+            self.kept = int(file.stem.removeprefix("step-"))
+            return self.kept
+        return 0
+
+    def after(self, step: int, state: TrainingState) -> None:
+        """Called after each step: write the state when it is time, or when SIGTERM came.
+
+        Raises:
+            Stopped: after SIGTERM, when the state is written.
+        """
+        if not self._stop and time.monotonic() - self._last < self.seconds:
+            return
+        with atomic_path(self.folder / f"step-{step:09d}.pt") as temporary:
+            torch.save(state.state_dict(), temporary)
+        self.kept, self._last = step, time.monotonic()
+        for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
+            old.unlink()
+        if self._stop:
+            raise Stopped(f"stopped after step {step}; give the same command with --resume to go on")
+
+    def listen(self) -> None:
+        """From now on SIGTERM means: write the state after the step that is running, then stop."""
+
+        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            self._stop = True
+
+        signal.signal(signal.SIGTERM, stop)
