@@ -162,6 +162,41 @@ def fit(
             typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
 
 
+@app.command()
+def evaluate(
+    usae: Annotated[str, typer.Argument(help="`demo`, a USAE folder or a hub id.")],
+    images: Annotated[str, typer.Argument(help="Pictures it was not trained on: a folder, `demo` or `demo:test`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
+    limit: Limit = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth."""
+    with one_line_errors():
+        from usae_train.atomic import check_writable
+        from usae_train.checkpoint import load
+        from usae_train.evaluate import evaluate as measure
+        from usae_train.images import open_images
+        from usae_train.report import write_report
+
+        check_writable(out / "report.json")
+        model = load(usae, pick_device(device))
+        source = open_images(images, limit)
+        with progress_bars(quiet) as progress:
+            report = stages(progress)
+            figures, _ = measure(model, source, batch, lambda stage, done, total: report(stage, done, total, ""))
+        write_report(figures, out)
+        if not quiet:
+            summary = figures["r2_summary"]
+            cross = (
+                "" if summary["ratio"] is None else f", off it {summary['off_diagonal']:.3f} ({summary['ratio']:.0%})"
+            )
+            typer.echo(f"{out}: R² on the diagonal {summary['diagonal']:.3f}{cross}")
+            for line in figures["warnings"]:
+                typer.echo(f"warning: {line}", err=True)
+
+
 @app.command("import-published")
 def import_published(
     config: Annotated[Path, typer.Argument(help="The YAML of the authors' release, beside its checkpoints.")],

@@ -1,0 +1,170 @@
+"""Metrics by hand on toys, and the report of a small USAE."""
+
+import json
+import math
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import usae_train as ut
+from usae_train.backbones import BackboneSpec
+from usae_train.cli import app
+from usae_train.evaluate import evaluate, r2_summary, warnings
+from usae_train.images import open_images
+from usae_train.losses import r2
+from usae_train.metrics import R2Sum, correlation, duplicates, matched_cosine
+
+OPTIONS = {"patch_size": 24, "embed_dim": 16, "depth": 1, "num_heads": 2}
+
+
+def test_r2_by_hand_and_in_pieces():
+    tokens = torch.tensor([[0.0, 10.0], [2.0, 10.0], [4.0, 16.0]])  # variances about the means: 8 and 24
+    decoded = tokens + torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])  # squared error 6
+    pieces = R2Sum()
+    pieces.add(tokens[:2], decoded[:2])
+    pieces.add(tokens[2:], decoded[2:])
+    assert pieces.value == pytest.approx(1 - 6 / 32)
+    assert pieces.value == pytest.approx(r2(tokens, decoded).item())
+
+
+def test_the_mean_token_has_r2_zero_and_itself_one():
+    tokens = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) + 3
+    perfect, mean = R2Sum(), R2Sum()
+    perfect.add(tokens, tokens)
+    mean.add(tokens, tokens.mean(0).expand_as(tokens))
+    assert perfect.value == 1
+    assert mean.value == pytest.approx(0, abs=1e-6)
+
+
+def test_correlation_by_hand():
+    assert correlation(torch.tensor([1.0, 2, 3]), torch.tensor([2.0, 4, 6])) == pytest.approx(1)
+    assert correlation(torch.tensor([1.0, 2, 3]), torch.tensor([1.0, 0, -1])) == pytest.approx(-1)
+    assert correlation(torch.tensor([1.0, 2, 1, 2]), torch.tensor([1.0, 1, 2, 2])) == pytest.approx(0)
+
+
+def test_duplicates_are_alike_in_every_backbone():
+    one = torch.eye(4)[[0, 0, 1, 1]]
+    other = torch.eye(4)[[0, 0, 2, 3]]
+    assert duplicates([one, other]) == [(0, 1)]
+    assert duplicates([one, other], chunk=1) == [(0, 1)]
+    assert duplicates([one]) == [(0, 1), (2, 3)]
+
+
+def test_matched_cosine_finds_the_best_pairing():
+    one, other = torch.eye(3), torch.eye(3)[[2, 0, 1]]
+    assert matched_cosine([one, one], [other, other]) == pytest.approx(1)
+    assert matched_cosine([one, one], [other, -other]) == pytest.approx(0)
+
+
+def test_the_summary_of_a_matrix():
+    matrix = {"a": {"a": 0.9, "b": 0.5}, "b": {"a": 0.3, "b": 0.7}}
+    assert r2_summary(matrix) == {"diagonal": 0.8, "off_diagonal": 0.4, "ratio": 0.5}
+    assert r2_summary({"a": {"a": 0.9}}) == {"diagonal": 0.9, "off_diagonal": None, "ratio": None}
+
+
+@pytest.fixture(scope="module")
+def usae(tmp_path_factory):
+    specs = {
+        name: BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=96, options=OPTIONS, seed=seed)
+        for seed, name in enumerate(("left", "right"))
+    }
+    made = ut.fit("demo:train", backbones=specs, n_concepts=24, k=6, steps=60, batch=256, limit=40)
+    ut.save(made, tmp_path_factory.mktemp("usae") / "usae")
+    return made
+
+
+def test_a_report_has_what_it_should(usae):
+    report, statistics = evaluate(usae, open_images("demo:test", 20))
+    assert set(report["r2"]) == {"left", "right"}
+    assert report["r2"]["left"]["left"] > report["r2"]["left"]["right"]
+    assert report["r2_summary"]["diagonal"] > 0
+    assert sum(report["entropy"]["histogram"]) == 24 - report["dead"]
+    assert set(report["truth"]["recovered"]) == {"colour", "texture", "shape"}
+    assert all(0 <= share <= 1 for row in report["truth"]["flips"].values() for share in row.values())
+    assert len(report["truth"]["values"]) == 9 + 6 + 6
+    assert set(report["truth"]["shifts"]["as they are"]) == {
+        "r2_off_diagonal", "auroc_colour", "auroc_texture", "auroc_shape",
+    }  # fmt: skip
+    assert statistics.counts.tolist() == [20, 20 * 16]
+    assert any("20 pictures" in line for line in report["warnings"])
+    json.dumps(report)
+
+
+def test_flips_follow_a_concept_that_is_the_factor_and_no_other(usae):
+    """A world in which concept v is patch colour v, exactly: every colour flip is followed."""
+    from usae_train.demo.factors import COLOURS
+    from usae_train.demo.flips import flips
+
+    class Oracle:
+        names, grid, n_concepts = ["eye"], (8, 8), len(COLOURS)
+
+        def tokens(self, name, images):
+            palette = torch.tensor(list(COLOURS.values()))
+            patches = torch.nn.functional.adaptive_avg_pool2d(images, 8).flatten(2).mT
+            return torch.cdist(patches, palette)
+
+        def encode(self, name, tokens):
+            class Codes:
+                def dense(self, n_concepts):
+                    return torch.nn.functional.one_hot(tokens.argmin(-1), n_concepts).float()
+
+            return Codes()
+
+    followed = flips(Oracle(), {f"colour: {value}": row for row, value in enumerate(COLOURS)}, pairs=60)
+    assert set(followed) == {"colour"}
+    assert followed["colour"]["eye"] > 0.7
+    turned = {f"colour: {value}": (row + 1) % len(COLOURS) for row, value in enumerate(COLOURS)}
+    assert flips(Oracle(), turned, pairs=60)["colour"]["eye"] < 0.3
+
+
+def test_a_noise_backbone_is_visible_at_a_glance():
+    generator = torch.Generator().manual_seed(0)
+    shared = torch.randn(400, 5, generator=generator) @ torch.randn(5, 12, generator=generator)
+    tokens = {"signal": shared, "noise": torch.randn(400, 12, generator=generator)}
+    usae = ut.fit(tokens, n_concepts=16, k=3, steps=300, batch=128)
+    matrix = {
+        source: {target: r2(tokens[target], usae.decode(target, usae.encode(source, own))).item() for target in tokens}
+        for source, own in tokens.items()
+    }
+    report = {
+        "backbones": list(tokens), "r2": matrix, "r2_summary": r2_summary(matrix), "n_concepts": 16, "dead": 0,
+        "dense": [], "n_images": 5000,
+    }  # fmt: skip
+    assert any(line.startswith("noise explains only R²") for line in warnings(report))
+    assert not any(line.startswith("signal") for line in warnings(report))
+
+
+def test_the_command_writes_a_page_that_stands_alone(usae, tmp_path):
+    ut.save(usae, tmp_path / "usae")
+    words = ["evaluate", str(tmp_path / "usae"), "demo:test", "--limit", "12", "--out", str(tmp_path / "report")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.stderr
+    assert "R² on the diagonal" in done.stdout
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count("<svg") == 3
+    assert "src=" not in page
+    assert "<link" not in page
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert f"{report['r2_summary']['diagonal']:.3f}" in page
+
+
+def test_one_backbone_says_that_two_are_needed(tmp_path):
+    spec = BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=96, options=OPTIONS)
+    usae = ut.fit("demo:train", backbones={"only": spec}, n_concepts=12, k=3, steps=10, batch=64, limit=8)
+    report, _ = evaluate(usae, open_images("demo:test", 6))
+    assert report["r2_summary"]["ratio"] is None
+    assert report["entropy"]["mean"] is None
+    assert "One backbone: figures across models need two." in report["warnings"]
+    assert math.isfinite(report["r2"]["only"]["only"])
+
+
+def test_nothing_is_written_when_the_pictures_cannot_be_read(usae, tmp_path):
+    ut.save(usae, tmp_path / "usae")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"broken")
+    words = ["evaluate", str(tmp_path / "usae"), str(tmp_path / "pictures"), "--out", str(tmp_path / "report")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert "none of the 1 pictures" in done.stderr
+    assert not (tmp_path / "report").exists()
