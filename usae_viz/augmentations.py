@@ -99,8 +99,8 @@ def draw(settings: Augmentation, generator: torch.Generator, crops: int, size: i
     free = (1 - side[:, None]) / 2 + (settings.shift or 0.0)  # a crop stays inside, but for the shift, which reflects
     centre = 0.5 + (2 * uniform[:, 1:3] - 1) * free
     angle = (2 * uniform[:, 3] - 1) * settings.rotate
-    spread = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
-    colour = (2 * uniform[:, 4:7] - 1) * spread
+    most = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
+    colour = (2 * uniform[:, 4:7] - 1) * most
     noise = torch.randn(crops, 3, size, size, generator=generator) if settings.noise else torch.zeros(crops, 0)
     return torch.cat([side[:, None], centre, angle[:, None]], 1), colour, noise * settings.noise
 

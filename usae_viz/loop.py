@@ -127,7 +127,8 @@ def look(
     """
     backbones = eyes.usae.backbones
     size = max(backbone.input_size for backbone in backbones.values())
-    uphill, scores = torch.zeros_like(canvas), {}
+    uphill = torch.zeros_like(canvas)
+    scores: dict[str, Tensor] = {}
     for rows in looked_at_together(pictures, eyes.at_once):
         own = canvas[rows].requires_grad_()
         shown, beside = _views(eyes, own, [generators[row] for row in rows], size)

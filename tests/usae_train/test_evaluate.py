@@ -91,7 +91,7 @@ def test_a_report_has_what_it_should(usae):
     json.dumps(report)
 
 
-def test_flips_follow_a_concept_that_is_the_factor_and_no_other(usae):
+def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
     """A world in which concept v is patch colour v, exactly: every colour flip is followed."""
     from usae_train.demo.factors import COLOURS
     from usae_train.demo.flips import flips
@@ -99,12 +99,12 @@ def test_flips_follow_a_concept_that_is_the_factor_and_no_other(usae):
     class Oracle:
         names, grid, n_concepts = ["eye"], (8, 8), len(COLOURS)
 
-        def tokens(self, name, images):
+        def tokens(self, _, images):
             palette = torch.tensor(list(COLOURS.values()))
             patches = torch.nn.functional.adaptive_avg_pool2d(images, 8).flatten(2).mT
             return torch.cdist(patches, palette)
 
-        def encode(self, name, tokens):
+        def encode(self, _, tokens):
             class Codes:
                 def dense(self, n_concepts):
                     return torch.nn.functional.one_hot(tokens.argmin(-1), n_concepts).float()
@@ -149,7 +149,7 @@ def test_the_command_writes_a_page_that_stands_alone(usae, tmp_path):
     assert f"{report['r2_summary']['diagonal']:.3f}" in page
 
 
-def test_one_backbone_says_that_two_are_needed(tmp_path):
+def test_one_backbone_says_that_two_are_needed():
     spec = BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=96, options=OPTIONS)
     usae = ut.fit("demo:train", backbones={"only": spec}, n_concepts=12, k=3, steps=10, batch=64, limit=8)
     report, _ = evaluate(usae, open_images("demo:test", 6))

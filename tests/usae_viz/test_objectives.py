@@ -194,6 +194,8 @@ def test_diversity_by_hand():
     assert torch.allclose(Diversity()(seen(tokens=torch.cat([across, down]))), torch.ones(2), atol=1e-6)
     three = Diversity()(seen(tokens=torch.cat([across, across, down])))
     assert torch.allclose(three, torch.tensor([0.5, 0.5, 1.0]), atol=1e-6)
+    moved = Diversity()(seen(tokens=torch.cat([across, down]) + 100))  # what all have in common makes none alike
+    assert torch.allclose(moved, torch.ones(2), atol=1e-6)
 
 
 def beside(acts, tokens):

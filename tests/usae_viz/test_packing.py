@@ -27,7 +27,9 @@ def test_what_the_hungriest_backbone_keeps_is_counted(usae):
         for name, backbone in usae.backbones.items()
     }
     assert by_backbone["right"] - canvas_and_views > 4 * 36 * 16 * 4
-    assert taken(usae, 1) == max(by_backbone.values())
+    backwards = dict(reversed(usae.backbones.items()))
+    for order in (usae.backbones, backwards):
+        assert bytes_a_picture(Eyes(usae, PRESETS["none"], 1), order, 48) == max(by_backbone.values())
 
 
 def test_measuring_leaves_no_gradients_behind(usae):

@@ -98,6 +98,8 @@ def test_the_analytic_spectrum_falls_as_one_over_f_and_gives_a_picture_of_standa
     assert torch.allclose(template[0, 0, 4], template[0, 0, 1] / 4)
     assert torch.allclose(template[0, 3, 4], template[0, 0, 5], rtol=1e-5)  # 3, 4, 5
     assert torch.allclose(template[0, -2, 0], template[0, 2, 0])
+    mirrored = [min(column, size - column) for column in range(size)]  # the half that rfft2 leaves out
+    assert template[0][:, mirrored].square().sum() / size**2 == pytest.approx(1, rel=1e-4)  # Parseval
     made = MacoImage(range(8), size, template)
     drawn = made.decorrelated(made.latent).detach()
     assert drawn.mean((2, 3)).abs().max() < 1e-5  # nothing at zero frequency

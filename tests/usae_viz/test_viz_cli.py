@@ -279,6 +279,11 @@ def test_ctrl_c_is_status_130_and_the_picture_is_written(folder, tmp_path, monke
     assert "Concept(3): stopped by hand after 2 of 3 steps; the best so far is kept" in done.stderr
     assert {p.name for p in (tmp_path / "run").iterdir()} == {"concept-00003", "run.json"}  # 5 was not begun
     assert "stopped by hand" in read_png(tmp_path / "run" / "concept-00003" / "left.png")["ended"]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\nconcepts: [3]\nmodes: [per-model, shared]\nsettings: {{size: 32, steps: 3}}\n")
+    assert run("render", str(recipe), "--out", str(tmp_path / "modes")).exit_code == 130
+    stills = {p.stem for p in (tmp_path / "modes" / "concept-00003").glob("*.png")}
+    assert stills == {"left", "right", "sheet"}  # shared was not begun
 
 
 def test_a_score_that_is_lost_is_status_1_and_the_picture_is_written(folder, tmp_path):

@@ -73,7 +73,7 @@ def _call(name: str, values: list[Any], settings: dict[str | None, Any], text: s
     if name not in OBJECTIVES:
         raise ValueError(f"objective {_short(text)!r}: unknown name {name!r}{_near(name)}")
     try:
-        return OBJECTIVES[name](*values, **settings)  # type: ignore[misc]  # ** with a None key raises TypeError
+        return OBJECTIVES[name](*values, **settings)  # type: ignore[arg-type]  # ** with a None key raises TypeError
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
 
