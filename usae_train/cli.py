@@ -136,8 +136,7 @@ def fit(
         if room.exists() and not resume:
             raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
         keeper = Keeper(room, every)
-        keeper.listen()
-        with progress_bars(quiet) as progress:
+        with keeper.listening(), progress_bars(quiet) as progress:
             report = stages(progress)
             watch = Watch(
                 pictures=lambda done, total: report("pictures", done, total, ""),

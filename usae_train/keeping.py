@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -104,10 +106,15 @@ class Keeper:
         if self._stop:
             raise Stopped(f"stopped after step {step}; give the same command with --resume to go on")
 
-    def listen(self) -> None:
-        """From now on SIGTERM means: write the state after the step that is running, then stop."""
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within it SIGTERM means: write the state after the step that is running, then stop."""
 
         def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
             self._stop = True
 
-        signal.signal(signal.SIGTERM, stop)
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)

@@ -254,7 +254,7 @@ def test_unknown_options_are_named() -> None:
 
 
 def test_options_that_have_a_field_of_their_own_are_refused() -> None:
-    with pytest.raises(ValueError, match="img_size cannot be set here; use `input_size` and `weights`"):
+    with pytest.raises(ValueError, match="img_size cannot be set here; use `input_size`, `weights` and `classes`"):
         BackboneSpec(model="vit_tiny_patch16_224", options={"img_size": 64})
 
 

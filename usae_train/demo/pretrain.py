@@ -16,8 +16,8 @@ texture patches, with AdamW 38% (batch 32; 64 was worse with either, 16 and a ra
 `vit` and `siglip` in the package were trained by this code, about 80 minutes each on one of two cores; at their steps
 3500 and 3300 the run was begun again from its checkpoint with 9500 steps instead of 9000, a clean share of 0.55
 instead of 0.5 and a perturbation of 5/255 instead of 6/255, of which only the learning rate had been felt till then.
-`dino` is older: 4500 steps with 8/255, growing from the first step on, half of the scenes zoomed, smaller objects, none of them
-kept apart. A rebuild gives weights like them, not the same.
+`dino` is older: 4500 steps with 8/255, growing from the first step on, half of the scenes zoomed, smaller objects,
+none of them kept apart. A rebuild gives weights like them, not the same.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def test_dirt_stays_within_range_and_leaves_its_input_alone() -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> BackboneSpec:
     """The demo's `vit` in very small, taught two pictures at a time."""
     spec = SPECS["vit"].model_copy(
-        update={"options": {"patch_size": 24, "embed_dim": 16, "depth": 1, "num_heads": 2}, "weights": "random"}
+        update={"options": {"patch_size": 6, "embed_dim": 16, "depth": 1, "num_heads": 2}, "weights": "random"}
     )
     monkeypatch.setitem(SPECS, "vit", spec)
     monkeypatch.setattr(pretrain, "BATCH", 2)
@@ -151,6 +151,7 @@ def test_pretraining_learns(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_resumed_pretraining_ends_where_an_unbroken_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrain, "REPLAYS", 20)  # few scenes: what is dear in so small a run
+    monkeypatch.setattr(pretrain, "CLEAN", -1.0)  # perturbed from the start
     pretrain.pretrain("vit", tmp_path / "unbroken.safetensors", steps=240)
 
     draw, drawn = scenes.draw, []
