@@ -27,12 +27,12 @@ class MaximizeSettings(BaseModel):
     size: int | None = Field(
         None, ge=16, le=4096, description="canvas side, pixels; the largest input size unless told"
     )
-    steps: int = Field(128, ge=1, description="optimizer steps")
+    steps: int = Field(96, ge=1, description="optimizer steps")
     crops: int = Field(6, ge=1, description="views a step")
     learning_rate: float | None = Field(None, gt=0, description="Adam's; the parameterization's own unless told")
     augmentation: Augmentation = Field(PRESETS["default"], description=f"settings, or a preset ({', '.join(PRESETS)})")
     decay: float | None = Field(
-        None, ge=0, le=4, description="fourier's: the coefficients' scale falls as 1/f^decay; 1 unless told"
+        None, ge=0, le=4, description="fourier's: the coefficients' scale falls as 1/f^decay; 1.5 unless told"
     )
     spectrum: str | None = Field(
         None, description="MACO's: `1/f`, or a file of usae-train spectrum; the packaged one unless told"

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--modes", default="per-model,shared,coupled")
     parser.add_argument("--image", default="fourier")
-    parser.add_argument("--steps", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=96)
     parser.add_argument("--crops", type=int, default=6)
     parser.add_argument("--size", type=int)
     parser.add_argument("--learning-rate", type=float)

@@ -30,7 +30,7 @@ def parameterization(
         seeds: one picture a seed.
         size: side of the canvas in pixels.
         spectrum: for `maco`, `1/f` or a file of usae-train spectrum; the packaged one unless told.
-        decay: for `fourier`, how steeply the scale of the coefficients falls with frequency; 1 unless told.
+        decay: for `fourier`, how steeply the scale of the coefficients falls with frequency; 1.5 unless told.
 
     Raises:
         ValueError: for a name that does not exist, a file that is no spectrum, a spectrum without `maco`, or an decay

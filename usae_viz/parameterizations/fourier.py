@@ -25,7 +25,8 @@ class FourierImage(Parameterization):
     Args:
         seeds: one picture a seed.
         size: side of the canvas in pixels.
-        decay: how steeply the scale falls with frequency, 1/f^decay.
+        decay: how steeply the scale falls with frequency, 1/f^decay. With 1, lucid's, the demo's colours came out pale
+            under fine noise; with 1.5, Horama's, they are plain, and so are its stripes and dots.
 
     Example:
         >>> image = FourierImage(seeds=[0, 0, 1], size=96)
@@ -40,7 +41,7 @@ class FourierImage(Parameterization):
     START_STD = 0.1
     scale: Tensor
 
-    def __init__(self, seeds: Sequence[int], size: int, decay: float = 1.0) -> None:
+    def __init__(self, seeds: Sequence[int], size: int, decay: float = 1.5) -> None:
         super().__init__(seeds, size)
         scale = frequencies(size).clamp_min(1 / size).pow(-decay) * size
         self.register_buffer("scale", scale, persistent=False)
