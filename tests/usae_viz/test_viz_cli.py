@@ -313,4 +313,4 @@ def test_help_does_not_import_torch():
 def test_help_says_units_and_defaults():
     text = run("maximize", "--help").output
     assert "pixels" in text
-    assert "default: 128" in text
+    assert "default: 96" in text
