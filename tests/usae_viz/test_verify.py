@@ -62,7 +62,7 @@ def test_a_shared_picture_has_to_fire_in_all():
 @pytest.fixture(scope="module")
 def drawn(usae):
     """Concept 0 in pictures long enough optimized."""
-    return uv.maximize(usae, uv.Concept(0), steps=25, crops=2, size=32, dtype="float32")
+    return uv.maximize(usae, uv.Concept(0), steps=25, crops=2, size=32, decay=1.0, dtype="float32")
 
 
 def test_a_picture_drawn_for_its_concept_beats_chance(drawn):
