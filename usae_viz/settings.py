@@ -16,7 +16,7 @@ MAX_SEED = 2**32
 
 
 class MaximizeSettings(BaseModel):
-    """How pictures are drawn. Of the defaults only the learning rate was tuned (fourier.py says how)."""
+    """How pictures are drawn. Of the defaults only Fourier's rate and decay were chosen by pictures (fourier.py)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
