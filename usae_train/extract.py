@@ -76,7 +76,7 @@ def extract(
             lambda done: progress(done, len(source)),
         )  # fmt: skip
         _write_failures(out, failures)
-        if len(failures) > max(max_broken * len(source), 0):
+        if len(failures) > max_broken * len(source):
             raise ValueError(
                 f"{len(failures)} of {tried.stop} images cannot be read, more than {max_broken:.1%} of all; the first: "
                 f"{failures[0]['why']}; see {out / FAILURES}, or allow more with --max-broken"

@@ -294,7 +294,7 @@ def _render(
             typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)
     if any(drawn.failed for drawn in written):
         raise SystemExit(1)
-    if any("by hand" in (drawn.ended or "") for drawn in written):
+    if any(drawn.cut_short for drawn in written):
         raise SystemExit(130)
 
 

@@ -65,7 +65,8 @@ class Ascent:
     attention: Tensor  # (pictures, H, W): sum over steps of |dL/dx|, as a share of its largest value
     steps: int
     ended: str | None  # why before the last step; None at the last step
-    failed: bool = False  # whether it ended because a score was not finite
+    cut_short: bool = False  # whether Ctrl-C or a score that was not finite ended it
+    failed: bool = False  # whether it was the score
 
 
 def ascend(
@@ -106,7 +107,7 @@ def ascend(
             raise ValueError(f"{why}; check the objective") from reason
         if best.canvas is None:
             raise
-        return Ascent(best.canvas, share_of_largest(attention), done, f"{why}; the best so far is kept", lost)
+        return Ascent(best.canvas, share_of_largest(attention), done, f"{why}; the best so far is kept", True, lost)
     with torch.no_grad():
         ended = f"settled after {done} of {steps} steps" if done < steps else None
         return Ascent(image(), share_of_largest(attention), done, ended)

@@ -112,7 +112,7 @@ def maximize_each(
         pictures = [picture for objective in pack for picture in pictures_of(usae, objective, settings)]
         ascent, frames = _ascend(eyes, pictures, settings, start, progress)
         yield from _results(eyes, pack, pictures, ascent, frames, settings)
-        if ascent.ended is not None and "settled" not in ascent.ended:
+        if ascent.cut_short:
             return
 
 
@@ -215,7 +215,7 @@ def _results(
             usae=eyes.usae, objective=objective, images={name: image.cpu() for name, image in images.items()},
             alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
             frames={n: [*(f[row] for f in frames), images[n].cpu()] for n, row in rows.items()} if frames else {},
-            given=given, ended=ascent.ended, failed=ascent.failed,
+            given=given, ended=ascent.ended, cut_short=ascent.cut_short, failed=ascent.failed,
         )  # fmt: skip
 
 

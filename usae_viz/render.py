@@ -27,7 +27,8 @@ class Drawn:
     images: tuple[str, ...]
     scores: Scores | None  # of all its pictures
     ended: str | None  # why one of its optimizations ended early
-    failed: bool  # whether that was a score that was not finite
+    cut_short: bool  # whether Ctrl-C or a score that was not finite ended one
+    failed: bool  # whether it was the score
 
 
 def render(
@@ -61,14 +62,14 @@ def render(
         for settings in runs:
             stage = _stage(pack, settings, len({run.seed for run in runs}) > 1)
             results += maximize_each(usae, pack, settings, _steps(report, stage, settings.steps))
-            if any(_cut_short(result) for result in results):
+            if any(result.cut_short for result in results):
                 break
         write_json(out / "run.json", run_record(usae, objectives, runs))
         for objective in pack:
             if own := [result for result in results if result.objective is objective]:
                 written.append(_write(own, out / folders[objective], animation))
                 done(written[-1])
-        if any(_cut_short(result) for result in results):
+        if any(result.cut_short for result in results):
             break
     return written
 
@@ -83,10 +84,6 @@ def folders_of(objectives: Sequence[Objective]) -> dict[Objective, str]:
             name = f"{folder_of(objective)}-{number}"
         folders[objective] = name
     return folders
-
-
-def _cut_short(result: Result) -> bool:
-    return result.failed or (result.ended is not None and "by hand" in result.ended)
 
 
 def _write(results: Sequence[Result], folder: Path, animation: str) -> Drawn:
@@ -110,7 +107,8 @@ def _write(results: Sequence[Result], folder: Path, animation: str) -> Drawn:
     scores = Scores(first.scores.concept, table, drawn_for, signatures) if first.scores is not None else None
     write_concept(folder, first.title, images, scores, first.patches(), about, alpha, first.given)
     ended = next((result.ended for result in results if result.ended is not None), None)
-    return Drawn(first.objective, folder, tuple(images), scores, ended, any(result.failed for result in results))
+    cut_short, failed = (any(getattr(result, kind) for result in results) for kind in ("cut_short", "failed"))
+    return Drawn(first.objective, folder, tuple(images), scores, ended, cut_short, failed)
 
 
 def _stage(pack: Sequence[Objective], settings: MaximizeSettings, several_seeds: bool) -> str:

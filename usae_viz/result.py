@@ -34,7 +34,8 @@ class Result:
         frames: {name: canvases (3, H, W)}, with the setting `snapshots`.
         given: (3, H, W), the picture that they started from or were compared with.
         ended: why the optimization ended before its last step; None at the last.
-        failed: whether it ended because a score was not finite.
+        cut_short: whether Ctrl-C or a score that was not finite ended it.
+        failed: whether it was the score.
     """
 
     usae: USAE = field(repr=False)
@@ -46,6 +47,7 @@ class Result:
     frames: dict[str, list[Tensor]] = field(default_factory=dict, repr=False)
     given: Tensor | None = field(default=None, repr=False)
     ended: str | None = None
+    cut_short: bool = False
     failed: bool = False
 
     @property
