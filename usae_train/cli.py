@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+
+if TYPE_CHECKING:
+    from usae_train.settings import FitSettings
+    from usae_train.usae import USAE
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -98,7 +102,13 @@ def fit(
         str | None,
         typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="`default`, or `published`: as the authors' code does it.")] = "default",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to read "
+            "figures against chance (random dictionaries; tokens of different images paired)."
+        ),
+    ] = "default",
     n_concepts: Annotated[int, typer.Option("--n-concepts", help="Size of the concept space.")] = 6144,
     k: Annotated[int, typer.Option("--k", "-k", help="Concepts kept a token.")] = 32,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 10_000,
@@ -110,6 +120,12 @@ def fit(
         float | None,
         typer.Option(help="GB of a store's tokens in memory at a time; a third of the machine's unless told."),
     ] = None,
+    independent: Annotated[
+        bool,
+        typer.Option(
+            "--independent", help="Not one USAE, but an SAE a backbone, each in a folder of --out by its name."
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
     device: Device = "auto",
@@ -127,38 +143,51 @@ def fit(
         from usae_train.config_files import read_specs
         from usae_train.fitting import Watch, fit_pictures, fit_settings, fit_store
         from usae_train.images import open_images
+        from usae_train.independent import fit_independent
         from usae_train.keeping import Keeper, Stopped
         from usae_train.store import ActivationStore, is_store
 
-        check_free(out)
+        if not (independent and resume):
+            check_free(out)
         settings = fit_settings(recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed)
         room = out.with_name(f".{out.name}.training")
         if room.exists() and not resume:
             raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
-        keeper = Keeper(room, every)
-        with keeper.listening(), progress_bars(quiet) as progress:
+        store = ActivationStore(images) if is_store(images) else None
+        if store is not None and (backbones is not None or limit is not None):
+            raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+        specs = store.specs if store is not None else read_specs(backbones or "paper")
+        with progress_bars(quiet) as progress:
             report = stages(progress)
-            watch = Watch(
-                pictures=lambda done, total: report("pictures", done, total, ""),
-                steps=lambda step, figures: report("training", step, settings.steps, f"loss {figures['loss']:.4f}"),
-                failure=lambda why: typer.echo(f"skipped: {why}", err=True),
-            )
-            try:
-                if is_store(images):
-                    if backbones is not None or limit is not None:
-                        raise ValueError(f"{images} is a store, with backbones and pictures of its own")
-                    usae = fit_store(ActivationStore(images), settings, pick_device(device), watch, keeper, memory)
-                else:
-                    specs = read_specs(backbones or "paper")
+
+            def train(settings: FitSettings, only: str | None = None) -> USAE:
+                stage = "" if only is None else f" {only}"
+                watch = Watch(
+                    pictures=lambda done, total: report(f"pictures{stage}", done, total, ""),
+                    steps=lambda step, figures: report(
+                        f"training{stage}", step, settings.steps, f"loss {figures['loss']:.4f}"
+                    ),
+                    failure=lambda why: typer.echo(f"skipped: {why}", err=True),
+                )
+                keeper = Keeper(room if only is None else room / only, every)
+                with keeper.listening():
+                    if store is not None:
+                        return fit_store(store, settings, pick_device(device), watch, keeper, memory, only)
                     source = open_images(images, limit)
-                    usae = fit_pictures(source, settings, specs, pick_device(device), watch, keeper)
+                    return fit_pictures(source, settings, specs, pick_device(device), watch, keeper, only)
+
+            try:
+                if independent:
+                    fit_independent(list(specs), settings, train, out)
+                else:
+                    save(train(settings), out)
             except Stopped as stopped:
                 typer.echo(str(stopped), err=True)
                 raise SystemExit(143) from None
-        save(usae, out)
         shutil.rmtree(room, ignore_errors=True)
         if not quiet:
-            typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+            what = f"{n_concepts} concepts over {', '.join(specs)}"
+            typer.echo(f"{out}: {'independent SAEs, ' if independent else ''}{what}")
 
 
 @app.command()
@@ -166,32 +195,78 @@ def evaluate(
     usae: Annotated[str, typer.Argument(help="`demo`, a USAE folder or a hub id.")],
     images: Annotated[str, typer.Argument(help="Pictures it was not trained on: a folder, `demo` or `demo:test`.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
+    independent: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `usae-train fit --independent`: also measures what universality costs and beats."),
+    ] = None,
+    other_seed: Annotated[
+        list[str] | None,
+        typer.Option(help="The same USAE of another seed, for stability; may be given more than once."),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     limit: Limit = None,
+    fill: Annotated[
+        bool | None,
+        typer.Option(
+            "--fill/--no-fill",
+            help="Put the statistics into the USAE's folder. Unless told: if they are of at least as many pictures as "
+            "those that are there.",
+        ),
+    ] = None,
+    every: Annotated[float, typer.Option(min=0, help="Minutes between two states that can be gone on from.")] = 2.0,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth."""
+    """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
+
+    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. Under torchrun the processes
+    share the pictures.
+    """
     with one_line_errors():
+        import shutil
+        import signal
+
         from usae_train.atomic import check_writable
-        from usae_train.checkpoint import load
+        from usae_train.checkpoint import fill_statistics, fills, load
+        from usae_train.evaluate import Compared
         from usae_train.evaluate import evaluate as measure
+        from usae_train.evaluation_pass import Processes
         from usae_train.images import open_images
+        from usae_train.independent import load_independent
+        from usae_train.keeping import Keeper, Stopped
         from usae_train.report import write_report
+        from usae_train.verdict import headline
 
         check_writable(out / "report.json")
-        model = load(usae, pick_device(device))
+        where = pick_device(device)
+        model, processes = load(usae, where), Processes.of_torchrun()
         source = open_images(images, limit)
-        with progress_bars(quiet) as progress:
+        room = out.with_name(f".{out.name}.evaluation")
+        keeper = Keeper(room / f"rank-{processes.rank}", every, keep=1, again="the same command")
+        compared = Compared(
+            independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
+            if independent else None,
+            other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, processes=processes,
+        )  # fmt: skip
+        with progress_bars(quiet) as progress, keeper.listening((signal.SIGTERM, signal.SIGINT)):
             report = stages(progress)
-            figures, _ = measure(model, source, batch, lambda stage, done, total: report(stage, done, total, ""))
+            try:
+                made = measure(
+                    model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
+                )
+            except Stopped as stopped:
+                typer.echo(str(stopped), err=True)
+                raise SystemExit(143) from None
+        if made is None:  # the first process writes
+            return
+        figures, statistics = made
         write_report(figures, out)
+        filled = fills(model, statistics) if fill is None else fill
+        if filled:
+            fill_statistics(model, statistics, source)
+        shutil.rmtree(room, ignore_errors=True)
         if not quiet:
-            summary = figures["r2_summary"]
-            cross = (
-                "" if summary["ratio"] is None else f", off it {summary['off_diagonal']:.3f} ({summary['ratio']:.0%})"
-            )
-            typer.echo(f"{out}: R² on the diagonal {summary['diagonal']:.3f}{cross}")
+            typer.echo(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
             for line in figures["warnings"]:
                 typer.echo(f"warning: {line}", err=True)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.feeding import Batches, Feed, MemoryFeed
+from usae_train.feeding import Batches, Feed, MemoryFeed, ShuffledFeed
 from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
 from usae_train.settings import FitSettings, Recipe
@@ -39,7 +39,9 @@ def fit_tokens(
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
     """
-    feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    feed: Feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    if settings.recipe.shuffled:
+        feed = ShuffledFeed(feed, settings.seed)
     usae = (usae or new_usae(feed.widths, settings)).to(device)
     generator = torch.Generator().manual_seed(settings.seed)
     rows = standardization_rows(len(feed), usae.grid, generator)
@@ -167,10 +169,11 @@ def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str
 
 
 def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
-    """A pair's parameters that training may change; the published recipe has no offset."""
+    """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
+    atoms = [] if recipe.frozen else [dictionary.weight]
     offset = [dictionary.offset] if recipe.offset else []
-    return [*usae.encoder(name).parameters(), dictionary.weight, *offset]
+    return [*usae.encoder(name).parameters(), *atoms, *offset]
 
 
 def learning_rate(step: int, settings: FitSettings) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -46,22 +46,41 @@ def collect_tokens(
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
     """
-    size = max(b.input_size for b in backbones.values())
-    device = next(iter(backbones.values())).mean.device
     _check_memory(backbones, source, grid, dtype)
     parts: dict[str, list[Tensor]] = {name: [] for name in backbones}
     numbers: list[int] = []
     failures: list[str] = []
-    for indices, canvases, broken in read_batches(source, size, batch):
-        failures.extend(failure.why for failure in broken)
-        for name, backbone in backbones.items():
-            if indices:
-                parts[name].append(backbone(canvases.to(device), grid).to("cpu", dtype))
-        numbers.extend(indices)
+    for some in stream_tokens(backbones, source, grid, batch):
+        failures.extend(some.failures)
+        for name, own in some.tokens.items():
+            parts[name].append(own.to("cpu", dtype))
+        numbers.extend(some.numbers.tolist())
         progress(len(numbers) + len(failures), len(source))
     if not numbers:
         raise ValueError(f"none of the {len(source)} pictures of {source.name} can be read; the first: {failures[0]}")
     return PairedTokens({n: torch.cat(p) for n, p in parts.items()}, torch.tensor(numbers), failures)
+
+
+@torch.no_grad()
+def stream_tokens(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
+    tried: range | None = None,
+) -> Iterator[PairedTokens]:  # fmt: skip
+    """The same a batch at a time, on the backbones' device; nothing is kept.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures; read at the largest input size of the backbones.
+        grid: (rows, cols) of the tokens.
+        batch: pictures a forward pass.
+        tried: numbers of the pictures; all unless told.
+    """
+    size = max(b.input_size for b in backbones.values())
+    device = next(iter(backbones.values())).mean.device
+    for indices, canvases, broken in read_batches(source, size, batch, tried):
+        seen = canvases.to(device)
+        tokens = {name: backbone(seen, grid) for name, backbone in backbones.items()} if indices else {}
+        yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), [failure.why for failure in broken])
 
 
 def present_memory() -> int:
