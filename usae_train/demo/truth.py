@@ -17,6 +17,7 @@ from usae_train.statistics import auroc
 from usae_train.usae import USAE
 
 RECOVERED = 0.9  # AUROC, in all backbones by the same concept
+PAIRS = 200  # of scenes a factor, for flips; as many as there are scenes, if those are fewer
 AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
 
 
@@ -41,7 +42,8 @@ def truth_figures(
     areas = codes_auroc(codes, usae.n_concepts, factor_truth(source, numbers, usae.grid))
     values = recovery(areas)
     progress("truth", 1, 3)
-    followed = flips(usae, {value: each["concept"] for value, each in values.items()})
+    pairs = min(PAIRS, len(numbers))
+    followed = flips(usae, {value: each["concept"] for value, each in values.items()}, pairs)
     progress("truth", 2, 3)
     shifted = shifts(usae, source, {value: each["concept"] for value, each in values.items()})
     progress("truth", 3, 3)
