@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
-
-if TYPE_CHECKING:
-    from usae_train.settings import FitSettings
-    from usae_train.usae import USAE
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -116,16 +112,14 @@ def fit(
         int | None, typer.Option(help="Tokens a step; the recipe's own (4096, published 6272) unless told.")
     ] = None,
     limit: Limit = None,
+    independent: Annotated[
+        bool,
+        typer.Option("--independent", help="Not one USAE but an SAE a backbone, each in a folder of --out."),
+    ] = False,
     memory: Annotated[
         float | None,
         typer.Option(help="GB of a store's tokens in memory at a time; a third of the machine's unless told."),
     ] = None,
-    independent: Annotated[
-        bool,
-        typer.Option(
-            "--independent", help="Not one USAE, but an SAE a backbone, each in a folder of --out by its name."
-        ),
-    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
     device: Device = "auto",
@@ -137,57 +131,54 @@ def fit(
     Training states are kept beside the folder until it is finished; SIGTERM writes one and stops.
     """
     with one_line_errors():
+        if independent:
+            from usae_train.independent_fit import fit_independent
+
+            sizes = {"n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed}
+            with progress_bars(quiet) as progress:
+                fit_independent(images, out, backbones, recipe, sizes, limit, pick_device(device), stages(progress))
+            if not quiet:
+                typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone")
+            return
+
         import shutil
 
         from usae_train.checkpoint import check_free, save
         from usae_train.config_files import read_specs
         from usae_train.fitting import Watch, fit_pictures, fit_settings, fit_store
         from usae_train.images import open_images
-        from usae_train.independent import fit_independent
         from usae_train.keeping import Keeper, Stopped
         from usae_train.store import ActivationStore, is_store
 
-        if not (independent and resume):
-            check_free(out)
+        check_free(out)
         settings = fit_settings(recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed)
         room = out.with_name(f".{out.name}.training")
         if room.exists() and not resume:
             raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
-        store = ActivationStore(images) if is_store(images) else None
-        if store is not None and (backbones is not None or limit is not None):
-            raise ValueError(f"{images} is a store, with backbones and pictures of its own")
-        specs = store.specs if store is not None else read_specs(backbones or "paper")
-        with progress_bars(quiet) as progress:
+        keeper = Keeper(room, every)
+        with keeper.listening(), progress_bars(quiet) as progress:
             report = stages(progress)
-
-            def train(settings: FitSettings, only: str | None = None) -> USAE:
-                stage = "" if only is None else f" {only}"
-                watch = Watch(
-                    pictures=lambda done, total: report(f"pictures{stage}", done, total, ""),
-                    steps=lambda step, figures: report(
-                        f"training{stage}", step, settings.steps, f"loss {figures['loss']:.4f}"
-                    ),
-                    failure=lambda why: typer.echo(f"skipped: {why}", err=True),
-                )
-                keeper = Keeper(room if only is None else room / only, every)
-                with keeper.listening():
-                    if store is not None:
-                        return fit_store(store, settings, pick_device(device), watch, keeper, memory, only)
-                    source = open_images(images, limit)
-                    return fit_pictures(source, settings, specs, pick_device(device), watch, keeper, only)
-
+            watch = Watch(
+                pictures=lambda done, total: report("pictures", done, total, ""),
+                steps=lambda step, figures: report("training", step, settings.steps, f"loss {figures['loss']:.4f}"),
+                failure=lambda why: typer.echo(f"skipped: {why}", err=True),
+            )
             try:
-                if independent:
-                    fit_independent(list(specs), settings, train, out)
+                if is_store(images):
+                    if backbones is not None or limit is not None:
+                        raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+                    usae = fit_store(ActivationStore(images), settings, pick_device(device), watch, keeper, memory)
                 else:
-                    save(train(settings), out)
+                    specs = read_specs(backbones or "paper")
+                    source = open_images(images, limit)
+                    usae = fit_pictures(source, settings, specs, pick_device(device), watch, keeper)
             except Stopped as stopped:
                 typer.echo(str(stopped), err=True)
                 raise SystemExit(143) from None
+        save(usae, out)
         shutil.rmtree(room, ignore_errors=True)
         if not quiet:
-            what = f"{n_concepts} concepts over {', '.join(specs)}"
-            typer.echo(f"{out}: {'independent SAEs, ' if independent else ''}{what}")
+            typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
 
 
 @app.command()
@@ -224,7 +215,6 @@ def evaluate(
     """
     with one_line_errors():
         import shutil
-        import signal
 
         from usae_train.atomic import check_writable
         from usae_train.checkpoint import fill_statistics, fills, load
@@ -233,7 +223,7 @@ def evaluate(
         from usae_train.evaluation_pass import Processes
         from usae_train.images import open_images
         from usae_train.independent import load_independent
-        from usae_train.keeping import Keeper, Stopped
+        from usae_train.pass_states import PassKeeper, StoppedPass
         from usae_train.report import write_report
         from usae_train.verdict import headline
 
@@ -242,19 +232,19 @@ def evaluate(
         model, processes = load(usae, where), Processes.of_torchrun()
         source = open_images(images, limit)
         room = out.with_name(f".{out.name}.evaluation")
-        keeper = Keeper(room / f"rank-{processes.rank}", every, keep=1, again="the same command")
+        keeper = PassKeeper(room, processes.rank, every)
         compared = Compared(
             independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
             if independent else None,
             other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, processes=processes,
         )  # fmt: skip
-        with progress_bars(quiet) as progress, keeper.listening((signal.SIGTERM, signal.SIGINT)):
+        with progress_bars(quiet) as progress, keeper.listening():
             report = stages(progress)
             try:
                 made = measure(
                     model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
                 )
-            except Stopped as stopped:
+            except StoppedPass as stopped:
                 typer.echo(str(stopped), err=True)
                 raise SystemExit(143) from None
         if made is None:  # the first process writes

@@ -13,9 +13,9 @@ from usae_train.backbones import PAPER
 from usae_train.evaluation_pass import PassSettings, PassState, Processes, run_pass
 from usae_train.images import DemoImages, ImageSource
 from usae_train.independent import consistency
-from usae_train.keeping import Keeper
 from usae_train.measures import Measures
 from usae_train.metrics import DENSE, Matrix, Reconstruction, correlation, duplicates, matched_cosine, r2_summary
+from usae_train.pass_states import PassKeeper
 from usae_train.posthoc import PostHoc
 from usae_train.provenance import versions
 from usae_train.statistics import LEVELS, Statistics, images_needed
@@ -41,7 +41,7 @@ class Compared:
 
     independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
-    keeper: Keeper | None = None
+    keeper: PassKeeper | None = None
     processes: Processes = field(default_factory=Processes)
 
 
@@ -64,7 +64,7 @@ def evaluate(
 
     Raises:
         ValueError: when no picture can be read, or what it is compared with does not fit.
-        Stopped: when asked to stop; the state is kept.
+        StoppedPass: when asked to stop; the state is kept.
     """
     assert usae.grid is not None
     compared = compared or Compared()

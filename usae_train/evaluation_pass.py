@@ -18,8 +18,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from usae_train.atomic import atomic_path
-from usae_train.keeping import Keeper
 from usae_train.measures import Measures
+from usae_train.pass_states import PassKeeper
 from usae_train.tokens import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
@@ -46,20 +46,19 @@ class PassState:
     measures: Measures
     half: int = 0
     done: int = 0  # pictures of this process's share of the half
-    steps: int = 0
     failures: list[str] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and strings only, so that it can be loaded without running code."""
         return {
             "settings": self.settings.model_dump(mode="json"), "measures": self.measures.state_dict(),
-            "half": self.half, "done": self.done, "steps": self.steps, "failures": self.failures,
+            "half": self.half, "done": self.done, "failures": self.failures,
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.measures.merge(state["measures"])  # which has nothing in it yet
-        self.half, self.done, self.steps = state["half"], state["done"], state["steps"]
+        self.half, self.done = state["half"], state["done"]
         self.failures = list(state["failures"])
 
 
@@ -83,7 +82,7 @@ class Processes:
 
 
 def run_pass(
-    state: PassState, stream: Stream, n_images: int, keeper: Keeper | None = None,
+    state: PassState, stream: Stream, n_images: int, keeper: PassKeeper | None = None,
     processes: Processes | None = None, progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> bool:  # fmt: skip
     """Add up everything about some pictures.
@@ -100,14 +99,15 @@ def run_pass(
         Whether this process has the sums of all: the first has.
 
     Raises:
-        Stopped: when asked to stop; the state is kept.
+        StoppedPass: when asked to stop; the state is kept.
         ValueError: when what is kept was begun with other settings, or several processes have no place to meet.
     """
     processes = processes or Processes()
     if processes.count > 1 and keeper is None:
         raise ValueError("several processes need a folder to meet in; give a keeper")
-    if keeper is not None:
-        keeper.restore(state)
+    kept = keeper.read(state.settings.model_dump(mode="json")) if keeper is not None else None
+    if kept is not None:
+        state.load_state_dict(kept)
     shares = [processes.share(numbers, state.settings.batch) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
         left = shares[state.half][state.done :]
@@ -117,10 +117,10 @@ def run_pass(
                 state.measures.add(some, state.half)
             state.failures.extend(some.failures)
             state.done += len(some.numbers) + len(some.failures)
-            state.steps += 1
             progress(before + state.done, sum(map(len, shares)))
-            if keeper is not None:
-                keeper.after(state.steps, state)
+            if keeper is not None and keeper.due:
+                keeper.write(state.state_dict())
+                keeper.check()
         posthoc = state.measures.posthoc
         if posthoc is not None and state.half == 0:
             for other in _meet(posthoc.matching_state(), "matching", state.settings, keeper, processes):
@@ -128,7 +128,7 @@ def run_pass(
             posthoc.align()
         state.half, state.done = state.half + 1, 0
     if keeper is not None:
-        keeper.write(state.steps, state)
+        keeper.write(state.state_dict())
     last = {"measures": state.measures.state_dict(), "failures": state.failures}
     for other in _meet(last, "all", state.settings, keeper, processes, at_first_only=True):
         state.measures.merge(other["measures"])
@@ -137,7 +137,7 @@ def run_pass(
 
 
 def _meet(
-    own: dict[str, Any], what: str, settings: PassSettings, keeper: Keeper | None, processes: Processes,
+    own: dict[str, Any], what: str, settings: PassSettings, keeper: PassKeeper | None, processes: Processes,
     at_first_only: bool = False,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Lay down one's own sums and wait for the others'; in the order of their ranks, so that all add them up alike."""
@@ -145,8 +145,7 @@ def _meet(
         return []
     assert keeper is not None
     run = sha256(settings.model_dump_json().encode()).hexdigest()[:8]
-    meeting = keeper.folder.parent
-    files = [meeting / f"{what}-{run}-{rank}.pt" for rank in range(processes.count)]
+    files = [keeper.room / f"{what}-{run}-{rank}.pt" for rank in range(processes.count)]
     with atomic_path(files[processes.rank]) as temporary:
         torch.save(own, temporary)
     if at_first_only and processes.rank > 0:
@@ -156,7 +155,7 @@ def _meet(
     return [torch.load(file, map_location="cpu", weights_only=True) for file in others]
 
 
-def _wait_for(files: list[Path], keeper: Keeper) -> None:
+def _wait_for(files: list[Path], keeper: PassKeeper) -> None:
     while not all(file.is_file() for file in files):
         keeper.check()
         time.sleep(LOOK_AGAIN)

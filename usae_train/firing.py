@@ -87,7 +87,9 @@ class FiringTally:
         for name in self.names:
             fired = (codes[name].values > TAU).to("cpu", torch.uint8).flatten(0, -2)
             votes.scatter_add_(1, codes[name].indices.cpu().flatten(0, -2), fired)
-        return (votes == len(self.names)).sum(0)
+        # what fires everywhere fires in the last backbone too: only its places need to be looked at
+        places = codes[self.names[-1]].indices.cpu().flatten(0, -2)
+        return torch.bincount(places[votes.gather(1, places) == len(self.names)], minlength=self.n_concepts)
 
     def _keep_top(self, values: Tensor, images: Tensor, tokens: Tensor) -> None:
         """Of what is kept and what comes, each (backbones, concepts, pictures), keep the largest.

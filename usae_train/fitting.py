@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
-from usae_train.feeding import OneBackbone, StoreFeed
+from usae_train.feeding import StoreFeed
 from usae_train.images import ImageSource, open_images
 from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, new_usae
@@ -80,17 +80,11 @@ def fit(
 def fit_pictures(
     source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
     device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None,
-    only: str | None = None,
 ) -> USAE:  # fmt: skip
-    """Train a USAE on pictures: run them through the backbones once, then train on the tokens in memory.
-
-    With `only` it is an independent SAE of that backbone, on the grid that it has in common with the others.
-    """
+    """Train a USAE on pictures: run them through the backbones once, then train on the tokens in memory."""
     watch = watch or Watch()
-    every = build_backbones(backbones)
-    grid = common_grid(list(every.values()))
-    built = {name: backbone.to(device) for name, backbone in every.items() if only in (None, name)}
-    backbones = {name: backbones[name] for name in built}
+    built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
+    grid = common_grid(list(built.values()))
     paired = collect_tokens(built, source, grid, progress=watch.pictures)
     for failure in paired.failures:
         watch.failure(failure)
@@ -103,7 +97,7 @@ def fit_pictures(
 
 def fit_store(
     store: ActivationStore, settings: FitSettings, device: torch.device | str = "cpu", watch: Watch | None = None,
-    keeper: Keeper | None = None, memory: float | None = None, only: str | None = None,
+    keeper: Keeper | None = None, memory: float | None = None,
 ) -> USAE:  # fmt: skip
     """Train a USAE on an activation store.
 
@@ -115,7 +109,6 @@ def fit_store(
         keeper: writes training states, and goes on from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's unless told. A store that is larger
             is gone through in windows of random shards.
-        only: make it an independent SAE of this backbone alone.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window.
@@ -123,11 +116,8 @@ def fit_store(
     watch = watch or Watch()
     allowed = memory * 1e9 if memory is not None else present_memory() / 3
     record = store.record
-    widths = {name: width for name, width in record.widths.items() if only in (None, name)}
-    specs = {name: spec for name, spec in store.specs.items() if name in widths}
-    usae = new_usae(widths, settings, specs=specs, grid=record.grid)
-    feed = StoreFeed(store, allowed)
-    fit_tokens(feed if only is None else OneBackbone(feed, only), settings, usae, device, watch.steps, keeper)
+    usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
+    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     shards = [number for number, shard in enumerate(record.shards) if shard.images]
     fitting = max(1, int(len(shards) * allowed / store.bytes))

@@ -5,42 +5,19 @@ They are USAEs of a single backbone, in a folder of USAE folders named after the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from usae_train.checkpoint import load, save
+from usae_train.checkpoint import load
 from usae_train.metrics import matched_cosines, random_like
-from usae_train.settings import FitSettings
 from usae_train.usae import USAE
 
 ALIKE = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
 MOST = 1000  # and the number of most co-firing concepts that it looks at
-
-
-def fit_independent(
-    names: list[str], settings: FitSettings, fit_one: Callable[[FitSettings, str], USAE], out: Path
-) -> dict[str, USAE]:
-    """Train one USAE a backbone with the same settings, and write each as soon as it is done.
-
-    Each has a seed of its own, `seed + 1 + position`: with one seed all would start from the same tokens, and be more
-    alike than independent training makes them. Those that are in the folder already are not trained again.
-
-    Args:
-        names: the backbones.
-        settings: the joint USAE's.
-        fit_one: (settings, backbone) -> its USAE.
-        out: the folder of folders.
-    """
-    made = {}
-    for position, name in enumerate(names):
-        if not (out / name / "config.json").is_file():
-            save(fit_one(settings.model_copy(update={"seed": settings.seed + 1 + position}), name), out / name)
-        made[name] = load(out / name)
-    return made
 
 
 def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:

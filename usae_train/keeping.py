@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor
 
 from usae_train.atomic import atomic_path
 from usae_train.feeding import Batches
 from usae_train.settings import FitSettings
 from usae_train.usae import USAE
-
-
-class Resumable(Protocol):
-    """What can be kept and gone on from."""
-
-    @property
-    def settings(self) -> BaseModel:
-        """What the run that goes on must have in common with the one that was stopped."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers and strings only; the settings are in it too."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        ...
 
 
 @dataclass
@@ -79,19 +61,15 @@ class Keeper:
         folder: where; made when it is needed.
         minutes: time between two states.
         keep: how many are kept.
-        again: how to go on, in words.
     """
 
-    def __init__(
-        self, folder: Path, minutes: float = 10.0, keep: int = 2, again: str = "the same command with --resume"
-    ) -> None:
-        self.again = again
+    def __init__(self, folder: Path, minutes: float = 10.0, keep: int = 2) -> None:
         self.folder, self.seconds, self.keep = folder, 60 * minutes, keep
         self.kept = 0  # the step of the last state that was written
         self._last = time.monotonic()
         self._stop = False
 
-    def restore(self, state: Resumable) -> int:
+    def restore(self, state: TrainingState) -> int:
         """Go on from the newest state that can be read; the step to begin with.
 
         Raises:
@@ -112,7 +90,7 @@ class Keeper:
             return self.kept
         return 0
 
-    def after(self, step: int, state: Resumable) -> None:
+    def after(self, step: int, state: TrainingState) -> None:
         """Called after each step: write the state when it is time, or when SIGTERM came.
 
         Raises:
@@ -120,36 +98,23 @@ class Keeper:
         """
         if not self._stop and time.monotonic() - self._last < self.seconds:
             return
-        self.write(step, state)
-        self.check()
-
-    def write(self, step: int, state: Resumable) -> None:
-        """Write the state, and remove those that are too old."""
         with atomic_path(self.folder / f"step-{step:09d}.pt") as temporary:
             torch.save(state.state_dict(), temporary)
         self.kept, self._last = step, time.monotonic()
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
-
-    def check(self) -> None:
-        """For waits between steps.
-
-        Raises:
-            Stopped: when asked to stop.
-        """
         if self._stop:
-            raise Stopped(f"stopped after step {self.kept}; give {self.again} to go on")
+            raise Stopped(f"stopped after step {step}; give the same command with --resume to go on")
 
     @contextmanager
-    def listening(self, signals: Sequence[signal.Signals] = (signal.SIGTERM,)) -> Iterator[None]:
-        """Within it these signals mean: write the state after the step that is running, then stop."""
+    def listening(self) -> Iterator[None]:
+        """Within it SIGTERM means: write the state after the step that is running, then stop."""
 
         def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
             self._stop = True
 
-        before = {number: signal.signal(number, stop) for number in signals}
+        before = signal.signal(signal.SIGTERM, stop)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            signal.signal(signal.SIGTERM, before)

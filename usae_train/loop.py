@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.feeding import Batches, Feed, MemoryFeed, ShuffledFeed
+from usae_train.feeding import Batches, Feed, MemoryFeed
 from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
 from usae_train.settings import FitSettings, Recipe
+from usae_train.shuffling import ShuffledFeed
 from usae_train.sparse import Codes, top_k
 from usae_train.usae import USAE
 

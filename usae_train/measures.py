@@ -11,7 +11,7 @@ from torch import Tensor
 from usae_train.firing import FiringTally
 from usae_train.metrics import Reconstruction
 from usae_train.posthoc import PostHoc
-from usae_train.sparse import Codes
+from usae_train.sparse import Codes, sparse_decode
 from usae_train.tokens import PairedTokens
 from usae_train.usae import USAE
 
@@ -100,11 +100,12 @@ def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Co
         codes: {backbone: codes of the same tokens}.
         into: where the errors are added up.
     """
-    for name, own in tokens.items():
-        into.add_tokens(name, own)
-    for source, own_codes in codes.items():
-        for target, wanted in tokens.items():
-            into.add_decoded(source, target, wanted, usae.decode(target, own_codes).view_as(wanted))
+    for target, wanted in tokens.items():
+        into.add_tokens(target, wanted)
+        atoms, offset, scale = usae.dictionary(target), usae.decoder(target).offset, usae.scale(target)
+        for source, own in codes.items():
+            # usae.decode would norm the atoms again for every source
+            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, atoms) + offset).view_as(wanted))
 
 
 def _packed(codes: Mapping[str, Codes]) -> dict[str, Tensor]:

@@ -46,15 +46,18 @@ def collect_tokens(
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
     """
+    size = max(b.input_size for b in backbones.values())
+    device = next(iter(backbones.values())).mean.device
     _check_memory(backbones, source, grid, dtype)
     parts: dict[str, list[Tensor]] = {name: [] for name in backbones}
     numbers: list[int] = []
     failures: list[str] = []
-    for some in stream_tokens(backbones, source, grid, batch):
-        failures.extend(some.failures)
-        for name, own in some.tokens.items():
-            parts[name].append(own.to("cpu", dtype))
-        numbers.extend(some.numbers.tolist())
+    for indices, canvases, broken in read_batches(source, size, batch):
+        failures.extend(failure.why for failure in broken)
+        for name, backbone in backbones.items():
+            if indices:
+                parts[name].append(backbone(canvases.to(device), grid).to("cpu", dtype))
+        numbers.extend(indices)
         progress(len(numbers) + len(failures), len(source))
     if not numbers:
         raise ValueError(f"none of the {len(source)} pictures of {source.name} can be read; the first: {failures[0]}")

@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from usae_train.evaluate import Compared, figures_of, log_correlation, stability
-from usae_train.feeding import MemoryFeed, OneBackbone, ShuffledFeed
-from usae_train.independent import consistency, fit_independent, load_independent
+from usae_train.feeding import MemoryFeed
+from usae_train.independent import consistency, load_independent
+from usae_train.independent_fit import OneBackbone, fit_each
 from usae_train.loop import fit_tokens, new_usae, r2_matrix
 from usae_train.measures import Measures
 from usae_train.metrics import match, matched_cosines, random_like
 from usae_train.posthoc import PostHoc
 from usae_train.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
+from usae_train.shuffling import ShuffledFeed
 from usae_train.statistics import measure
 from usae_train.tokens import PairedTokens
 from usae_train.usae import USAE
@@ -181,14 +183,13 @@ def test_one_backbone_of_a_feed(tokens: dict[str, torch.Tensor]):
 def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_path):
     asked = []
 
-    def fit_one(settings: FitSettings, name: str) -> USAE:
+    def fit_one(name: str, settings: FitSettings) -> USAE:
         asked.append((name, settings.seed))
         return open_sae(name)
 
     for _ in range(2):
-        made = fit_independent(["a", "b"], FitSettings(seed=7), fit_one, tmp_path / "own")
+        fit_each(["a", "b"], FitSettings(seed=7), fit_one, tmp_path / "own")
     assert asked == [("a", 8), ("b", 9)]
-    assert list(made) == ["a", "b"]
     assert list(load_independent(tmp_path / "own", open_sae("b", "a"))) == ["b", "a"]
     with pytest.raises(ValueError, match=r"own has no c; expected a folder for each of c, as usae-train fit --indep"):
         load_independent(tmp_path / "own", open_sae("c"))

@@ -8,8 +8,8 @@ import torch
 from usae_train.evaluate import Compared, figures_of
 from usae_train.evaluation_pass import PassSettings, PassState, Processes, run_pass
 from usae_train.firing import FiringTally
-from usae_train.keeping import Keeper, Stopped
 from usae_train.measures import Measures
+from usae_train.pass_states import PassKeeper, StoppedPass
 from usae_train.sparse import Codes
 from usae_train.tokens import PairedTokens
 from usae_train.usae import USAE
@@ -83,25 +83,25 @@ def test_every_picture_is_counted_once(undisturbed: PassState) -> None:
 @pytest.mark.parametrize("stops", [(1,), (4, 2), (5,), (1, 1, 1, 1, 1, 1)])
 def test_stopped_and_gone_on_with_it_is_the_same_to_the_last_bit(stops, undisturbed: PassState, tmp_path) -> None:
     for batches in stops:
-        keeper = Keeper(tmp_path / "rank-0", minutes=1e9, keep=1, again="the same command")
+        keeper = PassKeeper(tmp_path, minutes=1e9)
         left = iter(range(batches - 1))
 
         def stopping(done: int, total: int, left=left, keeper=keeper) -> None:  # noqa: ARG001
             if next(left, None) is None:
-                keeper._stop = True
+                keeper.stop()
 
-        with pytest.raises(Stopped, match="give the same command to go on"):
+        with pytest.raises(StoppedPass, match="give the same command to go on"):
             run_pass(fresh(), stream, IMAGES, keeper, progress=stopping)
     state = fresh()
-    assert run_pass(state, stream, IMAGES, Keeper(tmp_path / "rank-0", minutes=1e9, keep=1))
+    assert run_pass(state, stream, IMAGES, PassKeeper(tmp_path, minutes=1e9))
     assert_same(state, undisturbed)
 
 
 def test_what_was_begun_with_another_usae_is_not_gone_on_with(tmp_path) -> None:
-    run_pass(fresh(), stream, IMAGES, Keeper(tmp_path / "rank-0", minutes=0))
+    run_pass(fresh(), stream, IMAGES, PassKeeper(tmp_path, minutes=0))
     other = PassState(SETTINGS.model_copy(update={"usae": "other"}), Measures(JOINT, ALONE, keep_codes=True))
     with pytest.raises(ValueError, match="was begun with another usae; give the same again, or remove it"):
-        run_pass(other, stream, IMAGES, Keeper(tmp_path / "rank-0"))
+        run_pass(other, stream, IMAGES, PassKeeper(tmp_path))
 
 
 def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> None:
@@ -109,7 +109,7 @@ def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> N
     firsts = {}
 
     def work(rank: int) -> None:
-        keeper = Keeper(tmp_path / f"rank-{rank}", minutes=1e9)
+        keeper = PassKeeper(tmp_path, rank, minutes=1e9)
         firsts[rank] = run_pass(states[rank], stream, IMAGES, keeper, Processes(rank, 3))
 
     threads = [threading.Thread(target=work, args=(rank,), daemon=True) for rank in range(3)]
