@@ -57,7 +57,7 @@ def told_apart(usae: USAE, world: KnownWorld, statistics: Statistics) -> float:
     shared = world.code.shape[1]
     nearest = torch.stack([own @ usae.dictionary(name).T for name, own in world.atoms.items()])  # (b, atoms, concepts)
     best, atom = nearest.amax(0).max(0)
-    kept = (best >= 0.9) & (statistics.fires.sum(0) > 0)
+    kept = (best >= 0.5) & (statistics.fires.sum(0) > 0)
     entropy = statistics.firing_entropy[kept].nan_to_num(0.0)
     return auroc(entropy[:, None], (atom[kept] < shared)[:, None]).item()
 
