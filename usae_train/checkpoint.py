@@ -6,6 +6,7 @@ import difflib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,8 +126,14 @@ def fills(usae: USAE, statistics: Statistics) -> bool:
     return own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
-def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource) -> Path:
+def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, factors: Sequence[str] = ()) -> Path:
     """Put statistics that were measured on a source into the folder that a USAE was loaded from.
+
+    Args:
+        usae: with the folder and the hash that it was loaded with.
+        statistics: what goes there, instead of what is there.
+        source: the pictures.
+        factors: what the rows of `statistics.auroc` are, where the truth is known.
 
     Raises:
         ValueError: when it was not loaded from a folder of one's own, or the weights there are others by now.
@@ -137,7 +144,7 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource) -> 
     if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
         raise ValueError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
     usae.statistics, usae.images, usae.n_images = statistics, source.name, len(source)
-    usae.fingerprint = source.fingerprint()
+    usae.fingerprint, usae.factors = source.fingerprint(), list(factors)
     statistics.save(folder / STATISTICS, _origin(usae, found))
     return folder / STATISTICS
 

@@ -253,7 +253,7 @@ def evaluate(
         write_report(figures, out)
         filled = fills(model, statistics) if fill is None else fill
         if filled:
-            fill_statistics(model, statistics, source)
+            fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
         shutil.rmtree(room, ignore_errors=True)
         if not quiet:
             typer.echo(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")

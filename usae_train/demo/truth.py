@@ -47,7 +47,13 @@ def truth_figures(
     progress("truth", 2, 3)
     shifted = shifts(usae, source, {value: each["concept"] for value, each in values.items()})
     progress("truth", 3, 3)
-    return {"values": values, "recovered": recovered_share(values), "flips": followed, "shifts": shifted}, areas
+    return {
+        "factors": FACTOR_VALUES,
+        "values": values,
+        "recovered": recovered_share(values),
+        "flips": followed,
+        "shifts": shifted,
+    }, areas
 
 
 def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> Tensor:
