@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 INK = "#2b5c8a"
 # Okabe and Ito's palette for the colour-blind; line styles tell the same apart in print
@@ -52,6 +53,8 @@ def co_fires_plot(report: dict[str, Any]) -> str:
     axes.loglog(*zip(*pairs, strict=True), ".", color=INK, alpha=0.6, markersize=5)
     ends, fitted = _fit([math.log(c) for c, _ in pairs], [math.log(e) for _, e in pairs])
     axes.loglog([math.exp(x) for x in ends], [math.exp(y) for y in fitted], color=COLOURS[1], linewidth=1.2)
+    for axis in (axes.xaxis, axes.yaxis):  # under two decades the labels between would run into each other
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("co-fires: tokens in which all backbones fire the concept")
     axes.set_ylabel("energy")
     return _svg(figure, "co-fires against energy")
