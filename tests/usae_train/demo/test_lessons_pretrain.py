@@ -74,18 +74,18 @@ def test_masking_covers_about_a_third_and_leaves_the_rest() -> None:
 
 
 def two_scenes_and_again(lesson: SelfSupervised) -> torch.Tensor:
-    """Prepared: 2 x 2 patches; a thing above background in scene 0, left of it in scene 1, then both the other way."""
+    """Prepared: 4 x 4 patches; a thing above background in scene 0, left of it in scene 1, then both the other way."""
     surface = torch.zeros(4, 48, 48, dtype=torch.uint8)
     surface[0, :24], surface[1, :, :24], surface[2, 24:], surface[3, :, 24:] = 1, 1, 1, 1
     labels = {factor: torch.zeros_like(surface) for factor in FACTORS}
     lesson.prepare(scenes.Scenes(torch.zeros(4, 3, 48, 48), labels, surface), seeded())
-    return torch.nn.functional.adaptive_avg_pool2d(surface.float(), (2, 2)).flatten(1)
+    return torch.nn.functional.adaptive_avg_pool2d(surface.float(), (4, 4)).flatten(1)
 
 
 @pytest.mark.usefixtures("no_clustering")
 def test_a_thing_is_found_again_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts at right angles: two things and the background to choose from, told apart or all alike."""
-    lesson = SelfSupervised(8, (2, 2))
+    lesson = SelfSupervised(8, (4, 4))
     monkeypatch.setattr(lesson, "TEMPERATURE", 1.0)
     is_thing = two_scenes_and_again(lesson).bool()
     which = torch.tensor([1, 2, 1, 2])[:, None]
@@ -100,7 +100,7 @@ def test_a_thing_is_found_again_by_hand(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("no_clustering")
 def test_a_thing_hidden_in_the_other_scene_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    lesson = SelfSupervised(8, (2, 2))
+    lesson = SelfSupervised(8, (4, 4))
     monkeypatch.setattr(lesson, "TEMPERATURE", 1.0)
     is_thing = two_scenes_and_again(lesson).bool()
     lesson.shows[3, :, 1], lesson.shows[3, :, 0] = 0, 1  # the second thing is not seen again
