@@ -78,9 +78,9 @@ class SelfSupervised(nn.Module):
     2022) its neighbourhood's orientation-free spectrum falls into.
 
     That teaches colours and textures but no shapes (0.25 of them, chance 0.17). So half of the batch are the other
-    half's objects in another scene, moved, turned and repainted, as a video might show them (Wang and Gupta 2015), and
-    each patch is to find, among all things of the other scenes, the thing it belongs to (InfoNCE, van den Oord et al.
-    2018). Which is which comes from the generator, as it would from tracking; the name of no shape enters.
+    half's objects in another scene, moved, turned, resized and repainted, as a video might show them (Wang and Gupta
+    2015), and each patch is to find, among all things of the other scenes, the thing it belongs to (InfoNCE, van den
+    Oord et al. 2018). Which is which comes from the generator, as it would from tracking; the name of no shape enters.
     """
 
     BACKGROUND_WEIGHT = 0.3

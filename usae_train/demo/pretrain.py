@@ -68,7 +68,7 @@ SPECS: dict[str, BackboneSpec] = {
     ),
 }  # fmt: skip
 LESSONS: dict[str, type[Lesson]] = {"vit": Supervised, "dino": SelfSupervised, "siglip": ImageText}
-STEPS: dict[str, int] = {"vit": 9500, "dino": 6500, "siglip": 9500}
+STEPS: dict[str, int] = {"vit": 9500, "dino": 8000, "siglip": 9500}
 
 
 ZOOMED, PLAIN = 0.25, 0.5  # shares of scenes and of surfaces (`scenes.draw_parameters`)

@@ -138,12 +138,11 @@ def draw(
 
 
 def restage(parameters: SceneParameters, generator: torch.Generator) -> SceneParameters:
-    """The same objects in another scene: placed and turned otherwise, in other paint, in another light.
+    """The same objects in another scene: nearer or farther, placed and turned otherwise, in other paint and light.
 
-    What is kept: how many there are, how large, what shape each has, and the noise's strength.
+    What is kept: how many there are, and what shape each has.
     """
-    kept = {name: getattr(parameters, name) for name in ("present", "radius", "shape", "noise")}
-    return draw_parameters(len(parameters), generator).with_values(**kept)
+    return draw_parameters(len(parameters), generator).with_values(present=parameters.present, shape=parameters.shape)
 
 
 def _apart(places: Tensor, radius: Tensor) -> Tensor:
