@@ -68,7 +68,7 @@ SPECS: dict[str, BackboneSpec] = {
     ),
 }  # fmt: skip
 LESSONS: dict[str, type[Lesson]] = {"vit": Supervised, "dino": SelfSupervised, "siglip": ImageText}
-STEPS: dict[str, int] = {"vit": 9500, "dino": 8000, "siglip": 9500}
+STEPS: dict[str, int] = {"vit": 9500, "dino": 7500, "siglip": 9500}
 
 
 ZOOMED, PLAIN = 0.25, 0.5  # shares of scenes and of surfaces (`scenes.draw_parameters`)
@@ -117,8 +117,7 @@ def pretrain(
         hardness = min(1.0, max(0.0, (step / steps - CLEAN) / RAMP))
         reach = PERTURBATION * hardness
         replays = REPLAYS if hardness > 0 else 1
-        drawn = scenes.draw_parameters(BATCH, generator, ZOOMED, 0.02 + 0.1 * hardness, PLAIN)
-        batch = scenes.render(pupil.lesson.stage(drawn, generator), INPUT_SIZE)
+        batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, 0.02 + 0.1 * hardness, PLAIN)
         batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
         images = batch.images
         perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach
