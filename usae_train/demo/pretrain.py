@@ -201,13 +201,18 @@ def dirty(images: Tensor, generator: torch.Generator, share: float = 1.0) -> Ten
     blurred, clouded = some(0.25), some(0.4)
     images = images.clone()
     images[blurred] = gaussian_blur2d(images[blurred], (5, 5), (0.9, 0.9))
+    if len(clouded):  # torch 2.11's transform of no picture at all is an error
+        images[clouded] += _clouds(len(clouded), height, width, generator)
+    contrast = 1 + share * (0.5 * torch.rand(n, 1, 1, 1, generator=generator) - 0.4)
+    return ((images - 0.5) * contrast + 0.5).clamp(0, 1)
+
+
+def _clouds(n: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Noise (n, 3, height, width) whose amplitude falls as 1/f, of a strength drawn from 0 to 0.15."""
     fy = torch.fft.fftfreq(height)[:, None]
     fx = torch.fft.rfftfreq(width)[None]
     falloff = 1 / (fy.square() + fx.square()).sqrt().clamp_min(1 / width)
-    spectrum = torch.randn(len(clouded), 3, height, width // 2 + 1, 2, generator=generator)
+    spectrum = torch.randn(n, 3, height, width // 2 + 1, 2, generator=generator)
     clouds = torch.fft.irfft2(torch.view_as_complex(spectrum) * falloff, s=(height, width))
-    strength = torch.rand(len(clouded), 1, 1, 1, generator=generator) * 0.15
-    spread = clouds.square().mean((1, 2, 3), keepdim=True).sqrt()
-    images[clouded] += clouds / spread.clamp_min(1e-6) * strength
-    contrast = 1 + share * (0.5 * torch.rand(n, 1, 1, 1, generator=generator) - 0.4)
-    return ((images - 0.5) * contrast + 0.5).clamp(0, 1)
+    strength = torch.rand(n, 1, 1, 1, generator=generator) * 0.15
+    return clouds / clouds.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-6) * strength
