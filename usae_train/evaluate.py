@@ -66,11 +66,11 @@ def evaluate(
         ValueError: when no picture can be read, or what it is compared with does not fit.
         StoppedPass: when asked to stop; the state is kept.
     """
-    assert usae.grid is not None
+    backbones, grid = usae.backbones, usae.grid
+    assert grid is not None
     compared = compared or Compared()
     for other in compared.other_seeds:
         _check_alike(usae, other)
-    grid, backbones = usae.grid, usae.backbones
     measures = Measures(usae, compared.independent, keep_codes=isinstance(source, DemoImages))
     settings = PassSettings(
         usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.processes.count,

@@ -5,8 +5,9 @@ import importlib.util
 import pytest
 import torch
 
-from usae_train.evaluate import Compared, figures_of, log_correlation, stability
+from usae_train.evaluate import Compared, evaluate, figures_of, log_correlation, stability
 from usae_train.feeding import MemoryFeed
+from usae_train.images import open_images
 from usae_train.independent import consistency, load_independent
 from usae_train.independent_fit import OneBackbone, fit_each
 from usae_train.loop import fit_tokens, new_usae, r2_matrix
@@ -130,6 +131,11 @@ def test_the_log_correlation_counts_frequent_concepts_alone():
     assert log_correlation(co_fires, energy, 1000) == pytest.approx(1)
     assert log_correlation(co_fires, energy, 1) < 0.99
     assert log_correlation(co_fires[:3], energy[:3], 1) != log_correlation(co_fires[:3], energy[:3], 1)  # NaN: two
+
+
+def test_a_usae_without_backbones_is_refused():
+    with pytest.raises(ValueError, match="fitted on bare activations: it has no backbones to see pictures with"):
+        evaluate(open_sae("a"), open_images("demo:test", 2))
 
 
 def test_stability_takes_every_pair():
