@@ -52,14 +52,16 @@ def recovered(usae: USAE, world: KnownWorld) -> float:
     return (cosines.amin(0).amax(1) >= 0.9).float().mean().item()
 
 
-def told_apart(usae: USAE, world: KnownWorld, statistics: Statistics) -> float:
-    """AUROC of firing entropy for concepts whose nearest true atom, in the backbone where it is nearest, is shared."""
+def told_apart(usae: USAE, world: KnownWorld, statistics: Statistics) -> str:
+    """AUROC of firing entropy for concepts whose nearest true atom (cosine >= 0.5, in any backbone) is a shared one."""
     shared = world.code.shape[1]
     nearest = torch.stack([own @ usae.dictionary(name).T for name, own in world.atoms.items()])  # (b, atoms, concepts)
     best, atom = nearest.amax(0).max(0)
     kept = (best >= 0.5) & (statistics.fires.sum(0) > 0)
     entropy = statistics.firing_entropy[kept].nan_to_num(0.0)
-    return auroc(entropy[:, None], (atom[kept] < shared)[:, None]).item()
+    is_shared = atom[kept] < shared
+    area = auroc(entropy[:, None], is_shared[:, None]).item()
+    return f"{area:.2f} ({int(is_shared.sum())} near shared atoms, {int((~is_shared).sum())} near private ones)"
 
 
 def oracle(train: KnownWorld, held_out: KnownWorld) -> float:
@@ -108,7 +110,7 @@ def main() -> None:
         report, statistics = measured(usae, held_out, independent)
         print(f"{name} world, {chosen.steps} steps, {time.perf_counter() - began:.0f} s", flush=True)
         print(f"  true shared atoms recovered by one index  {recovered(usae, train):.2f}")
-        print(f"  shared against private by entropy, AUROC  {told_apart(usae, train, statistics):.2f}")
+        print(f"  shared against private by entropy, AUROC  {told_apart(usae, train, statistics)}")
         print(f"  off-diagonal R²: joint {off_diagonal(report['r2'], train):.3f}, independent aligned afterwards "
               f"{off_diagonal(report['posthoc']['r2'], train):.3f}, oracle {oracle(train, held_out):.3f}")  # fmt: skip
         costs = ", ".join(f"{own} {cost:.3f}" for own, cost in report["independent"]["cost"].items())
