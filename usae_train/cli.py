@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -108,7 +109,10 @@ def fit(
     limit: Limit = None,
     memory: Annotated[
         float | None,
-        typer.Option(help="GB of a store's tokens in memory at a time; a third of the machine's unless told."),
+        typer.Option(
+            help="GB of tokens in memory at a time; what does not fit is read or streamed in random windows. "
+            "[a third of the machine's]"
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
@@ -151,7 +155,7 @@ def fit(
                 else:
                     specs = read_specs(backbones or "paper")
                     source = open_images(images, limit)
-                    usae = fit_pictures(source, settings, specs, pick_device(device), watch, keeper)
+                    usae = fit_pictures(source, settings, specs, pick_device(device), watch, keeper, memory)
             except Stopped as stopped:
                 typer.echo(str(stopped), err=True)
                 raise SystemExit(143) from None
@@ -194,6 +198,63 @@ def evaluate(
             typer.echo(f"{out}: R² on the diagonal {summary['diagonal']:.3f}{cross}")
             for line in figures["warnings"]:
                 typer.echo(f"warning: {line}", err=True)
+
+
+@app.command("add-backbone")
+def add_backbone(
+    usae: Annotated[str, typer.Argument(help="The concept space: `demo`, a USAE folder or a hub id.")],
+    images: Images,
+    backbone: Annotated[str, typer.Option(help="The new one: a timm id, or a YAML of one spec with a name.")],
+    out: Out,
+    name: Annotated[str | None, typer.Option(help="What to call it. [the YAML's name, or the id without tag]")] = None,
+    recipe: Annotated[str, typer.Option(help="`default`, or `published`: as the authors' code does it.")] = "default",
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 10_000,
+    batch: Annotated[int | None, typer.Option(help="Tokens a step. [the recipe's: 4096, published 6272]")] = None,
+    joint: Annotated[
+        bool, typer.Option("--joint", help="Also train all together from scratch, to compare R² with: takes longer.")
+    ] = False,
+    limit: Limit = None,
+    memory: Annotated[
+        float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    device: Device = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Teach a new backbone to share a finished concept space; the known backbones stay as they are, to the bit.
+
+    R² is measured on a tenth of the pictures (500 at most), which is kept from training.
+    """
+    with one_line_errors():
+        from usae_train.checkpoint import check_free, load, save
+        from usae_train.config_files import read_specs
+        from usae_train.fitting import Watch
+        from usae_train.growing import add_backbone as grow
+        from usae_train.growing import figures_as_text
+
+        check_free(out)
+        specs = read_specs(backbone)
+        if len(specs) != 1:
+            raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
+        ((own_name, spec),) = specs.items()
+        with progress_bars(quiet) as progress:
+            report = stages(progress)
+            watch = Watch(
+                pictures=lambda done, total: report("pictures", done, total, ""),
+                steps=lambda step, figures: report("training", step, steps, f"loss {figures['loss']:.4f}"),
+                failure=lambda why: typer.echo(f"skipped: {why}", err=True),
+            )
+            grown = grow(
+                load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
+                memory=memory, device=pick_device(device), watch=watch, steps=steps, batch=batch, seed=seed,
+            )  # fmt: skip
+        save(grown.usae, out)
+        if as_json:
+            typer.echo(json.dumps(grown.figures(), indent=1))
+        elif not quiet:
+            typer.echo(f"{out}: {grown.usae.n_concepts} concepts over {', '.join(grown.usae.names)}")
+            typer.echo(figures_as_text(grown))
 
 
 @app.command("import-published")

@@ -162,7 +162,7 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
 
 
 def read_batches(
-    source: ImageSource, size: int, batch: int, tried: range | None = None, workers: int = 0
+    source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, workers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
     """Pictures of a source, in order: numbers, canvases (<= batch, 3, size, size), and those that cannot be read.
 
@@ -190,7 +190,7 @@ class Failure(NamedTuple):
 class _Reading(Dataset):
     """A source as torch's loader wants it."""
 
-    def __init__(self, source: ImageSource, size: int, tried: range) -> None:
+    def __init__(self, source: ImageSource, size: int, tried: Sequence[int]) -> None:
         self.source, self.size, self.tried = source, size, tried
 
     def __len__(self) -> int:

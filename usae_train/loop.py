@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.alignment import aligned_rows
 from usae_train.feeding import Batches, Feed, MemoryFeed
 from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
@@ -24,7 +25,7 @@ ERRORS = {"absolute": absolute_error, "squared": squared_error}
 def fit_tokens(
     tokens: Mapping[str, Tensor] | Feed, settings: FitSettings, usae: USAE | None = None,
     device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
-    keeper: Keeper | None = None,
+    keeper: Keeper | None = None, frozen: Sequence[str] = (),
 ) -> USAE:  # fmt: skip
     """Train a USAE on paired tokens.
 
@@ -35,6 +36,7 @@ def fit_tokens(
         device: where to train.
         progress: called with the step and its figures, about a hundred times.
         keeper: writes training states, and goes on from the last.
+        frozen: backbones of `usae` that stay as they are, to the bit; the others learn to share their concept space.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
@@ -43,22 +45,24 @@ def fit_tokens(
     usae = (usae or new_usae(feed.widths, settings)).to(device)
     generator = torch.Generator().manual_seed(settings.seed)
     rows = standardization_rows(len(feed), usae.grid, generator)
+    trained = [name for name in feed.widths if name not in frozen]
+    set_trained(usae, trained)
     for name, own in feed.pick(rows).items():
-        usae.scale(name).measure(own)
-    initialize(usae, feed, settings.recipe, generator)
-    optimizers = {name: _optimizer(usae, name, settings.recipe) for name in feed.widths}
+        if name in trained:
+            usae.scale(name).measure(own)
+    initialize(usae, feed, settings.recipe, generator, frozen)
+    optimizers = {name: _optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
     batches = Batches(feed, settings.batch, generator)
     state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
     first = 0 if keeper is None else keeper.restore(state)
 
-    usae.train()
     for step in range(first, settings.steps):
         batch = {n: usae.standardize(n, t.to(device, torch.float32)) for n, t in batches.next().items()}
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = usae.names if settings.recipe.encoding == "all" else [drawn]
         dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
-        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead)
+        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead, frozen)
         if not math.isfinite(loss.item()):
             kept = "" if keeper is None else f"; the last good state is of step {keeper.kept} in {keeper.folder}"
             raise ValueError(f"the loss is {loss.item()} at step {step}; lower the recipe's learning_rate{kept}")
@@ -67,7 +71,7 @@ def fit_tokens(
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         rate = learning_rate(step, settings)
-        for name in stepping_pairs(settings.recipe, usae.names, drawn):
+        for name in stepping_pairs(settings.recipe, usae.names, drawn, frozen):
             nn.utils.clip_grad_norm_(pair_parameters(usae, name, settings.recipe), settings.recipe.clip)
             optimizers[name].param_groups[0]["lr"] = rate
             optimizers[name].step()
@@ -96,21 +100,36 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
         )  # fmt: skip
 
 
-def initialize(usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generator) -> None:
+def set_trained(usae: USAE, trained: Sequence[str]) -> None:
+    """Make these backbones' pairs ready for training, and hold the others: no gradients, BatchNorm in evaluation."""
+    for name in usae.names:
+        for part in (usae.encoder(name), usae.decoder(name)):
+            part.train(name in trained).requires_grad_(name in trained)
+
+
+def initialize(
+    usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generator, frozen: Sequence[str] = ()
+) -> None:  # fmt: skip
     """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
 
     With `start="tokens"` row k is the same patch of the same image in every dictionary, so that a concept begins with
-    one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py).
+    one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py). Beside frozen backbones, whose
+    concepts have their meanings already, row k is the mean of the tokens at which theirs fire, whatever the recipe.
     """
     chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
     sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
     with torch.no_grad():
-        for name in feed.widths:
+        for name in (own for own in feed.widths if own not in frozen):
             dictionary, linear = usae.decoder(name), usae.encoder(name).linear
             device = dictionary.weight.device
             if recipe.offset:
                 dictionary.offset.copy_(usae.standardize(name, sampled[name].to(device).float()).mean(0))
-            if recipe.start == "tokens":
+            if frozen:
+                seen = usae.standardize(name, sampled[name].to(device).float()) - dictionary.offset
+                rows = aligned_rows(usae, sampled, frozen, seen)
+                fires = (rows != 0).any(-1, keepdim=True)
+                dictionary.weight.copy_(torch.where(fires, functional.normalize(rows, dim=-1), dictionary.weight))
+            elif recipe.start == "tokens":
                 chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
                 dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
             if recipe.tied:
@@ -119,8 +138,9 @@ def initialize(usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generato
 
 
 def step_loss(
-    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor
-) -> tuple[Tensor, Tensor]:
+    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor,
+    frozen: Sequence[str] = (),
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The loss of one step and the concepts that fired in it.
 
     Args:
@@ -129,6 +149,7 @@ def step_loss(
         encoding: the backbones that encode; each is decoded by all.
         recipe: which terms there are.
         dead: (dead,) concepts that have not fired for long.
+        frozen: backbones that do not learn; what one of them makes of another is left out.
     """
     error = ERRORS[recipe.loss]
     total = torch.zeros((), device=dead.device)
@@ -140,6 +161,8 @@ def step_loss(
         fired[codes.indices[codes.values > 0]] = True
         left_out = left_out_half(pre_codes, usae.k) if recipe.auxiliary == "left_out" else None
         for target, tokens in batch.items():
+            if source in frozen and target in frozen:
+                continue
             decoded = usae.decoder(target)(codes)
             total = total + error(tokens, decoded)
             for share in recipe.nested:
@@ -161,9 +184,13 @@ def first_concepts(codes: Codes, share: float, n_concepts: int) -> Codes:
     return Codes(codes.values * (codes.indices < round(share * n_concepts)), codes.indices)
 
 
-def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str]:
-    """Which encoder-dictionary pairs a step may change: all, or (published) only the one that was drawn to encode."""
-    return list(names) if recipe.encoding == "all" else [drawn]
+def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str, frozen: Sequence[str] = ()) -> list[str]:
+    """Which encoder-dictionary pairs a step may change: all, or (published) only the one that was drawn to encode.
+
+    Never a frozen one. When a frozen one was drawn, the others learn to decode it.
+    """
+    everyone = recipe.encoding == "all" or drawn in frozen
+    return [name for name in (names if everyone else [drawn]) if name not in frozen]
 
 
 def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
