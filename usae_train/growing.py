@@ -17,7 +17,7 @@ from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.settings import DEFAULT, FitSettings, Recipe
 from usae_train.statistics import measure
-from usae_train.tokens import PairedTokens, collect_tokens
+from usae_train.tokens import collect_tokens
 from usae_train.usae import USAE
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
@@ -76,7 +76,7 @@ def figures_as_text(grown: Grown) -> str:
     if grown.joint is not None:
         jointly = grown.shared(grown.joint)
         rows.append(
-            f"all trained together: {jointly:.3f}, of which the added one reaches {grown.shared() / jointly:.0%}"
+            f"all trained together: {jointly:.3f}; the added one reaches {grown.shared() / jointly:.0%} of that"
         )
     return "\n".join(rows)
 
@@ -126,12 +126,11 @@ def add_backbone(
     grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
     grown.statistics = measure(grown, sample())
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out)
-    together = None
+    together: Matrix | None = None
     if joint:
-        together = fit_tokens(feed, chosen, new_usae(feed.widths, chosen, grid=usae.grid), device, watch.steps)
-    return Grown(
-        grown.to("cpu"), name, len(paired.numbers), r2_matrix(grown, paired), together and _matrix(together, paired)
-    )  # fmt: skip
+        model = fit_tokens(feed, chosen, new_usae(feed.widths, chosen, grid=usae.grid), device, watch.steps)
+        together = r2_matrix(model.to("cpu"), paired)
+    return Grown(grown.to("cpu"), name, len(paired.numbers), r2_matrix(grown, paired), together)
 
 
 def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any) -> FitSettings:
@@ -168,7 +167,3 @@ def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: Fi
     grown.recipe = usae.recipe
     grown.load_state_dict({**grown.state_dict(), **usae.state_dict()})
     return grown
-
-
-def _matrix(usae: USAE, paired: PairedTokens) -> Matrix:
-    return r2_matrix(usae.to("cpu"), paired)

@@ -15,7 +15,9 @@ Progress = Callable[[int, int], None]  # pictures of the window that are done, p
 
 
 class StreamFeed:
-    """Tokens of pictures; a window is as many random pictures as fit into the memory allowed, seen when it is their turn.
+    """Tokens of pictures; a window is as many random pictures as fit into the memory allowed.
+
+    They go through the backbones when it is their turn.
 
     Within a window the tokens are shuffled, so it is the shuffle buffer. Every picture goes through the backbones once
     an epoch. Where training asks for single tokens before it starts (mean and std, the dictionaries' first rows) it

@@ -28,7 +28,7 @@ from usae_train.images import DemoImages
 
 CONVNET = BackboneSpec(
     model="convnext_atto", weights="convnet.safetensors", layer=1, input_size=scenes.SIZE,
-    options={"depths": (2, 4, 1, 1), "dims": (48, 96, 96, 96)},
+    options={"depths": (1, 3, 1, 1), "dims": (32, 64, 64, 64)},
 )  # fmt: skip
 BATCH, LEARNING_RATE = 16, 2e-3  # pictures a step that the ConvNet is taught with
 BATCH_TOKENS = 2048  # a step of the USAE, as usae_train/demo/build.py
@@ -68,11 +68,9 @@ def teach(file: Path, steps: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--room", type=Path, required=True, help="where the ConvNet's weights are kept")
-    parser.add_argument("--lessons", type=int, default=1200, help="steps that the ConvNet is taught")
-    parser.add_argument("--scenes", type=int, default=2000, help="scenes, of which a tenth is held out")
-    parser.add_argument(
-        "--steps", type=int, default=1000, help="optimizer steps of each of the two trainings"
-    )
+    parser.add_argument("--lessons", type=int, default=600, help="steps that the ConvNet is taught")
+    parser.add_argument("--scenes", type=int, default=1200, help="scenes, of which a tenth is held out")
+    parser.add_argument("--steps", type=int, default=600, help="optimizer steps of each of the two trainings")
     chosen = parser.parse_args()
     file = chosen.room / CONVNET.weights
     if not file.is_file():
