@@ -28,7 +28,8 @@ def _main() -> None:
 
 Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas.")]
 Limit = Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)]
-Images = Annotated[str, typer.Argument(help="A folder of pictures, or `demo`.")]
+SOURCES = "a folder, `shards/{000..009}.tar`, `hf:NAME[:SPLIT]`, or `demo`"
+Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
 
 
 @app.command()
@@ -93,7 +94,7 @@ def extract(
 
 @app.command()
 def fit(
-    images: Annotated[str, typer.Argument(help="A folder of pictures, an activation store, or `demo`.")],
+    images: Annotated[str, typer.Argument(help=f"An activation store, or pictures: {SOURCES}.")],
     out: Out,
     backbones: Annotated[
         str | None,
@@ -168,7 +169,7 @@ def fit(
 @app.command()
 def evaluate(
     usae: Annotated[str, typer.Argument(help="`demo`, a USAE folder or a hub id.")],
-    images: Annotated[str, typer.Argument(help="Pictures it was not trained on: a folder, `demo` or `demo:test`.")],
+    images: Annotated[str, typer.Argument(help=f"Pictures it was not trained on: {SOURCES}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     limit: Limit = None,

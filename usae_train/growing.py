@@ -75,9 +75,8 @@ def figures_as_text(grown: Grown) -> str:
         rows[-1] += f"; among those, which were trained together: {grown.shared_before:.3f}"
     if grown.joint is not None:
         jointly = grown.shared(grown.joint)
-        rows.append(
-            f"all trained together: {jointly:.3f}; the added one reaches {grown.shared() / jointly:.0%} of that"
-        )
+        share = grown.shared() / jointly
+        rows.append(f"all trained together: {jointly:.3f}; the added one reaches {share:.0%} of that")
     return "\n".join(rows)
 
 
