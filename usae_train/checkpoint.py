@@ -17,6 +17,7 @@ from timm.models import load_state_dict
 from usae_train.atomic import atomic_path, check_writable
 from usae_train.backbones import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.provenance import commit, file_hash, versions
+from usae_train.standardization import Outliers
 from usae_train.statistics import Statistics
 from usae_train.usae import USAE
 
@@ -41,6 +42,7 @@ class UsaeConfig(BaseModel):
     n_images: int | None = None
     fingerprint: str | None
     factors: list[str]
+    outliers: dict[str, Outliers] = Field(default_factory=dict)  # folders of before have none
     versions: dict[str, str]
     commit: str | None = None
 
@@ -66,7 +68,7 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
         config = UsaeConfig(
             widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
             grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
-            fingerprint=usae.fingerprint, factors=usae.factors,
+            fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers,
             versions=versions(), commit=commit(),
         )  # fmt: skip
         (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
@@ -98,7 +100,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         recipe=config.recipe,
     )  # fmt: skip
     model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
-    model.factors = config.factors
+    model.factors, model.outliers = config.factors, config.outliers
     weights = folder / "model.safetensors"
     try:
         model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor

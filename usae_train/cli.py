@@ -31,6 +31,14 @@ Limit = Annotated[int | None, typer.Option(help="Take at most so many pictures."
 SOURCES = "a folder, `shards/{000..009}.tar`, `hf:NAME[:SPLIT]`, or `demo`"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
 
+MaskOutliers = Annotated[
+    bool,
+    typer.Option(
+        "--mask-outliers",
+        help="Leave patches out of training at which a backbone's token has more than sqrt(10) times the median norm.",
+    ),
+]
+
 
 @app.command()
 def extract(
@@ -62,8 +70,9 @@ def extract(
 
         from usae_train.config_files import read_specs
         from usae_train.extract import extract as write_store
-        from usae_train.extract import plan
+        from usae_train.extract import first_outliers, plan
         from usae_train.images import open_images
+        from usae_train.standardization import outliers_as_text
         from usae_train.store import ActivationStore
 
         if verify:
@@ -90,6 +99,7 @@ def extract(
         if not quiet:
             left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
             typer.echo(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
+            typer.echo(outliers_as_text(first_outliers(store)))
 
 
 @app.command()
@@ -115,6 +125,7 @@ def fit(
             "[a third of the machine's]"
         ),
     ] = None,
+    mask_outliers: MaskOutliers = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
     device: Device = "auto",
@@ -133,10 +144,13 @@ def fit(
         from usae_train.fitting import Watch, fit_pictures, fit_settings, fit_store
         from usae_train.images import open_images
         from usae_train.keeping import Keeper, Stopped
+        from usae_train.standardization import outliers_as_text
         from usae_train.store import ActivationStore, is_store
 
         check_free(out)
-        settings = fit_settings(recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed)
+        settings = fit_settings(
+            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, mask_outliers=mask_outliers
+        )
         room = out.with_name(f".{out.name}.training")
         if room.exists() and not resume:
             raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
@@ -164,6 +178,7 @@ def fit(
         shutil.rmtree(room, ignore_errors=True)
         if not quiet:
             typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+            typer.echo(outliers_as_text(usae.outliers))
 
 
 @app.command()
@@ -218,6 +233,7 @@ def add_backbone(
     memory: Annotated[
         float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
     ] = None,
+    mask_outliers: MaskOutliers = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     device: Device = "auto",
     seed: Seed = 0,
@@ -249,6 +265,7 @@ def add_backbone(
             grown = grow(
                 load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
                 memory=memory, device=pick_device(device), watch=watch, steps=steps, batch=batch, seed=seed,
+                mask_outliers=mask_outliers,
             )  # fmt: skip
         save(grown.usae, out)
         if as_json:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from usae_train.store import ActivationStore
 
+CHECKED = 65_536  # tokens that are looked through for NaN at a time
+
 
 class Feed(Protocol):
     """Paired tokens. A window is what is in memory at a time; an epoch goes through all windows."""
@@ -87,9 +89,10 @@ class StoreFeed:
         for place in places.unique().tolist():
             own = places == place
             start = int(self.ends[place - 1]) if place else 0
-            tokens = self.load([self.shards[place]])
-            for name, into in picked.items():
-                into[own] = tokens[name][rows[own] - start].float()
+            images, within = (rows[own] - start) // self.per_image, (rows[own] - start) % self.per_image
+            wanted, which = images.unique(return_inverse=True)
+            for name, tokens in self.store.images(self.shards[place], wanted.tolist()).items():
+                picked[name][own] = tokens[which, within].float()
         return picked
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
@@ -146,6 +149,7 @@ class Batches:
         if self.window >= len(self.windows):
             self.windows, self.window = self.feed.windows(self.generator), 0
         if len(self.windows) > 1 or not self._tokens:
+            self._tokens = {}  # before the next one comes: there is memory for one
             self._tokens = self.feed.load(self.windows[self.window])
         length = len(next(iter(self._tokens.values())))
         self.order, self.position = torch.randperm(length, generator=self.generator), 0
@@ -157,7 +161,7 @@ def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
     for name, own in tokens.items():
         if own.ndim != 2 or len(own) == 0:
             raise ValueError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width) with n > 0")
-        if not own.isfinite().all():
+        if not all(part.isfinite().all() for part in own.split(CHECKED)):
             raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
     lengths = {name: len(own) for name, own in tokens.items()}
     if len(set(lengths.values())) > 1:

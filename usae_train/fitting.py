@@ -49,7 +49,7 @@ def fit(
         limit: take at most so many pictures.
         device: where to train.
         watch: callbacks for progress.
-        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed.
+        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, mask_outliers.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, or on the first 20,000 tokens.

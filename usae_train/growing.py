@@ -102,7 +102,7 @@ def add_backbone(
         device: where to train.
         watch: callbacks for progress.
         keeper: writes training states, and goes on from the last.
-        settings: fields of `FitSettings`: steps, batch, seed.
+        settings: fields of `FitSettings`: steps, batch, seed, mask_outliers.
 
     Raises:
         ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, sizes that are not the
@@ -163,6 +163,6 @@ def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: Fi
     grown = new_usae(
         {**usae.widths, name: width}, settings, specs={**usae.specs, name: spec}, grid=usae.grid
     )  # fmt: skip
-    grown.recipe = usae.recipe
+    grown.recipe, grown.outliers = usae.recipe, dict(usae.outliers)
     grown.load_state_dict({**grown.state_dict(), **usae.state_dict()})
     return grown

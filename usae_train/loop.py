@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,10 @@ from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
 from usae_train.settings import FitSettings, Recipe
 from usae_train.sparse import Codes, top_k
+from usae_train.standardization import STANDARDIZATION_IMAGES, sums_of, without_outliers
 from usae_train.usae import USAE
 
 Progress = Callable[[int, dict[str, float]], None]  # step, figures
-STANDARDIZATION_IMAGES = 1000  # as the authors' code
 ERRORS = {"absolute": absolute_error, "squared": squared_error}
 
 
@@ -47,10 +48,8 @@ def fit_tokens(
     rows = standardization_rows(len(feed), usae.grid, generator)
     trained = [name for name in feed.widths if name not in frozen]
     set_trained(usae, trained)
-    for name, own in feed.pick(rows).items():
-        if name in trained:
-            usae.scale(name).measure(own)
-    initialize(usae, feed, settings.recipe, generator, frozen)
+    thresholds = standardize_from(usae, feed, rows, trained, settings.mask_outliers)
+    initialize(usae, feed, settings.recipe, generator, frozen, thresholds)
     optimizers = {name: _optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
     batches = Batches(feed, settings.batch, generator)
@@ -58,7 +57,8 @@ def fit_tokens(
     first = 0 if keeper is None else keeper.restore(state)
 
     for step in range(first, settings.steps):
-        batch = {n: usae.standardize(n, t.to(device, torch.float32)) for n, t in batches.next().items()}
+        shown = without_outliers(batches.next(), thresholds)
+        batch = {n: usae.standardize(n, t.to(device, torch.float32)) for n, t in shown.items()}
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = usae.names if settings.recipe.encoding == "all" else [drawn]
         dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
@@ -90,6 +90,19 @@ def standardization_rows(length: int, grid: tuple[int, int] | None, generator: t
     return (images[:, None] * per_image + torch.arange(per_image)).flatten()
 
 
+def standardize_from(
+    usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str], mask: bool
+) -> dict[str, float]:  # fmt: skip
+    """Set the trained backbones' mean and std, and note everyone's outliers; their thresholds when they are masked."""
+    found = sums_of(feed, rows)
+    for name, own in found.items():
+        outliers = own.outliers.model_copy(update={"masked": mask})
+        if name in trained:
+            usae.outliers[name] = outliers
+            usae.scale(name).set(*(own.without(outliers.threshold) if mask else own).mean_and_std)
+    return {name: own.outliers.threshold for name, own in found.items()} if mask else {}
+
+
 def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object) -> USAE:
     """A USAE of a fit's size with weights drawn from its seed; `source` goes to `USAE` (specs, grid)."""
     with torch.random.fork_rng(devices=[]):
@@ -108,7 +121,8 @@ def set_trained(usae: USAE, trained: Sequence[str]) -> None:
 
 
 def initialize(
-    usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generator, frozen: Sequence[str] = ()
+    usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generator, frozen: Sequence[str] = (),
+    thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
 
@@ -118,6 +132,11 @@ def initialize(
     """
     chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
     sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
+    if thresholds:  # dictionary rows that start at outliers would be outliers' own
+        sampled = without_outliers(sampled, thresholds)
+        left = len(next(iter(sampled.values())))
+        rows = torch.randint(left, (usae.n_concepts,), generator=generator)
+        chosen_tokens = {name: own[rows] for name, own in sampled.items()}
     with torch.no_grad():
         for name in (own for own in feed.widths if own not in frozen):
             dictionary, linear = usae.decoder(name), usae.encoder(name).linear

@@ -56,6 +56,7 @@ class FitSettings(BaseModel):
     steps: int = Field(10_000, ge=1, description="optimizer steps")
     batch: int = Field(4096, ge=1, description="tokens a step")
     seed: int = 0
+    mask_outliers: bool = Field(False, description="leave patches out at which a backbone has a high-norm token")
     recipe: Recipe = DEFAULT
 
 
