@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -112,35 +112,60 @@ def fit(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
+    keep: Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")] = 2,
+    log_every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training unless told."),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for TensorBoard's event files too; none unless told.")
+    ] = None,
+    wandb: Annotated[
+        str | None, typer.Option(help="Project at Weights & Biases to log to as well; none unless told.")
+    ] = None,
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
 
-    Training states are kept beside the folder until it is finished; SIGTERM writes one and stops.
+    Training states and metrics.jsonl lie in .NAME.training beside the folder NAME until it is finished; then
+    metrics.jsonl lies in it. SIGTERM writes a state and stops.
     """
     with one_line_errors():
         import shutil
 
         from usae_train.checkpoint import check_free, save
         from usae_train.config_files import read_specs
+        from usae_train.display import TrainingDisplay
         from usae_train.fitting import Watch, fit_pictures, fit_settings, fit_store
         from usae_train.images import open_images
+        from usae_train.journal import METRICS, Journal
         from usae_train.keeping import Keeper, Stopped
         from usae_train.store import ActivationStore, is_store
+        from usae_train.trackers import open_trackers
 
         check_free(out)
         settings = fit_settings(recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed)
         room = out.with_name(f".{out.name}.training")
         if room.exists() and not resume:
             raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
-        keeper = Keeper(room, every)
-        with keeper.listening(), progress_bars(quiet) as progress:
+        keeper = Keeper(room, every, keep)
+        trackers = open_trackers(tensorboard, wandb, out.name, settings.model_dump(mode="json"), room)
+        with (
+            Journal(room / METRICS, trackers) as journal, keeper.listening(), bars(TrainingDisplay, quiet) as progress
+        ):  # fmt: skip
             report = stages(progress)
+
+            def steps_done(step: int, figures: dict[str, Any]) -> None:
+                journal.log(step, figures)
+                progress.figures = figures
+                report("training", step, settings.steps, "")
+
             watch = Watch(
                 pictures=lambda done, total: report("pictures", done, total, ""),
-                steps=lambda step, figures: report("training", step, settings.steps, f"loss {figures['loss']:.4f}"),
+                steps=steps_done,
+                log_every=log_every,
                 failure=lambda why: typer.echo(f"skipped: {why}", err=True),
             )
             try:
@@ -155,7 +180,7 @@ def fit(
             except Stopped as stopped:
                 typer.echo(str(stopped), err=True)
                 raise SystemExit(143) from None
-        save(usae, out)
+        save(usae, out, beside=[room / METRICS])
         shutil.rmtree(room, ignore_errors=True)
         if not quiet:
             typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")

@@ -112,6 +112,7 @@ class Batches:
 
     def __init__(self, feed: Feed, batch: int, generator: torch.Generator) -> None:
         self.feed, self.batch, self.generator = feed, batch, generator
+        self.bytes_read = 0  # of all windows that were loaded, this one's included
         self.windows: list[list[int]] = []
         self.window = -1
         self.order, self.position = torch.empty(0, dtype=torch.long), 0
@@ -132,12 +133,16 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any]:
         """Where in the data it is; the generator's state is kept by whoever owns it."""
-        return {"windows": self.windows, "window": self.window, "order": self.order, "position": self.position}
+        return {
+            "windows": self.windows, "window": self.window, "order": self.order, "position": self.position,
+            "bytes_read": self.bytes_read,
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self.windows, self.window = state["windows"], state["window"]
         self.order, self.position = state["order"], state["position"]
+        self.bytes_read = state["bytes_read"]
         self._tokens = self.feed.load(self.windows[self.window])
 
     def _advance(self) -> None:
@@ -147,6 +152,7 @@ class Batches:
             self.windows, self.window = self.feed.windows(self.generator), 0
         if len(self.windows) > 1 or not self._tokens:
             self._tokens = self.feed.load(self.windows[self.window])
+            self.bytes_read += sum(own.nbytes for own in self._tokens.values())
         length = len(next(iter(self._tokens.values())))
         self.order, self.position = torch.randperm(length, generator=self.generator), 0
 

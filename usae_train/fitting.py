@@ -29,7 +29,10 @@ class Watch:
     """What to call while a fit runs."""
 
     pictures: Callable[[int, int], None] = lambda done, total: None
-    steps: Callable[[int, dict[str, float]], None] = lambda step, figures: None
+    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
+    log_every: int | None = (
+        None  # optimizer steps between two calls of `steps`; a hundredth of the training unless told
+    )
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
@@ -61,7 +64,7 @@ def fit(
     if isinstance(data, Mapping):
         if backbones is not None:
             raise ValueError("backbones are for pictures; the data is tokens already")
-        usae = fit_tokens(data, chosen, device=device, progress=watch.steps)
+        usae = fit_tokens(data, chosen, device=device, progress=watch.steps, log_every=watch.log_every)
         rows = torch.arange(min(MEASURED_TOKENS, len(next(iter(data.values())))))
         usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
         return usae.to("cpu")
@@ -89,7 +92,7 @@ def fit_pictures(
     for failure in paired.failures:
         watch.failure(failure)
     usae = new_usae({n: b.width for n, b in built.items()}, settings, specs=backbones, grid=grid)
-    fit_tokens(paired.flat(), settings, usae, device, watch.steps, keeper)
+    fit_tokens(paired.flat(), settings, usae, device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     usae.statistics = measure(usae, paired)
     return usae.to("cpu")
@@ -117,7 +120,7 @@ def fit_store(
     allowed = memory * 1e9 if memory is not None else present_memory() / 3
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
-    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper)
+    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     shards = [number for number, shard in enumerate(record.shards) if shard.images]
     fitting = max(1, int(len(shards) * allowed / store.bytes))

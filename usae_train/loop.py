@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.feeding import Batches, Feed, MemoryFeed
+from usae_train.figures import LINES, Speed, pair_figures, unsound_pairs
 from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
 from usae_train.settings import FitSettings, Recipe
 from usae_train.sparse import Codes, top_k
 from usae_train.usae import USAE
 
-Progress = Callable[[int, dict[str, float]], None]  # step, figures
+Progress = Callable[[int, dict[str, Any]], None]  # step, figures
 STANDARDIZATION_IMAGES = 1000  # as the authors' code
 ERRORS = {"absolute": absolute_error, "squared": squared_error}
 
@@ -24,7 +26,7 @@ ERRORS = {"absolute": absolute_error, "squared": squared_error}
 def fit_tokens(
     tokens: Mapping[str, Tensor] | Feed, settings: FitSettings, usae: USAE | None = None,
     device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
-    keeper: Keeper | None = None,
+    keeper: Keeper | None = None, log_every: int | None = None,
 ) -> USAE:  # fmt: skip
     """Train a USAE on paired tokens.
 
@@ -33,8 +35,10 @@ def fit_tokens(
         settings: size, length and recipe.
         usae: the model to train; a new one unless given.
         device: where to train.
-        progress: called with the step and its figures, about a hundred times.
+        progress: called with the step and its figures: loss, dead (their share of the concepts), learning_rate,
+            tokens_per_second, gb_read, and {from: {to: ...}} pair_loss and r2.
         keeper: writes training states, and goes on from the last.
+        log_every: steps between two calls of `progress`; a hundredth of the training unless told.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
@@ -51,6 +55,7 @@ def fit_tokens(
     batches = Batches(feed, settings.batch, generator)
     state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
     first = 0 if keeper is None else keeper.restore(state)
+    log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
 
     usae.train()
     for step in range(first, settings.steps):
@@ -59,9 +64,16 @@ def fit_tokens(
         encoding = usae.names if settings.recipe.encoding == "all" else [drawn]
         dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
         loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead)
-        if not math.isfinite(loss.item()):
+        logged = step % log_every == 0 or step == settings.steps - 1
+        sound = math.isfinite(loss.item())
+        pairs = pair_figures(usae, batch, ERRORS[settings.recipe.loss]) if logged or not sound else {}
+        if not sound:
+            where = unsound_pairs(pairs["pair_loss"])
             kept = "" if keeper is None else f"; the last good state is of step {keeper.kept} in {keeper.folder}"
-            raise ValueError(f"the loss is {loss.item()} at step {step}; lower the recipe's learning_rate{kept}")
+            raise ValueError(
+                f"the loss is {loss.item()} at step {step}{where and f' ({where})'}; "
+                f"lower the recipe's learning_rate{kept}"
+            )
         last_fired[fired] = step
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
@@ -71,8 +83,11 @@ def fit_tokens(
             nn.utils.clip_grad_norm_(pair_parameters(usae, name, settings.recipe), settings.recipe.clip)
             optimizers[name].param_groups[0]["lr"] = rate
             optimizers[name].step()
-        if step % max(1, settings.steps // 100) == 0 or step == settings.steps - 1:
-            progress(step + 1, {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate})
+        speed.add(settings.batch)
+        if logged:
+            figures = {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate}
+            read = {"tokens_per_second": speed.take(), "gb_read": batches.bytes_read / 1e9}
+            progress(step + 1, {**figures, **read, **pairs})
         if keeper is not None:
             keeper.after(step + 1, state)
     return usae.eval().requires_grad_(False)

@@ -6,10 +6,12 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+Bars = TypeVar("Bars", bound="Progress")
 
 
 @contextmanager
@@ -34,8 +36,16 @@ def one_line_errors() -> Iterator[None]:
 @contextmanager
 def progress_bars(quiet: bool) -> Iterator[Progress]:
     """rich's progress on stderr, shown on a terminal and not when quiet."""
+    from rich.progress import Progress
+
+    with bars(Progress, quiet) as progress:
+        yield progress
+
+
+def bars(kind: type[Bars], quiet: bool) -> Bars:
+    """Bars as all commands show them, of rich's own kind or one that shows more."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = [
@@ -45,8 +55,7 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     ]
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
-        yield progress
+    return kind(*columns, console=console, disable=quiet or not console.is_terminal)
 
 
 def stages(progress: Progress) -> Callable[[str, int, int, str], None]:
