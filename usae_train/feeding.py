@@ -77,9 +77,14 @@ class StoreFeed:
         self.at_once = max(1, int(memory / (store.bytes / len(store) * largest)))
         counts = torch.tensor([store.record.shards[number].images * self.per_image for number in self.shards])
         self.ends = counts.cumsum(0)
+        self.dtype: torch.dtype = getattr(torch, store.record.dtype)
 
     def __len__(self) -> int:
         return len(self.store) * self.per_image
+
+    def length(self, shard: int) -> int:
+        """How many tokens a shard has of each backbone."""
+        return self.store.record.shards[shard].images * self.per_image
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
         places = torch.searchsorted(self.ends, rows, right=True)
@@ -117,6 +122,7 @@ class Batches:
         self.window = -1
         self.order, self.position = torch.empty(0, dtype=torch.long), 0
         self._tokens: dict[str, Tensor] = {}
+        self._length = 0
         self._advance()
 
     def next(self) -> dict[str, Tensor]:
@@ -143,18 +149,22 @@ class Batches:
         self.windows, self.window = state["windows"], state["window"]
         self.order, self.position = state["order"], state["position"]
         self.bytes_read = state["bytes_read"]
+        self._length, _ = self._load()
+
+    def _load(self) -> tuple[int, int]:
+        """Bring the window into memory; how many tokens it has, and how many bytes."""
         self._tokens = self.feed.load(self.windows[self.window])
+        return len(next(iter(self._tokens.values()))), sum(own.nbytes for own in self._tokens.values())
 
     def _advance(self) -> None:
         """To the next window, in a new order."""
         self.window += 1
         if self.window >= len(self.windows):
             self.windows, self.window = self.feed.windows(self.generator), 0
-        if len(self.windows) > 1 or not self._tokens:
-            self._tokens = self.feed.load(self.windows[self.window])
-            self.bytes_read += sum(own.nbytes for own in self._tokens.values())
-        length = len(next(iter(self._tokens.values())))
-        self.order, self.position = torch.randperm(length, generator=self.generator), 0
+        if len(self.windows) > 1 or self._length == 0:
+            self._length, size = self._load()
+            self.bytes_read += size
+        self.order, self.position = torch.randperm(self._length, generator=self.generator), 0
 
 
 def _check_tokens(tokens: Mapping[str, Tensor]) -> None:

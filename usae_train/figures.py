@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.losses import r2
+from usae_train.distributed import ALONE, Ranks
+from usae_train.losses import squared_error
 from usae_train.sparse import top_k
 from usae_train.usae import USAE
 
@@ -21,7 +22,7 @@ Matrix = dict[str, dict[str, float]]  # {from: {to: figure}}
 
 @torch.no_grad()
 def pair_figures(
-    usae: USAE, batch: Mapping[str, Tensor], error: Callable[[Tensor, Tensor], Tensor]
+    usae: USAE, batch: Mapping[str, Tensor], error: Callable[[Tensor, Tensor], Tensor], ranks: Ranks = ALONE
 ) -> dict[str, Matrix]:
     """Every backbone's codes decoded by every dictionary, as the USAE would do it if it were saved now.
 
@@ -29,18 +30,23 @@ def pair_figures(
         usae: the model; it is in evaluation mode meanwhile (BatchNorm as it will be used), then each part as before.
         batch: {backbone: standardized tokens (tokens, width)}.
         error: the recipe's loss of a pair: tokens, decoded -> scalar.
+        ranks: who has the other parts of the batch.
 
     Returns:
         {"pair_loss": {from: {to: error}}, "r2": {from: {to: R² around each feature's mean}}}.
     """
     modes = [(module, module.training) for module in usae.modules()]
     usae.eval()
+    spread = {n: ranks.mean((own - ranks.mean(own.mean(0))).square().mean()) for n, own in batch.items()}
     figures: dict[str, Matrix] = {"pair_loss": {}, "r2": {}}
     for source in batch:
         codes = top_k(usae.encoder(source)(batch[source]), usae.k)
         decoded = {target: usae.decoder(target)(codes) for target in batch}
-        figures["pair_loss"][source] = {target: error(batch[target], own).item() for target, own in decoded.items()}
-        figures["r2"][source] = {target: r2(batch[target], own).item() for target, own in decoded.items()}
+        lost = ranks.mean(torch.stack([error(batch[target], own) for target, own in decoded.items()]))
+        left = ranks.mean(torch.stack([squared_error(batch[target], own) for target, own in decoded.items()]))
+        shares = left / torch.stack([spread[target] for target in decoded]).clamp_min(torch.finfo(left.dtype).tiny)
+        figures["pair_loss"][source] = dict(zip(decoded, lost.tolist(), strict=True))
+        figures["r2"][source] = dict(zip(decoded, (1 - shares).tolist(), strict=True))
     for module, training in modes:
         module.training = training
     return figures

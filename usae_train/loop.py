@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches, Feed, MemoryFeed
 from usae_train.figures import LINES, Speed, pair_figures, unsound_pairs
 from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
+from usae_train.rank_batches import RankBatches
 from usae_train.settings import FitSettings, Recipe
 from usae_train.sparse import Codes, top_k
 from usae_train.usae import USAE
@@ -26,7 +28,7 @@ ERRORS = {"absolute": absolute_error, "squared": squared_error}
 def fit_tokens(
     tokens: Mapping[str, Tensor] | Feed, settings: FitSettings, usae: USAE | None = None,
     device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
-    keeper: Keeper | None = None, log_every: int | None = None,
+    keeper: Keeper | None = None, log_every: int | None = None, ranks: Ranks = ALONE,
 ) -> USAE:  # fmt: skip
     """Train a USAE on paired tokens.
 
@@ -39,6 +41,7 @@ def fit_tokens(
             tokens_per_second, gb_read, and {from: {to: ...}} pair_loss and r2.
         keeper: writes training states, and goes on from the last.
         log_every: steps between two calls of `progress`; a hundredth of the training unless told.
+        ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
@@ -52,9 +55,14 @@ def fit_tokens(
     initialize(usae, feed, settings.recipe, generator)
     optimizers = {name: _optimizer(usae, name, settings.recipe) for name in feed.widths}
     last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
-    batches = Batches(feed, settings.batch, generator)
+    ranks.share_statistics(usae)
+    batches = (
+        Batches(feed, settings.batch, generator)
+        if ranks.count == 1
+        else RankBatches(feed, settings.batch, generator, ranks)
+    )
     state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
-    first = 0 if keeper is None else keeper.restore(state)
+    first = 0 if keeper is None else keeper.restore(state, ranks)
     log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
 
     usae.train()
@@ -63,33 +71,35 @@ def fit_tokens(
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = usae.names if settings.recipe.encoding == "all" else [drawn]
         dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
-        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead)
+        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead, ranks)
+        whole_loss = ranks.mean(loss.detach()).item()
         logged = step % log_every == 0 or step == settings.steps - 1
-        sound = math.isfinite(loss.item())
-        pairs = pair_figures(usae, batch, ERRORS[settings.recipe.loss]) if logged or not sound else {}
+        sound = math.isfinite(whole_loss)
+        pairs = pair_figures(usae, batch, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
         if not sound:
             where = unsound_pairs(pairs["pair_loss"])
             kept = "" if keeper is None else f"; the last good state is of step {keeper.kept} in {keeper.folder}"
             raise ValueError(
-                f"the loss is {loss.item()} at step {step}{where and f' ({where})'}; "
+                f"the loss is {whole_loss} at step {step}{where and f' ({where})'}; "
                 f"lower the recipe's learning_rate{kept}"
             )
-        last_fired[fired] = step
+        last_fired[ranks.any(fired)] = step
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         rate = learning_rate(step, settings)
         for name in stepping_pairs(settings.recipe, usae.names, drawn):
+            ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
             nn.utils.clip_grad_norm_(pair_parameters(usae, name, settings.recipe), settings.recipe.clip)
             optimizers[name].param_groups[0]["lr"] = rate
             optimizers[name].step()
         speed.add(settings.batch)
         if logged:
-            figures = {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate}
+            figures = {"loss": whole_loss, "dead": len(dead) / usae.n_concepts, "learning_rate": rate}
             read = {"tokens_per_second": speed.take(), "gb_read": batches.bytes_read / 1e9}
             progress(step + 1, {**figures, **read, **pairs})
         if keeper is not None:
-            keeper.after(step + 1, state)
+            keeper.after(step + 1, state, ranks)
     return usae.eval().requires_grad_(False)
 
 
@@ -134,8 +144,9 @@ def initialize(usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generato
 
 
 def step_loss(
-    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor
-) -> tuple[Tensor, Tensor]:
+    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor,
+    ranks: Ranks = ALONE,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The loss of one step and the concepts that fired in it.
 
     Args:
@@ -144,6 +155,7 @@ def step_loss(
         encoding: the backbones that encode; each is decoded by all.
         recipe: which terms there are.
         dead: (dead,) concepts that have not fired for long.
+        ranks: who has the other parts of the batch.
     """
     error = ERRORS[recipe.loss]
     total = torch.zeros((), device=dead.device)
@@ -162,7 +174,7 @@ def step_loss(
             if left_out is not None:
                 total = total + recipe.auxiliary_weight * left_out_error(tokens, decoded, left_out, atoms[target])
             elif recipe.auxiliary == "dead":
-                revival = dead_error(tokens, decoded, pre_codes, atoms[target], dead, usae.k)
+                revival = dead_error(tokens, decoded, pre_codes, atoms[target], dead, usae.k, ranks.mean)
                 total = total + recipe.auxiliary_weight * revival
     return total, fired
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -71,13 +72,16 @@ def stages(progress: Progress) -> Callable[[str, int, int, str], None]:
 
 
 def pick_device(device: str) -> str:
-    """`auto` is the first GPU, or the CPU.
+    """`auto` is the first GPU, or the CPU; under torchrun `auto` and `cuda` are the GPU of this process's number.
 
     Raises:
         ValueError: for a device that is not there.
     """
     import torch
 
+    place = os.environ.get("LOCAL_RANK")
+    if place is not None and device in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{int(place) % torch.cuda.device_count()}"
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
