@@ -83,6 +83,20 @@ class Ranks:
             distributed.all_gather_object(gathered, value)
         return gathered
 
+    def join(self, rows: Tensor) -> Tensor:
+        """Every rank's rows (own, ...) in the order of ranks: (all, ...), on each of them."""
+        if self.count == 1:
+            return rows
+        lengths = self.gather(len(rows))
+        whole = rows.new_empty(sum(lengths), *rows.shape[1:])
+        for number, part in enumerate(whole.split(lengths)):
+            if number == self.number:
+                part.copy_(rows)
+            if len(part):
+                with _lost_others():
+                    distributed.broadcast(part.flatten().view(torch.uint8), number)
+        return whole
+
     def from_first(self, value: T) -> T:
         """What the first rank has, on every rank."""
         if self.count == 1:
@@ -130,6 +144,12 @@ class Ranks:
                 f"such as {(batch // self.count + 1) * self.count}"
             )
         return batch // self.count
+
+    def piece(self, length: int, batch: int) -> range:
+        """This rank's share of so many things in order, cut between batches, so that those are one process's."""
+        batches = -(-length // batch)
+        starts = [min(length, batches * number // self.count * batch) for number in range(self.count + 1)]
+        return range(starts[self.number], starts[self.number + 1])
 
     def share_statistics(self, usae: USAE) -> None:
         """Let every BatchNorm take its mean and variance from the whole batch instead of this rank's part."""

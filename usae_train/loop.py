@@ -79,10 +79,11 @@ def fit_tokens(
         if not sound:
             where = unsound_pairs(pairs["pair_loss"])
             kept = "" if keeper is None else f"; the last good state is of step {keeper.kept} in {keeper.folder}"
-            raise ValueError(
-                f"the loss is {whole_loss} at step {step}{where and f' ({where})'}; "
-                f"lower the recipe's learning_rate{kept}"
-            )
+            with ranks.together():
+                raise ValueError(
+                    f"the loss is {whole_loss} at step {step}{where and f' ({where})'}; "
+                    f"lower the recipe's learning_rate{kept}"
+                )
         last_fired[ranks.any(fired)] = step
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
