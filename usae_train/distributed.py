@@ -63,15 +63,16 @@ class Ranks:
         """Replace gradients by their mean over ranks, so that each is the whole batch's; sparse ones stay sparse."""
         if self.count == 1:
             return
+        begun = []
         with _lost_others():
             for parameter in parameters:
-                if parameter.grad is None:
-                    continue
-                gradient = parameter.grad
-                whole = gradient.to_dense() if gradient.is_sparse else gradient
-                distributed.all_reduce(whole)
+                if (gradient := parameter.grad) is not None:
+                    whole = gradient.to_dense() if gradient.is_sparse else gradient
+                    begun.append((parameter, gradient, whole, distributed.all_reduce(whole, async_op=True)))
+            for parameter, gradient, whole, exchange in begun:
+                exchange.wait()
                 whole /= self.count
-                if gradient.is_sparse:  # rows of all ranks together: few are empty, so that nothing is lost by to_dense
+                if gradient.is_sparse:  # all ranks' rows together are nearly all: to_dense loses little
                     parameter.grad = whole.to_sparse(gradient.sparse_dim())
 
     def gather(self, value: T) -> list[T]:
