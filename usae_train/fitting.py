@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid
+from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.images import ImageSource, open_images
 from usae_train.keeping import Keeper
@@ -30,7 +31,10 @@ class Watch:
     """What to call while a fit runs."""
 
     pictures: Callable[[int, int], None] = lambda done, total: None
-    steps: Callable[[int, dict[str, float]], None] = lambda step, figures: None
+    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
+    log_every: int | None = (
+        None  # optimizer steps between two calls of `steps`; a hundredth of the training unless told
+    )
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
@@ -62,7 +66,7 @@ def fit(
     if isinstance(data, Mapping):
         if backbones is not None:
             raise ValueError("backbones are for pictures; the data is tokens already")
-        usae = fit_tokens(data, chosen, device=device, progress=watch.steps)
+        usae = fit_tokens(data, chosen, device=device, progress=watch.steps, log_every=watch.log_every)
         rows = torch.arange(min(MEASURED_TOKENS, len(next(iter(data.values())))))
         usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
         return usae.to("cpu")
@@ -81,7 +85,7 @@ def fit(
 def fit_pictures(
     source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
     device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None,
-    memory: float | None = None,
+    memory: float | None = None, ranks: Ranks = ALONE,
 ) -> USAE:  # fmt: skip
     """Train a USAE on pictures.
 
@@ -95,24 +99,30 @@ def fit_pictures(
         memory: GB of tokens that are in memory at a time; a third of the machine's unless told. When all of them fit,
             the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
             random pictures.
+        ranks: the processes that train as one.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the same pictures, or a window of them.
+        The USAE, in evaluation mode, its statistics measured on the same pictures, or a window of them; on ranks other
+        than the first without statistics.
     """
     watch = watch or Watch()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = common_grid(list(built.values()))
-    feed, sample = feed_pictures(built, source, grid, memory, watch)
+    feed, sample = feed_pictures(built, source, grid, memory, watch, ranks=ranks)
     usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
-    fit_tokens(feed, settings, usae, device, watch.steps, keeper)
+    if keeper is not None:
+        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
+    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
-    usae.statistics = measure(usae, sample())
+    measured = sample()
+    if ranks.first:
+        usae.statistics = measure(usae, measured)
     return usae.to("cpu")
 
 
 def feed_pictures(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float | None = None,
-    watch: Watch | None = None, numbers: Sequence[int] | None = None,
+    watch: Watch | None = None, numbers: Sequence[int] | None = None, ranks: Ranks = ALONE,
 ) -> tuple[Feed, Callable[[], PairedTokens]]:  # fmt: skip
     """The tokens of pictures, in memory if they fit and else streamed; and what gives whole pictures of them.
 
@@ -123,15 +133,17 @@ def feed_pictures(
         memory: GB of tokens that are in memory at a time; a third of the machine's unless told.
         watch: callbacks for progress.
         numbers: which of the pictures; all unless told.
+        ranks: processes that divide the pictures; each then has the tokens of all.
     """
     watch, allowed = watch or Watch(), allowed_memory(memory)
     n_images = len(source) if numbers is None else len(numbers)
+    failure = watch.failure if ranks.first else lambda why: None
     if n_images * bytes_an_image(backbones, grid) > allowed:
-        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, watch.failure)
+        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, failure, ranks)
         return stream, stream.first_window
-    paired = collect_tokens(backbones, source, grid, progress=watch.pictures, tried=numbers)
-    for failure in paired.failures:
-        watch.failure(failure)
+    paired = collect_tokens(backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks)
+    for why in paired.failures:
+        failure(why)
     return MemoryFeed(paired.flat()), lambda: paired
 
 
@@ -142,7 +154,7 @@ def allowed_memory(gigabytes: float | None) -> float:
 
 def fit_store(
     store: ActivationStore, settings: FitSettings, device: torch.device | str = "cpu", watch: Watch | None = None,
-    keeper: Keeper | None = None, memory: float | None = None,
+    keeper: Keeper | None = None, memory: float | None = None, ranks: Ranks = ALONE,
 ) -> USAE:  # fmt: skip
     """Train a USAE on an activation store.
 
@@ -153,20 +165,26 @@ def fit_store(
         watch: callbacks for progress.
         keeper: writes training states, and goes on from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's unless told. A store that is larger
-            is gone through in windows of random shards.
+            is gone through in windows of random shards. Processes that train as one divide it.
+        ranks: the processes that train as one.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window.
+        The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window; on ranks
+        other than the first without statistics.
     """
     watch = watch or Watch()
     allowed = allowed_memory(memory)
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
-    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper)
+    if keeper is not None:
+        keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
+                       "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     shards = [number for number, shard in enumerate(record.shards) if shard.images]
     fitting = max(1, int(len(shards) * allowed / store.bytes))
-    usae.statistics = measure(usae, store.read(shards[:fitting]))
+    if ranks.first:
+        usae.statistics = measure(usae, store.read(shards[:fitting]))
     return usae.to("cpu")
 
 

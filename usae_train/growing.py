@@ -121,7 +121,7 @@ def add_backbone(
     assert usae.grid is not None
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
     feed, sample = feed_pictures(backbones, source, usae.grid, memory, watch, train)
-    fit_tokens(feed, chosen, grown, device, watch.steps, keeper, frozen=usae.names)
+    fit_tokens(feed, chosen, grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
     grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
     grown.statistics = measure(grown, sample())
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out)

@@ -5,28 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.alignment import aligned_rows
+from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches, Feed, MemoryFeed
+from usae_train.figures import LINES, Speed, pair_figures, unsound_pairs
 from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
+from usae_train.rank_batches import RankBatches
 from usae_train.settings import FitSettings, Recipe
 from usae_train.sparse import Codes, top_k
 from usae_train.standardization import STANDARDIZATION_IMAGES, sums_of, without_outliers
 from usae_train.usae import USAE
 
-Progress = Callable[[int, dict[str, float]], None]  # step, figures
+Progress = Callable[[int, dict[str, Any]], None]  # step, figures
 ERRORS = {"absolute": absolute_error, "squared": squared_error}
 
 
 def fit_tokens(
     tokens: Mapping[str, Tensor] | Feed, settings: FitSettings, usae: USAE | None = None,
     device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
-    keeper: Keeper | None = None, frozen: Sequence[str] = (),
+    keeper: Keeper | None = None, log_every: int | None = None, ranks: Ranks = ALONE, frozen: Sequence[str] = (),
 ) -> USAE:  # fmt: skip
     """Train a USAE on paired tokens.
 
@@ -35,8 +39,11 @@ def fit_tokens(
         settings: size, length and recipe.
         usae: the model to train; a new one unless given.
         device: where to train.
-        progress: called with the step and its figures, about a hundred times.
+        progress: called with the step and its figures: loss, dead (their share of the concepts), learning_rate,
+            tokens_per_second, gb_read, and {from: {to: ...}} pair_loss and r2.
         keeper: writes training states, and goes on from the last.
+        log_every: steps between two calls of `progress`; a hundredth of the training unless told.
+        ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
         frozen: backbones of `usae` that stay as they are, to the bit; the others learn to share their concept space.
 
     Raises:
@@ -52,9 +59,15 @@ def fit_tokens(
     initialize(usae, feed, settings.recipe, generator, frozen, thresholds)
     optimizers = {name: _optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
-    batches = Batches(feed, settings.batch, generator)
+    ranks.share_statistics(usae)
+    batches = (
+        Batches(feed, settings.batch, generator)
+        if ranks.count == 1
+        else RankBatches(feed, settings.batch, generator, ranks)
+    )
     state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
-    first = 0 if keeper is None else keeper.restore(state)
+    first = 0 if keeper is None else keeper.restore(state, ranks)
+    log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
 
     for step in range(first, settings.steps):
         shown = without_outliers(batches.next(), thresholds)
@@ -62,23 +75,36 @@ def fit_tokens(
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = usae.names if settings.recipe.encoding == "all" else [drawn]
         dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
-        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead, frozen)
-        if not math.isfinite(loss.item()):
+        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead, ranks, frozen)
+        whole_loss = ranks.mean(loss.detach()).item()
+        logged = step % log_every == 0 or step == settings.steps - 1
+        sound = math.isfinite(whole_loss)
+        pairs = pair_figures(usae, batch, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
+        if not sound:
+            where = unsound_pairs(pairs["pair_loss"])
             kept = "" if keeper is None else f"; the last good state is of step {keeper.kept} in {keeper.folder}"
-            raise ValueError(f"the loss is {loss.item()} at step {step}; lower the recipe's learning_rate{kept}")
-        last_fired[fired] = step
+            with ranks.together():
+                raise ValueError(
+                    f"the loss is {whole_loss} at step {step}{where and f' ({where})'}; "
+                    f"lower the recipe's learning_rate{kept}"
+                )
+        last_fired[ranks.any(fired)] = step
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         rate = learning_rate(step, settings)
         for name in stepping_pairs(settings.recipe, usae.names, drawn, frozen):
+            ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
             nn.utils.clip_grad_norm_(pair_parameters(usae, name, settings.recipe), settings.recipe.clip)
             optimizers[name].param_groups[0]["lr"] = rate
             optimizers[name].step()
-        if step % max(1, settings.steps // 100) == 0 or step == settings.steps - 1:
-            progress(step + 1, {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate})
+        speed.add(settings.batch)
+        if logged:
+            figures = {"loss": whole_loss, "dead": len(dead) / usae.n_concepts, "learning_rate": rate}
+            read = {"tokens_per_second": speed.take(), "gb_read": batches.bytes_read / 1e9}
+            progress(step + 1, {**figures, **read, **pairs})
         if keeper is not None:
-            keeper.after(step + 1, state)
+            keeper.after(step + 1, state, ranks)
     return usae.eval().requires_grad_(False)
 
 
@@ -158,7 +184,7 @@ def initialize(
 
 def step_loss(
     usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor,
-    frozen: Sequence[str] = (),
+    ranks: Ranks = ALONE, frozen: Sequence[str] = (),
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The loss of one step and the concepts that fired in it.
 
@@ -168,6 +194,7 @@ def step_loss(
         encoding: the backbones that encode; each is decoded by all.
         recipe: which terms there are.
         dead: (dead,) concepts that have not fired for long.
+        ranks: who has the other parts of the batch.
         frozen: backbones that do not learn; what one of them makes of another is left out.
     """
     error = ERRORS[recipe.loss]
@@ -189,7 +216,7 @@ def step_loss(
             if left_out is not None:
                 total = total + recipe.auxiliary_weight * left_out_error(tokens, decoded, left_out, atoms[target])
             elif recipe.auxiliary == "dead":
-                revival = dead_error(tokens, decoded, pre_codes, atoms[target], dead, usae.k)
+                revival = dead_error(tokens, decoded, pre_codes, atoms[target], dead, usae.k, ranks.mean)
                 total = total + recipe.auxiliary_weight * revival
     return total, fired
 

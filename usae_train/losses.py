@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -36,7 +38,10 @@ def left_out_error(tokens: Tensor, decoded: Tensor, left_out: Codes, atoms: Tens
     return absolute_error(tokens - decoded, sparse_decode(left_out, atoms))
 
 
-def dead_error(tokens: Tensor, decoded: Tensor, pre_codes: Tensor, atoms: Tensor, dead: Tensor, k: int) -> Tensor:
+def dead_error(
+    tokens: Tensor, decoded: Tensor, pre_codes: Tensor, atoms: Tensor, dead: Tensor, k: int,
+    whole: Callable[[Tensor], Tensor] = lambda mean: mean,
+) -> Tensor:  # fmt: skip
     """How badly dead concepts alone explain the residual (Gao et al. 2024, appendix A.2); no gradient to the residual.
 
     Args:
@@ -46,13 +51,14 @@ def dead_error(tokens: Tensor, decoded: Tensor, pre_codes: Tensor, atoms: Tensor
         atoms: (n_concepts, width).
         dead: (dead,) indices; may be empty, and then the loss is 0.
         k: how many dead concepts a token may use, at most.
+        whole: turns a mean over these tokens into that over the whole batch, when they are a part of it.
     """
     if len(dead) == 0:
         return tokens.new_zeros(())
     values, chosen = pre_codes[:, dead].topk(min(k, len(dead)), dim=-1)
     residual = (tokens - decoded).detach()
     explained = sparse_decode(Codes(values.relu(), dead[chosen]), atoms)
-    return ((residual - explained).square().mean() / residual.square().mean().clamp_min(1e-8)).nan_to_num(0.0)
+    return ((residual - explained).square().mean() / whole(residual.square().mean()).clamp_min(1e-8)).nan_to_num(0.0)
 
 
 def r2(tokens: Tensor, decoded: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones import Backbone
+from usae_train.distributed import ALONE, Ranks
 from usae_train.images import ImageSource
 from usae_train.tokens import PairedTokens, bytes_an_image, collect_tokens
 
@@ -31,6 +32,7 @@ class StreamFeed:
         numbers: which of the pictures; all unless told.
         progress: called after each forward pass.
         failure: called once with each picture that cannot be read.
+        ranks: processes that divide each window's pictures; each then has the tokens of all.
 
     Raises:
         ValueError: when not one picture fits.
@@ -39,7 +41,7 @@ class StreamFeed:
     def __init__(
         self, backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float,
         numbers: Sequence[int] | None = None, progress: Progress = lambda done, total: None,
-        failure: Callable[[str], None] = lambda why: None,
+        failure: Callable[[str], None] = lambda why: None, ranks: Ranks = ALONE,
     ) -> None:  # fmt: skip
         self.backbones, self.source, self.grid = dict(backbones), source, grid
         self.widths = {name: backbone.width for name, backbone in backbones.items()}
@@ -48,7 +50,7 @@ class StreamFeed:
         self.at_once = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
         if self.at_once < 1:
             raise ValueError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
-        self.progress, self.failure = progress, failure
+        self.progress, self.failure, self.ranks = progress, failure, ranks
         self._failed: set[str] = set()
         self._first: PairedTokens | None = None
 
@@ -77,7 +79,9 @@ class StreamFeed:
 
     def _see(self, places: Sequence[int]) -> PairedTokens:
         numbers = self.numbers[sorted(places)].tolist()  # in the source's order: shards on a disk are read forwards
-        paired = collect_tokens(self.backbones, self.source, self.grid, progress=self.progress, tried=numbers)
+        paired = collect_tokens(
+            self.backbones, self.source, self.grid, progress=self.progress, tried=numbers, ranks=self.ranks
+        )  # fmt: skip
         for why in paired.failures:
             if why not in self._failed:
                 self._failed.add(why)

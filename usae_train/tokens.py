@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones import Backbone
+from usae_train.distributed import ALONE, Ranks
 from usae_train.images import ImageSource, read_batches
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -31,7 +32,7 @@ class PairedTokens:
 @torch.no_grad()
 def collect_tokens(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
-    dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None,
+    dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
     tried: Sequence[int] | None = None,
 ) -> PairedTokens:  # fmt: skip
     """Run every picture of a source through every backbone, once.
@@ -43,6 +44,7 @@ def collect_tokens(
         batch: pictures a forward pass.
         dtype: what to keep the tokens in.
         progress: called after each batch.
+        ranks: processes that divide the pictures; each then has the tokens of all.
         tried: numbers of the pictures; all unless told.
 
     Raises:
@@ -52,20 +54,26 @@ def collect_tokens(
     device = next(iter(backbones.values())).mean.device
     total = len(source) if tried is None else len(tried)
     _check_memory(total * bytes_an_image(backbones, grid, dtype), total)
-    tokens = {name: torch.empty(total, grid[0] * grid[1], b.width, dtype=dtype) for name, b in backbones.items()}
     numbers: list[int] = []
     failures: list[str] = []
-    for indices, canvases, broken in read_batches(source, size, batch, tried):
+    piece = ranks.piece(total, batch)
+    own = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
+    tokens = {name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=dtype) for name, b in backbones.items()}
+    for indices, canvases, broken in read_batches(source, size, batch, own):
         failures.extend(failure.why for failure in broken)
         for name, backbone in backbones.items():
             if indices:
                 done = slice(len(numbers), len(numbers) + len(indices))
                 tokens[name][done] = backbone(canvases.to(device), grid).to("cpu", dtype)
         numbers.extend(indices)
-        progress(len(numbers) + len(failures), total)
-    if not numbers:
-        raise ValueError(f"none of the {total} pictures of {source.name} can be read; the first: {failures[0]}")
-    return PairedTokens({n: own[: len(numbers)] for n, own in tokens.items()}, torch.tensor(numbers), failures)
+        progress(min(total, ranks.count * (len(numbers) + len(failures))), total)
+    every = {name: ranks.join(seen[: len(numbers)]) for name, seen in tokens.items()}
+    known = [failure for each in ranks.gather(failures) for failure in each]
+    joined = ranks.join(torch.tensor(numbers, dtype=torch.long))
+    with ranks.together():
+        if not len(joined):
+            raise ValueError(f"none of the {total} pictures of {source.name} can be read; the first: {known[0]}")
+    return PairedTokens(every, joined, known)
 
 
 def bytes_an_image(
