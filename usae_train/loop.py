@@ -11,14 +11,13 @@ from torch.nn import functional
 
 from usae_train.feeding import Batches, Feed, MemoryFeed
 from usae_train.keeping import Keeper, TrainingState
-from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
+from usae_train.losses import r2
 from usae_train.settings import FitSettings, Recipe
-from usae_train.sparse import Codes, top_k
+from usae_train.step import step_loss
 from usae_train.usae import USAE
 
 Progress = Callable[[int, dict[str, float]], None]  # step, figures
 STANDARDIZATION_IMAGES = 1000  # as the authors' code
-ERRORS = {"absolute": absolute_error, "squared": squared_error}
 
 
 def fit_tokens(
@@ -56,7 +55,7 @@ def fit_tokens(
     for step in range(first, settings.steps):
         batch = {n: usae.standardize(n, t.to(device, torch.float32)) for n, t in batches.next().items()}
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
-        encoding = usae.names if settings.recipe.encoding == "all" else [drawn]
+        encoding = stepping_pairs(settings.recipe, usae.names, drawn)
         dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
         loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead)
         if not math.isfinite(loss.item()):
@@ -67,10 +66,12 @@ def fit_tokens(
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         rate = learning_rate(step, settings)
-        for name in stepping_pairs(settings.recipe, usae.names, drawn):
-            nn.utils.clip_grad_norm_(pair_parameters(usae, name, settings.recipe), settings.recipe.clip)
+        clip_pairs(usae, encoding, settings.recipe)
+        for name in encoding:
             optimizers[name].param_groups[0]["lr"] = rate
             optimizers[name].step()
+            if settings.recipe.projected:
+                usae.decoder(name).project()
         if step % max(1, settings.steps // 100) == 0 or step == settings.steps - 1:
             progress(step + 1, {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate})
         if keeper is not None:
@@ -118,52 +119,20 @@ def initialize(usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generato
                 linear.bias.copy_(-linear.weight @ dictionary.offset)
 
 
-def step_loss(
-    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The loss of one step and the concepts that fired in it.
-
-    Args:
-        usae: the model, in training mode.
-        batch: {backbone: standardized tokens (tokens, width)}.
-        encoding: the backbones that encode; each is decoded by all.
-        recipe: which terms there are.
-        dead: (dead,) concepts that have not fired for long.
-    """
-    error = ERRORS[recipe.loss]
-    total = torch.zeros((), device=dead.device)
-    fired = torch.zeros(usae.n_concepts, dtype=torch.bool, device=dead.device)
-    atoms = {name: usae.dictionary(name) for name in batch}
-    for source in encoding:
-        pre_codes = usae.encoder(source)(batch[source])
-        codes = top_k(pre_codes, usae.k)
-        fired[codes.indices[codes.values > 0]] = True
-        left_out = left_out_half(pre_codes, usae.k) if recipe.auxiliary == "left_out" else None
-        for target, tokens in batch.items():
-            decoded = usae.decoder(target)(codes)
-            total = total + error(tokens, decoded)
-            for share in recipe.nested:
-                total = total + error(tokens, usae.decoder(target)(first_concepts(codes, share, usae.n_concepts)))
-            if left_out is not None:
-                total = total + recipe.auxiliary_weight * left_out_error(tokens, decoded, left_out, atoms[target])
-            elif recipe.auxiliary == "dead":
-                revival = dead_error(tokens, decoded, pre_codes, atoms[target], dead, usae.k)
-                total = total + recipe.auxiliary_weight * revival
-    return total, fired
-
-
-def first_concepts(codes: Codes, share: float, n_concepts: int) -> Codes:
-    """The codes of the first concepts alone, the others' set to zero.
-
-    A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
-    al. 2025, Matryoshka sparse autoencoders).
-    """
-    return Codes(codes.values * (codes.indices < round(share * n_concepts)), codes.indices)
-
-
 def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str]:
-    """Which encoder-dictionary pairs a step may change: all, or (published) only the one that was drawn to encode."""
-    return list(names) if recipe.encoding == "all" else [drawn]
+    """The pairs that encode at a step, and that it may change: all, or (published) only the one that was drawn."""
+    return [drawn] if recipe.encoding == "one" else list(names)
+
+
+def clip_pairs(usae: USAE, names: Sequence[str], recipe: Recipe) -> None:
+    """Scale each pair's gradients down to a norm of `recipe.clip`; a gradient that is shorter is not touched."""
+    gradients = {
+        name: [p.grad for p in pair_parameters(usae, name, recipe) if p.grad is not None] for name in names
+    }  # fmt: skip
+    norms = torch.stack([nn.utils.get_total_norm(own) for own in gradients.values()]).tolist()
+    for own, norm in zip(gradients.values(), norms, strict=True):
+        if norm > recipe.clip:
+            torch._foreach_mul_(own, recipe.clip / (norm + 1e-6))  # as torch's clip_grad_norm_
 
 
 def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
@@ -195,4 +164,5 @@ def r2_matrix(usae: USAE, tokens: Mapping[str, Tensor]) -> dict[str, dict[str, f
 
 def _optimizer(usae: USAE, name: str, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = pair_parameters(usae, name, recipe)
-    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
+    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
