@@ -6,6 +6,7 @@ import difflib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -45,7 +46,7 @@ class UsaeConfig(BaseModel):
     commit: str | None = None
 
 
-def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
+def save(usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = ()) -> Path:
     """Write a USAE folder, whole or not at all.
 
     Local weight files of its backbones are copied into the folder, so that it stands alone.
@@ -54,6 +55,7 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
         usae: what to save.
         folder: a folder that does not exist, or is empty.
         half: keep the weights in float16.
+        beside: other files to copy into it, such as a training's metrics.jsonl.
 
     Raises:
         ValueError: when the folder has something in it, or cannot be written.
@@ -75,6 +77,8 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
         if usae.statistics is not None:
             usae.statistics.save(room / "statistics.safetensors")
         (room / "README.md").write_text(_model_card(config))
+        for file in beside:
+            shutil.copyfile(file, room / file.name)
         if folder.is_dir():
             folder.rmdir()
     return folder

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -59,6 +59,7 @@ def extract(
         import torch
 
         from usae_train.config_files import read_specs
+        from usae_train.distributed import ranks_of_torchrun
         from usae_train.extract import extract as write_store
         from usae_train.extract import plan
         from usae_train.images import open_images
@@ -74,20 +75,23 @@ def extract(
             raise typer.BadParameter(f"--run-in is {run_in!r}; expected auto, float32 or bfloat16")
         where = pick_device(device)
         half = run_in == "bfloat16" or (run_in == "auto" and where != "cpu")
-        source = open_images(images, limit)
-        record, gigabytes = plan(source, read_specs(backbones), dtype)
-        if not quiet:
-            typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
-        with progress_bars(quiet) as progress:
-            report = stages(progress)
-            store = write_store(
-                source, record, out, batch=batch, device=where, run_in=torch.bfloat16 if half else torch.float32,
-                workers=workers, max_broken=max_broken,
-                progress=lambda done, total: report("pictures", done, total, ""),
-            )  # fmt: skip
-        if not quiet:
-            left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
-            typer.echo(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
+        with ranks_of_torchrun(where) as ranks:
+            with ranks.together():
+                source = open_images(images, limit)
+                record, gigabytes = plan(source, read_specs(backbones), dtype)
+            quiet = quiet or not ranks.first
+            if not quiet:
+                typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
+            with progress_bars(quiet) as progress:
+                report = stages(progress)
+                store = write_store(
+                    source, record, out, batch=batch, device=where, run_in=torch.bfloat16 if half else torch.float32,
+                    workers=workers, max_broken=max_broken, ranks=ranks,
+                    progress=lambda done, total: report("pictures", done, total, ""),
+                )  # fmt: skip
+            if not quiet:
+                left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
+                typer.echo(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
 
 
 @app.command()
@@ -112,53 +116,92 @@ def fit(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
+    keep: Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")] = 2,
+    log_every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training unless told."),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for TensorBoard's event files too; none unless told.")
+    ] = None,
+    wandb: Annotated[
+        str | None, typer.Option(help="Project at Weights & Biases to log to as well; none unless told.")
+    ] = None,
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
 
-    Training states are kept beside the folder until it is finished; SIGTERM writes one and stops.
+    Training states and metrics.jsonl lie in .NAME.training beside the folder NAME until it is finished; then
+    metrics.jsonl lies in it. SIGTERM writes a state and stops.
     """
     with one_line_errors():
         import shutil
 
         from usae_train.checkpoint import check_free, save
         from usae_train.config_files import read_specs
+        from usae_train.display import TrainingDisplay
+        from usae_train.distributed import ranks_of_torchrun
         from usae_train.fitting import Watch, fit_pictures, fit_settings, fit_store
         from usae_train.images import open_images
+        from usae_train.journal import METRICS, Journal
         from usae_train.keeping import Keeper, Stopped
         from usae_train.store import ActivationStore, is_store
+        from usae_train.trackers import open_trackers
 
-        check_free(out)
         settings = fit_settings(recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed)
+        where = pick_device(device)
         room = out.with_name(f".{out.name}.training")
-        if room.exists() and not resume:
-            raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
-        keeper = Keeper(room, every)
-        with keeper.listening(), progress_bars(quiet) as progress:
-            report = stages(progress)
-            watch = Watch(
-                pictures=lambda done, total: report("pictures", done, total, ""),
-                steps=lambda step, figures: report("training", step, settings.steps, f"loss {figures['loss']:.4f}"),
-                failure=lambda why: typer.echo(f"skipped: {why}", err=True),
-            )
-            try:
-                if is_store(images):
-                    if backbones is not None or limit is not None:
-                        raise ValueError(f"{images} is a store, with backbones and pictures of its own")
-                    usae = fit_store(ActivationStore(images), settings, pick_device(device), watch, keeper, memory)
-                else:
-                    specs = read_specs(backbones or "paper")
-                    source = open_images(images, limit)
-                    usae = fit_pictures(source, settings, specs, pick_device(device), watch, keeper)
-            except Stopped as stopped:
-                typer.echo(str(stopped), err=True)
-                raise SystemExit(143) from None
-        save(usae, out)
-        shutil.rmtree(room, ignore_errors=True)
-        if not quiet:
-            typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+        with ranks_of_torchrun(where) as ranks:
+            with ranks.together():
+                if ranks.first:
+                    check_free(out)
+                    if room.exists() and not resume:
+                        raise ValueError(
+                            f"a training that was stopped lies in {room}; give --resume to go on, or remove it"
+                        )
+                ranks.part(settings.batch)
+                store = ActivationStore(images) if is_store(images) else None
+                if store is not None and (backbones is not None or limit is not None):
+                    raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+                specs = read_specs(backbones or "paper") if store is None else {}
+                source = open_images(images, limit) if store is None else None
+                trackers = []
+                if ranks.first:
+                    trackers = open_trackers(tensorboard, wandb, out.name, settings.model_dump(mode="json"), room)
+            keeper = Keeper(room, every, keep)
+            with (
+                Journal(room / METRICS, trackers) as journal, keeper.listening(),
+                bars(TrainingDisplay, quiet or not ranks.first) as progress,
+            ):  # fmt: skip
+                report = stages(progress)
+
+                def steps_done(step: int, figures: dict[str, Any]) -> None:
+                    if ranks.first:
+                        journal.log(step, figures)
+                        progress.figures = figures
+                        report("training", step, settings.steps, "")
+
+                watch = Watch(
+                    pictures=lambda done, total: report("pictures", done, total, ""), steps=steps_done,
+                    failure=lambda why: typer.echo(f"skipped: {why}", err=True), log_every=log_every,
+                )  # fmt: skip
+                try:
+                    if store is not None:
+                        usae = fit_store(store, settings, where, watch, keeper, memory, ranks)
+                    else:
+                        assert source is not None
+                        usae = fit_pictures(source, settings, specs, where, watch, keeper, ranks)
+                except Stopped as stopped:
+                    if ranks.first:
+                        typer.echo(str(stopped), err=True)
+                    raise SystemExit(143) from None
+            if ranks.first:
+                save(usae, out, beside=[room / METRICS])
+                shutil.rmtree(room, ignore_errors=True)
+                if not quiet:
+                    typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
 
 
 @app.command()

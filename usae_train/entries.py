@@ -31,6 +31,8 @@ class Entries(NamedTuple):
         bags: (entries,) int, ascending.
         bag_starts: (n_bags,) an entry where each bag begins.
         order: (entries,) the entries in the order of their concepts.
+        ordered_concepts: (entries,) `concepts` in that order.
+        ordered_bags: (entries,) `bags` in that order.
         concept_starts: (n_concepts,) where in that order each concept begins.
     """
 
@@ -38,6 +40,8 @@ class Entries(NamedTuple):
     bags: Tensor
     bag_starts: Tensor
     order: Tensor
+    ordered_concepts: Tensor
+    ordered_bags: Tensor
     concept_starts: Tensor
 
 
@@ -54,8 +58,9 @@ def entries_of(concepts: Tensor, bags: Tensor, n_bags: int, n_concepts: int) -> 
     def starts(counts: Tensor) -> Tensor:
         return counts.cumsum(0) - counts
 
+    ordered_concepts, order = concepts.sort(stable=True)
     return Entries(
-        concepts, bags, starts(bags.bincount(minlength=n_bags)), concepts.argsort(stable=True),
+        concepts, bags, starts(bags.bincount(minlength=n_bags)), order, ordered_concepts, bags[order],
         starts(concepts.bincount(minlength=n_concepts)),
     )  # fmt: skip
 
@@ -63,25 +68,24 @@ def entries_of(concepts: Tensor, bags: Tensor, n_bags: int, n_concepts: int) -> 
 def decode(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
     """(n_bags, width): each bag's sum of its concepts' rows of `table` (n_concepts, width), weighted (entries,)."""
     return functional.embedding_bag(
-        entries.concepts, table, entries.bag_starts, per_sample_weights=weights, mode="sum"
+        entries.concepts, table.detach(), entries.bag_starts, per_sample_weights=weights, mode="sum"
     )
 
 
 def transpose(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
     """(n_concepts, width): each concept's sum of its bags' rows of `table` (n_bags, width), weighted (entries,)."""
-    order = entries.order
+    weights = weights[entries.order]
     return functional.embedding_bag(
-        entries.bags[order], table, entries.concept_starts, per_sample_weights=weights[order], mode="sum"
+        entries.ordered_bags, table, entries.concept_starts, per_sample_weights=weights, mode="sum"
     )
 
 
 def match(entries: Entries, by_bag: Tensor, by_concept: Tensor) -> Tensor:
     """(entries,): inner products of the bags' rows (n_bags, width) and the concepts' rows (n_concepts, width)."""
-    order = entries.order
     found = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        by_bag, by_concept, entries.concepts[order], entries.bag_starts, entries.bags[order], 0
+        by_bag, by_concept, entries.ordered_concepts, entries.bag_starts, entries.ordered_bags, 0
     )
-    return torch.empty_like(found).index_copy_(0, order, found)
+    return torch.empty_like(found).index_copy_(0, entries.order, found)
 
 
 class _Match(torch.autograd.Function):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
+from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import StoreFeed
 from usae_train.images import ImageSource, open_images
 from usae_train.keeping import Keeper
@@ -29,7 +30,10 @@ class Watch:
     """What to call while a fit runs."""
 
     pictures: Callable[[int, int], None] = lambda done, total: None
-    steps: Callable[[int, dict[str, float]], None] = lambda step, figures: None
+    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
+    log_every: int | None = (
+        None  # optimizer steps between two calls of `steps`; a hundredth of the training unless told
+    )
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
@@ -61,7 +65,7 @@ def fit(
     if isinstance(data, Mapping):
         if backbones is not None:
             raise ValueError("backbones are for pictures; the data is tokens already")
-        usae = fit_tokens(data, chosen, device=device, progress=watch.steps)
+        usae = fit_tokens(data, chosen, device=device, progress=watch.steps, log_every=watch.log_every)
         rows = torch.arange(min(MEASURED_TOKENS, len(next(iter(data.values())))))
         usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
         return usae.to("cpu")
@@ -80,6 +84,7 @@ def fit(
 def fit_pictures(
     source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
     device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None,
+    ranks: Ranks = ALONE,
 ) -> USAE:  # fmt: skip
     """Train a USAE on pictures: run them through the backbones once, then train on the tokens in memory."""
     watch = watch or Watch()
@@ -89,15 +94,18 @@ def fit_pictures(
     for failure in paired.failures:
         watch.failure(failure)
     usae = new_usae({n: b.width for n, b in built.items()}, settings, specs=backbones, grid=grid)
-    fit_tokens(paired.flat(), settings, usae, device, watch.steps, keeper)
+    if keeper is not None:
+        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
+    fit_tokens(paired.flat(), settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
-    usae.statistics = measure(usae, paired)
+    if ranks.first:
+        usae.statistics = measure(usae, paired)
     return usae.to("cpu")
 
 
 def fit_store(
     store: ActivationStore, settings: FitSettings, device: torch.device | str = "cpu", watch: Watch | None = None,
-    keeper: Keeper | None = None, memory: float | None = None,
+    keeper: Keeper | None = None, memory: float | None = None, ranks: Ranks = ALONE,
 ) -> USAE:  # fmt: skip
     """Train a USAE on an activation store.
 
@@ -108,20 +116,26 @@ def fit_store(
         watch: callbacks for progress.
         keeper: writes training states, and goes on from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's unless told. A store that is larger
-            is gone through in windows of random shards.
+            is gone through in windows of random shards. Processes that train as one divide it.
+        ranks: the processes that train as one.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window.
+        The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window; on ranks
+        other than the first without statistics.
     """
     watch = watch or Watch()
     allowed = memory * 1e9 if memory is not None else present_memory() / 3
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
-    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper)
+    if keeper is not None:
+        keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
+                       "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     shards = [number for number, shard in enumerate(record.shards) if shard.images]
     fitting = max(1, int(len(shards) * allowed / store.bytes))
-    usae.statistics = measure(usae, store.read(shards[:fitting]))
+    if ranks.first:
+        usae.statistics = measure(usae, store.read(shards[:fitting]))
     return usae.to("cpu")
 
 

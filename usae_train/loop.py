@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches, Feed, MemoryFeed
+from usae_train.figures import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import r2
+from usae_train.rank_batches import RankBatches
 from usae_train.settings import FitSettings, Recipe
-from usae_train.step import step_loss
+from usae_train.step import ERRORS, step_loss
 from usae_train.usae import USAE
 
-Progress = Callable[[int, dict[str, float]], None]  # step, figures
+Progress = Callable[[int, dict[str, Any]], None]  # step, figures
 STANDARDIZATION_IMAGES = 1000  # as the authors' code
 
 
 def fit_tokens(
     tokens: Mapping[str, Tensor] | Feed, settings: FitSettings, usae: USAE | None = None,
     device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
-    keeper: Keeper | None = None,
+    keeper: Keeper | None = None, log_every: int | None = None, ranks: Ranks = ALONE,
 ) -> USAE:  # fmt: skip
     """Train a USAE on paired tokens.
 
@@ -32,8 +36,11 @@ def fit_tokens(
         settings: size, length and recipe.
         usae: the model to train; a new one unless given.
         device: where to train.
-        progress: called with the step and its figures, about a hundred times.
+        progress: called with the step and its figures: loss, dead (their share of the concepts), learning_rate,
+            tokens_per_second, gb_read, and {from: {to: ...}} pair_loss and r2.
         keeper: writes training states, and goes on from the last.
+        log_every: steps between two calls of `progress`; a hundredth of the training unless told.
+        ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
@@ -47,9 +54,15 @@ def fit_tokens(
     initialize(usae, feed, settings.recipe, generator)
     optimizers = {name: _optimizer(usae, name, settings.recipe) for name in feed.widths}
     last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
-    batches = Batches(feed, settings.batch, generator)
+    ranks.share_statistics(usae)
+    batches = (
+        Batches(feed, settings.batch, generator)
+        if ranks.count == 1
+        else RankBatches(feed, settings.batch, generator, ranks)
+    )
     state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
-    first = 0 if keeper is None else keeper.restore(state)
+    first = 0 if keeper is None else keeper.restore(state, ranks)
+    log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
 
     usae.train()
     for step in range(first, settings.steps):
@@ -57,25 +70,43 @@ def fit_tokens(
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = stepping_pairs(settings.recipe, usae.names, drawn)
         dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
-        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead)
-        if not math.isfinite(loss.item()):
-            kept = "" if keeper is None else f"; the last good state is of step {keeper.kept} in {keeper.folder}"
-            raise ValueError(f"the loss is {loss.item()} at step {step}; lower the recipe's learning_rate{kept}")
-        last_fired[fired] = step
+        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead, batches.places.to(device), ranks)
+        whole_loss = ranks.mean(loss.detach()).item()
+        logged = step % log_every == 0 or step == settings.steps - 1
+        sound = is_sound(whole_loss)
+        pairs = pair_figures(usae, batch, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
+        if not sound:
+            where = unsound_pairs(pairs["pair_loss"])
+            kept = "" if keeper is None else keeper.last_good()
+            raise ValueError(
+                f"the loss is {whole_loss} at step {step}{where and f' ({where})'}; "
+                f"lower the recipe's learning_rate{kept}"
+            )
+        last_fired[ranks.any(fired)] = step
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         rate = learning_rate(step, settings)
-        clip_pairs(usae, encoding, settings.recipe)
+        for name in encoding:
+            ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
+        if wrong := clip_pairs(usae, encoding, settings.recipe):
+            kept = "" if keeper is None else keeper.last_good()
+            raise ValueError(
+                f"the gradient of {', '.join(wrong)} is not finite at step {step}; "
+                f"lower the recipe's learning_rate{kept}"
+            )
         for name in encoding:
             optimizers[name].param_groups[0]["lr"] = rate
             optimizers[name].step()
             if settings.recipe.projected:
                 usae.decoder(name).project()
-        if step % max(1, settings.steps // 100) == 0 or step == settings.steps - 1:
-            progress(step + 1, {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate})
+        speed.add(settings.batch)
+        if logged:
+            figures = {"loss": whole_loss, "dead": len(dead) / usae.n_concepts, "learning_rate": rate}
+            read = {"tokens_per_second": speed.take(), "gb_read": batches.bytes_read / 1e9}
+            progress(step + 1, {**figures, **read, **pairs})
         if keeper is not None:
-            keeper.after(step + 1, state)
+            keeper.after(step + 1, state, ranks)
     return usae.eval().requires_grad_(False)
 
 
@@ -124,8 +155,12 @@ def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str
     return [drawn] if recipe.encoding == "one" else list(names)
 
 
-def clip_pairs(usae: USAE, names: Sequence[str], recipe: Recipe) -> None:
-    """Scale each pair's gradients down to a norm of `recipe.clip`; a gradient that is shorter is not touched."""
+def clip_pairs(usae: USAE, names: Sequence[str], recipe: Recipe) -> list[str]:
+    """Scale each pair's gradients down to a norm of `recipe.clip`; a gradient that is shorter is not touched.
+
+    Returns:
+        The backbones whose gradient is not finite; with one of them a step would ruin the weights.
+    """
     gradients = {
         name: [p.grad for p in pair_parameters(usae, name, recipe) if p.grad is not None] for name in names
     }  # fmt: skip
@@ -133,6 +168,7 @@ def clip_pairs(usae: USAE, names: Sequence[str], recipe: Recipe) -> None:
     for own, norm in zip(gradients.values(), norms, strict=True):
         if norm > recipe.clip:
             torch._foreach_mul_(own, recipe.clip / (norm + 1e-6))  # as torch's clip_grad_norm_
+    return [name for name, norm in zip(names, norms, strict=True) if not math.isfinite(norm)]
 
 
 def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:

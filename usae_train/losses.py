@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def absolute_error(tokens: Tensor, decoded: Tensor) -> Tensor:
     """Mean |a - â| over tokens and features, as the authors' code (their paper writes a Frobenius norm)."""
-    return (tokens - decoded).abs().mean()
+    return functional.l1_loss(decoded, tokens)
 
 
 def squared_error(tokens: Tensor, decoded: Tensor) -> Tensor:
     """Mean (a - â)^2 over tokens and features."""
-    return (tokens - decoded).square().mean()
+    return functional.mse_loss(decoded, tokens)
 
 
-def dead_error(residual: Tensor, revived: Tensor) -> Tensor:
-    """How badly dead concepts alone explain the residual (Gao et al. 2024, appendix A.2); no gradient to the residual.
+def dead_error(
+    residual: Tensor, revived: Tensor, whole: Callable[[Tensor], Tensor] = lambda mean: mean
+) -> Tensor:
+    """How badly dead concepts alone explain the residual (Gao et al. 2024, appendix A.2).
 
     Args:
-        residual: (tokens, width), tokens less what the living concepts make of them.
+        residual: (tokens, width), tokens less what the living concepts make of them; without a gradient.
         revived: (tokens, width), what the largest dead concepts make of them.
+        whole: turns a mean over these tokens into that over the whole batch, when they are a part of it.
 
     Returns:
         The squared error as a share of the residual's mean square; 0 where there is no residual.
     """
-    residual = residual.detach()
-    return ((residual - revived).square().mean() / residual.square().mean().clamp_min(1e-8)).nan_to_num(0.0)
+    scale = whole(residual.square().mean()).clamp_min(1e-8)
+    return ((residual - revived).square().mean() / scale).nan_to_num(0.0)
 
 
 def r2(tokens: Tensor, decoded: Tensor) -> Tensor:

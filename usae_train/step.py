@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from usae_train.distributed import ALONE, Ranks
 from usae_train.entries import Entries, chosen_products, decode_entries, entries_of
 from usae_train.losses import absolute_error, dead_error, squared_error
 from usae_train.products import product_dtype, products
@@ -33,8 +34,9 @@ class Active(NamedTuple):
 
 
 def step_loss(
-    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor
-) -> tuple[Tensor, Tensor]:
+    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor,
+    places: Tensor | None = None, ranks: Ranks = ALONE,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The loss of one step and the concepts that fired in it.
 
     Args:
@@ -43,22 +45,26 @@ def step_loss(
         encoding: the backbones that encode; each is decoded by all.
         recipe: which terms there are.
         dead: (dead,) concepts that have not fired for long.
+        places: (tokens,) which of the whole batch's tokens these are; the first ones unless told.
+        ranks: who has the other parts of the batch.
 
     Returns:
         The loss, a scalar, and (n_concepts,) bool.
     """
     total = torch.zeros((), device=dead.device)
     fired = torch.zeros(usae.n_concepts, dtype=torch.bool, device=dead.device)
-    for active in passes(usae, batch, encoding, recipe, dead):
+    if places is None:
+        places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
+    for active in passes(usae, batch, encoding, recipe, dead, places):
         fired[active.concepts[:, : usae.k][active.values[:, : usae.k] > 0]] = True
-        total = total + pass_loss(usae, batch, active, encoding, recipe)
+        total = total + pass_loss(usae, batch, active, encoding, recipe, ranks)
     return total, fired
 
 
 def passes(
-    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor
+    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor, places: Tensor
 ) -> list[Active]:
-    """The batch encoded: once by each of the backbones that encode, or (`share`) once, a share of the tokens by each."""
+    """The batch encoded: once by each of the backbones that encode, or (`share`) each token by one, turn by turn."""
 
     def encode(source: str, tokens: Tensor) -> Active:
         if recipe.batch_norm or recipe.auxiliary == "left_out":
@@ -67,16 +73,13 @@ def passes(
 
     if recipe.encoding != "share":
         return [encode(source, batch[source]) for source in encoding]
-    n = len(batch[encoding[0]])
-    ends = [n * number // len(encoding) for number in range(len(encoding) + 1)]
-    shares = [
-        encode(source, batch[source][first:end])
-        for source, first, end in zip(encoding, ends[:-1], ends[1:], strict=True)
-    ]
+    rows = [(places % len(encoding) == number).nonzero().squeeze(1) for number in range(len(encoding))]
+    shares = [encode(source, batch[source][own]) for source, own in zip(encoding, rows, strict=True)]
+    back = torch.cat(rows).argsort()
     left_out = [share.left_out for share in shares if share.left_out is not None]
     return [Active(
-        torch.cat([share.values for share in shares]), torch.cat([share.concepts for share in shares]),
-        torch.cat(left_out) if left_out else None,
+        torch.cat([share.values for share in shares])[back], torch.cat([share.concepts for share in shares])[back],
+        torch.cat(left_out)[back] if left_out else None,
     )]  # fmt: skip
 
 
@@ -144,8 +147,9 @@ def largest(numbers: Tensor, rank: int) -> Tensor:
 
 
 def pass_loss(
-    usae: USAE, batch: Mapping[str, Tensor], active: Active, encoding: Sequence[str], recipe: Recipe
-) -> Tensor:
+    usae: USAE, batch: Mapping[str, Tensor], active: Active, encoding: Sequence[str], recipe: Recipe,
+    ranks: Ranks = ALONE,
+) -> Tensor:  # fmt: skip
     """The error of all backbones' tokens, decoded from the same codes: all of them, and the nested parts alone.
 
     A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
@@ -172,11 +176,11 @@ def pass_loss(
             decoded[number] = decoded[number] + decoded[number - 1]
         for one in decoded:
             total = total + error(tokens, one)
-        residual = tokens - decoded[-1]
         if name in explained:
-            total = total + recipe.auxiliary_weight * absolute_error(residual, explained[name])
+            total = total + recipe.auxiliary_weight * absolute_error(tokens - decoded[-1], explained[name])
         if revived is not None:
-            total = total + recipe.auxiliary_weight * dead_error(residual, revived)
+            residual = (tokens - decoded[-1]).detach()
+            total = total + recipe.auxiliary_weight * dead_error(residual, revived, ranks.mean)
     return total
 
 

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from usae_train.demo.activations import known_world
+from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches, MemoryFeed
 from usae_train.keeping import Keeper, Stopped, TrainingState
 from usae_train.loop import fit_tokens, initialize, learning_rate, new_usae, standardization_rows
@@ -124,11 +125,11 @@ class Turns(Keeper):
         self.peers: list[tuple[float, float]] = []
         self.losses: list[float] = []
 
-    def restore(self, state: TrainingState) -> int:  # noqa: ARG002
+    def restore(self, state: TrainingState, ranks: Ranks = ALONE) -> int:  # noqa: ARG002
         self.began = clocks()
         return 0
 
-    def after(self, step: int, state: TrainingState) -> None:  # noqa: ARG002
+    def after(self, step: int, state: TrainingState, ranks: Ranks = ALONE) -> None:  # noqa: ARG002
         self.ours.append(since(self.began))
         given = next(self.shown)
         began = clocks()

@@ -42,7 +42,7 @@ def reference(
     for number, source in enumerate(encoding):
         rows = torch.arange(n)
         if recipe.encoding == "share":
-            rows = rows[n * number // len(encoding) : n * (number + 1) // len(encoding)]
+            rows = rows[number :: len(encoding)]
         pre_codes = usae.encoder(source)(batch[source][rows])
         rank = pre_codes.argsort(-1, descending=True).argsort(-1)
         codes = torch.where(rank < K, pre_codes.relu(), 0.0)
@@ -114,6 +114,17 @@ def test_a_step_that_changes_one_pair_has_no_gradient_for_the_others() -> None:
     step_loss(usae, batch, ["b"], PUBLISHED, NONE)[0].backward()
     assert usae.decoder("b").weight.grad is not None
     assert usae.decoder("a").weight.grad is None
+
+
+def test_parts_of_a_batch_on_two_ranks_give_the_loss_of_the_whole() -> None:
+    usae, batch = toy(DEFAULT)
+    batch = {name: torch.cat([own, own[:1] + 1]) for name, own in batch.items()}  # ten
+    whole = step_loss(usae, batch, ["a", "b", "c"], DEFAULT, NONE)[0]
+    parts = [
+        step_loss(usae, {n: own[rows] for n, own in batch.items()}, ["a", "b", "c"], DEFAULT, NONE, rows)[0]
+        for rows in (torch.arange(5), torch.arange(5, 10))
+    ]
+    torch.testing.assert_close(sum(parts) / 2, whole)
 
 
 def test_bfloat16_chooses_and_float32_computes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ SPECS: dict[str, BackboneSpec] = {
         options={"patch_size": 3, "embed_dim": 160, "depth": 6, "num_heads": 5},
     ),
     "dino": BackboneSpec(
-        model="vit_small_patch14_reg4_dinov2", weights="backbones/dino.safetensors", input_size=INPUT_SIZE,
-        options={"patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4},
+        model="vit_tiny_r_s16_p8_224", weights="backbones/dino.safetensors", input_size=INPUT_SIZE,
+        options={"patch_size": 2, "embed_dim": 128, "depth": 6, "num_heads": 4, "reg_tokens": 4},
     ),
     "siglip": BackboneSpec(
         model="vit_tiny_r_s16_p8_224", weights="backbones/siglip.safetensors", input_size=INPUT_SIZE,
@@ -67,7 +68,7 @@ SPECS: dict[str, BackboneSpec] = {
     ),
 }  # fmt: skip
 LESSONS: dict[str, type[Lesson]] = {"vit": Supervised, "dino": SelfSupervised, "siglip": ImageText}
-STEPS: dict[str, int] = {"vit": 9500, "dino": 4500, "siglip": 9500}
+STEPS: dict[str, int] = {"vit": 9500, "dino": 8000, "siglip": 9500}
 
 
 ZOOMED, PLAIN = 0.25, 0.5  # shares of scenes and of surfaces (`scenes.draw_parameters`)
@@ -116,13 +117,14 @@ def pretrain(
         hardness = min(1.0, max(0.0, (step / steps - CLEAN) / RAMP))
         reach = PERTURBATION * hardness
         replays = REPLAYS if hardness > 0 else 1
-        batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, 0.02 + 0.1 * hardness, PLAIN)
-        images = dirty(batch.images, generator, hardness).to(device)
-        labels = {factor: value.to(device) for factor, value in batch.labels.items()}
+        drawn = scenes.draw_parameters(BATCH, generator, ZOOMED, 0.02 + 0.1 * hardness, PLAIN)
+        batch = scenes.render(pupil.lesson.stage(drawn, generator), INPUT_SIZE)
+        batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
+        images = batch.images
         perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach
-        pupil.lesson.prepare(images, labels, generator)
+        pupil.lesson.prepare(batch, generator)
         for _ in range(replays):
-            shown = (images + perturbation).clamp(0, 1).requires_grad_()
+            shown = (images + perturbation).clamp(0, 1).requires_grad_(reach > 0)
             with torch.autocast(images.device.type, torch.bfloat16):
                 loss = pupil(shown)
             for optimizer in optimizers:
@@ -133,8 +135,8 @@ def pretrain(
                 optimizer.step()
             for schedule in schedules:
                 schedule.step()
-            assert shown.grad is not None
-            perturbation = (perturbation + reach * shown.grad.sign()).clamp(-reach, reach)
+            if shown.grad is not None:
+                perturbation = (perturbation + reach * shown.grad.sign()).clamp(-reach, reach)
             losses.append(loss.item())
         step += replays
         if step % 20 < replays:

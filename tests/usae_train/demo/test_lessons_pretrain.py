@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def test_supervised_loss_by_hand() -> None:
         nn.init.zeros_(head.bias)
     labels = {factor: torch.zeros(1, 8, 8, dtype=torch.uint8) for factor in FACTORS}
     labels["shape"][0, 4:] = SHAPES.index("star")
-    lesson.prepare(torch.zeros(1, 3, 8, 8), labels, seeded())
+    lesson.prepare(scenes.Scenes(torch.zeros(1, 3, 8, 8), labels, torch.zeros(1, 8, 8, dtype=torch.uint8)), seeded())
     expected = math.log(9) + math.log(6) + (0.3 + 1) / 2 * math.log(7) + 3 * 0.3 * math.log(2)
     assert lesson(torch.zeros(1, 1, 4), torch.zeros(1, 4, 4)).item() == pytest.approx(expected, rel=1e-5)
 
@@ -44,7 +45,7 @@ def test_every_lesson_can_be_learned() -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             lesson = kind(16, (6, 6))
-        lesson.prepare(batch.images, batch.labels, seeded())
+        lesson.prepare(batch, seeded())
         tokens = torch.zeros(4, 36, 16).requires_grad_()
         prefix = torch.zeros(4, 1, 16).requires_grad_()
         optimizer = torch.optim.Adam([tokens, prefix, *lesson.parameters()], 0.05)
@@ -62,7 +63,7 @@ def test_every_lesson_can_be_learned() -> None:
 def test_masking_covers_about_a_third_and_leaves_the_rest() -> None:
     lesson = SelfSupervised(8, (12, 12))
     batch = scenes.draw(8, seeded(), 96)
-    lesson.prepare(batch.images, batch.labels, seeded())
+    lesson.prepare(batch, seeded())
     shown = lesson.cover(batch.images)
     covered = lesson.covered.expand_as(shown) > 0
     assert torch.equal(shown[~covered], batch.images[~covered])
@@ -72,10 +73,57 @@ def test_masking_covers_about_a_third_and_leaves_the_rest() -> None:
     assert set(patches.unique().tolist()) == {0.0, 1.0}
 
 
+def two_scenes_and_again(lesson: SelfSupervised) -> torch.Tensor:
+    """Prepared: 4 x 4 patches; a thing above background in scene 0, left of it in scene 1, then both the other way."""
+    surface = torch.zeros(4, 48, 48, dtype=torch.uint8)
+    surface[0, :24], surface[1, :, :24], surface[2, 24:], surface[3, :, 24:] = 1, 1, 1, 1
+    labels = {factor: torch.zeros_like(surface) for factor in FACTORS}
+    lesson.prepare(scenes.Scenes(torch.zeros(4, 3, 48, 48), labels, surface), seeded())
+    return torch.nn.functional.adaptive_avg_pool2d(surface.float(), (4, 4)).flatten(1)
+
+
+@pytest.mark.usefixtures("no_clustering")
+def test_a_thing_is_found_again_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts at right angles: two things and the background to choose from, told apart or all alike."""
+    lesson = SelfSupervised(8, (4, 4))
+    monkeypatch.setattr(lesson, "TEMPERATURE", 1.0)
+    is_thing = two_scenes_and_again(lesson).bool()
+    which = torch.tensor([1, 2, 1, 2])[:, None]
+    apart = torch.eye(64)[torch.where(is_thing, which, 0)]
+    found = math.log(math.e / (math.e + 2))
+    here, again = slice(0, 2), slice(2, None)
+    assert lesson._find(apart, here, again).item() == pytest.approx(-found, rel=1e-5)
+    alike = torch.eye(64)[torch.where(is_thing, 1, 0)]  # the two things cannot be told apart
+    unsure = -(0.3 * found + math.log(math.e / (2 * math.e + 1))) / 1.3
+    assert lesson._find(alike, here, again).item() == pytest.approx(unsure, rel=1e-5)
+
+
+@pytest.mark.usefixtures("no_clustering")
+def test_a_thing_hidden_in_the_other_scene_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    lesson = SelfSupervised(8, (4, 4))
+    monkeypatch.setattr(lesson, "TEMPERATURE", 1.0)
+    is_thing = two_scenes_and_again(lesson).bool()
+    lesson.shows[3, :, 1], lesson.shows[3, :, 0] = 0, 1  # the second thing is not seen again
+    parts = torch.eye(64)[torch.where(is_thing, torch.tensor([1, 2, 1, 2])[:, None], 0)]
+    parts[3] = torch.eye(64)[0]
+    found = -math.log(math.e / (math.e + 1))
+    assert lesson._find(parts, slice(0, 2), slice(2, None)).item() == pytest.approx(found, rel=1e-5)
+
+
+def test_the_second_half_shows_the_first_half_s_things_elsewhere() -> None:
+    drawn = scenes.draw_parameters(8, seeded())
+    staged = SelfSupervised.stage(cast(SelfSupervised, None), drawn, seeded(1))
+    assert len(staged) == 8
+    for name, value in vars(drawn).items():
+        first, again = getattr(staged, name).chunk(2)
+        assert torch.equal(first, value[:4]), name
+        assert torch.equal(first, again) == (name in ("present", "shape")), name
+
+
 def test_a_caption_holds_where_the_patch_is_so() -> None:
     lesson = ImageText(8, (4, 4))
     batch = scenes.draw(3, seeded(), 96)
-    lesson.prepare(batch.images, batch.labels, seeded())
+    lesson.prepare(batch, seeded())
     majority = {f: patch_shares(batch.labels[f], len(v), (4, 4)).argmax(-1).flatten() for f, v in FACTORS.items()}
     n_colours, n_textures = len(FACTORS["colour"]), len(FACTORS["texture"])
     for value in range(n_colours):  # the single captions come first
@@ -154,15 +202,15 @@ def test_a_resumed_pretraining_ends_where_an_unbroken_one_does(tmp_path: Path, m
     monkeypatch.setattr(pretrain, "CLEAN", -1.0)  # perturbed from the start
     pretrain.pretrain("vit", tmp_path / "unbroken.safetensors", steps=240)
 
-    draw, drawn = scenes.draw, []
+    draw, drawn = scenes.draw_parameters, []
 
-    def stopping(*arguments: object, **more: object) -> scenes.Scenes:
+    def stopping(*arguments: object, **more: object) -> scenes.SceneParameters:
         drawn.append(1)
         if len(drawn) == 12:  # at step 220; the last state was kept at 200
             raise KeyboardInterrupt
         return draw(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scenes, "draw", stopping)
+    monkeypatch.setattr(scenes, "draw_parameters", stopping)
     resumed = {"file": tmp_path / "resumed.safetensors", "checkpoint": tmp_path / "states" / "vit.pt", "steps": 240}
     with pytest.raises(KeyboardInterrupt):
         pretrain.pretrain("vit", **resumed)  # type: ignore[arg-type]
