@@ -170,6 +170,11 @@ def fit(
                 trackers = []
                 if ranks.first:
                     trackers = open_trackers(tensorboard, wandb, out.name, settings.model_dump(mode="json"), room)
+            if store is not None and ranks.first and store.changed_pictures():
+                typer.echo(
+                    f"warning: {store.record.source} has changed since {images} was extracted; its tokens are whole, "
+                    "but the USAE's top images may not be found there", err=True,
+                )  # fmt: skip
             keeper = Keeper(room, every, keep)
             with (
                 Journal(room / METRICS, trackers) as journal, keeper.listening(),

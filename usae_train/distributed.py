@@ -63,15 +63,16 @@ class Ranks:
         """Replace gradients by their mean over ranks, so that each is the whole batch's; sparse ones stay sparse."""
         if self.count == 1:
             return
+        begun = []
         with _lost_others():
             for parameter in parameters:
-                if parameter.grad is None:
-                    continue
-                gradient = parameter.grad
-                whole = gradient.to_dense() if gradient.is_sparse else gradient
-                distributed.all_reduce(whole)
+                if (gradient := parameter.grad) is not None:
+                    whole = gradient.to_dense() if gradient.is_sparse else gradient
+                    begun.append((parameter, gradient, whole, distributed.all_reduce(whole, async_op=True)))
+            for parameter, gradient, whole, exchange in begun:
+                exchange.wait()
                 whole /= self.count
-                if gradient.is_sparse:  # rows of all ranks together: few are empty, so that nothing is lost by to_dense
+                if gradient.is_sparse:  # all ranks' rows together are nearly all: to_dense loses little
                     parameter.grad = whole.to_sparse(gradient.sparse_dim())
 
     def gather(self, value: T) -> list[T]:
@@ -82,6 +83,20 @@ class Ranks:
         with _lost_others():
             distributed.all_gather_object(gathered, value)
         return gathered
+
+    def join(self, rows: Tensor) -> Tensor:
+        """Every rank's rows (own, ...) in the order of ranks: (all, ...), on each of them."""
+        if self.count == 1:
+            return rows
+        lengths = self.gather(len(rows))
+        whole = rows.new_empty(sum(lengths), *rows.shape[1:])
+        for number, part in enumerate(whole.split(lengths)):
+            if number == self.number:
+                part.copy_(rows)
+            if len(part):
+                with _lost_others():
+                    distributed.broadcast(part.flatten().view(torch.uint8), number)
+        return whole
 
     def from_first(self, value: T) -> T:
         """What the first rank has, on every rank."""
@@ -130,6 +145,12 @@ class Ranks:
                 f"such as {(batch // self.count + 1) * self.count}"
             )
         return batch // self.count
+
+    def piece(self, length: int, batch: int) -> range:
+        """This rank's share of so many things in order, cut between batches, so that those are one process's."""
+        batches = -(-length // batch)
+        starts = [min(length, batches * number // self.count * batch) for number in range(self.count + 1)]
+        return range(starts[self.number], starts[self.number + 1])
 
     def share_statistics(self, usae: USAE) -> None:
         """Let every BatchNorm take its mean and variance from the whole batch instead of this rank's part."""

@@ -90,8 +90,8 @@ def fit_pictures(
     watch = watch or Watch()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = common_grid(list(built.values()))
-    paired = collect_tokens(built, source, grid, progress=watch.pictures)
-    for failure in paired.failures:
+    paired = collect_tokens(built, source, grid, progress=watch.pictures, ranks=ranks)
+    for failure in paired.failures if ranks.first else ():
         watch.failure(failure)
     usae = new_usae({n: b.width for n, b in built.items()}, settings, specs=backbones, grid=grid)
     if keeper is not None:

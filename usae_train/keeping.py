@@ -117,13 +117,19 @@ class Keeper:
             return
         if ranks.first:
             self._write(step, state)
-        self.kept, self._last = step, time.monotonic()
+        self._last = time.monotonic()
         if stop:
-            raise Stopped(f"stopped after step {step}; give the same command with --resume to go on")
+            raise Stopped(f"stopped after step {self.kept}; give the same command with --resume to go on")
 
     def _write(self, step: int, state: TrainingState) -> None:
+        if not all(own.isfinite().all() for own in state.usae.parameters()):
+            return  # the next step says what is wrong; until then the states before are the good ones
         with atomic_path(self.folder / f"step-{step:09d}.pt") as temporary, temporary.open("wb") as opened:
-            torch.save({**state.state_dict(), "data": self.data}, opened)
+            try:
+                torch.save({**state.state_dict(), "data": self.data}, opened)
+            except RuntimeError as error:  # torch's word for a full disk; the file's own error lies behind it
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+        self.kept = step
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
 

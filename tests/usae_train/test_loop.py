@@ -1,10 +1,13 @@
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from usae_train.demo.activations import known_world
 from usae_train.feeding import Batches, MemoryFeed
+from usae_train.keeping import Keeper
 from usae_train.loop import (
     fit_tokens,
     initialize,
@@ -15,6 +18,7 @@ from usae_train.loop import (
     stepping_pairs,
 )
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.step import step_loss
 from usae_train.usae import USAE
 
 WIDTHS = {"a": 6, "b": 5, "c": 7}
@@ -248,3 +252,34 @@ def test_a_fitted_model_is_frozen_and_in_evaluation_mode() -> None:
     usae = fit_tokens(toy_tokens(), toy_settings(PUBLISHED))
     assert not usae.training
     assert not any(p.requires_grad for p in usae.parameters())
+
+
+def test_an_explosion_stops_before_its_step_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    """A rate that is right for two steps and then much too large: what was kept is finite, and training goes on."""
+    tokens, kept = toy_tokens(), Keeper(tmp_path, minutes=0, keep=2)
+    recipe = DEFAULT.model_copy(update={"learning_rate": 1e5, "warm_up": 0.0, "final_learning_rate": 1e5})
+    with pytest.raises(ValueError, match=r"(the loss is|the gradient of)") as error:
+        fit_tokens(tokens, toy_settings(recipe, steps=60), keeper=kept)
+    message = str(error.value)
+    assert re.search(r"at step \d+.*; lower the recipe's learning_rate; the last good state is of step \d+ in ", message)
+    assert any(f"{name} -> " in message or f"gradient of {name}" in message for name in WIDTHS)
+    files = sorted(tmp_path.glob("step-*.pt"))
+    assert files
+    for file in files:
+        state = torch.load(file, weights_only=True)
+        assert all(value.isfinite().all() for value in state["usae"].values())
+
+
+def test_a_gradient_that_is_not_finite_names_its_backbone_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    usae = new_usae(WIDTHS, toy_settings(DEFAULT))
+    usae.encoder("b").linear.bias.register_hook(lambda gradient: gradient * math.nan)
+    before: dict[str, torch.Tensor] = {}
+
+    def remember(*given: object) -> tuple[torch.Tensor, torch.Tensor]:
+        before.update({name: value.clone() for name, value in usae.state_dict().items()})
+        return step_loss(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("usae_train.loop.step_loss", remember)
+    with pytest.raises(ValueError, match=r"the gradient of b is not finite at step 0; lower the recipe's learning_rate$"):
+        fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=3), usae)
+    assert all(torch.equal(value, before[name]) for name, value in usae.state_dict().items())
