@@ -116,10 +116,14 @@ class Batches:
         feed: the tokens.
         batch: tokens a step.
         generator: decides the order.
+
+    Attributes:
+        places: (tokens,) where in the whole batch the last tokens stand; each window's are sorted by row.
     """
 
     def __init__(self, feed: Feed, batch: int, generator: torch.Generator) -> None:
         self.feed, self.batch, self.generator = feed, batch, generator
+        self.places = torch.arange(batch)
         self.bytes_read = 0  # of all windows that were loaded, this one's included
         self.windows: list[list[int]] = []
         self.window = -1
@@ -133,7 +137,7 @@ class Batches:
         parts: list[dict[str, Tensor]] = []
         missing = self.batch
         while missing > 0:
-            taken = self.order[self.position : self.position + missing]
+            taken = self.order[self.position : self.position + missing].sort().values
             parts.append({name: own[taken] for name, own in self._tokens.items()})
             self.position, missing = self.position + len(taken), missing - len(taken)
             if self.position == len(self.order):

@@ -80,16 +80,20 @@ def sums_of(feed: Feed, rows: Tensor) -> dict[str, TokenSums]:
     }
 
 
-def without_outliers(tokens: dict[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
-    """The patches at which no backbone has an outlier: {backbone: (rows, width)} -> the same with fewer rows.
+def kept_rows(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> Tensor | slice:
+    """The rows of {backbone: (rows, width)} at which no backbone has an outlier.
 
     A patch goes for all backbones, for the rows are paired. Should none be left, all stay.
     """
     if not thresholds:
-        return tokens
+        return slice(None)
     kept = torch.stack([tokens[name].float().norm(dim=-1) <= most for name, most in thresholds.items()]).all(0)
-    if kept.all() or not kept.any():
-        return tokens
+    return kept if kept.any() else slice(None)
+
+
+def without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
+    """The tokens of those rows alone."""
+    kept = kept_rows(tokens, thresholds)
     return {name: own[kept] for name, own in tokens.items()}
 
 

@@ -228,6 +228,11 @@ class Dictionary(nn.Module):
     def forward(self, codes: Codes) -> Tensor:
         return sparse_decode(codes, self.atoms) + self.offset
 
+    @torch.no_grad()
+    def project(self) -> None:
+        """Divide the rows of the weight by their norm, in place."""
+        self.weight.div_(self.weight.norm(dim=1, keepdim=True) + 1e-8)  # as overcomplete's dictionary layer
+
 
 class Standardization(nn.Module):
     """One scalar mean and std: (a - mean) / (std + 1e-5)."""

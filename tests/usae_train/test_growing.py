@@ -13,8 +13,9 @@ from usae_train.backbones import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.growing import Grown, divided, enlarged, growth_settings
 from usae_train.loop import fit_tokens, r2_matrix, step_loss, stepping_pairs
+from usae_train.losses import squared_error
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
-from usae_train.sparse import Codes
+from usae_train.sparse import Codes, top_k
 
 NEW = BackboneSpec(
     model="vit_tiny_patch16_224", weights="random", input_size=32, seed=7,
@@ -52,19 +53,35 @@ def test_only_pairs_that_are_not_frozen_step() -> None:
     assert stepping_pairs(DEFAULT, names, "a", ["a", "b"]) == ["c", "d"]
     assert stepping_pairs(PUBLISHED, names, "a", ["a", "b"]) == ["c", "d"]
     assert stepping_pairs(PUBLISHED, names, "c", ["a", "b"]) == ["c"]
+    assert stepping_pairs(PUBLISHED, names, "c") == ["c"]
+    assert stepping_pairs(DEFAULT, names, "c") == names
 
 
 def test_what_the_frozen_make_of_each_other_is_no_loss() -> None:
     """The loss with a frozen pair is the whole loss less the frozen pairs' own."""
-    recipe = DEFAULT.model_copy(update={"nested": (), "auxiliary": "none"})
+    recipe = DEFAULT.model_copy(update={"nested": (), "auxiliary": "none", "encoding": "all"})
     usae, tokens = ut.USAE({"a": 5, "b": 6, "c": 4}, 12, 3), toy_tokens()
     batch = {"a": tokens["b"][:, :5], "b": tokens["c"][:, :6], "c": tokens["a"][:, :4]}
     batch = {name: torch.nn.functional.pad(own, (0, usae.widths[name] - own.shape[1])) for name, own in batch.items()}
     none = torch.zeros(0, dtype=torch.long)
     whole, _ = step_loss(usae, batch, usae.names, recipe, none)
-    grown, _ = step_loss(usae, batch, usae.names, recipe, none, frozen=["a", "b"])
+    grown, _ = step_loss(usae, batch, usae.names, recipe, none, stepping=["c"])
     known, _ = step_loss(usae, {name: batch[name] for name in "ab"}, ["a", "b"], recipe, none)
     torch.testing.assert_close(grown, whole - known)
+
+
+def test_with_a_share_each_the_frozen_ones_are_decoded_to_the_new_one_alone() -> None:
+    recipe = DEFAULT.model_copy(update={"nested": (), "auxiliary": "none"})
+    usae, none = ut.USAE({"a": 5, "b": 6}, 12, 3), torch.zeros(0, dtype=torch.long)
+    batch = {
+        name: torch.randn(10, width, generator=torch.Generator().manual_seed(1)) for name, width in usae.widths.items()
+    }
+    loss, _ = step_loss(usae, batch, ["a", "b"], recipe, none, stepping=["b"])
+    first, second = ({name: own[start::2] for name, own in batch.items()} for start in (0, 1))
+    from_a = squared_error(first["b"], usae.decoder("b")(top_k(usae.encoder("a")(first["a"]), 3)))
+    codes = top_k(usae.encoder("b")(second["b"]), 3)
+    from_b = sum(squared_error(own, usae.decoder(name)(codes)) for name, own in second.items())
+    torch.testing.assert_close(loss, from_a + from_b, rtol=1e-4, atol=1e-4)
 
 
 def test_a_concepts_tokens_are_summed_by_their_codes() -> None:
