@@ -31,7 +31,7 @@ CONVNET = BackboneSpec(
     options={"depths": (1, 3, 1, 1), "dims": (32, 64, 64, 64)},
 )  # fmt: skip
 BATCH, LEARNING_RATE = 16, 2e-3  # pictures a step that the ConvNet is taught with
-BATCH_TOKENS = 2048  # a step of the USAE, as usae_train/demo/build.py
+BATCH_TOKENS = 1024  # a step of the USAE
 
 
 def teach(file: Path, steps: int) -> None:
@@ -69,8 +69,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--room", type=Path, required=True, help="where the ConvNet's weights are kept")
     parser.add_argument("--lessons", type=int, default=600, help="steps that the ConvNet is taught")
-    parser.add_argument("--scenes", type=int, default=1200, help="scenes, of which a tenth is held out")
-    parser.add_argument("--steps", type=int, default=600, help="optimizer steps of each of the two trainings")
+    parser.add_argument("--scenes", type=int, default=800, help="scenes, of which a tenth is held out")
+    parser.add_argument("--steps", type=int, default=420, help="optimizer steps of each of the two trainings")
     chosen = parser.parse_args()
     file = chosen.room / CONVNET.weights
     if not file.is_file():
@@ -91,7 +91,7 @@ def main() -> None:
 
 def report(step: int, figures: dict[str, float]) -> None:
     """A line now and then."""
-    if step % 200 == 1:
+    if step % 60 == 1:
         print(f"  step {step}, loss {figures['loss']:.3f}", flush=True)
 
 
