@@ -43,6 +43,7 @@ VARIANTS: dict[str, Recipe] = {
     "not nested": DEFAULT.model_copy(update={"nested": ()}),
     "random start": DEFAULT.model_copy(update={"start": "random"}),
     "untied": DEFAULT.model_copy(update={"tied": False}),
+    "all encode a step": DEFAULT.model_copy(update={"encoding": "all"}),
     "one encodes a step": DEFAULT.model_copy(update={"encoding": "one"}),
     "absolute error": DEFAULT.model_copy(update={"loss": "absolute"}),
     "no auxiliary": DEFAULT.model_copy(update={"auxiliary": "none"}),

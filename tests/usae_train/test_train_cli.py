@@ -49,7 +49,7 @@ def test_fit_writes_a_usae_that_loads(specs: str, picture_folder: Path, tmp_path
     out = tmp_path / "made" / "universe"
     code, said, err = run("fit", picture_folder, "--backbones", specs, "--out", out, "--seed", 4, *SMALL)
     assert code == 0, err
-    assert said == f"{out}: 8 concepts over vit, conv\n"
+    assert said.splitlines() == [f"{out}: 8 concepts over vit, conv", "high-norm tokens: none"]
     assert err.startswith("skipped: 1.png cannot be read")
     usae = load(out)
     assert (usae.n_concepts, usae.k, usae.grid, usae.names) == (8, 2, (2, 2), ["vit", "conv"])
