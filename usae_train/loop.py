@@ -22,7 +22,7 @@ from usae_train.usae import USAE
 
 Progress = Callable[[int, dict[str, Any]], None]  # step, figures
 STANDARDIZATION_IMAGES = 1000  # as the authors' code
-LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: they take the dense product, at three times a step's cost
+LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode them densely
 
 
 def fit_tokens(

@@ -170,7 +170,7 @@ def pass_loss(
         explained = dict(zip(weights, products(active.left_out, *weights.values()), strict=True))
     for name, tokens in batch.items():
         parts = decode_entries(values, weights[name], entries, not recipe.projected)
-        decoded = [part for part in parts.view(len(tokens), n_parts, -1).unbind(1)]
+        decoded = list(parts.view(len(tokens), n_parts, -1).unbind(1))
         revived = decoded.pop() if revives else None
         decoded[0] = decoded[0] + usae.decoder(name).offset
         for number in range(1, len(decoded)):

@@ -57,10 +57,8 @@ def main() -> None:
         matrix = r2_matrix(usae, held_out)
         apart = [matrix[a][b] for a in matrix for b in matrix if a != b]
         own = [matrix[a][a] for a in matrix]
-        print(
-            f"{label:32s} {dead_share(usae, held_out):7.3f} {sum(apart) / len(apart):14.3f} {sum(own) / len(own):12.3f}",
-            flush=True,
-        )
+        off, on = sum(apart) / len(apart), sum(own) / len(own)
+        print(f"{label:32s} {dead_share(usae, held_out):7.3f} {off:14.3f} {on:12.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from usae_train.feeding import Batches, MemoryFeed
 from usae_train.keeping import Keeper, Stopped, TrainingState
 from usae_train.loop import fit_tokens, initialize, learning_rate, new_usae, standardization_rows
 from usae_train.products import product_dtype
-from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.settings import DEFAULT, PUBLISHED, FitSettings
 from usae_train.usae import USAE
 
 WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}
@@ -52,7 +52,8 @@ class PublishedPeer:
     """
 
     def __init__(self, start: USAE, settings: FitSettings) -> None:
-        matplotlib.cm.get_cmap = matplotlib.colormaps.get_cmap  # overcomplete 0.3 asks for it; matplotlib 3.9 took it away
+        # overcomplete 0.3 asks for it, matplotlib 3.9 took it away
+        matplotlib.cm.get_cmap = matplotlib.colormaps.get_cmap
         from overcomplete.sae import TopKSAE
 
         self.settings, recipe = settings, settings.recipe
