@@ -24,6 +24,7 @@ from usae_train.step import ERRORS, step_loss
 from usae_train.usae import USAE
 
 Progress = Callable[[int, dict[str, Any]], None]  # step, figures
+LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode them densely
 
 
 def fit_tokens(
@@ -81,7 +82,8 @@ def fit_tokens(
         whole_loss = ranks.mean(loss.detach()).item()
         logged = step % log_every == 0 or step == settings.steps - 1
         sound = is_sound(whole_loss)
-        pairs = pair_figures(usae, batch, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
+        some = {name: own[:LOGGED_TOKENS] for name, own in batch.items()} if sound else batch
+        pairs = pair_figures(usae, some, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
         if not sound:
             where = unsound_pairs(pairs["pair_loss"])
             raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")

@@ -43,8 +43,8 @@ class Recipe(BaseModel):
 
 PUBLISHED = Recipe(
     name="published", batch_norm=True, offset=False, start="random", tied=False, projected=True, encoding="one",
-    loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
-    weight_decay=1e-5, batch=6272,
+    loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4,
+    final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED)}
