@@ -19,6 +19,7 @@ from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import r2
 from usae_train.rank_batches import RankBatches
 from usae_train.settings import FitSettings, Recipe
+from usae_train.shuffling import ShuffledFeed
 from usae_train.standardization import STANDARDIZATION_IMAGES, kept_rows, sums_of, without_outliers
 from usae_train.step import ERRORS, step_loss
 from usae_train.usae import USAE
@@ -49,7 +50,9 @@ def fit_tokens(
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
     """
-    feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    feed: Feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    if settings.recipe.shuffled:
+        feed = ShuffledFeed(feed, settings.seed)
     usae = (usae or new_usae(feed.widths, settings)).to(device)
     generator = torch.Generator().manual_seed(settings.seed)
     rows = standardization_rows(len(feed), usae.grid, generator)
@@ -224,10 +227,11 @@ def clip_pairs(usae: USAE, names: Sequence[str], recipe: Recipe) -> list[str]:
 
 
 def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
-    """A pair's parameters that training may change; the published recipe has no offset."""
+    """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
+    atoms = [] if recipe.frozen else [dictionary.weight]
     offset = [dictionary.offset] if recipe.offset else []
-    return [*usae.encoder(name).parameters(), dictionary.weight, *offset]
+    return [*usae.encoder(name).parameters(), *atoms, *offset]
 
 
 def learning_rate(step: int, settings: FitSettings) -> float:
