@@ -24,6 +24,7 @@ from usae_viz.plan import Drawing
 from usae_viz.result import Result
 from usae_viz.scores import Score, Scores
 
+DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture
 Codes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
 
@@ -39,7 +40,7 @@ class Record(BaseModel):
     concept: int | None
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score}}
     drawn_for: dict[str, list[str]]
-    signatures: Codes = {}  # mean codes where they are not zero, of drawings that several seeds have
+    signatures: Codes = {}  # mean codes where they are not zero, through the backbones that a picture was drawn for
     ended: str | None = None
     cut_short: bool = False
     failed: bool = False
@@ -95,7 +96,7 @@ class Manifest:
             stem, ending = old.rsplit(".", 1)
             new = f"{renamed[stem]}.{ending}"
             if ending == "png":
-                rename_png(room / old, room / new, renamed[stem])
+                rename_png(room / old, room / new, {"picture": renamed[stem], "variant": drawing.variant})
             else:
                 content = (room / old).read_bytes()
                 with atomic_path(room / new) as temporary:
@@ -184,20 +185,19 @@ def _kept(drawing: Drawing, result: Result) -> dict[str, Any]:
         return {"scores": {}, "drawn_for": {}}
     files = dict(zip(result.images, drawing.names, strict=True))
     scores = result.scores
-    several = {name for name, file in files.items() if "-seed-" in file}
     return {
         "scores": {files[name]: {b: asdict(own) for b, own in row.items()} for name, row in scores.table.items()},
         "drawn_for": {files[name]: list(names) for name, names in scores.drawn_for.items()},
         "signatures": {
-            files[name]: {backbone: _sparse(codes) for backbone, codes in scores.signatures[name].items()}
-            for name in several if name in scores.signatures
+            files[name]: {backbone: _sparse(codes[backbone]) for backbone in scores.drawn_for[name]}
+            for name, codes in scores.signatures.items()
         },
     }  # fmt: skip
 
 
 def _sparse(codes: torch.Tensor) -> dict[str, list[float]]:
     (index,) = codes.nonzero(as_tuple=True)
-    return {"index": index.tolist(), "value": codes[index].tolist()}
+    return {"index": index.tolist(), "value": [round(value, DIGITS) for value in codes[index].tolist()]}
 
 
 def _dense(codes: Mapping[str, list[float]], size: int) -> torch.Tensor:

@@ -53,9 +53,9 @@ def save_png(file: Path, picture: Image.Image, about: Mapping[str, Any]) -> None
         picture.save(temporary, "PNG", pnginfo=info)
 
 
-def rename_png(old: Path, new: Path, name: str) -> None:
-    """Write a PNG of ours again under another name, which its own settings say too."""
-    about = {**read_png(old), "picture": name}
+def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
+    """Write a PNG of ours again under another name; what it says of itself is changed by `names`."""
+    about = {**read_png(old), **names}
     with Image.open(old) as picture:
         picture.load()
         save_png(new, picture, about)

@@ -107,7 +107,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [3]\noutputs: [jpg]\n", r":2: outputs\.0: Input should be 'png'"),
         ("concepts: [3]\noutputs: [png, png]\n", r":2: outputs: .*something twice"),
         ("concepts: [3]\nusae: [demo]\n", r":2: usae: Input should be a valid string"),
-        ("concepts: &a [*a]\n", "an alias that stands for itself"),
+        ("&a\nconcepts: *a\n", "an alias that stands for itself"),
     ],
 )
 def test_a_wrong_recipe_names_line_key_and_what_is_right(tmp_path, text, message):
