@@ -293,7 +293,7 @@ def test_a_score_that_is_lost_is_status_1_and_the_picture_is_written(folder, tmp
     words = ["maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), "--learning-rate", "1e37"]
     done = run(*words, *QUICK)
     assert done.exit_code == 1
-    assert "Concept(3): the score through left is not finite at step 1; the best so far is kept" in done.stderr
+    assert "Concept(3): the picture of left is not finite at step 1; the best so far is kept" in done.stderr
     assert {p.name for p in (tmp_path / "run").iterdir()} == {"concept-00003", "manifest", "run.json"}
     with Image.open(tmp_path / "run" / "concept-00003" / "left.png") as drawn:
         assert len(drawn.getcolors(10_000)) > 100
