@@ -47,6 +47,16 @@ class Processes:
             raise SystemExit(1)
         return said[1]
 
+    @contextmanager
+    def one_voice(self) -> Iterator[None]:
+        """An error that all processes meet alike is told by the first alone."""
+        try:
+            yield
+        except (ValueError, OSError):
+            if self.first:
+                raise
+            raise SystemExit(1) from None
+
     def wait(self) -> None:
         """Until all have come here."""
         if self.count > 1:

@@ -76,8 +76,9 @@ def render(
         from usae_viz.processes import of_torchrun, own_device
 
         device = own_device(device)
-        plan, model = _planned(recipe, usae, device, threads, allow_code)
         with of_torchrun() as processes:
+            with processes.one_voice():
+                plan, model = _planned(recipe, usae, device, threads, allow_code)
             place = processes.told(lambda: _place(Path(recipe).stem, out, resume, dry_run))
             if dry_run:
                 if processes.first:
