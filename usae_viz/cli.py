@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_viz import page_commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -242,6 +243,9 @@ def concepts(
         typer.echo(f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}")
         Console().print(table)
         typer.echo("below a backbone's name: share of the tokens in which the concept fires; follows: patch AUROC")
+
+
+page_commands.register(app)
 
 
 def _load(usae: str, device: str) -> USAE:

@@ -107,7 +107,7 @@ def natural_patches(usae: USAE, concept: int, source: ImageSource | None = None)
             numbers = usae.statistics.top_images[row, concept].tolist()
             places = usae.statistics.top_tokens[row, concept].tolist()
             strongest = list(zip(numbers, places, strict=True))[: 2 * PATCHES]
-            found[name] = [_around(source.read(n, size), p, usae.grid) for n, p in strongest if n >= 0]
+            found[name] = [around(source.read(n, size), p, usae.grid) for n, p in strongest if n >= 0]
         return found
     except ValueError:  # the folder has moved: a sheet without patches says so
         return {}
@@ -189,7 +189,8 @@ def _score_line(scores: Scores, name: str) -> tuple[str, str]:
     return f"{where}code {own.code:.2f}, rank {own.rank}{natural}", FAINT
 
 
-def _around(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
+def around(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
+    """A patch of a canvas (3, H, W) with its surroundings: the token's place in the grid (rows, cols), inside."""
     rows, cols = grid
     row, col = divmod(token, cols)
     _, height, width = canvas.shape
