@@ -133,7 +133,7 @@ def _card(
     found = None if sources.usae is None or card.concept is None else follows(sources.usae, card.concept)
     rows = natural.get(card.concept, []) if card.concept is not None else []
     drawn = [
-        {"run": number, "pictures": [_picture(picture, backbones) for picture in drawing.pictures]}
+        {"run": number, "pictures": [_picture(picture, backbones) for picture in _in_order(drawing.pictures, backbones)]}
         for number, drawing in enumerate(card.drawings) if drawing is not None
     ]  # fmt: skip
     return {
@@ -141,6 +141,12 @@ def _card(
         "follows": None if found is None else found.value,
         "natural": [len(row) for row in rows], "drawn": drawn,
     }  # fmt: skip
+
+
+def _in_order(pictures: Sequence[Picture], backbones: Sequence[str]) -> list[Picture]:
+    """By seed, then by backbone as the USAE has them."""
+    places = {name: place for place, name in enumerate(backbones)}
+    return sorted(pictures, key=lambda picture: (picture.seed, places.get(picture.backbone, len(places))))
 
 
 def _picture(picture: Picture, backbones: Sequence[str]) -> list[Any]:

@@ -45,11 +45,11 @@ function described(data, card, run, picture) {
   return `${of}${card.concept === null ? card.objective : `concept ${card.id}`} ${where}${picture[1] === "coupled" ? ", coupled" : ""}${outcome}`;
 }
 
-function tile(data, card, run, picture, eager) {
+function tile(data, card, run, picture) {
   if (!picture) return h("div", { class: "tile empty", "aria-hidden": "true" });
   const failed = picture[4] === false;
   return h("div", { class: failed ? "tile failed" : "tile" },
-    h("img", { src: thumb(run, picture), alt: described(data, card, run, picture), title: described(data, card, run, picture), loading: eager ? "eager" : "lazy", decoding: "async" }),
+    h("img", { src: thumb(run, picture), alt: described(data, card, run, picture), title: described(data, card, run, picture), loading: "lazy", decoding: "async" }),
     failed && h("span", { class: "badge" }, "does not fire"));
 }
 
@@ -118,8 +118,8 @@ function makeCard(page, at, place, total) {
   }, label.favourite ? "★" : "☆");
   const chosen = view.compare.includes(card.id);
   const compare = h("button", { class: "icon compare", "aria-pressed": String(chosen), "aria-label": `compare ${card.id}`, title: "Compare (c)", onclick: () => page.compare(card.id) }, chosen ? "☑" : "☐");
-  const rows = layout.rows.map((row) => h("div", { class: "pictures", style: { "--n": data.backbones.length + layout.shared } },
-    slots(data, card, row, layout.shared).map((picture) => tile(data, card, row.run, picture))));
+  const rows = layout.rows.map((row, nth) => [(nth > 0 || data.runs.length > 1) && h("p", { class: "row-name" }, data.runs.length > 1 ? `${data.runs[row.run].name}${row.mode === "coupled" ? ", coupled" : ""}` : row.mode), h("div", { class: "pictures", style: { "--n": data.backbones.length + layout.shared } },
+    slots(data, card, row, layout.shared).map((picture) => tile(data, card, row.run, picture)))]);
   const names = layout.rows.length > 0 && h("div", { class: "pictures names", "aria-hidden": "true", style: { "--n": data.backbones.length + layout.shared } },
     data.backbones.map((_, row) => backboneName(data, row)), layout.shared && h("span", { class: "backbone" }, "shared"));
   const natural = data.natural > 0 && h("div", { class: "naturals" }, data.backbones.map((name, row) => {

@@ -54,7 +54,7 @@ function naturalInFull(data, card, detail) {
   if (!data.natural) return null;
   const rows = detail?.natural ?? [];
   if (!rows.some((row) => row.length)) return h("p", { class: "fine" }, card.concept === null ? "Natural pictures are known for single concepts." : "No natural pictures: see above what is missing.");
-  return h("div", { class: "natural-full" }, rows.map((row, at) => h("div", {}, h("h4", {}, backboneName(data, at), h("span", { class: "faint" }, " strongest in")),
+  return h("div", { class: "natural-full" }, rows.map((row, at) => h("div", {}, h("h4", {}, backboneName(data, at), h("span", { class: "faint" }, " · where it is strongest")),
     h("div", { class: "wholes", style: { "--n": data.natural } }, row.map((entry) => {
       const shown = heatPicture(data, entry, at);
       const show = () => glimpse.show(data, card, at, entry.rank, button), hide = () => glimpse.hide(button);
@@ -100,8 +100,8 @@ function conceptPart(page, at, detail, level) {
     h(level, { class: "part-title", id: level === "h2" ? "sheet-title" : null }, number !== null && h("b", {}, number), " ", words, " ", followed),
     ownWords(page, card.id),
     h("div", { class: runs.length > 1 ? "runs beside" : "runs" }, runs.length ? runs : h("p", { class: "fine" }, "Not drawn here. ", h("code", {}, command))),
-    h("div", {}, h("h3", {}, "Natural pictures"), naturalInFull(data, card, detail)),
-    h("div", {}, h("h3", {}, "Figures"), figuresTable(data, at)));
+    h("div", { class: "beside-runs" }, h("div", {}, h("h3", {}, "Natural pictures"), naturalInFull(data, card, detail)),
+      h("div", {}, h("h3", {}, "Figures"), figuresTable(data, at))));
 }
 
 class Sheet {
