@@ -19,6 +19,8 @@ Usae = Annotated[str | None, typer.Option("--usae", help="The runs' USAE, where 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(explore)
+    app.command()(rate)
+    app.command("rate-score")(rate_score)
 
 
 def explore(
@@ -33,7 +35,9 @@ def explore(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder for index.html; the run's own, for anything else outputs/explore-TIME unless told."
+            "--out",
+            "-o",
+            help="Folder for index.html; the run's own, for anything else outputs/explore-TIME unless told.",
         ),
     ] = None,
     natural: Annotated[
@@ -71,10 +75,94 @@ def explore(
             webbrowser.open(address(place / "index.html"))
 
 
+def rate(
+    run: Annotated[Path, typer.Argument(help="A run folder; its pictures of single concepts are asked about.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the study; outputs/rate-TIME unless told.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides order, choices and distractors.")] = 0,
+    choices: Annotated[int, typer.Option(min=2, max=9, help="Natural patches a question.")] = 4,
+    controls: Annotated[
+        int, typer.Option(min=0, help="Questions a concept that show a natural patch instead of a picture.")
+    ] = 1,
+    usae: Usae = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Make a page for human raters: which of these natural patches does a picture belong to?
+
+    It is blind: study/ tells neither concept nor backbone nor answer. Hand study/ to raters, keep key.json.
+    """
+    with one_line_errors():
+        from usae_train.atomic import check_writable
+        from usae_viz.explorer.natural import natural_source
+        from usae_viz.explorer.runs import is_run
+        from usae_viz.explorer.sources import open_sources
+        from usae_viz.rating import make_study, write_study
+
+        if not is_run(run):
+            raise ValueError(f"{run} is no run folder: it has no run.json; draw one with usae-viz maximize or render")
+        place = out or _new_place("rate")
+        check_writable(place / "key.json")
+        sources = open_sources([str(run)], usae, device=pick_device(device))
+        assert sources.usae is not None
+        source, why = natural_source(sources.usae)
+        if source is None:
+            raise ValueError(f"a study needs natural pictures. {why}")
+        with progress_bars(quiet) as progress:
+            report = stages(progress)
+            trials = make_study(
+                sources.usae, source, sources.runs[0], seed, choices, controls,
+                lambda done, total: report("questions", done, total, ""),
+            )  # fmt: skip
+        write_study(trials, sources.usae, source, sources.runs[0], seed, place)
+        if not quiet:
+            typer.echo(
+                f"{place / 'study' / 'index.html'}: {len(trials)} questions; keep {place / 'key.json'} to yourself"
+            )
+
+
+def rate_score(
+    study: Annotated[Path, typer.Argument(help="The folder that `usae-viz rate` wrote, with key.json.")],
+    answers: Annotated[list[Path], typer.Argument(help="CSV files that the page exported, one a rater.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Score raters' answers against chance: binomial tests, over all and by condition."""
+    with one_line_errors():
+        import json
+
+        from usae_viz.rating import score_answers
+
+        found = score_answers(study, answers)
+        if as_json:
+            typer.echo(json.dumps([outcome.as_dict() for outcome in found], indent=1))
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD)
+        table.add_column("questions")
+        for heading in ("answered", "right", "share", "95% interval", "chance", "p"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for each in found:
+            table.add_row(
+                escape(each.group), str(each.answered), str(each.right), f"{each.share:.0%}",
+                f"{each.low:.0%} to {each.high:.0%}", f"{each.chance:.0%}", f"{each.p:.2g}",
+            )  # fmt: skip
+        Console().print(table)
+        typer.echo("p: of so many right or more by guessing, one-sided binomial; interval: Wilson")
+
+
 def _own_place(named: list[str]) -> Path:
     """A run alone keeps its page itself."""
     from usae_viz.explorer.runs import is_run
 
     if len(named) == 1 and is_run(Path(named[0])):
         return Path(named[0])
-    return Path("outputs") / f"explore-{datetime.now().strftime('%Y-%m-%d-%H%M%S')}"
+    return _new_place("explore")
+
+
+def _new_place(name: str) -> Path:
+    return Path("outputs") / f"{name}-{datetime.now().strftime('%Y-%m-%d-%H%M%S')}"

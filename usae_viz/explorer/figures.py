@@ -48,7 +48,9 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
         key: str, label: str, about: str, kind: Kind, of: Tensor, backbone: str | None = None, log: bool = False
     ) -> Column:
         figures = of.tolist()
-        return Column(key, label, about, kind, [None if k is None else _kept(figures[k]) for k in concepts], backbone, log)
+        return Column(
+            key, label, about, kind, [None if k is None else _kept(figures[k]) for k in concepts], backbone, log
+        )
 
     mean_energy = statistics.energy.mean(0)
     smallest = "the smallest, over the backbones, of the share of a concept's fires at which all backbones fire"

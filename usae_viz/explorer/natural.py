@@ -43,7 +43,10 @@ def natural_source(usae: USAE) -> tuple[ImageSource | None, str | None]:
     try:
         source = open_images(usae.images, limit=usae.n_images)
         if source.fingerprint() != usae.fingerprint:
-            return None, f"The pictures of {usae.images} have changed since the statistics were measured: none is shown."
+            return (
+                None,
+                f"The pictures of {usae.images} have changed since the statistics were measured: none is shown.",
+            )
     except (ValueError, OSError) as error:
         return None, f"No natural pictures: {error}."
     return source, None

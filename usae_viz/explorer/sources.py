@@ -66,7 +66,9 @@ def open_sources(
             raise ValueError(f"{runs[0].folder} does not say which USAE it shows; name it with --usae")
         model = _usae(wanted, runs, device)
     if others and model is not None and model.statistics is None and not runs:
-        raise ValueError(f"{others[0]} has no statistics, so there is nothing to show; fit it on pictures, which measures them")
+        raise ValueError(
+            f"{others[0]} has no statistics, so there is nothing to show; fit it on pictures, which measures them"
+        )
     everything = list(range(model.n_concepts)) if others and model is not None else []
     return Sources(model, runs, _cards(runs, everything))
 
@@ -99,7 +101,9 @@ def _usae(wanted: str, runs: Sequence[Run], device: torch.device | str) -> USAE:
                 f"({(model.sha256 or '')[:12]}); draw it again, name the old one with --usae, or show the pictures "
                 "alone with --pictures-only"
             )
-    beyond = [d.concept for run in runs for d in run.drawings if d.concept is not None and d.concept >= model.n_concepts]
+    beyond = [
+        d.concept for run in runs for d in run.drawings if d.concept is not None and d.concept >= model.n_concepts
+    ]
     if beyond:
         raise ValueError(f"{wanted} has {model.n_concepts} concepts, but the run shows concept {beyond[0]}")
     return model
