@@ -51,7 +51,7 @@ def explore(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Write a page to look at concepts: their pictures, natural pictures with heat maps, statistics; sort, filter, compare.
+    """Write a page to look at concepts: pictures, natural pictures with heat maps, figures; sort, filter, compare.
 
     The page works from disk and without the network; its folder can be zipped and mailed.
     """

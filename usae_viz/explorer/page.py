@@ -133,7 +133,7 @@ def _card(
     found = None if sources.usae is None or card.concept is None else follows(sources.usae, card.concept)
     rows = natural.get(card.concept, []) if card.concept is not None else []
     drawn = [
-        {"run": number, "pictures": [_picture(picture, backbones) for picture in _in_order(drawing.pictures, backbones)]}
+        {"run": number, "pictures": [_picture(each, backbones) for each in _in_order(drawing.pictures, backbones)]}
         for number, drawing in enumerate(card.drawings) if drawing is not None
     ]  # fmt: skip
     return {
@@ -213,7 +213,7 @@ def _natural(
 
 
 def _details(sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], room: Path) -> None:
-    """A small script a card, loaded when the card is looked at: a page from disk may not fetch, but may load scripts."""
+    """A small script a card, loaded when it is looked at: a page from disk may not fetch, but may load scripts."""
     (room / "details").mkdir(parents=True)
     for at, card in enumerate(sources.cards):
         pictures = [

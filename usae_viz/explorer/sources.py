@@ -110,7 +110,7 @@ def _usae(wanted: str, runs: Sequence[Run], device: torch.device | str) -> USAE:
 
 
 def _cards(runs: Sequence[Run], concepts: Sequence[int]) -> list[Card]:
-    """Every concept that was asked for or drawn, in order of their numbers; then other objectives as they were drawn."""
+    """Every concept that was asked for or drawn, by number; then other objectives as they were drawn."""
     drawn: dict[str, list[Drawing | None]] = {}
     for number, run in enumerate(runs):
         for drawing in run.drawings:

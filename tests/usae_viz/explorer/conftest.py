@@ -8,7 +8,8 @@ from PIL import Image
 import usae_train as ut
 import usae_viz as uv
 from usae_train.images import open_images
-from usae_viz.outputs import to_picture
+from usae_viz.explorer.page import address
+from usae_viz.outputs import read_png, to_picture, write_png
 from usae_viz.render import render
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -29,6 +30,7 @@ def usae_folder(usae, tmp_path_factory):
     with_pictures.fingerprint = source.fingerprint()
     with_pictures.factors = [f"colour: {HOSTILE}", "texture: dots"]
     areas = torch.full((2, 2, 12), 0.5)
+    areas[:, 0] = 0.4
     areas[:, 0, 3], areas[:, 1, 5] = 0.97, 0.95
     with_pictures.statistics = type(usae.statistics)(**{**vars(usae.statistics), "auroc": areas})
     return str(ut.save(with_pictures, place / "tiny"))
@@ -36,12 +38,22 @@ def usae_folder(usae, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_folder(usae_folder, tmp_path_factory):
-    """Concepts 3 and 5 in two modes, and a difference."""
+    """Concepts 3 and 5 in two modes, and a difference; the picture of 5 through left does not fire."""
     place = tmp_path_factory.mktemp("runs") / "first"
     objectives = [uv.Concept(3), uv.Concept(5), uv.Concept(3) - uv.Concept(5)]
     runs = [uv.MaximizeSettings(steps=2, crops=1, size=32, mode=mode) for mode in ("per-model", "shared")]
     render(ut.load(usae_folder), objectives, runs, place)
+    failed = place / "concept-00005" / "left.png"
+    inside = read_png(failed)
+    inside["scores"]["fired"] = False
+    write_png(failed, torch.zeros(3, 32, 32), inside)
     return place
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    """A label that would run, if a page took it for more than text."""
+    return HOSTILE
 
 
 @pytest.fixture
@@ -76,7 +88,7 @@ def visit(chromium):
 
     def open_page(folder, hash_="", name="index.html"):
         page = context.new_page()
-        page.goto(f"file://{folder / name}{'#' + hash_ if hash_ else ''}", wait_until="commit")
+        page.goto(address(folder / name) + (f"#{hash_}" if hash_ else ""), wait_until="commit")
         page.wait_for_selector("body[data-ready]")
         return page
 
