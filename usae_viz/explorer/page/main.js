@@ -13,7 +13,8 @@ function usaeData(data) {
   const grid = new Grid(page, byId("grid"));
   const sheet = new Sheet(page, byId("sheet"));
 
-  const keepAddress = later(() => history.replaceState(null, "", `#${toHash(page.view, standard)}`), 150);
+  const setAddress = () => history.replaceState(null, "", `#${toHash(page.view, standard)}`);
+  const keepAddress = later(setAddress, 150); // browsers limit how often an address may change
 
   /** Change the view, and show it. */
   page.update = (change) => {
@@ -51,13 +52,13 @@ function usaeData(data) {
 
   page.open = (id) => {
     page.view = { ...page.view, concept: id };
-    keepAddress();
+    setAddress();
     sheet.show([id]);
   };
   page.closed = () => {
     const { concept } = page.view;
     page.view = { ...page.view, concept: "" };
-    keepAddress();
+    setAddress();
     if (concept) grid.focus(page.places.indexOf(data.place.get(concept)));
   };
   page.compare = (id) => {
