@@ -25,7 +25,7 @@ function transferTable(data, pictures, inFull) {
   if (!scored.length) return null;
   const codes = scored.flatMap((picture) => Object.values(inFull[picture[0]].scores.backbones).map((seen) => seen.code));
   const most = Math.max(1e-6, ...codes);
-  const first = Object.values(inFull[scored[0][0]].scores.backbones)[0];
+  const first = inFull[scored[0][0]].scores.backbones[data.backbones[0]];
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "transfer" }, h("table", { class: "transfer" },
     h("caption", {}, "Transfer: code of each picture through each backbone, under views it was not optimized on"),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "picture"), data.backbones.map((_, row) => h("th", { scope: "col" }, backboneName(data, row))))),
@@ -38,7 +38,7 @@ function transferTable(data, pictures, inFull) {
           return h("td", { class: scores.drawn_for.includes(name) ? "own" : null, style: { "--strength": `${Math.round((100 * seen.code) / most)}%` }, title: `rank ${seen.rank}, fires in ${(100 * seen.share).toFixed(0)}% of the tokens` },
             figure(seen.code, "number"), h("small", {}, ` #${seen.rank}`));
         }));
-    }))), first?.noise !== null && first?.noise !== undefined && h("p", { class: "fine" }, `Chance: random other concepts reach ${figure(first.others, "number")} in such a picture; this one reaches ${figure(first.noise, "number")} in noise (first cell's).`));
+    }))), typeof first?.noise === "number" && typeof first.others === "number" && h("p", { class: "fine" }, `Chance, through ${data.backbones[0]}: random other concepts reach ${first.others.toFixed(2)} in the first picture, and this concept ${first.noise.toFixed(2)} in pictures of noise.`));
 }
 
 function figuresTable(data, at) {
