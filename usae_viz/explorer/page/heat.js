@@ -68,9 +68,9 @@ const glimpse = {
     panel.showPopover();
     const at = anchor.getBoundingClientRect(), own = panel.getBoundingClientRect();
     const left = Math.min(Math.max(8, at.left + at.width / 2 - own.width / 2), innerWidth - own.width - 8);
-    const above = at.top - own.height - 8;
+    const above = at.top - own.height - 8, below = at.bottom + 8; // below, so that the card's pictures stay in sight
     panel.style.left = `${Math.max(8, left)}px`;
-    panel.style.top = `${above > 8 ? above : Math.min(at.bottom + 8, innerHeight - own.height - 8)}px`;
+    panel.style.top = `${below + own.height < innerHeight ? below : Math.max(8, above)}px`;
   },
   hide(anchor) {
     if (anchor && this.anchor !== anchor) return;
