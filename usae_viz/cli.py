@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.terminal import one_line_errors, pick_device
-from usae_viz import render_commands
+from usae_viz import page_commands, render_commands
 from usae_viz.render_commands import new_run
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ app = typer.Typer(
 UsaeId = Annotated[str, typer.Option("--usae", help="`demo`, a USAE folder or a hub id.")]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own unless told.")
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="Names of your own for concepts: the JSON that the explorer exports. `favourites` names those."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
@@ -103,6 +107,7 @@ def maximize(
         float | None,
         typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 unless told."),
     ] = None,
+    labels: Labels = None,
     out: Out = None,
     device: Device = "auto",
     spectrum: Spectrum = None,
@@ -134,7 +139,7 @@ def maximize(
             settle=settle, snapshots=snapshots, memory=memory,
         )  # fmt: skip
         model = _load(usae, device)
-        chosen = _objectives(model, [concept] if concept is not None else [], objective or [])
+        chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
         if start is not None:
             weight = CLOSENESS if closeness is None else closeness
             chosen = [each + weight * Closeness() for each in chosen]
@@ -184,6 +189,7 @@ def invert(
 def concepts(
     usae: UsaeId = "demo",
     sort: Annotated[str, typer.Option(help="universality, energy, entropy, fires, auroc or index.")] = "universality",
+    labels: Labels = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Rows to print; all with --json unless told.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -194,14 +200,17 @@ def concepts(
     with one_line_errors():
         from usae_train.checkpoint import load
         from usae_viz.concepts import concept_rows
+        from usae_viz.labels import names_of, read_labels
 
         model = load(usae)
         rows = concept_rows(model, sort, limit or (None if as_json else 30))  # type: ignore[arg-type]
+        named = names_of(read_labels(labels, model)) if labels is not None else {}
         if as_json:
-            typer.echo(json.dumps([row.as_dict() for row in rows], indent=1))
+            typer.echo(json.dumps([{**row.as_dict(), **named.get(row.concept, {})} for row in rows], indent=1))
             return
         from rich import box
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -210,6 +219,8 @@ def concepts(
         table.add_column("follows")
         for row in rows:
             followed = "" if row.follows is None else f"{row.follows.value} ({row.follows.auroc:.2f})"
+            if row.concept in named:
+                followed = f"[bold]{escape(named[row.concept]['name'])}[/]" + (f"; {followed}" if followed else "")
             shares = [f"{share:.1%}" for share in row.firing_share]
             table.add_row(
                 str(row.concept),
@@ -225,6 +236,7 @@ def concepts(
 
 
 render_commands.register(app)
+page_commands.register(app)
 
 
 def _load(usae: str, device: str) -> USAE:
@@ -233,11 +245,14 @@ def _load(usae: str, device: str) -> USAE:
     return load(usae, pick_device(device))
 
 
-def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str]) -> list[Objective]:
-    """What was asked for, each once: concepts by index, label or `top:8`, and expressions."""
+def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str], labels: str | None) -> list[Objective]:
+    """What was asked for, each once: concepts by index, label, `top:8` or a name in a labels file; expressions."""
     from usae_viz.concepts import parse_concepts
+    from usae_viz.labels import numbers, read_labels, with_numbers
     from usae_viz.objectives import Concept, parse_objective
 
+    names = numbers(read_labels(labels, usae)) if labels is not None else {}
+    concepts = [with_numbers(text, names) for text in concepts]
     indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text))
     wanted = [Concept(concept) for concept in indices] + [parse_objective(text) for text in expressions]
     return list({str(each): each for each in wanted}.values())

@@ -121,7 +121,7 @@ def natural_patches(usae: USAE, concept: int, source: ImageSource | None = None)
             numbers = usae.statistics.top_images[row, concept].tolist()
             places = usae.statistics.top_tokens[row, concept].tolist()
             strongest = list(zip(numbers, places, strict=True))[: 2 * PATCHES]
-            found[name] = [_around(source.read(n, size), p, usae.grid) for n, p in strongest if n >= 0]
+            found[name] = [around(source.read(n, size), p, usae.grid) for n, p in strongest if n >= 0]
         return found
     except ValueError:  # the folder has moved: a sheet without patches says so
         return {}
@@ -219,14 +219,31 @@ def _score_line(scores: Scores, name: str) -> tuple[str, str]:
     return f"{where}code {own.code:.2f}, rank {own.rank}{natural}", FAINT
 
 
-def _around(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
+def around(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
+    """A patch of a canvas (3, H, W) with its surroundings: the token's place in the grid (rows, cols), inside."""
+    _, height, width = canvas.shape
+    top, left, side = _window(token, grid, height, width)
+    return to_picture(canvas[:, top : top + side, left : left + side])
+
+
+def inside_window(token: int, grid: tuple[int, int]) -> list[int]:
+    """The tokens of which `around` shows at least half, in a square picture."""
+    rows, cols = grid
+    top, left, side = _window(token, grid, 1000, 1000)
+    return [
+        row * cols + col for row in range(rows) for col in range(cols)
+        if top <= (row + 0.5) / rows * 1000 <= top + side and left <= (col + 0.5) / cols * 1000 <= left + side
+    ]  # fmt: skip
+
+
+def _window(token: int, grid: tuple[int, int], height: int, width: int) -> tuple[int, int, int]:
+    """Top, left and side of a patch with its surroundings, in pixels."""
     rows, cols = grid
     row, col = divmod(token, cols)
-    _, height, width = canvas.shape
     side = max(1, round(WINDOW * min(height, width)))
     top = min(max(round((row + 0.5) / rows * height - side / 2), 0), height - side)
     left = min(max(round((col + 0.5) / cols * width - side / 2), 0), width - side)
-    return to_picture(canvas[:, top : top + side, left : left + side])
+    return top, left, side
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:

@@ -38,6 +38,9 @@ class Recipe(BaseModel):
         description="indices, ranges `10-20`, labels, patterns `colour:*`, `all`, or by a statistic: `{top: 64, by: "
         "energy}`; one entry needs no list",
     )
+    labels: str | None = Field(
+        None, description="your own names for concepts: the JSON that the explorer exports, relative to the recipe"
+    )
     objective: str = Field(PLAIN, description="what is drawn for each concept, whose number stands for {k}")
     objectives: list[str] = Field(
         [], description="drawn as they stand: `Concept(12) - 0.5 * Concept(7)`, or `module:function` with --allow-code"
@@ -130,9 +133,10 @@ def read_recipe(file: str | Path) -> Recipe:
     recipe = checked(Recipe, read_mapping(file), file)
     folder = Path(file).parent
     usae = str(folder / recipe.usae) if (folder / recipe.usae / "config.json").is_file() else recipe.usae
+    labels = str(folder / recipe.labels) if recipe.labels is not None else None
     variants = {name: _relative(variant, folder) for name, variant in recipe.variants.items()}
     return recipe.model_copy(
-        update={"usae": usae, "settings": _relative(recipe.settings, folder), "variants": variants}
+        update={"usae": usae, "labels": labels, "settings": _relative(recipe.settings, folder), "variants": variants}
     )
 
 

@@ -32,6 +32,10 @@ def render(
     usae: Annotated[
         str | None, typer.Option(help="`demo`, a USAE folder or a hub id, in place of the recipe's.")
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Your own names for concepts, the JSON that the explorer exports; in place of the recipe's."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -78,7 +82,7 @@ def render(
         device = own_device(device)
         with of_torchrun() as processes:
             with processes.one_voice():
-                plan, model = _planned(recipe, usae, device, threads, allow_code)
+                plan, model = _planned(recipe, usae, labels, device, threads, allow_code)
             place = processes.told(lambda: _place(Path(recipe).stem, out, resume, dry_run))
             if dry_run:
                 if processes.first:
@@ -155,7 +159,9 @@ def new_run(name: str) -> Path:
     return folder
 
 
-def _planned(recipe: str, usae: str | None, device: str, threads: int, allow_code: bool) -> tuple[Plan, USAE]:
+def _planned(
+    recipe: str, usae: str | None, labels: str | None, device: str, threads: int, allow_code: bool
+) -> tuple[Plan, USAE]:  # fmt: skip
     import torch
 
     from usae_train.checkpoint import load
@@ -169,6 +175,7 @@ def _planned(recipe: str, usae: str | None, device: str, threads: int, allow_cod
         model = load(usae or about.usae or "demo", pick_device(device))
         return plan_again(model, about, Path(recipe), allow_code), model
     chosen = read_recipe(recipe)
+    chosen = chosen if labels is None else chosen.model_copy(update={"labels": labels})
     model = load(usae or chosen.usae, pick_device(device))
     try:
         return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model
