@@ -19,6 +19,7 @@ from timm.models import load_state_dict
 from usae_train.atomic import atomic_path, check_writable
 from usae_train.backbones import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.provenance import commit, file_hash, versions
+from usae_train.standardization import Outliers
 from usae_train.statistics import Statistics, read_origin
 from usae_train.usae import USAE
 
@@ -47,11 +48,12 @@ class UsaeConfig(BaseModel):
     n_images: int | None = None
     fingerprint: str | None
     factors: list[str]
+    outliers: dict[str, Outliers] = Field(default_factory=dict)  # folders of before have none
     versions: dict[str, str]
     commit: str | None = None
 
 
-def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
+def save(usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = ()) -> Path:
     """Write a USAE folder, whole or not at all.
 
     Local weight files of its backbones are copied into the folder, so that it stands alone.
@@ -60,6 +62,7 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
         usae: what to save.
         folder: a folder that does not exist, or is empty.
         half: keep the weights in float16.
+        beside: other files to copy into it, such as a training's metrics.jsonl.
 
     Raises:
         ValueError: when the folder has something in it, or cannot be written.
@@ -72,7 +75,7 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
         config = UsaeConfig(
             widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
             grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
-            fingerprint=usae.fingerprint, factors=usae.factors,
+            fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers,
             versions=versions(), commit=commit(),
         )  # fmt: skip
         (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
@@ -82,6 +85,8 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
             origin = _origin(usae, file_hash(room / "model.safetensors"))
             usae.statistics.save(room / STATISTICS, origin)
         (room / "README.md").write_text(_model_card(config))
+        for file in beside:
+            shutil.copyfile(file, room / file.name)
         if folder.is_dir():
             folder.rmdir()
     return folder
@@ -105,7 +110,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         recipe=config.recipe,
     )  # fmt: skip
     model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
-    model.factors = config.factors
+    model.factors, model.outliers = config.factors, config.outliers
     weights = folder / "model.safetensors"
     try:
         model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor

@@ -1,11 +1,11 @@
-"""Where pictures come from: a folder of image files, or the demo's scenes."""
+"""Where pictures come from: a folder of image files, the demo's scenes, tar shards, a Hugging Face dataset."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class FolderImages:
         return digest.hexdigest()
 
 
-def read_picture(file: Path, size: int, label: str | None = None) -> Tensor:
+def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> Tensor:
     """The centre square of a picture file, (3, size, size), 0..1: upright, RGB, transparency laid on white.
 
     Raises:
@@ -153,19 +153,27 @@ class DemoImages:
 
 
 def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
-    """Open `demo`, `demo:train`, `demo:test`, or a folder.
+    """Open `demo`, `demo:train`, `demo:test`, a folder, a WebDataset (`shards/{000..009}.tar`) or `hf:NAME[:SPLIT]`.
 
     Args:
         images: what to open.
         limit: take at most so many pictures.
 
     Raises:
-        ValueError: for a folder that is missing or has no pictures in it.
+        ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
     text = str(images)
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
+    if text.startswith("hf:"):
+        from usae_train.hub_images import HubImages
+
+        return HubImages(text.removeprefix("hf:"), limit)
     folder = Path(images).expanduser()
+    if text.endswith(".tar") and not folder.is_dir():
+        from usae_train.tar_images import TarImages
+
+        return TarImages(text, limit)
     if not folder.exists():
         raise ValueError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
     if not folder.is_dir():
@@ -174,7 +182,7 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
 
 
 def read_batches(
-    source: ImageSource, size: int, batch: int, tried: range | None = None, workers: int = 0
+    source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, workers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
     """Pictures of a source, in order: numbers, canvases (<= batch, 3, size, size), and those that cannot be read.
 
@@ -202,7 +210,7 @@ class Failure(NamedTuple):
 class _Reading(Dataset):
     """A source as torch's loader wants it."""
 
-    def __init__(self, source: ImageSource, size: int, tried: range) -> None:
+    def __init__(self, source: ImageSource, size: int, tried: Sequence[int]) -> None:
         self.source, self.size, self.tried = source, size, tried
 
     def __len__(self) -> int:

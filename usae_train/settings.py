@@ -27,7 +27,12 @@ class Recipe(BaseModel):
     frozen: bool = Field(False, description="never change the dictionaries; a control")
     shuffled: bool = Field(False, description="pair tokens of different images; a control")
     tied: bool = Field(True, description="start the encoders at the dictionaries' transposes")
-    encoding: Literal["one", "all"] = Field("all", description="which backbones encode at a step: one drawn, or all")
+    projected: bool = Field(
+        False, description="divide dictionary rows by their norm after a step, not within it (as overcomplete does)"
+    )
+    encoding: Literal["one", "share", "all"] = Field(
+        "share", description="which backbones encode at a step: one drawn, all a share of the tokens each, or all all"
+    )
     loss: Literal["absolute", "squared"] = "squared"
     nested: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.25,), description="shares of the concepts that must explain the tokens alone as well"
@@ -44,10 +49,9 @@ class Recipe(BaseModel):
 
 
 PUBLISHED = Recipe(
-    name="published", batch_norm=True, offset=False, start="random", tied=False, encoding="one", loss="absolute",
-    nested=(),
-    auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
-    weight_decay=1e-5, batch=6272,
+    name="published", batch_norm=True, offset=False, start="random", tied=False, projected=True, encoding="one",
+    loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4,
+    final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
 FROZEN = Recipe(name="frozen", frozen=True, start="random")
@@ -65,6 +69,7 @@ class FitSettings(BaseModel):
     steps: int = Field(10_000, ge=1, description="optimizer steps")
     batch: int = Field(4096, ge=1, description="tokens a step")
     seed: int = 0
+    mask_outliers: bool = Field(False, description="leave patches out at which a backbone has a high-norm token")
     recipe: Recipe = DEFAULT
 
 
