@@ -131,7 +131,9 @@ def test_a_full_disk_leaves_nothing_behind(
     if exists:
         (tmp_path / "universe").mkdir()
     monkeypatch.setattr("usae_train.checkpoint.save_file", full)
-    with pytest.raises(ValueError, match=r"universe cannot be written: disk full; choose another place with --out"):
+    with pytest.raises(
+        ValueError, match=r"universe cannot be written: disk full; free some space, or choose another p"
+    ):
         save(usae, tmp_path / "universe")
     assert [p.name for p in tmp_path.rglob("*")] == (["universe"] if exists else [])
 
