@@ -7,6 +7,20 @@ against an oracle that knows the shared code; the same of independent SAEs align
 Run from the project's root:
 
     python tests/benchmarks/known_world.py [--steps 500] [--worlds easy hard]
+
+Measured with --steps 300:
+
+                                                      easy                  hard
+    true shared atoms recovered by one index          0.83                  0.31
+    shared against private by entropy, AUROC          0.65 (236 and 4)      0.67 (154 and 85)
+    off-diagonal R²: joint                            0.654                 0.524
+                     independent, aligned afterwards  0.394                 0.370
+                     oracle                           0.841                 0.585
+                     control frozen, shuffled         0.066, -0.046         0.063, -0.027
+    R² that universality costs                        -0.01 to -0.02        0.12 to 0.17
+
+In the easy world hardly any concept goes to private atoms. In the hard one the report says of the fourth backbone
+"noise shares hardly anything: R² from and to the others is at most -0.03", and that most concepts fire in few.
 """
 
 import argparse
