@@ -13,7 +13,9 @@ import torch
 from usae_train.atomic import atomic_path, check_writable
 from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid
 from usae_train.distributed import ALONE, Ranks
+from usae_train.feeding import StoreFeed
 from usae_train.images import ImageSource, read_batches
+from usae_train.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.store import FAILURES, SCHEMA, ActivationStore, Shard, StoreRecord, is_store, read_record, write_record
 from usae_train.store import write_shard as write
 
@@ -95,6 +97,13 @@ def extract(
         if ranks.first:
             write_record(out, record.model_copy(update={"complete": True}))
     return ActivationStore(out)
+
+
+def first_outliers(store: ActivationStore) -> dict[str, Outliers]:
+    """High-norm tokens of a store, counted in its first images, 1000 at most."""
+    feed = StoreFeed(store, 0)
+    rows = torch.arange(min(len(feed), STANDARDIZATION_IMAGES * feed.per_image))
+    return {name: own.outliers for name, own in sums_of(feed, rows).items()}
 
 
 def _progress_of_all(progress: Progress, first: int, ranks: int, total: int, done: int) -> None:

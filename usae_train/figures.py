@@ -16,6 +16,7 @@ from usae_train.sparse import top_k
 from usae_train.usae import USAE
 
 LINES = 100  # how often figures are taken in a training, unless told
+EXPLODED = 1e4  # standardized tokens have a mean square of 1: a loss ten thousand times that of explaining nothing
 
 Matrix = dict[str, dict[str, float]]  # {from: {to: figure}}
 
@@ -52,11 +53,14 @@ def pair_figures(
     return figures
 
 
+def is_sound(loss: float) -> bool:
+    """Whether a pair's loss is finite and has not exploded."""
+    return math.isfinite(loss) and loss < EXPLODED
+
+
 def unsound_pairs(pair_loss: Matrix) -> str:
-    """The pairs whose loss is not finite, for a message: `vit -> dino, vit -> vit`; empty when there are none."""
-    return ", ".join(
-        f"{s} -> {t}" for s, row in pair_loss.items() for t, loss in row.items() if not math.isfinite(loss)
-    )
+    """The pairs whose loss is not sound, for a message: `vit -> dino, vit -> vit`; empty when there are none."""
+    return ", ".join(f"{s} -> {t}" for s, row in pair_loss.items() for t, loss in row.items() if not is_sound(loss))
 
 
 def mean_on_and_off(matrix: Matrix) -> tuple[float, float | None]:

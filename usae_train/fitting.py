@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones import BackboneSpec, build_backbones, common_grid
+from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid
 from usae_train.distributed import ALONE, Ranks
-from usae_train.feeding import StoreFeed
+from usae_train.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.images import ImageSource, open_images
 from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.settings import DEFAULT, RECIPES, FitSettings, Recipe, check_settings
 from usae_train.statistics import measure
 from usae_train.store import ActivationStore, is_store
-from usae_train.tokens import PairedTokens, collect_tokens, present_memory
+from usae_train.streaming import StreamFeed
+from usae_train.tokens import PairedTokens, bytes_an_image, collect_tokens, present_memory
 from usae_train.usae import USAE
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
@@ -52,7 +53,7 @@ def fit(
         limit: take at most so many pictures.
         device: where to train.
         watch: callbacks for progress.
-        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed.
+        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, mask_outliers.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, or on the first 20,000 tokens.
@@ -84,23 +85,71 @@ def fit(
 def fit_pictures(
     source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
     device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None,
-    ranks: Ranks = ALONE,
+    memory: float | None = None, ranks: Ranks = ALONE,
 ) -> USAE:  # fmt: skip
-    """Train a USAE on pictures: run them through the backbones once, then train on the tokens in memory."""
+    """Train a USAE on pictures.
+
+    Args:
+        source: the pictures.
+        settings: size, length and recipe.
+        backbones: {name: spec} to see them with.
+        device: where to train.
+        watch: callbacks for progress.
+        keeper: writes training states, and goes on from the last.
+        memory: GB of tokens that are in memory at a time; a third of the machine's unless told. When all of them fit,
+            the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
+            random pictures.
+        ranks: the processes that train as one.
+
+    Returns:
+        The USAE, in evaluation mode, its statistics measured on the same pictures, or a window of them; on ranks other
+        than the first without statistics.
+    """
     watch = watch or Watch()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = common_grid(list(built.values()))
-    paired = collect_tokens(built, source, grid, progress=watch.pictures, ranks=ranks)
-    for failure in paired.failures if ranks.first else ():
-        watch.failure(failure)
-    usae = new_usae({n: b.width for n, b in built.items()}, settings, specs=backbones, grid=grid)
+    feed, sample = feed_pictures(built, source, grid, memory, watch, ranks=ranks)
+    usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
     if keeper is not None:
         keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
-    fit_tokens(paired.flat(), settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
+    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
+    measured = sample()
     if ranks.first:
-        usae.statistics = measure(usae, paired)
+        usae.statistics = measure(usae, measured)
     return usae.to("cpu")
+
+
+def feed_pictures(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float | None = None,
+    watch: Watch | None = None, numbers: Sequence[int] | None = None, ranks: Ranks = ALONE,
+) -> tuple[Feed, Callable[[], PairedTokens]]:  # fmt: skip
+    """The tokens of pictures, in memory if they fit and else streamed; and what gives whole pictures of them.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures.
+        grid: (rows, cols) of the tokens.
+        memory: GB of tokens that are in memory at a time; a third of the machine's unless told.
+        watch: callbacks for progress.
+        numbers: which of the pictures; all unless told.
+        ranks: processes that divide the pictures; each then has the tokens of all.
+    """
+    watch, allowed = watch or Watch(), allowed_memory(memory)
+    n_images = len(source) if numbers is None else len(numbers)
+    failure = watch.failure if ranks.first else lambda why: None
+    if n_images * bytes_an_image(backbones, grid) > allowed:
+        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, failure, ranks)
+        return stream, stream.first_window
+    paired = collect_tokens(backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks)
+    for why in paired.failures:
+        failure(why)
+    return MemoryFeed(paired.flat()), lambda: paired
+
+
+def allowed_memory(gigabytes: float | None) -> float:
+    """Bytes of tokens that may be in memory: a third of the machine's unless told."""
+    return gigabytes * 1e9 if gigabytes is not None else present_memory() / 3
 
 
 def fit_store(
@@ -124,7 +173,7 @@ def fit_store(
         other than the first without statistics.
     """
     watch = watch or Watch()
-    allowed = memory * 1e9 if memory is not None else present_memory() / 3
+    allowed = allowed_memory(memory)
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
     if keeper is not None:

@@ -94,6 +94,10 @@ class Keeper:
         self.kept = step
         return step
 
+    def last_good(self) -> str:
+        """Where the last state is, for the end of a message; empty when none was written."""
+        return f"; the last good state is of step {self.kept} in {self.folder}" if self.kept else ""
+
     def _newest(self) -> tuple[int, dict[str, Any]]:
         for file in sorted(self.folder.glob("step-*.pt"), reverse=True):
             with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole

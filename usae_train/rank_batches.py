@@ -62,18 +62,22 @@ class RankBatches(Batches):
     def next(self) -> dict[str, Tensor]:
         """{backbone: (batch / ranks, width)}."""
         parts: list[dict[str, Tensor]] = []
+        places: list[Tensor] = []
         missing = self.batch
         while missing > 0:
             offset = self.batch - missing
             if self._own is None:
                 self._own, self._taken = self._load_own(offset), 0
             length = min(missing, len(self.order) - self.position)
-            own = _share(offset, offset + length, self.ranks.number, self.ranks.count)
+            shares = [_share(offset, offset + length, number, self.ranks.count) for number in range(self.ranks.count)]
+            own, before = shares[self.ranks.number], offset + sum(shares[: self.ranks.number])
+            places.append(torch.arange(before, before + own))
             parts.append({name: tokens[self._taken : self._taken + own] for name, tokens in self._own.items()})
             self._taken += own
             self.position, missing = self.position + length, missing - length
             if self.position == len(self.order):
                 self._advance()
+        self.places = torch.cat(places)
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -114,6 +115,8 @@ def test_batches_of_a_store_are_those_of_one_process_over_many_windows(tmp_path,
             two[1].load_state_dict(two[0].state_dict())
 
 
+@patch("usae_train.step.product_dtype", lambda device: torch.float32)  # bfloat16 makes a last bit's difference large
+@patch("usae_train.products.product_dtype", lambda device: torch.float32)
 def run_fits(ranks: Ranks, folder: Path) -> dict[str, list]:
     """Every kind of fit; the figures of each, and the weights in the folder."""
     store = ActivationStore(folder / "store")
