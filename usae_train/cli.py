@@ -114,7 +114,13 @@ def fit(
         str | None,
         typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="`default`, or `published`: as the authors' code does it.")] = "default",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to read "
+            "figures against chance (random dictionaries; tokens of different images paired)."
+        ),
+    ] = "default",
     n_concepts: Annotated[int, typer.Option("--n-concepts", help="Size of the concept space.")] = 6144,
     k: Annotated[int, typer.Option("--k", "-k", help="Concepts kept a token.")] = 32,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 10_000,
@@ -122,6 +128,10 @@ def fit(
         int | None, typer.Option(help="Tokens a step; the recipe's own (4096, published 6272) unless told.")
     ] = None,
     limit: Limit = None,
+    independent: Annotated[
+        bool,
+        typer.Option("--independent", help="Not one USAE but an SAE a backbone, each in a folder of --out."),
+    ] = False,
     memory: Annotated[
         float | None,
         typer.Option(
@@ -153,6 +163,16 @@ def fit(
     metrics.jsonl lies in it. SIGTERM writes a state and stops.
     """
     with one_line_errors():
+        if independent:
+            from usae_train.independent_fit import fit_independent
+
+            sizes = {"n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed}
+            with progress_bars(quiet) as progress:
+                fit_independent(images, out, backbones, recipe, sizes, limit, pick_device(device), stages(progress))
+            if not quiet:
+                typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone")
+            return
+
         import shutil
 
         from usae_train.checkpoint import check_free, save
@@ -234,32 +254,77 @@ def evaluate(
     usae: Annotated[str, typer.Argument(help="`demo`, a USAE folder or a hub id.")],
     images: Annotated[str, typer.Argument(help=f"Pictures it was not trained on: {SOURCES}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
+    independent: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `usae-train fit --independent`: also measures what universality costs and beats."),
+    ] = None,
+    other_seed: Annotated[
+        list[str] | None,
+        typer.Option(help="The same USAE of another seed, for stability; may be given more than once."),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     limit: Limit = None,
+    fill: Annotated[
+        bool | None,
+        typer.Option(
+            "--fill/--no-fill",
+            help="Put the statistics into the USAE's folder. Unless told: if they are of at least as many pictures as "
+            "those that are there.",
+        ),
+    ] = None,
+    every: Annotated[float, typer.Option(min=0, help="Minutes between two states that can be gone on from.")] = 2.0,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth."""
+    """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
+
+    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. Under torchrun the processes
+    share the pictures.
+    """
     with one_line_errors():
+        import shutil
+
         from usae_train.atomic import check_writable
-        from usae_train.checkpoint import load
+        from usae_train.checkpoint import fill_statistics, fills, load
+        from usae_train.evaluate import Compared
         from usae_train.evaluate import evaluate as measure
+        from usae_train.evaluation_pass import Processes
         from usae_train.images import open_images
+        from usae_train.independent import load_independent
+        from usae_train.pass_states import PassKeeper, StoppedPass
         from usae_train.report import write_report
+        from usae_train.verdict import headline
 
         check_writable(out / "report.json")
-        model = load(usae, pick_device(device))
+        where = pick_device(device)
+        model, processes = load(usae, where), Processes.of_torchrun()
         source = open_images(images, limit)
-        with progress_bars(quiet) as progress:
+        room = out.with_name(f".{out.name}.evaluation")
+        keeper = PassKeeper(room, processes.rank, every)
+        compared = Compared(
+            independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
+            if independent else None,
+            other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, processes=processes,
+        )  # fmt: skip
+        with progress_bars(quiet) as progress, keeper.listening():
             report = stages(progress)
-            figures, _ = measure(model, source, batch, lambda stage, done, total: report(stage, done, total, ""))
+            try:
+                made = measure(
+                    model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
+                )
+            except StoppedPass as stopped:
+                typer.echo(str(stopped), err=True)
+                raise SystemExit(143) from None
+        if made is None:  # the first process writes
+            return
+        figures, statistics = made
         write_report(figures, out)
+        filled = fills(model, statistics) if fill is None else fill
+        if filled:
+            fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
+        shutil.rmtree(room, ignore_errors=True)
         if not quiet:
-            summary = figures["r2_summary"]
-            cross = (
-                "" if summary["ratio"] is None else f", off it {summary['off_diagonal']:.3f} ({summary['ratio']:.0%})"
-            )
-            typer.echo(f"{out}: R² on the diagonal {summary['diagonal']:.3f}{cross}")
+            typer.echo(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
             for line in figures["warnings"]:
                 typer.echo(f"warning: {line}", err=True)
 
@@ -364,11 +429,15 @@ def spectrum(
 @app.command()
 def demo(
     out: Out,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Backbones trained at the same time; one a core unless told, on a GPU one."),
+    ] = None,
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about three hours, estimated).
+    """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about two hours, estimated).
 
     A build that was stopped goes on where it was when the same command is given again.
     """
@@ -376,7 +445,7 @@ def demo(
         from usae_train.demo.build import build
 
         with progress_bars(quiet) as progress:
-            build(out, seed, pick_device(device), stages(progress))
+            build(out, seed, pick_device(device), stages(progress), workers)
         if not quiet:
             typer.echo(f"{out}: the demo universe")
 

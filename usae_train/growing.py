@@ -10,11 +10,10 @@ from typing import Any
 import torch
 
 from usae_train.backbones import Backbone, BackboneSpec
-from usae_train.evaluate import r2_matrix
 from usae_train.fitting import Watch, feed_pictures, fit_settings
 from usae_train.images import ImageSource, open_images
 from usae_train.keeping import Keeper
-from usae_train.loop import fit_tokens, new_usae
+from usae_train.loop import fit_tokens, new_usae, r2_matrix
 from usae_train.settings import DEFAULT, FitSettings, Recipe
 from usae_train.statistics import measure
 from usae_train.tokens import collect_tokens
@@ -125,11 +124,12 @@ def add_backbone(
     grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
     grown.statistics = measure(grown, sample())
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out)
+    tokens = paired.flat()
     together: Matrix | None = None
     if joint:
         model = fit_tokens(feed, chosen, new_usae(feed.widths, chosen, grid=usae.grid), device, watch.steps)
-        together = r2_matrix(model.to("cpu"), paired)
-    return Grown(grown.to("cpu"), name, len(paired.numbers), r2_matrix(grown, paired), together)
+        together = r2_matrix(model.to("cpu"), tokens)
+    return Grown(grown.to("cpu"), name, len(paired.numbers), r2_matrix(grown, tokens), together)
 
 
 def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any) -> FitSettings:

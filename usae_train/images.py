@@ -123,6 +123,13 @@ class DemoImages:
         """{factor: (size, size) uint8} of one scene."""
         return self._scene(index, size)[1]
 
+    def parameters(self, numbers: Sequence[int]) -> SceneParameters:
+        """The decisions behind some of the scenes."""
+        from usae_train.demo.scenes import SceneParameters
+
+        own = [self._parameters(number) for number in numbers]
+        return SceneParameters(**{key: torch.cat([getattr(one, key) for one in own]) for key in vars(own[0])})
+
     def label(self, index: int) -> str:
         return f"scene {index}"
 
@@ -130,14 +137,19 @@ class DemoImages:
         return f"demo-{self.split}-{self.count}"
 
     def _scene(self, index: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        from usae_train.demo.scenes import draw_parameters, render
+        from usae_train.demo.scenes import render
+
+        scene = render(self._parameters(index), size)
+        return scene.images[0], {factor: value[0] for factor, value in scene.labels.items()}
+
+    def _parameters(self, index: int) -> SceneParameters:
+        from usae_train.demo.scenes import draw_parameters
 
         number, row = divmod(index, self.BLOCK)
         if self._block is None or self._block[0] != number:
             generator = torch.Generator().manual_seed(self.SPLITS[self.split] * 1_000_000_007 + number)
             self._block = (number, draw_parameters(self.BLOCK, generator))
-        scene = render(self._block[1].select(slice(row, row + 1)), size)
-        return scene.images[0], {factor: value[0] for factor, value in scene.labels.items()}
+        return self._block[1].select(slice(row, row + 1))
 
 
 def open_images(images: str | Path, limit: int | None = None) -> ImageSource:

@@ -19,11 +19,13 @@ from usae_train.keeping import Keeper, TrainingState
 from usae_train.losses import r2
 from usae_train.rank_batches import RankBatches
 from usae_train.settings import FitSettings, Recipe
+from usae_train.shuffling import ShuffledFeed
 from usae_train.standardization import STANDARDIZATION_IMAGES, kept_rows, sums_of, without_outliers
 from usae_train.step import ERRORS, step_loss
 from usae_train.usae import USAE
 
 Progress = Callable[[int, dict[str, Any]], None]  # step, figures
+LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode them densely
 
 
 def fit_tokens(
@@ -48,7 +50,9 @@ def fit_tokens(
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
     """
-    feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    feed: Feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    if settings.recipe.shuffled:
+        feed = ShuffledFeed(feed, settings.seed)
     usae = (usae or new_usae(feed.widths, settings)).to(device)
     generator = torch.Generator().manual_seed(settings.seed)
     rows = standardization_rows(len(feed), usae.grid, generator)
@@ -81,7 +85,8 @@ def fit_tokens(
         whole_loss = ranks.mean(loss.detach()).item()
         logged = step % log_every == 0 or step == settings.steps - 1
         sound = is_sound(whole_loss)
-        pairs = pair_figures(usae, batch, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
+        some = {name: own[:LOGGED_TOKENS] for name, own in batch.items()} if sound else batch
+        pairs = pair_figures(usae, some, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
         if not sound:
             where = unsound_pairs(pairs["pair_loss"])
             raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")
@@ -222,10 +227,11 @@ def clip_pairs(usae: USAE, names: Sequence[str], recipe: Recipe) -> list[str]:
 
 
 def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
-    """A pair's parameters that training may change; the published recipe has no offset."""
+    """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
+    atoms = [] if recipe.frozen else [dictionary.weight]
     offset = [dictionary.offset] if recipe.offset else []
-    return [*usae.encoder(name).parameters(), dictionary.weight, *offset]
+    return [*usae.encoder(name).parameters(), *atoms, *offset]
 
 
 def learning_rate(step: int, settings: FitSettings) -> float:

@@ -19,9 +19,7 @@ def squared_error(tokens: Tensor, decoded: Tensor) -> Tensor:
     return functional.mse_loss(decoded, tokens)
 
 
-def dead_error(
-    residual: Tensor, revived: Tensor, whole: Callable[[Tensor], Tensor] = lambda mean: mean
-) -> Tensor:
+def dead_error(residual: Tensor, revived: Tensor, whole: Callable[[Tensor], Tensor] = lambda mean: mean) -> Tensor:
     """How badly dead concepts alone explain the residual (Gao et al. 2024, appendix A.2).
 
     Args:

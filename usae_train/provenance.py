@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,6 +34,7 @@ def required(package: str, extra: str) -> ModuleType:
         raise ValueError(f'this needs the package {package!r}; pip install "usae[{extra}]"') from error
 
 
+@cache
 def commit() -> str | None:
     """The commit of the checkout that this package runs from; None for an installed copy."""
     root = Path(__file__).resolve().parents[1]

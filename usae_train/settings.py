@@ -11,7 +11,12 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class Recipe(BaseModel):
-    """How a USAE is trained. Two are kept: `published`, to the letter of the authors' code, and our `default`."""
+    """How a USAE is trained.
+
+    Kept are `published`, to the letter of the authors' code, and our `default`; and two controls, to read figures
+    against chance: `frozen` (the default with random dictionaries that are never changed) and `shuffled` (the default
+    on tokens of different images, paired as if they were the same).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,6 +24,8 @@ class Recipe(BaseModel):
     batch_norm: bool = Field(False, description="BatchNorm between encoder and ReLU")
     offset: bool = Field(True, description="learn an offset a dictionary, started at the mean token")
     start: Literal["random", "tokens"] = Field("tokens", description="dictionary rows at the start: noise, or tokens")
+    frozen: bool = Field(False, description="never change the dictionaries; a control")
+    shuffled: bool = Field(False, description="pair tokens of different images; a control")
     tied: bool = Field(True, description="start the encoders at the dictionaries' transposes")
     projected: bool = Field(
         False, description="divide dictionary rows by their norm after a step, not within it (as overcomplete does)"
@@ -43,11 +50,13 @@ class Recipe(BaseModel):
 
 PUBLISHED = Recipe(
     name="published", batch_norm=True, offset=False, start="random", tied=False, projected=True, encoding="one",
-    loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
-    weight_decay=1e-5, batch=6272,
+    loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4,
+    final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED)}
+FROZEN = Recipe(name="frozen", frozen=True, start="random")
+SHUFFLED = Recipe(name="shuffled", shuffled=True)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED, FROZEN, SHUFFLED)}
 
 
 class FitSettings(BaseModel):

@@ -14,6 +14,7 @@ from usae_train.entries import Entries, chosen_products, decode_entries, entries
 from usae_train.losses import absolute_error, dead_error, squared_error
 from usae_train.products import product_dtype, products
 from usae_train.settings import Recipe
+from usae_train.sparse import top_indices
 from usae_train.usae import USAE, Encoder
 
 ERRORS = {"absolute": absolute_error, "squared": squared_error}
@@ -136,7 +137,7 @@ def dense_active(encoder: Encoder, tokens: Tensor, k: int, recipe: Recipe, dead:
 
 def pick(pre_codes: Tensor, k: int, dead: Tensor) -> Tensor:
     """(tokens, k + revived): the k largest of each token, ascending, then the largest of the dead, k at most."""
-    concepts = pre_codes.topk(k, dim=-1, sorted=False).indices.sort(-1).values
+    concepts = top_indices(pre_codes, k).sort(-1).values
     if len(dead) == 0:
         return concepts
     return torch.cat([concepts, dead[pre_codes[:, dead].topk(min(k, len(dead)), dim=-1).indices]], 1)
@@ -188,7 +189,7 @@ def pass_loss(
         explained = dict(zip(weights, products(active.left_out, *weights.values()), strict=True))
     for name, tokens in batch.items():
         parts = decode_entries(values, weights[name], entries, not recipe.projected)
-        decoded = [part for part in parts.view(len(tokens), n_parts, -1).unbind(1)]
+        decoded = list(parts.view(len(tokens), n_parts, -1).unbind(1))
         revived = decoded.pop() if revives else None
         decoded[0] = decoded[0] + usae.decoder(name).offset
         for number in range(1, len(decoded)):

@@ -43,7 +43,8 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
         yield progress
 
 
-def bars(kind: type[Bars], quiet: bool) -> Bars:
+@contextmanager
+def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
     """Bars as all commands show them, of rich's own kind or one that shows more."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -56,7 +57,12 @@ def bars(kind: type[Bars], quiet: bool) -> Bars:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     ]
-    return kind(*columns, console=console, disable=quiet or not console.is_terminal)
+    progress = kind(*columns, console=console, disable=quiet or not console.is_terminal)
+    if progress.disable:  # before rich 14.1 leaving one that was entered prints an empty line
+        yield progress
+        return
+    with progress:
+        yield progress
 
 
 def stages(progress: Progress) -> Callable[[str, int, int, str], None]:

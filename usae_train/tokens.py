@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -81,6 +81,28 @@ def bytes_an_image(
 ) -> int:  # fmt: skip
     """Memory that one picture's tokens take."""
     return grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
+
+
+@torch.no_grad()
+def stream_tokens(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
+    tried: range | None = None,
+) -> Iterator[PairedTokens]:  # fmt: skip
+    """The same a batch at a time, on the backbones' device; nothing is kept.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures; read at the largest input size of the backbones.
+        grid: (rows, cols) of the tokens.
+        batch: pictures a forward pass.
+        tried: numbers of the pictures; all unless told.
+    """
+    size = max(b.input_size for b in backbones.values())
+    device = next(iter(backbones.values())).mean.device
+    for indices, canvases, broken in read_batches(source, size, batch, tried):
+        seen = canvases.to(device)
+        tokens = {name: backbone(seen, grid) for name, backbone in backbones.items()} if indices else {}
+        yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), [failure.why for failure in broken])
 
 
 def present_memory() -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import one_line_errors, pick_device
+from usae_viz import page_commands, render_commands
+from usae_viz.render_commands import new_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,10 @@ app = typer.Typer(
 UsaeId = Annotated[str, typer.Option("--usae", help="`demo`, a USAE folder or a hub id.")]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own unless told.")
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="Names of your own for concepts: the JSON that the explorer exports. `favourites` names those."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
@@ -102,6 +107,7 @@ def maximize(
         float | None,
         typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 unless told."),
     ] = None,
+    labels: Labels = None,
     out: Out = None,
     device: Device = "auto",
     spectrum: Spectrum = None,
@@ -133,11 +139,11 @@ def maximize(
             settle=settle, snapshots=snapshots, memory=memory,
         )  # fmt: skip
         model = _load(usae, device)
-        chosen = _objectives(model, [concept] if concept is not None else [], objective or [])
+        chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
         if start is not None:
             weight = CLOSENESS if closeness is None else closeness
             chosen = [each + weight * Closeness() for each in chosen]
-        _render(model, chosen, [settings], out or _new_run("maximize"), quiet, as_json, animation)
+        _draw(model, chosen, settings, out or new_run("maximize"), quiet, as_json, animation)
 
 
 @app.command()
@@ -176,34 +182,14 @@ def invert(
             snapshots=snapshots,
         )  # fmt: skip
         names = [name.strip() for name in backbones.split(",")] if backbones else []
-        _render(
-            _load(usae, device), [SameCodes(names)], [settings], out or _new_run("invert"), quiet, as_json, animation
-        )
-
-
-@app.command()
-def render(
-    recipe: Annotated[str, typer.Argument(help="A recipe, such as recipes/first-look.yaml.")],
-    out: Out = None,
-    device: Device = "auto",
-    animation: Animation = "gif",
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Draw what a recipe says: concepts and objectives x modes x seeds, one folder each."""
-    with one_line_errors():
-        from usae_viz.recipe import read_recipe
-
-        chosen = read_recipe(recipe)
-        model = _load(chosen.usae, device)
-        drawn = _objectives(model, [str(c) for c in chosen.concepts], chosen.objectives)
-        _render(model, drawn, list(chosen.runs()), out or _new_run(Path(recipe).stem), quiet, as_json, animation)
+        _draw(_load(usae, device), [SameCodes(names)], settings, out or new_run("invert"), quiet, as_json, animation)
 
 
 @app.command()
 def concepts(
     usae: UsaeId = "demo",
     sort: Annotated[str, typer.Option(help="universality, energy, entropy, fires, auroc or index.")] = "universality",
+    labels: Labels = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Rows to print; all with --json unless told.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -214,14 +200,17 @@ def concepts(
     with one_line_errors():
         from usae_train.checkpoint import load
         from usae_viz.concepts import concept_rows
+        from usae_viz.labels import names_of, read_labels
 
         model = load(usae)
         rows = concept_rows(model, sort, limit or (None if as_json else 30))  # type: ignore[arg-type]
+        named = names_of(read_labels(labels, model)) if labels is not None else {}
         if as_json:
-            typer.echo(json.dumps([row.as_dict() for row in rows], indent=1))
+            typer.echo(json.dumps([{**row.as_dict(), **named.get(row.concept, {})} for row in rows], indent=1))
             return
         from rich import box
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -230,6 +219,8 @@ def concepts(
         table.add_column("follows")
         for row in rows:
             followed = "" if row.follows is None else f"{row.follows.value} ({row.follows.auroc:.2f})"
+            if row.concept in named:
+                followed = f"[bold]{escape(named[row.concept]['name'])}[/]" + (f"; {followed}" if followed else "")
             shares = [f"{share:.1%}" for share in row.firing_share]
             table.add_row(
                 str(row.concept),
@@ -244,68 +235,40 @@ def concepts(
         typer.echo("below a backbone's name: share of the tokens in which the concept fires; follows: patch AUROC")
 
 
+render_commands.register(app)
+page_commands.register(app)
+
+
 def _load(usae: str, device: str) -> USAE:
     from usae_train.checkpoint import load
 
     return load(usae, pick_device(device))
 
 
-def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str]) -> list[Objective]:
-    """What was asked for, each once: concepts by index, label or `top:8`, and expressions."""
+def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str], labels: str | None) -> list[Objective]:
+    """What was asked for, each once: concepts by index, label, `top:8` or a name in a labels file; expressions."""
     from usae_viz.concepts import parse_concepts
+    from usae_viz.labels import numbers, read_labels, with_numbers
     from usae_viz.objectives import Concept, parse_objective
 
+    names = numbers(read_labels(labels, usae)) if labels is not None else {}
+    concepts = [with_numbers(text, names) for text in concepts]
     indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text))
     wanted = [Concept(concept) for concept in indices] + [parse_objective(text) for text in expressions]
     return list({str(each): each for each in wanted}.values())
 
 
-def _render(
-    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], out: Path, quiet: bool,
-    as_json: bool, animation: str,
+def _draw(
+    usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings, out: Path, quiet: bool, as_json: bool,
+    animation: str,
 ) -> None:  # fmt: skip
-    from rich.console import Console
-
-    from usae_viz.render import Drawn
-    from usae_viz.render import render as render_all
+    from usae_viz.plan import plan_objectives
 
     if animation not in ("gif", "mp4"):
         raise typer.BadParameter(f"--animation is {animation!r}; expected gif or mp4")
-    console = Console()
-
-    def speak(drawn: Drawn) -> None:
-        if not quiet and not as_json:
-            console.print(drawn.scores if drawn.scores is not None else f"{drawn.objective}: {', '.join(drawn.images)}")
-
-    with progress_bars(quiet) as progress:
-        written = render_all(usae, objectives, runs, out, stages(progress), speak, animation)
-    if as_json:
-        found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
-        typer.echo(json.dumps({"out": str(out), "concepts": found}, indent=1))
-    elif not quiet:
-        failed = sum(len(drawn.scores.failed) for drawn in written if drawn.scores is not None)
-        pictures = sum(len(drawn.images) for drawn in written)
-        console.print(
-            f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""),
-            highlight=False,
-        )
-    for drawn in written:
-        if drawn.ended is not None:
-            typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)
-    if any(drawn.failed for drawn in written):
-        raise SystemExit(1)
-    if any(drawn.cut_short for drawn in written):
-        raise SystemExit(130)
-
-
-def _new_run(name: str) -> Path:
-    """A folder below outputs/ that no run has yet."""
-    stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    first = Path("outputs") / f"{name}-{stamp}"
-    number = 1
-    while (folder := first if number == 1 else first.with_name(f"{first.name}-{number}")).exists():
-        number += 1
-    return folder
+    render_commands.draw_plan(
+        usae, plan_objectives(usae, objectives, [settings], animation), out, quiet, as_json, again=True
+    )
 
 
 def main() -> None:

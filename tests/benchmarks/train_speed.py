@@ -4,7 +4,7 @@ Needs the `bench` extra. The paper's size: widths 768/384/768, 6144 concepts, k 
 project's root; with --steps 12 it takes about three minutes on 2 cores:
 
     python tests/benchmarks/train_speed.py [--steps 12]
-    python tests/benchmarks/train_speed.py --losses [--steps 50]
+    python tests/benchmarks/train_speed.py --losses [--steps 50] [--shrink 4]
 
 The peer is TopKSAE with its own encoder (Linear, BatchNorm, ReLU, TopK) and dictionary layer, L1 loss with the
 auxiliary term 0.1, AdamW, one optimizer a pair, as the authors' loop has it. Ours is `fit_tokens` as it stands; after
@@ -34,7 +34,7 @@ from usae_train.feeding import Batches, MemoryFeed
 from usae_train.keeping import Keeper, Stopped, TrainingState
 from usae_train.loop import fit_tokens, initialize, learning_rate, new_usae, standardization_rows
 from usae_train.products import product_dtype
-from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.settings import DEFAULT, PUBLISHED, FitSettings
 from usae_train.usae import USAE
 
 WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}
@@ -52,7 +52,8 @@ class PublishedPeer:
     """
 
     def __init__(self, start: USAE, settings: FitSettings) -> None:
-        matplotlib.cm.get_cmap = matplotlib.colormaps.get_cmap  # overcomplete 0.3 asks for it; matplotlib 3.9 took it away
+        # overcomplete 0.3 asks for it, matplotlib 3.9 took it away
+        matplotlib.cm.get_cmap = matplotlib.colormaps.get_cmap
         from overcomplete.sae import TopKSAE
 
         self.settings, recipe = settings, settings.recipe
@@ -119,7 +120,7 @@ class Turns(Keeper):
 
     def __init__(self, tokens: dict[str, Tensor], published: FitSettings, turns: int) -> None:
         super().__init__(Path(os.devnull))
-        self.peer, self.shown = PublishedPeer(new_usae(WIDTHS, published), published), replay(tokens, published)
+        self.peer, self.shown = PublishedPeer(new_usae(widths(tokens), published), published), replay(tokens, published)
         self.turns = turns
         self.ours: list[tuple[float, float]] = []
         self.peers: list[tuple[float, float]] = []
@@ -140,6 +141,10 @@ class Turns(Keeper):
         self.began = clocks()
 
 
+def widths(tokens: dict[str, Tensor]) -> dict[str, int]:
+    return {name: own.shape[1] for name, own in tokens.items()}
+
+
 def clocks() -> tuple[float, float]:
     """Seconds on the clock, and of the processor's time."""
     return time.perf_counter(), time.process_time()
@@ -150,9 +155,8 @@ def since(began: tuple[float, float]) -> tuple[float, float]:
     return now[0] - began[0], now[1] - began[1]
 
 
-def side_by_side(recipe: Recipe, tokens: dict[str, Tensor], steps: int, turns: int) -> tuple[Turns, list[float]]:
-    """Both in turns, for so many of `steps` steps; and our losses at the steps that are reported."""
-    settings = FitSettings(n_concepts=N_CONCEPTS, k=K, steps=steps, batch=TOKENS, recipe=recipe)
+def side_by_side(settings: FitSettings, tokens: dict[str, Tensor], turns: int) -> tuple[Turns, list[float]]:
+    """Both in turns, for so many of the settings' steps; and our losses at the steps that are reported."""
     taken = Turns(tokens, settings.model_copy(update={"recipe": PUBLISHED}), turns)
     losses: list[float] = []
     with suppress(Stopped):
@@ -164,21 +168,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, help="steps of each, 3 to 100 [12; with --losses 50]")
     parser.add_argument("--losses", action="store_true", help="compare the losses step by step")
+    parser.add_argument("--shrink", type=int, default=1, help="divide widths, concepts and tokens by this [1]")
     parser.add_argument("--only", choices=TARGETS, help="this recipe alone")
     chosen = parser.parse_args()
-    turns = chosen.steps or (50 if chosen.losses else 12)
-    world = known_world(4 * TOKENS, torch.Generator().manual_seed(0), WIDTHS, shared=512, active=16)
+    turns, n = chosen.steps or (50 if chosen.losses else 12), TOKENS // chosen.shrink
+    smaller = {name: width // chosen.shrink for name, width in WIDTHS.items()}
+    world = known_world(4 * n, torch.Generator().manual_seed(0), smaller, shared=512, active=16)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, products in {product_dtype(CPU)}")
     recipes = {"default": DEFAULT, "published": PUBLISHED}
     for name in [chosen.only] if chosen.only else ["published"] if chosen.losses else list(recipes):
-        # a schedule as long as the turns reports each step's loss; one that is longer hardly reports
-        taken, losses = side_by_side(recipes[name], world.tokens, turns if chosen.losses else 10_000, turns)
+        settings = FitSettings(
+            n_concepts=N_CONCEPTS // chosen.shrink, k=K, batch=n, recipe=recipes[name],
+            steps=turns if chosen.losses else 10_000,  # the short schedule reports each step's loss, the long one none
+        )  # fmt: skip
+        taken, losses = side_by_side(settings, world.tokens, turns)
         ours, peers = (
             [statistics.median(column) for column in zip(*seconds[2:], strict=True)]
             for seconds in (taken.ours, taken.peers)
         )
         print(
-            f"{name:10s} {TOKENS / ours[0]:7.0f} tokens/s; overcomplete {TOKENS / peers[0]:5.0f}; ratio "
+            f"{name:10s} {n / ours[0]:7.0f} tokens/s; overcomplete {n / peers[0]:5.0f}; ratio "
             f"{peers[0] / ours[0]:5.1f} on the clock, {peers[1] / ours[1]:5.1f} in processor time "
             f"({ours[1] * 1e3:.0f} ms, {peers[1] * 1e3:.0f} ms); target {TARGETS[name]}",
             flush=True,

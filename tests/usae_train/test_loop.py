@@ -261,7 +261,8 @@ def test_an_explosion_stops_before_its_step_and_keeps_the_last_good_state(tmp_pa
     with pytest.raises(ValueError, match=r"(the loss is|the gradient of)") as error:
         fit_tokens(tokens, toy_settings(recipe, steps=60), keeper=kept)
     message = str(error.value)
-    assert re.search(r"at step \d+.*; lower the recipe's learning_rate; the last good state is of step \d+ in ", message)
+    assert re.search(r" at step \d+", message)
+    assert re.search(r"; lower the recipe's learning_rate; the last good state is of step \d+ in ", message)
     assert any(f"{name} -> " in message or f"gradient of {name}" in message for name in WIDTHS)
     files = sorted(tmp_path.glob("step-*.pt"))
     assert files
@@ -280,6 +281,6 @@ def test_a_gradient_that_is_not_finite_names_its_backbone_and_changes_nothing(mo
         return step_loss(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr("usae_train.loop.step_loss", remember)
-    with pytest.raises(ValueError, match=r"the gradient of b is not finite at step 0; lower the recipe's learning_rate$"):
+    with pytest.raises(ValueError, match=r"the gradient of b is not finite at step 0; lower .* learning_rate$"):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=3), usae)
     assert all(torch.equal(value, before[name]) for name, value in usae.state_dict().items())

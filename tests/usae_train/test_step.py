@@ -91,7 +91,9 @@ ONE = DEFAULT.model_copy(update={"encoding": "one"})
     ],
     ids=["share", "all", "dead", "three parts", "batch norm", "one", "published"],
 )
-def test_a_step_equals_the_dense_reference_with_its_gradients(recipe: Recipe, encoding: list[str], dead: Tensor) -> None:
+def test_a_step_equals_the_dense_reference_with_its_gradients(
+    recipe: Recipe, encoding: list[str], dead: Tensor
+) -> None:  # fmt: skip
     usae, batch = toy(recipe)
     expected_loss, expected_fired = reference(usae, batch, encoding, recipe, dead)
     expected_loss.backward()

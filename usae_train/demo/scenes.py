@@ -45,12 +45,6 @@ class SceneParameters:
         """The parameters of some of the scenes, by index or slice."""
         return SceneParameters(**{name: value[scenes] for name, value in vars(self).items()})
 
-    def joined(self, others: "SceneParameters") -> "SceneParameters":
-        """These scenes, and the others after them."""
-        return SceneParameters(
-            **{name: torch.cat([value, getattr(others, name)]) for name, value in vars(self).items()}
-        )
-
     def with_values(self, **changes: Tensor) -> "SceneParameters":
         """A copy with some decisions replaced: one-factor flips are made so."""
         return replace(self, **changes)
@@ -135,14 +129,6 @@ def draw(
 ) -> Scenes:
     """Draw and render n scenes: pictures (n, 3, size, size) and per-pixel labels. See `draw_parameters`."""
     return render(draw_parameters(n, generator, zoomed, noise, plain), size)
-
-
-def restage(parameters: SceneParameters, generator: torch.Generator) -> SceneParameters:
-    """The same objects in another scene: nearer or farther, placed and turned otherwise, in other paint and light.
-
-    What is kept: how many there are, and what shape each has.
-    """
-    return draw_parameters(len(parameters), generator).with_values(present=parameters.present, shape=parameters.shape)
 
 
 def _apart(places: Tensor, radius: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 import math
 from pathlib import Path
-from typing import cast
 
 import pytest
 import torch
@@ -9,6 +8,7 @@ from torch import nn
 
 from usae_train.backbones import Backbone, BackboneSpec
 from usae_train.demo import lessons, pretrain, scenes
+from usae_train.demo.descriptors import outlines
 from usae_train.demo.factors import FACTORS, SHAPES, patch_shares
 from usae_train.demo.lessons import ImageText, SelfSupervised, Supervised
 from usae_train.demo.pretrain import SPECS, dirty
@@ -22,6 +22,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def no_clustering(monkeypatch: pytest.MonkeyPatch) -> None:
     centres = torch.randn(48, 24, generator=seeded())
     monkeypatch.setattr(lessons, "texture_cells", lambda grid, cells: centres.clone())
+    monkeypatch.setattr(lessons, "outline_cells", lambda cells: torch.randn(cells, 13, generator=seeded(1)))
 
 
 def test_supervised_loss_by_hand() -> None:
@@ -73,51 +74,25 @@ def test_masking_covers_about_a_third_and_leaves_the_rest() -> None:
     assert set(patches.unique().tolist()) == {0.0, 1.0}
 
 
-def two_scenes_and_again(lesson: SelfSupervised) -> torch.Tensor:
-    """Prepared: 4 x 4 patches; a thing above background in scene 0, left of it in scene 1, then both the other way."""
-    surface = torch.zeros(4, 48, 48, dtype=torch.uint8)
-    surface[0, :24], surface[1, :, :24], surface[2, 24:], surface[3, :, 24:] = 1, 1, 1, 1
+@pytest.mark.usefixtures("no_clustering")
+def test_the_outline_asked_for_is_that_of_what_covers_the_patch(monkeypatch: pytest.MonkeyPatch) -> None:
+    centres = torch.stack([outlines(bar)[0, 0] for bar in (square(24, 24), square(6, 40))])
+    monkeypatch.setattr(lessons, "outline_cells", lambda cells: centres)
+    lesson = SelfSupervised(8, (4, 4))
+    surface = torch.cat([square(24, 24), square(48, 12)])  # from a corner on: 2 x 2 patches, and a column
     labels = {factor: torch.zeros_like(surface) for factor in FACTORS}
-    lesson.prepare(scenes.Scenes(torch.zeros(4, 3, 48, 48), labels, surface), seeded())
-    return torch.nn.functional.adaptive_avg_pool2d(surface.float(), (4, 4)).flatten(1)
+    lesson.prepare(scenes.Scenes(torch.zeros(2, 3, 48, 48), labels, surface), seeded())
+    assert lesson.outlines[0].tolist() == [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert lesson.outlines[1].tolist() == [2, 0, 0, 0] * 4
+    mixed = torch.arange(48 * 48, dtype=torch.uint8).view(1, 48, 48) % 3
+    lesson.prepare(scenes.Scenes(torch.zeros(1, 3, 48, 48), dict.fromkeys(FACTORS, mixed), mixed), seeded())
+    assert lesson.outlines.unique().tolist() == [lessons.UNCLEAR]
 
 
-@pytest.mark.usefixtures("no_clustering")
-def test_a_thing_is_found_again_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts at right angles: two things and the background to choose from, told apart or all alike."""
-    lesson = SelfSupervised(8, (4, 4))
-    monkeypatch.setattr(lesson, "TEMPERATURE", 1.0)
-    is_thing = two_scenes_and_again(lesson).bool()
-    which = torch.tensor([1, 2, 1, 2])[:, None]
-    apart = torch.eye(64)[torch.where(is_thing, which, 0)]
-    found = math.log(math.e / (math.e + 2))
-    here, again = slice(0, 2), slice(2, None)
-    assert lesson._find(apart, here, again).item() == pytest.approx(-found, rel=1e-5)
-    alike = torch.eye(64)[torch.where(is_thing, 1, 0)]  # the two things cannot be told apart
-    unsure = -(0.3 * found + math.log(math.e / (2 * math.e + 1))) / 1.3
-    assert lesson._find(alike, here, again).item() == pytest.approx(unsure, rel=1e-5)
-
-
-@pytest.mark.usefixtures("no_clustering")
-def test_a_thing_hidden_in_the_other_scene_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    lesson = SelfSupervised(8, (4, 4))
-    monkeypatch.setattr(lesson, "TEMPERATURE", 1.0)
-    is_thing = two_scenes_and_again(lesson).bool()
-    lesson.shows[3, :, 1], lesson.shows[3, :, 0] = 0, 1  # the second thing is not seen again
-    parts = torch.eye(64)[torch.where(is_thing, torch.tensor([1, 2, 1, 2])[:, None], 0)]
-    parts[3] = torch.eye(64)[0]
-    found = -math.log(math.e / (math.e + 1))
-    assert lesson._find(parts, slice(0, 2), slice(2, None)).item() == pytest.approx(found, rel=1e-5)
-
-
-def test_the_second_half_shows_the_first_half_s_things_elsewhere() -> None:
-    drawn = scenes.draw_parameters(8, seeded())
-    staged = SelfSupervised.stage(cast(SelfSupervised, None), drawn, seeded(1))
-    assert len(staged) == 8
-    for name, value in vars(drawn).items():
-        first, again = getattr(staged, name).chunk(2)
-        assert torch.equal(first, value[:4]), name
-        assert torch.equal(first, again) == (name in ("present", "shape")), name
+def square(height: int, width: int) -> torch.Tensor:
+    surface = torch.zeros(1, 48, 48, dtype=torch.uint8)
+    surface[0, :height, :width] = 1
+    return surface
 
 
 def test_a_caption_holds_where_the_patch_is_so() -> None:
@@ -202,15 +177,15 @@ def test_a_resumed_pretraining_ends_where_an_unbroken_one_does(tmp_path: Path, m
     monkeypatch.setattr(pretrain, "CLEAN", -1.0)  # perturbed from the start
     pretrain.pretrain("vit", tmp_path / "unbroken.safetensors", steps=240)
 
-    draw, drawn = scenes.draw_parameters, []
+    draw, drawn = scenes.draw, []
 
-    def stopping(*arguments: object, **more: object) -> scenes.SceneParameters:
+    def stopping(*arguments: object, **more: object) -> scenes.Scenes:
         drawn.append(1)
         if len(drawn) == 12:  # at step 220; the last state was kept at 200
             raise KeyboardInterrupt
         return draw(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scenes, "draw_parameters", stopping)
+    monkeypatch.setattr(scenes, "draw", stopping)
     resumed = {"file": tmp_path / "resumed.safetensors", "checkpoint": tmp_path / "states" / "vit.pt", "steps": 240}
     with pytest.raises(KeyboardInterrupt):
         pretrain.pretrain("vit", **resumed)  # type: ignore[arg-type]

@@ -1,0 +1,130 @@
+"""How quick the explorer is with 6144 concepts and three pictures each, in Chromium, from disk.
+
+    python tests/benchmarks/explorer_page.py [--concepts 6144] [--keep FOLDER]
+
+Prints how long the page took to show its first cards, and how long each kind of filtering and sorting took, from the
+change to the cards laid out, and to the next frame. The figures of the concepts are made up, the thumbnails are copies
+of a few random ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from playwright.sync_api import sync_playwright
+
+import usae_train as ut
+from usae_train.statistics import Statistics
+from usae_viz.explorer.page import address, explore, size_of
+from usae_viz.explorer.runs import Drawing, Inside, Picture, Run
+from usae_viz.explorer.sources import Card, Sources
+from usae_viz.outputs import write_png
+
+BACKBONES = ("vit", "dino", "siglip")
+CHANGES = {
+    "search a word": "search('37')",
+    "search nothing": "search('')",
+    "sort by energy": "choose('#sort', 'energy')",
+    "sort by universality": "choose('#sort', 'universality')",
+    "fires in vit": "choose('.pair label:nth-child(1) select', 'vit')",
+    "but not in dino": "choose('.pair label:nth-child(2) select', 'dino')",
+    "clear": "document.querySelector('#reset').click()",
+    "range of universality": "slide('universality, at least', 60)",
+    "clear again": "document.querySelector('#reset').click()",
+}
+PAGE = """
+const set = (element, value, event) => {
+  element.value = value;
+  element.dispatchEvent(new Event(event, { bubbles: true }));
+};
+globalThis.search = (text) => set(document.querySelector('#search'), text, 'input');
+globalThis.choose = (where, value) => set(document.querySelector(where), value, 'change');
+globalThis.slide = (name, to) => set(document.querySelector(`input[aria-label="${name}"]`), to, 'input');
+"""
+
+
+def made_up(n_concepts: int, room: Path) -> Sources:
+    """A USAE without backbones, and a run of three pictures a concept that are all the same few files."""
+    generator = torch.Generator().manual_seed(0)
+    usae = ut.USAE(dict.fromkeys(BACKBONES, 4), n_concepts, 4)
+    fires = (torch.rand(3, n_concepts, generator=generator) ** 6 * 100_000).long()
+    usae.statistics = Statistics(
+        fires=fires, co_fires=(fires.amin(0) * torch.rand(n_concepts, generator=generator)).long(),
+        energy=torch.rand(3, n_concepts, generator=generator) ** 4, quantiles=torch.rand(3, n_concepts, 5),
+        top_images=torch.full((3, n_concepts, 8), -1), top_tokens=torch.zeros(3, n_concepts, 8, dtype=torch.int32),
+        counts=torch.tensor([1000, 200_000]),
+    )  # fmt: skip
+    for name in BACKBONES:
+        write_png(room / f"{name}.png", torch.rand(3, 14, 14, generator=generator).repeat_interleave(16, 1)
+                  .repeat_interleave(16, 2), {})  # fmt: skip
+    drawings = []
+    for concept in range(n_concepts):
+        pictures = []
+        for name in BACKBONES:
+            seen = {other: {"code": 5.0, "rank": 1, "share": 0.5, "fires": True} for other in BACKBONES}
+            scores = {"fired": concept % 9 > 0, "drawn_for": [name], "backbones": seen}
+            inside = Inside.model_validate({"objective": f"Concept({concept})", "scores": scores})
+            pictures.append(Picture(room / f"{name}.png", f"concept-{concept:05d}/{name}", inside, None))
+        drawings.append(Drawing(room, f"Concept({concept})", pictures, {}))
+    run = Run(room, None, None, drawings, [])
+    return Sources(usae, [run], [Card(k, f"Concept({k})", [drawings[k]]) for k in range(n_concepts)])
+
+
+def measure(page_file: Path) -> None:
+    """Open the page and use it, with the network off."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"], timeout=120_000
+        )
+        context = browser.new_context(viewport={"width": 1400, "height": 900}, offline=True)
+        context.set_default_timeout(120_000)
+        shown = []
+        for _ in range(3):
+            page = context.new_page()
+            page.goto(address(page_file), wait_until="commit")
+            page.wait_for_selector("body[data-ready]")
+            page.wait_for_timeout(500)
+            shown.append(page.evaluate("performance.getEntriesByType('paint').at(-1)?.startTime ?? NaN"))
+        print(f"first cards painted after {statistics.median(shown):.0f} ms (three openings: {_listed(shown)})")
+        print(f"{page.evaluate('document.querySelectorAll(`.card`).length')} cards made, "
+              f"{page.evaluate('document.images.length')} thumbnails asked for")  # fmt: skip
+        page.evaluate(PAGE)
+        for what, change in CHANGES.items():
+            laid_out, frame = page.evaluate(
+                f"""async () => {{ const from = performance.now(); {change}; document.body.offsetHeight;
+                const done = performance.now() - from; await new Promise(requestAnimationFrame);
+                return [done, performance.now() - from]; }}"""
+            )
+            found = page.inner_text("#found")
+            print(f"{what:22} {laid_out:6.0f} ms to the layout, {frame:6.0f} ms to the frame   {found}")
+        browser.close()
+
+
+def _listed(times: list[float]) -> str:
+    return ", ".join(f"{each:.0f}" for each in times)
+
+
+def main() -> None:
+    """Build the page, measure it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--concepts", type=int, default=6144, help="how many (default: 6144)")
+    parser.add_argument("--keep", type=Path, help="build the page here and leave it (default: a temporary folder)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        room = Path(temporary)
+        out = given.keep or room / "page"
+        began = time.perf_counter()
+        if not (out / "index.html").is_file():
+            explore(made_up(given.concepts, room / "run"), out, natural=0)
+            print(f"built in {time.perf_counter() - began:.0f} s, {size_of(out) / 1e6:.0f} MB")
+        measure(out / "index.html")
+
+
+if __name__ == "__main__":
+    main()

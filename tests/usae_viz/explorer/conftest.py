@@ -1,0 +1,111 @@
+import copy
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+import usae_train as ut
+import usae_viz as uv
+from usae_train.images import open_images
+from usae_viz.explorer.page import address
+from usae_viz.outputs import read_png, to_picture, write_png
+from usae_viz.plan import plan_objectives
+from usae_viz.render import render
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]  # CI runs as root, on machines without a display
+
+
+@pytest.fixture(scope="session")
+def usae_folder(usae, tmp_path_factory):
+    """The tiny USAE, saved, with the pictures that its statistics were measured on and a hostile label."""
+    place = tmp_path_factory.mktemp("explored")
+    pictures = torch.rand(24, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    (place / "pictures").mkdir()
+    for number, picture in enumerate(pictures):
+        to_picture(picture).save(place / "pictures" / f"{number:02d} <b>&#.png")
+    with_pictures = copy.copy(usae)
+    source = open_images(place / "pictures")
+    with_pictures.images, with_pictures.n_images = source.name, len(source)
+    with_pictures.fingerprint = source.fingerprint()
+    with_pictures.factors = [f"colour: {HOSTILE}", "texture: dots"]
+    areas = torch.full((2, 2, 12), 0.5)
+    areas[:, 0] = 0.4
+    areas[:, 0, 3], areas[:, 1, 5] = 0.97, 0.95
+    with_pictures.statistics = type(usae.statistics)(**{**vars(usae.statistics), "auroc": areas})
+    return str(ut.save(with_pictures, place / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def run_folder(usae_folder, tmp_path_factory):
+    """Concepts 3 and 5 in two modes, and a difference; the picture of 5 through left does not fire."""
+    place = tmp_path_factory.mktemp("runs") / "first"
+    objectives = [uv.Concept(3), uv.Concept(5), uv.Concept(3) - uv.Concept(5)]
+    runs = [uv.MaximizeSettings(steps=2, crops=1, size=32, mode=mode) for mode in ("per-model", "shared")]
+    model = ut.load(usae_folder)
+    render(model, plan_objectives(model, objectives, runs), place)
+    failed = place / "concept-00005" / "left.png"
+    inside = read_png(failed)
+    inside["scores"]["fired"] = False
+    write_png(failed, torch.zeros(3, 32, 32), inside)
+    return place
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    """A label that would run, if a page took it for more than text."""
+    return HOSTILE
+
+
+@pytest.fixture
+def run_copy(run_folder, tmp_path):
+    """A run that a test may spoil."""
+    return shutil.copytree(run_folder, tmp_path / "first")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium, driven by Playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("needs Debian's package chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=BROWSER_ARGUMENTS, timeout=120_000)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open a page of a folder without a network; what goes wrong in it fails the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, offline=True, accept_downloads=True)
+    context.set_default_timeout(60_000)
+    wrong: list[str] = []
+    context.on("request", lambda request: _only_local(request.url, wrong))
+    context.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    context.on("weberror", lambda error: wrong.append(f"error: {error.error}"))
+    context.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
+
+    def open_page(folder, hash_="", name="index.html"):
+        page = context.new_page()
+        page.goto(address(folder / name) + (f"#{hash_}" if hash_ else ""), wait_until="commit")
+        page.wait_for_selector("body[data-ready]")
+        return page
+
+    yield open_page
+    context.close()
+    assert wrong == []
+
+
+def _only_local(url, wrong):
+    if not url.startswith(("file:", "data:", "blob:")):
+        wrong.append(f"not from disk: {url}")
+
+
+@pytest.fixture
+def not_a_picture(run_copy):
+    """A run with a PNG of somebody else's among its own."""
+    Image.new("RGB", (8, 8)).save(run_copy / "concept-00003" / "holiday.png")
+    return run_copy

@@ -1,0 +1,302 @@
+"""The explorer in a real Chromium, from disk and without a network."""
+
+import json
+import re
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import usae_train as ut
+from usae_train.statistics import Statistics
+from usae_viz.cli import app
+from usae_viz.concepts import concept_rows, parse_concepts
+from usae_viz.explorer import explore
+from usae_viz.explorer.sources import open_sources
+from usae_viz.labels import numbers, read_labels, with_numbers
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def atlas(usae_folder, run_folder, tmp_path_factory):
+    """Every concept of the tiny USAE, with the pictures of a run."""
+    out = tmp_path_factory.mktemp("atlas") / "a page #1 & more"
+    explore(open_sources([usae_folder, str(run_folder)]), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A USAE of 3000 concepts, bare: made-up figures, no pictures."""
+    place = tmp_path_factory.mktemp("many")
+    usae = ut.USAE({"left": 4, "right": 4}, 3000, 4)
+    usae.statistics = made_up()
+    folder = str(ut.save(usae, place / "usae"))
+    explore(open_sources([folder]), place / "page")
+    return place / "page"
+
+
+def made_up():
+    """Figures of 3000 concepts, a hundred of which one backbone never fires."""
+    generator = torch.Generator().manual_seed(0)
+    fires = torch.randint(0, 5000, (2, 3000), generator=generator)
+    fires[1, :100] = 0
+    return Statistics(
+        fires=fires, co_fires=fires.amin(0) // 2, energy=torch.rand(2, 3000, generator=generator),
+        quantiles=torch.rand(2, 3000, 5, generator=generator), top_images=torch.full((2, 3000, 8), -1),
+        top_tokens=torch.zeros(2, 3000, 8, dtype=torch.int32), counts=torch.tensor([100, 10_000]),
+    )  # fmt: skip
+
+
+def ids(page):
+    """The cards in reading order, as far as they have been made."""
+    return page.evaluate("[...document.querySelectorAll('.card')].map((card) => card.dataset.id)")
+
+
+def settled(page):
+    """The address follows the view a moment later."""
+    page.wait_for_timeout(400)
+    return page.url
+
+
+def found(page):
+    return int(re.match(r"[\d,]+", page.inner_text("#found")).group().replace(",", ""))
+
+
+def test_it_shows_what_was_drawn_and_what_is_known(atlas, visit, usae_folder):
+    page = visit(atlas)
+    assert page.inner_text("h1") == "first"
+    assert found(page) == 13
+    card = page.locator('.card[data-id="3"]')
+    assert card.locator(".tile img").count() == 3
+    alternatives = [image.get_attribute("alt") for image in card.locator(".tile img").all()]
+    assert [words.partition(",")[0] for words in alternatives] == [
+        "concept 3 through left", "concept 3 through right", "concept 3 shared by all backbones",
+    ]  # fmt: skip
+    assert "not drawn" in page.locator('.card[data-id="4"]').inner_text()
+    statistics = ut.load(usae_folder).statistics
+    assert f"{statistics.universality[3]:.2f}" in card.inner_text()
+
+
+def test_a_failed_picture_is_marked(atlas, visit):
+    page = visit(atlas)
+    tiles = page.evaluate(
+        """[...document.querySelectorAll('.tile img')].map((image) =>
+        [image.alt, image.parentElement.classList.contains('failed'), image.parentElement.textContent])"""
+    )
+    assert ["concept 5 through left, does not fire", True, "does not fire"] in tiles
+    assert [marked for _, marked, _ in tiles].count(True) == 1
+    page.select_option('.choice:has-text("Pictures") select', "failed")
+    assert ids(page) == ["5"]
+
+
+def test_a_hostile_label_stays_text(atlas, visit, hostile):
+    page = visit(atlas)
+    assert hostile in page.locator('.card[data-id="3"]').inner_text()
+    page.fill("#search", "<script>alert")
+    assert ids(page) == ["3"]
+    page.click('.card[data-id="3"] .open')
+    page.locator("dialog .own-words input").fill(hostile)
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(100)
+    assert hostile in page.locator("dialog").inner_html().replace("&lt;", "<").replace("&gt;", ">")
+    assert page.locator("main script, dialog script, main img[onerror], dialog img[onerror]").count() == 0
+    page.keyboard.press("Escape")
+    assert hostile in page.locator('.card[data-id="3"] .name').inner_text()
+
+
+def test_sorting_is_the_command_lines(atlas, visit, usae_folder):
+    usae = ut.load(usae_folder)
+    page = visit(atlas)
+    for key, ours in (("energy", "energy"), ("fires.left", None), ("index", "index")):
+        page.select_option("#sort", key)
+        if ours is None:
+            expected = usae.statistics.fires[0].argsort(descending=True, stable=True).tolist()
+        else:
+            expected = [row.concept for row in concept_rows(usae, ours)]
+        shown = [int(each) for each in ids(page) if each.isdecimal()]
+        assert shown == expected[: len(shown)]
+        assert len(shown) >= 6
+    page.select_option("#sort", "energy")
+    page.click("#direction")
+    assert ids(page)[0] == str(int(usae.statistics.energy.mean(0).argmin()))
+    assert "descending=false" in settled(page)
+
+
+def test_filters(many, visit):
+    page = visit(many)
+    assert found(page) == 3000
+    page.select_option(".pair select >> nth=0", "left")
+    page.select_option(".pair select >> nth=1", "right")
+    left, right = made_up().fires
+    assert found(page) == int(((left >= 10) & (right < 10)).sum())  # 0.1% of 10,000 patches
+    page.fill(".least", "49")
+    page.keyboard.press("Enter")
+    assert found(page) == int(((left >= 4900) & (right < 4900)).sum())
+    page.click("#reset")
+    assert found(page) == 3000
+    slider = page.locator('input[aria-label="universality, at least"]')
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("PageUp")
+    kept = found(page)
+    assert 0 < kept < 3000
+    low = float(re.search(r"range.universality=([\d.]+)\.\.", settled(page)).group(1))
+    again = visit(many, page.url.partition("#")[2])
+    assert found(again) == kept  # a link to a view
+    shown = [float(text) for text in again.locator(".stat:first-child dd").all_inner_texts()]
+    assert min(shown) >= low - 0.005
+
+
+def test_by_label_and_by_pictures(atlas, visit):
+    page = visit(atlas)
+    page.select_option('.choice:has-text("Label") select', "texture: dots")
+    assert ids(page) == ["5"]
+    page.click("#reset")
+    page.select_option('.choice:has-text("Pictures") select', "drawn")
+    assert set(ids(page)) == {"3", "5", "Concept(3) - Concept(5)"}
+    page.fill("#search", "5")
+    assert set(ids(page)) == {"5"}
+    page.fill("#search", "no such thing")
+    assert page.is_visible("#nothing")
+
+
+def test_favourites_and_names_are_kept_exported_and_understood(atlas, visit, usae_folder, tmp_path):
+    page = visit(atlas)
+    page.fill("#search", "7")  # the card may be out of view, and not made
+    page.click('.card[data-id="7"] .star')
+    page.fill("#search", "3")
+    page.click('.card[data-id="3"] .open')
+    page.fill("dialog .own-words input", "my reds, and more")
+    page.keyboard.press("Tab")
+    assert "no comma" in page.inner_text("dialog [role=alert]")
+    page.fill("dialog .own-words input", "My Reds")
+    page.fill("dialog textarea", "warm <b>")
+    page.keyboard.press("Escape")
+    assert page.inner_text("#n-favourites") == "1"
+    page.reload(wait_until="commit")
+    page.wait_for_selector("body[data-ready]")
+    assert "My Reds" in page.inner_text('.card[data-id="3"]')
+    page.fill("#search", "")
+    page.click("#favourites")
+    assert ids(page) == ["7"]
+    assert page.get_attribute('.card[data-id="7"] .star', "aria-pressed") == "true"
+    page.click("#favourites")
+    with page.expect_download() as download:
+        page.click("#export")
+    file = tmp_path / "labels.json"
+    download.value.save_as(file)
+    usae = ut.load(usae_folder)
+    labels = read_labels(file, usae)
+    assert [(each.concept, each.name, each.favourite, each.note) for each in labels] == [
+        (3, "My Reds", False, "warm <b>"), (7, "", True, ""),
+    ]  # fmt: skip
+    assert parse_concepts(usae, with_numbers("my reds, favourites", numbers(labels))) == [3, 7]
+    listed = CliRunner().invoke(app, ["concepts", "--usae", usae_folder, "--labels", str(file), "--json"])
+    assert {row["concept"]: row.get("name") for row in json.loads(listed.stdout)}[3] == "My Reds"
+    page.fill("#search", "7")
+    page.click('.card[data-id="7"] .star')
+    assert page.inner_text("#n-favourites") == "0"
+    page.set_input_files("#import", file)
+    page.wait_for_selector("#exchange-says:has-text('2 labels imported.')")
+    assert page.inner_text("#n-favourites") == "1"
+    file.write_text(json.dumps({"schema": 1, "usae_sha256": "f" * 64, "labels": []}))
+    page.set_input_files("#import", file)
+    page.wait_for_selector("#exchange-says:has-text('another USAE')")
+
+
+def test_heat_maps_show_on_focus(atlas, visit):
+    page = visit(atlas)
+    page.locator('.card[data-id="3"] .patch').first.focus()
+    page.wait_for_selector("#glimpse canvas")
+    assert page.locator("#glimpse .heat").count() == 2
+    assert "<b>&#.png" in page.inner_text("#glimpse")  # a file's name
+    page.wait_for_timeout(300)
+    assert page.evaluate("[...document.querySelectorAll('#glimpse img')].every((image) => image.naturalWidth > 0)")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#glimpse:has-text('no. 2 through left')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#glimpse", state="hidden")
+
+
+def test_the_keyboard_alone_is_enough(atlas, visit):
+    page = visit(atlas)
+    page.keyboard.press("ArrowDown")
+    order = ids(page)
+    focused = "document.activeElement.closest('.card')?.dataset.id"
+    assert page.evaluate(focused) == order[0]
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(focused) == order[1]
+    page.keyboard.press("f")
+    assert page.get_attribute(f'.card[data-id="{order[1]}"] .star', "aria-pressed") == "true"
+    assert page.evaluate(focused) == order[1]
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    assert f"concept={order[1]}" in settled(page)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(f'dialog .part[aria-label="concept {order[2]}"]')
+    page.keyboard.press("Escape")
+    assert page.evaluate(focused) == order[2]
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+
+
+def test_a_link_to_a_concept_opens_it(atlas, visit):
+    page = visit(atlas, "concept=5")
+    page.wait_for_selector("dialog[open] table.transfer")
+    assert page.locator("dialog .full").count() == 3
+    page.wait_for_timeout(300)
+    assert page.evaluate(
+        "[...document.querySelectorAll('dialog img')].every((image) => !image.complete || image.naturalWidth > 0)"
+    )
+    nonsense = visit(atlas, "concept=99&sort=beauty&range.nothing=1..2&least=x&size=xxl")
+    assert found(nonsense) == 13
+
+
+def test_comparing(atlas, visit):
+    page = visit(atlas)
+    for concept in ("3", "5"):
+        page.click(f'.card[data-id="{concept}"] .compare')
+    page.click("#compare")
+    page.wait_for_selector("dialog[open].several")
+    assert [part.get_attribute("aria-label") for part in page.locator("dialog .part").all()] == [
+        "concept 3",
+        "concept 5",
+    ]
+    assert "compare=3%2C5" in settled(page)
+
+
+def test_only_what_is_in_view_is_made_and_loaded(many, visit):
+    page = visit(many)
+    assert len(ids(page)) < 60
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_timeout(300)
+    last = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.card')].map((card) => Number(card.ariaPosInSet)))"
+    )
+    assert last == 3000
+    assert len(ids(page)) < 60
+    assert page.evaluate("document.querySelectorAll('script[src*=details]').length") == 0
+
+
+def test_a_phone_has_no_sideways_scrolling(atlas, visit):
+    page = visit(atlas)
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.click("#filters")
+    assert page.is_visible("#panel")
+    page.click(".close-panel")
+    assert not page.is_visible("#panel")
+
+
+def test_every_control_has_a_name(atlas, visit):
+    page = visit(atlas, "concept=3")
+    page.wait_for_selector("dialog[open]")
+    nameless = page.evaluate(
+        """[...document.querySelectorAll('button, a, input:not([type=file]), select, textarea')].filter((control) =>
+        !(control.ariaLabel || control.textContent.trim() || control.labels?.length)).map((one) => one.outerHTML)"""
+    )
+    assert nameless == []
+    assert page.evaluate("[...document.images].every((image) => image.hasAttribute('alt'))")

@@ -1,0 +1,146 @@
+"""What the explorer sorts and filters by: a column of figures a statistic, a value a card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from usae_train.usae import USAE
+from usae_viz.concepts import follows
+from usae_viz.explorer.runs import Drawing, Picture
+
+Kind = Literal["share", "number", "count", "percent"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of every card; None where it is not known."""
+
+    key: str
+    label: str
+    about: str
+    kind: Kind
+    values: list[float | None]
+    backbone: str | None = None
+    log: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the page."""
+        return asdict(self)
+
+
+def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
+    """The USAE's statistics of some cards; empty without statistics.
+
+    Args:
+        usae: the model.
+        concepts: each card's concept; None for a card of another objective, whose figures are not known.
+    """
+    statistics = usae.statistics
+    if statistics is None:
+        return []
+
+    def column(
+        key: str, label: str, about: str, kind: Kind, of: Tensor, backbone: str | None = None, log: bool = False
+    ) -> Column:
+        figures = of.tolist()
+        return Column(
+            key, label, about, kind, [None if k is None else _kept(figures[k]) for k in concepts], backbone, log
+        )
+
+    mean_energy = statistics.energy.mean(0)
+    smallest = "the smallest, over the backbones, of the share of a concept's fires at which all backbones fire"
+    columns = [
+        column("universality", "universality", f"{smallest}; 0 under 50 such patches", "share",
+               statistics.universality),
+        column("entropy", "firing entropy", "1: every backbone fires it equally often; 0: one alone does", "share",
+               statistics.firing_entropy),
+        column("energy", "energy", "how much of the tokens it explains, mean over the backbones", "number", mean_energy,
+               log=True),
+        column("co_fires", "co-fires", "patches at which every backbone fires it", "count", statistics.co_fires,
+               log=True),
+    ]  # fmt: skip
+    if statistics.auroc is not None:
+        found = [None if k is None else follows(usae, k) for k in concepts]
+        areas = [None if each is None else round(each.auroc, 4) for each in found]
+        about = "how well its code tells the patches of its label apart: AUROC, in the weakest backbone"
+        columns.append(Column("auroc", "follows its label", about, "share", areas))
+    for row, name in enumerate(usae.names):
+        columns += [
+            column(f"fires.{name}", "fires", "share of the patches in which it fires", "share",
+                   statistics.firing_share[row], name, log=True),
+            column(f"co_firing.{name}", "co-firing", "of its fires here, the share at which all backbones fire",
+                   "share", statistics.co_firing[row], name),
+            column(f"energy.{name}", "energy", "how much of the tokens it explains", "number", statistics.energy[row],
+                   name, log=True),
+            column(f"largest.{name}", "largest code", "in any natural picture", "number",
+                   statistics.quantiles[row, :, -1], name),
+        ]  # fmt: skip
+    return columns
+
+
+def picture_columns(run: int, name: str, drawings: Sequence[Drawing | None], alone: bool) -> list[Column]:
+    """The verification of a run's pictures; empty where none was verified.
+
+    Args:
+        run: its number on the page.
+        name: its name, said in the labels unless it is alone.
+        drawings: each card's drawing in this run.
+        alone: whether the page shows no other run.
+    """
+    of = "" if alone else f" ({name})"
+    columns = [
+        Column(f"code.{run}", f"drawn: code{of}", "in the backbone it was drawn for; the weakest of its pictures",
+               "number", [_weakest(drawing, "code") for drawing in drawings]),
+        Column(f"percentile.{run}", f"drawn: percentile{of}",
+               "of that code among natural pictures; the lowest of its pictures", "percent",
+               [_weakest(drawing, "percentile") for drawing in drawings]),
+        Column(f"transfer.{run}", f"drawn: transfer{of}",
+               "code of a picture through the other backbones as a share of the code through its own, mean", "share",
+               [transfer(drawing) for drawing in drawings]),
+        Column(f"agreement.{run}", f"drawn: seeds agree{of}", "cosine of the codes of pictures from different seeds",
+               "share", [_agreement(drawing) for drawing in drawings]),
+    ]  # fmt: skip
+    return [column for column in columns if any(value is not None for value in column.values)]
+
+
+def transfer(drawing: Drawing | None) -> float | None:
+    """Mean, over the pictures drawn for one backbone, of code through each other one / code through its own."""
+    shares: list[float] = []
+    for picture in [] if drawing is None else drawing.pictures:
+        scores = picture.inside.scores
+        if scores is None or len(scores.drawn_for) != 1 or scores.drawn_for[0] not in scores.backbones:
+            continue
+        own = scores.backbones[scores.drawn_for[0]].code
+        others = [seen.code for name, seen in scores.backbones.items() if name != scores.drawn_for[0]]
+        if own > 0 and others:
+            shares.append(sum(others) / len(others) / own)
+    return round(sum(shares) / len(shares), 4) if shares else None
+
+
+def _weakest(drawing: Drawing | None, figure: str) -> float | None:
+    found = [value for picture in (drawing.pictures if drawing else []) for value in _own(picture, figure)]
+    return _kept(min(found)) if found else None
+
+
+def _own(picture: Picture, figure: str) -> list[float]:
+    scores = picture.inside.scores
+    if scores is None:
+        return []
+    seen = [scores.backbones[name] for name in scores.drawn_for if name in scores.backbones]
+    return [value for each in seen if (value := getattr(each, figure)) is not None]
+
+
+def _agreement(drawing: Drawing | None) -> float | None:
+    if drawing is None or not drawing.agreement:
+        return None
+    return _kept(sum(drawing.agreement.values()) / len(drawing.agreement))
+
+
+def _kept(value: float) -> float | None:
+    """Four significant figures are more than the page shows."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -1,0 +1,264 @@
+"""Writing the explorer: index.html and, beside it, one folder with everything that it shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+from PIL import Image
+
+from usae_train.atomic import atomic_path, check_writable
+from usae_train.provenance import versions
+from usae_viz.concepts import follows
+from usae_viz.explorer.figures import Column, concept_columns, picture_columns
+from usae_viz.explorer.natural import WEBP, natural_source, places, write_natural
+from usae_viz.explorer.runs import OWN, Picture, Run
+from usae_viz.explorer.sources import Card, Sources
+from usae_viz.outputs import CELL
+from usae_viz.settings import SHARED
+
+SCHEMA = 1
+MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
+NATURAL = 6  # natural pictures a backbone
+SCRIPTS = ("dom.js", "labels.js", "view.js", "heat.js", "card.js", "grid.js", "panel.js", "sheet.js", "main.js")
+Report = Callable[[str, int, int, str], None]
+
+
+def explore(
+    sources: Sources, out: Path, natural: int = NATURAL, report: Report = lambda stage, done, total, note: None
+) -> list[str]:
+    """Write the explorer.
+
+    Args:
+        sources: runs and USAE.
+        out: the folder for index.html; a run's own, or any other.
+        natural: top natural pictures a backbone, at most 8; 0 leaves them out.
+        report: called with the stage, pictures done of all, and a note.
+
+    Returns:
+        What is missing on the page, in words.
+
+    Raises:
+        ValueError: when the folder cannot be written or holds somebody else's page.
+    """
+    check_place(out)
+    missing = [why for run in sources.runs for why in run.unreadable]
+    with _replaced(out / OWN) as room:
+        found: dict[int, list[list[dict[str, Any]]]] = {}
+        if sources.usae is None:
+            missing.append("Made without the USAE: no statistics and no natural pictures.")
+        elif natural:
+            found = _natural(sources, natural, room, report, missing)
+        for number, run in enumerate(sources.runs):
+            _pictures(run, number, out, room, report)
+        _details(sources, found, room)
+        data = page_data(sources, found, natural, out, missing)
+        (room / "data.js").write_text(f"usaeData({json.dumps(data, separators=(',', ':'))});\n")
+        own = files("usae_viz.explorer").joinpath("page")
+        for name in (*SCRIPTS, "explorer.css"):
+            (room / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+    template = Environment(loader=PackageLoader("usae_viz.explorer", "page"), autoescape=select_autoescape())
+    page = template.get_template("index.html").render(title=data["title"], mark=MARK, own=OWN, scripts=SCRIPTS)
+    with atomic_path(out / "index.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return missing
+
+
+def check_place(out: Path) -> None:
+    """Whether the explorer may be written there.
+
+    Raises:
+        ValueError: when it cannot, or would replace what is not ours.
+    """
+    page, own = out / "index.html", out / OWN
+    if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
+        raise ValueError(f"{page} is there already and no explorer of ours; choose another --out")
+    if own.exists() and not (own / "data.js").is_file():
+        raise ValueError(f"{own} is there already and not an explorer's; choose another --out")
+    check_writable(page)
+
+
+def page_data(
+    sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], count: int, out: Path, missing: Sequence[str]
+) -> dict[str, Any]:
+    """What the page knows before anything is looked at in detail: cards, figures, where the pictures are."""
+    usae, runs, cards = sources.usae, sources.runs, sources.cards
+    backbones = usae.names if usae is not None else _backbones(runs)
+    columns: list[Column] = [] if usae is None else concept_columns(usae, [card.concept for card in cards])
+    for number, run in enumerate(runs):
+        columns += picture_columns(number, run.name, [card.drawings[number] for card in cards], len(runs) == 1)
+    source = usae.source if usae is not None else runs[0].usae
+    return {
+        "schema": SCHEMA, "title": _title(sources),
+        "usae": {
+            "source": source, "sha256": usae.sha256 if usae is not None else runs[0].usae_sha256,
+            "n_concepts": None if usae is None else usae.n_concepts, "k": None if usae is None else usae.k,
+            "grid": None if usae is None else usae.grid, "images": None if usae is None else usae.images,
+            "labels": [] if usae is None else usae.factors,
+        },
+        "backbones": backbones, "natural": count if natural else 0, "missing": list(missing),
+        "runs": [{"name": run.name, "full": _full(run, number, out), "about": _about(run)}
+                 for number, run in enumerate(runs)],
+        "columns": [column.as_dict() for column in columns],
+        "cards": [_card(card, at, sources, natural, backbones) for at, card in enumerate(cards)],
+        "versions": versions(),
+    }  # fmt: skip
+
+
+def _title(sources: Sources) -> str:
+    if sources.runs:
+        return " and ".join(run.name for run in sources.runs)
+    assert sources.usae is not None
+    return Path(str(sources.usae.source or "a USAE")).name
+
+
+def _backbones(runs: Sequence[Run]) -> list[str]:
+    """Without the USAE: every backbone that a picture was scored through or drawn for."""
+    pictures = [picture for run in runs for drawing in run.drawings for picture in drawing.pictures]
+    scored = [name for p in pictures if p.inside.scores is not None for name in p.inside.scores.backbones]
+    return list(dict.fromkeys(scored or [p.backbone for p in pictures if p.backbone != SHARED]))
+
+
+def _card(
+    card: Card, at: int, sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], backbones: Sequence[str]
+) -> dict[str, Any]:
+    """A card's own part; the figures are in the columns, at the same place."""
+    found = None if sources.usae is None or card.concept is None else follows(sources.usae, card.concept)
+    rows = natural.get(card.concept, []) if card.concept is not None else []
+    drawn = [
+        {"run": number, "pictures": [_picture(each, backbones) for each in _in_order(drawing.pictures, backbones)]}
+        for number, drawing in enumerate(card.drawings) if drawing is not None
+    ]  # fmt: skip
+    return {
+        "id": card.id, "concept": card.concept, "detail": at, "objective": card.objective,
+        "follows": None if found is None else found.value,
+        "natural": [len(row) for row in rows], "drawn": drawn,
+    }  # fmt: skip
+
+
+def _in_order(pictures: Sequence[Picture], backbones: Sequence[str]) -> list[Picture]:
+    """By seed, then by backbone as the USAE has them."""
+    places = {name: place for place, name in enumerate(backbones)}
+    return sorted(pictures, key=lambda picture: (picture.seed, places.get(picture.backbone, len(places))))
+
+
+def _picture(picture: Picture, backbones: Sequence[str]) -> list[Any]:
+    """[path below the run, mode, backbone, seed, fired (null: not known), codes through the backbones, animation]."""
+    scores = picture.inside.scores
+    codes = None if scores is None else [
+        round(scores.backbones[name].code, 2) if name in scores.backbones else None for name in backbones
+    ]  # fmt: skip
+    moving = None if picture.animation is None else picture.animation.suffix
+    return [picture.below, picture.mode, picture.backbone, picture.seed, scores and scores.fired, codes, moving]
+
+
+def _about(run: Run) -> str:
+    """What its pictures were drawn with, in words."""
+    settings = [p.inside.settings for drawing in run.drawings for p in drawing.pictures]
+    said = []
+    for key, word in (("image", ""), ("mode", ""), ("steps", " steps"), ("crops", " views a step"), ("size", " px")):
+        found = list(dict.fromkeys(str(each[key]) for each in settings if each.get(key) is not None))
+        if found:
+            said.append(", ".join(found) + word)
+    return " · ".join(said)
+
+
+def _full(run: Run, number: int, out: Path) -> str:
+    """Where its PNGs are, seen from index.html."""
+    return "" if run.folder.resolve() == out.resolve() else f"{OWN}/pictures/{number}/"
+
+
+def _pictures(run: Run, number: int, out: Path, room: Path, report: Report) -> None:
+    """A small copy of each PNG; and the PNG itself, where the page is not in the run's own folder."""
+    pictures = [picture for drawing in run.drawings for picture in drawing.pictures]
+    for done, picture in enumerate(pictures, 1):
+        small = room / "thumbs" / str(number) / f"{picture.below}.webp"
+        small.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(picture.file) as opened:
+            thumb = opened.convert("RGBA" if "A" in opened.getbands() else "RGB")
+        thumb.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+        thumb.save(small, **{**WEBP, "quality": 88})
+        if _full(run, number, out):
+            large = room / "pictures" / str(number) / f"{picture.below}.png"
+            large.parent.mkdir(parents=True, exist_ok=True)
+            for original in (picture.file, picture.animation):
+                if original is not None:
+                    shutil.copyfile(original, large.with_suffix(original.suffix))
+        report("pictures", done, len(pictures), run.name)
+
+
+def _natural(
+    sources: Sources, count: int, room: Path, report: Report, missing: list[str]
+) -> dict[int, list[list[dict[str, Any]]]]:
+    assert sources.usae is not None
+    source, why = natural_source(sources.usae)
+    if source is None:
+        missing.append(str(why))
+        return {}
+    concepts = [card.concept for card in sources.cards if card.concept is not None]
+    found, unreadable = write_natural(
+        sources.usae, source, places(sources.usae, concepts, count), count, room,
+        lambda done, total: report("natural pictures", done, total, ""),
+    )  # fmt: skip
+    if unreadable:
+        missing.append(f"{len(unreadable)} natural pictures could not be read; the first: {unreadable[0]}")
+    return found
+
+
+def _details(sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], room: Path) -> None:
+    """A small script a card, loaded when it is looked at: a page from disk may not fetch, but may load scripts."""
+    (room / "details").mkdir(parents=True)
+    for at, card in enumerate(sources.cards):
+        pictures = [
+            {picture.below: _in_full(picture) for picture in (drawing.pictures if drawing else [])}
+            for drawing in card.drawings
+        ]  # fmt: skip
+        rows = natural.get(card.concept, []) if card.concept is not None else []
+        detail = {"natural": rows, "pictures": pictures}
+        text = json.dumps(detail, separators=(",", ":"))
+        (room / "details" / f"{at}.js").write_text(f"usaeDetail({at},{text});\n")
+
+
+def _in_full(picture: Picture) -> dict[str, Any]:
+    inside = picture.inside
+    scores = None if inside.scores is None else inside.scores.model_dump()
+    return {"scores": scores, "ended": inside.ended, "settings": inside.settings}
+
+
+class _replaced:
+    """A folder of ours that is built beside its place and then takes it, in the stead of an older one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.room = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.room, ignore_errors=True)
+        self.room.mkdir(parents=True)
+        return self.room
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                if self.folder.exists():
+                    shutil.rmtree(self.folder)
+                os.replace(self.room, self.folder)
+        finally:
+            shutil.rmtree(self.room, ignore_errors=True)
+
+
+def address(page: Path) -> str:
+    """The page as a browser's address."""
+    return "file://" + quote(str(page.resolve()))
+
+
+def size_of(out: Path) -> int:
+    """Bytes of a page and what it shows, without a run's own pictures."""
+    return sum(file.stat().st_size for file in [out / "index.html", *(out / OWN).rglob("*")] if file.is_file())

@@ -1,0 +1,79 @@
+"use strict";
+/* Favourites, names and notes: kept in this browser for each USAE, exported as the JSON that --labels reads. */
+
+class Labels {
+  /** @param {object} usae of the page's data: the labels belong to its weights, whatever run shows them */
+  constructor(usae) {
+    this.usae = usae;
+    this.key = `usae-labels:${usae.sha256 || usae.source || "unknown"}`;
+    this.kept = true; // whether the browser lets us keep anything
+    this.byId = new Map();
+    this.listeners = [];
+    try {
+      this.#take(JSON.parse(localStorage.getItem(this.key) || "[]"));
+    } catch {
+      this.kept = false;
+    }
+  }
+
+  of(id) {
+    return this.byId.get(id) || { name: "", note: "", favourite: false };
+  }
+
+  get favourites() {
+    return [...this.byId.values()].filter((label) => label.favourite).length;
+  }
+
+  set(id, change) {
+    const label = { ...this.of(id), ...change };
+    if (label.name || label.note || label.favourite) this.byId.set(id, label);
+    else this.byId.delete(id);
+    this.#keep();
+  }
+
+  /** What is wrong with a name, or "". The command line splits at commas and takes numbers and top:N for themselves. */
+  static wrong(name) {
+    if (/[,\n]/.test(name)) return "A name has no comma: --concept splits there.";
+    if (/^-?\d+$/.test(name.trim())) return "A name is no number: --concept takes numbers for concepts.";
+    if (/^(top:|all$|favourites$)/i.test(name.trim())) return "“top:”, “all” and “favourites” have a meaning of their own.";
+    return "";
+  }
+
+  asJson() {
+    const labels = [...this.byId].filter(([id]) => /^\d+$/.test(id)).sort((a, b) => a[0] - b[0])
+      .map(([id, label]) => ({ concept: Number(id), name: label.name, favourite: label.favourite, note: label.note }));
+    return JSON.stringify({ schema: 1, usae: this.usae.source, usae_sha256: this.usae.sha256, labels }, null, 2) + "\n";
+  }
+
+  /** Take an exported file over what is here; throws an Error that says what is wrong with it. */
+  import(text) {
+    let file;
+    try {
+      file = JSON.parse(text);
+    } catch {
+      throw new Error("This is no JSON file.");
+    }
+    if (file?.schema !== 1 || !Array.isArray(file.labels)) throw new Error("This is no labels file of this page's kind (schema 1).");
+    if (file.usae_sha256 && this.usae.sha256 && file.usae_sha256 !== this.usae.sha256)
+      throw new Error(`These labels are of another USAE (${file.usae ?? "unnamed"}, ${String(file.usae_sha256).slice(0, 12)}).`);
+    for (const each of file.labels)
+      if (!Number.isInteger(each?.concept) || each.concept < 0) throw new Error("A label without the number of its concept.");
+    this.#take(file.labels.map((each) => [String(each.concept), each]));
+    this.#keep();
+    return file.labels.length;
+  }
+
+  #take(entries) {
+    for (const [id, label] of entries)
+      this.byId.set(String(id), { name: String(label.name ?? ""), note: String(label.note ?? ""), favourite: Boolean(label.favourite) });
+  }
+
+  #keep() {
+    try {
+      localStorage.setItem(this.key, JSON.stringify([...this.byId]));
+    } catch {
+      this.kept = false;
+    }
+    for (const listener of this.listeners) listener();
+  }
+}

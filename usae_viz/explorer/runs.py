@@ -1,0 +1,178 @@
+"""Run folders, read back: which objective each picture is of, how it was drawn, and what its verification says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from usae_viz.outputs import read_png
+from usae_viz.scores import SEED
+from usae_viz.settings import SHARED
+
+OWN = "explorer"  # the page's folder inside a run, see page.py
+CONCEPT = re.compile(r"Concept\((\d+)\)")
+ANIMATIONS = (".mp4", ".gif")
+
+
+class Seen(BaseModel):
+    """One concept in one picture through one backbone; the figures of `scores.Score`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    code: float
+    rank: int
+    share: float
+    percentile: float | None = None
+    fires: bool
+    others: float | None = None
+    noise: float | None = None
+
+
+class Verification(BaseModel):
+    """A picture's row in scores.json."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    fired: bool
+    drawn_for: list[str]
+    backbones: dict[str, Seen]
+
+
+class Inside(BaseModel):
+    """What the explorer wants of the text inside a PNG."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    objective: str
+    settings: dict[str, Any] = {}
+    ended: str | None = None
+    usae: str | None = None
+    usae_sha256: str | None = None
+    scores: Verification | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One PNG of a run."""
+
+    file: Path
+    below: str  # its path from the run's folder, without .png
+    inside: Inside
+    animation: Path | None
+
+    @property
+    def name(self) -> str:
+        """Of the file, without .png."""
+        return self.file.stem
+
+    @property
+    def mode(self) -> str:
+        """`per-model`, `shared` or `coupled`."""
+        return str(self.inside.settings.get("mode", "per-model"))
+
+    @property
+    def seed(self) -> int:
+        """The seed it was drawn with."""
+        named = SEED.search(self.name)
+        found = named.group().rpartition("-")[2] if named else self.inside.settings.get("seed", 0)
+        return int(found) if str(found).isdecimal() else 0
+
+    @property
+    def backbone(self) -> str:
+        """The backbone it was drawn for, or `shared`."""
+        scores = self.inside.scores
+        if self.mode == SHARED or (scores is not None and len(scores.drawn_for) != 1):
+            return SHARED
+        return SEED.sub("", self.name).removeprefix(f"{self.mode}-") if scores is None else scores.drawn_for[0]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The pictures of one objective in a run."""
+
+    folder: Path
+    objective: str
+    pictures: list[Picture]
+    agreement: dict[str, float]  # over seeds, {picture: mean cosine}
+
+    @property
+    def concept(self) -> int | None:
+        """The concept, for one that is a concept alone."""
+        alone = CONCEPT.fullmatch(self.objective)
+        return int(alone.group(1)) if alone else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    folder: Path
+    usae: str | None
+    usae_sha256: str | None
+    drawings: list[Drawing]
+    unreadable: list[str]  # PNGs that could not be read, each with why
+
+    @property
+    def name(self) -> str:
+        """What the page calls it."""
+        return self.folder.resolve().name
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run's record."""
+    return (folder / "run.json").is_file()
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        ValueError: for a folder that is no run's, whose record is broken, or that has no pictures.
+    """
+    file = folder / "run.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{file} is no readable run record: {error}; draw the run again") from error
+    if not isinstance(record, dict) or record.get("schema") != 1:
+        raise ValueError(f"{file} is no run record of schema 1; install a matching usae version, or draw it again")
+    unreadable: list[str] = []
+    found: dict[tuple[Path, str], list[Picture]] = {}
+    for picture in _pictures(folder, unreadable):
+        found.setdefault((picture.file.parent, picture.inside.objective), []).append(picture)
+    if not found:
+        why = f"; the first that cannot be read: {unreadable[0]}" if unreadable else ""
+        raise ValueError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
+    drawings = [Drawing(at, objective, own, _agreement(at)) for (at, objective), own in found.items()]
+    usae, sha256 = record.get("usae"), record.get("usae_sha256")
+    return Run(folder, str(usae) if usae else None, str(sha256) if sha256 else None, drawings, unreadable)
+
+
+def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
+    for file in sorted(folder.rglob("*.png")):
+        inner = file.relative_to(folder).parts
+        if inner[0] == OWN or len(inner) < 2 or file.name == "sheet.png" or any(p.startswith(".") for p in inner):
+            continue
+        try:
+            inside = Inside.model_validate(read_png(file))
+        except (ValueError, SyntaxError) as error:  # pydantic's and json's are ValueErrors too
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            unreadable.append(reason if str(file) in reason else f"{file}: {reason}")
+            continue
+        moving = (file.with_suffix(ending) for ending in ANIMATIONS)
+        below = file.relative_to(folder).with_suffix("").as_posix()
+        yield Picture(file, below, inside, next((film for film in moving if film.is_file()), None))
+
+
+def _agreement(folder: Path) -> dict[str, float]:
+    try:
+        found = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["agreement"]
+        return {str(kind): float(cosine) for kind, cosine in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,137 @@
+"""What a person names to be explored: run folders, a USAE, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from usae_train.checkpoint import load
+from usae_train.usae import USAE
+from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
+
+
+@dataclass(frozen=True)
+class Card:
+    """One entry of the page: a concept, or another objective that was drawn."""
+
+    concept: int | None
+    objective: str
+    drawings: list[Drawing | None]  # one a run
+
+    @property
+    def id(self) -> str:
+        """What a link to it says."""
+        return str(self.concept) if self.concept is not None else self.objective
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Runs, and the USAE whose concepts they show (None when it is to be left out)."""
+
+    usae: USAE | None
+    runs: list[Run]
+    cards: list[Card]
+
+
+def open_sources(
+    named: Sequence[str], usae: str | None = None, pictures_only: bool = False, device: torch.device | str = "cpu"
+) -> Sources:
+    """Read what was named.
+
+    Args:
+        named: run folders (drawn concepts become cards) and at most one USAE (every concept becomes a card).
+        usae: the runs' USAE, where it has moved; what run.json says unless told.
+        pictures_only: do without the USAE: no statistics, no natural pictures.
+        device: for the USAE's backbones.
+
+    Raises:
+        ValueError: for what is neither, and for runs that were drawn with another USAE than there is.
+    """
+    runs = [read_run(Path(each)) for each in named if _checked(each)]
+    others = [each for each in named if not is_run(Path(each))]
+    if len(others) > 1:
+        raise ValueError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
+    if usae is not None and others and others[0] != usae:
+        raise ValueError(f"two USAEs: {others[0]} and --usae {usae}; name one")
+    shas = {run.usae_sha256 for run in runs}
+    if len(shas) > 1:
+        raise ValueError(f"{_listed(runs)} were drawn with different USAEs; explore them one by one")
+    model: USAE | None = None
+    if others or not pictures_only:
+        wanted = usae or (others[0] if others else runs[0].usae)
+        if wanted is None:
+            raise ValueError(f"{runs[0].folder} does not say which USAE it shows; name it with --usae")
+        model = _usae(wanted, runs, device)
+    if others and model is not None and model.statistics is None and not runs:
+        raise ValueError(
+            f"{others[0]} has no statistics, so there is nothing to show; fit it on pictures, which measures them"
+        )
+    everything = list(range(model.n_concepts)) if others and model is not None else []
+    return Sources(model, runs, _cards(runs, everything))
+
+
+def _checked(named: str) -> bool:
+    """Whether it is a run folder; a folder that is neither run nor USAE is said here."""
+    folder = Path(named).expanduser()
+    if is_run(folder):
+        return True
+    if folder.is_file():
+        raise ValueError(f"{named} is a file; expected a run folder or a USAE")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ValueError(f"{named} is neither a run folder (it has no run.json) nor a USAE folder (no config.json)")
+    if not folder.is_dir() and named != "demo" and (named.count("/") != 1 or folder.parent.is_dir()):
+        raise ValueError(f"no such folder: {named}; expected a run folder, a USAE folder, `demo` or a hub id")
+    return False
+
+
+def _usae(wanted: str, runs: Sequence[Run], device: torch.device | str) -> USAE:
+    try:
+        model = load(wanted, device)
+    except ValueError as error:
+        if not runs:
+            raise
+        raise ValueError(f"{error}; name the runs' USAE with --usae, or leave it out with --pictures-only") from error
+    for run in runs:
+        if run.usae_sha256 is not None and run.usae_sha256 != model.sha256:
+            raise ValueError(
+                f"{run.folder} was drawn with another USAE (sha256 {run.usae_sha256[:12]}) than {wanted} is now "
+                f"({(model.sha256 or '')[:12]}); draw it again, name the old one with --usae, or show the pictures "
+                "alone with --pictures-only"
+            )
+    beyond = [
+        d.concept for run in runs for d in run.drawings if d.concept is not None and d.concept >= model.n_concepts
+    ]
+    if beyond:
+        raise ValueError(f"{wanted} has {model.n_concepts} concepts, but the run shows concept {beyond[0]}")
+    return model
+
+
+def _cards(runs: Sequence[Run], concepts: Sequence[int]) -> list[Card]:
+    """Every concept that was asked for or drawn, by number; then other objectives as they were drawn."""
+    drawn: dict[str, list[Drawing | None]] = {}
+    for number, run in enumerate(runs):
+        for drawing in run.drawings:
+            row = drawn.setdefault(drawing.objective, [None] * len(runs))
+            before = row[number]
+            row[number] = drawing if before is None else _joined(before, drawing)
+    numbers: dict[int, list[Drawing | None]] = {concept: [None] * len(runs) for concept in concepts}
+    others: list[Card] = []
+    for objective, row in drawn.items():
+        concept = next(drawing.concept for drawing in row if drawing is not None)
+        if concept is None:
+            others.append(Card(None, objective, row))
+        else:
+            numbers[concept] = row
+    return [Card(concept, f"Concept({concept})", row) for concept, row in sorted(numbers.items())] + others
+
+
+def _joined(one: Drawing, two: Drawing) -> Drawing:
+    """Two folders of one objective in a run, as a recipe's variants have them."""
+    return Drawing(one.folder, one.objective, one.pictures + two.pictures, one.agreement | two.agreement)
+
+
+def _listed(runs: Sequence[Run]) -> str:
+    return " and ".join(str(run.folder) for run in runs)

@@ -1,0 +1,106 @@
+"""A reader's own names for concepts: the JSON that the explorer exports and `--labels` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from usae_train.usae import USAE
+
+TAKEN = ("all", "favourites")  # mean something of their own where a concept is named
+
+
+class Label(BaseModel):
+    """What a reader says of one concept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    concept: int = Field(ge=0)
+    name: str = ""
+    favourite: bool = False
+    note: str = ""
+
+
+class LabelFile(BaseModel):
+    """What the explorer exports."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal[1] = Field(alias="schema")
+    usae: str | None = None
+    usae_sha256: str | None = None
+    labels: list[Label]
+
+
+def numbers(labels: Sequence[Label]) -> dict[str, list[int]]:
+    """{name in small letters without spaces: its concepts}; `favourites` names all of them."""
+    found: dict[str, list[int]] = {}
+    for label in labels:
+        for name in (label.name, "favourites" if label.favourite else ""):
+            if name.strip():
+                found.setdefault(folded(name), []).append(label.concept)
+    return found
+
+
+def names_of(labels: Sequence[Label]) -> dict[int, dict[str, str]]:
+    """{concept: its name and note}, of those that have a name."""
+    return {label.concept: {"name": label.name, "note": label.note} for label in labels if label.name}
+
+
+def folded(name: str) -> str:
+    """How names are compared: small letters, no spaces."""
+    return "".join(name.lower().split())
+
+
+def with_numbers(text: str, names: Mapping[str, Sequence[int]]) -> str:
+    """What a person typed for `--concept`, with a file's names replaced by their concepts' numbers.
+
+    Example:
+        >>> with_numbers("red stripes, top:4", {"redstripes": [12, 40]})
+        '12,40,top:4'
+    """
+    parts = [part.strip() for part in text.split(",")]
+    return ",".join(",".join(map(str, names.get(folded(part), ()))) or part for part in parts)
+
+
+def read_labels(file: str | Path, usae: USAE) -> list[Label]:
+    """A labels file, checked.
+
+    Args:
+        file: what the explorer exported.
+        usae: whose concepts they name.
+
+    Raises:
+        ValueError: for a file that is none, a name that `--concept` cannot take, or labels of another USAE.
+    """
+    try:
+        found = LabelFile.model_validate_json(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(f"{file}: {at}: {first['msg']}; expected the JSON that the explorer exports") from error
+    if found.usae_sha256 is not None and usae.sha256 is not None and found.usae_sha256 != usae.sha256:
+        raise ValueError(
+            f"{file} names concepts of another USAE ({found.usae}, sha256 {found.usae_sha256[:12]}) than this one "
+            f"({usae.sha256[:12]})"
+        )
+    for label in found.labels:
+        _check(file, label, usae.n_concepts)
+    return found.labels
+
+
+def _check(file: str | Path, label: Label, n_concepts: int) -> None:
+    if label.concept >= n_concepts:
+        raise ValueError(f"{file}: no concept {label.concept}; this USAE has {n_concepts}")
+    name = folded(label.name)
+    if "," in name or name.removeprefix("-").isdecimal() or name.startswith("top:") or name in TAKEN:
+        raise ValueError(
+            f"{file}: concept {label.concept} cannot be called {json.dumps(label.name)}; "
+            f"a name has no comma, is no number, and none of top:, {', '.join(TAKEN)}"
+        )

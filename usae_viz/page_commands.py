@@ -1,0 +1,168 @@
+"""`usae-viz explore`, `rate` and `rate-score`: the commands that make pages, and read what comes back from them."""
+
+from __future__ import annotations
+
+import webbrowser
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
+Usae = Annotated[str | None, typer.Option("--usae", help="The runs' USAE, where it is not what run.json says.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(explore)
+    app.command()(rate)
+    app.command("rate-score")(rate_score)
+
+
+def explore(
+    named: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN_OR_USAE...",
+            help="Run folders: a card a drawn concept. `demo`, a USAE folder or a hub id: a card for every concept. "
+            "Both can be given together, and several runs to compare them.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for index.html; the run's own, for anything else outputs/explore-TIME unless told.",
+        ),
+    ] = None,
+    natural: Annotated[
+        int, typer.Option(min=0, max=8, help="Top natural pictures a backbone and concept; 0 leaves them out.")
+    ] = 6,
+    usae: Usae = None,
+    pictures_only: Annotated[
+        bool, typer.Option("--pictures-only", help="Do without the USAE: no statistics, no natural pictures.")
+    ] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Write a page to look at concepts: pictures, natural pictures with heat maps, figures; sort, filter, compare.
+
+    The page works from disk and without the network; its folder can be zipped and mailed.
+    """
+    with one_line_errors():
+        from usae_viz.explorer.page import address, check_place, size_of
+        from usae_viz.explorer.page import explore as write
+        from usae_viz.explorer.sources import open_sources
+
+        place = out or _own_place(named)
+        check_place(place)
+        sources = open_sources(named, usae, pictures_only, pick_device(device))
+        with progress_bars(quiet) as progress:
+            missing = write(sources, place, natural, stages(progress))
+        for line in missing:
+            typer.echo(line, err=True)
+        if not quiet:
+            kilobytes = size_of(place) / 1000
+            size = f"{kilobytes / 1000:.1f} MB" if kilobytes >= 1000 else f"{kilobytes:.0f} kB"
+            typer.echo(f"{place / 'index.html'}: {len(sources.cards)} cards, {size}")
+        if open_page:
+            webbrowser.open(address(place / "index.html"))
+
+
+def rate(
+    run: Annotated[Path, typer.Argument(help="A run folder; its pictures of single concepts are asked about.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the study; outputs/rate-TIME unless told.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides order, choices and distractors.")] = 0,
+    choices: Annotated[int, typer.Option(min=2, max=9, help="Natural patches a question.")] = 4,
+    controls: Annotated[
+        int, typer.Option(min=0, help="Questions a concept that show a natural patch instead of a picture.")
+    ] = 1,
+    usae: Usae = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Make a page for human raters: which of these natural patches does a picture belong to?
+
+    It is blind: study/ tells neither concept nor backbone nor answer. Hand study/ to raters, keep key.json.
+    """
+    with one_line_errors():
+        from usae_train.atomic import check_writable
+        from usae_viz.explorer.natural import natural_source
+        from usae_viz.explorer.runs import is_run
+        from usae_viz.explorer.sources import open_sources
+        from usae_viz.rating import make_study, write_study
+
+        if not is_run(run):
+            raise ValueError(f"{run} is no run folder: it has no run.json; draw one with usae-viz maximize or render")
+        place = out or _new_place("rate")
+        check_writable(place / "key.json")
+        sources = open_sources([str(run)], usae, device=pick_device(device))
+        assert sources.usae is not None
+        source, why = natural_source(sources.usae)
+        if source is None:
+            raise ValueError(f"a study needs natural pictures. {why}")
+        with progress_bars(quiet) as progress:
+            report = stages(progress)
+            trials = make_study(
+                sources.usae, source, sources.runs[0], seed, choices, controls,
+                lambda done, total: report("questions", done, total, ""),
+            )  # fmt: skip
+        write_study(trials, sources.usae, source, sources.runs[0], seed, place)
+        if not quiet:
+            typer.echo(
+                f"{place / 'study' / 'index.html'}: {len(trials)} questions; keep {place / 'key.json'} to yourself"
+            )
+
+
+def rate_score(
+    study: Annotated[Path, typer.Argument(help="The folder that `usae-viz rate` wrote, with key.json.")],
+    answers: Annotated[list[Path], typer.Argument(help="CSV files that the page exported, one a rater.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Score raters' answers against chance: binomial tests, over all and by condition."""
+    with one_line_errors():
+        import json
+
+        from usae_viz.rating import score_answers
+
+        found = score_answers(study, answers)
+        if as_json:
+            typer.echo(json.dumps([outcome.as_dict() for outcome in found], indent=1))
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD)
+        table.add_column("questions")
+        for heading in ("answered", "right", "share", "95% interval", "chance", "p"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for each in found:
+            table.add_row(
+                escape(each.group), str(each.answered), str(each.right), f"{each.share:.0%}",
+                f"{each.low:.0%} to {each.high:.0%}", f"{each.chance:.0%}", f"{each.p:.2g}",
+            )  # fmt: skip
+        Console().print(table)
+        typer.echo("p: of so many right or more by guessing, one-sided binomial; interval: Wilson")
+
+
+def _own_place(named: list[str]) -> Path:
+    """A run alone keeps its page itself."""
+    from usae_viz.explorer.runs import is_run
+
+    if len(named) == 1 and is_run(Path(named[0])):
+        return Path(named[0])
+    return _new_place("explore")
+
+
+def _new_place(name: str) -> Path:
+    return Path("outputs") / f"{name}-{datetime.now().strftime('%Y-%m-%d-%H%M%S')}"

@@ -1,0 +1,131 @@
+"""Raters' answers against chance."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+COLUMNS = ("study", "rater", "trial", "choice", "seconds")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How often a group of questions was answered rightly."""
+
+    group: str
+    answered: int
+    right: int
+    chance: float  # share that guessing gets right
+    low: float  # 95% interval of the share (Wilson 1927)
+    high: float
+    p: float  # of so many or more by guessing (binomial, one-sided)
+
+    @property
+    def share(self) -> float:
+        """Answered rightly."""
+        return self.right / self.answered
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {**asdict(self), "share": self.share}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A row of a rater's CSV."""
+
+    rater: str
+    trial: int  # 0 is the first
+    choice: int
+
+
+def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
+    """Score answers over all, by condition, and by rater when there are several.
+
+    The test takes answers as independent. Those of several raters to the same questions are so only given the
+    questions: with few concepts, look at the raters one by one.
+
+    Args:
+        study: the folder that `usae-viz rate` wrote, with key.json.
+        answers: CSV files that the page exported.
+
+    Raises:
+        ValueError: for a folder that is no study, or answers that are not to it; says file and line.
+    """
+    key = _read_key(study)
+    given = [answer for file in answers for answer in read_answers(file, key)]
+    seen: set[tuple[str, int]] = set()
+    for answer in given:
+        if (answer.rater, answer.trial) in seen:
+            raise ValueError(
+                f"{answer.rater!r} answered question {answer.trial + 1} twice; give each rater's file once"
+            )
+        seen.add((answer.rater, answer.trial))
+    if not given:
+        raise ValueError(f"no answers in {', '.join(map(str, answers))}")
+    trials = key["trials"]
+    drawn = [answer for answer in given if trials[answer.trial]["condition"] != "natural"]
+    found = [_outcome("all drawn pictures", drawn, key)] if drawn else []
+    for condition in sorted({trials[answer.trial]["condition"] for answer in given}):
+        own = [answer for answer in given if trials[answer.trial]["condition"] == condition]
+        found.append(_outcome("natural pictures (control)" if condition == "natural" else condition, own, key))
+    raters = sorted({answer.rater for answer in given})
+    for rater in raters if len(raters) > 1 else []:
+        own = [answer for answer in drawn if answer.rater == rater]
+        found += [_outcome(f"drawn, rater {rater}", own, key)] if own else []
+    return found
+
+
+def read_answers(file: Path, key: dict[str, Any]) -> list[Answer]:
+    """The rows of one CSV.
+
+    Raises:
+        ValueError: for a file that is none, or answers to another study; says the line.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
+            rows = list(csv.reader(opened))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    if not rows or tuple(rows[0]) != COLUMNS:
+        raise ValueError(f"{file} is no answers file: its first line is not {','.join(COLUMNS)}")
+    return [_answer(file, line, row, key) for line, row in enumerate(rows[1:], 2) if row]
+
+
+def _answer(file: Path, line: int, row: list[str], key: dict[str, Any]) -> Answer:
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{file}:{line}: {len(row)} values; expected {','.join(COLUMNS)}")
+    study, rater, trial, choice, _ = row
+    if study != key["study"]:
+        raise ValueError(f"{file}:{line}: an answer to study {study!r}; this one is {key['study']}")
+    for name, value, most in (("trial", trial, len(key["trials"])), ("choice", choice, key["choices"])):
+        if not value.isdecimal() or not 1 <= int(value) <= most:
+            raise ValueError(f"{file}:{line}: {name} {value!r}; expected 1 to {most}")
+    return Answer(rater, int(trial) - 1, int(choice))
+
+
+def _read_key(study: Path) -> dict[str, Any]:
+    file = study / "key.json"
+    try:
+        key = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{study} is no study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
+        ) from error
+    if not isinstance(key, dict) or key.get("schema") != 1:
+        raise ValueError(f"{file} has another schema than 1; install a matching usae version")
+    return key
+
+
+def _outcome(group: str, answers: Sequence[Answer], key: dict[str, Any]) -> Outcome:
+    right = sum(answer.choice == key["trials"][answer.trial]["answer"] for answer in answers)
+    chance = 1 / key["choices"]
+    test = binomtest(right, len(answers), chance, alternative="greater")
+    interval = binomtest(right, len(answers), chance).proportion_ci(method="wilson")
+    return Outcome(group, len(answers), right, chance, float(interval.low), float(interval.high), float(test.pvalue))

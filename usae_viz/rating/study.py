@@ -1,0 +1,233 @@
+"""A forced choice: a drawn picture, and natural patches of which one is its concept's (after Borowski et al. 2021).
+
+The rater's folder says neither concept nor backbone nor which choice is right; that is in key.json beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import Environment, PackageLoader, select_autoescape
+from PIL import Image
+from torch import Tensor
+
+from usae_train.atomic import atomic_path, check_writable
+from usae_train.images import ImageSource
+from usae_train.statistics import TAU
+from usae_train.usae import USAE
+from usae_viz.explorer.runs import Picture, Run
+from usae_viz.outputs import around, inside_window
+
+SCHEMA = 1
+TRIES = 40  # natural patches that are looked at for a distractor in which the concept does not fire
+SIDE = 256  # pixels of every picture on the page
+NATURAL = "natural"  # the condition of control trials
+RATER = "study"  # the folder that is handed to raters
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A natural patch: a picture of the source, and which token of it."""
+
+    number: int
+    token: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One question."""
+
+    concept: int
+    condition: str  # mode and backbone, or `natural`: a natural patch instead of a drawn picture
+    query: Picture | Patch = field(repr=False)
+    choices: list[Patch]
+    answer: int  # which choice is the concept's
+    strongest_distractor: float  # largest code of the concept in a distractor, through any backbone
+
+    def as_dict(self) -> dict[str, Any]:
+        """For key.json."""
+        query = self.query.below if isinstance(self.query, Picture) else asdict(self.query)
+        return {
+            "concept": self.concept, "condition": self.condition, "query": query, "answer": self.answer + 1,
+            "choices": [asdict(choice) for choice in self.choices], "strongest_distractor": self.strongest_distractor,
+        }  # fmt: skip
+
+
+def make_study(
+    usae: USAE, source: ImageSource, run: Run, seed: int, choices: int = 4, controls: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> list[Trial]:  # fmt: skip
+    """Draw a study's questions.
+
+    A question shows a picture of the run; one choice is among the concept's top natural patches in the backbone it was
+    drawn for, the others are top patches of other concepts in which this one fires in no backbone (or as weakly as 40
+    draws find). A control shows a natural patch of the concept instead: how well people do with those is what pictures
+    can be compared with.
+
+    Args:
+        usae: with statistics.
+        source: the pictures that they were measured on.
+        run: whose pictures; those of other objectives than a single concept are left out.
+        seed: decides everything that is drawn.
+        choices: natural patches a question.
+        controls: control questions a concept.
+        progress: called after each question.
+
+    Raises:
+        ValueError: when there is nothing to ask.
+    """
+    asked: list[tuple[int, Picture | None]] = []
+    for drawing in run.drawings:
+        if drawing.concept is not None:
+            asked += [(drawing.concept, picture) for picture in drawing.pictures]
+            asked += [(drawing.concept, None)] * controls
+    if not any(picture for _, picture in asked):
+        raise ValueError(f"{run.folder} shows no single concept; a study asks about pictures of concepts")
+    generator = torch.Generator().manual_seed(seed)
+    maker = _Maker(usae, source, generator, choices)
+    order = torch.randperm(len(asked), generator=generator).tolist()
+    trials = []
+    for done, place in enumerate(order, 1):
+        trial = maker.trial(*asked[place])
+        trials += [] if trial is None else [trial]
+        progress(done, len(order))
+    if not trials:
+        raise ValueError("no concept of this run has natural pictures in which it fires; nothing can be asked")
+    return trials
+
+
+class _Maker:
+    """Draws questions with one generator; remembers what the backbones saw in a picture."""
+
+    def __init__(self, usae: USAE, source: ImageSource, generator: torch.Generator, choices: int) -> None:
+        self.usae, self.source, self.generator, self.choices = usae, source, generator, choices
+        self.size = max(backbone.input_size for backbone in usae.backbones.values())
+        self.seen: dict[int, list[Tensor]] = {}
+
+    def trial(self, concept: int, picture: Picture | None) -> Trial | None:
+        """None for a concept that has no natural patches to ask about."""
+        row = self._row(picture)
+        own = self._patches(concept, row)
+        if len(own) < (2 if picture is None else 1):
+            return None
+        chosen = self._shuffled(own)
+        distractors, strongest = self._distractors(concept)
+        answer = self._below(self.choices)
+        places = [*distractors[:answer], chosen[0], *distractors[answer:]]
+        condition = NATURAL if picture is None else f"{picture.mode} {picture.backbone}"
+        return Trial(concept, condition, picture or chosen[1], places, answer, round(strongest, 4))
+
+    def _row(self, picture: Picture | None) -> int:
+        """The backbone that a picture was drawn for; any for a shared one and for controls."""
+        names = self.usae.names
+        return names.index(picture.backbone) if picture and picture.backbone in names else self._below(len(names))
+
+    def _patches(self, concept: int, row: int) -> list[Patch]:
+        statistics = self.usae.statistics
+        assert statistics is not None
+        found = zip(
+            statistics.top_images[row, concept].tolist(), statistics.top_tokens[row, concept].tolist(), strict=True
+        )
+        return [Patch(number, token) for number, token in found if number >= 0]
+
+    def _distractors(self, concept: int) -> tuple[list[Patch], float]:
+        """Top patches of other concepts, in which this one does not fire; and its largest code in them."""
+        clean: list[tuple[float, Patch]] = []
+        spare: list[tuple[float, Patch]] = []
+        others: set[int] = {concept}
+        for _ in range(TRIES):
+            other = self._below(self.usae.n_concepts)
+            own = self._patches(other, self._below(len(self.usae.names)))
+            if other in others or not own:
+                continue
+            patch = own[self._below(len(own))]
+            code = self._code(concept, patch)
+            (clean if code <= TAU else spare).append((code, patch))
+            if code <= TAU:
+                others.add(other)  # each distractor shows another concept
+            if len(clean) == self.choices - 1:
+                break
+        found = (clean + sorted(spare, key=lambda each: each[0]))[: self.choices - 1]
+        if len(found) < self.choices - 1:
+            raise ValueError(f"too few natural patches for {self.choices} choices; ask for fewer with --choices")
+        return [patch for _, patch in found], max(code for code, _ in found)
+
+    def _code(self, concept: int, patch: Patch) -> float:
+        """The concept's largest code in what is shown of a patch, through any backbone."""
+        assert self.usae.grid is not None
+        if patch.number not in self.seen:
+            with torch.no_grad():
+                canvas = self.source.read(patch.number, self.size)[None]
+                canvas = canvas.to(self.usae.dictionary(self.usae.names[0]).device)
+                codes = [self.usae.encode(n, self.usae.tokens(n, canvas)) for n in self.usae.names]
+                self.seen[patch.number] = [own.dense(self.usae.n_concepts)[0].cpu() for own in codes]
+        shown = inside_window(patch.token, self.usae.grid)
+        return max(own[shown, concept].max().item() for own in self.seen[patch.number])
+
+    def _below(self, count: int) -> int:
+        return int(torch.randint(count, (), generator=self.generator))
+
+    def _shuffled(self, patches: Sequence[Patch]) -> list[Patch]:
+        return [patches[place] for place in torch.randperm(len(patches), generator=self.generator).tolist()]
+
+
+def write_study(trials: Sequence[Trial], usae: USAE, source: ImageSource, run: Run, seed: int, out: Path) -> str:
+    """Write `study/` (for raters) and `key.json` (not for them); returns the study's id.
+
+    Raises:
+        ValueError: when the folder holds a study already, or cannot be written.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} exists already; choose another --out: answers belong to one study")
+    check_writable(out / "key.json")
+    asked = [trial.as_dict() for trial in trials]
+    record = {
+        "schema": SCHEMA, "seed": seed, "run": run.name, "usae": usae.source, "usae_sha256": usae.sha256,
+        "choices": len(trials[0].choices), "trials": asked,
+    }  # fmt: skip
+    study = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
+    with atomic_path(out / RATER) as room:
+        (room / "pictures").mkdir(parents=True)
+        for name, picture in _pictures(trials, usae, source):
+            picture.save(room / "pictures" / f"{name}.webp", "WEBP", quality=92, method=4)
+        data = {"study": study, "trials": len(trials), "choices": len(trials[0].choices)}
+        (room / "data.js").write_text(f"usaeStudy({json.dumps(data)});\n")
+        own = files("usae_viz.rating").joinpath("page")
+        for name in ("rate.js", "rate.css"):
+            (room / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+        page = Environment(loader=PackageLoader("usae_viz.rating", "page"), autoescape=select_autoescape())
+        text = page.get_template("index.html").render(trials=len(trials), choices=len(trials[0].choices))
+        (room / "index.html").write_text(text, encoding="utf-8")
+    with atomic_path(out / "key.json") as temporary:
+        temporary.write_text(json.dumps({**record, "study": study}, indent=1) + "\n")
+    return study
+
+
+def _pictures(trials: Sequence[Trial], usae: USAE, source: ImageSource) -> Iterator[tuple[str, Image.Image]]:
+    """Every picture under a name that says the question's number alone, all of one size and without their settings."""
+    size = max(backbone.input_size for backbone in usae.backbones.values())
+    assert usae.grid is not None
+
+    def shown(patch: Patch) -> Image.Image:
+        assert usae.grid is not None
+        return around(source.read(patch.number, size), patch.token, usae.grid)
+
+    for number, trial in enumerate(trials, 1):
+        if isinstance(trial.query, Picture):
+            with Image.open(trial.query.file) as opened:
+                query = opened.convert("RGB")
+        else:
+            query = shown(trial.query)
+        for name, picture in (
+            (f"{number}-0", query),
+            *((f"{number}-{n}", shown(c)) for n, c in enumerate(trial.choices, 1)),
+        ):
+            yield name, picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
