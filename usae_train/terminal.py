@@ -45,7 +45,11 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     ]
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+    progress = Progress(*columns, console=console, disable=quiet or not console.is_terminal)
+    if progress.disable:  # before rich 14.1 leaving one that was entered prints an empty line
+        yield progress
+        return
+    with progress:
         yield progress
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
-from usae_viz import page_commands
+from usae_train.terminal import one_line_errors, pick_device
+from usae_viz import page_commands, render_commands
+from usae_viz.render_commands import new_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +143,7 @@ def maximize(
         if start is not None:
             weight = CLOSENESS if closeness is None else closeness
             chosen = [each + weight * Closeness() for each in chosen]
-        _render(model, chosen, [settings], out or _new_run("maximize"), quiet, as_json, animation)
+        _draw(model, chosen, settings, out or new_run("maximize"), quiet, as_json, animation)
 
 
 @app.command()
@@ -182,29 +182,7 @@ def invert(
             snapshots=snapshots,
         )  # fmt: skip
         names = [name.strip() for name in backbones.split(",")] if backbones else []
-        _render(
-            _load(usae, device), [SameCodes(names)], [settings], out or _new_run("invert"), quiet, as_json, animation
-        )
-
-
-@app.command()
-def render(
-    recipe: Annotated[str, typer.Argument(help="A recipe, such as recipes/first-look.yaml.")],
-    labels: Labels = None,
-    out: Out = None,
-    device: Device = "auto",
-    animation: Animation = "gif",
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Draw what a recipe says: concepts and objectives x modes x seeds, one folder each."""
-    with one_line_errors():
-        from usae_viz.recipe import read_recipe
-
-        chosen = read_recipe(recipe)
-        model = _load(chosen.usae, device)
-        drawn = _objectives(model, [str(c) for c in chosen.concepts], chosen.objectives, labels)
-        _render(model, drawn, list(chosen.runs()), out or _new_run(Path(recipe).stem), quiet, as_json, animation)
+        _draw(_load(usae, device), [SameCodes(names)], settings, out or new_run("invert"), quiet, as_json, animation)
 
 
 @app.command()
@@ -258,6 +236,7 @@ def concepts(
 
 
 page_commands.register(app)
+render_commands.register(app)
 
 
 def _load(usae: str, device: str) -> USAE:
@@ -279,52 +258,17 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     return list({str(each): each for each in wanted}.values())
 
 
-def _render(
-    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], out: Path, quiet: bool,
-    as_json: bool, animation: str,
+def _draw(
+    usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings, out: Path, quiet: bool, as_json: bool,
+    animation: str,
 ) -> None:  # fmt: skip
-    from rich.console import Console
-
-    from usae_viz.render import Drawn
-    from usae_viz.render import render as render_all
+    from usae_viz.plan import plan_objectives
 
     if animation not in ("gif", "mp4"):
         raise typer.BadParameter(f"--animation is {animation!r}; expected gif or mp4")
-    console = Console()
-
-    def speak(drawn: Drawn) -> None:
-        if not quiet and not as_json:
-            console.print(drawn.scores if drawn.scores is not None else f"{drawn.objective}: {', '.join(drawn.images)}")
-
-    with progress_bars(quiet) as progress:
-        written = render_all(usae, objectives, runs, out, stages(progress), speak, animation)
-    if as_json:
-        found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
-        typer.echo(json.dumps({"out": str(out), "concepts": found}, indent=1))
-    elif not quiet:
-        failed = sum(len(drawn.scores.failed) for drawn in written if drawn.scores is not None)
-        pictures = sum(len(drawn.images) for drawn in written)
-        console.print(
-            f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""),
-            highlight=False,
-        )
-    for drawn in written:
-        if drawn.ended is not None:
-            typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)
-    if any(drawn.failed for drawn in written):
-        raise SystemExit(1)
-    if any(drawn.cut_short for drawn in written):
-        raise SystemExit(130)
-
-
-def _new_run(name: str) -> Path:
-    """A folder below outputs/ that no run has yet."""
-    stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    first = Path("outputs") / f"{name}-{stamp}"
-    number = 1
-    while (folder := first if number == 1 else first.with_name(f"{first.name}-{number}")).exists():
-        number += 1
-    return folder
+    render_commands.draw_plan(
+        usae, plan_objectives(usae, objectives, [settings], animation), out, quiet, as_json, again=True
+    )
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ def look(
         uphill (pictures, 3, H, W); scores {backbone: (pictures,)}, NaN for a picture that the backbone does not see.
 
     Raises:
-        FloatingPointError: for a score that is not finite; says through which backbone.
+        FloatingPointError: for a picture or a score that is not finite; says of or through which backbone.
     """
     backbones = eyes.usae.backbones
     size = max(backbone.input_size for backbone in backbones.values())
@@ -132,6 +132,8 @@ def look(
     scores: dict[str, Tensor] = {}
     for rows in looked_at_together(pictures, eyes.at_once):
         own = canvas[rows].requires_grad_()
+        if not own.isfinite().all():  # kornia before 0.9 cannot turn the colours of what is not a number
+            raise FloatingPointError(f"the picture of {pictures[rows[0]].name} is not finite")
         shown, beside = _views(eyes, own, [generators[row] for row in rows], size)
         for name in pictures[rows[0]].seen_by:
             acts = perceive(eyes, backbones[name], own, shown, beside)

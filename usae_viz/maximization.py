@@ -21,6 +21,7 @@ from usae_viz.loop import Ascent, Eyes, Picture, Step, ascend
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.packing import pictures_at_once
 from usae_viz.parameterizations import PARAMETERIZATIONS, CoupledImage, Parameterization, parameterization
+from usae_viz.precision import dtype_for
 from usae_viz.result import Result
 from usae_viz.settings import SHARED, MaximizeSettings
 from usae_viz.verify import verify
@@ -158,15 +159,6 @@ def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) ->
         Picture(name if settings.seeds == 1 else f"{name}-seed-{seed}", objective, seed, backbones)
         for seed in seeds for name, backbones in seen_by.items()
     ]  # fmt: skip
-
-
-def dtype_for(dtype: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the processor multiplies matrices in it, float32 elsewhere."""
-    if dtype != "auto":
-        return getattr(torch, dtype)
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
 def _ascend(

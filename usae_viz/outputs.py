@@ -23,6 +23,7 @@ from usae_viz.scores import Score, Scores
 
 CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
+ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
 PATCHES = 3  # natural patches a row, two rows a backbone
 WINDOW = 0.34  # side of a natural patch with its surroundings, as a share of the picture
 FRAME_SECONDS = 0.08
@@ -38,13 +39,26 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
         about: what it keeps inside.
         alpha: (H, W), 0..1, what the gradient asked for: becomes the transparency, see `opacity`.
     """
-    info = PngInfo()
-    info.add_itxt("usae", json.dumps(about))
     picture = to_picture(canvas)
     if alpha is not None:
         picture.putalpha(transforms.to_pil_image(opacity(alpha)))
+    save_png(file, picture, about)
+
+
+def save_png(file: Path, picture: Image.Image, about: Mapping[str, Any]) -> None:
+    """Write a picture with what it is about inside (text chunk `usae`, JSON), whole or not at all."""
+    info = PngInfo()
+    info.add_itxt("usae", json.dumps(about))
     with atomic_path(file) as temporary:
         picture.save(temporary, "PNG", pnginfo=info)
+
+
+def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
+    """Write a PNG of ours again under another name; what it says of itself is changed by `names`."""
+    about = {**read_png(old), **names}
+    with Image.open(old) as picture:
+        picture.load()
+        save_png(new, picture, about)
 
 
 def opacity(alpha: Tensor) -> Tensor:
@@ -114,42 +128,57 @@ def natural_patches(usae: USAE, concept: int, source: ImageSource | None = None)
 
 
 def sheet(
-    title: str, images: Mapping[str, Tensor], scores: Scores | None, patches: Mapping[str, Sequence[Image.Image]],
-    given: Tensor | None = None,
+    title: str, images: Mapping[str, Image.Image], scores: Scores | None, patches: Mapping[str, Sequence[Image.Image]],
+    given: Tensor | None = None, rows: Sequence[Sequence[str]] = (),
 ) -> Image.Image:  # fmt: skip
-    """All pictures of a concept side by side, each over its score and the concept's top natural patches.
+    """All pictures of a concept, each over its score; under those of the first row the concept's top natural patches.
 
-    A given picture, (3, H, W), that they started from or were compared with stands first.
+    Args:
+        title: over all.
+        images: {name: picture}.
+        scores: their verification, if there is one.
+        patches: natural patches, a list a backbone.
+        given: (3, H, W), a picture that they started from or were compared with; it stands first.
+        rows: names, row by row; all in one row unless told.
     """
+    rows = rows or [list(images)]
     tile = (CELL - (PATCHES - 1) * 4) // PATCHES
     lower = 2 * tile + 4 if any(patches.values()) else 14
     first = 0 if given is None else 1
-    width = MARGIN + (first + len(images)) * (CELL + MARGIN)
-    page = Image.new("RGB", (max(width, 420), MARGIN + 30 + 20 + CELL + 26 + 20 + lower + MARGIN), PAPER)
+    width = MARGIN + (first + max(map(len, rows))) * (CELL + MARGIN)
+    height = MARGIN + 30 + 20 + CELL + 26 + 20 + lower + (len(rows) - 1) * ROW + MARGIN
+    page = Image.new("RGB", (max(width, 420), height), PAPER)
     pen = ImageDraw.Draw(page)
     pen.text((MARGIN, MARGIN), title, INK, _font(18))
     if given is not None:
         pen.text((MARGIN, MARGIN + 30), "the given picture", INK, _font(14))
         page.paste(to_picture(given).resize((CELL, CELL), Image.Resampling.BICUBIC), (MARGIN, MARGIN + 50))
-    for column, (name, canvas) in enumerate(images.items(), first):
-        x, y = MARGIN + column * (CELL + MARGIN), MARGIN + 30
-        pen.text((x, y), name, INK, _font(14))
-        page.paste(to_picture(canvas).resize((CELL, CELL), Image.Resampling.BICUBIC), (x, y + 20))
-        y += 20 + CELL + 4
-        if scores is not None:
-            text, ink = _score_line(scores, name)
-            pen.text((x, y), text, ink, _font(12))
-        y += 22
-        drawn_for = (name,) if scores is None else scores.drawn_for[name]
-        shown = drawn_for[0] if drawn_for[0] in patches else next(iter(patches), "")
-        own = patches.get(shown, ())
-        heading = f"natural patches, {shown}" if own else "no natural patches at hand"
-        pen.text((x, y), heading, FAINT, _font(11))
-        for place, patch in enumerate(own):
-            row, column_of_patch = divmod(place, PATCHES)
-            at = (x + column_of_patch * (tile + 4), y + 18 + row * (tile + 4))
-            page.paste(patch.resize((tile, tile), Image.Resampling.BICUBIC), at)
+    for number, row in enumerate(rows):
+        top = MARGIN + 30 + (0 if number == 0 else 38 + lower + number * ROW)
+        for column, name in enumerate(row, first):
+            x = MARGIN + column * (CELL + MARGIN)
+            pen.text((x, top), name, INK, _font(14))
+            page.paste(images[name].resize((CELL, CELL), Image.Resampling.BICUBIC), (x, top + 20))
+            if scores is not None:
+                text, ink = _score_line(scores, name)
+                pen.text((x, top + 20 + CELL + 4), text, ink, _font(12))
+            if number == 0:
+                drawn_for = (name,) if scores is None else scores.drawn_for[name]
+                shown = drawn_for[0] if drawn_for[0] in patches else next(iter(patches), "")
+                _paste_patches(page, pen, (x, top + 20 + CELL + 26), shown, patches.get(shown, ()), tile)
     return page
+
+
+def _paste_patches(
+    page: Image.Image, pen: ImageDraw.ImageDraw, place: tuple[int, int], backbone: str,
+    patches: Sequence[Image.Image], tile: int,
+) -> None:  # fmt: skip
+    x, y = place
+    pen.text(place, f"natural patches, {backbone}" if patches else "no natural patches at hand", FAINT, _font(11))
+    for number, patch in enumerate(patches):
+        row, column = divmod(number, PATCHES)
+        at = (x + column * (tile + 4), y + 18 + row * (tile + 4))
+        page.paste(patch.resize((tile, tile), Image.Resampling.BICUBIC), at)
 
 
 def write_concept(
@@ -174,8 +203,9 @@ def write_concept(
         write_png(folder / f"{name}.png", canvas, {**about[name], "scores": by_image.get(name)}, alpha.get(name))
     if scores is not None:
         write_json(folder / "scores.json", scores.as_dict())
-    with atomic_path(folder / "sheet.png") as temporary:
-        sheet(title, images, scores, patches, given).save(temporary, "PNG")
+    pictures = {name: to_picture(canvas) for name, canvas in images.items()}
+    named = {"sheet": list(images), "title": title, "scores": by_image}
+    save_png(folder / "sheet.png", sheet(title, pictures, scores, patches, given), named)
 
 
 def _score_line(scores: Scores, name: str) -> tuple[str, str]:
@@ -229,8 +259,12 @@ def read_png(file: Path) -> dict[str, Any]:
     try:
         with Image.open(file) as picture:
             text = picture.info.get("usae")
-    except OSError as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} cannot be read as a picture: {error}") from error
-    if text is None:
+    try:
+        about = json.loads(text or "")
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict):
         raise ValueError(f"{file} has no settings inside; expected a PNG that usae-viz wrote")
-    return json.loads(text)
+    return about

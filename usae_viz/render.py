@@ -1,28 +1,36 @@
-"""Drawing many objectives into one run folder."""
+"""Drawing a plan into a run folder: what is finished is kept, what is missing is drawn, folder by folder."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from usae_train.atomic import check_writable
+from PIL import Image
+
+from usae_train.images import read_picture
 from usae_train.usae import USAE
-from usae_viz.maximization import check_objectives, eyes_for, maximize_each, resolved
-from usae_viz.objectives import Objective
-from usae_viz.outputs import write_concept, write_frames, write_json
-from usae_viz.result import Result, folder_of, run_record
+from usae_viz.manifest import Manifest, Record, claimed, scores_of
+from usae_viz.maximization import eyes_for, maximize_each
+from usae_viz.outputs import natural_patches, read_png, save_png, sheet, write_frames, write_json, write_png
+from usae_viz.plan import Drawing, Plan, given_pictures
+from usae_viz.processes import ALONE, Processes
+from usae_viz.result import Result, provenance, run_record
 from usae_viz.scores import Scores
 from usae_viz.settings import MaximizeSettings
 
 Report = Callable[[str, int, int, str], None]
+WIDEST = 8  # pictures in a row of a sheet; more than that, or variants, get rows of their own
 
 
 @dataclass(frozen=True)
 class Drawn:
     """One objective's folder in a run."""
 
-    objective: Objective
+    objective: str
     folder: Path
     images: tuple[str, ...]
     scores: Scores | None  # of all its pictures
@@ -32,89 +40,213 @@ class Drawn:
 
 
 def render(
-    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], out: Path,
-    report: Report = lambda stage, done, total, note: None, done: Callable[[Drawn], None] = lambda drawn: None,
-    animation: str = "gif",
+    usae: USAE, plan: Plan, out: Path, report: Report = lambda stage, done, total, note: None,
+    done: Callable[[Drawn], None] = lambda drawn: None, again: bool = False, processes: Processes = ALONE,
 ) -> list[Drawn]:  # fmt: skip
-    """Draw every objective with every run's settings; write run.json and one folder an objective.
+    """Draw what of a plan is not there yet; write run.json and one folder an objective.
 
     After an optimization that was stopped by hand or whose score was not finite, what is there is written and no more
     is begun.
 
     Args:
         usae: the USAE.
-        objectives: what to draw.
-        runs: settings, which differ in mode and seed only.
+        plan: what to draw.
         out: the run's folder.
         report: called with the stage, steps done of all, and the scores in words.
-        done: called with each objective as it is written.
-        animation: `gif` or `mp4`, for settings with snapshots.
+        done: called with each folder that this process has completed.
+        again: draw also what is finished.
+        processes: which of how many this is; all must be given the same plan.
+
+    Returns:
+        Every folder of the plan that has pictures, for the first process; those that it completed for the others.
+
+    Raises:
+        ValueError: when another process holds the folder, or its pictures were drawn with another USAE.
     """
-    check_objectives(usae, objectives)
-    check_writable(out / "run.json")
-    runs = [resolved(usae, settings) for settings in runs]
-    written: list[Drawn] = []
-    folders = folders_of(objectives)
-    at_once = min(eyes_for(usae, settings).at_once for settings in runs)
-    for first in range(0, len(objectives), at_once):
-        pack = objectives[first : first + at_once]
-        results: list[Result] = []
-        for settings in runs:
-            stage = _stage(pack, settings, len({run.seed for run in runs}) > 1)
-            results += maximize_each(usae, pack, settings, _steps(report, stage, settings.steps))
-            if any(result.cut_short for result in results):
+    manifest, run = Manifest(out), _Run(usae, plan, out)
+    with ExitStack() as stack:
+
+        def first_of_all() -> list[list[int]]:
+            stack.enter_context(claimed(out))
+            _check_usae(usae, plan, out, again)
+            return _packs(usae, plan, [] if again else _finished(manifest, plan), processes)
+
+        packs = processes.told(first_of_all)
+        cut_short, mine = False, list[Drawn]()
+        for pack in packs[processes.rank :: processes.count]:
+            drawings = [plan.drawings[number] for number in pack]
+            records = run.draw(drawings, report, processes.first)
+            cut_short = any(record.cut_short for record in records)
+            for folder in dict.fromkeys(drawing.folder for drawing in drawings):
+                if cut_short or run.complete(folder):
+                    mine.append(run.assemble(folder, anew=True))
+                    done(mine[-1])
+            if cut_short:
                 break
-        write_json(out / "run.json", run_record(usae, objectives, runs))
-        for objective in pack:
-            if own := [result for result in results if result.objective is objective]:
-                written.append(_write(own, out / folders[objective], animation))
-                done(written[-1])
-        if any(result.cut_short for result in results):
-            break
-    return written
+        if not cut_short:  # else the others go on, and torchrun stops them
+            processes.wait()
+        return run.close() if processes.first else mine
 
 
-def folders_of(objectives: Sequence[Objective]) -> dict[Objective, str]:
-    """A folder each; where the words are the same (`a + b` and `a * b`), later ones get a number."""
-    folders: dict[Objective, str] = {}
-    for objective in objectives:
-        name, number = folder_of(objective), 1
-        while name in folders.values():
-            number += 1
-            name = f"{folder_of(objective)}-{number}"
-        folders[objective] = name
-    return folders
+class _Run:
+    """A run folder being filled by one process."""
+
+    def __init__(self, usae: USAE, plan: Plan, out: Path) -> None:
+        self.usae, self.plan, self.out, self.manifest = usae, plan, out, Manifest(out)
+        self.folders = plan.folders
+
+    def draw(self, drawings: Sequence[Drawing], report: Report, first: bool) -> list[Record]:
+        """Draw a pack of drawings of equal settings, and write their files and records."""
+        settings = drawings[0].settings
+        progress = _steps(report, _stage(drawings), settings.steps)
+        records = []
+        results = maximize_each(self.usae, [drawing.objective for drawing in drawings], settings, progress)
+        for drawing, result in zip(drawings, results, strict=False):  # there are fewer after one that was cut short
+            if first:
+                self.write_record()
+            records.append(self.write(drawing, result))
+        return records
+
+    def write(self, drawing: Drawing, result: Result) -> Record:
+        """Write a drawing's pictures and animations, then its record."""
+        room, files = self.out / drawing.folder, {}
+        by_image = {} if result.scores is None else result.scores.as_dict()["images"]
+        for image, (name, canvas) in zip(drawing.names, result.images.items(), strict=True):
+            about = {**result.about(image), "variant": drawing.variant, "code_sha256": drawing.code}
+            about["scores"] = by_image.get(name)
+            files[f"{image}.png"] = room / f"{image}.png"
+            alpha = result.alpha[name] if result.settings.alpha else None
+            write_png(files[f"{image}.png"], canvas, about, alpha)
+            for animation in self.plan.animations if result.frames else ():
+                files[f"{image}.{animation}"] = room / f"{image}.{animation}"
+                write_frames(files[f"{image}.{animation}"], result.frames[name])
+        return self.manifest.write(drawing, result, files)
+
+    def complete(self, folder: str) -> bool:
+        """Whether all of a folder's drawings have their records, whoever drew them."""
+        return all(self.manifest.read(drawing) is not None for drawing in self.folders[folder])
+
+    def assemble(self, folder: str, anew: bool = False) -> Drawn:
+        """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""
+        found = [(drawing, self.manifest.read(drawing)) for drawing in self.folders[folder]]
+        here = [(drawing, record) for drawing, record in found if record is not None]
+        records = [record for _, record in here]
+        scores, images = scores_of(records), tuple(name for record in records for name in record.names)
+        drawings = [
+            {"key": d.key, "variant": d.variant, "mode": d.settings.mode, "seed": d.settings.seed, "ended": r.ended,
+             "images": r.names}
+            for d, r in here
+        ]  # fmt: skip
+        room = self.out / folder
+        if scores is not None and (anew or _read(room / "scores.json").get("drawings") != drawings):
+            write_json(room / "scores.json", {**scores.as_dict(), "drawings": drawings})
+        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != drawings):
+            about = {"sheet": drawings, "title": here[0][0].title, **provenance(self.usae, self._settings(folder))}
+            save_png(room / "sheet.png", self._sheet(here, scores), about)
+        ended = next((record.ended for record in records if record.ended is not None), None)
+        cut_short, failed = (any(getattr(record, kind) for record in records) for kind in ("cut_short", "failed"))
+        objective = str(self.folders[folder][0].objective)
+        return Drawn(objective, room, images, scores, ended, cut_short, failed)
+
+    def close(self) -> list[Drawn]:
+        """The run's record, and every folder that has pictures."""
+        drawn = [each for each in map(self.assemble, self.folders) if each.images]
+        if drawn:
+            self.write_record()
+        return drawn
+
+    def write_record(self) -> None:
+        """Write run.json, unless it says the same already."""
+        drawings = self.plan.drawings
+        runs = dict.fromkeys((drawing.variant, drawing.settings) for drawing in drawings)
+        objectives = list({str(drawing.objective): drawing.objective for drawing in drawings}.values())
+        record = run_record(self.usae, objectives, [settings for _, settings in runs])
+        record["variants"] = [variant for variant, _ in runs]
+        record["recipe"] = self.plan.recipe
+        if _read(self.out / "run.json") != json.loads(json.dumps(record)):
+            write_json(self.out / "run.json", record)
+
+    def _settings(self, folder: str) -> list[MaximizeSettings]:
+        return [drawing.settings for drawing in self.folders[folder]]
+
+    def _sheet(self, here: Sequence[tuple[Drawing, Record]], scores: Scores | None) -> Image.Image:
+        images, rows = {}, dict[Any, list[str]]()
+        many = sum(len(record.names) for _, record in here) > WIDEST
+        for drawing, record in here:
+            row = drawing.variant if drawing.variant is not None else (drawing.key if many else None)
+            for name in record.names:
+                with Image.open(self.out / drawing.folder / f"{name}.png") as picture:
+                    images[name] = picture.convert("RGB")
+                rows.setdefault(row, []).append(name)
+        first = here[0][0]
+        patches = natural_patches(self.usae, first.objective.concepts[0]) if first.objective.concepts else {}
+        given, size = given_pictures(first.settings), first.settings.size
+        assert size is not None
+        beside = read_picture(Path(next(iter(reversed(given.values())))), size) if given else None
+        return sheet(first.title, images, scores, patches, beside, list(rows.values()))
 
 
-def _write(results: Sequence[Result], folder: Path, animation: str) -> Drawn:
-    """Put the pictures of several runs of one objective into one folder."""
-    several_seeds = len({result.settings.seed for result in results}) > 1
-    several_modes = len({result.settings.mode for result in results}) > 1
-    images, about, alpha, table, drawn_for, signatures = {}, {}, {}, {}, {}, {}
-    first = results[0]
-    for result in results:
-        for name, canvas in result.images.items():
-            image = f"{result.settings.mode}-{name}" if several_modes and result.settings.mode == "coupled" else name
-            image = f"{image}-seed-{result.settings.seed}" if several_seeds else image
-            images[image], about[image] = canvas, result.about(image)
-            if result.settings.alpha:
-                alpha[image] = result.alpha[name]
-            if result.frames:
-                write_frames(folder / f"{image}.{animation}", result.frames[name])
-            if result.scores is not None:
-                table[image], drawn_for[image] = result.scores[name], result.scores.drawn_for[name]
-                signatures[image] = result.scores.signatures[name]
-    scores = Scores(first.scores.concept, table, drawn_for, signatures) if first.scores is not None else None
-    write_concept(folder, first.title, images, scores, first.patches(), about, alpha, first.given)
-    ended = next((result.ended for result in results if result.ended is not None), None)
-    cut_short, failed = (any(getattr(result, kind) for result in results) for kind in ("cut_short", "failed"))
-    return Drawn(first.objective, folder, tuple(images), scores, ended, cut_short, failed)
+def _check_usae(usae: USAE, plan: Plan, out: Path, again: bool) -> None:
+    """Nothing; a ValueError when the folder's pictures are of other weights, or a folder in it leads elsewhere."""
+    before = _read(out / "run.json").get("usae_sha256")
+    if not again and before is not None and before != usae.sha256:
+        raise ValueError(
+            f"{out} was drawn with the USAE of sha256 {str(before)[:12]}, and {usae.source} is {str(usae.sha256)[:12]} "
+            "by now; choose another place with --out"
+        )
+    for folder in plan.folders:
+        if not (out / folder).resolve().is_relative_to(out.resolve()):
+            raise ValueError(f"{out / folder} leads out of {out}; remove that link")
 
 
-def _stage(pack: Sequence[Objective], settings: MaximizeSettings, several_seeds: bool) -> str:
-    what = str(pack[0]) if len(pack) == 1 else f"{len(pack)} objectives"
+def _finished(manifest: Manifest, plan: Plan) -> list[int]:
+    """The numbers of the drawings that need not be drawn."""
+    return [number for number, drawing in enumerate(plan.drawings) if manifest.adopt(drawing)]
+
+
+def _packs(usae: USAE, plan: Plan, finished: Sequence[int], processes: Processes) -> list[list[int]]:
+    """What is drawn at once: equal settings, as many as the memory holds; a few folders after the other."""
+    skip = set(finished)
+    left = [number for number in range(len(plan.drawings)) if number not in skip]
+    if not left:
+        return []
+    settings = dict.fromkeys(plan.drawings[number].settings for number in left)
+    at_once = min(eyes_for(usae, own).at_once for own in settings)
+    folders = list(dict.fromkeys(plan.drawings[number].folder for number in left))
+    at_once = min(at_once, -(-len(folders) // processes.count))
+    packs = []
+    for place in range(0, len(folders), at_once):
+        block = set(folders[place : place + at_once])
+        groups: dict[tuple[str | None, MaximizeSettings], list[int]] = {}
+        for number in left:
+            if (drawing := plan.drawings[number]).folder in block:
+                groups.setdefault((drawing.variant, drawing.settings), []).append(number)
+        packs += list(groups.values())
+    return packs
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON file of ours; empty where there is none that can be read."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sheet_of(file: Path) -> Any:
+    try:
+        return read_png(file).get("sheet")
+    except ValueError:
+        return None
+
+
+def _stage(drawings: Sequence[Drawing]) -> str:
+    first = drawings[0]
+    what = str(first.objective) if len(drawings) == 1 else f"{len(drawings)} objectives"
     what = what if len(what) <= 40 else what[:37] + "..."
-    return f"{what} {settings.mode}" + (f" seed {settings.seed}" if several_seeds else "")
+    variant = f" {first.variant}" if first.variant is not None else ""
+    return f"{what}{variant} {first.settings.mode} seed {first.settings.seed}"
 
 
 def _steps(report: Report, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:

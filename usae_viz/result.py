@@ -6,18 +6,21 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from usae_train.provenance import commit, file_hash, versions
 from usae_train.usae import USAE
 from usae_viz.concepts import caption
 from usae_viz.objectives import Concept, Objective
-from usae_viz.outputs import natural_patches, sheet, write_concept, write_frames, write_json
+from usae_viz.outputs import natural_patches, sheet, to_picture, write_concept, write_frames, write_json
 from usae_viz.parameterizations import ANALYTIC
 from usae_viz.parameterizations.maco import PACKAGED
+from usae_viz.precision import dtype_for
 from usae_viz.scores import Scores
 from usae_viz.settings import MaximizeSettings
 
@@ -53,9 +56,7 @@ class Result:
     @property
     def title(self) -> str:
         """What stands over the sheet."""
-        if isinstance(self.objective, Concept):
-            return caption(self.usae, self.objective.concepts[0])
-        return str(self.objective)
+        return title_of(self.usae, self.objective)
 
     @property
     def folder(self) -> str:
@@ -94,7 +95,8 @@ class Result:
         """What a picture's PNG keeps: enough to draw it again."""
         return {
             "picture": name, "objective": str(self.objective), "settings": self.settings.model_dump(mode="json"),
-            "ended": self.ended, **_provenance(self.usae, [self.settings]),
+            "ended": self.ended, "drawn_on": _drawn_on(self.usae, self.settings),
+            **provenance(self.usae, [self.settings]),
         }  # fmt: skip
 
     def patches(self) -> dict[str, Any]:
@@ -103,8 +105,14 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
-        sheet(self.title, self.images, self.scores, self.patches(), self.given).save(page, "PNG")
+        images = {name: to_picture(canvas) for name, canvas in self.images.items()}
+        sheet(self.title, images, self.scores, self.patches(), self.given).save(page, "PNG")
         return page.getvalue()
+
+
+def title_of(usae: USAE, objective: Objective) -> str:
+    """What stands over an objective's sheet."""
+    return caption(usae, objective.concepts[0]) if isinstance(objective, Concept) else str(objective)
 
 
 def folder_of(objective: Objective) -> str:
@@ -119,18 +127,35 @@ def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[Maxim
     """What run.json holds: objectives, resolved settings of each run, versions, hashes of weights and spectrum."""
     return {
         "schema": 1, "objectives": [str(objective) for objective in objectives],
-        "runs": [settings.model_dump(mode="json") for settings in runs], **_provenance(usae, runs),
+        "runs": [settings.model_dump(mode="json") for settings in runs], **provenance(usae, runs),
     }  # fmt: skip
 
 
-def _provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
-    spectra = {_spectrum_hash(settings.spectrum) for settings in runs if settings.image == "maco"}
+def _drawn_on(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
+    """What besides the settings decides a picture's last bits."""
+    device = usae.dictionary(usae.names[0]).device
+    dtype = str(dtype_for(settings.dtype, device)).removeprefix("torch.")
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    return {"device": device.type, "dtype": dtype, "threads": threads}
+
+
+def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
+    """Which weights, natural spectrum (of the first run that needs one) and software pictures are made with."""
+    spectra = dict.fromkeys(spectrum_hash(settings.spectrum) for settings in runs if settings.image == "maco")
     return {
         "usae": usae.source, "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
         "versions": versions(), "commit": commit(),
     }  # fmt: skip
 
 
-def _spectrum_hash(spectrum: str | None) -> str:
-    """Of the file; the analytic spectrum is a formula and stands for itself."""
-    return ANALYTIC if spectrum == ANALYTIC else file_hash(Path(spectrum) if spectrum else PACKAGED)
+@cache
+def spectrum_hash(spectrum: str | None) -> str:
+    """Of the file; the analytic spectrum is a formula and stands for itself.
+
+    Raises:
+        ValueError: for a file that cannot be read.
+    """
+    try:
+        return ANALYTIC if spectrum == ANALYTIC else file_hash(Path(spectrum) if spectrum else PACKAGED)
+    except OSError as error:
+        raise ValueError(f"{spectrum} cannot be read: {error.strerror or error}") from error

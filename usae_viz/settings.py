@@ -29,7 +29,9 @@ class MaximizeSettings(BaseModel):
     )
     steps: int = Field(96, ge=1, description="optimizer steps")
     crops: int = Field(6, ge=1, description="views a step")
-    learning_rate: float | None = Field(None, gt=0, description="Adam's; the parameterization's own unless told")
+    learning_rate: float | None = Field(
+        None, gt=0, le=1e37, description="Adam's; the parameterization's own unless told"
+    )
     augmentation: Augmentation = Field(PRESETS["default"], description=f"settings, or a preset ({', '.join(PRESETS)})")
     decay: float | None = Field(
         None, ge=0, le=4, description="fourier's: the coefficients' scale falls as 1/f^decay; 1.5 unless told"

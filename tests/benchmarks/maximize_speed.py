@@ -8,7 +8,8 @@ half an hour, `--part scale` about fifteen minutes:
     python tests/benchmarks/maximize_speed.py --part scale
 
 `step`: seconds a step, ViT-B/16 with random weights at 224 px, 6 crops, canvases of 512 and 1280 px; the bare network
-is timm's forward to the last block and its backward to the input, on the same crops in the same precision.
+is timm's forward to the last block and its backward to the input, on the same crops in the same precision. Horama gets
+the network as its README does, a timm model in evaluation whose weights have gradients.
 `race`: the pre-code that Horama reaches after 256 steps, and the time in which this project reaches it, both measured
 under views that neither was optimized on (the preset `unseen`).
 `scale`: seconds and peak memory a step for 1 to 4 backbones, 1 to 32 crops, canvases of 128 to 1024 px, 1 to 64
@@ -75,7 +76,10 @@ def horama(usae: USAE, image: str, size: int, steps: int) -> torch.Tensor:
     import horama as package
 
     (name,) = usae.names
-    backbone, readout = usae.backbones[name], usae.readout(name, [CONCEPT])
+    with torch.no_grad():  # folded once, not a part of each step's graph
+        backbone, readout = usae.backbones[name], usae.readout(name, [CONCEPT])
+    backbone.model.requires_grad_()  # a timm model as it comes, as in Horama's README: its weights have gradients
+    fused_attention(backbone.model, True)
 
     def objective(images: torch.Tensor) -> torch.Tensor:
         features = backbone.model.forward_features(images)[:, backbone.model.num_prefix_tokens :]
@@ -93,6 +97,8 @@ def horama(usae: USAE, image: str, size: int, steps: int) -> torch.Tensor:
             )  # fmt: skip
         finally:
             os.chdir(before)
+            backbone.model.requires_grad_(False)
+            fused_attention(backbone.model, False)
     return (picture.detach() * 0.5 + 0.5).clamp(0, 1)
 
 
@@ -102,15 +108,21 @@ def bare(usae: USAE, crops: int, dtype: torch.dtype) -> Callable[[], None]:
 
     def step() -> None:
         for backbone in usae.backbones.values():
-            for module in backbone.model.modules():
-                if hasattr(module, "fused_attn"):
-                    module.fused_attn = True  # as timm has it
+            fused_attention(backbone.model, True)
             images = shown.clone().requires_grad_()
             with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
                 features = backbone.model.forward_features(images)
             torch.autograd.grad(features.float().mean(), images)
+            fused_attention(backbone.model, False)
 
     return step
+
+
+def fused_attention(model: torch.nn.Module, used: bool) -> None:
+    """timm uses torch's fused attention; `Backbone` does not on the CPU, where it is slower."""
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = used
 
 
 def unseen_pre_code(usae: USAE, canvas: torch.Tensor) -> float:
@@ -137,8 +149,8 @@ def step_part() -> None:
             )
 
 
-def race_part() -> None:
-    usae = random_usae({"vit": "vit_base_patch16_224"})
+def race_part(model: str) -> None:
+    usae = random_usae({"vit": model})
     for image in ("maco", "fourier"):
         start = time.perf_counter()
         goal = unseen_pre_code(usae, horama(usae, image, 512, 256))
@@ -173,12 +185,13 @@ def one_case(n_backbones: int, crops: int, size: int, pictures: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("step", "race", "scale"), default="step")
+    parser.add_argument("--model", default="vit_base_patch16_224", help="the race's network")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.case:
         one_case(*(int(number) for number in chosen.case.split(",")))
     else:
-        {"step": step_part, "race": race_part, "scale": scale_part}[chosen.part]()
+        {"step": step_part, "race": lambda: race_part(chosen.model), "scale": scale_part}[chosen.part]()
 
 
 if __name__ == "__main__":

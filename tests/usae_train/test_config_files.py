@@ -50,7 +50,7 @@ other:
             r"specs\.yaml:3: b: expected a mapping such as `model: vit_base_patch16_224`",
         ),
         ("a:\n  model: m\n  1: 2\n", r"specs\.yaml: keys must be words"),
-        ("- model: resnet10t\n", r"specs\.yaml: expected a mapping \(`key: value`\) at the top, found CommentedSeq"),
+        ("- model: resnet10t\n", r"specs\.yaml: expected a mapping \(`key: value`\) at the top, found a list"),
         ("", r"specs\.yaml: expected a mapping"),
         ("{}", r"specs\.yaml: no backbones in it"),
         ("a:\n  model: [unclosed\n", r"specs\.yaml:\d+: no valid YAML"),

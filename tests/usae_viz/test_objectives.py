@@ -192,6 +192,7 @@ def test_diversity_by_hand():
     assert Diversity()(seen(tokens=across)).tolist() == [0]
     assert torch.allclose(Diversity()(seen(tokens=torch.cat([across, across]))), torch.zeros(2), atol=1e-6)
     assert torch.allclose(Diversity()(seen(tokens=torch.cat([across, down]))), torch.ones(2), atol=1e-6)
+    assert Diversity()(seen(tokens=torch.zeros(2, 1, 4, 6))).tolist() == [0, 0], "nothing in either: no difference"
     three = Diversity()(seen(tokens=torch.cat([across, across, down])))
     assert torch.allclose(three, torch.tensor([0.5, 0.5, 1.0]), atol=1e-6)
     moved = Diversity()(seen(tokens=torch.cat([across, down]) + 100))  # what all have in common makes none alike
@@ -223,6 +224,7 @@ def test_same_codes_is_largest_for_the_same_picture(acts, usae):
     kept = usae.encode("left", acts.tokens).dense(12)
     assert torch.allclose(own, -(pre_codes - kept).square().sum((1, 2, 3)) / kept.square().sum((1, 2, 3)), atol=1e-5)
     assert SameCodes(["right"])(beside(acts, acts.tokens)).tolist() == [0, 0]
+    assert str(SameCodes("left")) == str(SameCodes(["left"])), "a name, not its letters"
     assert torch.equal(SameCodes(["left"])(beside(acts, acts.tokens)), own)
 
 

@@ -6,7 +6,8 @@ from PIL import Image
 
 import usae_viz as uv
 from usae_viz.outputs import CELL, MARGIN, opacity, sheet, to_picture, write_frames, write_png
-from usae_viz.render import folders_of, render
+from usae_viz.plan import folders_of, plan_objectives
+from usae_viz.render import render
 from usae_viz.result import folder_of
 
 QUICK = {"crops": 2, "size": 32}
@@ -94,8 +95,9 @@ def test_what_cannot_be_animated_is_said(usae, drawn, tmp_path):
 def test_a_given_picture_stands_first_on_the_sheet(drawn):
     given = torch.zeros(3, 32, 32)
     given[0] = 1  # red
-    plain = sheet("title", drawn.images, drawn.scores, {})
-    beside = sheet("title", drawn.images, drawn.scores, {}, given)
+    pictures = {name: to_picture(canvas) for name, canvas in drawn.images.items()}
+    plain = sheet("title", pictures, drawn.scores, {})
+    beside = sheet("title", pictures, drawn.scores, {}, given)
     assert plain.width == MARGIN + 2 * (CELL + MARGIN)
     assert (beside.width, beside.height) == (plain.width + CELL + MARGIN, plain.height)
     middle = (MARGIN + CELL // 2, MARGIN + 50 + CELL // 2)
@@ -144,6 +146,6 @@ def test_objectives_of_the_same_words_have_folders_of_their_own(usae, tmp_path):
     alike = [uv.Concept(3) + uv.Concept(5), uv.Concept(3) * uv.Concept(5), uv.Concept(3)]
     first = folder_of(alike[0])
     assert list(folders_of(alike).values()) == [first, f"{first}-2", "concept-00003"]
-    written = render(usae, alike[:2], [uv.MaximizeSettings(steps=1, **QUICK)], tmp_path)
+    written = render(usae, plan_objectives(usae, alike[:2], [uv.MaximizeSettings(steps=1, **QUICK)]), tmp_path)
     assert [drawn.folder.name for drawn in written] == [first, f"{first}-2"]
     assert (tmp_path / f"{first}-2" / "left.png").is_file()

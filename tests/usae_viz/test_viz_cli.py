@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
-import usae_viz.cli
+import usae_viz.render_commands
 from usae_viz.cli import app
 from usae_viz.outputs import read_png
 
@@ -28,7 +28,7 @@ def test_maximize_writes_a_run(folder, tmp_path):
     out = tmp_path / "run"
     done = run("maximize", "--concept", "3,5", "--usae", folder, "--out", str(out), *QUICK)
     assert done.exit_code == 0, done.output
-    assert sorted(p.name for p in out.iterdir()) == ["concept-00003", "concept-00005", "run.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["concept-00003", "concept-00005", "manifest", "run.json"]
     assert {p.name for p in (out / "concept-00003").iterdir()} == {"left.png", "right.png", "scores.json", "sheet.png"}
     record = json.loads((out / "run.json").read_text())
     assert record["objectives"] == ["Concept(3)", "Concept(5)"]
@@ -136,8 +136,8 @@ def test_wrong_usage_is_status_2():
         ),
         ("concepts: [3]\nsettings:\n  steps: many\n", "recipe.yaml:3: settings.steps: Input should be a valid integer"),
         ("concepts: []\n", "nothing to draw; expected `concepts` or `objectives`"),
-        ("- a\n- b\n", "expected a mapping (`key: value`) at the top, found CommentedSeq"),
-        ("", "expected a mapping (`key: value`) at the top, found NoneType"),
+        ("- a\n- b\n", "expected a mapping (`key: value`) at the top, found a list"),
+        ("", "expected a mapping (`key: value`) at the top, found nothing"),
         ("concepts: [3\n", "no valid YAML"),
         ("concepts: [3]\nsettings:\n  seed: 4\n", "seed belongs at the top, as a list under `seeds`"),
         (
@@ -187,7 +187,7 @@ def test_objectives_are_drawn_a_folder_each_and_once(folder, tmp_path):
     done = run("maximize", "-c", "3", *words, "--usae", folder, "--out", str(out), *QUICK)
     assert done.exit_code == 0, done.output
     folders = {"concept-00003", "objective-concept-3-minus-0.5-concept-5", "objective-channel-left-2"}
-    assert {p.name for p in out.iterdir()} == folders | {"run.json"}
+    assert {p.name for p in out.iterdir()} == folders | {"manifest", "run.json"}
     written = ["Concept(3)", "Concept(3) - 0.5 * Concept(5)", "Channel('left', 2)"]
     assert json.loads((out / "run.json").read_text())["objectives"] == written
     assert {p.name for p in (out / "objective-channel-left-2").iterdir()} == {"left.png", "sheet.png"}
@@ -209,10 +209,11 @@ def test_a_recipe_can_hold_objectives(folder, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"usae: {folder}\nobjectives:\n  - Concept(3) - 0.5 * Concept(5)\n  - Channel('left', 2)\n"
-        "modes: [per-model, coupled]\nsettings: {steps: 2, crops: 1, size: 32, snapshots: 1, alpha: true}\n"
+        "modes: [per-model, coupled]\nsettings: {steps: 2, crops: 1, size: 32, snapshots: 1}\n"
+        "outputs: [png, alpha, mp4, sheet]\n"
     )
     out = tmp_path / "run"
-    done = run("render", str(recipe), "--out", str(out), "-q", "--animation", "mp4")
+    done = run("render", str(recipe), "--out", str(out), "-q")
     assert done.exit_code == 0, done.output
     both = {"left", "right", "coupled-left", "coupled-right"}
     files = {p.name for p in (out / "objective-concept-3-minus-0.5-concept-5").iterdir()}
@@ -273,11 +274,12 @@ def test_ctrl_c_is_status_130_and_the_picture_is_written(folder, tmp_path, monke
         if done == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(usae_viz.cli, "stages", lambda progress: interrupting)
+    monkeypatch.setattr(usae_viz.render_commands, "stages", lambda progress: interrupting)
     done = run("maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), *QUICK)
     assert done.exit_code == 130
     assert "Concept(3): stopped by hand after 2 of 3 steps; the best so far is kept" in done.stderr
-    assert {p.name for p in (tmp_path / "run").iterdir()} == {"concept-00003", "run.json"}  # 5 was not begun
+    written = {p.name for p in (tmp_path / "run").iterdir()}
+    assert written == {"concept-00003", "manifest", "run.json"}  # 5 was not begun
     assert "stopped by hand" in read_png(tmp_path / "run" / "concept-00003" / "left.png")["ended"]
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"usae: {folder}\nconcepts: [3]\nmodes: [per-model, shared]\nsettings: {{size: 32, steps: 3}}\n")
@@ -291,8 +293,8 @@ def test_a_score_that_is_lost_is_status_1_and_the_picture_is_written(folder, tmp
     words = ["maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), "--learning-rate", "1e37"]
     done = run(*words, *QUICK)
     assert done.exit_code == 1
-    assert "Concept(3): the score through left is not finite at step 1; the best so far is kept" in done.stderr
-    assert {p.name for p in (tmp_path / "run").iterdir()} == {"concept-00003", "run.json"}
+    assert "Concept(3): the picture of left is not finite at step 1; the best so far is kept" in done.stderr
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {"concept-00003", "manifest", "run.json"}
     with Image.open(tmp_path / "run" / "concept-00003" / "left.png") as drawn:
         assert len(drawn.getcolors(10_000)) > 100
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +12,8 @@ from torch import Tensor
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
 from usae_train.checkpoint import check_free, save
 from usae_train.demo.factors import FACTORS, PURE, patch_shares
-from usae_train.demo.pretrain import SPECS, STEPS, pretrain
+from usae_train.demo.pretrain import SPECS
+from usae_train.demo.pretrain_all import pretrain_all
 from usae_train.demo.scenes import SIZE
 from usae_train.images import DemoImages
 from usae_train.loop import fit_tokens, new_usae
@@ -30,8 +30,9 @@ Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure i
 
 
 def build(
-    out: Path, seed: int = 0, device: str = "cpu", report: Report = lambda stage, done, total, note: None
-) -> USAE:
+    out: Path, seed: int = 0, device: str = "cpu", report: Report = lambda stage, done, total, note: None,
+    workers: int | None = None,
+) -> USAE:  # fmt: skip
     """Train everything and write a USAE folder.
 
     What is finished is kept in a folder beside `out` until the end, and training states every 200 steps, so that a
@@ -42,24 +43,16 @@ def build(
         seed: seed of everything.
         device: where to train.
         report: called with the stage, what is done of how much, and a figure.
+        workers: backbones trained at the same time; one a core unless told, on a GPU one.
     """
     check_free(out)
     room = out.with_name(f".{out.name}.{seed}.work")
-    for name in SPECS:
-        weights = room / "backbones" / f"{name}.safetensors"
-        if not weights.is_file():
-            progress = partial(_report_loss, report, name)
-            pretrain(name, weights, seed, device=device, checkpoint=room / "states" / f"{name}.pt", report=progress)
-        report(name, STEPS[name], STEPS[name], "done")
+    pretrain_all(room, seed, device, report, workers)
     specs = {name: spec.relative_to(room) for name, spec in SPECS.items()}
     usae = fit_demo(specs, SETTINGS.model_copy(update={"seed": seed}), device, report)
     save(usae, out, half=True)
     shutil.rmtree(room)
     return usae
-
-
-def _report_loss(report: Report, name: str, done: int, total: int, loss: float) -> None:
-    report(name, done, total, f"loss {loss:.3f}")
 
 
 def fit_demo(

@@ -1,4 +1,4 @@
-"""What a clean picture shows at each patch, by fixed formulas: the targets of the self-supervised backbone.
+"""What a clean picture shows, by fixed formulas: the targets of the self-supervised backbone.
 
 No label enters here, and nothing is learned but k-means cells.
 """
@@ -18,6 +18,9 @@ HUES = 24
 WINDOW = 24  # pixels: two to three periods of a texture
 RINGS = 7
 HARMONICS = (0, 2, 4)  # of the spectrum around a ring: energy, stripes, grids
+BANDS, BAND = 8, 0.25  # of a thing's pixels by their distance from its middle, in radii of a disc of its area
+TURNS = (2, 3, 4, 5, 6)  # of an outline around its middle: bars, triangles, squares, stars, ...
+OUTLINE_STEP = 2  # every second pixel is enough
 
 
 def colour_histogram(images: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -83,10 +86,51 @@ def nearest_centre(points: Tensor, centres: Tensor) -> Tensor:
     return torch.cdist(points.flatten(0, -2), centres).argmin(-1).unflatten(0, points.shape[:-1])
 
 
+def outlines(surface: Tensor) -> Tensor:
+    """The form of what is seen of every object, whatever its place, size and angle.
+
+    Args:
+        surface: (n, height, width), which of a scene's surfaces is seen where; 0 is the background.
+
+    Returns:
+        (n, MAX_OBJECTS, 13): the share of its pixels in each of 8 bands around its middle, and how much the mean
+        distance from the middle varies with 2 to 6 turns around it. Zeros where nothing is seen of it.
+    """
+    seen = surface[:, None, ::OUTLINE_STEP, ::OUTLINE_STEP] == torch.arange(
+        1, scenes.MAX_OBJECTS + 1, dtype=surface.dtype, device=surface.device
+    ).view(1, -1, 1, 1)
+    mask = seen.float().flatten(2)  # (n, objects, pixels)
+    rows, cols = seen.shape[-2:]
+    y, x = (axis.flatten().float() for axis in torch.meshgrid(
+        torch.arange(rows, device=surface.device), torch.arange(cols, device=surface.device), indexing="ij"
+    ))  # fmt: skip
+    area = mask.sum(-1, keepdim=True).clamp_min(1)
+    across, down = x - (mask * x).sum(-1, keepdim=True) / area, y - (mask * y).sum(-1, keepdim=True) / area
+    distance = (across.square() + down.square()).sqrt() / (area / math.pi).sqrt()
+    angle = torch.atan2(down, across)
+    band = (distance / BAND).long().clamp_max(BANDS - 1)
+    shares = torch.zeros(*mask.shape[:2], BANDS, device=surface.device).scatter_add_(-1, band, mask) / area
+    weight = mask * distance
+    turns = [torch.hypot((weight * (m * angle).cos()).sum(-1), (weight * (m * angle).sin()).sum(-1)) for m in TURNS]
+    return torch.cat([shares, torch.stack(turns, -1) / area], -1)
+
+
 def texture_cells(grid: tuple[int, int], cells: int) -> Tensor:
-    """k-means cells (cells, d) of `local_texture` over 256 scenes of a fixed seed; 20 rounds of Lloyd's."""
+    """k-means cells (cells, d) of `local_texture` over 256 scenes of a fixed seed."""
     generator = torch.Generator().manual_seed(7)
     points = local_texture(scenes.draw(256, generator, zoomed=0.5, plain=0.0).images, grid).flatten(0, 1)
+    return _k_means(points, cells, generator)
+
+
+def outline_cells(cells: int) -> Tensor:
+    """k-means cells (cells, d) of `outlines` over 1024 scenes of a fixed seed."""
+    generator = torch.Generator().manual_seed(8)
+    points = outlines(scenes.draw(1024, generator, zoomed=0.25).surface).flatten(0, 1)
+    return _k_means(points[points.sum(-1) > 0], cells, generator)
+
+
+def _k_means(points: Tensor, cells: int, generator: torch.Generator) -> Tensor:
+    """20 rounds of Lloyd's."""
     centres = points[torch.randperm(len(points), generator=generator)[:cells]]
     for _ in range(20):
         nearest = nearest_centre(points, centres)

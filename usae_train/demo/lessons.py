@@ -11,8 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.demo.descriptors import colour_histogram, local_texture, nearest_centre, texture_cells
-from usae_train.demo.factors import BACKGROUND, FACTORS, SHAPES, patch_shares
+from usae_train.demo.descriptors import (
+    colour_histogram,
+    local_texture,
+    nearest_centre,
+    outline_cells,
+    outlines,
+    texture_cells,
+)
+from usae_train.demo.factors import BACKGROUND, FACTORS, PURE, SHAPES, patch_shares
+from usae_train.demo.scenes import MAX_OBJECTS, Scenes
+
+UNCLEAR = -1  # a patch that no surface covers by more than half
 
 
 class Lesson(Protocol):
@@ -20,8 +30,8 @@ class Lesson(Protocol):
 
     def __init__(self, width: int, grid: tuple[int, int]) -> None: ...
 
-    def prepare(self, images: Tensor, labels: dict[str, Tensor], generator: torch.Generator) -> None:
-        """Work out the targets of a batch: images (n, 3, h, w), labels {factor: (n, h, w)}."""
+    def prepare(self, batch: Scenes, generator: torch.Generator) -> None:
+        """Work out the targets of a batch of n scenes."""
 
     def cover(self, images: Tensor) -> Tensor:
         """What the backbone is shown of (perturbed) images."""
@@ -41,8 +51,8 @@ class Supervised(nn.Module):
         self.patch_heads = nn.ModuleDict({f: nn.Linear(width, len(v)) for f, v in FACTORS.items()})
         self.class_heads = nn.ModuleDict({f: nn.Linear(width, len(v)) for f, v in FACTORS.items()})
 
-    def prepare(self, images: Tensor, labels: dict[str, Tensor], generator: torch.Generator) -> None:
-        self.shares = {f: patch_shares(labels[f], len(v), self.grid) for f, v in FACTORS.items()}
+    def prepare(self, batch: Scenes, generator: torch.Generator) -> None:
+        self.shares = {f: patch_shares(batch.labels[f], len(v), self.grid) for f, v in FACTORS.items()}
 
     def cover(self, images: Tensor) -> Tensor:
         return images
@@ -65,10 +75,16 @@ class SelfSupervised(nn.Module):
     """The pictures themselves: foretell what the clean picture shows, in covered patches and in perturbed ones.
 
     Masked feature prediction (Wei et al. 2022, MaskFeat) with targets that no label enters: the patch's colour
-    histogram, and which of 48 k-means cells (as BEiT's visual tokens, Bao et al. 2022) its neighbourhood's
-    orientation-free spectrum falls into.
+    histogram, which of 48 k-means cells (as BEiT's visual tokens, Bao et al. 2022) its neighbourhood's orientation-free
+    spectrum falls into, and into which of 24 the outline falls of what is seen there.
+
+    The outline is the one thing here that a single picture does not give: which pixels belong together comes from the
+    generator, as it would from things that move. Without it 0.25 of the shapes could be read off the tokens (chance
+    0.17), and 0.24 with a loss for knowing a thing again in another scene (InfoNCE, 3000 steps).
     """
 
+    BACKGROUND_WEIGHT = 0.3
+    OUTLINES = 24
     COVERED = 0.35  # share of patches; MaskFeat covers 0.4, here the open patches teach as well
     CELLS = 48
 
@@ -79,19 +95,26 @@ class SelfSupervised(nn.Module):
         self.colour_head = nn.Linear(width, colour_histogram(torch.zeros(1, 3, 8, 8), (1, 1)).shape[-1])
         self.texture_head = nn.Linear(width, self.CELLS)
         self.spectrum_head = nn.Linear(width, local_texture(torch.zeros(1, 3, 32, 32), (1, 1)).shape[-1])
+        self.outline_head = nn.Linear(width, 1 + self.OUTLINES)  # the first is background
+        self.register_buffer("outline_centres", outline_cells(self.OUTLINES))
         self.register_buffer("centres", texture_cells(grid, self.CELLS))
 
-    def prepare(self, images: Tensor, labels: dict[str, Tensor], generator: torch.Generator) -> None:
-        self.colours = colour_histogram(images, self.grid)
-        self.spectra = local_texture(images, self.grid)
+    def prepare(self, batch: Scenes, generator: torch.Generator) -> None:
+        self.colours = colour_histogram(batch.images, self.grid)
+        self.spectra = local_texture(batch.images, self.grid)
         self.cells = nearest_centre(self.spectra, cast(Tensor, self.centres))
         rows, cols = self.grid
-        scattered = torch.rand(len(images), 1, rows, cols, generator=generator)
+        scattered = torch.rand(len(batch.images), 1, rows, cols, generator=generator)
         blocks = functional.interpolate(
-            torch.rand(len(images), 1, rows // 3, cols // 3, generator=generator), self.grid, mode="nearest"
+            torch.rand(len(batch.images), 1, rows // 3, cols // 3, generator=generator), self.grid, mode="nearest"
         )
         covered = (scattered < self.COVERED / 2) | (blocks < self.COVERED / 2)
-        self.covered = functional.interpolate(covered.float(), images.shape[-2:], mode="nearest").to(images.device)
+        size = batch.images.shape[-2:]
+        self.covered = functional.interpolate(covered.float(), size, mode="nearest").to(batch.images.device)
+        share, surface = patch_shares(batch.surface, MAX_OBJECTS + 1, self.grid).max(-1)  # (n, patches)
+        cells = nearest_centre(outlines(batch.surface), cast(Tensor, self.outline_centres))  # (n, objects)
+        cells = torch.cat([torch.zeros_like(cells[:, :1]), cells + 1], 1).gather(1, surface)
+        self.outlines = torch.where(share > PURE, cells, UNCLEAR)
 
     def cover(self, images: Tensor) -> Tensor:
         return torch.lerp(images, self.cover_patch.expand_as(images), self.covered)
@@ -99,7 +122,13 @@ class SelfSupervised(nn.Module):
     def forward(self, prefix: Tensor, tokens: Tensor) -> Tensor:
         colour = functional.cross_entropy(self.colour_head(tokens).flatten(0, 1), self.colours.flatten(0, 1))
         texture = functional.cross_entropy(self.texture_head(tokens).flatten(0, 1), self.cells.flatten())
-        return colour + texture + functional.smooth_l1_loss(self.spectrum_head(tokens), self.spectra)
+        spectrum = functional.smooth_l1_loss(self.spectrum_head(tokens), self.spectra)
+        weight = torch.full((1 + self.OUTLINES,), 1.0, device=tokens.device)
+        weight[0] = self.BACKGROUND_WEIGHT
+        outline = functional.cross_entropy(
+            self.outline_head(tokens).flatten(0, 1).float(), self.outlines.flatten(), weight, ignore_index=UNCLEAR
+        )
+        return colour + texture + spectrum + outline
 
 
 class ImageText(nn.Module):
@@ -132,8 +161,8 @@ class ImageText(nn.Module):
         self.scale = nn.Parameter(torch.tensor([10.0, 10.0]).log())
         self.bias = nn.Parameter(torch.tensor([-6.0, -6.0]))
 
-    def prepare(self, images: Tensor, labels: dict[str, Tensor], generator: torch.Generator) -> None:
-        shares = {f: patch_shares(labels[f], len(v), self.grid) for f, v in FACTORS.items()}
+    def prepare(self, batch: Scenes, generator: torch.Generator) -> None:
+        shares = {f: patch_shares(batch.labels[f], len(v), self.grid) for f, v in FACTORS.items()}
         majority = {f: s.argmax(-1).flatten() for f, s in shares.items()}  # (n * patches,)
         n_patches = len(majority["colour"])
         # captions: every single attribute, then attributes (at least two) of patches picked at random
@@ -145,13 +174,15 @@ class ImageText(nn.Module):
         described = torch.stack([majority[f].cpu()[picked] for f in FACTORS], 1)
         left_out = torch.randint(len(FACTORS) + 1, (len(picked), 1), generator=generator)
         described[torch.arange(len(FACTORS)) == left_out] = -1
-        captions = torch.cat([single_captions, described]).to(images.device)  # -1: not said
+        captions = torch.cat([single_captions, described]).to(batch.images.device)  # -1: not said
         said = torch.stack([majority[f] for f in FACTORS], 1)
         self.holds = ((captions[None] == said[:, None]) | (captions[None] < 0)).all(-1).float()
-        offsets = torch.tensor([self.offsets[f] for f in FACTORS], device=images.device)
+        offsets = torch.tensor([self.offsets[f] for f in FACTORS], device=batch.images.device)
         # one attribute says more than several; shape, the hardest, counts more, and background, which is most of what
         # there is, less
-        weight = torch.where(torch.arange(len(captions), device=images.device) < len(singles), self.SINGLE_WEIGHT, 1.0)
+        weight = torch.where(
+            torch.arange(len(captions), device=batch.images.device) < len(singles), self.SINGLE_WEIGHT, 1.0
+        )
         background = torch.where(majority["shape"] == BACKGROUND, self.BACKGROUND_WEIGHT, 1.0)
         self.weight = torch.where(captions[:, -1] >= 0, self.SHAPE_WEIGHT * background[:, None], 1.0) * weight
         self.patch_texts = torch.where(captions < 0, 0, captions + offsets)

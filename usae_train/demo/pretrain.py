@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ SPECS: dict[str, BackboneSpec] = {
         options={"patch_size": 3, "embed_dim": 160, "depth": 6, "num_heads": 5},
     ),
     "dino": BackboneSpec(
-        model="vit_small_patch14_reg4_dinov2", weights="backbones/dino.safetensors", input_size=INPUT_SIZE,
-        options={"patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4},
+        model="vit_tiny_r_s16_p8_224", weights="backbones/dino.safetensors", input_size=INPUT_SIZE,
+        options={"patch_size": 2, "embed_dim": 128, "depth": 6, "num_heads": 4, "reg_tokens": 4},
     ),
     "siglip": BackboneSpec(
         model="vit_tiny_r_s16_p8_224", weights="backbones/siglip.safetensors", input_size=INPUT_SIZE,
@@ -67,7 +68,7 @@ SPECS: dict[str, BackboneSpec] = {
     ),
 }  # fmt: skip
 LESSONS: dict[str, type[Lesson]] = {"vit": Supervised, "dino": SelfSupervised, "siglip": ImageText}
-STEPS: dict[str, int] = {"vit": 9500, "dino": 4500, "siglip": 9500}
+STEPS: dict[str, int] = {"vit": 9500, "dino": 7500, "siglip": 9500}
 
 
 ZOOMED, PLAIN = 0.25, 0.5  # shares of scenes and of surfaces (`scenes.draw_parameters`)
@@ -117,12 +118,12 @@ def pretrain(
         reach = PERTURBATION * hardness
         replays = REPLAYS if hardness > 0 else 1
         batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, 0.02 + 0.1 * hardness, PLAIN)
-        images = dirty(batch.images, generator, hardness).to(device)
-        labels = {factor: value.to(device) for factor, value in batch.labels.items()}
+        batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
+        images = batch.images
         perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach
-        pupil.lesson.prepare(images, labels, generator)
+        pupil.lesson.prepare(batch, generator)
         for _ in range(replays):
-            shown = (images + perturbation).clamp(0, 1).requires_grad_()
+            shown = (images + perturbation).clamp(0, 1).requires_grad_(reach > 0)
             with torch.autocast(images.device.type, torch.bfloat16):
                 loss = pupil(shown)
             for optimizer in optimizers:
@@ -133,8 +134,8 @@ def pretrain(
                 optimizer.step()
             for schedule in schedules:
                 schedule.step()
-            assert shown.grad is not None
-            perturbation = (perturbation + reach * shown.grad.sign()).clamp(-reach, reach)
+            if shown.grad is not None:
+                perturbation = (perturbation + reach * shown.grad.sign()).clamp(-reach, reach)
             losses.append(loss.item())
         step += replays
         if step % 20 < replays:
@@ -200,13 +201,18 @@ def dirty(images: Tensor, generator: torch.Generator, share: float = 1.0) -> Ten
     blurred, clouded = some(0.25), some(0.4)
     images = images.clone()
     images[blurred] = gaussian_blur2d(images[blurred], (5, 5), (0.9, 0.9))
+    if len(clouded):  # torch 2.11's transform of no picture at all is an error
+        images[clouded] += _clouds(len(clouded), height, width, generator)
+    contrast = 1 + share * (0.5 * torch.rand(n, 1, 1, 1, generator=generator) - 0.4)
+    return ((images - 0.5) * contrast + 0.5).clamp(0, 1)
+
+
+def _clouds(n: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Noise (n, 3, height, width) whose amplitude falls as 1/f, of a strength drawn from 0 to 0.15."""
     fy = torch.fft.fftfreq(height)[:, None]
     fx = torch.fft.rfftfreq(width)[None]
     falloff = 1 / (fy.square() + fx.square()).sqrt().clamp_min(1 / width)
-    spectrum = torch.randn(len(clouded), 3, height, width // 2 + 1, 2, generator=generator)
+    spectrum = torch.randn(n, 3, height, width // 2 + 1, 2, generator=generator)
     clouds = torch.fft.irfft2(torch.view_as_complex(spectrum) * falloff, s=(height, width))
-    strength = torch.rand(len(clouded), 1, 1, 1, generator=generator) * 0.15
-    spread = clouds.square().mean((1, 2, 3), keepdim=True).sqrt()
-    images[clouded] += clouds / spread.clamp_min(1e-6) * strength
-    contrast = 1 + share * (0.5 * torch.rand(n, 1, 1, 1, generator=generator) - 0.4)
-    return ((images - 0.5) * contrast + 0.5).clamp(0, 1)
+    strength = torch.rand(n, 1, 1, 1, generator=generator) * 0.15
+    return clouds / clouds.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-6) * strength

@@ -52,10 +52,19 @@ class SceneParameters:
 
 @dataclass(frozen=True)
 class Scenes:
-    """Rendered scenes: `images` (n, 3, size, size) float 0..1; `labels` {factor: (n, size, size) uint8}."""
+    """Rendered scenes: `images` (n, 3, size, size) float 0..1; `labels` {factor: (n, size, size) uint8}.
+
+    `surface` (n, size, size) uint8 says which of a scene's surfaces is seen where; 0 is the background.
+    """
 
     images: Tensor
     labels: dict[str, Tensor]
+    surface: Tensor
+
+    def to(self, device: torch.device | str) -> "Scenes":
+        """The same scenes on a device."""
+        labels = {factor: value.to(device) for factor, value in self.labels.items()}
+        return Scenes(self.images.to(device), labels, self.surface.to(device))
 
 
 def draw_parameters(
@@ -145,6 +154,7 @@ def render(parameters: SceneParameters, size: int = SIZE, device: torch.device |
 
     images = torch.zeros(n, 3, size, size, device=device)
     labels = {factor: torch.zeros(n, size, size, dtype=torch.uint8, device=device) for factor in FACTORS}
+    seen = torch.zeros(n, size, size, dtype=torch.uint8, device=device)
     palette = torch.tensor(list(COLOURS.values()), device=device)
     for surface in range(surfaces):
         rows = on_device.present[:, surface].nonzero().squeeze(1)
@@ -171,11 +181,12 @@ def render(parameters: SceneParameters, size: int = SIZE, device: torch.device |
         for factor in FACTORS:
             value = getattr(one, factor)[:, None, None].to(torch.uint8)
             labels[factor][rows] = torch.where(inside > 0.5, value, labels[factor][rows])
+        seen[rows] = torch.where(inside > 0.5, surface, seen[rows])
 
     light = on_device.light[..., None, None]
     images *= (light[:, 0] + light[:, 1] * (2 * x - 1) + light[:, 2] * (2 * y - 1))[:, None]
     images += _sensor_noise(parameters, size).to(device) * on_device.noise[:, None, None, None]
-    return Scenes(images.clamp_(0, 1), labels)
+    return Scenes(images.clamp_(0, 1), labels, seen)
 
 
 @dataclass(frozen=True)

@@ -35,15 +35,15 @@ class SameCodes(Objective):
     gradient and every unwanted one that rises is pushed down (in the spirit of Mahendran and Vedaldi 2015).
 
     Args:
-        backbones: the backbones whose codes count; all unless told.
+        backbones: the backbones whose codes count, or one; all unless told.
 
     Example:
         >>> SameCodes(["dino"])
         SameCodes(['dino'])
     """
 
-    def __init__(self, backbones: Sequence[str] = ()) -> None:
-        named = list(backbones)
+    def __init__(self, backbones: str | Sequence[str] = ()) -> None:
+        named = [backbones] if isinstance(backbones, str) else list(backbones)
 
         def same(acts: Activations) -> Tensor:
             if named and acts.backbone not in named:

@@ -68,7 +68,9 @@ def _diversity(acts: Activations) -> Tensor:
         return acts.tokens.sum((1, 2, 3)) * 0.0
     tokens = acts.tokens.flatten(1, 2)  # (batch, crop * token, width)
     tokens = tokens - tokens.mean((0, 1))
-    gram = functional.normalize((tokens.mT @ tokens).flatten(1), dim=1)
-    alike = gram @ gram.T
+    gram = (tokens.mT @ tokens).flatten(1)
+    flat = gram.norm(dim=1) < 1e-12  # tokens all alike: such pictures are as alike as can be
+    gram = functional.normalize(gram, dim=1)
+    alike = gram @ gram.T + (flat[:, None] & flat).to(gram.dtype)
     others = 1 - torch.eye(n, device=alike.device)
     return 1 - (alike * others).sum(1) / (n - 1)

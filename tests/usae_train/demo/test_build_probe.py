@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from safetensors.torch import save_file
 
 from usae_train.backbones import Backbone, BackboneSpec
 from usae_train.checkpoint import load
-from usae_train.demo import build
+from usae_train.demo import build, pretrain_all
 from usae_train.demo.factors import FACTORS, SHAPES
 from usae_train.demo.probe import patch_labels
 from usae_train.images import DemoImages
@@ -73,17 +74,42 @@ def test_a_stopped_build_goes_on_with_what_is_finished(
         save_file({key: value.half() for key, value in weights.items()}, file)
 
     monkeypatch.setattr(build, "SPECS", specs)
-    monkeypatch.setattr(build, "STEPS", {"vit": 1, "conv": 1})
-    monkeypatch.setattr(build, "pretrain", pretend)
+    monkeypatch.setattr(pretrain_all, "SPECS", specs)
+    monkeypatch.setattr(pretrain_all, "STEPS", {"vit": 1, "conv": 1})
+    monkeypatch.setattr(pretrain_all, "pretrain", pretend)
     with pytest.raises(KeyboardInterrupt):
-        build.build(tmp_path / "universe")
+        build.build(tmp_path / "universe", workers=1)
     assert not (tmp_path / "universe").exists()
-    build.build(tmp_path / "universe")
+    build.build(tmp_path / "universe", workers=1)
     assert trained == ["vit", "conv", "conv"]
     assert [p.name for p in tmp_path.iterdir()] == ["universe"]
     usae = load(tmp_path / "universe")
     assert usae.factors == build.FACTOR_VALUES
     assert usae.tokens("vit", torch.rand(1, 3, 64, 64)).shape == (1, 4, 32)
+
+
+def note(folder: Path, name: str, report: Callable[[str, int, int, str], None]) -> None:
+    """A job in a process of its own: leaves a file, says so; `wrong` fails."""
+    if name == "wrong":
+        raise SystemExit(3)
+    report(name, torch.get_num_threads(), 2, "seen")
+    (folder / name).touch()
+
+
+@pytest.mark.slow
+def test_jobs_run_in_processes_and_are_heard(tmp_path: Path) -> None:
+    heard: list[tuple[str, int, int, str]] = []
+    jobs = {name: (tmp_path, name) for name in "abc"}
+    pretrain_all.in_processes(note, jobs, lambda *words: heard.append(words), workers=2, threads=1)
+    assert sorted(heard) == [(name, 1, 2, "seen") for name in "abc"]
+    assert {file.name for file in tmp_path.iterdir()} == set("abc")
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
+    message = "the training of backbone 'wrong' ended with status 3; the same command goes on from its last state"
+    with pytest.raises(ChildProcessError, match=message):
+        pretrain_all.in_processes(note, {"wrong": (tmp_path, "wrong")}, lambda *_: None, workers=2, threads=1)
 
 
 def test_probe_labels_leave_out_mixed_patches_and_background_shapes() -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from usae_train.demo.activations import known_world
-from usae_train.demo.descriptors import colour_histogram, local_texture, nearest_centre
+from usae_train.demo.descriptors import colour_histogram, local_texture, nearest_centre, outlines
 
 
 def even(*rgb: float, size: int = 48) -> torch.Tensor:
@@ -47,6 +47,31 @@ def test_an_even_surface_has_no_texture() -> None:
     texture = local_texture(even(0.3, 0.6, 0.1), (4, 4))
     assert texture.shape == (1, 16, 24)
     assert texture[..., :-1].abs().max() < 0.01
+
+
+def disc(x: float, y: float, radius: float, size: int = 96) -> torch.Tensor:
+    axis = torch.arange(size) + 0.5
+    return ((axis - x).square() + (axis[:, None] - y).square() < radius**2).to(torch.uint8)[None]
+
+
+def test_the_outline_of_a_disc_by_hand() -> None:
+    """Rings of a quarter of the radius have areas of 1, 3, 5 and 7 sixteenths; no turn stands out."""
+    found = outlines(disc(48, 48, 40))[0]
+    assert found[0, :4].tolist() == pytest.approx([1 / 16, 3 / 16, 5 / 16, 7 / 16], abs=0.02)
+    assert found[0, 4:].abs().max() < 0.02
+    assert found[1:].abs().max() == 0, "objects that are not there"
+
+
+def test_an_outline_is_the_same_wherever_it_is_however_large_and_turned() -> None:
+    bar = torch.zeros(1, 96, 96, dtype=torch.uint8)
+    bar[0, 8:20, 4:64] = 3
+    same = [bar, bar.mT, torch.zeros_like(bar), torch.zeros_like(bar)]
+    same[2][0, 70:82, 30:90] = 3
+    same[3][0, 50:56, 60:90] = 3
+    across = [outlines(each)[0, 2] for each in same]
+    for other in across[1:]:
+        torch.testing.assert_close(other, across[0], atol=0.05, rtol=0)  # 45 pixels are looked at in the small one
+    assert (across[0] - outlines(disc(48, 48, 40))[0, 0]).norm() > 0.5
 
 
 def test_nearest_centre_by_hand() -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from usae_train.backbones import Backbone, BackboneSpec
 from usae_train.demo import lessons, pretrain, scenes
+from usae_train.demo.descriptors import outlines
 from usae_train.demo.factors import FACTORS, SHAPES, patch_shares
 from usae_train.demo.lessons import ImageText, SelfSupervised, Supervised
 from usae_train.demo.pretrain import SPECS, dirty
@@ -21,6 +22,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def no_clustering(monkeypatch: pytest.MonkeyPatch) -> None:
     centres = torch.randn(48, 24, generator=seeded())
     monkeypatch.setattr(lessons, "texture_cells", lambda grid, cells: centres.clone())
+    monkeypatch.setattr(lessons, "outline_cells", lambda cells: torch.randn(cells, 13, generator=seeded(1)))
 
 
 def test_supervised_loss_by_hand() -> None:
@@ -31,7 +33,7 @@ def test_supervised_loss_by_hand() -> None:
         nn.init.zeros_(head.bias)
     labels = {factor: torch.zeros(1, 8, 8, dtype=torch.uint8) for factor in FACTORS}
     labels["shape"][0, 4:] = SHAPES.index("star")
-    lesson.prepare(torch.zeros(1, 3, 8, 8), labels, seeded())
+    lesson.prepare(scenes.Scenes(torch.zeros(1, 3, 8, 8), labels, torch.zeros(1, 8, 8, dtype=torch.uint8)), seeded())
     expected = math.log(9) + math.log(6) + (0.3 + 1) / 2 * math.log(7) + 3 * 0.3 * math.log(2)
     assert lesson(torch.zeros(1, 1, 4), torch.zeros(1, 4, 4)).item() == pytest.approx(expected, rel=1e-5)
 
@@ -44,7 +46,7 @@ def test_every_lesson_can_be_learned() -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             lesson = kind(16, (6, 6))
-        lesson.prepare(batch.images, batch.labels, seeded())
+        lesson.prepare(batch, seeded())
         tokens = torch.zeros(4, 36, 16).requires_grad_()
         prefix = torch.zeros(4, 1, 16).requires_grad_()
         optimizer = torch.optim.Adam([tokens, prefix, *lesson.parameters()], 0.05)
@@ -62,7 +64,7 @@ def test_every_lesson_can_be_learned() -> None:
 def test_masking_covers_about_a_third_and_leaves_the_rest() -> None:
     lesson = SelfSupervised(8, (12, 12))
     batch = scenes.draw(8, seeded(), 96)
-    lesson.prepare(batch.images, batch.labels, seeded())
+    lesson.prepare(batch, seeded())
     shown = lesson.cover(batch.images)
     covered = lesson.covered.expand_as(shown) > 0
     assert torch.equal(shown[~covered], batch.images[~covered])
@@ -72,10 +74,31 @@ def test_masking_covers_about_a_third_and_leaves_the_rest() -> None:
     assert set(patches.unique().tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.usefixtures("no_clustering")
+def test_the_outline_asked_for_is_that_of_what_covers_the_patch(monkeypatch: pytest.MonkeyPatch) -> None:
+    centres = torch.stack([outlines(bar)[0, 0] for bar in (square(24, 24), square(6, 40))])
+    monkeypatch.setattr(lessons, "outline_cells", lambda cells: centres)
+    lesson = SelfSupervised(8, (4, 4))
+    surface = torch.cat([square(24, 24), square(48, 12)])  # from a corner on: 2 x 2 patches, and a column
+    labels = {factor: torch.zeros_like(surface) for factor in FACTORS}
+    lesson.prepare(scenes.Scenes(torch.zeros(2, 3, 48, 48), labels, surface), seeded())
+    assert lesson.outlines[0].tolist() == [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert lesson.outlines[1].tolist() == [2, 0, 0, 0] * 4
+    mixed = torch.arange(48 * 48, dtype=torch.uint8).view(1, 48, 48) % 3
+    lesson.prepare(scenes.Scenes(torch.zeros(1, 3, 48, 48), dict.fromkeys(FACTORS, mixed), mixed), seeded())
+    assert lesson.outlines.unique().tolist() == [lessons.UNCLEAR]
+
+
+def square(height: int, width: int) -> torch.Tensor:
+    surface = torch.zeros(1, 48, 48, dtype=torch.uint8)
+    surface[0, :height, :width] = 1
+    return surface
+
+
 def test_a_caption_holds_where_the_patch_is_so() -> None:
     lesson = ImageText(8, (4, 4))
     batch = scenes.draw(3, seeded(), 96)
-    lesson.prepare(batch.images, batch.labels, seeded())
+    lesson.prepare(batch, seeded())
     majority = {f: patch_shares(batch.labels[f], len(v), (4, 4)).argmax(-1).flatten() for f, v in FACTORS.items()}
     n_colours, n_textures = len(FACTORS["colour"]), len(FACTORS["texture"])
     for value in range(n_colours):  # the single captions come first

@@ -134,6 +134,15 @@ def test_the_zoomed_share_fills_the_frame() -> None:
     assert (draw_parameters(500, seeded(), zoomed=0.0).radius <= 0.4).all()
 
 
+def test_the_surface_seen_has_the_labels_of_its_paint() -> None:
+    drawn = draw_parameters(6, seeded(5))
+    made = render(drawn, SIZE)
+    assert (made.surface.amax((1, 2)) > 0).all()
+    for factor in FACTORS:
+        painted = getattr(drawn, factor).gather(1, made.surface.flatten(1).long()).view_as(made.surface)
+        assert torch.equal(painted.to(torch.uint8), made.labels[factor])
+
+
 def test_only_surface_zero_is_background() -> None:
     drawn = draw_parameters(100, seeded())
     assert (drawn.shape[:, 0] == SHAPES.index("background")).all()

@@ -10,6 +10,7 @@ import usae_viz as uv
 from usae_train.images import open_images
 from usae_viz.explorer.page import address
 from usae_viz.outputs import read_png, to_picture, write_png
+from usae_viz.plan import plan_objectives
 from usae_viz.render import render
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -42,7 +43,8 @@ def run_folder(usae_folder, tmp_path_factory):
     place = tmp_path_factory.mktemp("runs") / "first"
     objectives = [uv.Concept(3), uv.Concept(5), uv.Concept(3) - uv.Concept(5)]
     runs = [uv.MaximizeSettings(steps=2, crops=1, size=32, mode=mode) for mode in ("per-model", "shared")]
-    render(ut.load(usae_folder), objectives, runs, place)
+    usae = ut.load(usae_folder)
+    render(usae, plan_objectives(usae, objectives, runs), place)
     failed = place / "concept-00005" / "left.png"
     inside = read_png(failed)
     inside["scores"]["fired"] = False

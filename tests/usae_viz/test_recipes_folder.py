@@ -1,0 +1,44 @@
+"""The recipes that the project carries."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import usae_train as ut
+from usae_viz.cli import app
+from usae_viz.plan import plan_recipe
+from usae_viz.recipe import read_recipe
+
+RECIPES = sorted(Path(__file__).parents[2].glob("recipes/*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return ut.load("demo")
+
+
+def test_all_that_are_promised_are_there():
+    assert {file.stem for file in RECIPES} == {
+        "first-look", "coordinated-figure", "universality-ladder", "model-differences", "modes", "parameter-study",
+        "atlas",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_every_recipe_can_be_planned(file, demo):
+    plan = plan_recipe(demo, read_recipe(file), file.parent)
+    assert plan.pictures > 0
+    if file.stem == "atlas":
+        assert len(plan.folders) == demo.n_concepts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_every_recipe_runs_dry(file, demo, monkeypatch):
+    monkeypatch.setattr("usae_viz.estimate.TRIAL", 1)
+    done = CliRunner().invoke(app, ["render", str(file), "--dry-run", "--json"])
+    assert done.exit_code == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["pictures"] == plan_recipe(demo, read_recipe(file), file.parent).pictures

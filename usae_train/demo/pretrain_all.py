@@ -1,0 +1,112 @@
+"""Pretraining of all demo backbones: on a CPU as many at a time as there are cores, a process each.
+
+Their layers are so small that a second core makes one training little faster; two trainings on two cores are nearly
+twice as fast as one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import multiprocessing
+
+from usae_train.demo.pretrain import SPECS, STEPS, pretrain
+
+Report = Callable[[str, int, int, str], None]  # backbone, done, in all, a figure in words
+POLL = 0.5  # seconds between two looks at the processes
+
+
+def pretrain_all(room: Path, seed: int, device: str, report: Report, workers: int | None = None) -> None:
+    """Train the backbones whose weights are not in `room` yet; go on from the states that are.
+
+    Args:
+        room: folder of `backbones/NAME.safetensors` and `states/NAME.pt`.
+        seed: seed of everything.
+        device: where to train.
+        report: called with the backbone, the steps done, of how many, and the loss in words.
+        workers: backbones trained at the same time, a process each; one a core unless told, on a GPU one.
+
+    Raises:
+        ChildProcessError: when a process ended before its backbone was done; what it had is kept.
+    """
+    for name in SPECS:
+        if _weights(room, name).is_file():
+            report(name, STEPS[name], STEPS[name], "done")
+    missing = [name for name in SPECS if not _weights(room, name).is_file()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(workers or (cores if device == "cpu" else 1), len(missing))
+    if workers > 1:
+        jobs = {name: (name, room, seed, device) for name in missing}
+        in_processes(_pretrain_one, jobs, report, workers, max(1, cores // workers))
+        return
+    for name in missing:
+        _pretrain_one(name, room, seed, device, report)
+
+
+def _weights(room: Path, name: str) -> Path:
+    return room / "backbones" / f"{name}.safetensors"
+
+
+def _pretrain_one(name: str, room: Path, seed: int, device: str, report: Report) -> None:
+    states = room / "states" / f"{name}.pt"
+    pretrain(name, _weights(room, name), seed, device=device, checkpoint=states, report=partial(_losses, report, name))
+    report(name, STEPS[name], STEPS[name], "done")
+
+
+def _losses(report: Report, name: str, done: int, total: int, loss: float) -> None:
+    report(name, done, total, f"loss {loss:.3f}")
+
+
+def in_processes(
+    job: Callable[..., None], jobs: Mapping[str, tuple[Any, ...]], report: Report, workers: int, threads: int
+) -> None:
+    """Run `job(*arguments, report)` for each of the named jobs, some at a time, each in a fresh process.
+
+    Raises:
+        ChildProcessError: when one of them ended with another status than 0; the others are ended then.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    told: Any = spawn.Queue()
+    waiting, running = list(jobs), dict[str, Any]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                name = waiting.pop(0)
+                arguments = (job, jobs[name], told, threads)
+                running[name] = spawn.Process(target=_process, args=arguments, daemon=True)
+                running[name].start()
+            _pass_on(told, report)
+            for name in [name for name, process in running.items() if not process.is_alive()]:
+                status = running.pop(name).exitcode
+                if status != 0:
+                    raise ChildProcessError(
+                        f"the training of backbone {name!r} ended with status {status}; "
+                        "the same command goes on from its last state"
+                    )
+        _pass_on(told, report)
+    finally:
+        for process in running.values():
+            process.terminate()  # states are written whole or not at all
+            process.join()
+
+
+def _pass_on(told: Any, report: Report) -> None:
+    """Hand on what the processes said, for at most `POLL` seconds after the last word."""
+    while True:
+        try:
+            report(*told.get(timeout=POLL))
+        except queue.Empty:
+            return
+
+
+def _process(job: Callable[..., None], arguments: tuple[Any, ...], told: Any, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its children
+    torch.set_num_threads(threads)
+    job(*arguments, lambda *words: told.put(words))

@@ -1,0 +1,60 @@
+"""Objectives from a person's own Python file, `module:function`. The one place where a recipe can run code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from usae_viz.objectives import Objective, objective
+
+NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Custom:
+    """An objective of somebody's own, and the hash of the file that it stands in."""
+
+    objective: Objective
+    sha256: str | None
+
+
+def is_custom(text: str) -> bool:
+    """Whether a text names a function instead of spelling an objective."""
+    return NAME.fullmatch(text.strip()) is not None
+
+
+def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
+    """Import `module:function`: a function of `Activations`, or an `Objective` made of any.
+
+    Args:
+        text: the name; the module is looked for in `folder` first, then where Python looks.
+        folder: the recipe's.
+        allow_code: without it, nothing is imported.
+
+    Raises:
+        ValueError: without leave, or for a module or name that is not there or is no objective.
+    """
+    text = text.strip()
+    if not allow_code:
+        raise ValueError(f"objective {text!r} runs code from a file; look at the file, then add --allow-code")
+    module_name, _, name = text.partition(":")
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        importlib.invalidate_caches()
+        module = importlib.import_module(module_name)
+    except Exception as error:  # the code is anybody's: whatever it raises is said in one line
+        raise ValueError(f"objective {text!r}: {module_name} cannot be imported: {error!r}") from error
+    finally:
+        sys.path.remove(str(folder.resolve()))
+    found = getattr(module, name, None)
+    if not isinstance(found, Objective) and not callable(found):
+        raise ValueError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
+    own = found if isinstance(found, Objective) else objective(found)
+    named = Objective(own, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference)
+    file = getattr(module, "__file__", None)
+    return Custom(named, hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None)
