@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from usae_train.backbones import PAPER, Backbone, BackboneSpec
     from usae_train.checkpoint import load, save
     from usae_train.fitting import fit
+    from usae_train.growing import add_backbone
     from usae_train.images import open_images
     from usae_train.published import import_published
     from usae_train.settings import FitSettings, Recipe
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAPER", "USAE", "Backbone", "BackboneSpec", "Codes", "FitSettings", "Recipe", "Statistics",
-    "fit", "import_published", "load", "open_images", "save",
+    "add_backbone", "fit", "import_published", "load", "open_images", "save",
 ]  # fmt: skip
 
 _HOMES = {
     "PAPER": "backbones", "USAE": "usae", "Backbone": "backbones", "BackboneSpec": "backbones", "Codes": "sparse",
     "FitSettings": "settings", "Recipe": "settings", "Statistics": "statistics", "fit": "fitting",
-    "import_published": "published", "load": "checkpoint",
+    "add_backbone": "growing", "import_published": "published", "load": "checkpoint",
     "open_images": "images", "save": "checkpoint",
 }  # fmt: skip
 

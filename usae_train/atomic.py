@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -28,9 +30,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
             if written.is_file():
                 written.chmod(0o644)  # safetensors writes files that only their owner can read
         os.replace(temporary, target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ValueError(
-            f"{target} cannot be written: {error.strerror or error}; choose another place with --out"
+            f"{target} cannot be written: {reason}; free some space, or choose another place with --out"
         ) from error
     finally:
         with suppress(OSError):

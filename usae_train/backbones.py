@@ -43,6 +43,11 @@ class BackboneSpec(BaseModel):
             raise ValueError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
         return options
 
+    @property
+    def short_name(self) -> str:
+        """A name that can be a file's: the id without a hub prefix or the tag of the weights."""
+        return self.model.rpartition("/")[2].partition(".")[0]
+
     def relative_to(self, folder: Path) -> BackboneSpec:
         """The same spec, with a relative weight file taken to lie in `folder`."""
         if self.weights in (PRETRAINED, RANDOM) or Path(self.weights).is_absolute():

@@ -6,7 +6,9 @@ import difflib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,10 +19,15 @@ from timm.models import load_state_dict
 from usae_train.atomic import atomic_path, check_writable
 from usae_train.backbones import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.provenance import commit, file_hash, versions
-from usae_train.statistics import Statistics
+from usae_train.standardization import Outliers
+from usae_train.statistics import Statistics, read_origin
 from usae_train.usae import USAE
 
+if TYPE_CHECKING:
+    from usae_train.images import ImageSource
+
 SCHEMA = 1
+STATISTICS = "statistics.safetensors"
 DEMO = Path(__file__).parent / "demo" / "universe"
 
 
@@ -41,11 +48,12 @@ class UsaeConfig(BaseModel):
     n_images: int | None = None
     fingerprint: str | None
     factors: list[str]
+    outliers: dict[str, Outliers] = Field(default_factory=dict)  # folders of before have none
     versions: dict[str, str]
     commit: str | None = None
 
 
-def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
+def save(usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = ()) -> Path:
     """Write a USAE folder, whole or not at all.
 
     Local weight files of its backbones are copied into the folder, so that it stands alone.
@@ -54,6 +62,7 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
         usae: what to save.
         folder: a folder that does not exist, or is empty.
         half: keep the weights in float16.
+        beside: other files to copy into it, such as a training's metrics.jsonl.
 
     Raises:
         ValueError: when the folder has something in it, or cannot be written.
@@ -66,15 +75,18 @@ def save(usae: USAE, folder: str | Path, half: bool = False) -> Path:
         config = UsaeConfig(
             widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
             grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
-            fingerprint=usae.fingerprint, factors=usae.factors,
+            fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers,
             versions=versions(), commit=commit(),
         )  # fmt: skip
         (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
         tensors = {n: _packed(t, half) for n, t in usae.state_dict().items()}
         save_file(tensors, room / "model.safetensors")
         if usae.statistics is not None:
-            usae.statistics.save(room / "statistics.safetensors")
+            origin = _origin(usae, file_hash(room / "model.safetensors"))
+            usae.statistics.save(room / STATISTICS, origin)
         (room / "README.md").write_text(_model_card(config))
+        for file in beside:
+            shutil.copyfile(file, room / file.name)
         if folder.is_dir():
             folder.rmdir()
     return folder
@@ -98,7 +110,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         recipe=config.recipe,
     )  # fmt: skip
     model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
-    model.factors = config.factors
+    model.factors, model.outliers = config.factors, config.outliers
     weights = folder / "model.safetensors"
     try:
         model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
@@ -107,9 +119,39 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
     model.source, model.sha256 = str(usae), file_hash(weights)
-    if (folder / "statistics.safetensors").is_file():
-        model.statistics = Statistics.load(folder / "statistics.safetensors")
+    if (folder / STATISTICS).is_file():
+        model.statistics = Statistics.load(folder / STATISTICS)
+        _take_origin(model, folder / STATISTICS)
     return model.eval().requires_grad_(False).to(device)
+
+
+def fills(usae: USAE, statistics: Statistics) -> bool:
+    """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
+    own = usae.source != "demo" and (Path(str(usae.source)).expanduser() / "model.safetensors").is_file()
+    return own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
+
+
+def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, factors: Sequence[str] = ()) -> Path:
+    """Put statistics that were measured on a source into the folder that a USAE was loaded from.
+
+    Args:
+        usae: with the folder and the hash that it was loaded with.
+        statistics: what goes there, instead of what is there.
+        source: the pictures.
+        factors: what the rows of `statistics.auroc` are, where the truth is known.
+
+    Raises:
+        ValueError: when it was not loaded from a folder of one's own, or the weights there are others by now.
+    """
+    folder = Path(str(usae.source)).expanduser()
+    if usae.source == "demo" or not (folder / "model.safetensors").is_file():
+        raise ValueError(f"{usae.source} is no folder of yours; save the USAE to one, and evaluate that")
+    if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
+        raise ValueError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
+    usae.statistics, usae.images, usae.n_images = statistics, source.name, len(source)
+    usae.fingerprint, usae.factors = source.fingerprint(), list(factors)
+    statistics.save(folder / STATISTICS, _origin(usae, found))
+    return folder / STATISTICS
 
 
 def push_to_hub(usae: USAE, repository: str, *, private: bool = False, token: str | None = None) -> str:
@@ -197,6 +239,26 @@ def _read_config(folder: Path) -> UsaeConfig:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _origin(usae: USAE, sha256: str) -> dict[str, str]:
+    """What statistics.safetensors says of itself: in one file with the figures, so that they cannot disagree."""
+    told = {"images": usae.images, "n_images": usae.n_images, "fingerprint": usae.fingerprint, "factors": usae.factors}
+    return {"usae_sha256": sha256, "source": json.dumps(told)}
+
+
+def _take_origin(usae: USAE, file: Path) -> None:
+    origin = read_origin(file)
+    if not origin:
+        return
+    if origin.get("usae_sha256") != usae.sha256:
+        raise ValueError(
+            f"{file} is of another USAE (weights {origin.get('usae_sha256', 'unknown')[:12]}..., here "
+            f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
+        )
+    told = json.loads(origin["source"])
+    usae.images, usae.n_images, usae.fingerprint = told["images"], told["n_images"], told["fingerprint"]
+    usae.factors = told["factors"]
 
 
 def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:

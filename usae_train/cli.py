@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -27,7 +28,16 @@ def _main() -> None:
 
 Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas.")]
 Limit = Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)]
-Images = Annotated[str, typer.Argument(help="A folder of pictures, or `demo`.")]
+SOURCES = "a folder, `shards/{000..009}.tar`, `hf:NAME[:SPLIT]`, or `demo`"
+Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
+
+MaskOutliers = Annotated[
+    bool,
+    typer.Option(
+        "--mask-outliers",
+        help="Leave patches out of training at which a backbone's token has more than sqrt(10) times the median norm.",
+    ),
+]
 
 
 @app.command()
@@ -59,9 +69,11 @@ def extract(
         import torch
 
         from usae_train.config_files import read_specs
+        from usae_train.distributed import ranks_of_torchrun
         from usae_train.extract import extract as write_store
-        from usae_train.extract import plan
+        from usae_train.extract import first_outliers, plan
         from usae_train.images import open_images
+        from usae_train.standardization import outliers_as_text
         from usae_train.store import ActivationStore
 
         if verify:
@@ -74,31 +86,41 @@ def extract(
             raise typer.BadParameter(f"--run-in is {run_in!r}; expected auto, float32 or bfloat16")
         where = pick_device(device)
         half = run_in == "bfloat16" or (run_in == "auto" and where != "cpu")
-        source = open_images(images, limit)
-        record, gigabytes = plan(source, read_specs(backbones), dtype)
-        if not quiet:
-            typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
-        with progress_bars(quiet) as progress:
-            report = stages(progress)
-            store = write_store(
-                source, record, out, batch=batch, device=where, run_in=torch.bfloat16 if half else torch.float32,
-                workers=workers, max_broken=max_broken,
-                progress=lambda done, total: report("pictures", done, total, ""),
-            )  # fmt: skip
-        if not quiet:
-            left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
-            typer.echo(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
+        with ranks_of_torchrun(where) as ranks:
+            with ranks.together():
+                source = open_images(images, limit)
+                record, gigabytes = plan(source, read_specs(backbones), dtype)
+            quiet = quiet or not ranks.first
+            if not quiet:
+                typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
+            with progress_bars(quiet) as progress:
+                report = stages(progress)
+                store = write_store(
+                    source, record, out, batch=batch, device=where, run_in=torch.bfloat16 if half else torch.float32,
+                    workers=workers, max_broken=max_broken, ranks=ranks,
+                    progress=lambda done, total: report("pictures", done, total, ""),
+                )  # fmt: skip
+            if not quiet:
+                left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
+                typer.echo(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
+                typer.echo(outliers_as_text(first_outliers(store)))
 
 
 @app.command()
 def fit(
-    images: Annotated[str, typer.Argument(help="A folder of pictures, an activation store, or `demo`.")],
+    images: Annotated[str, typer.Argument(help=f"An activation store, or pictures: {SOURCES}.")],
     out: Out,
     backbones: Annotated[
         str | None,
         typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="`default`, or `published`: as the authors' code does it.")] = "default",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to read "
+            "figures against chance (random dictionaries; tokens of different images paired)."
+        ),
+    ] = "default",
     n_concepts: Annotated[int, typer.Option("--n-concepts", help="Size of the concept space.")] = 6144,
     k: Annotated[int, typer.Option("--k", "-k", help="Concepts kept a token.")] = 32,
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 10_000,
@@ -106,94 +128,264 @@ def fit(
         int | None, typer.Option(help="Tokens a step; the recipe's own (4096, published 6272) unless told.")
     ] = None,
     limit: Limit = None,
+    independent: Annotated[
+        bool,
+        typer.Option("--independent", help="Not one USAE but an SAE a backbone, each in a folder of --out."),
+    ] = False,
     memory: Annotated[
         float | None,
-        typer.Option(help="GB of a store's tokens in memory at a time; a third of the machine's unless told."),
+        typer.Option(
+            help="GB of tokens in memory at a time; what does not fit is read or streamed in random windows. "
+            "[a third of the machine's]"
+        ),
     ] = None,
+    mask_outliers: MaskOutliers = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
+    keep: Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")] = 2,
+    log_every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training unless told."),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for TensorBoard's event files too; none unless told.")
+    ] = None,
+    wandb: Annotated[
+        str | None, typer.Option(help="Project at Weights & Biases to log to as well; none unless told.")
+    ] = None,
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
 
-    Training states are kept beside the folder until it is finished; SIGTERM writes one and stops.
+    Training states and metrics.jsonl lie in .NAME.training beside the folder NAME until it is finished; then
+    metrics.jsonl lies in it. SIGTERM writes a state and stops.
     """
     with one_line_errors():
+        if independent:
+            from usae_train.independent_fit import fit_independent
+
+            sizes = {"n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed}
+            with progress_bars(quiet) as progress:
+                fit_independent(images, out, backbones, recipe, sizes, limit, pick_device(device), stages(progress))
+            if not quiet:
+                typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone")
+            return
+
         import shutil
 
         from usae_train.checkpoint import check_free, save
         from usae_train.config_files import read_specs
+        from usae_train.display import TrainingDisplay
+        from usae_train.distributed import ranks_of_torchrun
         from usae_train.fitting import Watch, fit_pictures, fit_settings, fit_store
         from usae_train.images import open_images
+        from usae_train.journal import METRICS, Journal
         from usae_train.keeping import Keeper, Stopped
+        from usae_train.standardization import outliers_as_text
         from usae_train.store import ActivationStore, is_store
+        from usae_train.trackers import open_trackers
 
-        check_free(out)
-        settings = fit_settings(recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed)
+        settings = fit_settings(
+            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, mask_outliers=mask_outliers
+        )
+        where = pick_device(device)
         room = out.with_name(f".{out.name}.training")
-        if room.exists() and not resume:
-            raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
-        keeper = Keeper(room, every)
-        with keeper.listening(), progress_bars(quiet) as progress:
-            report = stages(progress)
-            watch = Watch(
-                pictures=lambda done, total: report("pictures", done, total, ""),
-                steps=lambda step, figures: report("training", step, settings.steps, f"loss {figures['loss']:.4f}"),
-                failure=lambda why: typer.echo(f"skipped: {why}", err=True),
-            )
-            try:
-                if is_store(images):
-                    if backbones is not None or limit is not None:
-                        raise ValueError(f"{images} is a store, with backbones and pictures of its own")
-                    usae = fit_store(ActivationStore(images), settings, pick_device(device), watch, keeper, memory)
-                else:
-                    specs = read_specs(backbones or "paper")
-                    source = open_images(images, limit)
-                    usae = fit_pictures(source, settings, specs, pick_device(device), watch, keeper)
-            except Stopped as stopped:
-                typer.echo(str(stopped), err=True)
-                raise SystemExit(143) from None
-        save(usae, out)
-        shutil.rmtree(room, ignore_errors=True)
-        if not quiet:
-            typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+        with ranks_of_torchrun(where) as ranks:
+            with ranks.together():
+                if ranks.first:
+                    check_free(out)
+                    if room.exists() and not resume:
+                        raise ValueError(
+                            f"a training that was stopped lies in {room}; give --resume to go on, or remove it"
+                        )
+                ranks.part(settings.batch)
+                store = ActivationStore(images) if is_store(images) else None
+                if store is not None and (backbones is not None or limit is not None):
+                    raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+                specs = read_specs(backbones or "paper") if store is None else {}
+                source = open_images(images, limit) if store is None else None
+                trackers = []
+                if ranks.first:
+                    trackers = open_trackers(tensorboard, wandb, out.name, settings.model_dump(mode="json"), room)
+            if store is not None and ranks.first and store.changed_pictures():
+                typer.echo(
+                    f"warning: {store.record.source} has changed since {images} was extracted; its tokens are whole, "
+                    "but the USAE's top images may not be found there", err=True,
+                )  # fmt: skip
+            keeper = Keeper(room, every, keep)
+            with (
+                Journal(room / METRICS, trackers) as journal, keeper.listening(),
+                bars(TrainingDisplay, quiet or not ranks.first) as progress,
+            ):  # fmt: skip
+                report = stages(progress)
+
+                def steps_done(step: int, figures: dict[str, Any]) -> None:
+                    if ranks.first:
+                        journal.log(step, figures)
+                        progress.figures = figures
+                        report("training", step, settings.steps, "")
+
+                watch = Watch(
+                    pictures=lambda done, total: report("pictures", done, total, ""), steps=steps_done,
+                    failure=lambda why: typer.echo(f"skipped: {why}", err=True), log_every=log_every,
+                )  # fmt: skip
+                try:
+                    if store is not None:
+                        usae = fit_store(store, settings, where, watch, keeper, memory, ranks)
+                    else:
+                        assert source is not None
+                        usae = fit_pictures(source, settings, specs, where, watch, keeper, memory, ranks)
+                except Stopped as stopped:
+                    if ranks.first:
+                        typer.echo(str(stopped), err=True)
+                    raise SystemExit(143) from None
+            if ranks.first:
+                save(usae, out, beside=[room / METRICS])
+                shutil.rmtree(room, ignore_errors=True)
+                if not quiet:
+                    typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+                    typer.echo(outliers_as_text(usae.outliers))
 
 
 @app.command()
 def evaluate(
     usae: Annotated[str, typer.Argument(help="`demo`, a USAE folder or a hub id.")],
-    images: Annotated[str, typer.Argument(help="Pictures it was not trained on: a folder, `demo` or `demo:test`.")],
+    images: Annotated[str, typer.Argument(help=f"Pictures it was not trained on: {SOURCES}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
+    independent: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `usae-train fit --independent`: also measures what universality costs and beats."),
+    ] = None,
+    other_seed: Annotated[
+        list[str] | None,
+        typer.Option(help="The same USAE of another seed, for stability; may be given more than once."),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     limit: Limit = None,
+    fill: Annotated[
+        bool | None,
+        typer.Option(
+            "--fill/--no-fill",
+            help="Put the statistics into the USAE's folder. Unless told: if they are of at least as many pictures as "
+            "those that are there.",
+        ),
+    ] = None,
+    every: Annotated[float, typer.Option(min=0, help="Minutes between two states that can be gone on from.")] = 2.0,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth."""
+    """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
+
+    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. Under torchrun the processes
+    share the pictures.
+    """
     with one_line_errors():
+        import shutil
+
         from usae_train.atomic import check_writable
-        from usae_train.checkpoint import load
+        from usae_train.checkpoint import fill_statistics, fills, load
+        from usae_train.evaluate import Compared
         from usae_train.evaluate import evaluate as measure
+        from usae_train.evaluation_pass import Processes
         from usae_train.images import open_images
+        from usae_train.independent import load_independent
+        from usae_train.pass_states import PassKeeper, StoppedPass
         from usae_train.report import write_report
+        from usae_train.verdict import headline
 
         check_writable(out / "report.json")
-        model = load(usae, pick_device(device))
+        where = pick_device(device)
+        model, processes = load(usae, where), Processes.of_torchrun()
         source = open_images(images, limit)
-        with progress_bars(quiet) as progress:
+        room = out.with_name(f".{out.name}.evaluation")
+        keeper = PassKeeper(room, processes.rank, every)
+        compared = Compared(
+            independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
+            if independent else None,
+            other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, processes=processes,
+        )  # fmt: skip
+        with progress_bars(quiet) as progress, keeper.listening():
             report = stages(progress)
-            figures, _ = measure(model, source, batch, lambda stage, done, total: report(stage, done, total, ""))
+            try:
+                made = measure(
+                    model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
+                )
+            except StoppedPass as stopped:
+                typer.echo(str(stopped), err=True)
+                raise SystemExit(143) from None
+        if made is None:  # the first process writes
+            return
+        figures, statistics = made
         write_report(figures, out)
+        filled = fills(model, statistics) if fill is None else fill
+        if filled:
+            fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
+        shutil.rmtree(room, ignore_errors=True)
         if not quiet:
-            summary = figures["r2_summary"]
-            cross = (
-                "" if summary["ratio"] is None else f", off it {summary['off_diagonal']:.3f} ({summary['ratio']:.0%})"
-            )
-            typer.echo(f"{out}: R² on the diagonal {summary['diagonal']:.3f}{cross}")
+            typer.echo(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
             for line in figures["warnings"]:
                 typer.echo(f"warning: {line}", err=True)
+
+
+@app.command("add-backbone")
+def add_backbone(
+    usae: Annotated[str, typer.Argument(help="The concept space: `demo`, a USAE folder or a hub id.")],
+    images: Images,
+    backbone: Annotated[str, typer.Option(help="The new one: a timm id, or a YAML of one spec with a name.")],
+    out: Out,
+    name: Annotated[str | None, typer.Option(help="What to call it. [the YAML's name, or the id without tag]")] = None,
+    recipe: Annotated[str, typer.Option(help="`default`, or `published`: as the authors' code does it.")] = "default",
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 10_000,
+    batch: Annotated[int | None, typer.Option(help="Tokens a step. [the recipe's: 4096, published 6272]")] = None,
+    joint: Annotated[
+        bool, typer.Option("--joint", help="Also train all together from scratch, to compare R² with: takes longer.")
+    ] = False,
+    limit: Limit = None,
+    memory: Annotated[
+        float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
+    ] = None,
+    mask_outliers: MaskOutliers = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    device: Device = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Teach a new backbone to share a finished concept space; the known backbones stay as they are, to the bit.
+
+    R² is measured on a tenth of the pictures (500 at most), which is kept from training.
+    """
+    with one_line_errors():
+        from usae_train.checkpoint import check_free, load, save
+        from usae_train.config_files import read_specs
+        from usae_train.fitting import Watch
+        from usae_train.growing import add_backbone as grow
+        from usae_train.growing import figures_as_text
+
+        check_free(out)
+        specs = read_specs(backbone)
+        if len(specs) != 1:
+            raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
+        ((own_name, spec),) = specs.items()
+        with progress_bars(quiet) as progress:
+            report = stages(progress)
+            watch = Watch(
+                pictures=lambda done, total: report("pictures", done, total, ""),
+                steps=lambda step, figures: report("training", step, steps, f"loss {figures['loss']:.4f}"),
+                failure=lambda why: typer.echo(f"skipped: {why}", err=True),
+            )
+            grown = grow(
+                load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
+                memory=memory, device=pick_device(device), watch=watch, steps=steps, batch=batch, seed=seed,
+                mask_outliers=mask_outliers,
+            )  # fmt: skip
+        save(grown.usae, out)
+        if as_json:
+            typer.echo(json.dumps(grown.figures(), indent=1))
+        elif not quiet:
+            typer.echo(f"{out}: {grown.usae.n_concepts} concepts over {', '.join(grown.usae.names)}")
+            typer.echo(figures_as_text(grown))
 
 
 @app.command("import-published")

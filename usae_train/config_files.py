@@ -173,15 +173,10 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
     models = [part.strip() for part in text.split(",") if part.strip()]
     if not models:
         raise ValueError("no backbones; expected `paper`, `demo`, a YAML file, or timm ids with commas")
-    specs = {_short_name(model): BackboneSpec(model=model) for model in models}
+    specs = {spec.short_name: spec for spec in (BackboneSpec(model=model) for model in models)}
     if len(specs) < len(models):
         raise ValueError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")
     return specs
-
-
-def _short_name(model: str) -> str:
-    """A name that can be a file's: without a hub prefix or the tag of the weights."""
-    return model.rpartition("/")[2].partition(".")[0]
 
 
 def _line(content: Any, path: Sequence[str | int]) -> int:

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from usae_train.backbones import PAPER
+from usae_train.evaluation_pass import PassSettings, PassState, Processes, run_pass
 from usae_train.images import DemoImages, ImageSource
-from usae_train.metrics import DENSE, R2Sum, correlation, duplicates
+from usae_train.independent import consistency
+from usae_train.measures import Measures
+from usae_train.metrics import DENSE, Matrix, Reconstruction, correlation, duplicates, matched_cosine, r2_summary
+from usae_train.pass_states import PassKeeper
+from usae_train.posthoc import PostHoc
 from usae_train.provenance import versions
-from usae_train.statistics import Statistics, auroc, measure
-from usae_train.tokens import PairedTokens, collect_tokens
-from usae_train.usae import USAE
+from usae_train.statistics import LEVELS, Statistics, images_needed
+from usae_train.tokens import stream_tokens
+from usae_train.usae import STD_EPSILON, USAE
+from usae_train.verdict import warnings
 
 SCHEMA = 1
-RECOVERED = 0.9  # AUROC, in all backbones by the same concept
-MOST = 1000  # the paper's: the most co-firing concepts
-PAPER: dict[str, Any] = {
-    "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59}, "co_firing_top_1000": {"siglip": 0.34, "dino": 0.27,
-    "vit": 0.33}, "correlation": 0.63,
-}  # fmt: skip  # Thasarathan et al. 2025, ImageNet
+MOST = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
+REFERENCE: dict[str, Any] = {
+    "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59},
+    "r2_independent": {"siglip": 0.7, "dino": 0.8, "vit": 0.7},  # "about"
+    "co_firing_top_1000": {"siglip": 0.34, "dino": 0.27, "vit": 0.33},
+    "r_of_logs": 0.63, "r_of_logs_frequent": 0.89,
+    "share_alike": {"siglip": 0.23, "dino": 0.26, "vit": 0.38},
+}  # fmt: skip  # Thasarathan et al. 2025, on ImageNet
 Progress = Callable[[str, int, int], None]  # stage, done, in all
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Compared:
+    """What a USAE is compared with, and how the pass is run."""
+
+    independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
+    other_seeds: Sequence[USAE] = field(default_factory=tuple)
+    keeper: PassKeeper | None = None
+    processes: Processes = field(default_factory=Processes)
+
+
 def evaluate(
-    usae: USAE, source: ImageSource, batch: int = 32, progress: Progress = lambda stage, done, total: None
-) -> tuple[dict[str, Any], Statistics]:
+    usae: USAE, source: ImageSource, batch: int = 32, progress: Progress = lambda stage, done, total: None,
+    compared: Compared | None = None,
+) -> tuple[dict[str, Any], Statistics] | None:  # fmt: skip
     """Measure a USAE on pictures.
 
     Args:
@@ -36,164 +56,166 @@ def evaluate(
         source: pictures that it was not trained on.
         batch: pictures a forward pass.
         progress: called after each batch.
+        compared: independent SAEs, other seeds, and where to keep states.
 
     Returns:
-        The report's figures, ready for JSON, and the per-concept statistics on these pictures.
+        The report's figures, ready for JSON, and the per-concept statistics on these pictures; None in all processes
+        but the first.
 
     Raises:
-        ValueError: when no picture can be read.
+        ValueError: when no picture can be read, or what it is compared with does not fit.
+        StoppedPass: when asked to stop; the state is kept.
     """
-    assert usae.grid is not None
-    paired = collect_tokens(
-        usae.backbones, source, usae.grid, batch, progress=lambda done, total: progress("pictures", done, total)
+    backbones, grid = usae.backbones, usae.grid
+    assert grid is not None
+    compared = compared or Compared()
+    for other in compared.other_seeds:
+        _check_alike(usae, other)
+    measures = Measures(usae, compared.independent, keep_codes=isinstance(source, DemoImages))
+    settings = PassSettings(
+        usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.processes.count,
+        independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
     )  # fmt: skip
-    statistics = measure(usae, paired)
-    report: dict[str, Any] = {
-        "schema": SCHEMA, "usae": usae.source, "usae_sha256": usae.sha256, "n_concepts": usae.n_concepts, "k": usae.k,
-        "backbones": usae.names, "images": source.name, "fingerprint": source.fingerprint(),
-        "n_images": len(paired.numbers), "unreadable": paired.failures, "versions": versions(),
-        "r2": r2_matrix(usae, paired), **concept_figures(usae, statistics),
+    state = PassState(settings, measures)
+    keeper = compared.keeper
+
+    def report_stage(stage: str, done: int, total: int) -> None:
+        progress(stage, done, total)
+        if keeper is not None:
+            keeper.check()
+
+    first = run_pass(
+        state, lambda tried: stream_tokens(backbones, source, grid, batch, tried), len(source), keeper,
+        compared.processes, lambda done, total: progress("pictures", done, total),
+    )  # fmt: skip
+    if not first:
+        return None
+    if not int(measures.firing.counts[0]):
+        raise ValueError(
+            f"none of the {len(source)} pictures of {source.name} can be read; the first: {state.failures[0]}"
+        )
+    report = {
+        "schema": SCHEMA, "usae": usae.source, "usae_sha256": usae.sha256, "recipe": usae.recipe,
+        "images": source.name, "fingerprint": source.fingerprint(), "unreadable": sorted(state.failures),
+        "settings": settings.model_dump(mode="json"), "versions": versions(),
     }  # fmt: skip
-    report["r2_summary"] = r2_summary(report["r2"])
+    figures, statistics = figures_of(usae, measures, compared)
+    report |= figures
     if isinstance(source, DemoImages):
-        report["truth"], statistics = truth_figures(usae, source, paired, statistics)
-    report["reference"] = PAPER if set(usae.names) == set(PAPER["r2_diagonal"]) and not report.get("truth") else None
+        from usae_train.demo.truth import truth_figures
+
+        report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage)
+        statistics = type(statistics)(**{**vars(statistics), "auroc": areas})
+    papers = {name: spec.model for name, spec in PAPER.items()}
+    report["reference"] = REFERENCE if {n: spec.model for n, spec in usae.specs.items()} == papers else None
     report["warnings"] = warnings(report)
     return report, statistics
 
 
-def r2_matrix(usae: USAE, paired: PairedTokens, chunk: int = 64) -> dict[str, dict[str, float]]:
-    """R² of every backbone's codes decoded by every dictionary, {from: {to: R²}}, in raw units."""
-    sums = {source: {target: R2Sum() for target in usae.names} for source in usae.names}
-    for start in range(0, len(paired.numbers), chunk):
-        tokens = {name: own[start : start + chunk].flatten(0, 1).float() for name, own in paired.tokens.items()}
-        for source, own in tokens.items():
-            codes = usae.encode(source, own)
-            for target, wanted in tokens.items():
-                sums[source][target].add(wanted, usae.decode(target, codes))
-    return {source: {target: each.value for target, each in row.items()} for source, row in sums.items()}
+def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None) -> tuple[dict[str, Any], Statistics]:
+    """All figures that need no knowledge of the pictures, and the statistics."""
+    compared = compared or Compared()
+    statistics = measures.firing.statistics()
+    whole = measures.whole()
+    several = len(usae.names) > 1
+    figures: dict[str, Any] = {
+        "n_concepts": usae.n_concepts, "k": usae.k, "backbones": usae.names,
+        "n_images": int(statistics.counts[0]), "n_tokens": int(statistics.counts[1]),
+        "r2": whole.r2, "r2_scalar": whole.r2_scalar, "r2_summary": r2_summary(whole.r2),
+        "errors": standardized_errors(usae, whole), **concept_figures(usae, statistics),
+        "quantiles_missing": [level for level in LEVELS if int(statistics.counts[0]) < images_needed(level)],
+    }  # fmt: skip
+    if measures.posthoc is not None and compared.independent is not None:
+        own = measures.posthoc.own.r2
+        figures["independent"] = {
+            "r2": {name: own[name][name] for name in usae.names},
+            "cost": {name: own[name][name] - whole.r2[name][name] for name in usae.names},
+            "consistency": consistency(usae, compared.independent, statistics.co_fires),
+        }
+        figures["posthoc"] = posthoc_figures(measures.posthoc, measures.reconstruction[1]) if several else None
+    if compared.other_seeds:
+        figures["stability"] = stability([usae, *compared.other_seeds])
+    return figures, statistics
 
 
-def r2_summary(matrix: dict[str, dict[str, float]]) -> dict[str, float | None]:
-    """Means on and off the diagonal, and their ratio; None off it with a single backbone."""
-    own = [row[source] for source, row in matrix.items()]
-    cross = [value for source, row in matrix.items() for target, value in row.items() if target != source]
-    diagonal = sum(own) / len(own)
-    if not cross:
-        return {"diagonal": diagonal, "off_diagonal": None, "ratio": None}
-    return {"diagonal": diagonal, "off_diagonal": sum(cross) / len(cross), "ratio": sum(cross) / len(cross) / diagonal}
+def standardized_errors(usae: USAE, whole: Reconstruction) -> dict[str, Matrix]:
+    """Mean squared and absolute errors in units of each target's own standard deviation, as training sees them."""
+    spread = {name: usae.scale(name).std.item() + STD_EPSILON for name in usae.names}
+    return {
+        kind: {
+            source: {target: value / spread[target] ** power for target, value in row.items()}
+            for source, row in whole.mean_error(kind).items()
+        }
+        for kind, power in (("squared", 2), ("absolute", 1))
+    }
 
 
 def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
     """Firing entropy, co-firing, energy, dead, dense and duplicate concepts."""
     alive = statistics.fires.amax(0) > 0
-    entropy = statistics.firing_entropy[alive]
+    entropy = statistics.firing_entropy
     energy = statistics.energy.mean(0)
-    order = statistics.co_fires.argsort(descending=True)[:MOST]
-    twins = duplicates([usae.dictionary(name).cpu() for name in usae.names])
+    co_fires = statistics.co_fires
+    order = co_fires.argsort(descending=True, stable=True)[:MOST]
     several = len(usae.names) > 1
-    fired = alive & (energy > 0) & (statistics.co_fires > 0)
-    logs = statistics.co_fires[fired].float().log(), energy[fired].log()
+    counts = torch.histc(entropy[alive].nan_to_num(0.0), 20, 0, 1).int().tolist()
     figures: dict[str, Any] = {
         "dead": int((~alive).sum()), "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
-        "duplicates": twins,
+        "duplicates": duplicates([usae.dictionary(name).cpu() for name in usae.names]),
         "entropy": {
-            "mean": entropy.mean().item() if several else None,
-            "histogram": torch.histc(entropy.nan_to_num(0.0), 20, 0, 1).int().tolist() if several else None,
+            "mean": entropy[alive].mean().item() if several else None,
+            "histogram": counts if several else None,
+            "peak": (counts.index(max(counts)) + 0.5) / len(counts) if several else None,
         },
         "co_firing_top_1000": {
             name: statistics.co_firing[row, order].mean().item() for row, name in enumerate(usae.names)
         } if several else None,
         "co_fires_energy": {
-            "r": correlation(statistics.co_fires.float(), energy), "r_of_logs": correlation(*logs),
-            "co_fires": statistics.co_fires.tolist(), "energy": energy.tolist(),
+            "r_of_logs": log_correlation(co_fires, energy, 1),
+            "r_of_logs_frequent": log_correlation(co_fires, energy, MOST),
+            "frequent": int((co_fires >= MOST).sum()),
+        } if several else None,
+        "concepts": {
+            "fires": dict(zip(usae.names, statistics.fires.tolist(), strict=True)),
+            "co_fires": co_fires.tolist(), "energy": energy.tolist(), "entropy": entropy.tolist(),
+            "co_firing": dict(zip(usae.names, statistics.co_firing.tolist(), strict=True)),
+            "universality": statistics.universality.tolist(),
         },
-        "firing_share": {name: statistics.firing_share[row].tolist() for row, name in enumerate(usae.names)},
     }  # fmt: skip
     return figures
 
 
-def truth_figures(
-    usae: USAE, source: DemoImages, paired: PairedTokens, statistics: Statistics
-) -> tuple[dict[str, Any], Statistics]:
-    """Where the truth is known: which factor values have a concept, and do concepts follow one-factor flips?"""
-    from usae_train.demo.build import FACTOR_VALUES, factor_auroc, factor_truth
-    from usae_train.demo.flips import flips
+def log_correlation(co_fires: torch.Tensor, energy: torch.Tensor, least: int) -> float:
+    """r between log co-fires and log energy over the concepts with at least so many co-fires; NaN for fewer than 3."""
+    chosen = (co_fires >= least) & (energy > 0)
+    if int(chosen.sum()) < 3:
+        return float("nan")
+    return correlation(co_fires[chosen].double().log(), energy[chosen].double().log())
 
-    assert usae.grid is not None
-    areas = factor_auroc(usae, paired, factor_truth(source, paired.numbers, usae.grid))
-    best, concept = areas.amin(0).nan_to_num(0.0).max(1)  # over backbones, then concepts
-    values: dict[str, dict[str, Any]] = {
-        value: {"concept": int(concept[row]), "auroc": best[row].item(), "recovered": bool(best[row] >= RECOVERED)}
-        for row, value in enumerate(FACTOR_VALUES) if not value.endswith("background")
+
+def posthoc_figures(posthoc: PostHoc, joint: Reconstruction) -> dict[str, Any]:
+    """R² across backbones of independent SAEs aligned afterwards, beside the joint space's on the same pictures."""
+    aligned, together = posthoc.cross.r2, joint.r2
+    return {
+        "r2": aligned, "r2_summary": r2_summary(aligned), "joint_r2": together,
+        "joint_r2_summary": r2_summary(together),
     }  # fmt: skip
-    share: dict[str, float] = {}
-    for factor in dict.fromkeys(value.partition(":")[0] for value in values):
-        own = [each["recovered"] for value, each in values.items() if value.startswith(factor)]
-        share[factor] = sum(own) / len(own)
-    followed = flips(usae, {value: each["concept"] for value, each in values.items()})
-    figures = {"values": values, "recovered": share, "flips": followed, "shifts": shifts(usae, source, values)}
-    return figures, type(statistics)(**{**vars(statistics), "auroc": areas})
 
 
-def shifts(usae: USAE, source: DemoImages, values: dict[str, Any], scenes: int = 200) -> dict[str, dict[str, float]]:
-    """What holds when the scenes look otherwise: off-diagonal R², and the mean AUROC of the values' own concepts."""
-    from kornia.filters import gaussian_blur2d
-
-    from usae_train.demo.build import FACTOR_VALUES, factor_truth
-
-    assert usae.grid is not None
-    size = max(backbone.input_size for backbone in usae.backbones.values())
-    numbers = torch.arange(min(scenes, len(source)))
-    canvases = torch.stack([source.read(n, size) for n in numbers.tolist()])
-    truth = factor_truth(source, numbers, usae.grid)
-    generator = torch.Generator().manual_seed(0)
-    looks: dict[str, Tensor] = {
-        "as they are": canvases,
-        "noise 0.1": (canvases + 0.1 * torch.randn(canvases.shape, generator=generator)).clamp(0, 1),
-        "blur 1.5 px": gaussian_blur2d(canvases, (9, 9), (1.5, 1.5)),
-        "darker (x 0.6)": canvases * 0.6,
-        "channels turned (another palette)": canvases.roll(1, dims=1),
-    }
-    rows = [FACTOR_VALUES.index(value) for value in values]
-    concepts = torch.tensor([each["concept"] for each in values.values()])
-    kinds = [value.partition(":")[0] for value in values]
-    found: dict[str, dict[str, float]] = {}
-    for look, shown in looks.items():
-        tokens = {n: torch.cat([usae.tokens(n, part) for part in shown.split(32)]) for n in usae.names}
-        paired = PairedTokens(tokens, numbers)
-        off = r2_summary(r2_matrix(usae, paired))["off_diagonal"]
-        areas = []
-        for name, own in paired.flat().items():
-            codes = usae.encode(name, own.float()).dense(usae.n_concepts)[:, concepts]
-            areas.append(auroc(codes, truth[:, rows]).diagonal())
-        mean = torch.stack(areas).amin(0)
-        found[look] = {"r2_off_diagonal": float("nan") if off is None else off}
-        for kind in dict.fromkeys(kinds):
-            own_values = [i for i, each in enumerate(kinds) if each == kind]
-            found[look][f"auroc_{kind}"] = mean[own_values].nanmean().item()
-    return found
+def stability(seeds: Sequence[USAE]) -> dict[str, Any]:
+    """How alike the spaces of several seeds are: mean cosine of matched concepts, pair by pair."""
+    atoms = [[usae.dictionary(name).cpu() for name in usae.names] for usae in seeds]
+    pairs, cosines = [], []
+    for a, b in combinations(range(len(seeds)), 2):
+        cosines.append(matched_cosine(atoms[a], atoms[b]))
+        pairs.append({"one": seeds[a].source, "other": seeds[b].source, "cosine": cosines[-1]})
+    return {"pairs": pairs, "mean": sum(cosines) / len(cosines)}
 
 
-def warnings(report: dict[str, Any]) -> list[str]:
-    """What is bad, in plain words."""
-    found: list[str] = []
-    n_concepts, summary = report["n_concepts"], report["r2_summary"]
-    if len(report["backbones"]) < 2:
-        found.append("One backbone: figures across models need two.")
-    for name, row in report["r2"].items():
-        if row[name] < 0.3:
-            found.append(f"{name} explains only R² {row[name]:.2f} of its own tokens: noise, or too few steps?")
-        others = [other for other in report["r2"] if other != name]
-        shared = [value for other in others for value in (row[other], report["r2"][other][name])]
-        if shared and max(shared) < 0.2:
-            found.append(f"{name} shares hardly anything: R² from and to the others is at most {max(shared):.2f}.")
-    if summary["ratio"] is not None and summary["ratio"] < 0.5:
-        found.append(f"Across backbones R² is only {summary['ratio']:.0%} of what it is within one: little is shared.")
-    if report["dead"] > 0.05 * n_concepts:
-        found.append(f"{report['dead']} of {n_concepts} concepts never fire on these pictures.")
-    if len(report["dense"]) > 0.05 * n_concepts:
-        found.append(f"{len(report['dense'])} concepts fire on more than {DENSE:.0%} of a backbone's tokens.")
-    if report["n_images"] < 1000:
-        found.append(f"{report['n_images']} pictures: the 99.9th percentile stands for fewer than one of them.")
-    return found
+def _check_alike(usae: USAE, other: USAE) -> None:
+    if other.widths != usae.widths:
+        raise ValueError(
+            f"{other.source} is over {other.widths}; expected {usae.widths}: another seed of the same backbones"
+        )
+    if other.sha256 is not None and other.sha256 == usae.sha256:
+        raise ValueError(f"{other.source} is the same USAE as {usae.source}; expected one of another seed")

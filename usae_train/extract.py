@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from usae_train.atomic import atomic_path, check_writable
 from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid
+from usae_train.distributed import ALONE, Ranks
+from usae_train.feeding import StoreFeed
 from usae_train.images import ImageSource, read_batches
+from usae_train.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.store import FAILURES, SCHEMA, ActivationStore, Shard, StoreRecord, is_store, read_record, write_record
 from usae_train.store import write_shard as write
 
@@ -45,7 +49,7 @@ def bytes_an_image(record: StoreRecord) -> int:
 def extract(
     source: ImageSource, record: StoreRecord, out: Path, *, batch: int = 32, device: torch.device | str = "cpu",
     run_in: torch.dtype = torch.float32, workers: int = 0, max_broken: float = MAX_BROKEN,
-    images_a_shard: int | None = None, progress: Progress = lambda done, total: None,
+    images_a_shard: int | None = None, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
 ) -> ActivationStore:  # fmt: skip
     """Write an activation store, or go on with one where it stopped.
 
@@ -60,47 +64,89 @@ def extract(
         max_broken: largest share of images that may be unreadable.
         images_a_shard: as many as make 512 MB unless told.
         progress: called after each batch.
+        ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
 
     Raises:
         ValueError: for a store of other settings or a finished one, a disk without room, too many broken images.
     """
-    record = _begin(record, out)
+    with ranks.together():
+        begun = _begin(record, out) if ranks.first else record
+    record, failures = ranks.from_first((begun, _read_failures(out, begun) if ranks.first else []))
     images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
     backbones = {name: backbone.to(device) for name, backbone in build_backbones(record.backbones).items()}
-    first = record.shards[-1].last + 1 if record.shards else 0
-    failures = _read_failures(out, first)
-    while first < len(source):
-        tried = range(first, min(first + images_a_shard, len(source)))
-        shard = _extract_shard(
-            source, record, backbones, out, tried, failures, batch, run_in, workers,
-            lambda done: progress(done, len(source)),
-        )  # fmt: skip
-        _write_failures(out, failures)
-        if len(failures) > max_broken * len(source):
-            raise ValueError(
-                f"{len(failures)} of {tried.stop} images cannot be read, more than {max_broken:.1%} of all; the first: "
-                f"{failures[0]['why']}; see {out / FAILURES}, or allow more with --max-broken"
-            )
-        record = record.model_copy(update={"shards": (*record.shards, shard)})
-        write_record(out, record)
-        first = tried.stop
-    if not sum(shard.images for shard in record.shards):
-        raise ValueError(f"none of the {len(source)} images of {source.name} can be read")
-    write_record(out, record.model_copy(update={"complete": True}))
+    while (first := _tried(record)) < len(source):
+        starts = range(first, len(source), images_a_shard)[: ranks.count]
+        written: tuple[Shard, list[dict[str, object]]] | None = None
+        with ranks.together():
+            if ranks.number < len(starts):
+                start = starts[ranks.number]
+                written = _extract_shard(
+                    source, record, backbones, out, len(record.shards) + ranks.number,
+                    range(start, min(start + images_a_shard, len(source))), batch, run_in, workers,
+                    partial(_progress_of_all, progress, first, len(starts), len(source)),
+                )  # fmt: skip
+        together = [each for each in ranks.gather(written) if each is not None]
+        record = record.model_copy(update={"shards": (*record.shards, *(shard for shard, _ in together))})
+        failures.extend(failure for _, broken in together for failure in broken)
+        with ranks.together():
+            if ranks.first:
+                _note(source, record, failures, out, max_broken)
+    with ranks.together():
+        if not sum(shard.images for shard in record.shards):
+            raise ValueError(f"none of the {len(source)} images of {source.name} can be read")
+        if ranks.first:
+            write_record(out, record.model_copy(update={"complete": True}))
     return ActivationStore(out)
 
 
+def first_outliers(store: ActivationStore) -> dict[str, Outliers]:
+    """High-norm tokens of a store, counted in its first images, 1000 at most."""
+    feed = StoreFeed(store, 0)
+    rows = torch.arange(min(len(feed), STANDARDIZATION_IMAGES * feed.per_image))
+    return {name: own.outliers for name, own in sums_of(feed, rows).items()}
+
+
+def _progress_of_all(progress: Progress, first: int, ranks: int, total: int, done: int) -> None:
+    progress(min(first + done * ranks, total), total)
+
+
+def _tried(record: StoreRecord) -> int:
+    """How many images have been tried for the shards that are done."""
+    return record.shards[-1].last + 1 if record.shards else 0
+
+
+def _note(
+    source: ImageSource, record: StoreRecord, failures: list[dict[str, object]], out: Path, max_broken: float
+) -> None:  # fmt: skip
+    """Write down what has been done, unless too many images are broken."""
+    _write_failures(out, failures)
+    if len(failures) > max_broken * len(source):
+        raise ValueError(
+            f"{len(failures)} of {_tried(record)} images cannot be read, more than {max_broken:.1%} of all; the first: "
+            f"{failures[0]['why']}; see {out / FAILURES}, or allow more with --max-broken"
+        )
+    for shard in record.shards:
+        if not (out / shard.file).is_file():
+            raise ValueError(
+                f"{out / shard.file} is not here: another machine wrote it on a disk of its own; "
+                "give an --out that all machines see"
+            )
+    write_record(out, record)
+
+
 def _extract_shard(
-    source: ImageSource, record: StoreRecord, backbones: Mapping[str, Backbone], out: Path, tried: range,
-    failures: list[dict[str, object]], batch: int, run_in: torch.dtype, workers: int, done: Callable[[int], None],
-) -> Shard:  # fmt: skip
+    source: ImageSource, record: StoreRecord, backbones: Mapping[str, Backbone], out: Path, number: int,
+    tried: range, batch: int, run_in: torch.dtype, workers: int, done: Callable[[int], None],
+) -> tuple[Shard, list[dict[str, object]]]:  # fmt: skip
+    """Write one shard; and those of its images that cannot be read."""
+    failures: list[dict[str, object]] = []
     size = max(backbone.input_size for backbone in backbones.values())
     parts: dict[str, list[torch.Tensor]] = {name: [] for name in backbones}
     numbers, done_images = list[int](), 0
     for indices, canvases, broken in read_batches(source, size, batch, tried, workers):
         failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
         done_images += len(indices) + len(broken)
-        done(tried.start + done_images)
+        done(done_images)
         for name, backbone in backbones.items() if indices else ():
             shown = canvases.to(backbone.mean.device, non_blocking=True)
             with torch.autocast(shown.device.type, run_in, enabled=run_in != torch.float32):
@@ -112,7 +158,7 @@ def _extract_shard(
         name: torch.empty(0, tokens, width, dtype=getattr(torch, record.dtype)) for name, width in record.widths.items()
     }
     joined = {name: torch.cat([empty[name], *own]) for name, own in parts.items()}
-    return write(out, len(record.shards), joined, torch.tensor(numbers, dtype=torch.long), tried)
+    return write(out, number, joined, torch.tensor(numbers, dtype=torch.long), tried), failures
 
 
 def _begin(record: StoreRecord, out: Path) -> StoreRecord:
@@ -138,8 +184,9 @@ def _begin(record: StoreRecord, out: Path) -> StoreRecord:
     return record
 
 
-def _read_failures(out: Path, first: int) -> list[dict[str, object]]:
+def _read_failures(out: Path, record: StoreRecord) -> list[dict[str, object]]:
     """Those of the shards that are done: a shard that was stopped is tried again."""
+    first = _tried(record)
     file = out / FAILURES
     lines = file.read_text().splitlines() if file.is_file() else []
     return [failure for line in lines if (failure := json.loads(line))["image"] < first]

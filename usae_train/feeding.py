@@ -10,6 +10,8 @@ from torch import Tensor
 
 from usae_train.store import ActivationStore
 
+CHECKED = 65_536  # tokens that are looked through for NaN at a time
+
 
 class Feed(Protocol):
     """Paired tokens. A window is what is in memory at a time; an epoch goes through all windows."""
@@ -77,9 +79,14 @@ class StoreFeed:
         self.at_once = max(1, int(memory / (store.bytes / len(store) * largest)))
         counts = torch.tensor([store.record.shards[number].images * self.per_image for number in self.shards])
         self.ends = counts.cumsum(0)
+        self.dtype: torch.dtype = getattr(torch, store.record.dtype)
 
     def __len__(self) -> int:
         return len(self.store) * self.per_image
+
+    def length(self, shard: int) -> int:
+        """How many tokens a shard has of each backbone."""
+        return self.store.record.shards[shard].images * self.per_image
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
         places = torch.searchsorted(self.ends, rows, right=True)
@@ -87,9 +94,10 @@ class StoreFeed:
         for place in places.unique().tolist():
             own = places == place
             start = int(self.ends[place - 1]) if place else 0
-            tokens = self.load([self.shards[place]])
-            for name, into in picked.items():
-                into[own] = tokens[name][rows[own] - start].float()
+            images, within = (rows[own] - start) // self.per_image, (rows[own] - start) % self.per_image
+            wanted, which = images.unique(return_inverse=True)
+            for name, tokens in self.store.images(self.shards[place], wanted.tolist()).items():
+                picked[name][own] = tokens[which, within].float()
         return picked
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
@@ -108,14 +116,20 @@ class Batches:
         feed: the tokens.
         batch: tokens a step.
         generator: decides the order.
+
+    Attributes:
+        places: (tokens,) where in the whole batch the last tokens stand; each window's are sorted by row.
     """
 
     def __init__(self, feed: Feed, batch: int, generator: torch.Generator) -> None:
         self.feed, self.batch, self.generator = feed, batch, generator
+        self.places = torch.arange(batch)
+        self.bytes_read = 0  # of all windows that were loaded, this one's included
         self.windows: list[list[int]] = []
         self.window = -1
         self.order, self.position = torch.empty(0, dtype=torch.long), 0
         self._tokens: dict[str, Tensor] = {}
+        self._length = 0
         self._advance()
 
     def next(self) -> dict[str, Tensor]:
@@ -123,7 +137,7 @@ class Batches:
         parts: list[dict[str, Tensor]] = []
         missing = self.batch
         while missing > 0:
-            taken = self.order[self.position : self.position + missing]
+            taken = self.order[self.position : self.position + missing].sort().values
             parts.append({name: own[taken] for name, own in self._tokens.items()})
             self.position, missing = self.position + len(taken), missing - len(taken)
             if self.position == len(self.order):
@@ -132,23 +146,33 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any]:
         """Where in the data it is; the generator's state is kept by whoever owns it."""
-        return {"windows": self.windows, "window": self.window, "order": self.order, "position": self.position}
+        return {
+            "windows": self.windows, "window": self.window, "order": self.order, "position": self.position,
+            "bytes_read": self.bytes_read,
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self.windows, self.window = state["windows"], state["window"]
         self.order, self.position = state["order"], state["position"]
+        self.bytes_read = state["bytes_read"]
+        self._length, _ = self._load()
+
+    def _load(self) -> tuple[int, int]:
+        """Bring the window into memory; how many tokens it has, and how many bytes."""
+        self._tokens = {}  # before the next one comes: there is memory for one
         self._tokens = self.feed.load(self.windows[self.window])
+        return len(next(iter(self._tokens.values()))), sum(own.nbytes for own in self._tokens.values())
 
     def _advance(self) -> None:
         """To the next window, in a new order."""
         self.window += 1
         if self.window >= len(self.windows):
             self.windows, self.window = self.feed.windows(self.generator), 0
-        if len(self.windows) > 1 or not self._tokens:
-            self._tokens = self.feed.load(self.windows[self.window])
-        length = len(next(iter(self._tokens.values())))
-        self.order, self.position = torch.randperm(length, generator=self.generator), 0
+        if len(self.windows) > 1 or self._length == 0:
+            self._length, size = self._load()
+            self.bytes_read += size
+        self.order, self.position = torch.randperm(self._length, generator=self.generator), 0
 
 
 def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
@@ -157,7 +181,7 @@ def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
     for name, own in tokens.items():
         if own.ndim != 2 or len(own) == 0:
             raise ValueError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width) with n > 0")
-        if not own.isfinite().all():
+        if not all(part.isfinite().all() for part in own.split(CHECKED)):
             raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
     lengths = {name: len(own) for name, own in tokens.items()}
     if len(set(lengths.values())) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones import BackboneSpec, build_backbones, common_grid
-from usae_train.feeding import StoreFeed
+from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid
+from usae_train.distributed import ALONE, Ranks
+from usae_train.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.images import ImageSource, open_images
 from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.settings import DEFAULT, RECIPES, FitSettings, Recipe, check_settings
 from usae_train.statistics import measure
 from usae_train.store import ActivationStore, is_store
-from usae_train.tokens import PairedTokens, collect_tokens, present_memory
+from usae_train.streaming import StreamFeed
+from usae_train.tokens import PairedTokens, bytes_an_image, collect_tokens, present_memory
 from usae_train.usae import USAE
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
@@ -29,7 +31,10 @@ class Watch:
     """What to call while a fit runs."""
 
     pictures: Callable[[int, int], None] = lambda done, total: None
-    steps: Callable[[int, dict[str, float]], None] = lambda step, figures: None
+    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
+    log_every: int | None = (
+        None  # optimizer steps between two calls of `steps`; a hundredth of the training unless told
+    )
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
@@ -48,7 +53,7 @@ def fit(
         limit: take at most so many pictures.
         device: where to train.
         watch: callbacks for progress.
-        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed.
+        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, mask_outliers.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, or on the first 20,000 tokens.
@@ -61,7 +66,7 @@ def fit(
     if isinstance(data, Mapping):
         if backbones is not None:
             raise ValueError("backbones are for pictures; the data is tokens already")
-        usae = fit_tokens(data, chosen, device=device, progress=watch.steps)
+        usae = fit_tokens(data, chosen, device=device, progress=watch.steps, log_every=watch.log_every)
         rows = torch.arange(min(MEASURED_TOKENS, len(next(iter(data.values())))))
         usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
         return usae.to("cpu")
@@ -80,24 +85,76 @@ def fit(
 def fit_pictures(
     source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
     device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None,
+    memory: float | None = None, ranks: Ranks = ALONE,
 ) -> USAE:  # fmt: skip
-    """Train a USAE on pictures: run them through the backbones once, then train on the tokens in memory."""
+    """Train a USAE on pictures.
+
+    Args:
+        source: the pictures.
+        settings: size, length and recipe.
+        backbones: {name: spec} to see them with.
+        device: where to train.
+        watch: callbacks for progress.
+        keeper: writes training states, and goes on from the last.
+        memory: GB of tokens that are in memory at a time; a third of the machine's unless told. When all of them fit,
+            the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
+            random pictures.
+        ranks: the processes that train as one.
+
+    Returns:
+        The USAE, in evaluation mode, its statistics measured on the same pictures, or a window of them; on ranks other
+        than the first without statistics.
+    """
     watch = watch or Watch()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = common_grid(list(built.values()))
-    paired = collect_tokens(built, source, grid, progress=watch.pictures)
-    for failure in paired.failures:
-        watch.failure(failure)
-    usae = new_usae({n: b.width for n, b in built.items()}, settings, specs=backbones, grid=grid)
-    fit_tokens(paired.flat(), settings, usae, device, watch.steps, keeper)
+    feed, sample = feed_pictures(built, source, grid, memory, watch, ranks=ranks)
+    usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
+    if keeper is not None:
+        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
+    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
-    usae.statistics = measure(usae, paired)
+    measured = sample()
+    if ranks.first:
+        usae.statistics = measure(usae, measured)
     return usae.to("cpu")
+
+
+def feed_pictures(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float | None = None,
+    watch: Watch | None = None, numbers: Sequence[int] | None = None, ranks: Ranks = ALONE,
+) -> tuple[Feed, Callable[[], PairedTokens]]:  # fmt: skip
+    """The tokens of pictures, in memory if they fit and else streamed; and what gives whole pictures of them.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures.
+        grid: (rows, cols) of the tokens.
+        memory: GB of tokens that are in memory at a time; a third of the machine's unless told.
+        watch: callbacks for progress.
+        numbers: which of the pictures; all unless told.
+        ranks: processes that divide the pictures; each then has the tokens of all.
+    """
+    watch, allowed = watch or Watch(), allowed_memory(memory)
+    n_images = len(source) if numbers is None else len(numbers)
+    failure = watch.failure if ranks.first else lambda why: None
+    if n_images * bytes_an_image(backbones, grid) > allowed:
+        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, failure, ranks)
+        return stream, stream.first_window
+    paired = collect_tokens(backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks)
+    for why in paired.failures:
+        failure(why)
+    return MemoryFeed(paired.flat()), lambda: paired
+
+
+def allowed_memory(gigabytes: float | None) -> float:
+    """Bytes of tokens that may be in memory: a third of the machine's unless told."""
+    return gigabytes * 1e9 if gigabytes is not None else present_memory() / 3
 
 
 def fit_store(
     store: ActivationStore, settings: FitSettings, device: torch.device | str = "cpu", watch: Watch | None = None,
-    keeper: Keeper | None = None, memory: float | None = None,
+    keeper: Keeper | None = None, memory: float | None = None, ranks: Ranks = ALONE,
 ) -> USAE:  # fmt: skip
     """Train a USAE on an activation store.
 
@@ -108,20 +165,26 @@ def fit_store(
         watch: callbacks for progress.
         keeper: writes training states, and goes on from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's unless told. A store that is larger
-            is gone through in windows of random shards.
+            is gone through in windows of random shards. Processes that train as one divide it.
+        ranks: the processes that train as one.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window.
+        The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window; on ranks
+        other than the first without statistics.
     """
     watch = watch or Watch()
-    allowed = memory * 1e9 if memory is not None else present_memory() / 3
+    allowed = allowed_memory(memory)
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
-    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper)
+    if keeper is not None:
+        keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
+                       "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     shards = [number for number, shard in enumerate(record.shards) if shard.images]
     fitting = max(1, int(len(shards) * allowed / store.bytes))
-    usae.statistics = measure(usae, store.read(shards[:fitting]))
+    if ranks.first:
+        usae.statistics = measure(usae, store.read(shards[:fitting]))
     return usae.to("cpu")
 
 

@@ -1,11 +1,11 @@
-"""Where pictures come from: a folder of image files, or the demo's scenes."""
+"""Where pictures come from: a folder of image files, the demo's scenes, tar shards, a Hugging Face dataset."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class FolderImages:
         return digest.hexdigest()
 
 
-def read_picture(file: Path, size: int, label: str | None = None) -> Tensor:
+def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> Tensor:
     """The centre square of a picture file, (3, size, size), 0..1: upright, RGB, transparency laid on white.
 
     Raises:
@@ -123,6 +123,13 @@ class DemoImages:
         """{factor: (size, size) uint8} of one scene."""
         return self._scene(index, size)[1]
 
+    def parameters(self, numbers: Sequence[int]) -> SceneParameters:
+        """The decisions behind some of the scenes."""
+        from usae_train.demo.scenes import SceneParameters
+
+        own = [self._parameters(number) for number in numbers]
+        return SceneParameters(**{key: torch.cat([getattr(one, key) for one in own]) for key in vars(own[0])})
+
     def label(self, index: int) -> str:
         return f"scene {index}"
 
@@ -130,30 +137,43 @@ class DemoImages:
         return f"demo-{self.split}-{self.count}"
 
     def _scene(self, index: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        from usae_train.demo.scenes import draw_parameters, render
+        from usae_train.demo.scenes import render
+
+        scene = render(self._parameters(index), size)
+        return scene.images[0], {factor: value[0] for factor, value in scene.labels.items()}
+
+    def _parameters(self, index: int) -> SceneParameters:
+        from usae_train.demo.scenes import draw_parameters
 
         number, row = divmod(index, self.BLOCK)
         if self._block is None or self._block[0] != number:
             generator = torch.Generator().manual_seed(self.SPLITS[self.split] * 1_000_000_007 + number)
             self._block = (number, draw_parameters(self.BLOCK, generator))
-        scene = render(self._block[1].select(slice(row, row + 1)), size)
-        return scene.images[0], {factor: value[0] for factor, value in scene.labels.items()}
+        return self._block[1].select(slice(row, row + 1))
 
 
 def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
-    """Open `demo`, `demo:train`, `demo:test`, or a folder.
+    """Open `demo`, `demo:train`, `demo:test`, a folder, a WebDataset (`shards/{000..009}.tar`) or `hf:NAME[:SPLIT]`.
 
     Args:
         images: what to open.
         limit: take at most so many pictures.
 
     Raises:
-        ValueError: for a folder that is missing or has no pictures in it.
+        ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
     text = str(images)
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
+    if text.startswith("hf:"):
+        from usae_train.hub_images import HubImages
+
+        return HubImages(text.removeprefix("hf:"), limit)
     folder = Path(images).expanduser()
+    if text.endswith(".tar") and not folder.is_dir():
+        from usae_train.tar_images import TarImages
+
+        return TarImages(text, limit)
     if not folder.exists():
         raise ValueError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
     if not folder.is_dir():
@@ -162,7 +182,7 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
 
 
 def read_batches(
-    source: ImageSource, size: int, batch: int, tried: range | None = None, workers: int = 0
+    source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, workers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
     """Pictures of a source, in order: numbers, canvases (<= batch, 3, size, size), and those that cannot be read.
 
@@ -190,7 +210,7 @@ class Failure(NamedTuple):
 class _Reading(Dataset):
     """A source as torch's loader wants it."""
 
-    def __init__(self, source: ImageSource, size: int, tried: range) -> None:
+    def __init__(self, source: ImageSource, size: int, tried: Sequence[int]) -> None:
         self.source, self.size, self.tried = source, size, tried
 
     def __len__(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from usae_train.atomic import atomic_path
+from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches
 from usae_train.settings import FitSettings
 from usae_train.usae import USAE
@@ -61,50 +62,76 @@ class Keeper:
         folder: where; made when it is needed.
         minutes: time between two states.
         keep: how many are kept.
+
+    Attributes:
+        data: what the training is on, in words that are compared when it goes on (source, fingerprint, widths).
     """
 
     def __init__(self, folder: Path, minutes: float = 10.0, keep: int = 2) -> None:
         self.folder, self.seconds, self.keep = folder, 60 * minutes, keep
+        self.data: dict[str, Any] = {}
         self.kept = 0  # the step of the last state that was written
         self._last = time.monotonic()
         self._stop = False
 
-    def restore(self, state: TrainingState) -> int:
-        """Go on from the newest state that can be read; the step to begin with.
+    def restore(self, state: TrainingState, ranks: Ranks = ALONE) -> int:
+        """Go on from the newest state that can be read, which the first rank reads for all; the step to begin with.
 
         Raises:
-            ValueError: when it was made with other settings; says which differ.
+            ValueError: when it was made with other settings or on other data; says which differ.
         """
-        for file in sorted(self.folder.glob("step-*.pt"), reverse=True):
-            try:
-                found = torch.load(file, map_location="cpu", weights_only=True)
-            except Exception:  # cut short by a kill that no rename protects from; the one before is whole
-                continue
-            own = state.settings.model_dump(mode="json")
-            if differences := sorted(key for key in own if own[key] != found["settings"].get(key)):
+        step, found = ranks.from_first(self._newest() if ranks.first else (0, {}))
+        if not found:
+            return 0
+        with ranks.together():
+            own = {**state.settings.model_dump(mode="json"), **self.data}
+            told = {**found["settings"], **found["data"]}
+            if differences := sorted(key for key in own if own[key] != told.get(key)):
                 raise ValueError(
                     f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
                 )
-            state.load_state_dict(found)
-            self.kept = int(file.stem.removeprefix("step-"))
-            return self.kept
-        return 0
+        state.load_state_dict(found)
+        self.kept = step
+        return step
 
-    def after(self, step: int, state: TrainingState) -> None:
-        """Called after each step: write the state when it is time, or when SIGTERM came.
+    def last_good(self) -> str:
+        """Where the last state is, for the end of a message; empty when none was written."""
+        return f"; the last good state is of step {self.kept} in {self.folder}" if self.kept else ""
+
+    def _newest(self) -> tuple[int, dict[str, Any]]:
+        for file in sorted(self.folder.glob("step-*.pt"), reverse=True):
+            with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
+                found = torch.load(file, map_location="cpu", weights_only=True)
+                return int(file.stem.removeprefix("step-")), found
+        return 0, {}
+
+    def after(self, step: int, state: TrainingState, ranks: Ranks = ALONE) -> None:
+        """Called after each step: the first rank writes the state when it is time, or when SIGTERM came to any.
 
         Raises:
             Stopped: after SIGTERM, when the state is written.
+            ValueError: when it cannot be written; those before are kept.
         """
-        if not self._stop and time.monotonic() - self._last < self.seconds:
+        stop = bool(ranks.any(torch.tensor(self._stop)))
+        if not stop and time.monotonic() - self._last < self.seconds:
             return
-        with atomic_path(self.folder / f"step-{step:09d}.pt") as temporary:
-            torch.save(state.state_dict(), temporary)
-        self.kept, self._last = step, time.monotonic()
+        if ranks.first:
+            self._write(step, state)
+        self._last = time.monotonic()
+        if stop:
+            raise Stopped(f"stopped after step {self.kept}; give the same command with --resume to go on")
+
+    def _write(self, step: int, state: TrainingState) -> None:
+        if not all(own.isfinite().all() for own in state.usae.parameters()):
+            return  # the next step says what is wrong; until then the states before are the good ones
+        with atomic_path(self.folder / f"step-{step:09d}.pt") as temporary, temporary.open("wb") as opened:
+            try:
+                torch.save({**state.state_dict(), "data": self.data}, opened)
+            except RuntimeError as error:  # torch's word for a full disk; the file's own error lies behind it
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+        self.kept = step
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
-        if self._stop:
-            raise Stopped(f"stopped after step {step}; give the same command with --resume to go on")
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.alignment import aligned_rows
+from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches, Feed, MemoryFeed
+from usae_train.figures import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.keeping import Keeper, TrainingState
-from usae_train.losses import absolute_error, dead_error, left_out_error, left_out_half, r2, squared_error
+from usae_train.losses import r2
+from usae_train.rank_batches import RankBatches
 from usae_train.settings import FitSettings, Recipe
-from usae_train.sparse import Codes, top_k
+from usae_train.shuffling import ShuffledFeed
+from usae_train.standardization import STANDARDIZATION_IMAGES, kept_rows, sums_of, without_outliers
+from usae_train.step import ERRORS, step_loss
 from usae_train.usae import USAE
 
-Progress = Callable[[int, dict[str, float]], None]  # step, figures
-STANDARDIZATION_IMAGES = 1000  # as the authors' code
-ERRORS = {"absolute": absolute_error, "squared": squared_error}
+Progress = Callable[[int, dict[str, Any]], None]  # step, figures
+LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode them densely
 
 
 def fit_tokens(
     tokens: Mapping[str, Tensor] | Feed, settings: FitSettings, usae: USAE | None = None,
     device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
-    keeper: Keeper | None = None,
+    keeper: Keeper | None = None, log_every: int | None = None, ranks: Ranks = ALONE, frozen: Sequence[str] = (),
 ) -> USAE:  # fmt: skip
     """Train a USAE on paired tokens.
 
@@ -33,49 +40,86 @@ def fit_tokens(
         settings: size, length and recipe.
         usae: the model to train; a new one unless given.
         device: where to train.
-        progress: called with the step and its figures, about a hundred times.
+        progress: called with the step and its figures: loss, dead (their share of the concepts), learning_rate,
+            tokens_per_second, gb_read, and {from: {to: ...}} pair_loss and r2.
         keeper: writes training states, and goes on from the last.
+        log_every: steps between two calls of `progress`; a hundredth of the training unless told.
+        ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
+        frozen: backbones of `usae` that stay as they are, to the bit; the others learn to share their concept space.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
     """
-    feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    feed: Feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    if settings.recipe.shuffled:
+        feed = ShuffledFeed(feed, settings.seed)
     usae = (usae or new_usae(feed.widths, settings)).to(device)
     generator = torch.Generator().manual_seed(settings.seed)
     rows = standardization_rows(len(feed), usae.grid, generator)
-    for name, own in feed.pick(rows).items():
-        usae.scale(name).measure(own)
-    initialize(usae, feed, settings.recipe, generator)
-    optimizers = {name: _optimizer(usae, name, settings.recipe) for name in feed.widths}
+    trained = [name for name in feed.widths if name not in frozen]
+    set_trained(usae, trained)
+    thresholds = standardize_from(usae, feed, rows, trained, settings.mask_outliers)
+    initialize(usae, feed, settings.recipe, generator, frozen, thresholds)
+    optimizers = {name: _optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
-    batches = Batches(feed, settings.batch, generator)
+    ranks.share_statistics(usae)
+    batches = (
+        Batches(feed, settings.batch, generator)
+        if ranks.count == 1
+        else RankBatches(feed, settings.batch, generator, ranks)
+    )
     state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
-    first = 0 if keeper is None else keeper.restore(state)
+    first = 0 if keeper is None else keeper.restore(state, ranks)
+    log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
 
-    usae.train()
     for step in range(first, settings.steps):
-        batch = {n: usae.standardize(n, t.to(device, torch.float32)) for n, t in batches.next().items()}
+        shown = batches.next()
+        kept = kept_rows(shown, thresholds)
+        places = batches.places[kept]
+        batch = {n: usae.standardize(n, t[kept].to(device, torch.float32)) for n, t in shown.items()}
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
-        encoding = usae.names if settings.recipe.encoding == "all" else [drawn]
+        encoding = encoding_backbones(settings.recipe, usae.names, drawn)
+        stepping = stepping_pairs(settings.recipe, usae.names, drawn, frozen)
         dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
-        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead)
-        if not math.isfinite(loss.item()):
-            kept = "" if keeper is None else f"; the last good state is of step {keeper.kept} in {keeper.folder}"
-            raise ValueError(f"the loss is {loss.item()} at step {step}; lower the recipe's learning_rate{kept}")
-        last_fired[fired] = step
+        loss, fired = step_loss(usae, batch, encoding, settings.recipe, dead, places.to(device), ranks, stepping)
+        whole_loss = ranks.mean(loss.detach()).item()
+        logged = step % log_every == 0 or step == settings.steps - 1
+        sound = is_sound(whole_loss)
+        some = {name: own[:LOGGED_TOKENS] for name, own in batch.items()} if sound else batch
+        pairs = pair_figures(usae, some, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
+        if not sound:
+            where = unsound_pairs(pairs["pair_loss"])
+            raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")
+        last_fired[ranks.any(fired)] = step
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         rate = learning_rate(step, settings)
-        for name in stepping_pairs(settings.recipe, usae.names, drawn):
-            nn.utils.clip_grad_norm_(pair_parameters(usae, name, settings.recipe), settings.recipe.clip)
+        for name in stepping:
+            ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
+        if wrong := clip_pairs(usae, stepping, settings.recipe):
+            raise_on_all(ranks, keeper, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
+        for name in stepping:
             optimizers[name].param_groups[0]["lr"] = rate
             optimizers[name].step()
-        if step % max(1, settings.steps // 100) == 0 or step == settings.steps - 1:
-            progress(step + 1, {"loss": loss.item(), "dead": len(dead) / usae.n_concepts, "learning_rate": rate})
+            if settings.recipe.projected:
+                usae.decoder(name).project()
+        speed.add(settings.batch)
+        if logged:
+            figures = {"loss": whole_loss, "dead": len(dead) / usae.n_concepts, "learning_rate": rate}
+            read = {"tokens_per_second": speed.take(), "gb_read": batches.bytes_read / 1e9}
+            progress(step + 1, {**figures, **read, **pairs})
         if keeper is not None:
-            keeper.after(step + 1, state)
+            keeper.after(step + 1, state, ranks)
     return usae.eval().requires_grad_(False)
+
+
+def raise_on_all(ranks: Ranks, keeper: Keeper | None, what: str) -> NoReturn:
+    """End a training that went wrong, before its step is taken: the states that were written are from before."""
+    kept = "" if keeper is None else keeper.last_good()
+    with ranks.together():
+        raise ValueError(f"{what}; lower the recipe's learning_rate{kept}")
+    raise AssertionError("together lets no error pass")
 
 
 def standardization_rows(length: int, grid: tuple[int, int] | None, generator: torch.Generator) -> Tensor:
@@ -84,6 +128,19 @@ def standardization_rows(length: int, grid: tuple[int, int] | None, generator: t
     count = STANDARDIZATION_IMAGES if grid is not None else STANDARDIZATION_IMAGES * 196
     images = torch.randperm(length // per_image, generator=generator)[:count]
     return (images[:, None] * per_image + torch.arange(per_image)).flatten()
+
+
+def standardize_from(
+    usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str], mask: bool
+) -> dict[str, float]:  # fmt: skip
+    """Set the trained backbones' mean and std, and note everyone's outliers; their thresholds when they are masked."""
+    found = sums_of(feed, rows)
+    for name, own in found.items():
+        outliers = own.outliers.model_copy(update={"masked": mask})
+        if name in trained:
+            usae.outliers[name] = outliers
+            usae.scale(name).set(*(own.without(outliers.threshold) if mask else own).mean_and_std)
+    return {name: own.outliers.threshold for name, own in found.items()} if mask else {}
 
 
 def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object) -> USAE:
@@ -96,21 +153,42 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
         )  # fmt: skip
 
 
-def initialize(usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generator) -> None:
+def set_trained(usae: USAE, trained: Sequence[str]) -> None:
+    """Make these backbones' pairs ready for training, and hold the others: no gradients, BatchNorm in evaluation."""
+    for name in usae.names:
+        for part in (usae.encoder(name), usae.decoder(name)):
+            part.train(name in trained).requires_grad_(name in trained)
+
+
+def initialize(
+    usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generator, frozen: Sequence[str] = (),
+    thresholds: Mapping[str, float] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
 
     With `start="tokens"` row k is the same patch of the same image in every dictionary, so that a concept begins with
-    one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py).
+    one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py). Beside frozen backbones, whose
+    concepts have their meanings already, row k is the mean of the tokens at which theirs fire, whatever the recipe.
     """
     chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
     sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
+    if thresholds:  # dictionary rows that start at outliers would be outliers' own
+        sampled = without_outliers(sampled, thresholds)
+        left = len(next(iter(sampled.values())))
+        rows = torch.randint(left, (usae.n_concepts,), generator=generator)
+        chosen_tokens = {name: own[rows] for name, own in sampled.items()}
     with torch.no_grad():
-        for name in feed.widths:
+        for name in (own for own in feed.widths if own not in frozen):
             dictionary, linear = usae.decoder(name), usae.encoder(name).linear
             device = dictionary.weight.device
             if recipe.offset:
                 dictionary.offset.copy_(usae.standardize(name, sampled[name].to(device).float()).mean(0))
-            if recipe.start == "tokens":
+            if frozen:
+                seen = usae.standardize(name, sampled[name].to(device).float()) - dictionary.offset
+                rows = aligned_rows(usae, sampled, frozen, seen)
+                fires = (rows != 0).any(-1, keepdim=True)
+                dictionary.weight.copy_(torch.where(fires, functional.normalize(rows, dim=-1), dictionary.weight))
+            elif recipe.start == "tokens":
                 chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
                 dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
             if recipe.tied:
@@ -118,59 +196,42 @@ def initialize(usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generato
                 linear.bias.copy_(-linear.weight @ dictionary.offset)
 
 
-def step_loss(
-    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The loss of one step and the concepts that fired in it.
+def encoding_backbones(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str]:
+    """The backbones that encode at a step: all, or (published) only the one that was drawn."""
+    return [drawn] if recipe.encoding == "one" else list(names)
 
-    Args:
-        usae: the model, in training mode.
-        batch: {backbone: standardized tokens (tokens, width)}.
-        encoding: the backbones that encode; each is decoded by all.
-        recipe: which terms there are.
-        dead: (dead,) concepts that have not fired for long.
+
+def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str, frozen: Sequence[str] = ()) -> list[str]:
+    """Which encoder-dictionary pairs a step may change: those that encode, and never a frozen one.
+
+    When a frozen one was drawn, the others learn to decode it.
     """
-    error = ERRORS[recipe.loss]
-    total = torch.zeros((), device=dead.device)
-    fired = torch.zeros(usae.n_concepts, dtype=torch.bool, device=dead.device)
-    atoms = {name: usae.dictionary(name) for name in batch}
-    for source in encoding:
-        pre_codes = usae.encoder(source)(batch[source])
-        codes = top_k(pre_codes, usae.k)
-        fired[codes.indices[codes.values > 0]] = True
-        left_out = left_out_half(pre_codes, usae.k) if recipe.auxiliary == "left_out" else None
-        for target, tokens in batch.items():
-            decoded = usae.decoder(target)(codes)
-            total = total + error(tokens, decoded)
-            for share in recipe.nested:
-                total = total + error(tokens, usae.decoder(target)(first_concepts(codes, share, usae.n_concepts)))
-            if left_out is not None:
-                total = total + recipe.auxiliary_weight * left_out_error(tokens, decoded, left_out, atoms[target])
-            elif recipe.auxiliary == "dead":
-                revival = dead_error(tokens, decoded, pre_codes, atoms[target], dead, usae.k)
-                total = total + recipe.auxiliary_weight * revival
-    return total, fired
+    chosen = names if drawn in frozen else encoding_backbones(recipe, names, drawn)
+    return [name for name in chosen if name not in frozen]
 
 
-def first_concepts(codes: Codes, share: float, n_concepts: int) -> Codes:
-    """The codes of the first concepts alone, the others' set to zero.
+def clip_pairs(usae: USAE, names: Sequence[str], recipe: Recipe) -> list[str]:
+    """Scale each pair's gradients down to a norm of `recipe.clip`; a gradient that is shorter is not touched.
 
-    A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
-    al. 2025, Matryoshka sparse autoencoders).
+    Returns:
+        The backbones whose gradient is not finite; with one of them a step would ruin the weights.
     """
-    return Codes(codes.values * (codes.indices < round(share * n_concepts)), codes.indices)
-
-
-def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str]:
-    """Which encoder-dictionary pairs a step may change: all, or (published) only the one that was drawn to encode."""
-    return list(names) if recipe.encoding == "all" else [drawn]
+    gradients = {
+        name: [p.grad for p in pair_parameters(usae, name, recipe) if p.grad is not None] for name in names
+    }  # fmt: skip
+    norms = torch.stack([nn.utils.get_total_norm(own) for own in gradients.values()]).tolist()
+    for own, norm in zip(gradients.values(), norms, strict=True):
+        if norm > recipe.clip:
+            torch._foreach_mul_(own, recipe.clip / (norm + 1e-6))  # as torch's clip_grad_norm_
+    return [name for name, norm in zip(names, norms, strict=True) if not math.isfinite(norm)]
 
 
 def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
-    """A pair's parameters that training may change; the published recipe has no offset."""
+    """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
+    atoms = [] if recipe.frozen else [dictionary.weight]
     offset = [dictionary.offset] if recipe.offset else []
-    return [*usae.encoder(name).parameters(), dictionary.weight, *offset]
+    return [*usae.encoder(name).parameters(), *atoms, *offset]
 
 
 def learning_rate(step: int, settings: FitSettings) -> float:
@@ -195,4 +256,5 @@ def r2_matrix(usae: USAE, tokens: Mapping[str, Tensor]) -> dict[str, dict[str, f
 
 def _optimizer(usae: USAE, name: str, recipe: Recipe) -> torch.optim.Optimizer:
     parameters = pair_parameters(usae, name, recipe)
-    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
+    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)

@@ -1,6 +1,8 @@
-"""Metrics of a USAE: pure, and streaming where the data is large."""
+"""Metrics of a USAE: pure, and added up a batch at a time where the data is large."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -8,31 +10,100 @@ from torch import Tensor
 DENSE = 0.1  # share of the tokens from which on a concept counts as dense
 TWINS = 0.95  # cosine, in every backbone, from which on two concepts are one
 
+Matrix = dict[str, dict[str, float]]  # {from: {to: figure}}
 
-class R2Sum:
-    """R² of decoded tokens, a batch at a time: 1 - squared error / variance around each feature's own mean."""
 
-    def __init__(self) -> None:
-        self._error = self._square = torch.zeros((), dtype=torch.float64)
-        self._sum = torch.zeros((), dtype=torch.float64)
-        self._count = 0
+class Reconstruction:
+    """How well tokens are decoded, {from: {to: ...}}, as sums that batches, resumed runs and processes add to.
 
-    def add(self, tokens: Tensor, decoded: Tensor) -> None:
-        """Take in tokens (n, width) and what they were decoded to."""
-        self._error = self._error + (tokens - decoded).double().square().sum()
-        self._square = self._square + tokens.double().square().sum()
-        self._sum = self._sum + tokens.double().sum(0)
-        self._count += len(tokens)
+    Args:
+        sources: whose codes are decoded.
+        targets: whose tokens they are decoded to.
+    """
+
+    def __init__(self, sources: Sequence[str], targets: Sequence[str]) -> None:
+        self.sources, self.targets = list(sources), list(targets)
+        self.totals: dict[str, Tensor] = {}
+
+    def add_tokens(self, target: str, tokens: Tensor) -> None:
+        """Take in a backbone's tokens (n, width), once for all that is decoded to them."""
+        self._add(f"{target}.sum", tokens.sum(0, dtype=torch.float64))
+        self._add(f"{target}.square", tokens.square().sum(0, dtype=torch.float64))
+        self._add(f"{target}.count", torch.tensor(len(tokens)))
+
+    def add_decoded(self, source: str, target: str, tokens: Tensor, decoded: Tensor) -> None:
+        """Take in what the same tokens (n, width) were decoded to."""
+        error = tokens - decoded  # summed in float32: torch adds pairwise, and in float64 it took 5% of all the time
+        self._add(f"{source}>{target}.absolute", error.abs().sum().double())
+        self._add(f"{source}>{target}.squared", error.square_().sum().double())
 
     @property
-    def value(self) -> float:
-        """R² of all that was added."""
-        variance = self._square - self._sum.square().sum() / self._count
-        return (1 - self._error / variance.clamp_min(torch.finfo(torch.float64).tiny)).item()
+    def r2(self) -> Matrix:
+        """1 - squared error / variance around each feature's own mean: 1 is perfect, 0 is the mean token."""
+        return self._r2(per_feature=True)
+
+    @property
+    def r2_scalar(self) -> Matrix:
+        """The same around one mean of all features, as the published code (the `overcomplete` package) has it.
+
+        It is larger wherever features have means of their own.
+        """
+        return self._r2(per_feature=False)
+
+    def mean_error(self, kind: str) -> Matrix:
+        """Mean `squared` or `absolute` error over tokens and features."""
+        found: Matrix = {source: {} for source in self.sources}
+        for source, target in self._pairs():
+            found[source][target] = (self.totals[f"{source}>{target}.{kind}"] / self._numbers(target)).item()
+        return found
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums so far."""
+        return self.totals
+
+    def merge(self, state: dict[str, Tensor]) -> None:
+        """Add another's sums to these."""
+        for key, total in state.items():
+            self._add(key, total)
+
+    def _r2(self, per_feature: bool) -> Matrix:
+        found: Matrix = {source: {} for source in self.sources}
+        for source, target in self._pairs():
+            total, square = self.totals[f"{target}.sum"], self.totals[f"{target}.square"].sum()
+            centre = total.square().sum() / self.totals[f"{target}.count"]
+            variance = square - (centre if per_feature else total.sum().square() / self._numbers(target))
+            error = self.totals[f"{source}>{target}.squared"]
+            found[source][target] = (1 - error / variance.clamp_min(torch.finfo(torch.float64).tiny)).item()
+        return found
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """The pairs that something was added for."""
+        every = [(source, target) for source in self.sources for target in self.targets]
+        return [(source, target) for source, target in every if f"{source}>{target}.squared" in self.totals]
+
+    def _numbers(self, target: str) -> Tensor:
+        """How many numbers there were: tokens x features."""
+        return self.totals[f"{target}.count"] * len(self.totals[f"{target}.sum"])
+
+    def _add(self, key: str, value: Tensor) -> None:
+        value = value.cpu()
+        self.totals[key] = self.totals[key] + value if key in self.totals else value
+
+
+def r2_summary(matrix: Matrix) -> dict[str, float | None]:
+    """Means on and off the diagonal, and their ratio; None off it with a single backbone."""
+    own = [row[source] for source, row in matrix.items()]
+    cross = [value for source, row in matrix.items() for target, value in row.items() if target != source]
+    diagonal = sum(own) / len(own)
+    if not cross:
+        return {"diagonal": diagonal, "off_diagonal": None, "ratio": None}
+    return {"diagonal": diagonal, "off_diagonal": sum(cross) / len(cross), "ratio": sum(cross) / len(cross) / diagonal}
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
     """Pearson's r of two (n,) tensors; NaN when one does not vary."""
+    if len(a) == 0:
+        return float("nan")
     a, b = a.double() - a.double().mean(), b.double() - b.double().mean()
     return (a @ b / (a.norm() * b.norm())).item()
 
@@ -48,17 +119,44 @@ def duplicates(dictionaries: list[Tensor], chunk: int = 1024) -> list[tuple[int,
     return pairs
 
 
-def matched_cosine(one: list[Tensor], other: list[Tensor]) -> float:
-    """How alike two concept spaces are: mean cosine of their concepts, matched one to one.
+def match(alike: Tensor) -> Tensor:
+    """Pair rows with columns, one to one, so that the sum of `alike` (rows, columns) is largest.
 
-    The Hungarian method (scipy's) on the cosine of the atoms, averaged over the backbones.
+    The Hungarian method, scipy's.
 
-    Args:
-        one: a backbone's atoms each, (n_concepts, width), unit norm.
-        other: the same backbones' atoms of the other space.
+    Returns:
+        (rows,) each row's column; -1 for rows left over where there are fewer columns.
     """
     from scipy.optimize import linear_sum_assignment
 
-    alike = torch.stack([a @ b.T for a, b in zip(one, other, strict=True)]).mean(0)
     rows, columns = linear_sum_assignment(alike.numpy(), maximize=True)
-    return alike[rows, columns].mean().item()
+    partner = torch.full((len(alike),), -1, dtype=torch.long)
+    partner[torch.from_numpy(rows)] = torch.from_numpy(columns)
+    return partner
+
+
+def matched_cosines(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+    """How alike two concept spaces are: each concept's cosine with its match, one to one.
+
+    Args:
+        one: a backbone's atoms each, (n_concepts, width), unit norm.
+        other: the same backbones' atoms of the other space. What is matched is the cosine's mean over backbones.
+
+    Returns:
+        (n_concepts,); NaN for a concept without a partner.
+    """
+    alike = torch.stack([a @ b.T for a, b in zip(one, other, strict=True)]).mean(0)
+    partner = match(alike)
+    found = alike.gather(1, partner.clamp_min(0)[:, None])[:, 0]
+    return torch.where(partner >= 0, found, torch.nan)
+
+
+def matched_cosine(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """The mean of `matched_cosines`."""
+    return matched_cosines(one, other).nanmean().item()
+
+
+def random_like(atoms: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal random atoms with the mean and variance of each feature of `atoms` (n_concepts, width), of unit norm."""
+    drawn = torch.randn(atoms.shape, generator=generator) * atoms.std(0) + atoms.mean(0)
+    return torch.nn.functional.normalize(drawn, dim=-1)

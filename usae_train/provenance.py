@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 
 
 def versions() -> dict[str, str]:
@@ -18,6 +20,18 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "unknown"
     return found
+
+
+def required(package: str, extra: str) -> ModuleType:
+    """Import a package that only an extra installs.
+
+    Raises:
+        ValueError: when it is not there; says what to install.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ValueError(f'this needs the package {package!r}; pip install "usae[{extra}]"') from error
 
 
 @cache

@@ -11,7 +11,12 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class Recipe(BaseModel):
-    """How a USAE is trained. Two are kept: `published`, to the letter of the authors' code, and our `default`."""
+    """How a USAE is trained.
+
+    Kept are `published`, to the letter of the authors' code, and our `default`; and two controls, to read figures
+    against chance: `frozen` (the default with random dictionaries that are never changed) and `shuffled` (the default
+    on tokens of different images, paired as if they were the same).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,8 +24,15 @@ class Recipe(BaseModel):
     batch_norm: bool = Field(False, description="BatchNorm between encoder and ReLU")
     offset: bool = Field(True, description="learn an offset a dictionary, started at the mean token")
     start: Literal["random", "tokens"] = Field("tokens", description="dictionary rows at the start: noise, or tokens")
+    frozen: bool = Field(False, description="never change the dictionaries; a control")
+    shuffled: bool = Field(False, description="pair tokens of different images; a control")
     tied: bool = Field(True, description="start the encoders at the dictionaries' transposes")
-    encoding: Literal["one", "all"] = Field("all", description="which backbones encode at a step: one drawn, or all")
+    projected: bool = Field(
+        False, description="divide dictionary rows by their norm after a step, not within it (as overcomplete does)"
+    )
+    encoding: Literal["one", "share", "all"] = Field(
+        "share", description="which backbones encode at a step: one drawn, all a share of the tokens each, or all all"
+    )
     loss: Literal["absolute", "squared"] = "squared"
     nested: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.25,), description="shares of the concepts that must explain the tokens alone as well"
@@ -37,13 +49,14 @@ class Recipe(BaseModel):
 
 
 PUBLISHED = Recipe(
-    name="published", batch_norm=True, offset=False, start="random", tied=False, encoding="one", loss="absolute",
-    nested=(),
-    auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
-    weight_decay=1e-5, batch=6272,
+    name="published", batch_norm=True, offset=False, start="random", tied=False, projected=True, encoding="one",
+    loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4,
+    final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED)}
+FROZEN = Recipe(name="frozen", frozen=True, start="random")
+SHUFFLED = Recipe(name="shuffled", shuffled=True)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED, FROZEN, SHUFFLED)}
 
 
 class FitSettings(BaseModel):
@@ -56,6 +69,7 @@ class FitSettings(BaseModel):
     steps: int = Field(10_000, ge=1, description="optimizer steps")
     batch: int = Field(4096, ge=1, description="tokens a step")
     seed: int = 0
+    mask_outliers: bool = Field(False, description="leave patches out at which a backbone has a high-norm token")
     recipe: Recipe = DEFAULT
 
 

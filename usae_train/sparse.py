@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+GROUP = 12  # concepts; of 4, 6, 8, 12 and 16 the fastest for 6144 and k = 32
 
 
 class Codes(NamedTuple):
@@ -38,6 +41,22 @@ def top_k(pre_codes: Tensor, k: int) -> Codes:
     """
     values, indices = pre_codes.topk(k, dim=-1)
     return Codes(values.relu(), indices)
+
+
+def top_indices(pre_codes: Tensor, k: int) -> Tensor:
+    """(tokens, k): the k largest of each token's pre-codes (tokens, n_concepts), in no order, ties either way.
+
+    They all lie in the k groups of concepts with the largest maxima: 20 ms for (1568, 6144) in bfloat16, where torch's
+    topk over all takes 26 (one core of an EPYC).
+    """
+    tokens, n_concepts = pre_codes.shape
+    if n_concepts % GROUP or n_concepts < 4 * GROUP * k:
+        return pre_codes.topk(k, dim=-1, sorted=False).indices
+    groups = n_concepts // GROUP
+    best = pre_codes.view(tokens, GROUP, groups).amax(1).topk(k, dim=-1, sorted=False).indices
+    starts = torch.arange(0, n_concepts, groups, device=pre_codes.device)
+    members = (best[:, None, :] + starts[:, None]).view(tokens, -1)
+    return members.gather(1, pre_codes.gather(1, members).topk(k, dim=-1, sorted=False).indices)
 
 
 def sparse_decode(codes: Codes, dictionary: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,6 +22,11 @@ TOP_IMAGES = 8
 MIN_COFIRES = 50  # fewer say little about a share; the paper sets 1000 for its larger sets
 
 
+def images_needed(level: float) -> int:
+    """How many pictures a quantile needs: enough that one of them stands above it (99.9%: 1000)."""
+    return 1 if level >= 1 else round(1 / (1 - level))
+
+
 @dataclass(frozen=True)
 class Statistics:
     """Figures a concept. The backbone axis follows the USAE's order of backbones."""
@@ -29,17 +34,22 @@ class Statistics:
     fires: Tensor  # (backbones, concepts) tokens in which the concept fires
     co_fires: Tensor  # (concepts,) tokens in which it fires in every backbone
     energy: Tensor  # (backbones, concepts) ||E[z_k] D_k||^2
-    quantiles: Tensor  # (backbones, concepts, 5) of an image's largest code, at LEVELS
+    quantiles: Tensor  # (backbones, concepts, 5) of an image's largest code, at LEVELS; NaN where images were too few
     top_images: Tensor  # (backbones, concepts, top) numbers of the pictures with the largest codes; -1 for none
     top_tokens: Tensor  # (backbones, concepts, top) which token of the picture
     counts: Tensor  # (2,) pictures and tokens that were looked at
     auroc: Tensor | None = None  # (backbones, factor values, concepts), where the truth is known
 
-    def save(self, file: Path) -> None:
-        """Write a .safetensors file, whole or not at all."""
+    def save(self, file: Path, origin: dict[str, str] | None = None) -> None:
+        """Write a .safetensors file, whole or not at all.
+
+        Args:
+            file: where.
+            origin: of which USAE (`usae_sha256`) on which pictures; see `read_origin`.
+        """
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         with atomic_path(file) as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, origin)
 
     @classmethod
     def load(cls, file: Path) -> Statistics:
@@ -84,8 +94,9 @@ class Statistics:
 
         Between two quantiles it is interpolated; above the largest code that was seen it is 100.
         """
-        values = [0.0, *self.quantiles[backbone, concept].tolist()]
-        levels = [0.0, *LEVELS]
+        kept = self.quantiles[backbone, concept].tolist()
+        known = [(level, own) for level, own in zip(LEVELS, kept, strict=True) if not math.isnan(own)]
+        levels, values = zip((0.0, 0.0), *known, strict=True)
         if value <= 0:
             return 0.0
         for (low, high), (start, end) in zip(pairwise(values), pairwise(levels), strict=True):
@@ -94,8 +105,21 @@ class Statistics:
         return 100.0
 
 
+def read_origin(file: Path) -> dict[str, str]:
+    """Of which USAE on which pictures a statistics file is; empty when it does not say.
+
+    Raises:
+        ValueError: for a file that is broken.
+    """
+    try:
+        with safe_open(file, "pt") as opened:
+            return opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} is no readable statistics file: {error}") from error
+
+
 @torch.no_grad()
-def measure(usae: USAE, paired: PairedTokens, chunk: int = 64) -> Statistics:
+def measure(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Statistics:
     """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
 
     Args:
@@ -103,49 +127,14 @@ def measure(usae: USAE, paired: PairedTokens, chunk: int = 64) -> Statistics:
         paired: tokens {backbone: (image, token, width)}, and the pictures' numbers.
         chunk: pictures a step.
     """
-    n_backbones, n_concepts = len(usae.names), usae.n_concepts
-    n_images, n_tokens = next(iter(paired.tokens.values())).shape[:2]
+    from usae_train.firing import FiringTally  # which makes what is defined here
+
     device = usae.dictionary(usae.names[0]).device
-    fires = torch.zeros(n_backbones, n_concepts, dtype=torch.long)
-    co_fires = torch.zeros(n_concepts, dtype=torch.long)
-    sums = torch.zeros(n_backbones, n_concepts)
-    largest = torch.zeros(n_backbones, n_images, n_concepts)
-    places = torch.zeros(n_backbones, n_images, n_concepts, dtype=torch.int32)
-    for start in range(0, n_images, chunk):
-        together: Tensor | None = None
-        for row, name in enumerate(usae.names):
-            tokens = paired.tokens[name][start : start + chunk].to(device, torch.float32)
-            codes = usae.encode(name, tokens).dense(n_concepts).cpu()
-            fired = codes > TAU
-            fires[row] += fired.sum((0, 1))
-            sums[row] += codes.sum((0, 1))
-            together = fired if together is None else together & fired
-            largest[row, start : start + chunk], where = codes.max(1)
-            places[row, start : start + chunk] = where.int()
-        assert together is not None
-        co_fires += together.sum((0, 1))
-    top = min(TOP_IMAGES, n_images)
-    values, rows = largest.topk(top, dim=1)  # (backbones, top, concepts)
-    numbers = torch.where(values > 0, paired.numbers[rows], -1)
-    return Statistics(
-        fires=fires, co_fires=co_fires, energy=(sums / (n_images * n_tokens)).square(),
-        quantiles=_quantiles(largest), top_images=numbers.mT.contiguous(),
-        top_tokens=places.gather(1, rows).mT.contiguous(), counts=torch.tensor([n_images, n_images * n_tokens]),
-    )  # fmt: skip
-
-
-def _quantiles(largest: Tensor) -> Tensor:
-    """(backbones, images, concepts) -> (backbones, concepts, levels), linear between images as numpy's default.
-
-    By sorting, a backbone at a time: torch's own `quantile` refuses more than 16 million numbers.
-    """
-    found = []
-    for of_one in largest:
-        ordered = of_one.sort(dim=0).values
-        places = torch.tensor(LEVELS) * (len(ordered) - 1)
-        low, high = ordered[places.floor().long()], ordered[places.ceil().long()]
-        found.append(torch.lerp(low, high, (places % 1)[:, None]).T)
-    return torch.stack(found)
+    tally = FiringTally(usae.names, usae.n_concepts)
+    for start in range(0, len(paired.numbers), chunk):
+        some = {name: own[start : start + chunk].to(device, torch.float32) for name, own in paired.tokens.items()}
+        tally.add(paired.numbers[start : start + chunk], {name: usae.encode(name, own) for name, own in some.items()})
+    return tally.statistics()
 
 
 def auroc(scores: Tensor, positive: Tensor) -> Tensor:

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.atomic import atomic_path
 from usae_train.backbones import BackboneSpec
+from usae_train.images import open_images
 from usae_train.provenance import file_hash
 from usae_train.tokens import PairedTokens
 
 SCHEMA = 1
+READ_BYTES = 64e6  # of a shard that is in memory beside what it is read into
 RECORD, FAILURES = "store.json", "failures.jsonl"
 IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
 
@@ -96,15 +100,47 @@ class ActivationStore:
         tokens = self.record.grid[0] * self.record.grid[1]
         return len(self) * tokens * sum(self.record.widths.values()) * getattr(torch, self.record.dtype).itemsize
 
+    def changed_pictures(self) -> bool:
+        """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
+        folder = Path(self.record.source)
+        if not folder.is_dir():
+            return False
+        try:
+            return open_images(folder, self.record.n_images).fingerprint() != self.record.fingerprint
+        except ValueError:  # it has none at all
+            return True
+
     def read(self, shards: Sequence[int]) -> PairedTokens:
         """Some shards' tokens, in the order asked for.
 
         Raises:
             ValueError: for a shard that is missing or broken.
         """
-        parts = [self._read_one(self.record.shards[number]) for number in shards]
-        tokens = {name: torch.cat([part[name] for part in parts]) for name in self.record.widths}
-        return PairedTokens(tokens, torch.cat([part[IMAGES] for part in parts]), self.failures())
+        read = [self.record.shards[number] for number in shards]
+        total, per_image = sum(shard.images for shard in read), self.record.grid[0] * self.record.grid[1]
+        dtype = getattr(torch, self.record.dtype)
+        tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}
+        numbers, done = torch.empty(total, dtype=torch.long), 0
+        at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
+        for shard in read:
+            for first in range(0, shard.images, at_once):  # opened anew each time: what was read is unmapped
+                last = min(first + at_once, shard.images)
+                with self._opened(shard) as opened:
+                    for name, into in tokens.items():
+                        into[done + first : done + last] = opened.get_slice(name)[first:last]
+                    numbers[done + first : done + last] = opened.get_slice(IMAGES)[first:last]
+            done += shard.images
+        return PairedTokens(tokens, numbers, self.failures())
+
+    def images(self, shard: int, places: Sequence[int]) -> dict[str, Tensor]:
+        """Some images of one shard by their place in it: {backbone: (images, token, width)}; no others are read.
+
+        Raises:
+            ValueError: for a shard that is missing or broken.
+        """
+        with self._opened(self.record.shards[shard]) as opened:
+            slices = {name: opened.get_slice(name) for name in self.record.widths}
+            return {name: torch.cat([own[p : p + 1] for p in places]) for name, own in slices.items()}
 
     def failures(self) -> list[str]:
         """Images that could not be read, each with why."""
@@ -127,15 +163,17 @@ class ActivationStore:
                 )
             yield shard.file
 
-    def _read_one(self, shard: Shard) -> dict[str, Tensor]:
+    @contextmanager
+    def _opened(self, shard: Shard) -> Iterator[Any]:
+        """A shard as a memory map."""
         file = self.folder / shard.file
         try:
-            tensors = load_file(file)
+            with safe_open(file, framework="pt") as opened:
+                if set(opened.keys()) != {*self.record.widths, IMAGES}:
+                    raise ValueError(f"{file} holds {', '.join(sorted(opened.keys()))}; expected those of {RECORD}")
+                yield opened
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file} is missing or broken: {error}") from error
-        if set(tensors) != {*self.record.widths, IMAGES}:
-            raise ValueError(f"{file} holds {', '.join(sorted(tensors))}; expected those of {RECORD}")
-        return tensors
 
 
 def read_record(folder: Path) -> StoreRecord:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+Bars = TypeVar("Bars", bound="Progress")
 
 
 @contextmanager
@@ -34,8 +37,17 @@ def one_line_errors() -> Iterator[None]:
 @contextmanager
 def progress_bars(quiet: bool) -> Iterator[Progress]:
     """rich's progress on stderr, shown on a terminal and not when quiet."""
+    from rich.progress import Progress
+
+    with bars(Progress, quiet) as progress:
+        yield progress
+
+
+@contextmanager
+def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
+    """Bars as all commands show them, of rich's own kind or one that shows more."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = [
@@ -45,7 +57,7 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     ]
-    progress = Progress(*columns, console=console, disable=quiet or not console.is_terminal)
+    progress = kind(*columns, console=console, disable=quiet or not console.is_terminal)
     if progress.disable:  # before rich 14.1 leaving one that was entered prints an empty line
         yield progress
         return
@@ -66,13 +78,16 @@ def stages(progress: Progress) -> Callable[[str, int, int, str], None]:
 
 
 def pick_device(device: str) -> str:
-    """`auto` is the first GPU, or the CPU.
+    """`auto` is the first GPU, or the CPU; under torchrun `auto` and `cuda` are the GPU of this process's number.
 
     Raises:
         ValueError: for a device that is not there.
     """
     import torch
 
+    place = os.environ.get("LOCAL_RANK")
+    if place is not None and device in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{int(place) % torch.cuda.device_count()}"
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from usae_train.backbones import Backbone
+from usae_train.distributed import ALONE, Ranks
 from usae_train.images import ImageSource, read_batches
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -31,7 +32,8 @@ class PairedTokens:
 @torch.no_grad()
 def collect_tokens(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
-    dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None,
+    dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
+    tried: Sequence[int] | None = None,
 ) -> PairedTokens:  # fmt: skip
     """Run every picture of a source through every backbone, once.
 
@@ -42,26 +44,65 @@ def collect_tokens(
         batch: pictures a forward pass.
         dtype: what to keep the tokens in.
         progress: called after each batch.
+        ranks: processes that divide the pictures; each then has the tokens of all.
+        tried: numbers of the pictures; all unless told.
 
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
     """
     size = max(b.input_size for b in backbones.values())
     device = next(iter(backbones.values())).mean.device
-    _check_memory(backbones, source, grid, dtype)
-    parts: dict[str, list[Tensor]] = {name: [] for name in backbones}
+    total = len(source) if tried is None else len(tried)
+    _check_memory(total * bytes_an_image(backbones, grid, dtype), total)
     numbers: list[int] = []
     failures: list[str] = []
-    for indices, canvases, broken in read_batches(source, size, batch):
+    piece = ranks.piece(total, batch)
+    own = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
+    tokens = {name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=dtype) for name, b in backbones.items()}
+    for indices, canvases, broken in read_batches(source, size, batch, own):
         failures.extend(failure.why for failure in broken)
         for name, backbone in backbones.items():
             if indices:
-                parts[name].append(backbone(canvases.to(device), grid).to("cpu", dtype))
+                done = slice(len(numbers), len(numbers) + len(indices))
+                tokens[name][done] = backbone(canvases.to(device), grid).to("cpu", dtype)
         numbers.extend(indices)
-        progress(len(numbers) + len(failures), len(source))
-    if not numbers:
-        raise ValueError(f"none of the {len(source)} pictures of {source.name} can be read; the first: {failures[0]}")
-    return PairedTokens({n: torch.cat(p) for n, p in parts.items()}, torch.tensor(numbers), failures)
+        progress(min(total, ranks.count * (len(numbers) + len(failures))), total)
+    every = {name: ranks.join(seen[: len(numbers)]) for name, seen in tokens.items()}
+    known = [failure for each in ranks.gather(failures) for failure in each]
+    joined = ranks.join(torch.tensor(numbers, dtype=torch.long))
+    with ranks.together():
+        if not len(joined):
+            raise ValueError(f"none of the {total} pictures of {source.name} can be read; the first: {known[0]}")
+    return PairedTokens(every, joined, known)
+
+
+def bytes_an_image(
+    backbones: Mapping[str, Backbone], grid: tuple[int, int], dtype: torch.dtype = torch.bfloat16
+) -> int:  # fmt: skip
+    """Memory that one picture's tokens take."""
+    return grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
+
+
+@torch.no_grad()
+def stream_tokens(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
+    tried: range | None = None,
+) -> Iterator[PairedTokens]:  # fmt: skip
+    """The same a batch at a time, on the backbones' device; nothing is kept.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures; read at the largest input size of the backbones.
+        grid: (rows, cols) of the tokens.
+        batch: pictures a forward pass.
+        tried: numbers of the pictures; all unless told.
+    """
+    size = max(b.input_size for b in backbones.values())
+    device = next(iter(backbones.values())).mean.device
+    for indices, canvases, broken in read_batches(source, size, batch, tried):
+        seen = canvases.to(device)
+        tokens = {name: backbone(seen, grid) for name, backbone in backbones.items()} if indices else {}
+        yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), [failure.why for failure in broken])
 
 
 def present_memory() -> int:
@@ -69,15 +110,12 @@ def present_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _check_memory(
-    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], dtype: torch.dtype
-) -> None:
-    needed = len(source) * grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
+def _check_memory(needed: int, n_images: int) -> None:
     present = present_memory()
     if needed > 0.6 * present:
-        fitting = int(len(source) * 0.6 * present / needed)
+        fitting = int(n_images * 0.6 * present / needed)
         raise ValueError(
-            f"the tokens of {len(source)} pictures need {needed / 1e9:.0f} GB of memory, and this machine has "
+            f"the tokens of {n_images} pictures need {needed / 1e9:.0f} GB of memory, and this machine has "
             f"{present / 1e9:.0f} GB; take at most {fitting} pictures with --limit, "
             "or write them to a store with usae-train extract"
         )

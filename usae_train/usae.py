@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from usae_train.backbones import Backbone, BackboneSpec
+    from usae_train.standardization import Outliers
     from usae_train.statistics import Statistics
 
 RESERVED = ("shared", "sheet")  # pictures of these names are other things
@@ -74,6 +75,7 @@ class USAE(nn.Module):
         self.n_images: int | None = None
         self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
         self.fingerprint: str | None = None
+        self.outliers: dict[str, Outliers] = {}  # high-norm tokens, as standardization found them
         self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc
         self._backbones: dict[str, Backbone] = {}
         self.encoders = nn.ModuleDict({n: Encoder(w, n_concepts, batch_norm) for n, w in widths.items()})
@@ -226,6 +228,11 @@ class Dictionary(nn.Module):
     def forward(self, codes: Codes) -> Tensor:
         return sparse_decode(codes, self.atoms) + self.offset
 
+    @torch.no_grad()
+    def project(self) -> None:
+        """Divide the rows of the weight by their norm, in place."""
+        self.weight.div_(self.weight.norm(dim=1, keepdim=True) + 1e-8)  # as overcomplete's dictionary layer
+
 
 class Standardization(nn.Module):
     """One scalar mean and std: (a - mean) / (std + 1e-5)."""
@@ -240,8 +247,12 @@ class Standardization(nn.Module):
 
     def measure(self, tokens: Tensor) -> None:
         """Take mean and std from tokens (..., width)."""
-        self.mean.copy_(tokens.float().mean())
-        self.std.copy_(tokens.float().std())
+        self.set(tokens.float().mean(), tokens.float().std())
+
+    def set(self, mean: Tensor, std: Tensor) -> None:
+        """Take mean and std."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return (tokens - self.mean) / (self.std + STD_EPSILON)

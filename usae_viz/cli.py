@@ -235,8 +235,8 @@ def concepts(
         typer.echo("below a backbone's name: share of the tokens in which the concept fires; follows: patch AUROC")
 
 
-page_commands.register(app)
 render_commands.register(app)
+page_commands.register(app)
 
 
 def _load(usae: str, device: str) -> USAE:

@@ -13,7 +13,7 @@ from usae_train.provenance import file_hash, versions
 from usae_train.usae import USAE
 from usae_viz.concepts import caption
 from usae_viz.custom import is_custom, load_custom
-from usae_viz.labels import numbers, read_labels, with_numbers
+from usae_viz.labels import numbers, read_labels
 from usae_viz.maximization import check_objectives, pictures_of, resolved
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.recipe import Recipe, Run
@@ -78,9 +78,8 @@ def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = Fal
         ValueError: for concepts and objectives that cannot be, and for two drawings of the same pictures or file.
     """
     runs = list(recipe.runs())
-    names = {} if recipe.labels is None else numbers(read_labels(recipe.labels, usae))
-    items = [with_numbers(item, names) if isinstance(item, str) else item for item in recipe.concepts]
-    concepts = dict.fromkeys(k for item in items for k in select(usae, item))
+    names = numbers(read_labels(recipe.labels, usae)) if recipe.labels is not None else {}
+    concepts = dict.fromkeys(k for item in recipe.concepts for k in select(usae, item, names))
     planned: list[tuple[str, str, Run, Objective, str | None]] = []
     for k in concepts:
         for run in runs:

@@ -39,7 +39,7 @@ class Recipe(BaseModel):
         "energy}`; one entry needs no list",
     )
     labels: str | None = Field(
-        None, description="a labels file of the explorer's, whose names can stand among the concepts"
+        None, description="your own names for concepts: the JSON that the explorer exports, relative to the recipe"
     )
     objective: str = Field(PLAIN, description="what is drawn for each concept, whose number stands for {k}")
     objectives: list[str] = Field(
@@ -133,8 +133,8 @@ def read_recipe(file: str | Path) -> Recipe:
     recipe = checked(Recipe, read_mapping(file), file)
     folder = Path(file).parent
     usae = str(folder / recipe.usae) if (folder / recipe.usae / "config.json").is_file() else recipe.usae
+    labels = str(folder / recipe.labels) if recipe.labels is not None else None
     variants = {name: _relative(variant, folder) for name, variant in recipe.variants.items()}
-    labels = None if recipe.labels is None else str(folder / recipe.labels)
     return recipe.model_copy(
         update={"usae": usae, "labels": labels, "settings": _relative(recipe.settings, folder), "variants": variants}
     )

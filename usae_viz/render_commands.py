@@ -33,7 +33,8 @@ def render(
         str | None, typer.Option(help="`demo`, a USAE folder or a hub id, in place of the recipe's.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="A labels file of the explorer's, in place of the recipe's.")
+        str | None,
+        typer.Option(help="Your own names for concepts, the JSON that the explorer exports; in place of the recipe's."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -160,7 +161,7 @@ def new_run(name: str) -> Path:
 
 def _planned(
     recipe: str, usae: str | None, labels: str | None, device: str, threads: int, allow_code: bool
-) -> tuple[Plan, USAE]:
+) -> tuple[Plan, USAE]:  # fmt: skip
     import torch
 
     from usae_train.checkpoint import load
@@ -174,7 +175,7 @@ def _planned(
         model = load(usae or about.usae or "demo", pick_device(device))
         return plan_again(model, about, Path(recipe), allow_code), model
     chosen = read_recipe(recipe)
-    chosen = chosen.model_copy(update={"labels": labels or chosen.labels})
+    chosen = chosen if labels is None else chosen.model_copy(update={"labels": labels})
     model = load(usae or chosen.usae, pick_device(device))
     try:
         return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from usae_train.usae import USAE
 from usae_viz.concepts import best_concept, by_universality, check_concept, need_statistics, parse_concepts
+from usae_viz.labels import with_numbers
 
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc"]
 RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
@@ -47,13 +49,14 @@ class Selection(BaseModel):
         return self
 
 
-def select(usae: USAE, item: int | str | Selection) -> list[int]:
+def select(usae: USAE, item: int | str | Selection, names: Mapping[str, Sequence[int]] | None = None) -> list[int]:
     """The concepts that one entry of a recipe's list means.
 
     Args:
         usae: the USAE.
         item: an index, `all`, `10-20` (both ends are in), a label, a pattern of labels such as `colour:*`, `top:8`, or
             a `Selection`.
+        names: a reader's own, {name: concepts}; they go before all else.
 
     Raises:
         ValueError: for concepts, labels or figures that the USAE does not have.
@@ -62,6 +65,7 @@ def select(usae: USAE, item: int | str | Selection) -> list[int]:
         return _by_figure(usae, item)
     if isinstance(item, int):
         return [check_concept(usae, item)]
+    item = with_numbers(item, names or {})
     if item == "all":
         return list(range(usae.n_concepts))
     if (ends := RANGE.fullmatch(item.strip())) is not None:

@@ -35,19 +35,20 @@ from usae_train.loop import fit_tokens, r2_matrix
 from usae_train.losses import r2
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
 
+ALL = DEFAULT.model_copy(update={"encoding": "all"})
 VARIANTS: dict[str, Recipe] = {
     "default": DEFAULT,
-    "rate 1e-3": DEFAULT.model_copy(update={"learning_rate": 1e-3}),
-    "rate 3e-3": DEFAULT.model_copy(update={"learning_rate": 3e-3}),
     "rate 2e-2": DEFAULT.model_copy(update={"learning_rate": 2e-2}),
-    "not nested": DEFAULT.model_copy(update={"nested": ()}),
-    "random start": DEFAULT.model_copy(update={"start": "random"}),
-    "untied": DEFAULT.model_copy(update={"tied": False}),
-    "one encodes a step": DEFAULT.model_copy(update={"encoding": "one"}),
-    "absolute error": DEFAULT.model_copy(update={"loss": "absolute"}),
-    "no auxiliary": DEFAULT.model_copy(update={"auxiliary": "none"}),
-    "batch norm": DEFAULT.model_copy(update={"batch_norm": True}),
-    "no offset": DEFAULT.model_copy(update={"offset": False}),
+    "all encode a step": ALL,
+    "not nested": ALL.model_copy(update={"nested": ()}),
+    "random start": ALL.model_copy(update={"start": "random"}),
+    "untied": ALL.model_copy(update={"tied": False}),
+    "one encodes a step": ALL.model_copy(update={"encoding": "one"}),
+    "absolute error": ALL.model_copy(update={"loss": "absolute"}),
+    "no auxiliary": ALL.model_copy(update={"auxiliary": "none"}),
+    "batch norm": ALL.model_copy(update={"batch_norm": True}),
+    "no offset": ALL.model_copy(update={"offset": False}),
+    "rate 3e-3": ALL.model_copy(update={"learning_rate": 3e-3}),
     "published": PUBLISHED,
 }
 

@@ -10,31 +10,46 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.backbones import BackboneSpec
 from usae_train.cli import app
-from usae_train.evaluate import evaluate, r2_summary, warnings
+from usae_train.evaluate import evaluate
 from usae_train.images import open_images
 from usae_train.losses import r2
-from usae_train.metrics import R2Sum, correlation, duplicates, matched_cosine
+from usae_train.metrics import Reconstruction, correlation, duplicates, matched_cosine, r2_summary
+from usae_train.report import without_nan
+from usae_train.verdict import warnings
 
 OPTIONS = {"patch_size": 24, "embed_dim": 16, "depth": 1, "num_heads": 2}
 
 
-def test_r2_by_hand_and_in_pieces():
-    tokens = torch.tensor([[0.0, 10.0], [2.0, 10.0], [4.0, 16.0]])  # variances about the means: 8 and 24
-    decoded = tokens + torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])  # squared error 6
-    pieces = R2Sum()
-    pieces.add(tokens[:2], decoded[:2])
-    pieces.add(tokens[2:], decoded[2:])
-    assert pieces.value == pytest.approx(1 - 6 / 32)
-    assert pieces.value == pytest.approx(r2(tokens, decoded).item())
+def reconstruction_of(*pieces: tuple[torch.Tensor, torch.Tensor]) -> Reconstruction:
+    found = Reconstruction(["a"], ["a"])
+    for tokens, decoded in pieces:
+        found.add_tokens("a", tokens)
+        found.add_decoded("a", "a", tokens, decoded)
+    return found
+
+
+TOKENS = torch.tensor([[0.0, 10.0], [2.0, 10.0], [4.0, 16.0]])  # about the features' means: 8 and 24; about 7: 182
+DECODED = TOKENS + torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -2.0]])  # squared error 6, absolute 4
+
+
+def test_r2_and_errors_by_hand_in_pieces_and_merged():
+    whole = reconstruction_of((TOKENS, DECODED))
+    pieces = reconstruction_of((TOKENS[:2], DECODED[:2]), (TOKENS[2:], DECODED[2:]))
+    merged = reconstruction_of((TOKENS[:1], DECODED[:1]))
+    merged.merge(reconstruction_of((TOKENS[1:], DECODED[1:])).state_dict())
+    for found in (whole, pieces, merged):
+        assert found.r2["a"]["a"] == pytest.approx(1 - 6 / 32)
+        assert found.r2["a"]["a"] == pytest.approx(r2(TOKENS, DECODED).item())
+        assert found.r2_scalar["a"]["a"] == pytest.approx(1 - 6 / 182)
+        assert found.mean_error("squared")["a"]["a"] == pytest.approx(1)
+        assert found.mean_error("absolute")["a"]["a"] == pytest.approx(4 / 6)
 
 
 def test_the_mean_token_has_r2_zero_and_itself_one():
     tokens = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) + 3
-    perfect, mean = R2Sum(), R2Sum()
-    perfect.add(tokens, tokens)
-    mean.add(tokens, tokens.mean(0).expand_as(tokens))
-    assert perfect.value == 1
-    assert mean.value == pytest.approx(0, abs=1e-6)
+    assert reconstruction_of((tokens, tokens)).r2["a"]["a"] == 1
+    mean = tokens.mean(0).expand_as(tokens)
+    assert reconstruction_of((tokens, mean)).r2["a"]["a"] == pytest.approx(0, abs=1e-6)
 
 
 def test_correlation_by_hand():
@@ -84,11 +99,11 @@ def test_a_report_has_what_it_should(usae):
     assert all(0 <= share <= 1 for row in report["truth"]["flips"].values() for share in row.values())
     assert len(report["truth"]["values"]) == 9 + 6 + 6
     assert set(report["truth"]["shifts"]["as they are"]) == {
-        "r2_off_diagonal", "auroc_colour", "auroc_texture", "auroc_shape",
+        "r2_off_diagonal", "firing_entropy", "auroc_colour", "auroc_texture", "auroc_shape",
     }  # fmt: skip
     assert statistics.counts.tolist() == [20, 20 * 16]
     assert any("20 pictures" in line for line in report["warnings"])
-    json.dumps(report)
+    json.dumps(without_nan(report), allow_nan=False)
 
 
 def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
@@ -130,7 +145,7 @@ def test_a_noise_backbone_is_visible_at_a_glance():
     }
     report = {
         "backbones": list(tokens), "r2": matrix, "r2_summary": r2_summary(matrix), "n_concepts": 16, "dead": 0,
-        "dense": [], "n_images": 5000,
+        "dense": [], "n_images": 5000, "duplicates": [], "entropy": {"peak": None}, "quantiles_missing": [],
     }  # fmt: skip
     assert any(line.startswith("noise shares hardly anything: R² from and to") for line in warnings(report))
     assert not any(line.startswith(("first", "second")) for line in warnings(report))
@@ -144,6 +159,7 @@ def test_the_command_writes_a_page_that_stands_alone(usae, tmp_path):
     assert "R² on the diagonal" in done.stdout
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count("<svg") == 3
+    assert "http" not in page.replace("http://www.w3.org/", "")
     assert "src=" not in page
     assert "<link" not in page
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -156,7 +172,7 @@ def test_one_backbone_says_that_two_are_needed():
     report, _ = evaluate(usae, open_images("demo:test", 6))
     assert report["r2_summary"]["ratio"] is None
     assert report["entropy"]["mean"] is None
-    assert "One backbone: figures across models need two." in report["warnings"]
+    assert "One backbone: cross-model figures need two." in report["warnings"]
     assert math.isfinite(report["r2"]["only"]["only"])
 
 

@@ -83,10 +83,11 @@ def test_recipes_by_name_and_by_value() -> None:
 
 def test_the_published_recipe_is_the_authors() -> None:
     assert PUBLISHED.model_dump() == {
-        "name": "published", "batch_norm": True, "offset": False, "start": "random", "tied": False, "encoding": "one",
-        "loss": "absolute", "auxiliary": "left_out", "auxiliary_weight": 0.1, "dead_after": PUBLISHED.dead_after,
-        "learning_rate": 3e-4, "final_learning_rate": 1e-6, "warm_up": 1 / 30, "weight_decay": 1e-5, "clip": 1.0,
-        "batch": 6272, "nested": (),
+        "name": "published", "batch_norm": True, "offset": False, "start": "random", "tied": False, "projected": True,
+        "frozen": False, "shuffled": False, "encoding": "one", "loss": "absolute", "auxiliary": "left_out",
+        "auxiliary_weight": 0.1, "nested": (),
+        "dead_after": PUBLISHED.dead_after, "learning_rate": 3e-4, "final_learning_rate": 1e-6, "warm_up": 1 / 30,
+        "weight_decay": 1e-5, "clip": 1.0, "batch": 6272,
     }  # fmt: skip
     settings = fit_settings("published")
     assert (settings.n_concepts, settings.k) == (6144, 32)
@@ -95,7 +96,7 @@ def test_the_published_recipe_is_the_authors() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"recipe": "defualt"}, "unknown recipe 'defualt'; expected default or published"),
+        ({"recipe": "defualt"}, "unknown recipe 'defualt'; expected default or frozen or published or shuffled"),
         ({"recipe": DEFAULT, "n_concept": 5}, r"n_concept = 5: .*; did you mean 'n_concepts'\?"),
         ({"recipe": DEFAULT, "steps": 0}, "steps = 0: .*greater than or equal to 1"),
         ({"recipe": DEFAULT, "batch": "many"}, "batch = 'many': .*integer"),

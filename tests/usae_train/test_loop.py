@@ -1,10 +1,13 @@
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from usae_train.demo.activations import known_world
 from usae_train.feeding import Batches, MemoryFeed
+from usae_train.keeping import Keeper
 from usae_train.loop import (
     fit_tokens,
     initialize,
@@ -12,10 +15,10 @@ from usae_train.loop import (
     new_usae,
     pair_parameters,
     r2_matrix,
-    step_loss,
     stepping_pairs,
 )
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.step import step_loss
 from usae_train.usae import USAE
 
 WIDTHS = {"a": 6, "b": 5, "c": 7}
@@ -102,42 +105,6 @@ def test_the_start_ties_encoders_to_dictionaries_at_the_same_patches() -> None:
     assert len(rows) == 1
 
 
-def reference_loss(usae: USAE, batch: dict[str, torch.Tensor], encoding: list[str], recipe: Recipe) -> float:
-    """The published and the default loss without dead concepts, written with dense codes."""
-    total = 0.0
-    for source in encoding:
-        pre_codes = usae.encoder(source)(batch[source])
-        order = pre_codes.argsort(-1, descending=True)
-        rank = order.argsort(-1)
-        codes = torch.where(rank < usae.k, pre_codes.relu(), 0.0)
-        half = torch.where((rank >= usae.k) & (rank < usae.k + usae.n_concepts // 2), pre_codes.relu(), 0.0)
-        for target, tokens in batch.items():
-            residual = tokens - codes @ usae.dictionary(target) - usae.decoder(target).offset
-            if recipe.loss == "absolute":
-                total += residual.abs().mean().item()
-                total += 0.1 * (residual - half @ usae.dictionary(target)).abs().mean().item()
-            else:
-                total += residual.square().mean().item()
-                first_quarter = codes * (torch.arange(usae.n_concepts) < usae.n_concepts // 4)
-                alone = tokens - first_quarter @ usae.dictionary(target) - usae.decoder(target).offset
-                total += alone.square().mean().item()
-    return total
-
-
-@pytest.mark.parametrize(("recipe", "encoding"), [(PUBLISHED, ["b"]), (DEFAULT, ["a", "b", "c"])])
-def test_a_steps_loss_equals_the_dense_sum_over_targets(recipe: Recipe, encoding: list[str]) -> None:
-    usae = at_the_start(toy_settings(recipe)).train()
-    batch = {name: usae.standardize(name, own) for name, own in toy_tokens().items()}
-    loss, fired = step_loss(usae, batch, encoding, recipe, torch.zeros(0, dtype=torch.long))
-    assert loss.item() == pytest.approx(reference_loss(usae, batch, encoding, recipe), rel=1e-5)
-    expected = torch.zeros(12, dtype=torch.bool)
-    for source in encoding:
-        pre_codes = usae.encoder(source)(batch[source])
-        kept = pre_codes.argsort(-1, descending=True).argsort(-1) < 3
-        expected |= (kept & (pre_codes > 0)).any(0)
-    assert torch.equal(fired, expected)
-
-
 SCHEDULE = FitSettings(steps=100, recipe=Recipe(learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1))
 
 
@@ -203,7 +170,9 @@ def test_weights_do_not_depend_on_the_global_generator_and_leave_it_alone() -> N
 
 
 def test_a_dead_concept_is_counted_and_revived() -> None:
-    recipe = DEFAULT.model_copy(update={"dead_after": 2, "tied": False, "start": "random", "learning_rate": 3e-3})
+    recipe = DEFAULT.model_copy(
+        update={"dead_after": 2, "tied": False, "start": "random", "learning_rate": 3e-3, "encoding": "all"}
+    )
     settings = toy_settings(recipe, steps=400, n_concepts=48, k=1)
     shares: list[float] = []
     fit_tokens(toy_tokens(), settings, progress=lambda step, figures: shares.append(figures["dead"]))
@@ -257,7 +226,9 @@ def test_r2_matrix_says_from_whom_to_whom() -> None:
 
 def test_a_loss_that_blows_up_says_at_which_step_and_what_to_do() -> None:
     recipe = DEFAULT.model_copy(update={"learning_rate": 1e30})
-    with pytest.raises(ValueError, match=r"the loss is (inf|nan) at step \d+; lower the recipe's learning_rate"):
+    with pytest.raises(
+        ValueError, match=r"the loss is (inf|nan) at step \d+ \(.*a -> b.*\); lower the recipe's learning_rate"
+    ):
         fit_tokens(toy_tokens(), toy_settings(recipe, steps=5))
 
 
@@ -281,3 +252,35 @@ def test_a_fitted_model_is_frozen_and_in_evaluation_mode() -> None:
     usae = fit_tokens(toy_tokens(), toy_settings(PUBLISHED))
     assert not usae.training
     assert not any(p.requires_grad for p in usae.parameters())
+
+
+def test_an_explosion_stops_before_its_step_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    """A rate that is right for two steps and then much too large: what was kept is finite, and training goes on."""
+    tokens, kept = toy_tokens(), Keeper(tmp_path, minutes=0, keep=2)
+    recipe = DEFAULT.model_copy(update={"learning_rate": 1e5, "warm_up": 0.0, "final_learning_rate": 1e5})
+    with pytest.raises(ValueError, match=r"(the loss is|the gradient of)") as error:
+        fit_tokens(tokens, toy_settings(recipe, steps=60), keeper=kept)
+    message = str(error.value)
+    assert re.search(r" at step \d+", message)
+    assert re.search(r"; lower the recipe's learning_rate; the last good state is of step \d+ in ", message)
+    assert any(f"{name} -> " in message or f"gradient of {name}" in message for name in WIDTHS)
+    files = sorted(tmp_path.glob("step-*.pt"))
+    assert files
+    for file in files:
+        state = torch.load(file, weights_only=True)
+        assert all(value.isfinite().all() for value in state["usae"].values())
+
+
+def test_a_gradient_that_is_not_finite_names_its_backbone_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    usae = new_usae(WIDTHS, toy_settings(DEFAULT))
+    usae.encoder("b").linear.bias.register_hook(lambda gradient: gradient * math.nan)
+    before: dict[str, torch.Tensor] = {}
+
+    def remember(*given: object) -> tuple[torch.Tensor, torch.Tensor]:
+        before.update({name: value.clone() for name, value in usae.state_dict().items()})
+        return step_loss(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("usae_train.loop.step_loss", remember)
+    with pytest.raises(ValueError, match=r"the gradient of b is not finite at step 0; lower .* learning_rate$"):
+        fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=3), usae)
+    assert all(torch.equal(value, before[name]) for name, value in usae.state_dict().items())

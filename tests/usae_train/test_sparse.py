@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from usae_train.sparse import Codes, sparse_decode, top_k
+from usae_train.sparse import Codes, sparse_decode, top_indices, top_k
 
 
 def dense_top_k(pre_codes: torch.Tensor, k: int) -> torch.Tensor:
@@ -58,3 +58,13 @@ def test_decoding_keeps_the_leading_shape(shape: tuple[int, ...]) -> None:
     decoded = sparse_decode(codes, torch.ones(4, 5))
     assert decoded.shape == (*shape, 5)
     assert (decoded == 2).all()
+
+
+@pytest.mark.parametrize("n_concepts", [12 * 4 * 3, 12 * 20, 100])  # the first the smallest that is grouped
+def test_top_indices_are_those_of_a_full_sort(n_concepts: int) -> None:
+    generator = torch.Generator().manual_seed(n_concepts)
+    pre_codes = torch.randn(50, n_concepts, generator=generator)
+    pre_codes[0] = torch.arange(n_concepts)  # the largest lie in neighbouring groups
+    pre_codes[1, :: n_concepts // 12] += 10  # and here in one group, where there are groups
+    found = top_indices(pre_codes, 3)
+    assert torch.equal(found.sort(-1).values, pre_codes.argsort(-1, descending=True)[:, :3].sort(-1).values)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from usae_train.statistics import LEVELS, MIN_COFIRES, Statistics, auroc, measure
+from usae_train.statistics import LEVELS, MIN_COFIRES, Statistics, auroc, images_needed, measure
 from usae_train.tokens import PairedTokens
 from usae_train.usae import USAE
 
@@ -50,10 +50,25 @@ def test_energy_is_the_squared_mean_code(measured: Statistics) -> None:
 
 
 def test_quantiles_are_of_the_pictures_largest_codes(measured: Statistics) -> None:
-    # concept 0 in a: largest codes 3, 0.5, 0
-    expected = [0.5, 0.5 + 0.8 * 2.5, 0.5 + 0.98 * 2.5, 0.5 + 0.998 * 2.5, 3.0]
-    torch.testing.assert_close(measured.quantiles[0, 0], torch.tensor(expected))
+    # concept 0 in a: largest codes 3, 0.5, 0; three pictures have a median and a maximum, and no more
+    expected = [0.5, math.nan, math.nan, math.nan, 3.0]
+    torch.testing.assert_close(measured.quantiles[0, 0], torch.tensor(expected), equal_nan=True)
     assert measured.quantiles.shape == (2, 3, len(LEVELS))
+
+
+def test_a_quantile_is_there_from_the_number_of_pictures_on_that_it_needs() -> None:
+    """Picture n has the largest code n, and 0 in every other concept."""
+    assert [images_needed(level) for level in LEVELS] == [2, 10, 100, 1000, 1]
+    tokens = torch.zeros(100, 1, 3)
+    tokens[:, 0, 0] = torch.arange(100.0)
+    found = measure(open_usae(), PairedTokens({"a": tokens, "b": tokens}, torch.arange(100))).quantiles[0, 0]
+    torch.testing.assert_close(
+        found, torch.tensor([49.5, 0.9 * 99, 0.99 * 99, math.nan, 99.0]), equal_nan=True, atol=0.05, rtol=0
+    )
+
+
+def test_percentile_skips_what_was_too_few_for() -> None:
+    assert with_quantiles(1, 2, math.nan, math.nan, 5).percentile(0, 0, 3.5) == pytest.approx(95)
 
 
 def test_top_images_are_named_by_number_with_the_token(measured: Statistics) -> None:
@@ -68,7 +83,9 @@ def test_top_images_are_named_by_number_with_the_token(measured: Statistics) -> 
 def test_statistics_do_not_depend_on_the_chunk(measured: Statistics) -> None:
     one_by_one = measure(open_usae(), PairedTokens(CODES, NUMBERS), chunk=1)
     for name in ("fires", "co_fires", "energy", "quantiles", "top_images", "top_tokens", "counts"):
-        assert torch.equal(getattr(one_by_one, name), getattr(measured, name)), name
+        torch.testing.assert_close(
+            getattr(one_by_one, name), getattr(measured, name), equal_nan=True, atol=0, rtol=0, msg=name
+        )
 
 
 def test_codes_are_counted_after_top_k() -> None:
@@ -137,7 +154,10 @@ def test_statistics_survive_the_disk(measured: Statistics, tmp_path: Path, with_
     loaded = Statistics.load(tmp_path / "statistics.safetensors")
     for name, value in vars(kept).items():
         read = getattr(loaded, name)
-        assert (read is None and value is None) or (torch.equal(read, value) and read.dtype == value.dtype), name
+        if value is None:
+            assert read is None
+        else:
+            torch.testing.assert_close(read, value, equal_nan=True, atol=0, rtol=0, msg=name)
 
 
 def test_a_broken_statistics_file_is_named(measured: Statistics, tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ YAML = "".join(
 @pytest.fixture
 def pictures(tmp_path):
     """Eleven pictures, of which number 4 is broken."""
-    folder = tmp_path / "pictures"
+    return make_pictures(tmp_path / "pictures")
+
+
+def make_pictures(folder):
     folder.mkdir()
     for number in range(11):
         Image.effect_noise((24, 24), 10 + 20 * number).convert("RGB").save(folder / f"{number:02d}.png")

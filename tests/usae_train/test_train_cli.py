@@ -49,7 +49,7 @@ def test_fit_writes_a_usae_that_loads(specs: str, picture_folder: Path, tmp_path
     out = tmp_path / "made" / "universe"
     code, said, err = run("fit", picture_folder, "--backbones", specs, "--out", out, "--seed", 4, *SMALL)
     assert code == 0, err
-    assert said == f"{out}: 8 concepts over vit, conv\n"
+    assert said.splitlines() == [f"{out}: 8 concepts over vit, conv", "high-norm tokens: none"]
     assert err.startswith("skipped: 1.png cannot be read")
     usae = load(out)
     assert (usae.n_concepts, usae.k, usae.grid, usae.names) == (8, 2, (2, 2), ["vit", "conv"])
@@ -76,7 +76,8 @@ def test_a_wrong_folder_is_one_line(specs: str, tmp_path: Path) -> None:
 def test_wrong_settings_are_one_line(specs: str, picture_folder: Path, tmp_path: Path) -> None:
     fit = ("fit", picture_folder, "-o", tmp_path / "universe", "--backbones")
     assert_one_error(run(*fit, specs, "-k", 9, "--n-concepts", 8), "k is 9 and n_concepts 8")
-    assert_one_error(run(*fit, specs, "--recipe", "best"), "unknown recipe 'best'; expected default or published")
+    unknown = "unknown recipe 'best'; expected default or frozen or published or shuffled"
+    assert_one_error(run(*fit, specs, "--recipe", "best"), unknown)
     assert_one_error(run(*fit, "resnet10x", *SMALL), "timm knows no model 'resnet10x'")
     assert_one_error(run(*fit, "nowhere.yaml", *SMALL), "no file 'nowhere.yaml'")
     assert_one_error(run(*fit, specs, *SMALL, "--device", "quantum"), "no device 'quantum' here; expected `cpu`")

@@ -66,6 +66,11 @@ def test_concepts_are_chosen(item, concepts):
     assert select(Known(), item) == concepts
 
 
+def test_a_readers_own_names_go_first():
+    assert select(Known(), "Warm reds", {"warmreds": [3, 1]}) == [3, 1]
+    assert select(Known(), "red", {"red": [2]}) == [2]
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [

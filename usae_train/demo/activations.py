@@ -22,7 +22,7 @@ class KnownWorld:
 
 def known_world(
     n: int, generator: torch.Generator, widths: Mapping[str, int] | None = None, shared: int = 128,
-    active: int = 6, private: int = 2, noise: float = 0.05, truth: KnownWorld | None = None,
+    active: int = 6, private: int = 2, noise: float = 0.05, truth: KnownWorld | None = None, n_private: int = 32,
 ) -> KnownWorld:  # fmt: skip
     """Draw tokens from shared sparse concepts, Zipf-popular, each backbone with an atom of its own for each.
 
@@ -32,9 +32,10 @@ def known_world(
         widths: {backbone: width}; {"a": 64, "b": 48, "c": 64} unless told.
         shared: concepts that all backbones have.
         active: concepts active in a token.
-        private: further atoms active in a token, which only one backbone has (32 to choose from).
+        private: further atoms active in a token, which only one backbone has.
         noise: share of the variance that is white noise.
         truth: a world whose atoms to use again, for held-out tokens.
+        n_private: how many such atoms a backbone has to choose from.
     """
     widths = widths or {"a": 64, "b": 48, "c": 64}
     popularity = 1 / torch.arange(1, shared + 1).float()
@@ -42,10 +43,10 @@ def known_world(
     code = torch.zeros(n, shared).scatter(1, chosen, 0.5 + torch.rand(n, active, generator=generator))
     tokens, atoms, code_part = {}, {}, {}
     for name, width in widths.items():
-        own = functional.normalize(torch.randn(shared + 32, width, generator=generator), dim=-1)
+        own = functional.normalize(torch.randn(shared + n_private, width, generator=generator), dim=-1)
         atoms[name] = truth.atoms[name] if truth else own
-        aside = torch.randint(shared, shared + 32, (n, private), generator=generator)
-        private_code = torch.zeros(n, shared + 32).scatter(1, aside, torch.rand(n, private, generator=generator))
+        aside = torch.randint(shared, shared + n_private, (n, private), generator=generator)
+        private_code = torch.zeros(n, shared + n_private).scatter(1, aside, torch.rand(n, private, generator=generator))
         code_part[name] = code @ atoms[name][:shared]
         signal = code_part[name] + private_code @ atoms[name]
         spread = (noise * signal.var()).sqrt()

@@ -17,14 +17,16 @@ from usae_train.demo.pretrain_all import pretrain_all
 from usae_train.demo.scenes import SIZE
 from usae_train.images import DemoImages
 from usae_train.loop import fit_tokens, new_usae
-from usae_train.settings import FitSettings
+from usae_train.settings import DEFAULT, FitSettings
 from usae_train.statistics import auroc, measure
 from usae_train.tokens import PairedTokens, collect_tokens
 from usae_train.usae import USAE
 
 FACTOR_VALUES = [f"{factor}: {value}" for factor, values in FACTORS.items() for value in values]
 TRAINING_SCENES, HELD_OUT_SCENES = 4000, 2000
-SETTINGS = FitSettings(n_concepts=256, k=20, steps=2500, batch=2048)
+SETTINGS = FitSettings(  # small enough for every backbone to encode every token
+    n_concepts=256, k=20, steps=2500, batch=2048, recipe=DEFAULT.model_copy(update={"encoding": "all"})
+)
 
 Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
 

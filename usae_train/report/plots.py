@@ -1,19 +1,26 @@
-"""The report's plots, as SVG text: legible in print and by the colour-blind (viridis, one colour, direct labels)."""
+"""The report's plots, as SVG text: legible in print and by the colour-blind (viridis, Okabe-Ito, direct labels)."""
 
 from __future__ import annotations
 
 import io
+import itertools
+import math
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 INK = "#2b5c8a"
+# Okabe and Ito's palette for the colour-blind; line styles tell the same apart in print
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+STYLES = ("-", "--", "-.", ":")
 
 
-def r2_plot(report: dict[str, Any]) -> str:
-    """The R² matrix: rows encode, columns are decoded."""
-    names = report["backbones"]
-    values = [[report["r2"][source][target] for target in names] for source in names]
+def r2_plot(matrix: dict[str, dict[str, float]]) -> str:
+    """An R² matrix: rows encode, columns are decoded."""
+    names = list(matrix)
+    values = [[matrix[source][target] for target in names] for source in names]
     figure, axes = _figure(1.4 + 1.1 * len(names), 1.2 + 0.9 * len(names))
     axes.imshow([[max(0.0, value) for value in row] for row in values], cmap="viridis", vmin=0, vmax=1)
     for row, own in enumerate(values):
@@ -21,7 +28,7 @@ def r2_plot(report: dict[str, Any]) -> str:
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.6 else "black")
     axes.set_xticks(range(len(names)), [f"to {name}" for name in names])
     axes.set_yticks(range(len(names)), [f"from {name}" for name in names])
-    return _svg(figure)
+    return _svg(figure, "R² from every backbone to every backbone")
 
 
 def entropy_plot(report: dict[str, Any]) -> str:
@@ -33,20 +40,55 @@ def entropy_plot(report: dict[str, Any]) -> str:
     axes.bar([(i + 0.5) / len(counts) for i in range(len(counts))], counts, width=0.9 / len(counts), color=INK)
     axes.set_xlabel("firing entropy, 0: one backbone alone, 1: all equally")
     axes.set_ylabel("concepts")
-    return _svg(figure)
+    return _svg(figure, "histogram of firing entropy")
 
 
 def co_fires_plot(report: dict[str, Any]) -> str:
-    """Concepts that fire together against their energy, both logarithmic."""
-    figures = report["co_fires_energy"]
-    pairs = [(c, e) for c, e in zip(figures["co_fires"], figures["energy"], strict=True) if c > 0 and e > 0]
-    if not pairs:
+    """Concepts that fire together against their energy, both logarithmic, with the line that fits the logarithms."""
+    concepts = report["concepts"]
+    pairs = [(c, e) for c, e in zip(concepts["co_fires"], concepts["energy"], strict=True) if c > 0 and e > 0]
+    if len(pairs) < 3 or len(report["backbones"]) < 2:
         return ""
     figure, axes = _figure(5, 3.2)
     axes.loglog(*zip(*pairs, strict=True), ".", color=INK, alpha=0.6, markersize=5)
+    ends, fitted = _fit([math.log(c) for c, _ in pairs], [math.log(e) for _, e in pairs])
+    axes.loglog([math.exp(x) for x in ends], [math.exp(y) for y in fitted], color=COLOURS[1], linewidth=1.2)
+    for axis in (axes.xaxis, axes.yaxis):  # under two decades the labels between would run into each other
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("co-fires: tokens in which all backbones fire the concept")
     axes.set_ylabel("energy")
-    return _svg(figure)
+    return _svg(figure, "co-fires against energy")
+
+
+def consistency_plot(report: dict[str, Any]) -> str:
+    """Matched cosines of every backbone, largest first; thin and grey, the baseline's."""
+    if not report.get("independent"):
+        return ""
+    figure, axes = _figure(5.6, 3.2)
+    looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES))
+    for (name, own), (colour, style) in zip(report["independent"]["consistency"].items(), looks, strict=False):
+        curve, chance = (
+            sorted((c for c in cosines if c is not None and not math.isnan(c)), reverse=True)
+            for cosines in (own["cosines"], own["baseline"]["cosines"])
+        )
+        axes.plot([i / len(curve) for i in range(len(curve))], curve, style, color=colour, label=name)
+        axes.plot([i / len(chance) for i in range(len(chance))], chance, style, color="#999999", linewidth=0.8)
+    axes.axhline(0.5, color="#999999", linewidth=0.6)
+    axes.plot([], [], color="#999999", linewidth=0.8, label="random atoms")
+    axes.set_ylim(min(0, axes.get_ylim()[0]), 1)
+    axes.set_xlabel("share of the concepts")
+    axes.set_ylabel("cosine with its match")
+    axes.legend(frameon=False)
+    return _svg(figure, "consistency curves")
+
+
+def _fit(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:
+    """Both ends of the least-squares line through (x, y)."""
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    spread = sum((a - mean_x) ** 2 for a in x)
+    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread if spread else 0.0
+    ends = [min(x), max(x)]
+    return ends, [mean_y + slope * (end - mean_x) for end in ends]
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Any]:
@@ -56,8 +98,10 @@ def _figure(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure, label: str) -> str:
+    """SVG that says what it is to those who cannot see it; the same for the same figures."""
     page = io.StringIO()
-    figure.savefig(page, format="svg", metadata={"Date": None}, transparent=True)
+    with mpl.rc_context({"svg.hashsalt": label}):
+        figure.savefig(page, format="svg", metadata={"Date": None}, transparent=True)
     text = page.getvalue()
-    return text[text.index("<svg") :]
+    return text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

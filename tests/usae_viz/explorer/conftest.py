@@ -43,8 +43,8 @@ def run_folder(usae_folder, tmp_path_factory):
     place = tmp_path_factory.mktemp("runs") / "first"
     objectives = [uv.Concept(3), uv.Concept(5), uv.Concept(3) - uv.Concept(5)]
     runs = [uv.MaximizeSettings(steps=2, crops=1, size=32, mode=mode) for mode in ("per-model", "shared")]
-    usae = ut.load(usae_folder)
-    render(usae, plan_objectives(usae, objectives, runs), place)
+    model = ut.load(usae_folder)
+    render(model, plan_objectives(model, objectives, runs), place)
     failed = place / "concept-00005" / "left.png"
     inside = read_png(failed)
     inside["scores"]["fired"] = False

@@ -1,0 +1,99 @@
+"""Does a backbone that is added to a finished concept space share as much as one that was trained in it?
+
+A small ConvNet is taught the demo's scenes (patch labels, as the demo's `vit`, without dirt and perturbation), added to
+the demo USAE with `add_backbone`, and trained jointly with the other three from scratch with the same settings; then
+the off-diagonal R² of both on held-out scenes, and their ratio. Run from the project's root (about 12 minutes on one
+core; the taught ConvNet is kept in --room and used again):
+
+    python tests/benchmarks/add_backbone.py --room ROOM
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import save_file
+
+import usae_train as ut
+from usae_train.atomic import atomic_path
+from usae_train.backbones import Backbone, BackboneSpec
+from usae_train.demo import scenes
+from usae_train.demo.lessons import Supervised
+from usae_train.evaluate import r2_summary
+from usae_train.fitting import Watch
+from usae_train.growing import figures_as_text
+from usae_train.images import DemoImages
+
+CONVNET = BackboneSpec(
+    model="convnext_atto", weights="convnet.safetensors", layer=1, input_size=scenes.SIZE,
+    options={"depths": (1, 3, 1, 1), "dims": (32, 64, 64, 64)},
+)  # fmt: skip
+BATCH, LEARNING_RATE = 16, 2e-3  # pictures a step that the ConvNet is taught with
+BATCH_TOKENS = 1024  # a step of the USAE
+
+
+def teach(file: Path, steps: int) -> None:
+    """Train the ConvNet on patch labels and write its weights."""
+    torch.manual_seed(0)
+    trunk = timm.create_model(CONVNET.model, pretrained=False, num_classes=0, **CONVNET.options)
+    taught = Backbone("convnet", CONVNET.model_copy(update={"weights": "random"}))
+    lesson = Supervised(taught.width, taught.grid)
+    parameters = [*trunk.parameters(), *lesson.parameters()]
+    optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.05)
+    losses = []
+    for step in range(steps):
+        generator = torch.Generator().manual_seed(step)
+        batch = scenes.draw(BATCH, generator, scenes.SIZE, 0.25, 0.02, 0.5)
+        lesson.prepare(batch.images, batch.labels, generator)
+        (features,) = trunk.forward_intermediates(
+            (batch.images - taught.mean) / taught.std, indices=[CONVNET.layer], stop_early=True, intermediates_only=True
+        )
+        tokens = features.flatten(2).mT
+        loss = lesson(tokens.mean(1, keepdim=True), tokens)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if step % 100 == 99:
+            print(f"  taught {step + 1} of {steps}, loss {sum(losses[-100:]) / 100:.3f}", flush=True)
+    with atomic_path(file) as temporary:
+        save_file({key: value.contiguous() for key, value in trunk.state_dict().items()}, temporary)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--room", type=Path, required=True, help="where the ConvNet's weights are kept")
+    parser.add_argument("--lessons", type=int, default=600, help="steps that the ConvNet is taught")
+    parser.add_argument("--scenes", type=int, default=800, help="scenes, of which a tenth is held out")
+    parser.add_argument("--steps", type=int, default=420, help="optimizer steps of each of the two trainings")
+    chosen = parser.parse_args()
+    file = chosen.room / CONVNET.weights
+    if not file.is_file():
+        began = time.perf_counter()
+        teach(file, chosen.lessons)
+        print(f"ConvNet taught in {time.perf_counter() - began:.0f} s")
+    began = time.perf_counter()
+    spec = CONVNET.relative_to(chosen.room)
+    grown = ut.add_backbone(
+        ut.load("demo"), DemoImages(chosen.scenes, "train"), spec, name="convnet", joint=True, steps=chosen.steps,
+        batch=BATCH_TOKENS, watch=Watch(steps=report),
+    )  # fmt: skip
+    print(figures_as_text(grown))
+    print(f"off-diagonal, all four, added:   {r2_summary(grown.r2)['off_diagonal']:.3f}")
+    print(f"off-diagonal, all four, jointly: {r2_summary(grown.joint)['off_diagonal']:.3f}")
+    print(f"{time.perf_counter() - began:.0f} s, tokens and both trainings")
+
+
+def report(step: int, figures: dict[str, float]) -> None:
+    """A line now and then."""
+    if step % 60 == 1:
+        print(f"  step {step}, loss {figures['loss']:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

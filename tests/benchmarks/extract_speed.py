@@ -1,0 +1,83 @@
+"""What extraction costs beside the backbones: images/s of `extract` against their bare forward passes, in one run.
+
+JPEGs of 500 x 375 noise are decoded, seen by two ViT-S of 224 px with random weights, resampled to a common grid and
+written to a store; the same batches, decoded before, go through the same backbones alone, in the same dtype. Both take
+turns, and the best of each is compared. CPU seconds stand beside the clock's, for a machine that others use as well.
+Run from the project's root:
+
+    python tests/benchmarks/extract_speed.py [--images 48] [--device cpu]
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from usae_train.backbones import Backbone, BackboneSpec, build_backbones
+from usae_train.extract import extract, plan
+from usae_train.images import open_images, read_batches
+
+SPECS = {
+    "vit": BackboneSpec(model="vit_small_patch16_224", weights="random"),
+    "dino": BackboneSpec(model="vit_small_patch14_dinov2", weights="random", input_size=224),
+}
+ASKED = 0.85
+
+
+def bare(backbones: dict[str, Backbone], batches: list[torch.Tensor], device: str, run_in: torch.dtype) -> None:
+    """The backbones' forward passes alone."""
+    with torch.no_grad(), torch.autocast(device, run_in, enabled=run_in != torch.float32):
+        for canvases in batches:
+            for backbone in backbones.values():
+                backbone(canvases)
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def seconds(task: Callable[[], object]) -> tuple[float, float]:
+    """What a task takes by the clock and of this process's CPU time."""
+    clock, own = time.perf_counter(), time.process_time()
+    task()
+    return time.perf_counter() - clock, time.process_time() - own
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=48)
+    parser.add_argument("--batch", type=int, default=16, help="pictures a forward pass")
+    parser.add_argument("--workers", type=int, default=0, help="processes that decode")
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--half", action="store_true", help="the backbones run in bfloat16")
+    chosen = parser.parse_args()
+    run_in = torch.bfloat16 if chosen.half else torch.float32
+    with tempfile.TemporaryDirectory() as room:
+        folder = Path(room) / "pictures"
+        folder.mkdir()
+        for number in range(chosen.images):
+            Image.effect_noise((500, 375), 80).convert("RGB").save(folder / f"{number:05d}.jpg", quality=90)
+        source = open_images(folder)
+        record, _ = plan(source, SPECS)
+        backbones = {name: own.to(chosen.device) for name, own in build_backbones(SPECS).items()}
+        batches = [canvases.to(chosen.device) for _, canvases, _ in read_batches(source, 224, chosen.batch)]
+        bare(backbones, batches[:1], chosen.device, run_in)
+        alone, whole = [], []
+        for turn in range(chosen.turns):
+            alone.append(seconds(lambda: bare(backbones, batches, chosen.device, run_in)))
+            whole.append(seconds(lambda out=Path(room) / f"store-{turn}": extract(  # type: ignore[misc]
+                source, record, out, batch=chosen.batch, device=chosen.device, run_in=run_in, workers=chosen.workers
+            )))  # fmt: skip
+    for kind, name in enumerate(("clock", "CPU")):
+        best = [min(each[kind] for each in measured) for measured in (alone, whole)]
+        print(
+            f"{name:5s}: bare {chosen.images / best[0]:7.2f} images/s, extract {chosen.images / best[1]:7.2f}, "
+            f"ratio {best[0] / best[1]:.2f} (asked: {ASKED})"
+        )
+
+
+if __name__ == "__main__":
+    main()

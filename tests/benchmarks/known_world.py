@@ -1,0 +1,132 @@
+"""Are the concepts true? What a fit and its evaluation say of activations whose code is known.
+
+Three worlds (usae_train/demo/activations.py), and in the hard one a fourth backbone of pure noise. For each:
+the share of true shared atoms that one index recovers (cosine >= 0.9) in every backbone that has them; how well firing
+entropy tells concepts that are nearest to a shared atom from those nearest to a private one (AUROC); off-diagonal R²
+against an oracle that knows the shared code; the same of independent SAEs aligned afterwards; and the warnings.
+Run from the project's root:
+
+    python tests/benchmarks/known_world.py [--steps 500] [--worlds easy hard]
+"""
+
+import argparse
+import time
+
+import torch
+
+from usae_train.demo.activations import KnownWorld, known_world
+from usae_train.evaluate import Compared, figures_of
+from usae_train.loop import fit_tokens
+from usae_train.losses import r2
+from usae_train.measures import Measures
+from usae_train.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
+from usae_train.statistics import Statistics, auroc
+from usae_train.tokens import PairedTokens
+from usae_train.usae import USAE
+from usae_train.verdict import warnings
+
+NOISE = "noise"
+TRAIN, HELD_OUT = 30_000, 4_000
+WORLDS = {
+    "easy": {"shared": 128, "active": 6, "private": 2},
+    # three private atoms to each shared one, and more of them active
+    "hard": {"shared": 32, "active": 3, "private": 5, "n_private": 96, "widths": {"a": 64, "b": 48, "c": 64}},
+}
+
+
+def draw(name: str) -> tuple[KnownWorld, KnownWorld]:
+    """Training and held-out tokens of a world."""
+    generator = torch.Generator().manual_seed(0)
+    train = known_world(TRAIN, generator, **WORLDS[name])
+    held_out = known_world(HELD_OUT, generator, truth=train, **WORLDS[name])
+    if name == "hard":
+        for world, count in ((train, TRAIN), (held_out, HELD_OUT)):
+            world.tokens[NOISE] = torch.randn(count, 64, generator=generator)
+    return train, held_out
+
+
+def recovered(usae: USAE, world: KnownWorld) -> float:
+    """Share of the true shared atoms that one index has (cosine >= 0.9) in every backbone that shares."""
+    shared = world.code.shape[1]
+    cosines = torch.stack([own[:shared] @ usae.dictionary(name).T for name, own in world.atoms.items()])
+    return (cosines.amin(0).amax(1) >= 0.9).float().mean().item()
+
+
+def told_apart(usae: USAE, world: KnownWorld, statistics: Statistics) -> float:
+    """AUROC of firing entropy for concepts whose nearest true atom, in the backbone where it is nearest, is shared."""
+    shared = world.code.shape[1]
+    nearest = torch.stack([own @ usae.dictionary(name).T for name, own in world.atoms.items()])  # (b, atoms, concepts)
+    best, atom = nearest.amax(0).max(0)
+    kept = (best >= 0.5) & (statistics.fires.sum(0) > 0)
+    entropy = statistics.firing_entropy[kept].nan_to_num(0.0)
+    return auroc(entropy[:, None], (atom[kept] < shared)[:, None]).item()
+
+
+def oracle(train: KnownWorld, held_out: KnownWorld) -> float:
+    """R² of the best linear decoder of the true shared code, mean over the backbones that share."""
+    found = []
+    for name in train.atoms:
+        code = torch.cat([train.code, torch.ones(len(train.code), 1)], 1)
+        decoder = torch.linalg.lstsq(code, train.tokens[name]).solution
+        seen = torch.cat([held_out.code, torch.ones(len(held_out.code), 1)], 1)
+        found.append(r2(held_out.tokens[name], seen @ decoder).item())
+    return sum(found) / len(found)
+
+
+def measured(usae: USAE, world: KnownWorld, independent: dict[str, USAE] | None = None):
+    """The report's figures on tokens laid out as pictures of ten."""
+    images = {name: own.view(-1, 10, own.shape[1]) for name, own in world.tokens.items()}
+    measures = Measures(usae, independent)
+    for half, share in enumerate(measures.shares(len(images["a"]))):
+        numbers = torch.tensor(list(share))
+        measures.add(PairedTokens({name: own[numbers] for name, own in images.items()}, numbers), half)
+        if half == 0 and measures.posthoc is not None:
+            measures.posthoc.align()
+    return figures_of(usae, measures, Compared(independent=independent))
+
+
+def off_diagonal(matrix: dict[str, dict[str, float]], world: KnownWorld) -> float:
+    """Mean over the backbones that share."""
+    found = [matrix[a][b] for a in world.atoms for b in world.atoms if a != b]
+    return sum(found) / len(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--worlds", nargs="*", choices=WORLDS, default=list(WORLDS))
+    chosen = parser.parse_args()
+    for name in chosen.worlds:
+        began = time.perf_counter()
+        train, held_out = draw(name)
+        settings = FitSettings(n_concepts=256, k=8, steps=chosen.steps, batch=1024)
+        usae = fit_tokens(train.tokens, settings)
+        independent = {
+            own: fit_tokens({own: tokens}, settings.model_copy(update={"seed": 1 + place}))
+            for place, (own, tokens) in enumerate(train.tokens.items())
+        }
+        report, statistics = measured(usae, held_out, independent)
+        print(f"{name} world, {chosen.steps} steps, {time.perf_counter() - began:.0f} s", flush=True)
+        print(f"  true shared atoms recovered by one index  {recovered(usae, train):.2f}")
+        print(f"  shared against private by entropy, AUROC  {told_apart(usae, train, statistics):.2f}")
+        print(f"  off-diagonal R²: joint {off_diagonal(report['r2'], train):.3f}, independent aligned afterwards "
+              f"{off_diagonal(report['posthoc']['r2'], train):.3f}, oracle {oracle(train, held_out):.3f}")  # fmt: skip
+        costs = ", ".join(f"{own} {cost:.3f}" for own, cost in report["independent"]["cost"].items())
+        alike = ", ".join(
+            f"{own} {each['share_alike']:.0%} ({each['baseline']['share_alike']:.0%})"
+            for own, each in report["independent"]["consistency"].items()
+        )
+        print(f"  R² that universality costs: {costs}; atoms alike (random): {alike}")
+        for recipe in (DEFAULT, FROZEN, SHUFFLED):
+            control = usae if recipe is DEFAULT else fit_tokens(
+                train.tokens, settings.model_copy(update={"recipe": recipe})
+            )  # fmt: skip
+            own, _ = measured(control, held_out)
+            print(f"  recipe {recipe.name:9s} off-diagonal R² {off_diagonal(own['r2'], train):6.3f}, "
+                  f"mean firing entropy {own['entropy']['mean']:.3f}", flush=True)  # fmt: skip
+        for line in warnings(report):
+            print(f"  warning: {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Peak resident memory of training from a store and from pictures, against what `--memory` allows.
+
+A store of random tokens (three backbones of width 384, 14x14 patches) that is several times larger than the memory
+allowed, and a stream of noise pictures through two small random ViTs; each is trained on in a process of its own. What
+is asked: a peak of at most the memory allowed plus 1 GB, whatever the size. Run from the project's root:
+
+    python tests/benchmarks/memory.py [--memory 0.25] [--gigabytes 1.5]
+"""
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+from pathlib import Path
+
+import torch
+
+from usae_train.backbones import BackboneSpec
+from usae_train.fitting import fit_pictures, fit_settings, fit_store
+from usae_train.store import SCHEMA, ActivationStore, StoreRecord, write_record, write_shard
+
+GRID, WIDTH, NAMES = (14, 14), 384, ("a", "b", "c")
+IMAGE = 196 * WIDTH * len(NAMES) * 2  # bytes
+SHARD = 200  # images
+SIZE = {"n_concepts": 64, "k": 4, "batch": 8192}
+VIT = {"patch_size": 4, "embed_dim": 192, "depth": 1, "num_heads": 3}  # 576 tokens a picture of 96 px
+
+
+class Noise:
+    """Pictures of noise, drawn when they are read."""
+
+    name = "noise"
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int, size: int) -> torch.Tensor:
+        return torch.rand(3, size, size, generator=torch.Generator().manual_seed(index))
+
+    def label(self, index: int) -> str:
+        return str(index)
+
+    def fingerprint(self) -> str:
+        return f"noise-{self.count}"
+
+
+def write_store(folder: Path, gigabytes: float) -> None:
+    """Random tokens, a shard at a time."""
+    count = round(gigabytes * 1e9 / IMAGE / SHARD)
+    shards = []
+    folder.mkdir()
+    for number in range(count):
+        tokens = {name: torch.randn(SHARD, 196, WIDTH).bfloat16() for name in NAMES}
+        tried = range(number * SHARD, (number + 1) * SHARD)
+        shards.append(write_shard(folder, number, tokens, torch.arange(tried.start, tried.stop), tried))
+    record = StoreRecord(
+        schema=SCHEMA, backbones={name: BackboneSpec(model="none") for name in NAMES}, grid=GRID, dtype="bfloat16",
+        widths=dict.fromkeys(NAMES, WIDTH), source="random", fingerprint="random", n_images=count * SHARD,
+        complete=True, shards=tuple(shards),
+    )  # fmt: skip
+    write_record(folder, record)
+
+
+def peak() -> float:
+    """GB that this process had resident at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def train_on_store(folder: str, memory: float, said: "multiprocessing.Queue[tuple[float, float]]") -> None:
+    """More than one epoch on a store."""
+    store, before = ActivationStore(folder), peak()
+    fit_store(store, fit_settings("default", steps=len(store) * 196 // 8192 + 5, **SIZE), memory=memory)
+    said.put((before, peak()))
+
+
+def train_on_pictures(count: int, memory: float, said: "multiprocessing.Queue[tuple[float, float]]") -> None:
+    """One epoch and the beginning of a second on a stream."""
+    before = peak()
+    specs = {
+        name: BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=96, options=VIT, seed=seed)
+        for seed, name in enumerate(("a", "b"))
+    }
+    settings = fit_settings("default", steps=count * 576 // 8192 + 5, **SIZE)
+    fit_pictures(Noise(count), settings, specs, memory=memory)
+    said.put((before, peak()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--memory", type=float, default=0.25, help="GB, as --memory of usae-train fit")
+    parser.add_argument("--gigabytes", type=float, default=1.5, help="size of the store, and of the pictures' tokens")
+    chosen = parser.parse_args()
+    spawn = multiprocessing.get_context("spawn")  # a process of its own, with a peak of its own
+    with tempfile.TemporaryDirectory() as room:
+        write_store(Path(room) / "store", chosen.gigabytes)
+        pictures = round(chosen.gigabytes * 1e9 / (576 * 2 * 192 * 2))
+        for what, function, data in (
+            ("fit STORE", train_on_store, str(Path(room) / "store")), ("fit IMAGES", train_on_pictures, pictures)
+        ):  # fmt: skip
+            said = spawn.Queue()
+            process = spawn.Process(target=function, args=(data, chosen.memory, said))
+            process.start()
+            before, highest = said.get()
+            process.join()
+            print(
+                f"{what:10s} {chosen.gigabytes:.2f} GB of tokens, {chosen.memory:.2f} GB allowed: peak {highest:.2f} GB"
+                f" ({before:.2f} before it began); asked: at most {chosen.memory + 1:.2f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""`usae-train fit --independent` and `usae-train evaluate` from the shell, and the page in a browser."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import usae_train as ut
+from usae_train.cli import app
+from usae_train.provenance import file_hash
+from usae_train.statistics import read_origin
+
+SPECS = """
+left: {model: vit_tiny_patch16_224, weights: random, input_size: 96, seed: 0, options: {patch_size: 24, embed_dim: 16, depth: 1, num_heads: 2}}
+right: {model: vit_tiny_patch16_224, weights: random, input_size: 96, seed: 1, options: {patch_size: 24, embed_dim: 16, depth: 1, num_heads: 2}}
+"""  # noqa: E501
+SIZES = ["--n-concepts", "24", "-k", "6", "--steps", "60", "--batch", "256", "--limit", "40", "--device", "cpu"]
+SECTIONS = ("r2", "entropy", "co-fires", "independent", "posthoc", "stability", "none", "truth", "concepts")
+PLOTS = 5  # R², entropy, co-fires, consistency, R² aligned afterwards
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A toy USAE `usae`, another seed `second`, its independent SAEs `own`, and a `report` with all of it."""
+    place = tmp_path_factory.mktemp("evaluated")
+    (place / "specs.yaml").write_text(SPECS)
+    fit = ["fit", "demo:train", "--backbones", place / "specs.yaml", *SIZES]
+    for words in (["--out", place / "usae"], ["--out", place / "second", "--seed", 1],
+                  ["--out", place / "own", "--independent"]):  # fmt: skip
+        code, _, said = run(*fit, *words)
+        assert code == 0, said
+    code, said, warned = run(
+        "evaluate", place / "usae", "demo:test", "--limit", 40, "--out", place / "report",
+        "--independent", place / "own", "--other-seed", place / "second",
+    )  # fmt: skip
+    assert code == 0, warned
+    assert "independent SAEs aligned afterwards" in said
+    assert said.endswith("; statistics filled in\n")
+    assert "40 pictures are too few for these quantiles, which are left out: 99% (needs 100), 99.9% (n" in warned
+    return place
+
+
+@pytest.fixture(scope="module")
+def report(place: Path) -> dict:
+    return json.loads((place / "report" / "report.json").read_text())
+
+
+def test_independent_saes_are_one_a_backbone_on_the_common_grid(place: Path) -> None:
+    own = {name: ut.load(place / "own" / name) for name in ("left", "right")}
+    assert [usae.names for usae in own.values()] == [["left"], ["right"]]
+    assert {usae.grid for usae in own.values()} == {ut.load(place / "usae").grid}
+    assert {(usae.n_concepts, usae.k) for usae in own.values()} == {(24, 6)}
+
+
+def test_the_report_compares(report: dict) -> None:
+    assert report["settings"]["independent"].keys() == {"left", "right"}
+    assert set(report["independent"]["cost"]) == {"left", "right"}
+    assert len(report["independent"]["consistency"]["left"]["cosines"]) == 24
+    assert report["posthoc"]["r2_summary"]["off_diagonal"] < report["posthoc"]["r2_summary"]["diagonal"]
+    assert 0 < report["stability"]["mean"] < 1
+    assert report["quantiles_missing"] == [0.99, 0.999]
+    assert report["reference"] is None  # these are not the paper's backbones
+    assert len(report["concepts"]["fires"]["left"]) == 24
+
+
+def test_the_usae_folder_has_the_statistics_of_these_pictures(place: Path) -> None:
+    usae = ut.load(place / "usae")
+    assert usae.statistics is not None
+    assert usae.statistics.counts.tolist() == [40, 40 * 16]
+    assert (usae.images, usae.n_images, usae.fingerprint) == ("demo:test", 40, "demo-test-40")
+    assert usae.factors[0] == "colour: red"
+    assert usae.statistics.auroc is not None
+    assert usae.statistics.quantiles.isnan().any(0).any(0).tolist() == [False, False, True, True, False]
+    origin = read_origin(place / "usae" / "statistics.safetensors")
+    assert origin["usae_sha256"] == file_hash(place / "usae" / "model.safetensors")
+    assert not list(place.glob(".*.evaluation"))
+
+
+def test_statistics_of_fewer_pictures_do_not_replace_better_ones(place: Path, tmp_path: Path) -> None:
+    before = file_hash(place / "usae" / "statistics.safetensors")
+    code, said, warned = run("evaluate", place / "usae", "demo:test", "--limit", 3, "--out", tmp_path / "small")
+    assert code == 0, warned
+    assert "filled in" not in said
+    assert file_hash(place / "usae" / "statistics.safetensors") == before
+
+
+def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> None:
+    mixed = shutil.copytree(place / "usae", tmp_path / "mixed")
+    shutil.copy(place / "second" / "statistics.safetensors", mixed)
+    code, _, said = run("evaluate", mixed, "demo:test", "--limit", 3, "--out", tmp_path / "report")
+    assert code == 1
+    assert "statistics.safetensors is of another USAE (weights " in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["--other-seed", "usae"], "is the same USAE as"),
+        (["--independent", "report"], "report has no left; expected a folder for each of left, right"),
+        (["--other-seed", "own/left"], "is over {'left': 16}; expected {'left': 16, 'right': 16}"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(words: list[str], answer: str, place: Path, tmp_path: Path) -> None:
+    option, folder = words
+    code, _, said = run(
+        "evaluate", place / "usae", "demo:test", "--limit", 3, "--out", tmp_path / "report", option, place / folder
+    )
+    assert code == 1
+    assert answer in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_and_the_same_command_goes_on(place: Path, tmp_path: Path) -> None:
+    words = [
+        sys.executable, "-c", "from usae_train.cli import main; main()", "evaluate", str(place / "usae"), "demo:test",
+        "--limit", "40", "--batch", "1", "--every", "0", "--no-fill", "--out", str(tmp_path / "report"),
+    ]  # fmt: skip
+    state = tmp_path / ".report.evaluation" / "state-0.pt"
+    running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    while not state.is_file() and running.poll() is None:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=300)
+    assert running.returncode == 143, said
+    assert said == "stopped; give the same command to go on\n"
+    assert not (tmp_path / "report" / "report.json").exists()
+    kept = torch.load(state, weights_only=True)
+    code, _, said = run(*words[3:])
+    assert code == 0, said
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["n_images"] == 40
+    assert kept["done"] < 40
+    assert not state.exists()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+def test_the_page_opens_from_disk_without_a_network(place: Path, width: int, scheme: str) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("needs Debian's package chromium")
+    wrong: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme)
+        page = context.new_page()
+        page.on("console", lambda said: wrong.append(said.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else wrong.append(asked.url))
+        page.goto((place / "report" / "index.html").resolve().as_uri())
+        assert [page.locator(f"section#{name} h2").first.is_visible() for name in SECTIONS] == [True] * len(SECTIONS)
+        plots = page.locator("figure > svg")
+        assert plots.count() == PLOTS
+        boxes = [plots.nth(number).bounding_box() for number in range(PLOTS)]
+        assert all(box and box["width"] > 150 and box["height"] > 80 for box in boxes)
+        # nothing sticks out: what is wide scrolls in a box of its own
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        table = page.locator("#concepts table")
+        assert not table.is_visible()
+        page.locator("#concepts summary").click()
+        assert table.is_visible()
+        assert table.locator("tr").count() == 1 + 24
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+        browser.close()
+    assert wrong == []

@@ -1,0 +1,113 @@
+"""Pictures that stream through the backbones into training, a window at a time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import usae_train as ut
+from usae_train.backbones import BackboneSpec, build_backbones
+from usae_train.feeding import Batches
+from usae_train.fitting import Watch, feed_pictures, fit_pictures, fit_settings
+from usae_train.images import open_images
+from usae_train.keeping import Keeper, Stopped
+from usae_train.streaming import StreamFeed
+from usae_train.tokens import bytes_an_image, collect_tokens
+
+GRID = (2, 2)
+
+
+@pytest.fixture
+def stream(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> StreamFeed:
+    """Six pictures of four tokens, a window of two pictures."""
+    backbones = build_backbones(tiny_specs)
+    return StreamFeed(backbones, open_images(picture_folder), GRID, 2.5 * bytes_an_image(backbones, GRID))
+
+
+def rows_of(tokens: torch.Tensor) -> list[tuple[float, ...]]:
+    return sorted(tuple(row) for row in tokens.float().tolist())
+
+
+def test_an_epoch_of_windows_has_every_picture_once(stream: StreamFeed) -> None:
+    windows = stream.windows(torch.Generator().manual_seed(3))
+    assert [len(window) for window in windows] == [2, 2, 2]
+    assert sorted(number for window in windows for number in window) == list(range(6))
+    assert windows != stream.windows(torch.Generator().manual_seed(4))
+    assert (len(stream), stream.widths) == (24, {"vit": 32, "conv": 24})
+
+
+def test_a_window_is_what_the_backbones_see(stream: StreamFeed) -> None:
+    seen = collect_tokens(stream.backbones, stream.source, GRID, tried=[1, 4])
+    loaded = stream.load([4, 1])
+    assert all(torch.equal(loaded[name], own) for name, own in seen.flat().items())
+
+
+def test_batches_show_every_token_once_an_epoch(stream: StreamFeed) -> None:
+    everything = collect_tokens(stream.backbones, stream.source, GRID).flat()
+    batches = Batches(stream, 8, torch.Generator().manual_seed(0))
+    epoch = [batches.next() for _ in range(3)]
+    for name, own in everything.items():
+        assert rows_of(torch.cat([batch[name] for batch in epoch])) == rows_of(own)
+
+
+def test_single_tokens_come_from_a_first_window(stream: StreamFeed) -> None:
+    first = stream.first_window()
+    assert len(first.numbers) == 2
+    rows = torch.tensor([0, 7, 8, 23])
+    picked = stream.pick(rows)
+    assert all(torch.equal(picked[name], own[[0, 7, 0, 7]]) for name, own in first.flat().items())
+    stream.load([0])
+    assert torch.equal(stream.first_window().numbers, first.numbers)
+
+
+def test_only_the_numbers_that_were_asked_for_are_shown(stream: StreamFeed) -> None:
+    some = StreamFeed(stream.backbones, stream.source, GRID, 1e9, numbers=[1, 3, 5])
+    assert some.first_window().numbers.tolist() == [1, 3, 5]
+    assert len(some) == 12
+
+
+def test_a_broken_picture_is_said_once(picture_folder: Path, stream: StreamFeed) -> None:
+    (picture_folder / "3.png").write_text("broken")
+    said: list[str] = []
+    stream.failure = said.append
+    for _ in range(2):
+        assert [len(stream.load(window)["vit"]) for window in ([0, 3], [1, 2])] == [4, 8]
+    assert [why[:5] for why in said] == ["3.png"]
+
+
+def test_memory_for_not_one_picture_is_refused(stream: StreamFeed) -> None:
+    with pytest.raises(ValueError, match=r"--memory is 1e-07 GB, too little for the tokens of one picture"):
+        StreamFeed(stream.backbones, stream.source, GRID, 100)
+
+
+def test_what_fits_is_kept_and_what_does_not_is_streamed(stream: StreamFeed) -> None:
+    gigabytes = 6 * bytes_an_image(stream.backbones, GRID) / 1e9
+    assert not isinstance(feed_pictures(stream.backbones, stream.source, GRID, gigabytes)[0], StreamFeed)
+    feed, sample = feed_pictures(stream.backbones, stream.source, GRID, 0.99 * gigabytes)
+    assert isinstance(feed, StreamFeed)
+    assert feed.at_once == len(sample().numbers) == 5
+
+
+def test_a_stopped_training_on_a_stream_goes_on_bit_for_bit(
+    tiny_specs: dict[str, BackboneSpec], picture_folder: Path, tmp_path: Path
+) -> None:
+    settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5)
+    memory = 2.5 * bytes_an_image(build_backbones(tiny_specs), GRID) / 1e9
+
+    def train(keeper: Keeper | None, watch: Watch | None = None) -> ut.USAE:
+        return fit_pictures(
+            open_images(picture_folder), settings, tiny_specs, watch=watch, keeper=keeper, memory=memory
+        )  # fmt: skip
+
+    whole = train(None)
+    keeper = Keeper(tmp_path / "states", minutes=1000)
+
+    def stop(step: int, figures: dict[str, object]) -> None:  # noqa: ARG001
+        keeper._stop = step == 4
+
+    with pytest.raises(Stopped):
+        train(keeper, Watch(steps=stop))
+    resumed = train(Keeper(tmp_path / "states", minutes=1000))
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    assert whole.statistics is not None
+    assert whole.statistics.counts[0] == 2

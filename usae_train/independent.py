@@ -1,0 +1,73 @@
+"""Independent sparse autoencoders, one a backbone: what universality is compared with.
+
+They are USAEs of a single backbone, in a folder of USAE folders named after the backbones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.checkpoint import load
+from usae_train.metrics import matched_cosines, random_like
+from usae_train.usae import USAE
+
+ALIKE = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
+MOST = 1000  # and the number of most co-firing concepts that it looks at
+
+
+def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
+    """The independent SAEs of a USAE's backbones.
+
+    Raises:
+        ValueError: for a backbone that is missing, of another width, or read on another grid.
+    """
+    folder = Path(folder)
+    found = {}
+    for name in usae.names:
+        if not (folder / name).is_dir():
+            raise ValueError(
+                f"{folder} has no {name}; expected a folder for each of {', '.join(usae.names)}, "
+                "as usae-train fit --independent writes it"
+            )
+        own = load(folder / name)
+        if own.names != [name] or own.widths[name] != usae.widths[name] or own.grid != usae.grid:
+            raise ValueError(
+                f"{folder / name} is over {own.widths} on the grid {own.grid}; expected "
+                f"{ {name: usae.widths[name]} } on {usae.grid}: fit it on the same pictures and backbones"
+            )
+        found[name] = own
+    return found
+
+
+def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor) -> dict[str, dict[str, Any]]:
+    """Does independent training find the same atoms? {backbone: figures}.
+
+    Atoms are matched one to one by cosine. The baseline matches random atoms with the mean and variance of the one
+    dictionary to such atoms of the other.
+
+    Args:
+        usae: the joint space.
+        independent: {backbone: its own SAE}.
+        co_fires: (concepts,) of the joint space.
+    """
+    most = co_fires.argsort(descending=True, stable=True)[:MOST]
+    found: dict[str, dict[str, Any]] = {}
+    for row, (name, own) in enumerate(independent.items()):
+        atoms, others = usae.dictionary(name).cpu(), own.dictionary(name).cpu()
+        generator = torch.Generator().manual_seed(row)
+        chance = matched_cosines([random_like(atoms, generator)], [random_like(others, generator)])
+        cosines = matched_cosines([atoms], [others])
+        found[name] = {
+            **_summary(cosines), "mean_of_most_co_firing": cosines[most].nanmean().item(), "most": len(most),
+            "cosines": cosines.tolist(), "baseline": {**_summary(chance), "cosines": chance.tolist()},
+        }  # fmt: skip
+    return found
+
+
+def _summary(cosines: Tensor) -> dict[str, float]:
+    return {"share_alike": (cosines > ALIKE).float().mean().item(), "mean": cosines.nanmean().item()}

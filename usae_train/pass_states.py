@@ -1,0 +1,90 @@
+"""States of an evaluation on disk: written every few minutes and when asked to stop, and gone on from."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from usae_train.atomic import atomic_path
+
+
+class StoppedPass(Exception):  # an end, not an error
+    """Ctrl-C or SIGTERM came; the state was written."""
+
+
+class PassKeeper:
+    """Keeps the state of one process; in the same folder processes meet.
+
+    Args:
+        room: the folder; made when it is needed.
+        rank: of the process.
+        minutes: time between two states.
+    """
+
+    def __init__(self, room: Path, rank: int = 0, minutes: float = 2.0) -> None:
+        self.room, self.file, self.seconds = room, room / f"state-{rank}.pt", 60 * minutes
+        self._last = time.monotonic()
+        self._stop = False
+
+    def read(self, settings: dict[str, Any]) -> dict[str, Any] | None:
+        """The state that was kept, if there is one.
+
+        Raises:
+            ValueError: when it was made with other settings; says which differ. When it cannot be read.
+        """
+        if not self.file.is_file():
+            return None
+        try:
+            found: dict[str, Any] = torch.load(self.file, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged file makes of torch
+            raise ValueError(f"{self.file} cannot be read; remove {self.room} to begin again") from error
+        if differences := sorted(key for key in settings if settings[key] != found["settings"].get(key)):
+            raise ValueError(
+                f"{self.room} was begun with another {', '.join(differences)}; give the same again, or remove it"
+            )
+        return found
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Keep a state instead of the one before."""
+        with atomic_path(self.file) as temporary:
+            torch.save(state, temporary)
+        self._last = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write: minutes have passed, or a stop was asked for."""
+        return self._stop or time.monotonic() - self._last >= self.seconds
+
+    def stop(self) -> None:
+        """Ask to stop."""
+        self._stop = True
+
+    def check(self) -> None:
+        """End here when a stop was asked for.
+
+        Raises:
+            StoppedPass: then.
+        """
+        if self._stop:
+            raise StoppedPass("stopped; give the same command to go on")
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""
+
+        def asked(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            self.stop()
+
+        before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,89 @@
+"""Tokens straight from the backbones into training, for a set of pictures whose tokens fit into no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones import Backbone
+from usae_train.distributed import ALONE, Ranks
+from usae_train.images import ImageSource
+from usae_train.tokens import PairedTokens, bytes_an_image, collect_tokens
+
+Progress = Callable[[int, int], None]  # pictures of the window that are done, pictures in the window
+
+
+class StreamFeed:
+    """Tokens of pictures; a window is as many random pictures as fit into the memory allowed.
+
+    They go through the backbones when it is their turn.
+
+    Within a window the tokens are shuffled, so it is the shuffle buffer. Every picture goes through the backbones once
+    an epoch. Where training asks for single tokens before it starts (mean and std, the dictionaries' first rows) it
+    gets those of a first window of random pictures.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures.
+        grid: (rows, cols) of the tokens.
+        memory: bytes that a window may take.
+        numbers: which of the pictures; all unless told.
+        progress: called after each forward pass.
+        failure: called once with each picture that cannot be read.
+        ranks: processes that divide each window's pictures; each then has the tokens of all.
+
+    Raises:
+        ValueError: when not one picture fits.
+    """
+
+    def __init__(
+        self, backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float,
+        numbers: Sequence[int] | None = None, progress: Progress = lambda done, total: None,
+        failure: Callable[[str], None] = lambda why: None, ranks: Ranks = ALONE,
+    ) -> None:  # fmt: skip
+        self.backbones, self.source, self.grid = dict(backbones), source, grid
+        self.widths = {name: backbone.width for name, backbone in backbones.items()}
+        self.numbers = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
+        self.per_image = grid[0] * grid[1]
+        self.at_once = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
+        if self.at_once < 1:
+            raise ValueError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
+        self.progress, self.failure, self.ranks = progress, failure, ranks
+        self._failed: set[str] = set()
+        self._first: PairedTokens | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers) * self.per_image
+
+    def first_window(self) -> PairedTokens:
+        """The tokens of the first pictures of a random order that is always the same."""
+        if self._first is None:
+            order = torch.randperm(len(self.numbers), generator=torch.Generator().manual_seed(0))
+            self._first = self._see(order[: self.at_once].tolist())
+        return self._first
+
+    def pick(self, rows: Tensor) -> dict[str, Tensor]:
+        flat = self.first_window().flat()
+        length = len(next(iter(flat.values())))
+        return {name: own[rows % length] for name, own in flat.items()}
+
+    def windows(self, generator: torch.Generator) -> list[list[int]]:
+        order = torch.randperm(len(self.numbers), generator=generator).tolist()
+        return [order[first : first + self.at_once] for first in range(0, len(order), self.at_once)]
+
+    def load(self, window: list[int]) -> dict[str, Tensor]:
+        self._first = None  # there is memory for one window
+        return self._see(window).flat()
+
+    def _see(self, places: Sequence[int]) -> PairedTokens:
+        numbers = self.numbers[sorted(places)].tolist()  # in the source's order: shards on a disk are read forwards
+        paired = collect_tokens(
+            self.backbones, self.source, self.grid, progress=self.progress, tried=numbers, ranks=self.ranks
+        )  # fmt: skip
+        for why in paired.failures:
+            if why not in self._failed:
+                self._failed.add(why)
+                self.failure(why)
+        return paired
