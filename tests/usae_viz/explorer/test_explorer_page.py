@@ -199,6 +199,24 @@ def test_a_usae_without_statistics_has_nothing_to_show(usae, tmp_path):
     assert not (tmp_path / "page").exists()
 
 
+def test_nothing_is_opened_unless_asked(run_copy, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert run(run_copy, "--natural", "0").exit_code == 0
+    assert opened == []
+    assert run(run_copy, "--natural", "0", "--open").exit_code == 0
+    assert opened == [(run_copy / "index.html").as_uri()]
+
+
+def test_a_page_that_fails_leaves_the_old_one(run_copy, monkeypatch):
+    assert run(run_copy).exit_code == 0
+    before = {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()}
+    monkeypatch.setattr("usae_viz.explorer.page.page_data", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        explore(open_sources([str(run_copy)]), run_copy)
+    assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before
+
+
 def test_help_is_quick():
     code = "import sys; import usae_viz.cli; print('torch' in sys.modules, 'jinja2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["False"] * 2
