@@ -244,10 +244,8 @@ def ranks_of_torchrun(device: str) -> Iterator[Ranks]:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other processes cannot be joined: {error}; start them with torchrun") from error
-    try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size())
-    finally:
-        distributed.destroy_process_group()
+    yield Ranks(distributed.get_rank(), distributed.get_world_size())
+    distributed.destroy_process_group()  # not after an error: it would wait for exchanges that others have begun
 
 
 @contextmanager
