@@ -69,7 +69,7 @@ def fit_independent(
         report: called with the stage and how far it is.
 
     Raises:
-        ValueError: for settings that do not exist, a folder that holds SAEs of other settings, or more than one process.
+        ValueError: for settings that do not exist, a folder with SAEs of other settings, or more than one process.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("--independent trains in one process; start it without torchrun")
