@@ -187,7 +187,8 @@ def pass_loss(
     }  # fmt: skip
     explained: dict[str, Tensor] = {}
     if active.left_out is not None:
-        explained = dict(zip(weights, products(active.left_out, *weights.values()), strict=True))
+        # exact: the sign of what it leaves is the gradient, and bfloat16 would turn some
+        explained = dict(zip(weights, products(active.left_out, *weights.values(), exact=True), strict=True))
     for name, tokens in batch.items():
         offset = usae.decoder(name).offset
         if name not in stepping or not recipe.offset:
