@@ -18,6 +18,7 @@ MODULES = [
     found.name
     for package in (usae_train, usae_viz)
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not found.name.endswith("__main__")  # which runs the command line
 ]
 PARTS = ("usae_viz.objectives", "usae_viz.parameterizations", "usae_viz.augmentations")
 BASES = (Objective, Parameterization)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from usae_train.store import ActivationStore
 
+IMAGES_AT_ONCE = 64  # of a shard when single tokens are picked: of the paper's backbones 48 MB
 CHECKED = 65_536  # tokens that are looked through for NaN at a time
 
 
@@ -92,12 +93,14 @@ class StoreFeed:
         places = torch.searchsorted(self.ends, rows, right=True)
         picked = {name: torch.empty(len(rows), width) for name, width in self.widths.items()}
         for place in places.unique().tolist():
-            own = places == place
+            own = (places == place).nonzero().squeeze(1)
             start = int(self.ends[place - 1]) if place else 0
             images, within = (rows[own] - start) // self.per_image, (rows[own] - start) % self.per_image
-            wanted, which = images.unique(return_inverse=True)
-            for name, tokens in self.store.images(self.shards[place], wanted.tolist()).items():
-                picked[name][own] = tokens[which, within].float()
+            for wanted in images.unique().split(IMAGES_AT_ONCE):
+                here = torch.isin(images, wanted)
+                which = torch.searchsorted(wanted, images[here])
+                for name, tokens in self.store.images(self.shards[place], wanted.tolist()).items():
+                    picked[name][own[here]] = tokens[which, within[here]].float()
         return picked
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:

@@ -13,10 +13,12 @@ from usae_train.backbones import Backbone, BackboneSpec
 from usae_train.fitting import Watch, feed_pictures, fit_settings
 from usae_train.images import ImageSource, open_images
 from usae_train.keeping import Keeper
-from usae_train.loop import fit_tokens, new_usae, r2_matrix
+from usae_train.loop import fit_tokens, new_usae
+from usae_train.measures import reconstruct
+from usae_train.metrics import Reconstruction
 from usae_train.settings import DEFAULT, FitSettings, Recipe
 from usae_train.statistics import measure
-from usae_train.tokens import collect_tokens
+from usae_train.tokens import PairedTokens, collect_tokens
 from usae_train.usae import USAE
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
@@ -124,12 +126,21 @@ def add_backbone(
     grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
     grown.statistics = measure(grown, sample())
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out)
-    tokens = paired.flat()
     together: Matrix | None = None
     if joint:
         model = fit_tokens(feed, chosen, new_usae(feed.widths, chosen, grid=usae.grid), device, watch.steps)
-        together = r2_matrix(model.to("cpu"), tokens)
-    return Grown(grown.to("cpu"), name, len(paired.numbers), r2_matrix(grown, tokens), together)
+        together = held_out_r2(model.to("cpu"), paired)
+    return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
+
+
+@torch.no_grad()
+def held_out_r2(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Matrix:
+    """R² of every backbone's codes decoded by every dictionary, in raw units, a chunk of pictures at a time."""
+    sums = Reconstruction(usae.names, usae.names)
+    for first in range(0, len(paired.numbers), chunk):
+        tokens = {name: own[first : first + chunk].flatten(0, 1).float() for name, own in paired.tokens.items()}
+        reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
+    return sums.r2
 
 
 def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any) -> FitSettings:

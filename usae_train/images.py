@@ -170,7 +170,7 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
 
         return HubImages(text.removeprefix("hf:"), limit)
     folder = Path(images).expanduser()
-    if text.endswith(".tar") and not folder.is_dir():
+    if text.startswith(("http://", "https://")) or (text.endswith(".tar") and not folder.is_dir()):
         from usae_train.tar_images import TarImages
 
         return TarImages(text, limit)

@@ -167,9 +167,8 @@ def pass_loss(
     if active.left_out is not None:
         explained = dict(zip(weights, products(active.left_out, *weights.values()), strict=True))
     for name, tokens in batch.items():
-        offset = usae.decoder(name).offset
-        if name not in stepping or not recipe.offset:
-            offset = offset.detach()
+        learned = name in stepping and recipe.offset
+        offset = usae.decoder(name).offset if learned else usae.decoder(name).offset.detach()
         parts = decode_entries(values, weights[name], entries, not recipe.projected).view(len(tokens), n_parts, -1)
         if name in explained:
             left = tokens - parts.sum(1) - offset

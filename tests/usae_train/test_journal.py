@@ -104,9 +104,9 @@ def test_the_lines_of_a_killed_training_are_those_of_a_whole_one(tmp_path, recip
     settings = toy_settings(recipe, steps=20)
 
     class Fifth(Keeper):
-        def after(self, step, state):
+        def after(self, step, state, ranks):
             self.seconds = 0 if step % 5 == 0 else 1e9
-            super().after(step, state)
+            super().after(step, state, ranks)
 
     def run(room, kill_at=None):
         with Journal(room / "metrics.jsonl") as journal:

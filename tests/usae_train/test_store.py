@@ -208,3 +208,16 @@ def test_a_killed_training_goes_on_bit_for_bit(pictures, tmp_path, end):
     assert not room.exists()
     first, second = ut.load(whole).state_dict(), ut.load(out).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_shard_read_in_pieces_is_the_whole(pictures, tmp_path, monkeypatch):
+    store = write(pictures, tmp_path / "store")
+    whole, rows = store.read([2, 0]), torch.tensor([39, 0, 17, 21, 17])
+    picked = StoreFeed(store, memory=1e9).pick(rows)
+    monkeypatch.setattr("usae_train.store.READ_BYTES", 1.0)
+    monkeypatch.setattr("usae_train.feeding.IMAGES_AT_ONCE", 1)
+    pieces = store.read([2, 0])
+    assert pieces.numbers.tolist() == whole.numbers.tolist() == [8, 9, 10, 0, 1, 2, 3]
+    for name in ("left", "right"):
+        assert torch.equal(pieces.tokens[name], whole.tokens[name])
+        assert torch.equal(StoreFeed(store, memory=1e9).pick(rows)[name], picked[name])
