@@ -11,7 +11,7 @@ from torch import Tensor
 
 from usae_train.atomic import check_writable
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
-from usae_train.checkpoint import save
+from usae_train.checkpoint import load, save
 from usae_train.config_files import read_specs
 from usae_train.feeding import Feed, StoreFeed
 from usae_train.fitting import fit_settings
@@ -88,10 +88,24 @@ def fit_each(names: Sequence[str], settings: FitSettings, fit_one: FitOne, out: 
 
     Each has a seed of its own, `seed + 1 + position`: with one seed all would start from the same tokens, and be more
     alike than independent training makes them.
+
+    Raises:
+        ValueError: when one that is there has another size or recipe.
     """
+    for name in names:
+        if (out / name / "config.json").is_file():
+            _check_same(load(out / name), settings, out / name)
     for position, name in enumerate(names):
         if not (out / name / "config.json").is_file():
             save(fit_one(name, settings.model_copy(update={"seed": settings.seed + 1 + position})), out / name)
+
+
+def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
+    found = there.n_concepts, there.k, there.recipe
+    wanted = settings.n_concepts, settings.k, settings.recipe.name
+    if found != wanted:
+        named = [f"{n_concepts} concepts, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)]
+        raise ValueError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
 
 
 def _of_pictures(

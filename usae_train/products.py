@@ -23,27 +23,33 @@ def product_dtype(device: torch.device) -> torch.dtype:
 
 class _Products(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, left: Tensor, *tables: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, exact: bool, left: Tensor, *tables: Tensor) -> tuple[Tensor, ...]:
+        found = tuple(left @ table for table in tables) if exact else ()
         dtype = product_dtype(left.device)
         left, tables = left.to(dtype), tuple(table.to(dtype) for table in tables)
         ctx.save_for_backward(left, *tables)
-        return tuple((left @ table).float() for table in tables)
+        return found or tuple((left @ table).float() for table in tables)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        _, wants_left, *wanted = ctx.needs_input_grad
         left, *tables = ctx.saved_tensors
         given = [gradient.to(left.dtype) for gradient in gradients]
-        to_left = (torch.cat(given, 1) @ torch.cat(tables, 1).T).float() if ctx.needs_input_grad[0] else None
-        wanted = zip(given, ctx.needs_input_grad[1:], strict=True)
-        return to_left, *((left.T @ gradient).float() if needed else None for gradient, needed in wanted)
+        to_left = (torch.cat(given, 1) @ torch.cat(tables, 1).T).float() if wants_left else None
+        return (
+            None,
+            to_left,
+            *((left.T @ own).float() if needed else None for own, needed in zip(given, wanted, strict=True)),
+        )
 
 
-def products(left: Tensor, *tables: Tensor) -> tuple[Tensor, ...]:
-    """left @ table for each table, float32 out, with gradients in the same precision.
+def products(left: Tensor, *tables: Tensor, exact: bool = False) -> tuple[Tensor, ...]:
+    """left @ table for each table, float32 out, with gradients at the fast precision.
 
     Args:
         left: (n, inner).
         tables: (inner, width) each.
+        exact: the products themselves in float32.
     """
-    return _Products.apply(left, *tables)
+    return _Products.apply(exact, left, *tables)

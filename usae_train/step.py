@@ -12,6 +12,7 @@ from torch import Tensor
 from usae_train.distributed import ALONE, Ranks
 from usae_train.entries import Entries, chosen_products, decode_entries, entries_of
 from usae_train.losses import absolute_error, dead_error, squared_error
+from usae_train.part_errors import part_errors
 from usae_train.products import product_dtype, products
 from usae_train.settings import Recipe
 from usae_train.sparse import top_indices
@@ -126,7 +127,8 @@ def sparse_active(encoder: Encoder, tokens: Tensor, k: int, dead: Tensor) -> Act
 
 def dense_active(encoder: Encoder, tokens: Tensor, k: int, recipe: Recipe, dead: Tensor) -> Active:
     """Active concepts of an encoder whose pre-codes are all needed: for BatchNorm, or for what TopK leaves out."""
-    pre_codes = products(tokens, encoder.linear.weight.T)[0] + encoder.linear.bias
+    # exact: rounded to bfloat16, pre-codes alone set the loss apart from the authors' by 1e-4
+    pre_codes = products(tokens, encoder.linear.weight.T, exact=True)[0] + encoder.linear.bias
     if encoder.norm is not None:
         pre_codes = encoder.norm(pre_codes)
     with torch.no_grad():
@@ -176,7 +178,6 @@ def pass_loss(
     A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
     al. 2025, Matryoshka sparse autoencoders).
     """
-    error = ERRORS[recipe.loss]
     entries, n_parts = part_entries(active, usae.n_concepts, usae.k, recipe.nested)
     values, total = active.values.flatten(), active.values.new_zeros(())
     revives = active.concepts.shape[1] > usae.k
@@ -188,19 +189,18 @@ def pass_loss(
     if active.left_out is not None:
         explained = dict(zip(weights, products(active.left_out, *weights.values()), strict=True))
     for name, tokens in batch.items():
-        parts = decode_entries(values, weights[name], entries, not recipe.projected)
-        decoded = list(parts.view(len(tokens), n_parts, -1).unbind(1))
-        revived = decoded.pop() if revives else None
-        decoded[0] = decoded[0] + usae.decoder(name).offset
-        for number in range(1, len(decoded)):
-            decoded[number] = decoded[number] + decoded[number - 1]
-        for one in decoded:
-            total = total + error(tokens, one)
+        offset = usae.decoder(name).offset
+        if name not in stepping or not recipe.offset:
+            offset = offset.detach()
+        parts = decode_entries(values, weights[name], entries, not recipe.projected).view(len(tokens), n_parts, -1)
         if name in explained:
-            total = total + recipe.auxiliary_weight * absolute_error(tokens - decoded[-1], explained[name])
-        if revived is not None:
-            residual = (tokens - decoded[-1]).detach()
-            total = total + recipe.auxiliary_weight * dead_error(residual, revived, ranks.mean)
+            left = tokens - parts.sum(1) - offset
+            total = total + recipe.auxiliary_weight * absolute_error(left, explained[name])
+        living = parts[:, : n_parts - 1] if revives else parts
+        total = total + part_errors(living, offset, tokens, recipe.loss == "squared")
+        if revives:
+            residual = -living[:, -1].detach()  # part_errors has left it there
+            total = total + recipe.auxiliary_weight * dead_error(residual, parts[:, -1], ranks.mean)
     return total
 
 

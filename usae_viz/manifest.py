@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from usae_train.atomic import atomic_path, check_writable
 from usae_train.provenance import file_hash
-from usae_viz.outputs import rename_png, write_json
+from usae_viz.outputs import rename_png
 from usae_viz.plan import Drawing
 from usae_viz.result import Result
 from usae_viz.scores import Score, Scores
@@ -77,7 +77,7 @@ class Manifest:
             concept=None if result.scores is None else result.scores.concept, **_kept(drawing, result),
             ended=result.ended, cut_short=result.cut_short, failed=result.failed,
         )  # fmt: skip
-        write_json(self._file(drawing), record.model_dump())
+        self._keep(drawing, record)
         return record
 
     def adopt(self, drawing: Drawing) -> bool:
@@ -108,10 +108,14 @@ class Manifest:
             "drawn_for": {renamed[name]: names for name, names in record.drawn_for.items()},
             "signatures": {renamed[name]: row for name, row in record.signatures.items()},
         })  # fmt: skip
-        write_json(self._file(drawing), again.model_dump())
+        self._keep(drawing, again)
         for old in set(record.files) - set(files):
             (room / old).unlink(missing_ok=True)
         return True
+
+    def _keep(self, drawing: Drawing, record: Record) -> None:
+        with atomic_path(self._file(drawing)) as temporary:
+            temporary.write_text(record.model_dump_json() + "\n")
 
     def _file(self, drawing: Drawing) -> Path:
         return self.folder / f"{drawing.key}.json"

@@ -21,10 +21,11 @@ from playwright.sync_api import sync_playwright
 
 import usae_train as ut
 from usae_train.statistics import Statistics
+from usae_viz.explorer.natural import WEBP
 from usae_viz.explorer.page import address, explore, size_of
 from usae_viz.explorer.runs import Drawing, Inside, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
-from usae_viz.outputs import write_png
+from usae_viz.outputs import CELL, to_picture, write_png
 
 BACKBONES = ("vit", "dino", "siglip")
 CHANGES = {
@@ -61,8 +62,7 @@ def made_up(n_concepts: int, room: Path) -> Sources:
         counts=torch.tensor([1000, 200_000]),
     )  # fmt: skip
     for name in BACKBONES:
-        write_png(room / f"{name}.png", torch.rand(3, 14, 14, generator=generator).repeat_interleave(16, 1)
-                  .repeat_interleave(16, 2), {})  # fmt: skip
+        write_png(room / f"{name}.png", torch.zeros(3, 8, 8), {})
     drawings = []
     for concept in range(n_concepts):
         pictures = []
@@ -74,6 +74,20 @@ def made_up(n_concepts: int, room: Path) -> Sources:
         drawings.append(Drawing(room, f"Concept({concept})", pictures, {}))
     run = Run(room, None, None, drawings, [])
     return Sources(usae, [run], [Card(k, f"Concept({k})", [drawings[k]]) for k in range(n_concepts)])
+
+
+def give_real_sizes(thumbs: Path, room: Path) -> None:
+    """Put thumbnails of the usual size and weight in the place of tiny ones, which were quick to write."""
+    generator = torch.Generator().manual_seed(0)
+    real = []
+    for number in range(9):
+        canvas = torch.rand(1, 3, 28, 28, generator=generator)
+        canvas = torch.nn.functional.interpolate(canvas, (CELL, CELL), mode="bicubic").clamp(0, 1)[0]
+        real.append(room / f"{number}.webp")
+        to_picture(canvas).save(real[-1], **WEBP)
+    for number, thumb in enumerate(sorted(thumbs.rglob("*.webp"))):
+        thumb.unlink()
+        thumb.hardlink_to(real[number % len(real)])
 
 
 def measure(page_file: Path) -> None:
@@ -122,6 +136,7 @@ def main() -> None:
         began = time.perf_counter()
         if not (out / "index.html").is_file():
             explore(made_up(given.concepts, room / "run"), out, natural=0)
+            give_real_sizes(out / "explorer" / "thumbs", out)
             print(f"built in {time.perf_counter() - began:.0f} s, {size_of(out) / 1e6:.0f} MB")
         measure(out / "index.html")
 

@@ -7,11 +7,15 @@ for, and as strong when its code there passes the 99.9th percentile of the large
 project's root; a mode takes five to ten minutes on 2 cores:
 
     python tests/benchmarks/faithful.py [--modes per-model,shared,coupled] [--out outputs/faithful] [--image maco] ...
+
+`--variant image=maco --variant steps=48,augmentation=none` adds runs that differ in these settings; the last table has
+a line for each.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from reader import read_colour, train_texture_reader
@@ -31,14 +35,17 @@ def main() -> None:
     parser.add_argument("--usae", default="demo")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--modes", default="per-model,shared,coupled")
-    parser.add_argument("--image", default="fourier")
-    parser.add_argument("--steps", type=int, default=96)
-    parser.add_argument("--crops", type=int, default=6)
+    parser.add_argument("--image")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--crops", type=int)
     parser.add_argument("--size", type=int)
     parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--augmentation", default="default")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--augmentation")
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--only", help="factor values with commas")
+    parser.add_argument(
+        "--variant", action="append", default=[], help="settings with commas, such as image=maco,steps=48"
+    )
     chosen = parser.parse_args()
     keys = ("image", "steps", "crops", "size", "learning_rate", "augmentation", "seed")
 
@@ -50,15 +57,19 @@ def main() -> None:
     recovered = [v for v in values if found[v[0]][1] >= FOLLOWS]
     print(f"recovered (AUROC >= {FOLLOWS} in all backbones): {len(recovered)} of {len(values)}")
     wanted = [v for v in recovered if not chosen.only or v[2] in chosen.only.split(",")]
-    report = {"reader": accuracy, "modes": {}}
-    for mode in chosen.modes.split(","):
-        settings = check_settings(MaximizeSettings, mode=mode, **{key: getattr(chosen, key) for key in keys})
+    report: dict[str, Any] = {"reader": accuracy, "runs": {}}
+    table = []
+    asked = {key: getattr(chosen, key) for key in keys if getattr(chosen, key) is not None}
+    runs = [(mode, variant) for variant in ["", *chosen.variant] for mode in chosen.modes.split(",")]
+    for mode, variant in runs:
+        changes = dict(part.split("=") for part in variant.split(",") if part)
+        settings = check_settings(MaximizeSettings, mode=mode, **{**asked, **changes})
         tally: dict[str, list[tuple[bool, bool, bool]]] = {}
         rows = []
         drawn = uv.maximize_each(usae, [uv.Concept(found[row][0]) for row, _, _ in wanted], settings)
         for (row, factor, value), result in zip(wanted, drawn, strict=True):
             if chosen.out:
-                result.save(chosen.out / mode)
+                result.save(chosen.out / mode / (variant or "default"))
             pictures = torch.stack(list(result.images.values()))
             read = read_colour(pictures) if factor == "colour" else reader.read(pictures)
             for name, seen in zip(result.images, read, strict=True):
@@ -73,8 +84,11 @@ def main() -> None:
         for name, marks in tally.items():
             right, fired, strong = (sum(column) for column in zip(*marks, strict=True))
             n = len(marks)
-            print(f"{mode}, {name}: {right}/{n} read right ({right / n:.0%}), {fired}/{n} fire, {strong}/{n} strong")
-        report["modes"][mode] = {"settings": settings.model_dump(mode="json"), "rows": rows, "tally": tally}
+            table.append(f"{variant or 'default':28s} {mode:10s} {name:8s} {right:3d} {fired:3d} {strong:3d} of {n}")
+            print(f"{table[-1]}  read right, fire, pass the {STRONG}th percentile", flush=True)
+        kept = {"settings": settings.model_dump(mode="json"), "rows": rows, "tally": tally}
+        report["runs"][f"{mode} {variant}".strip()] = kept
+    print("\nvariant                      mode       picture  read right, fire, strong", *table, sep="\n")
     if chosen.out:
         (chosen.out / "faithful.json").write_text(json.dumps(report, indent=1))
 

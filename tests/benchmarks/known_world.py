@@ -7,6 +7,20 @@ against an oracle that knows the shared code; the same of independent SAEs align
 Run from the project's root:
 
     python tests/benchmarks/known_world.py [--steps 500] [--worlds easy hard]
+
+Measured with --steps 300:
+
+                                                      easy                  hard
+    true shared atoms recovered by one index          0.83                  0.31
+    shared against private by entropy, AUROC          0.65 (236 and 4)      0.67 (154 and 85)
+    off-diagonal R²: joint                            0.654                 0.524
+                     independent, aligned afterwards  0.394                 0.370
+                     oracle                           0.841                 0.585
+                     control frozen, shuffled         0.066, -0.046         0.063, -0.027
+    R² that universality costs                        -0.01 to -0.02        0.12 to 0.17
+
+In the easy world hardly any concept goes to private atoms. In the hard one the report says of the fourth backbone
+"noise shares hardly anything: R² from and to the others is at most -0.03", and that most concepts fire in few.
 """
 
 import argparse
@@ -52,14 +66,16 @@ def recovered(usae: USAE, world: KnownWorld) -> float:
     return (cosines.amin(0).amax(1) >= 0.9).float().mean().item()
 
 
-def told_apart(usae: USAE, world: KnownWorld, statistics: Statistics) -> float:
-    """AUROC of firing entropy for concepts whose nearest true atom, in the backbone where it is nearest, is shared."""
+def told_apart(usae: USAE, world: KnownWorld, statistics: Statistics) -> str:
+    """AUROC of firing entropy for concepts whose nearest true atom (cosine >= 0.5, in any backbone) is a shared one."""
     shared = world.code.shape[1]
     nearest = torch.stack([own @ usae.dictionary(name).T for name, own in world.atoms.items()])  # (b, atoms, concepts)
     best, atom = nearest.amax(0).max(0)
     kept = (best >= 0.5) & (statistics.fires.sum(0) > 0)
     entropy = statistics.firing_entropy[kept].nan_to_num(0.0)
-    return auroc(entropy[:, None], (atom[kept] < shared)[:, None]).item()
+    is_shared = atom[kept] < shared
+    area = auroc(entropy[:, None], is_shared[:, None]).item()
+    return f"{area:.2f} ({int(is_shared.sum())} near shared atoms, {int((~is_shared).sum())} near private ones)"
 
 
 def oracle(train: KnownWorld, held_out: KnownWorld) -> float:
@@ -108,7 +124,7 @@ def main() -> None:
         report, statistics = measured(usae, held_out, independent)
         print(f"{name} world, {chosen.steps} steps, {time.perf_counter() - began:.0f} s", flush=True)
         print(f"  true shared atoms recovered by one index  {recovered(usae, train):.2f}")
-        print(f"  shared against private by entropy, AUROC  {told_apart(usae, train, statistics):.2f}")
+        print(f"  shared against private by entropy, AUROC  {told_apart(usae, train, statistics)}")
         print(f"  off-diagonal R²: joint {off_diagonal(report['r2'], train):.3f}, independent aligned afterwards "
               f"{off_diagonal(report['posthoc']['r2'], train):.3f}, oracle {oracle(train, held_out):.3f}")  # fmt: skip
         costs = ", ".join(f"{own} {cost:.3f}" for own, cost in report["independent"]["cost"].items())

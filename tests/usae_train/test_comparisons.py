@@ -21,6 +21,7 @@ from usae_train.tokens import PairedTokens
 from usae_train.usae import USAE
 
 N = 4
+UNNAMED = DEFAULT.model_copy(update={"name": ""})  # as `open_sae` has it
 
 
 def open_sae(*names: str, order: list[int] | None = None) -> USAE:
@@ -194,8 +195,10 @@ def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_
         return open_sae(name)
 
     for _ in range(2):
-        fit_each(["a", "b"], FitSettings(seed=7), fit_one, tmp_path / "own")
+        fit_each(["a", "b"], FitSettings(n_concepts=N, k=N, recipe=UNNAMED, seed=7), fit_one, tmp_path / "own")
     assert asked == [("a", 8), ("b", 9)]
+    with pytest.raises(ValueError, match=r"a has 4 concepts, k 4, recipe ; expected 5 concepts, k 4, recipe : choose"):
+        fit_each(["a", "b"], FitSettings(n_concepts=5, k=N, recipe=UNNAMED), fit_one, tmp_path / "own")
     assert list(load_independent(tmp_path / "own", open_sae("b", "a"))) == ["b", "a"]
     with pytest.raises(ValueError, match=r"own has no c; expected a folder for each of c, as usae-train fit --indep"):
         load_independent(tmp_path / "own", open_sae("c"))

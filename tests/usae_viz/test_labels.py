@@ -42,7 +42,7 @@ def test_a_name_is_drawn_and_listed(folder, written, tmp_path):
     words = ["maximize", "-c", "warm reds", "--labels", written(), "-o", str(tmp_path / "run"), *quick]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    assert {each.name for each in (tmp_path / "run").iterdir()} == {"run.json", "concept-00003", "concept-00007"}
+    assert {each.name for each in (tmp_path / "run").glob("concept-*")} == {"concept-00003", "concept-00007"}
     listed = CliRunner().invoke(app, ["concepts", "--usae", folder, "--labels", written(), "--sort", "index"])
     assert "Warm reds" in listed.output
     recipe = tmp_path / "recipe.yaml"
@@ -50,6 +50,13 @@ def test_a_name_is_drawn_and_listed(folder, written, tmp_path):
     done = CliRunner().invoke(app, ["render", str(recipe), "--labels", written(), "-o", str(tmp_path / "two"), "-q"])
     assert done.exit_code == 0, done.output
     assert {each.name for each in (tmp_path / "two").glob("concept-*")} == {"concept-00003", "concept-00005"}
+    recipe.write_text(
+        f"usae: {folder}\nlabels: labels.json\nconcepts: [warm reds, 2]\nsettings: {{steps: 1, crops: 1, size: 32}}\n"
+    )
+    done = CliRunner().invoke(app, ["render", str(recipe), "-o", str(tmp_path / "three"), "-q"])
+    assert done.exit_code == 0, done.output
+    found = {each.name for each in (tmp_path / "three").glob("concept-*")}
+    assert found == {"concept-00002", "concept-00003", "concept-00007"}
 
 
 @pytest.mark.parametrize(

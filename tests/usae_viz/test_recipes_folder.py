@@ -1,6 +1,7 @@
 """The recipes that the project carries."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ def test_every_recipe_can_be_planned(file, demo):
     assert plan.pictures > 0
     if file.stem == "atlas":
         assert len(plan.folders) == demo.n_concepts
+
+
+def test_the_recipe_in_the_readme_can_be_planned(demo, tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (text,) = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "concepts:" in block]
+    (tmp_path / "mine.yaml").write_text(text)
+    plan = plan_recipe(demo, read_recipe(tmp_path / "mine.yaml"), tmp_path)
+    assert {drawing.variant for drawing in plan.drawings} == {"plain", "maco", "largest"}
 
 
 @pytest.mark.slow

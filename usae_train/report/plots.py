@@ -102,6 +102,8 @@ def _svg(figure: Figure, label: str) -> str:
     """SVG that says what it is to those who cannot see it; the same for the same figures."""
     page = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": label}):
-        figure.savefig(page, format="svg", metadata={"Date": None}, transparent=True)
+        figure.savefig(
+            page, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")), transparent=True
+        )
     text = page.getvalue()
     return text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

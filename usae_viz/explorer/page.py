@@ -144,19 +144,32 @@ def _card(
 
 
 def _in_order(pictures: Sequence[Picture], backbones: Sequence[str]) -> list[Picture]:
-    """By seed, then by backbone as the USAE has them."""
+    """By variant and seed, then by backbone as the USAE has them."""
     places = {name: place for place, name in enumerate(backbones)}
-    return sorted(pictures, key=lambda picture: (picture.seed, places.get(picture.backbone, len(places))))
+    variants = list(dict.fromkeys(picture.inside.variant for picture in pictures))
+    return sorted(
+        pictures,
+        key=lambda each: (variants.index(each.inside.variant), each.seed, places.get(each.backbone, len(places))),
+    )
 
 
 def _picture(picture: Picture, backbones: Sequence[str]) -> list[Any]:
-    """[path below the run, mode, backbone, seed, fired (null: not known), codes through the backbones, animation]."""
+    """[path below the run, mode, backbone, seed, fired (null: not known), codes by backbone, animation, variant]."""
     scores = picture.inside.scores
     codes = None if scores is None else [
         round(scores.backbones[name].code, 2) if name in scores.backbones else None for name in backbones
     ]  # fmt: skip
     moving = None if picture.animation is None else picture.animation.suffix
-    return [picture.below, picture.mode, picture.backbone, picture.seed, scores and scores.fired, codes, moving]
+    return [
+        picture.below,
+        picture.mode,
+        picture.backbone,
+        picture.seed,
+        scores and scores.fired,
+        codes,
+        moving,
+        picture.inside.variant,
+    ]
 
 
 def _about(run: Run) -> str:

@@ -16,7 +16,8 @@ from usae_viz.scores import SEED
 from usae_viz.settings import SHARED
 
 OWN = "explorer"  # the page's folder inside a run, see page.py
-CONCEPT = re.compile(r"Concept\((\d+)\)")
+CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
+NOT_PICTURES = (OWN, "manifest")  # folders of a run
 ANIMATIONS = (".mp4", ".gif")
 
 
@@ -50,6 +51,7 @@ class Inside(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     objective: str
+    variant: str | None = None
     settings: dict[str, Any] = {}
     ended: str | None = None
     usae: str | None = None
@@ -89,12 +91,14 @@ class Picture:
         scores = self.inside.scores
         if self.mode == SHARED or (scores is not None and len(scores.drawn_for) != 1):
             return SHARED
-        return SEED.sub("", self.name).removeprefix(f"{self.mode}-") if scores is None else scores.drawn_for[0]
+        if scores is not None:
+            return scores.drawn_for[0]
+        return SEED.sub("", self.name).removeprefix(f"{self.inside.variant}-").removeprefix(f"{self.mode}-")
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """The pictures of one objective in a run."""
+    """The pictures in one folder of a run: of a concept, or of another objective."""
 
     folder: Path
     objective: str
@@ -103,9 +107,14 @@ class Drawing:
 
     @property
     def concept(self) -> int | None:
-        """The concept, for one that is a concept alone."""
-        alone = CONCEPT.fullmatch(self.objective)
-        return int(alone.group(1)) if alone else None
+        """The concept, of a folder of a concept's."""
+        named = CONCEPT.fullmatch(self.folder.name)
+        return int(named.group(1)) if named else None
+
+    @property
+    def key(self) -> str:
+        """What it has in common with its like in another run."""
+        return self.objective if self.concept is None else f"Concept({self.concept})"
 
 
 @dataclass(frozen=True)
@@ -143,13 +152,13 @@ def read_run(folder: Path) -> Run:
     if not isinstance(record, dict) or record.get("schema") != 1:
         raise ValueError(f"{file} is no run record of schema 1; install a matching usae version, or draw it again")
     unreadable: list[str] = []
-    found: dict[tuple[Path, str], list[Picture]] = {}
+    found: dict[Path, list[Picture]] = {}
     for picture in _pictures(folder, unreadable):
-        found.setdefault((picture.file.parent, picture.inside.objective), []).append(picture)
+        found.setdefault(picture.file.parent, []).append(picture)
     if not found:
         why = f"; the first that cannot be read: {unreadable[0]}" if unreadable else ""
         raise ValueError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
-    drawings = [Drawing(at, objective, own, _agreement(at)) for (at, objective), own in found.items()]
+    drawings = [Drawing(at, own[0].inside.objective, own, _agreement(at)) for at, own in found.items()]
     usae, sha256 = record.get("usae"), record.get("usae_sha256")
     return Run(folder, str(usae) if usae else None, str(sha256) if sha256 else None, drawings, unreadable)
 
@@ -157,7 +166,12 @@ def read_run(folder: Path) -> Run:
 def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
     for file in sorted(folder.rglob("*.png")):
         inner = file.relative_to(folder).parts
-        if inner[0] == OWN or len(inner) < 2 or file.name == "sheet.png" or any(p.startswith(".") for p in inner):
+        if (
+            inner[0] in NOT_PICTURES
+            or len(inner) < 2
+            or file.name == "sheet.png"
+            or any(p.startswith(".") for p in inner)
+        ):
             continue
         try:
             inside = Inside.model_validate(read_png(file))

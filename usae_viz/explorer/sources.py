@@ -114,7 +114,7 @@ def _cards(runs: Sequence[Run], concepts: Sequence[int]) -> list[Card]:
     drawn: dict[str, list[Drawing | None]] = {}
     for number, run in enumerate(runs):
         for drawing in run.drawings:
-            row = drawn.setdefault(drawing.objective, [None] * len(runs))
+            row = drawn.setdefault(drawing.key, [None] * len(runs))
             before = row[number]
             row[number] = drawing if before is None else _joined(before, drawing)
     numbers: dict[int, list[Drawing | None]] = {concept: [None] * len(runs) for concept in concepts}
@@ -129,7 +129,7 @@ def _cards(runs: Sequence[Run], concepts: Sequence[int]) -> list[Card]:
 
 
 def _joined(one: Drawing, two: Drawing) -> Drawing:
-    """Two folders of one objective in a run, as a recipe's variants have them."""
+    """Two folders of one objective in a run."""
     return Drawing(one.folder, one.objective, one.pictures + two.pictures, one.agreement | two.agreement)
 
 

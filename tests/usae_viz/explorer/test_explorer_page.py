@@ -133,6 +133,25 @@ def test_a_run_is_read_back(run_folder):
     assert [drawing.concept for drawing in found.drawings] == [3, 5, None]
 
 
+def test_variants_of_a_concept_share_its_card(usae_folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"usae: {usae_folder}\nconcepts: [3]\nseeds: [0, 1]\nsettings: {{steps: 1, crops: 1, size: 32}}\n"
+        "variants:\n  plain: {}\n  centred: {objective: \"Concept({k}, pool='centre')\"}\n"
+    )
+    out = tmp_path / "run"
+    drawn = CliRunner().invoke(app, ["render", str(recipe), "-o", str(out), "-q"])
+    assert drawn.exit_code == 0, drawn.output
+    assert run(out).exit_code == 0
+    (data,) = called(out / "explorer" / "data.js", "usaeData")
+    (card,) = data["cards"]
+    assert card["id"] == "3"
+    found = [(picture[7], picture[3], picture[2]) for picture in card["drawn"][0]["pictures"]]
+    pairs = [(seed, name) for seed in (0, 1) for name in ("left", "right")]
+    assert sorted(found) == sorted((variant, *pair) for variant in ("plain", "centred") for pair in pairs)
+    assert "agreement.0" in {column["key"] for column in data["columns"]}
+
+
 def test_wrong_input_is_one_line_and_leaves_nothing(run_copy, usae_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -178,6 +197,24 @@ def test_a_usae_without_statistics_has_nothing_to_show(usae, tmp_path):
     assert done.exit_code == 1
     assert "has no statistics, so there is nothing to show" in done.stderr
     assert not (tmp_path / "page").exists()
+
+
+def test_nothing_is_opened_unless_asked(run_copy, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert run(run_copy, "--natural", "0").exit_code == 0
+    assert opened == []
+    assert run(run_copy, "--natural", "0", "--open").exit_code == 0
+    assert opened == [(run_copy / "index.html").as_uri()]
+
+
+def test_a_page_that_fails_leaves_the_old_one(run_copy, monkeypatch):
+    assert run(run_copy).exit_code == 0
+    before = {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()}
+    monkeypatch.setattr("usae_viz.explorer.page.page_data", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        explore(open_sources([str(run_copy)]), run_copy)
+    assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before
 
 
 def test_help_is_quick():

@@ -3,25 +3,29 @@
 
 const MODES = { "per-model": "a picture a backbone", coupled: "coupled: around a common layout", shared: "one picture for all backbones" };
 
-/** Which rows of pictures a card has room for: [run, mode], and whether a column for shared pictures is needed. */
+const MOST_ROWS = 6; // on a card; all are in its sheet
+
+/** Which rows of pictures a card has room for: {run, variant, mode}, and whether a column for shared pictures is needed. */
 function pictureRows(data, view) {
   const rows = new Map();
   let shared = false;
   for (const card of data.cards)
     for (const { run, pictures } of card.drawn) {
       if (view.run !== "all" && String(run) !== view.run) continue;
-      for (const [, mode] of pictures) {
-        if (mode === "shared") shared = true;
-        const row = mode === "shared" ? "per-model" : mode;
-        rows.set(`${run} ${row}`, { run, mode: row });
+      for (const picture of pictures) {
+        if (picture[1] === "shared") shared = true;
+        const mode = picture[1] === "shared" ? "per-model" : picture[1], variant = picture[7];
+        rows.set(JSON.stringify([run, variant, mode]), { run, variant, mode });
       }
     }
-  return { rows: [...rows.values()].sort((a, b) => a.run - b.run || (a.mode < b.mode ? 1 : -1)), shared };
+  const order = [...rows.values()], variants = [...new Set(order.map((row) => row.variant))];
+  order.sort((a, b) => a.run - b.run || variants.indexOf(a.variant) - variants.indexOf(b.variant) || (a.mode < b.mode ? 1 : -1));
+  return { rows: order.slice(0, MOST_ROWS), shared };
 }
 
 /** The pictures of one row: a slot a backbone, and one for the shared picture; the first of several seeds. */
-function slots(data, card, { run, mode }, shared) {
-  const own = card.drawn.filter((drawing) => drawing.run === run).flatMap((drawing) => drawing.pictures);
+function slots(data, card, { run, variant, mode }, shared) {
+  const own = card.drawn.filter((drawing) => drawing.run === run).flatMap((drawing) => drawing.pictures).filter((picture) => picture[7] === variant);
   const find = (wanted, backbone) => own.find((picture) => picture[1] === wanted && (wanted === "shared" || picture[2] === backbone));
   const found = data.backbones.map((backbone) => find(mode, backbone));
   if (shared) found.push(mode === "per-model" ? find("shared") : undefined);
@@ -42,7 +46,7 @@ function described(data, card, run, picture) {
   const code = ownCode(data, picture);
   const outcome = picture[4] === false ? ", does not fire" : code === null ? "" : `, code ${figure(code, "number")}`;
   const of = data.runs.length > 1 ? `${data.runs[run].name}: ` : "";
-  return `${of}${card.concept === null ? card.objective : `concept ${card.id}`} ${where}${picture[1] === "coupled" ? ", coupled" : ""}${outcome}`;
+  return `${of}${card.concept === null ? card.objective : `concept ${card.id}`} ${where}${picture[7] ? `, ${picture[7]}` : ""}${picture[1] === "coupled" ? ", coupled" : ""}${outcome}`;
 }
 
 function tile(data, card, run, picture) {
@@ -118,7 +122,7 @@ function makeCard(page, at, place, total) {
   }, label.favourite ? "★" : "☆");
   const chosen = view.compare.includes(card.id);
   const compare = h("button", { class: "icon compare", "aria-pressed": String(chosen), "aria-label": `compare ${card.id}`, title: "Compare (c)", onclick: () => page.compare(card.id) }, chosen ? "☑" : "☐");
-  const rows = layout.rows.map((row, nth) => [(nth > 0 || data.runs.length > 1) && h("p", { class: "row-name" }, data.runs.length > 1 ? `${data.runs[row.run].name}${row.mode === "coupled" ? ", coupled" : ""}` : row.mode), h("div", { class: "pictures", style: { "--n": data.backbones.length + layout.shared } },
+  const rows = layout.rows.map((row, nth) => [(nth > 0 || data.runs.length > 1 || row.variant) && h("p", { class: "row-name" }, [data.runs.length > 1 && data.runs[row.run].name, row.variant, row.mode === "coupled" && "coupled"].filter(Boolean).join(", ") || row.mode), h("div", { class: "pictures", style: { "--n": data.backbones.length + layout.shared } },
     slots(data, card, row, layout.shared).map((picture) => tile(data, card, row.run, picture)))]);
   const names = layout.rows.length > 0 && h("div", { class: "pictures names", "aria-hidden": "true", style: { "--n": data.backbones.length + layout.shared } },
     data.backbones.map((_, row) => backboneName(data, row)), layout.shared && h("span", { class: "backbone" }, "shared"));

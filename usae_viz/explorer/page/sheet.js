@@ -31,7 +31,7 @@ function transferTable(data, pictures, inFull) {
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "picture"), data.backbones.map((_, row) => h("th", { scope: "col" }, backboneName(data, row))))),
     h("tbody", {}, scored.map((picture) => {
       const { scores } = inFull[picture[0]];
-      return h("tr", {}, h("th", { scope: "row" }, `${picture[2]}${picture[1] === "coupled" ? " (coupled)" : ""}${picture[3] ? ` s${picture[3]}` : ""}`, picture[4] === false && h("span", { class: "bad" }, " ✕ fails")),
+      return h("tr", {}, h("th", { scope: "row" }, `${picture[7] ? `${picture[7]}, ` : ""}${picture[2]}${picture[1] === "coupled" ? " (coupled)" : ""}${picture[3] ? ` s${picture[3]}` : ""}`, picture[4] === false && h("span", { class: "bad" }, " ✕ fails")),
         data.backbones.map((name) => {
           const seen = scores.backbones[name];
           if (!seen) return h("td", {}, "–");
@@ -90,9 +90,10 @@ function conceptPart(page, at, detail, level) {
   const { number, words, followed } = heading(data, at, labels);
   const runs = card.drawn.map(({ run, pictures }) => {
     const inFull = detail?.pictures[run] ?? {};
-    const modes = Object.keys(MODES).map((mode) => [mode, pictures.filter((picture) => picture[1] === mode)]).filter(([, own]) => own.length);
+    const variants = [...new Set(pictures.map((picture) => picture[7]))];
+    const modes = variants.flatMap((variant) => Object.keys(MODES).map((mode) => [variant ? `${variant}: ${MODES[mode]}` : MODES[mode], pictures.filter((picture) => picture[7] === variant && picture[1] === mode)])).filter(([, own]) => own.length);
     return h("section", { class: "run" }, data.runs.length > 1 && h("h3", {}, data.runs[run].name, h("small", { class: "faint" }, ` ${data.runs[run].about}`)),
-      modes.map(([mode, own]) => h("div", {}, h("h4", {}, MODES[mode]), h("div", { class: "fulls", style: { "--n": Math.min(Math.max(own.length, 3), 4) } }, own.map((picture) => pictureInFull(data, card, run, picture, inFull[picture[0]]))))),
+      modes.map(([words, own]) => h("div", {}, h("h4", {}, words), h("div", { class: "fulls", style: { "--n": Math.min(Math.max(own.length, 3), 4) } }, own.map((picture) => pictureInFull(data, card, run, picture, inFull[picture[0]]))))),
       transferTable(data, pictures, inFull));
   });
   const command = card.concept === null ? `usae-viz maximize --objective "${card.objective}"` : `usae-viz maximize --concept ${card.id}`;
