@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usae_train.store import ActivationStore
 
-IMAGES_AT_ONCE = 64  # of a shard when single tokens are picked: of the paper's backbones 48 MB
+IMAGES_AT_ONCE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
 CHECKED = 65_536  # tokens that are looked through for NaN at a time
 
 

@@ -14,7 +14,7 @@ from usae_train.feeding import Feed
 
 STANDARDIZATION_IMAGES = 1000  # as the authors' code
 FACTOR = math.sqrt(10)  # a token is an outlier when its norm is larger than so many times the median; see `Outliers`
-CHUNK = 8192  # tokens that are in memory in float32 at a time
+CHUNK = 2048  # tokens that are in memory in float64 at a time
 
 
 class Outliers(BaseModel):

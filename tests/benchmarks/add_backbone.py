@@ -2,10 +2,20 @@
 
 A small ConvNet is taught the demo's scenes (patch labels, as the demo's `vit`, without dirt and perturbation), added to
 the demo USAE with `add_backbone`, and trained jointly with the other three from scratch with the same settings; then
-the off-diagonal R² of both on held-out scenes, and their ratio. Run from the project's root (about 12 minutes on one
-core; the taught ConvNet is kept in --room and used again):
+the off-diagonal R² of both on held-out scenes, and their ratio. Run from the project's root (the taught ConvNet is kept
+in --room and used again):
 
     python tests/benchmarks/add_backbone.py --room ROOM
+
+Measured with the settings that are the script's own (600 steps of lessons; 720 scenes, 420 steps of 1024 tokens for
+each of the two trainings), on 80 held-out scenes:
+
+    R² from convnet to    vit    dino   siglip   itself     to convnet from    vit    dino   siglip
+    added                 0.222  0.495  0.215    0.968                         0.757  0.806  0.765
+    trained together      0.263  0.535  0.266    0.973                         0.858  0.927  0.878
+
+Mean from and to the ConvNet: 0.543 added, 0.621 together, a ratio of 0.87. Off-diagonal over all four, whose known part
+was trained for longer in the added case (the demo: 2500 steps): 0.631 and 0.611, a ratio of 1.03.
 """
 
 import argparse

@@ -21,7 +21,7 @@ from usae_train.store import SCHEMA, ActivationStore, StoreRecord, write_record,
 GRID, WIDTH, NAMES = (14, 14), 384, ("a", "b", "c")
 IMAGE = 196 * WIDTH * len(NAMES) * 2  # bytes
 SHARD = 200  # images
-SIZE = {"n_concepts": 64, "k": 4, "batch": 8192}
+SIZE = {"n_concepts": 64, "k": 4, "batch": 2048}
 VIT = {"patch_size": 4, "embed_dim": 192, "depth": 1, "num_heads": 3}  # 576 tokens a picture of 96 px
 
 
@@ -72,7 +72,7 @@ def peak() -> float:
 def train_on_store(folder: str, memory: float, said: "multiprocessing.Queue[tuple[float, float]]") -> None:
     """More than one epoch on a store."""
     store, before = ActivationStore(folder), peak()
-    fit_store(store, fit_settings("default", steps=len(store) * 196 // 8192 + 5, **SIZE), memory=memory)
+    fit_store(store, fit_settings("default", steps=len(store) * 196 // 2048 + 5, **SIZE), memory=memory)
     said.put((before, peak()))
 
 
@@ -83,7 +83,7 @@ def train_on_pictures(count: int, memory: float, said: "multiprocessing.Queue[tu
         name: BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=96, options=VIT, seed=seed)
         for seed, name in enumerate(("a", "b"))
     }
-    settings = fit_settings("default", steps=count * 576 // 8192 + 5, **SIZE)
+    settings = fit_settings("default", steps=count * 576 // 2048 + 5, **SIZE)
     fit_pictures(Noise(count), settings, specs, memory=memory)
     said.put((before, peak()))
 
