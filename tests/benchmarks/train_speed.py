@@ -19,7 +19,7 @@ Measured with OMP_NUM_THREADS=1 on an EPYC with avx512_bf16 that twenty other pr
 in processor time is the one to trust:
 
     default     --steps 4                       234 ms a step, overcomplete 5098 ms: 21.8 (27.9 on the clock)
-    published   --steps 4                      1265 ms a step, overcomplete 4901 ms:  3.9 (3.9 on the clock)
+    published   --steps 3                      1200 ms a step, overcomplete 4989 ms:  4.2 (8.4 on the clock)
     losses      --losses --steps 50 --shrink 4  apart by 2.5e-4 at most with products in bfloat16, where the
                                                 target is 1e-4; in float32 2.6e-6 at most over the first 10 steps
 """
