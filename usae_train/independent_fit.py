@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,10 @@ def fit_independent(
         report: called with the stage and how far it is.
 
     Raises:
-        ValueError: for settings that do not exist, or a folder that holds SAEs of other settings.
+        ValueError: for settings that do not exist, a folder with SAEs of other settings, or more than one process.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("--independent trains in one process; start it without torchrun")
     settings = fit_settings(recipe, **sizes)
     check_writable(out)
     if is_store(images):

@@ -85,7 +85,9 @@ def fit_tokens(
         whole_loss = ranks.mean(loss.detach()).item()
         logged = step % log_every == 0 or step == settings.steps - 1
         sound = is_sound(whole_loss)
-        some = {name: own[:LOGGED_TOKENS] for name, own in batch.items()} if sound else batch
+        # spread over the batch: a rank's part of it is in the order of rows, and the first would be always the same
+        spaced = max(1, -(-len(places) // LOGGED_TOKENS)) if sound else 1
+        some = {name: own[::spaced] for name, own in batch.items()}
         pairs = pair_figures(usae, some, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
         if not sound:
             where = unsound_pairs(pairs["pair_loss"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.entries import Entries, chosen_products, decode_entries, entries_of
+from usae_train.left_out import kept_and_left_out
 from usae_train.losses import absolute_error, dead_error, squared_error
 from usae_train.part_errors import part_errors
 from usae_train.products import product_dtype, products
@@ -133,8 +133,10 @@ def dense_active(encoder: Encoder, tokens: Tensor, k: int, recipe: Recipe, dead:
         pre_codes = encoder.norm(pre_codes)
     with torch.no_grad():
         concepts = pick(pre_codes, k, dead if recipe.auxiliary == "dead" else dead[:0])
-    left_out = left_out_half(pre_codes, concepts) if recipe.auxiliary == "left_out" else None
-    return Active(pre_codes.gather(1, concepts).relu(), concepts, left_out)
+    if recipe.auxiliary == "left_out":
+        values, left_out = kept_and_left_out(pre_codes, concepts)
+        return Active(values, concepts, left_out)
+    return Active(pre_codes.gather(1, concepts).relu(), concepts)
 
 
 def pick(pre_codes: Tensor, k: int, dead: Tensor) -> Tensor:
@@ -143,30 +145,6 @@ def pick(pre_codes: Tensor, k: int, dead: Tensor) -> Tensor:
     if len(dead) == 0:
         return concepts
     return torch.cat([concepts, dead[pre_codes[:, dead].topk(min(k, len(dead)), dim=-1).indices]], 1)
-
-
-def left_out_half(pre_codes: Tensor, kept: Tensor) -> Tensor:
-    """The published auxiliary codes: of the codes that TopK left out, the largest, half as many as concepts.
-
-    Args:
-        pre_codes: (tokens, n_concepts).
-        kept: (tokens, k) the concepts that TopK kept.
-
-    Returns:
-        (tokens, n_concepts): with half of them not zero there is nothing to gain from keeping them sparse.
-    """
-    rank = kept.shape[1] + pre_codes.shape[1] // 2  # counted from above, the kept included
-    floor = largest(pre_codes.detach(), rank).clamp_min(torch.finfo(pre_codes.dtype).tiny)
-    return pre_codes.where(pre_codes >= floor, 0.0).scatter(1, kept, 0.0)
-
-
-def largest(numbers: Tensor, rank: int) -> Tensor:
-    """(rows, 1): the rank-th largest of each row of (rows, columns); the smallest when there are fewer."""
-    place = max(0, numbers.shape[1] - rank)
-    if numbers.device.type != "cpu":
-        return numbers.kthvalue(place + 1, dim=1, keepdim=True).values
-    # 66 ms for (1568, 6144), torch's topk 352
-    return torch.from_numpy(np.partition(numbers.numpy(), place, axis=1)[:, place : place + 1])
 
 
 def pass_loss(
@@ -189,9 +167,8 @@ def pass_loss(
     if active.left_out is not None:
         explained = dict(zip(weights, products(active.left_out, *weights.values()), strict=True))
     for name, tokens in batch.items():
-        offset = usae.decoder(name).offset
-        if name not in stepping or not recipe.offset:
-            offset = offset.detach()
+        learned = name in stepping and recipe.offset
+        offset = usae.decoder(name).offset if learned else usae.decoder(name).offset.detach()
         parts = decode_entries(values, weights[name], entries, not recipe.projected).view(len(tokens), n_parts, -1)
         if name in explained:
             left = tokens - parts.sum(1) - offset

@@ -153,6 +153,7 @@ def sheet(
     if given is not None:
         pen.text((MARGIN, MARGIN + 30), "the given picture", INK, _font(14))
         page.paste(to_picture(given).resize((CELL, CELL), Image.Resampling.BICUBIC), (MARGIN, MARGIN + 50))
+    seen = set[str]()  # a picture for several backbones shows patches of one that has none yet
     for number, row in enumerate(rows):
         top = MARGIN + 30 + (0 if number == 0 else 38 + lower + number * ROW)
         for column, name in enumerate(row, first):
@@ -164,7 +165,9 @@ def sheet(
                 pen.text((x, top + 20 + CELL + 4), text, ink, _font(12))
             if number == 0:
                 drawn_for = (name,) if scores is None else scores.drawn_for[name]
-                shown = drawn_for[0] if drawn_for[0] in patches else next(iter(patches), "")
+                shown = next((b for b in drawn_for if b in patches and b not in seen), drawn_for[0])
+                shown = shown if shown in patches else next(iter(patches), "")
+                seen.add(shown)
                 _paste_patches(page, pen, (x, top + 20 + CELL + 26), shown, patches.get(shown, ()), tile)
     return page
 
@@ -213,7 +216,7 @@ def _score_line(scores: Scores, name: str) -> tuple[str, str]:
     row, drawn_for = scores[name], scores.drawn_for[name]
     own: Score = min((row[backbone] for backbone in drawn_for), key=lambda score: score.code)
     where = "" if len(drawn_for) == 1 else "weakest: "
-    natural = "" if own.percentile is None else f", p{own.percentile:.1f} of natural"
+    natural = "" if own.percentile is None else f", p{own.percentile:.1f}" + ("" if where else " of natural")
     if not scores.fired(name):
         return f"FAILED: does not fire ({where}code {own.code:.2f})", BAD
     return f"{where}code {own.code:.2f}, rank {own.rank}{natural}", FAINT

@@ -23,6 +23,7 @@ from usae_viz.scores import Scores
 from usae_viz.settings import MaximizeSettings
 
 Report = Callable[[str, int, int, str], None]
+ABREAST = 5  # pictures in a row of a sheet of variants with one picture each
 WIDEST = 8  # pictures in a row of a sheet; more than that, or variants, get rows of their own
 
 
@@ -178,12 +179,16 @@ class _Run:
                 with Image.open(self.out / drawing.folder / f"{name}.png") as picture:
                     images[name] = picture.convert("RGB")
                 rows.setdefault(row, []).append(name)
+        table = list(rows.values())
+        if len(table) > 1 and all(len(row) == 1 for row in table):  # one below the other would be a ribbon
+            names = list(images)
+            table = [names[place : place + ABREAST] for place in range(0, len(names), ABREAST)]
         first = here[0][0]
         patches = natural_patches(self.usae, first.objective.concepts[0]) if first.objective.concepts else {}
         given, size = given_pictures(first.settings), first.settings.size
         assert size is not None
         beside = read_picture(Path(next(iter(reversed(given.values())))), size) if given else None
-        return sheet(first.title, images, scores, patches, beside, list(rows.values()))
+        return sheet(first.title, images, scores, patches, beside, table)
 
 
 def _check_usae(usae: USAE, plan: Plan, out: Path, again: bool) -> None:

@@ -14,6 +14,14 @@ every row, and each is encoded once (`default`: a third by each backbone) and de
 
 `--losses`: our `published` recipe and the peer, from the same weights on the same batches; the largest relative
 difference of their losses should be below 1e-4.
+
+Measured with OMP_NUM_THREADS=1 on an EPYC with avx512_bf16 that twenty other processes were using, so that the ratio
+in processor time is the one to trust:
+
+    default     --steps 4                       234 ms a step, overcomplete 5098 ms: 21.8 (27.9 on the clock)
+    published   --steps 4                      1265 ms a step, overcomplete 4901 ms:  3.9 (3.9 on the clock)
+    losses      --losses --steps 50 --shrink 4  apart by 2.5e-4 at most with products in bfloat16, where the
+                                                target is 1e-4; in float32 2.6e-6 at most over the first 10 steps
 """
 
 import argparse

@@ -9,8 +9,9 @@ did see the combination: what is tested is the concept space. Run from the proje
     python tests/benchmarks/unseen_combination.py [--scenes 1000] [--steps 600]
 
 Measured with --scenes 800 --steps 400: AUROC of red 0.999 / 0.999 / 1.000 (vit / dino / siglip) in usual company,
-0.996 / 0.995 / 0.999 in the combination; of stripes 0.997 / 0.995 / 0.998 and 0.990 / 0.982 / 0.994. Off-diagonal R² 0.607 and
-0.172; patches of one colour and texture vary less among themselves, so that the second is smaller in any case.
+0.996 / 0.995 / 0.999 in the combination; of stripes 0.997 / 0.995 / 0.998 and 0.990 / 0.982 / 0.994.
+Off-diagonal R² 0.607 and 0.172; patches of one colour and texture vary less among themselves, so that the second
+is smaller in any case.
 """
 
 import argparse

@@ -65,6 +65,13 @@ def test_independent_saes_are_one_a_backbone_on_the_common_grid(place: Path) -> 
     assert {(usae.n_concepts, usae.k) for usae in own.values()} == {(24, 6)}
 
 
+def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, said = run("fit", "demo:train", "--backbones", "demo", *SIZES, "--out", tmp_path / "own", "--independent")
+    assert (code, said) == (1, "error: --independent trains in one process; start it without torchrun\n")
+    assert not (tmp_path / "own").exists()
+
+
 def test_the_report_compares(report: dict) -> None:
     assert report["settings"]["independent"].keys() == {"left", "right"}
     assert set(report["independent"]["cost"]) == {"left", "right"}

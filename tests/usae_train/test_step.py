@@ -6,8 +6,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from usae_train import step
+from usae_train.left_out import largest, left_out_half
 from usae_train.settings import DEFAULT, PUBLISHED, Recipe
-from usae_train.step import largest, left_out_half, part_entries, pick, step_loss
+from usae_train.step import part_entries, pick, step_loss
 from usae_train.usae import USAE
 
 WIDTHS = {"a": 6, "b": 5, "c": 7}

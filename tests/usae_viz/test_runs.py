@@ -20,6 +20,7 @@ import usae_train as ut
 import usae_viz.render
 from usae_viz.cli import app
 from usae_viz.manifest import claimed
+from usae_viz.outputs import CELL, MARGIN, ROW
 from usae_viz.plan import plan_recipe
 from usae_viz.processes import Processes
 from usae_viz.recipe import read_recipe
@@ -138,6 +139,30 @@ def test_the_parts_of_a_run_are_as_the_explorer_reads_them(folder, tmp_path):
     assert [(own["variant"], own["images"]) for own in scores["drawings"]] == [
         ("a", ["a-left", "a-right"]), ("b", ["b-shared"])
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "columns"),
+    [
+        ("variants: {a: {}, b: {seed: 4}}", 2, 2),
+        (
+            "modes: [shared]\nvariants: {a: {}, b: {seed: 1}, c: {seed: 2}, d: {seed: 3}, e: {seed: 4}, f: {seed: 5}}",
+            2,
+            5,
+        ),
+        ("modes: [per-model, shared]", 1, 3),
+    ],
+)
+def test_a_sheet_has_a_row_a_variant_and_single_pictures_abreast(folder, tmp_path, text, rows, columns):
+    quick = QUICK.replace("steps: 2", "steps: 1")
+    out = drawn(folder, tmp_path, f"concepts: [3]\n{text}\n{quick}")
+    with Image.open(out / "concept-00003" / "sheet.png") as page:
+        assert page.width == max(420, MARGIN + columns * (CELL + MARGIN))
+        plain = page.height - (rows - 1) * ROW
+    with Image.open(
+        drawn(folder, tmp_path, f"concepts: [3]\n{quick}", out="one") / "concept-00003" / "sheet.png"
+    ) as one:
+        assert plain == one.height
 
 
 def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):

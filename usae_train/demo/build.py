@@ -25,7 +25,7 @@ from usae_train.usae import USAE
 FACTOR_VALUES = [f"{factor}: {value}" for factor, values in FACTORS.items() for value in values]
 TRAINING_SCENES, HELD_OUT_SCENES = 4000, 2000
 SETTINGS = FitSettings(  # small enough for every backbone to encode every token
-    n_concepts=256, k=20, steps=2500, batch=2048, recipe=DEFAULT.model_copy(update={"encoding": "all"})
+    n_concepts=256, k=24, steps=2500, batch=2048, recipe=DEFAULT.model_copy(update={"encoding": "all"})
 )
 
 Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words

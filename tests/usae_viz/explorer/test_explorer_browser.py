@@ -54,10 +54,18 @@ def ids(page):
     return page.evaluate("[...document.querySelectorAll('.card')].map((card) => card.dataset.id)")
 
 
-def settled(page):
-    """The address follows the view a moment later."""
-    page.wait_for_timeout(400)
-    return page.url
+def soon(page, check):
+    """Wait until something holds, as long as a busy machine may take."""
+    for _ in range(300):
+        if check():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("it never came to hold")
+
+
+def addressed(page, part):
+    """Wait until the address says something: it follows the view a moment later."""
+    soon(page, lambda: part in page.url)
 
 
 def found(page):
@@ -121,7 +129,7 @@ def test_sorting_is_the_command_lines(atlas, visit, usae_folder):
     page.select_option("#sort", "energy")
     page.click("#direction")
     assert ids(page)[0] == str(int(usae.statistics.energy.mean(0).argmin()))
-    assert "descending=false" in settled(page)
+    addressed(page, "descending=false")
 
 
 def test_filters(many, visit):
@@ -142,7 +150,8 @@ def test_filters(many, visit):
         page.keyboard.press("PageUp")
     kept = found(page)
     assert 0 < kept < 3000
-    low = float(re.search(r"range.universality=([\d.]+)\.\.", settled(page)).group(1))
+    addressed(page, "range.universality=")
+    low = float(re.search(r"range.universality=([\d.]+)\.\.", page.url).group(1))
     again = visit(many, page.url.partition("#")[2])
     assert found(again) == kept  # a link to a view
     shown = [float(text) for text in again.locator(".stat:first-child dd").all_inner_texts()]
@@ -212,8 +221,8 @@ def test_heat_maps_show_on_focus(atlas, visit):
     page.wait_for_selector("#glimpse canvas")
     assert page.locator("#glimpse .heat").count() == 2
     assert "<b>&#.png" in page.inner_text("#glimpse")  # a file's name
-    page.wait_for_timeout(300)
-    assert page.evaluate("[...document.querySelectorAll('#glimpse img')].every((image) => image.naturalWidth > 0)")
+    loaded = "[...document.querySelectorAll('#glimpse img')].every((image) => image.naturalWidth > 0)"
+    soon(page, lambda: page.evaluate(loaded))
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#glimpse:has-text('no. 2 through left')")
     page.keyboard.press("Escape")
@@ -233,7 +242,7 @@ def test_the_keyboard_alone_is_enough(atlas, visit):
     assert page.evaluate(focused) == order[1]
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog[open]")
-    assert f"concept={order[1]}" in settled(page)
+    addressed(page, f"concept={order[1]}")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector(f'dialog .part[aria-label="concept {order[2]}"]')
     page.keyboard.press("Escape")
@@ -264,14 +273,14 @@ def test_comparing(atlas, visit):
         "concept 3",
         "concept 5",
     ]
-    assert "compare=3%2C5" in settled(page)
+    addressed(page, "compare=3%2C5")
 
 
 def test_only_what_is_in_view_is_made_and_loaded(many, visit):
     page = visit(many)
     assert len(ids(page)) < 60
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_timeout(300)
+    soon(page, lambda: page.locator('.card[aria-posinset="3000"]').count())
     last = page.evaluate(
         "Math.max(...[...document.querySelectorAll('.card')].map((card) => Number(card.ariaPosInSet)))"
     )
@@ -283,7 +292,7 @@ def test_only_what_is_in_view_is_made_and_loaded(many, visit):
 def test_a_phone_has_no_sideways_scrolling(atlas, visit):
     page = visit(atlas)
     page.set_viewport_size({"width": 360, "height": 740})
-    page.wait_for_timeout(300)
+    soon(page, lambda: page.evaluate("document.querySelector('.card').offsetWidth") < 360)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.click("#filters")
     assert page.is_visible("#panel")
