@@ -82,12 +82,19 @@ def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> 
     """
     try:
         with Image.open(file) as opened:
-            picture = _eight_bits(ImageOps.exif_transpose(opened)).convert("RGBA")
+            picture = _on_white(_eight_bits(ImageOps.exif_transpose(opened)))
     except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
         raise ValueError(f"{label or file} cannot be read: {error}") from error
-    ground = Image.new("RGBA", picture.size, "white")
-    square = ImageOps.fit(Image.alpha_composite(ground, picture).convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+    square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """RGB; only what has transparency is laid on white, which takes three passes over all pixels."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture.convert("RGB")
+    clear = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
