@@ -13,11 +13,12 @@ et al. 2021, "Early convolutions help transformers see better") it read 0.33 aft
 Muon (Jordan et al. 2024) for the blocks' matrices: after 150 s on one core the supervised backbone read 60% of the
 texture patches, with AdamW 38% (batch 32; 64 was worse with either, 16 and a rate of 0.05 were worse with Muon).
 
-`vit` and `siglip` in the package were trained by this code, about 80 minutes each on one of two cores; at their steps
-3500 and 3300 the run was begun again from its checkpoint with 9500 steps instead of 9000, a clean share of 0.55
-instead of 0.5 and a perturbation of 5/255 instead of 6/255, of which only the learning rate had been felt till then.
-`dino` is older: 4500 steps with 8/255, growing from the first step on, half of the scenes zoomed, smaller objects,
-none of them kept apart. A rebuild gives weights like them, not the same.
+The weights in the package were made in pieces. `vit` and `siglip`, about 80 minutes each on one of two cores, were
+begun again from their checkpoints at steps 3500 and 3300 with 9500 steps instead of 9000, a clean share of 0.55 instead
+of 0.5 and a perturbation of 5/255 instead of 6/255, of which only the learning rate had been felt till then. `dino`,
+about 95 minutes on one core, was taught without outlines for its first 3200 steps (2440 of them with a loss for knowing
+a thing again whose size gave it away); its trunk then went on as this code has it, from step 2000 of 7500. A rebuild
+gives weights like them, not the same.
 """
 
 from __future__ import annotations
