@@ -51,11 +51,11 @@ def test_pair_figures_change_nothing_and_give_each_part_its_mode_back():
 
 
 def test_the_pairs_losses_sum_to_the_steps_loss_where_there_is_no_other_term():
-    recipe = DEFAULT.model_copy(update={"nested": (), "auxiliary": "none", "encoding": "all"})
+    recipe = DEFAULT.model_copy(update={"encoding": "all", "nested": (), "auxiliary": "none"})
     lines = []
     fit_tokens(toy_tokens(), toy_settings(recipe, steps=4), progress=lambda step, figures: lines.append(figures))
     for line in lines:
-        assert sum(flat(line["pair_loss"]).values()) == pytest.approx(line["loss"], rel=1e-5)
+        assert sum(flat(line["pair_loss"]).values()) == pytest.approx(line["loss"], rel=0.01)  # chosen in bf16
     assert all(line["tokens_per_second"] > 0 for line in lines)
     assert lines[-1]["gb_read"] == 64 * (6 + 5 + 7) * 4 / 1e9
 
