@@ -5,6 +5,9 @@ their tokens, and R² is measured on 60 scenes of another split. `dead`: share o
 those scenes through any encoder. Run from the project's root:
 
     python tests/benchmarks/dead_concepts.py [--steps 300]
+
+A first, short look (100 and 40 scenes, --steps 200): dead / off-diagonal R² 0.097 / 0.498 with the auxiliary loss and
+0.092 / 0.498 without it: no gain there. From a random start, with it: 0.341 / 0.523.
 """
 
 import argparse
