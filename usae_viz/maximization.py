@@ -201,7 +201,7 @@ def _results(
         images = {name: ascent.canvas[row] for name, row in rows.items()}
         scores = None
         if objective.concepts:
-            drawn_for = {name: pictures[row].seen_by for name, row in rows.items()}
+            drawn_for = {name: _raised_in(objective, pictures[row].seen_by) for name, row in rows.items()}
             scores = verify(eyes.usae, objective.concepts[0], images, drawn_for, settings.seed, noise)
         yield Result(
             usae=eyes.usae, objective=objective, images={name: image.cpu() for name, image in images.items()},
@@ -209,6 +209,11 @@ def _results(
             frames={n: [*(f[row] for f in frames), images[n].cpu()] for n, row in rows.items()} if frames else {},
             given=given, ended=ascent.ended, cut_short=ascent.cut_short, failed=ascent.failed,
         )  # fmt: skip
+
+
+def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
+    """The backbones that a picture is to fire its concept in: not those in which the objective asks for less."""
+    return [name for name in seen_by if objective.raised is None or name in objective.raised] or seen_by
 
 
 def _parameterization(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization:

@@ -56,6 +56,16 @@ def test_composing_leaves_the_parts_alone(acts):
     assert together.concepts == (4, 7)
 
 
+def test_a_difference_of_backbones_asks_for_more_in_the_first_alone():
+    left, right = Concept(3, backbone="left"), Concept(3, backbone="right")
+    assert (left - 0.5 * right).raised == ("left",)
+    assert (left + right).raised == ("left", "right")
+    assert (left - Concept(5, backbone="left")).raised == ("left",), "of two concepts in one backbone, the first"
+    assert (left - right).backbones == ("left", "right")
+    assert (left - right - 2 * TotalVariation()).raised == (left - right + 2 * L2()).raised == ("left",)
+    assert Concept(3).raised is None
+
+
 def test_a_concept_is_the_mean_of_its_pre_code_over_crops_and_tokens(acts, usae):
     by_hand = usae.pre_codes("left", acts.tokens)[..., 5].mean((1, 2))
     assert torch.allclose(Concept(5)(acts), by_hand, atol=1e-5)

@@ -26,15 +26,17 @@ class Objective:
         backbones: the backbones it asks, by name; None for all of them, none for what looks at the picture alone.
         whole_batch: whether a picture's score depends on the other pictures of the same objective.
         needs_reference: whether it compares with a given picture (`Activations.reference`).
+        raised: those of `backbones` in which it asks for more, not for less; all of them unless told.
     """
 
     def __init__(
         self, function: Score, name: str, concepts: Sequence[int] = (), backbones: Sequence[str] | None = None,
-        whole_batch: bool = False, needs_reference: bool = False,
+        whole_batch: bool = False, needs_reference: bool = False, raised: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         self._function, self.name, self.concepts = function, name, tuple(dict.fromkeys(concepts))
         self.backbones = None if backbones is None else tuple(dict.fromkeys(backbones))
         self.whole_batch, self.needs_reference = whole_batch, needs_reference
+        self.raised = self.backbones if raised is None else tuple(dict.fromkeys(raised))
 
     def __call__(self, acts: Activations) -> Tensor:
         return self._function(acts)
@@ -77,13 +79,19 @@ class Objective:
         elif sign == "-":
             others = _inside(others, "+-")
         asked = None if self.backbones is None or other.backbones is None else self.backbones + other.backbones
+        raised = None
+        if sign != "*" and asked is not None:  # "in dino, not in siglip"
+            here, there = self.raised or (), other.raised or ()
+            raised = here + there if sign == "+" else [name for name in here if name not in there] or asked
         return Objective(
             lambda acts: join(self(acts), other(acts)), f"{own} {sign} {others}", self.concepts + other.concepts,
-            asked, self.whole_batch or other.whole_batch, self.needs_reference or other.needs_reference,
+            asked, self.whole_batch or other.whole_batch, self.needs_reference or other.needs_reference, raised,
         )  # fmt: skip
 
     def _like(self, function: Score, name: str) -> Objective:
-        return Objective(function, name, self.concepts, self.backbones, self.whole_batch, self.needs_reference)
+        return Objective(
+            function, name, self.concepts, self.backbones, self.whole_batch, self.needs_reference, self.raised
+        )
 
 
 def objective(function: Score) -> Objective:
