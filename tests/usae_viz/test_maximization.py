@@ -22,7 +22,7 @@ def pre_code(usae, name, concept, canvas):
 @pytest.mark.parametrize("image", ["fourier", "maco", "pixel"])
 def test_a_picture_raises_its_concept_in_its_backbone(usae, image):
     start = uv.maximize(usae, uv.Concept(3), image=image, steps=1, crops=2, size=32, learning_rate=1e-6)
-    drawn = uv.maximize(usae, uv.Concept(3), image=image, steps=25, crops=2, size=32)
+    drawn = uv.maximize(usae, uv.Concept(3), image=image, steps=60, crops=4, size=32)
     assert list(drawn.images) == ["left", "right"]
     for name in drawn.images:
         assert pre_code(usae, name, 3, drawn.images[name]) > pre_code(usae, name, 3, start.images[name])
@@ -95,8 +95,9 @@ def test_saving_writes_what_the_design_says(usae, tmp_path):
     assert inside["scores"]["backbones"]["right"]["rank"] >= 1
     pixels = Image.open(folder / "left.png")
     assert pixels.size == (32, 32)
+    Image.new("RGB", (4, 4)).save(folder / "foreign.png")
     with pytest.raises(ValueError, match="has no settings inside"):
-        read_png(folder / "sheet.png")
+        read_png(folder / "foreign.png")
 
 
 def test_a_notebook_shows_the_sheet(usae):
