@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from usae_train import measure_commands
+from usae_train.options import SOURCES, Backbones, Device, Images, Limit, MaskOutliers, Out, Quiet, Seed
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
 
 app = typer.Typer(
@@ -15,29 +17,10 @@ app = typer.Typer(
     help="Make universal sparse autoencoders: one sparse concept space for several vision backbones.",
 )  # fmt: skip
 
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist, or be empty.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
-Seed = Annotated[int, typer.Option(min=0, help="Decides every random draw.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
-
 
 @app.callback()
 def _main() -> None:
     """Keeps the commands as subcommands."""
-
-
-Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas.")]
-Limit = Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)]
-SOURCES = "a folder, `shards/{000..009}.tar`, `hf:NAME[:SPLIT]`, or `demo`"
-Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
-
-MaskOutliers = Annotated[
-    bool,
-    typer.Option(
-        "--mask-outliers",
-        help="Leave patches out of training at which a backbone's token has more than sqrt(10) times the median norm.",
-    ),
-]
 
 
 @app.command()
@@ -249,86 +232,6 @@ def fit(
                     typer.echo(outliers_as_text(usae.outliers))
 
 
-@app.command()
-def evaluate(
-    usae: Annotated[str, typer.Argument(help="`demo`, a USAE folder or a hub id.")],
-    images: Annotated[str, typer.Argument(help=f"Pictures it was not trained on: {SOURCES}.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
-    independent: Annotated[
-        Path | None,
-        typer.Option(help="Folder of `usae-train fit --independent`: also measures what universality costs and beats."),
-    ] = None,
-    other_seed: Annotated[
-        list[str] | None,
-        typer.Option(help="The same USAE of another seed, for stability; may be given more than once."),
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
-    limit: Limit = None,
-    fill: Annotated[
-        bool | None,
-        typer.Option(
-            "--fill/--no-fill",
-            help="Put the statistics into the USAE's folder. Unless told: if they are of at least as many pictures as "
-            "those that are there.",
-        ),
-    ] = None,
-    every: Annotated[float, typer.Option(min=0, help="Minutes between two states that can be gone on from.")] = 2.0,
-    device: Device = "auto",
-    quiet: Quiet = False,
-) -> None:
-    """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
-
-    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. Under torchrun the processes
-    share the pictures.
-    """
-    with one_line_errors():
-        import shutil
-
-        from usae_train.atomic import check_writable
-        from usae_train.checkpoint import fill_statistics, fills, load
-        from usae_train.evaluate import Compared
-        from usae_train.evaluate import evaluate as measure
-        from usae_train.evaluation_pass import Processes
-        from usae_train.images import open_images
-        from usae_train.independent import load_independent
-        from usae_train.pass_states import PassKeeper, StoppedPass
-        from usae_train.report import write_report
-        from usae_train.verdict import headline
-
-        check_writable(out / "report.json")
-        where = pick_device(device)
-        model, processes = load(usae, where), Processes.of_torchrun()
-        source = open_images(images, limit)
-        room = out.with_name(f".{out.name}.evaluation")
-        keeper = PassKeeper(room, processes.rank, every)
-        compared = Compared(
-            independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
-            if independent else None,
-            other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, processes=processes,
-        )  # fmt: skip
-        with progress_bars(quiet) as progress, keeper.listening():
-            report = stages(progress)
-            try:
-                made = measure(
-                    model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
-                )
-            except StoppedPass as stopped:
-                typer.echo(str(stopped), err=True)
-                raise SystemExit(143) from None
-        if made is None:  # the first process writes
-            return
-        figures, statistics = made
-        write_report(figures, out)
-        filled = fills(model, statistics) if fill is None else fill
-        if filled:
-            fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
-        shutil.rmtree(room, ignore_errors=True)
-        if not quiet:
-            typer.echo(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
-            for line in figures["warnings"]:
-                typer.echo(f"warning: {line}", err=True)
-
-
 @app.command("add-backbone")
 def add_backbone(
     usae: Annotated[str, typer.Argument(help="The concept space: `demo`, a USAE folder or a hub id.")],
@@ -407,26 +310,6 @@ def import_published(
 
 
 @app.command()
-def spectrum(
-    images: Images,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")],
-    size: Annotated[int, typer.Option(min=16, max=2048, help="Side in pixels that pictures are read at.")] = 96,
-    limit: Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Measure the mean Fourier magnitude of pictures, for MACO."""
-    with one_line_errors():
-        from usae_train.images import open_images
-        from usae_train.spectrum import mean_magnitude, save_spectrum
-
-        source = open_images(images, limit)
-        with progress_bars(quiet) as progress:
-            report = stages(progress)
-            magnitude = mean_magnitude(source, size, lambda done, total: report("pictures", done, total, ""))
-        save_spectrum(magnitude, out, source)
-
-
-@app.command()
 def demo(
     out: Out,
     workers: Annotated[
@@ -448,6 +331,9 @@ def demo(
             build(out, seed, pick_device(device), stages(progress), workers)
         if not quiet:
             typer.echo(f"{out}: the demo universe")
+
+
+measure_commands.register(app)
 
 
 def main() -> None:

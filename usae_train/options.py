@@ -1,0 +1,23 @@
+"""Arguments and options that several commands of `usae-train` have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist, or be empty.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
+Seed = Annotated[int, typer.Option(min=0, help="Decides every random draw.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas.")]
+Limit = Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)]
+SOURCES = "a folder, `shards/{000..009}.tar`, `hf:NAME[:SPLIT]`, or `demo`"
+Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
+
+MaskOutliers = Annotated[
+    bool,
+    typer.Option(
+        "--mask-outliers",
+        help="Leave patches out of training at which a backbone's token has more than sqrt(10) times the median norm.",
+    ),
+]
