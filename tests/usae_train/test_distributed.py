@@ -186,9 +186,8 @@ def test_two_processes_have_the_losses_of_one(trained, kind):
     _, first, second, alone = trained
     assert [line["loss"] for line in first[kind]] == [line["loss"] for line in second[kind]]
     for two, one in zip(first[kind], alone[kind], strict=True):
-        later = 1e-2 if kind == "shards-default" else 1e-4  # a change of the learning rate by 1e-6 gives 1e-2 there
-        exact = 1 if kind == "shards-default" else 3
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5 if one["step"] <= exact else later)
+        # another order of the same batch in one process moves these losses by up to 1.3e-5 (shards-default)
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5 if one["step"] <= 3 else 1e-4)
         assert (two["step"], two["dead"], two["gb_read"]) == (one["step"], one["dead"], one["gb_read"])
         # in evaluation mode the published encoders' biases count, and their gradient is nothing but rounding
         tolerance = 1e-3 if kind.endswith("default") else 0.05
@@ -212,7 +211,9 @@ def test_two_processes_have_the_weights_of_one(trained, kind):
         assert torch.equal(first[name], second[name])
         # BatchNorm takes away what the bias before it adds: its gradient is rounding, which AdamW makes as large as any
         if kind.endswith("default") or not name.endswith(("linear.bias", "running_mean")):
-            assert (first[name] - value).float().norm() <= 5e-3 * value.float().norm()
+            # with so many concepts a learning rate changed by 1e-7 moves the weights by 8e-3
+            tolerance = 1e-2 if kind == "memory-default" else 1e-3
+            assert (first[name] - value).float().norm() <= tolerance * value.float().norm()
 
 
 @pytest.mark.slow
