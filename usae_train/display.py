@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.progress import Progress
 from rich.table import Table
 
-from usae_train.figures import mean_on_and_off
+from usae_train.metrics import mean_on_and_off
 
 
 class TrainingDisplay(Progress):

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.losses import squared_error
+from usae_train.metrics import Matrix
 from usae_train.sparse import top_k
 from usae_train.usae import USAE
 
 LINES = 100  # how often figures are taken in a training, unless told
 EXPLODED = 1e4  # standardized tokens have a mean square of 1: a loss ten thousand times that of explaining nothing
-
-Matrix = dict[str, dict[str, float]]  # {from: {to: figure}}
 
 
 @torch.no_grad()
@@ -61,13 +60,6 @@ def is_sound(loss: float) -> bool:
 def unsound_pairs(pair_loss: Matrix) -> str:
     """The pairs whose loss is not sound, for a message: `vit -> dino, vit -> vit`; empty when there are none."""
     return ", ".join(f"{s} -> {t}" for s, row in pair_loss.items() for t, loss in row.items() if not is_sound(loss))
-
-
-def mean_on_and_off(matrix: Matrix) -> tuple[float, float | None]:
-    """The mean of a matrix on its diagonal, and off it (None for one backbone)."""
-    on = [row[source] for source, row in matrix.items()]
-    off = [figure for source, row in matrix.items() for target, figure in row.items() if target != source]
-    return sum(on) / len(on), sum(off) / len(off) if off else None
 
 
 def flat(figures: Mapping[str, Any], before: str = "") -> dict[str, float]:

@@ -90,14 +90,17 @@ class Reconstruction:
         self.totals[key] = self.totals[key] + value if key in self.totals else value
 
 
+def mean_on_and_off(matrix: Matrix) -> tuple[float, float | None]:
+    """The mean of a matrix on its diagonal, and off it (None for one backbone)."""
+    on = [row[source] for source, row in matrix.items()]
+    off = [figure for source, row in matrix.items() for target, figure in row.items() if target != source]
+    return sum(on) / len(on), sum(off) / len(off) if off else None
+
+
 def r2_summary(matrix: Matrix) -> dict[str, float | None]:
     """Means on and off the diagonal, and their ratio; None off it with a single backbone."""
-    own = [row[source] for source, row in matrix.items()]
-    cross = [value for source, row in matrix.items() for target, value in row.items() if target != source]
-    diagonal = sum(own) / len(own)
-    if not cross:
-        return {"diagonal": diagonal, "off_diagonal": None, "ratio": None}
-    return {"diagonal": diagonal, "off_diagonal": sum(cross) / len(cross), "ratio": sum(cross) / len(cross) / diagonal}
+    diagonal, cross = mean_on_and_off(matrix)
+    return {"diagonal": diagonal, "off_diagonal": cross, "ratio": None if cross is None else cross / diagonal}
 
 
 def correlation(a: Tensor, b: Tensor) -> float:

@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from usae_train.cli import app
 from usae_train.display import TrainingDisplay, r2_table, summary
-from usae_train.figures import flat, mean_on_and_off, pair_figures, unsound_pairs
+from usae_train.figures import flat, pair_figures, unsound_pairs
 from usae_train.journal import Journal, read_journal
 from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.losses import absolute_error, squared_error
+from usae_train.metrics import mean_on_and_off
 from usae_train.settings import DEFAULT, PUBLISHED
 from usae_train.trackers import TensorBoard
 from usae_train.usae import USAE
