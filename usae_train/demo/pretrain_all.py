@@ -98,12 +98,13 @@ def in_processes(
 
 
 def _pass_on(told: Any, report: Report) -> None:
-    """Hand on what the processes said, for at most `POLL` seconds after the last word."""
-    while True:
-        try:
-            report(*told.get(timeout=POLL))
-        except queue.Empty:
-            return
+    """Hand on what the processes have said; waits at most `POLL` seconds for the first word, and for no other."""
+    try:
+        report(*told.get(timeout=POLL))
+        while True:
+            report(*told.get_nowait())
+    except queue.Empty:
+        return
 
 
 def _process(job: Callable[..., None], arguments: tuple[Any, ...], told: Any, threads: int) -> None:
