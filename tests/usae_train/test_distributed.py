@@ -182,18 +182,24 @@ KINDS = [f"{kind}-{recipe}" for kind in ("memory", "window", "shards") for recip
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_have_the_losses_of_one(trained, kind):
-    """Sums are taken in another order, and AdamW makes rounding in small gradients larger from step to step."""
+    """Sums are taken in another order, and AdamW makes rounding in small gradients larger from step to step.
+
+    Where two concepts nearly tie for a token's last place, rounding decides which one it gets, and the figures jump:
+    R² by 0.13 at one of the 72 steps here, seen with two threads, against 2e-4 elsewhere. So two steps may differ.
+    """
     _, first, second, alone = trained
     assert [line["loss"] for line in first[kind]] == [line["loss"] for line in second[kind]]
+    apart = 0
     for two, one in zip(first[kind], alone[kind], strict=True):
+        assert (two["step"], two["gb_read"]) == (one["step"], one["gb_read"])
         # another order of the same batch in one process moves these losses by up to 1.3e-5 (shards-default)
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5 if one["step"] <= 3 else 1e-4)
-        assert (two["step"], two["dead"], two["gb_read"]) == (one["step"], one["dead"], one["gb_read"])
-        # in evaluation mode the published encoders' biases count, and their gradient is nothing but rounding
-        tolerance = 1e-3 if kind.endswith("default") else 0.05
-        for matrix in ("pair_loss", "r2"):
-            for source, row in one[matrix].items():
-                assert two[matrix][source] == pytest.approx(row, rel=tolerance, abs=tolerance)
+        loss = pytest.approx(one["loss"], rel=1e-5 if one["step"] <= 3 else 1e-4)
+        apart += (two["loss"], two["dead"]) != (loss, one["dead"]) or any(
+            two[matrix][source] != pytest.approx(row, rel=1e-3, abs=1e-3)
+            for matrix in ("pair_loss", "r2")
+            for source, row in one[matrix].items()
+        )
+    assert apart <= 2
     assert len(first[kind]) == 12
     if kind == "memory-default":
         assert first[kind][-1]["dead"] > 0  # so that their loss is compared as well
