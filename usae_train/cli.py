@@ -72,7 +72,7 @@ def extract(
         with ranks_of_torchrun(where) as ranks:
             with ranks.together():
                 source = open_images(images, limit)
-                record, gigabytes = plan(source, read_specs(backbones), dtype)
+                record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first
             if not quiet:
                 typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
@@ -80,7 +80,7 @@ def extract(
                 report = stages(progress)
                 store = write_store(
                     source, record, out, batch=batch, device=where, run_in=torch.bfloat16 if half else torch.float32,
-                    workers=workers, max_broken=max_broken, ranks=ranks,
+                    workers=workers, max_broken=max_broken, ranks=ranks, backbones=built,
                     progress=lambda done, total: report("pictures", done, total, ""),
                 )  # fmt: skip
             if not quiet:

@@ -200,6 +200,12 @@ def write_record(folder: Path, record: StoreRecord) -> None:
         temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
+def bytes_an_image(record: StoreRecord) -> int:
+    """Size of one image's tokens on disk."""
+    tokens = record.grid[0] * record.grid[1]
+    return tokens * sum(record.widths.values()) * getattr(torch, record.dtype).itemsize
+
+
 def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers: Tensor, tried: range) -> Shard:
     """Write one shard, whole or not at all.
 

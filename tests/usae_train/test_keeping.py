@@ -112,7 +112,7 @@ def test_a_disk_that_fills_up_leaves_the_last_state_and_one_line(tmp_path):
 def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path):
     folder, out = make_pictures(tmp_path / "pictures"), tmp_path / "store"
     source = open_images(folder)
-    record, _ = plan(source, SPECS)
+    record = plan(source, SPECS).record
     settings = {"batch": 2, "images_a_shard": 4, "max_broken": 0.2}
     shards = []
 
