@@ -14,7 +14,8 @@ from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common
 from usae_train.distributed import ALONE, Ranks
 from usae_train.extraction_notes import Notes, Written, begin, images_tried, read_failures
 from usae_train.feeding import StoreFeed
-from usae_train.images import MAX_BROKEN, Failure, ImageSource, read_groups
+from usae_train.images import Failure, ImageSource, read_groups
+from usae_train.settings import MAX_BROKEN
 from usae_train.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.store import SCHEMA, ActivationStore, StoreRecord, bytes_an_image, write_record, write_shard
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 DEMO_IMAGES = 2000
-MAX_BROKEN = 0.01  # share of the pictures that may be unreadable before extraction or training stops
 
 
 class ImageSource(Protocol):
