@@ -172,11 +172,11 @@ def fit_store(
         watch: callbacks for progress.
         keeper: writes training states, and goes on from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's unless told. A store that is larger
-            is gone through in windows of random shards. Processes that train as one divide it.
+            is gone through in windows of random pieces of its shards. Processes that train as one divide it.
         ranks: the processes that train as one.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window; on ranks
+        The USAE, in evaluation mode, its statistics measured on the first images, as many as make a window; on ranks
         other than the first without statistics.
     """
     watch = watch or Watch()
@@ -186,12 +186,11 @@ def fit_store(
     if keeper is not None:
         keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
                        "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
-    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
+    feed = StoreFeed(store, allowed)
+    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
-    shards = [number for number, shard in enumerate(record.shards) if shard.images]
-    fitting = max(1, int(len(shards) * allowed / store.bytes))
     if ranks.first:
-        usae.statistics = measure(usae, store.read(shards[:fitting]))
+        usae.statistics = measure(usae, feed.first_window())
     return usae.to("cpu")
 
 

@@ -20,7 +20,7 @@ from usae_train.store import SCHEMA, ActivationStore, StoreRecord, write_record,
 
 GRID, WIDTH, NAMES = (14, 14), 384, ("a", "b", "c")
 IMAGE = 196 * WIDTH * len(NAMES) * 2  # bytes
-SHARD = 200  # images
+SHARD = 1000  # images: 452 MB, near what `extract` writes
 SIZE = {"n_concepts": 64, "k": 4, "batch": 2048}
 PAPER_SIZE = {"n_concepts": 6144, "k": 32, "batch": 4096}
 VIT = {"patch_size": 4, "embed_dim": 192, "depth": 1, "num_heads": 3}  # 576 tokens a picture of 96 px
@@ -51,7 +51,7 @@ class Noise:
 
 def write_store(folder: Path, gigabytes: float) -> None:
     """Random tokens, a shard at a time."""
-    count = round(gigabytes * 1e9 / IMAGE / SHARD)
+    count = max(1, round(gigabytes * 1e9 / IMAGE / SHARD))
     shards = []
     folder.mkdir()
     for number in range(count):

@@ -205,6 +205,25 @@ def test_a_feed_from_a_store_shows_every_token_once_an_epoch(pictures, tmp_path)
     assert torch.equal(epoch.sort(0).values, everything.tokens["left"].sort(0).values)
 
 
+def test_a_window_mixes_pieces_of_several_shards_within_the_memory(pictures, tmp_path, monkeypatch):
+    store = write(pictures, tmp_path / "store")
+    image = store.bytes / len(store)
+    monkeypatch.setattr("usae_train.feeding.PIECE_BYTES", 2 * image)
+    feed = StoreFeed(store, memory=4.5 * image)
+    assert [(piece.shard, list(piece.images)) for piece in feed.pieces] == [
+        (0, [0, 1]), (0, [2, 3]), (1, [0, 1]), (1, [2]), (2, [0, 1]), (2, [2]),
+    ]  # fmt: skip
+    windows = feed.windows(torch.Generator().manual_seed(0))
+    assert [len(window) for window in windows] == [2, 2, 2]
+    assert any(len({feed.pieces[piece].shard for piece in window}) == 2 for window in windows)
+    assert sum(feed.load(window)["left"].nbytes * 2 for window in windows) == store.bytes
+    assert max(feed.load(window)["left"].nbytes * 2 for window in windows) <= 4.5 * image
+    everything = store.read([0, 1, 2])
+    rows = torch.cat([feed.load(window)["left"] for window in windows])
+    assert torch.equal(rows.sort(0).values, everything.flat()["left"].sort(0).values)
+    assert feed.first_window().numbers.tolist() == everything.numbers[:4].tolist()
+
+
 def test_fit_takes_a_store(pictures, tmp_path):
     write(pictures, tmp_path / "store")
     usae = ut.fit(tmp_path / "store", n_concepts=6, k=2, steps=3, batch=8)
