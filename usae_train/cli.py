@@ -9,7 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from usae_train import measure_commands
-from usae_train.options import SOURCES, Backbones, Device, Images, Limit, MaskOutliers, MaxBroken, Out, Quiet, Seed
+from usae_train.options import (
+    SOURCES,
+    Backbones,
+    Device,
+    Every,
+    Images,
+    Keep,
+    Limit,
+    MaskOutliers,
+    MaxBroken,
+    Out,
+    Quiet,
+    Resume,
+    Seed,
+)
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
 
 app = typer.Typer(
@@ -122,9 +136,9 @@ def fit(
     ] = None,
     mask_outliers: MaskOutliers = False,
     max_broken: MaxBroken = 0.01,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
-    every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
-    keep: Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")] = 2,
+    resume: Resume = False,
+    every: Every = 10.0,
+    keep: Keep = 2,
     log_every: Annotated[
         int | None,
         typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training unless told."),
@@ -165,7 +179,7 @@ def fit(
         from usae_train.fitting import Watch, fit_pictures, fit_settings, fit_store
         from usae_train.images import open_images
         from usae_train.journal import METRICS, Journal
-        from usae_train.keeping import Keeper, Stopped
+        from usae_train.keeping import Keeper, Stopped, training_room
         from usae_train.standardization import outliers_as_text
         from usae_train.store import ActivationStore, is_store
         from usae_train.trackers import open_trackers
@@ -175,15 +189,11 @@ def fit(
             max_broken=max_broken,
         )  # fmt: skip
         where = pick_device(device)
-        room = out.with_name(f".{out.name}.training")
         with ranks_of_torchrun(where) as ranks:
             with ranks.together():
                 if ranks.first:
                     check_free(out)
-                    if room.exists() and not resume:
-                        raise ValueError(
-                            f"a training that was stopped lies in {room}; give --resume to go on, or remove it"
-                        )
+                room = training_room(out, resume or not ranks.first)
                 ranks.part(settings.batch)
                 store = ActivationStore(images) if is_store(images) else None
                 if store is not None and (backbones is not None or limit is not None):
@@ -252,6 +262,9 @@ def add_backbone(
     ] = None,
     mask_outliers: MaskOutliers = False,
     max_broken: MaxBroken = 0.01,
+    resume: Resume = False,
+    every: Every = 10.0,
+    keep: Keep = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     device: Device = "auto",
     seed: Seed = 0,
@@ -259,33 +272,44 @@ def add_backbone(
 ) -> None:
     """Teach a new backbone to share a finished concept space; the known backbones stay as they are, to the bit.
 
-    R² is measured on a tenth of the pictures (500 at most), which is kept from training.
+    R² is measured on a tenth of the pictures (500 at most), which is kept from training. Training states lie in
+    .NAME.training beside the folder NAME until it is finished; SIGTERM writes a state and stops.
     """
     with one_line_errors():
+        import shutil
+
         from usae_train.checkpoint import check_free, load, save
         from usae_train.config_files import read_specs
         from usae_train.fitting import Watch
         from usae_train.growing import add_backbone as grow
         from usae_train.growing import figures_as_text
+        from usae_train.keeping import Keeper, Stopped, training_room
 
         check_free(out)
+        room = training_room(out, resume)
+        keeper = Keeper(room, every, keep)
         specs = read_specs(backbone)
         if len(specs) != 1:
             raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
         ((own_name, spec),) = specs.items()
-        with progress_bars(quiet) as progress:
+        with progress_bars(quiet) as progress, keeper.listening():
             report = stages(progress)
             watch = Watch(
                 pictures=lambda done, total: report("pictures", done, total, ""),
                 steps=lambda step, figures: report("training", step, steps, f"loss {figures['loss']:.4f}"),
                 failure=lambda why: typer.echo(f"skipped: {why}", err=True),
             )
-            grown = grow(
-                load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
-                memory=memory, device=pick_device(device), watch=watch, steps=steps, batch=batch, seed=seed,
-                mask_outliers=mask_outliers, max_broken=max_broken,
-            )  # fmt: skip
+            try:
+                grown = grow(
+                    load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
+                    memory=memory, device=pick_device(device), watch=watch, keeper=keeper, steps=steps, batch=batch,
+                    seed=seed, mask_outliers=mask_outliers, max_broken=max_broken,
+                )  # fmt: skip
+            except Stopped as stopped:
+                typer.echo(str(stopped), err=True)
+                raise SystemExit(143) from None
         save(grown.usae, out)
+        shutil.rmtree(room, ignore_errors=True)
         if as_json:
             typer.echo(json.dumps(grown.figures(), indent=1))
         elif not quiet:

@@ -102,7 +102,7 @@ def add_backbone(
         memory: GB of tokens in memory at a time; a third of the machine's unless told.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and goes on from the last.
+        keeper: writes training states, of joint training too, and goes on from the last.
         settings: fields of `FitSettings`: steps, batch, seed, mask_outliers, max_broken.
 
     Raises:
@@ -121,6 +121,13 @@ def add_backbone(
     backbones = {**known, name: Backbone(name, spec).to(device)}
     assert usae.grid is not None
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
+    jointly = None
+    if keeper is not None:
+        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": grown.widths,
+                       "space": usae.sha256, "backbone": spec.model_dump(mode="json")}  # fmt: skip
+        if joint:
+            jointly = keeper.next("joint")
+            jointly.data = keeper.data
     feed, sample = feed_pictures(
         backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken
     )  # fmt: skip
@@ -130,7 +137,8 @@ def add_backbone(
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out)
     together: Matrix | None = None
     if joint:
-        model = fit_tokens(feed, chosen, new_usae(feed.widths, chosen, grid=usae.grid), device, watch.steps)
+        model = new_usae(feed.widths, chosen, grid=usae.grid)
+        fit_tokens(feed, chosen, model, device, watch.steps, jointly)
         together = held_out_r2(model.to("cpu"), paired)
     return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
 

@@ -55,6 +55,18 @@ class Stopped(Exception):  # an end, not an error
     """SIGTERM came; the state was written."""
 
 
+def training_room(out: Path, resume: bool) -> Path:
+    """Where the states of the training of a folder lie until it is finished: beside it.
+
+    Raises:
+        ValueError: when there are some, and it was not said that they are to be gone on from.
+    """
+    room = out.with_name(f".{out.name}.training")
+    if room.exists() and not resume:
+        raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
+    return room
+
+
 class Keeper:
     """Writes training states into a folder and keeps the last few.
 
@@ -65,6 +77,7 @@ class Keeper:
 
     Attributes:
         data: what the training is on, in words that are compared when it goes on (source, fingerprint, widths).
+        to_the_end: write the state of the last step as well, because a further training comes after it.
     """
 
     def __init__(self, folder: Path, minutes: float = 10.0, keep: int = 2) -> None:
@@ -72,7 +85,16 @@ class Keeper:
         self.data: dict[str, Any] = {}
         self.kept = 0  # the step of the last state that was written
         self._last = time.monotonic()
+        self.to_the_end = False
         self._stop = False
+        self._next: list[Keeper] = []
+
+    def next(self, name: str) -> Keeper:
+        """For a further training of the same command: its states lie in a folder within, and it hears SIGTERM too."""
+        self.to_the_end = True
+        further = Keeper(self.folder / name, self.seconds / 60, self.keep)
+        self._next.append(further)
+        return further
 
     def restore(self, state: TrainingState, ranks: Ranks = ALONE) -> int:
         """Go on from the newest state that can be read, which the first rank reads for all; the step to begin with.
@@ -113,7 +135,8 @@ class Keeper:
             ValueError: when it cannot be written; those before are kept.
         """
         stop = bool(ranks.any(torch.tensor(self._stop)))
-        if not stop and time.monotonic() - self._last < self.seconds:
+        last = self.to_the_end and step == state.settings.steps
+        if not (stop or last) and time.monotonic() - self._last < self.seconds:
             return
         if ranks.first:
             self._write(step, state)
@@ -138,7 +161,8 @@ class Keeper:
         """Within it SIGTERM means: write the state after the step that is running, then stop."""
 
         def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            self._stop = True
+            for keeper in (self, *self._next):
+                keeper._stop = True
 
         before = signal.signal(signal.SIGTERM, stop)
         try:

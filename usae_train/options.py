@@ -14,6 +14,9 @@ Limit = Annotated[int | None, typer.Option(help="Take at most so many pictures."
 MaxBroken = Annotated[
     float, typer.Option(min=0, max=1, help="Largest share of the pictures that may be unreadable before it stops.")
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
+Every = Annotated[float, typer.Option(min=0, help="Minutes between two training states.")]
+Keep = Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")]
 SOURCES = "a folder, `shards/{000..009}.tar`, `hf:NAME[:SPLIT]`, or `demo`"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
 

@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Any
 
 import pytest
 import torch
+from test_store import begun
 from test_train_cli import assert_one_error, run
 
 import usae_train as ut
@@ -12,6 +15,7 @@ from usae_train.alignment import tokens_of_concepts
 from usae_train.backbones import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.growing import Grown, divided, enlarged, growth_settings
+from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, r2_matrix, step_loss, stepping_pairs
 from usae_train.losses import squared_error
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
@@ -152,6 +156,42 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
     figures = json.loads(said)
     assert set(figures["r2"]) == {"vit", "conv", "third", "fourth"}
     assert figures["joint"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("end", "during"), [(SIGTERM, "."), (SIGKILL, "joint")])
+def test_a_killed_growth_goes_on_bit_for_bit(
+    small: str, picture_folder: Path, tmp_path: Path, end: int, during: str
+) -> None:
+    (tmp_path / "new.yaml").write_text(SPEC)
+    whole, out = tmp_path / "whole", tmp_path / "grown"
+    words = ["add-backbone", small, str(picture_folder), "--backbone", str(tmp_path / "new.yaml"), "--joint", "--json"]
+    words += ["--steps", "200", "--batch", "8", "--every", "0", "--device", "cpu"]
+    code, said, err = run(*words, "-o", whole)
+    assert code == 0, err
+    process, room = begun([*words, "-o", str(out)], out, 2, during)
+    process.send_signal(end)
+    assert process.wait() in (-SIGKILL, 143)
+    assert list((room / during).glob("step-*.pt"))
+    assert not out.exists()
+    assert_one_error(run(*words, "-o", out), "give --resume to go on, or remove it")
+    assert_one_error(run(*words, "-o", out, "--seed", 1, "--resume"), "was begun with another seed")
+    assert_one_error(run(*words, "-o", out, "--name", "other", "--resume"), "was begun with another widths")
+    code, resumed, err = run(*words, "-o", out, "--resume")
+    assert code == 0, err
+    assert resumed == said
+    assert not room.exists()
+    first, second = ut.load(whole).state_dict(), ut.load(out).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_before_joint_training_the_added_one_is_kept(small: str, picture_folder: Path, tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path / "states", minutes=1000)
+    told: dict[str, Any] = {"name": "new", "steps": 3, "batch": 8, "keeper": keeper}
+    ut.add_backbone(ut.load(small), picture_folder, NEW, **told)
+    assert not keeper.folder.exists()
+    ut.add_backbone(ut.load(small), picture_folder, NEW, joint=True, **told)
+    assert [str(file.relative_to(keeper.folder)) for file in keeper.folder.rglob("*.pt")] == ["step-000000003.pt"]
 
 
 def test_what_cannot_be_added_is_one_line(small: str, picture_folder: Path, tmp_path: Path) -> None:

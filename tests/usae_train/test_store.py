@@ -232,12 +232,14 @@ def test_fit_takes_a_store(pictures, tmp_path):
     assert usae.grid == (2, 2)
 
 
-def stopped_and_resumed(words, out, wait):
-    """Run `usae-train fit`, end it with a signal after some states were written, and go on."""
+def begun(words, out, wait, within="."):
+    """Run a training of `usae-train` until some states were written; the process, and where its states lie."""
     process = subprocess.Popen([sys.executable, "-c", "from usae_train.cli import main; main()", *words])
     room = out.with_name(f".{out.name}.training")
     deadline = time.monotonic() + 120
-    while len(list(room.glob("step-*.pt"))) < wait and time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and process.poll() is None:
+        if len(list((room / within).glob("step-*.pt"))) >= wait:
+            break
         time.sleep(0.02)
     return process, room
 
@@ -250,7 +252,7 @@ def test_a_killed_training_goes_on_bit_for_bit(pictures, tmp_path, end):
     whole, out = tmp_path / "whole", tmp_path / "usae"
     words = ["fit", str(tmp_path / "store"), *size]
     assert CliRunner().invoke(app, [*words, "-o", str(whole)]).exit_code == 0
-    process, room = stopped_and_resumed([*words, "-o", str(out)], out, 2)
+    process, room = begun([*words, "-o", str(out)], out, 2)
     process.send_signal(end)
     assert process.wait() in (-signal.SIGKILL, 143)
     assert list(room.glob("step-*.pt"))
