@@ -14,7 +14,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from timm.models import load_state_dict
 
 from usae_train.atomic import atomic_path, check_writable
 from usae_train.backbones import PRETRAINED, RANDOM, BackboneSpec
@@ -277,6 +276,8 @@ def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
     if source.suffix == ".safetensors":
         shutil.copyfile(source, room / inside)
     else:  # a folder of ours holds no pickles, not even harmless ones
+        from timm.models import load_state_dict
+
         tensors = load_state_dict(str(source), weights_only=True)
         save_file({key: tensor.contiguous().clone() for key, tensor in tensors.items()}, room / inside)
     return spec.model_copy(update={"weights": inside.as_posix()})
