@@ -36,7 +36,7 @@ def acts(usae):
 THREE = Concept(3)
 WRITTEN = [
     THREE,
-    Concept(3, pool="top"),
+    Concept(3, pool="mean"),
     Concept(3, "max", of="code", backbone="left"),
     Channel("left", 7, pool="centre"),
     Direction("left", torch.linspace(-1, 1, 24)),

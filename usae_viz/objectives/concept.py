@@ -13,7 +13,10 @@ from usae_viz.objectives.algebra import Objective
 
 Pool = Literal["mean", "max", "top", "centre"]
 Of = Literal["pre_code", "code"]
-TOP_SHARE = 0.25  # of the tokens, for pool="top"
+# Of the tokens, for pool="top". The demo's green, purple, solid, yellow and cyan, drawn in `shared` mode (96 steps,
+# seed 0), pass the 99.9th percentile of natural scenes in all three backbones with a half and with a quarter, with the
+# mean of all none does; a quarter leaves more of the picture to other things.
+TOP_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,15 @@ class _ConceptScore:
 
 
 class Concept(Objective):
-    """One concept's strength, over all tokens and crops.
+    """One concept's strength over tokens and crops.
 
     Differences of concepts draw what one has and the other lacks; differences of backbones (in the modes with one
     picture, `shared`) what one backbone sees and the other does not.
 
     Args:
         k: the concept's index.
-        pool: over an image's tokens: `mean`, `max`, `top` (mean of the strongest quarter) or `centre`.
+        pool: over an image's tokens: `top` (mean of the strongest half), `mean`, `max` or `centre`. A concept is
+            clearer beside something else, which `top` leaves room for.
         of: `pre_code` (has a gradient everywhere) or `code` (zero where TopK drops the concept).
         backbone: count this backbone only; all unless told.
 
@@ -51,16 +55,16 @@ class Concept(Objective):
         >>> Concept(412, backbone="dino") - Concept(412, backbone="siglip")  # in dino, not in siglip
         Concept(412, backbone='dino') - Concept(412, backbone='siglip')
         >>> import usae_train as ut, usae_viz as uv
-        >>> result = uv.maximize(ut.load("demo"), Concept(3, pool="top"), steps=2, crops=1)
+        >>> result = uv.maximize(ut.load("demo"), Concept(3, pool="mean"), steps=2, crops=1)
         >>> result.images["dino"].shape
         torch.Size([3, 96, 96])
     """
 
-    def __init__(self, k: int, pool: Pool = "mean", of: Of = "pre_code", backbone: str | None = None) -> None:
+    def __init__(self, k: int, pool: Pool = "top", of: Of = "pre_code", backbone: str | None = None) -> None:
         k = whole_number(k, "concept")
         one_of(pool, get_args(Pool), "pool ")
         one_of(of, get_args(Of), "of=")
-        name = spelled("Concept", k, pool=(pool, "mean"), of=(of, "pre_code"), backbone=(backbone, None))
+        name = spelled("Concept", k, pool=(pool, "top"), of=(of, "pre_code"), backbone=(backbone, None))
         super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], [backbone] if backbone else None)
 
 
