@@ -270,11 +270,49 @@ def test_comparing(atlas, visit):
         page.click(f'.card[data-id="{concept}"] .compare')
     page.click("#compare")
     page.wait_for_selector("dialog[open].several")
-    assert [part.get_attribute("aria-label") for part in page.locator("dialog .part").all()] == [
-        "concept 3",
-        "concept 5",
-    ]
+    assert compared(page) == ["concept 3", "concept 5"]
     addressed(page, "compare=3%2C5")
+
+
+def compared(page):
+    return [part.get_attribute("aria-label") for part in page.locator("dialog.several .part").all()]
+
+
+def test_a_link_to_a_comparison_opens_it(atlas, visit):
+    page = visit(atlas)
+    difference = "Concept(3) - Concept(5)"
+    for card in ("3", difference):
+        page.fill("#search", card)  # the card may be out of view, and not made
+        page.click(f'.card[data-id="{card}"] .compare')
+    addressed(page, "compare=")
+    again = visit(atlas, page.url.partition("#")[2])  # the address that the page made
+    again.wait_for_selector("dialog[open].several")
+    assert compared(again) == ["concept 3", f"concept {difference}"]
+    page = visit(atlas, "compare=3,5")  # as one types it
+    page.wait_for_selector("dialog[open].several")
+    assert compared(page) == ["concept 3", "concept 5"]
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="hidden")
+    assert page.locator("#tray .chip").count() == 2
+    page.evaluate("location.hash = '#compare=5,4,3'")  # a link within the page
+    soon(page, lambda: compared(page) == ["concept 5", "concept 4", "concept 3"])
+    page.evaluate("location.hash = '#concept=7&compare=5,4'")  # a concept is asked for by itself
+    page.wait_for_selector("dialog[open].one .part[aria-label='concept 7']")
+    for nonsense in ("compare=3", "compare=3,3", "compare=3,99,%25E0%25A4%25A"):
+        page = visit(atlas, nonsense)
+        assert [chip.inner_text() for chip in page.locator("#tray .chip").all()] == ["3 ✕"]
+        assert page.locator("dialog[open]").count() == 0
+
+
+def test_a_comparison_of_objectives_with_commas_has_an_address(atlas, visit):
+    page = visit(atlas)
+    ids = ["Concept(3, pool='max')", "100%", "5"]
+    there = page.evaluate(
+        """(ids) => fromHash(toHash({...VIEW, compare: ids}, VIEW), VIEW,
+        {place: new Map(ids.map((id) => [id, 0])), column: new Map(), runs: []}).compare""",
+        ids,
+    )
+    assert there == ids
 
 
 def test_only_what_is_in_view_is_made_and_loaded(many, visit):
