@@ -166,8 +166,11 @@ def test_the_page_opens_from_disk_without_a_network(place: Path, width: int, sch
         pytest.skip("needs Debian's package chromium")
     wrong: list[str] = []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu"], timeout=120_000
+        )
         context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         page.on("console", lambda said: wrong.append(said.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -183,7 +186,7 @@ def test_the_page_opens_from_disk_without_a_network(place: Path, width: int, sch
         table = page.locator("#concepts table")
         assert not table.is_visible()
         page.locator("#concepts summary").click()
-        assert table.is_visible()
+        table.wait_for(state="visible")
         assert table.locator("tr").count() == 1 + 24
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(255, 255, 255)") == (scheme == "light")

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from browser_waiting import becomes
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -183,14 +184,21 @@ def test_a_rater_answers_in_the_browser(study, visit, tmp_path):
     page.fill("#rater", "=r, one")
     page.click("#begin")
     page.wait_for_selector("#choices img")
+
+    def at(number):
+        becomes(page, lambda: page.inner_text("#count"), f"{number + 1} of {len(key['trials'])}")
+
     for number, trial in enumerate(key["trials"]):
-        assert page.inner_text("#count") == f"{number + 1} of {len(key['trials'])}"
+        at(number)
         if number == 1:
             page.click("#back")  # and answer the first again
+            at(0)
             page.keyboard.press(str(key["trials"][0]["answer"]))
+            at(1)
             page.reload(wait_until="commit")  # what was answered is kept
             page.wait_for_selector("body[data-ready]")
             page.click("#begin")
+            at(1)
         if number % 2:
             page.click(f"#choices button >> nth={trial['answer'] - 1}")
         else:
