@@ -14,7 +14,6 @@ from usae_viz.plan import plan_objectives
 from usae_viz.render import render
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]  # CI runs as root, on machines without a display
 
 
 @pytest.fixture(scope="session")
@@ -62,19 +61,6 @@ def hostile():
 def run_copy(run_folder, tmp_path):
     """A run that a test may spoil."""
     return shutil.copytree(run_folder, tmp_path / "first")
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Debian's Chromium, driven by Playwright."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("needs Debian's package chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=BROWSER_ARGUMENTS, timeout=120_000)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

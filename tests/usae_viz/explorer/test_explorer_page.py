@@ -220,7 +220,7 @@ def test_a_page_that_fails_leaves_the_old_one(run_copy, monkeypatch):
     assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before
 
 
-def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(run_copy, usae_folder):
+def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(run_copy):
     """Killed with its page half written; a neighbour that lives is half-way too."""
     half_way = (
         "import os, signal, sys, usae_viz.explorer.page as page\n"
