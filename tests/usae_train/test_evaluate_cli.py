@@ -105,6 +105,17 @@ def test_statistics_of_fewer_pictures_do_not_replace_better_ones(place: Path, tm
     assert file_hash(place / "usae" / "statistics.safetensors") == before
 
 
+def test_json_is_the_report_and_nothing_else(place: Path, tmp_path: Path) -> None:
+    words = ["evaluate", place / "usae", "demo:test", "--limit", 3, "--json"]
+    code, said, warned = run(*words, "--out", tmp_path / "report")
+    assert code == 0, warned
+    assert said == (tmp_path / "report" / "report.json").read_text()
+    assert json.loads(said)["n_images"] == 3
+    assert "warning: 3 pictures are too few" in warned
+    assert run(*words, "--quiet", "--out", tmp_path / "again")[1:] == (said, "")
+    assert run(*words[:-1], "--quiet", "--out", tmp_path / "third") == (0, "", "")
+
+
 def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> None:
     mixed = shutil.copytree(place / "usae", tmp_path / "mixed")
     shutil.copy(place / "second" / "statistics.safetensors", mixed)

@@ -270,7 +270,6 @@ class _replaced:
             for left in (self.room, self.aside):
                 shutil.rmtree(left, ignore_errors=True)
 
-
     def _take(self) -> None:
         shutil.rmtree(self.aside, ignore_errors=True)
         older = self.folder.exists()
