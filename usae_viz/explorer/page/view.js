@@ -63,7 +63,7 @@ function ordered(data, view, labels, places) {
   if (view.sort === "index") return view.descending ? places.reverse() : places;
   if (view.sort === "name") {
     const names = new Map(places.map((at) => [at, labels.of(data.cards[at].id).name || data.cards[at].follows || ""]));
-    return places.sort((a, b) => (names.get(a) === "") - (names.get(b) === "") || -sign * names.get(a).localeCompare(names.get(b)) || a - b);
+    return places.sort((a, b) => (names.get(a) === "") - (names.get(b) === "") || sign * names.get(a).localeCompare(names.get(b)) || a - b);
   }
   if (!values) return places;
   return places.sort((a, b) => {
