@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from usae_train.atomic import atomic_path, check_writable, remove_leftovers
+from usae_train.atomic import atomic_path, check_writable
 from usae_train.provenance import file_hash
 from usae_viz.outputs import rename_png
 from usae_viz.plan import Drawing
@@ -170,7 +170,8 @@ def claimed(out: Path) -> Iterator[None]:
         raise ValueError(
             f"{out} is in use by another process; wait until it is done, or choose another place with --out"
         ) from error
-    remove_leftovers(out.rglob(".*.part"))  # of processes that were killed while they wrote
+    for left in out.rglob(".*.part"):  # by a process that was killed while it wrote
+        left.unlink(missing_ok=True)
     try:
         yield
     finally:
