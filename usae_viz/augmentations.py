@@ -27,7 +27,7 @@ class Augmentation(BaseModel):
         torch.Size([1, 4, 3, 32, 32])
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     crop: tuple[float, float] = Field((0.6, 1.0), description="side of the crop, smallest and largest share")
     crop_normal: tuple[float, float] | None = Field(
@@ -48,8 +48,8 @@ class Augmentation(BaseModel):
         low, high = self.crop
         if not 0 < low <= high <= 1:
             raise ValueError(f"crop is {self.crop}; expected two shares with 0 < smallest <= largest <= 1")
-        if self.crop_normal is not None and self.crop_normal[1] < 0:
-            raise ValueError(f"crop_normal is {self.crop_normal}; expected a mean and a standard deviation >= 0")
+        if self.crop_normal is not None and not all(0 <= share <= 1 for share in self.crop_normal):
+            raise ValueError(f"crop_normal is {self.crop_normal}; expected a mean and a standard deviation of 0 to 1")
         return self
 
     def for_patches(self, share: float) -> Augmentation:

@@ -124,12 +124,12 @@ class _Run:
         return self.manifest.write(drawing, result, files)
 
     def complete(self, folder: str) -> bool:
-        """Whether all of a folder's drawings have their records, whoever drew them."""
-        return all(self.manifest.read(drawing) is not None for drawing in self.folders[folder])
+        """Whether all of a folder's drawings are there, whoever drew them."""
+        return all(self.manifest.drawn(drawing) is not None for drawing in self.folders[folder])
 
     def assemble(self, folder: str, anew: bool = False) -> Drawn:
         """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""
-        found = [(drawing, self.manifest.read(drawing)) for drawing in self.folders[folder]]
+        found = [(drawing, self.manifest.drawn(drawing)) for drawing in self.folders[folder]]
         here = [(drawing, record) for drawing, record in found if record is not None]
         records = [record for _, record in here]
         scores, images = scores_of(records), tuple(name for record in records for name in record.names)

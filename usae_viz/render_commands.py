@@ -126,7 +126,8 @@ def draw_plan(
 
     def speak(drawn: Drawn) -> None:
         if not quiet and not as_json:
-            console.print(drawn.scores if drawn.scores is not None else f"{drawn.objective}: {', '.join(drawn.images)}")
+            words = f"{drawn.objective}: {', '.join(drawn.images)}"
+            console.print(drawn.scores if drawn.scores is not None else words, markup=False)
 
     with progress_bars(quiet) as progress:
         written = render_all(usae, plan, out, stages(progress), speak, again, processes)
@@ -138,8 +139,8 @@ def draw_plan(
         pictures = sum(len(drawn.images) for drawn in written)
         console.print(
             f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""),
-            highlight=False,
-        )
+            highlight=False, markup=False,
+        )  # fmt: skip
     for drawn in written:
         if drawn.ended is not None:
             typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)

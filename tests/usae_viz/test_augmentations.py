@@ -68,7 +68,7 @@ def test_gradient_reaches_the_canvas():
 def test_bad_settings_say_what_was_expected():
     with pytest.raises(ValidationError, match="expected two shares with 0 < smallest <= largest <= 1"):
         Augmentation(crop=(0.9, 0.2))
-    with pytest.raises(ValidationError, match="expected a mean and a standard deviation >= 0"):
+    with pytest.raises(ValidationError, match="expected a mean and a standard deviation of 0 to 1"):
         Augmentation(crop_normal=(0.3, -0.1))
 
 
@@ -97,6 +97,17 @@ def test_the_paper_of_maco_crops_about_a_quarter():
     drawn = sides(PRESETS["maco"])
     assert drawn.mean() == pytest.approx(0.25, abs=0.005)
     assert drawn.min() >= 0.05
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"crop_normal": (float("nan"), 0.1)}, {"crop_normal": (0.2, -0.1)}, {"crop_normal": (2, 0.1)},
+              {"crop": (float("nan"), 1)}, {"crop": (0, 1)}, {"crop": (0.9, 0.8)}, {"noise": float("nan")}],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_share_is_refused(wrong):
+    """A crop of no known size ends torch's grid_sample, and the process with it."""
+    with pytest.raises(ValidationError, match=rf"{next(iter(wrong))}|finite"):
+        Augmentation(**wrong)
 
 
 def test_a_crop_stays_inside_but_for_the_shift():

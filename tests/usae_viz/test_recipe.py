@@ -112,6 +112,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [3]\noutputs: [jpg]\n", r":2: outputs\.0: Input should be 'png'"),
         ("concepts: [3]\noutputs: [png, png]\n", r":2: outputs: .*something twice"),
         ("concepts: [3]\nusae: [demo]\n", r":2: usae: Input should be a valid string"),
+        ("concepts: [3]\nsettings: {memory: .inf}\n", r":2: settings\.memory: Input should be a finite number"),
         ("&a\nconcepts: *a\n", "an alias that stands for itself"),
     ],
 )
@@ -153,6 +154,23 @@ def test_variants_change_what_they_name(usae, tmp_path):
     ]
     assert {d.folder for d in plan.drawings} == {"concept-00003"}
     assert str(plan.drawings[-1].objective) == "Concept(3, pool='max')"
+
+
+def test_an_objective_that_stands_for_itself_is_drawn_unless_its_concept_is_drawn_so(usae, tmp_path):
+    def folders(text):
+        found = planned(usae, tmp_path, f"concepts: [3]\nobjectives: [Concept(3), Concept(5)]\n{text}").drawings
+        return [(drawing.folder, drawing.variant, str(drawing.objective)) for drawing in found]
+
+    assert folders("") == [("concept-00003", None, "Concept(3)"), ("concept-00005", None, "Concept(5)")]
+    assert folders("objective: \"Concept({k}, pool='max')\"") == [
+        ("concept-00003", None, "Concept(3, pool='max')"), ("objective-concept-3", None, "Concept(3)"),
+        ("concept-00005", None, "Concept(5)"),
+    ]  # fmt: skip
+    # what a variant draws for a concept is nothing to an objective that stands for itself
+    assert folders("variants: {a: {}, b: {objective: \"Concept({k}, pool='max')\"}}") == [
+        ("concept-00003", "a", "Concept(3)"), ("concept-00003", "b", "Concept(3, pool='max')"),
+        ("concept-00005", "a", "Concept(5)"),
+    ]  # fmt: skip
 
 
 def test_the_key_is_of_what_decides_the_picture(usae, tmp_path):

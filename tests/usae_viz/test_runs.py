@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import usae_train as ut
 import usae_viz.render
 from usae_viz.cli import app
-from usae_viz.manifest import claimed
+from usae_viz.manifest import Manifest, claimed
 from usae_viz.outputs import CELL, MARGIN, ROW
 from usae_viz.plan import plan_recipe
 from usae_viz.processes import Processes
@@ -124,6 +124,54 @@ def test_what_is_damaged_or_gone_is_drawn_again(folder, tmp_path, drawings):
     drawn(folder, tmp_path, text)
     assert [objective for objective, _ in drawings] == ["Concept(3)"]
     assert contents(out) == before
+
+
+def test_a_picture_of_each_variant_that_is_gone_is_drawn_again(folder, tmp_path, drawings):
+    """The second variant's record says files that are not there while the sheet is made after the first."""
+    text = f"concepts: [3]\nvariants: {{a: {{}}, b: {{crops: 2}}}}\n{QUICK}"
+    out = drawn(folder, tmp_path, text)
+    before = contents(out)
+    for variant in "ab":
+        (out / "concept-00003" / f"{variant}-left.png").unlink()
+    drawings.clear()
+    drawn(folder, tmp_path, text)
+    assert len(drawings) == 2
+    assert contents(out) == before
+
+
+def test_nothing_is_said_of_a_picture_whose_file_another_took(folder, tmp_path, drawings):
+    """Two variants change names: the first takes the second's file, which is drawn again."""
+    text = "concepts: [3]\nvariants: {a: {}, b: {crops: 2}}\n"
+    drawn(folder, tmp_path, text + QUICK)
+    drawings.clear()
+    text = "concepts: [3]\nvariants: {b: {}, a: {crops: 2}}\n"
+    (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\n{text}{QUICK}")
+    plan = plan_recipe(ut.load(folder), read_recipe(tmp_path / "recipe.yaml"), tmp_path)
+    manifest = Manifest(tmp_path / "run")
+    assert [manifest.adopt(drawing) for drawing in plan.drawings] == [True, False]
+    assert [manifest.drawn(drawing) is not None for drawing in plan.drawings] == [True, False]
+    drawn(folder, tmp_path, text + QUICK)
+    assert [settings.crops for _, settings in drawings] == [2]
+
+
+def test_only_files_of_ours_are_cleaned_away(folder, tmp_path):
+    others = [".download.part", "mine/deep/.left.png.1.part", "mine/.model.1.part/weights"]
+    left = ["concept-00003/.left.png.17.part", ".run.json.17.part"]
+    for file in (*others, *left):
+        (tmp_path / "run" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / file).touch()
+    out = drawn(folder, tmp_path, f"concepts: [3]\n{QUICK}")
+    assert [file for file in (*others, *left) if (out / file).exists()] == others
+
+
+def test_a_folder_with_brackets_in_its_name_is_told_as_it_is(folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\nobjectives: [\"Channel('left', 2)\"]\n{QUICK}")
+    for name in ("a[red]", "b[x"):
+        done = run("render", recipe, "--out", tmp_path / name)
+        assert f"{name}: 1 pictures" in done.stdout.replace("\n", "")
+    done = run("render", recipe, "--out", tmp_path / "[" / "b]")
+    assert "[/b]: 1 pictures" in done.stdout.replace("\n", "")
 
 
 def test_the_parts_of_a_run_are_as_the_explorer_reads_them(folder, tmp_path):
