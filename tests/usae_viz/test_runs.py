@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -22,9 +23,9 @@ from usae_viz.cli import app
 from usae_viz.manifest import Manifest, claimed
 from usae_viz.outputs import CELL, MARGIN, ROW
 from usae_viz.plan import plan_recipe
-from usae_viz.processes import Processes
-from usae_viz.recipe import read_recipe
-from usae_viz.render import render
+from usae_viz.processes import ALONE, Processes
+from usae_viz.recipe import Recipe, read_recipe
+from usae_viz.render import _packs, render
 
 QUICK = "settings: {steps: 2, crops: 1, size: 32}\n"
 
@@ -174,6 +175,16 @@ def test_a_folder_with_brackets_in_its_name_is_told_as_it_is(folder, tmp_path):
     assert "[/b]: 1 pictures" in done.stdout.replace("\n", "")
 
 
+def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp_path, monkeypatch):
+    recipe = Recipe(concepts=["0-4"], variants={"a": {}, "b": {"crops": 2}}, settings={"size": 32})
+    plan = plan_recipe(usae, recipe, tmp_path)  # drawings 0 and 1 of concept 0, 2 and 3 of 1, ...
+    assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1], [3], [4], [5], [6], [7]]
+    monkeypatch.setattr(usae_viz.render, "eyes_for", lambda usae, settings: SimpleNamespace(at_once=2))
+    assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1, 3], [4, 6], [5, 7]]
+    assert _packs(usae, plan, [2, 8, 9], Processes(0, 4)) == _packs(usae, plan, [2, 8, 9], Processes(1, 4))
+    assert _packs(usae, plan, [2, 8, 9], Processes(0, 4))[:2] == [[0], [1]]
+
+
 def test_the_parts_of_a_run_are_as_the_explorer_reads_them(folder, tmp_path):
     out = drawn(folder, tmp_path, f"concepts: [3]\nvariants: {{a: {{}}, b: {{seed: 4, mode: shared}}}}\n{QUICK}")
     record = json.loads((out / "run.json").read_text())
@@ -229,6 +240,16 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):
     assert [(part["mode"], part["pictures"]) for part in left["parts"]] == [("per-model", 2), ("shared", 1)]
     assert left["seconds"] > 0
     assert contents(tmp_path / "run") == before
+
+
+def test_a_dry_run_knows_how_large_animations_become(folder, tmp_path):
+    text = "concepts: [3]\nsettings: {steps: 48, crops: 1, size: 32}\noutputs: [gif]\n"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\n{text}")
+    told = json.loads(run("render", recipe, "--out", tmp_path / "run", "--dry-run", "--json").stdout)["megabytes"]
+    room = drawn(folder, tmp_path, text) / "concept-00003"
+    really = sum(file.stat().st_size for file in room.iterdir() if file.suffix in (".png", ".gif")) / 1e6
+    assert 0.5 * really < told < 2 * really  # with frames all alike it was a ninth
 
 
 @pytest.mark.parametrize(
