@@ -55,6 +55,6 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     if not isinstance(found, Objective) and not callable(found):
         raise ValueError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
     own = found if isinstance(found, Objective) else objective(found)
-    named = Objective(own, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.raised)
+    named = Objective(own, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.lowered)
     file = getattr(module, "__file__", None)
     return Custom(named, hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None)

@@ -19,6 +19,7 @@ from usae_viz.objectives import (
     SameCodes,
     TotalVariation,
     objective,
+    parse_objective,
     pool_tokens,
     score,
 )
@@ -64,6 +65,18 @@ def test_a_difference_of_backbones_asks_for_more_in_the_first_alone():
     assert (left - right).backbones == ("left", "right")
     assert (left - right - 2 * TotalVariation()).raised == (left - right + 2 * L2()).raised == ("left",)
     assert Concept(3).raised is None
+    same = [-1 * right + left, right * -0.5 + left, left + -right, -(right - left), left - right - right]
+    assert {each.raised for each in same} == {("left",)}
+    assert (-(left - right)).raised == ("right",)
+    assert (-right - left).raised == ("right", "left"), "less in all: verified in all"
+    assert (left * -right).raised == ("left", "right"), "the sign of a product is not known"
+
+
+def test_the_first_concept_is_one_that_is_asked_for():
+    for asked in ("Concept(3) - Concept(7)", "-0.5 * Concept(7) + Concept(3)", "1 - (Concept(7) - Concept(3))"):
+        assert parse_objective(asked).concepts == (3, 7), asked
+    assert (Concept(7) - Concept(3) + 2 * Concept(3)).concepts == (7, 3)
+    assert (-Concept(7)).concepts == (7,)
 
 
 def test_a_concept_is_the_mean_of_its_pre_code_over_crops_and_tokens(acts, usae):
