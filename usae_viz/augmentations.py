@@ -62,8 +62,7 @@ class Augmentation(BaseModel):
 
 # `maco`: crops of N(0.25, 0.1) of the side and uniform noise within 0.1, here normal noise of the same standard
 # deviation (Fel et al. 2023, section 4); it is meant for canvases several times the backbones' input. `lucid`: small
-# jitter, rotation and scale around the whole canvas (lucid's standard transforms). `unseen` is what pictures are
-# verified under: drawn by other generators, without noise, in gentler ranges: what anybody sees who looks.
+# jitter, rotation and scale around the whole canvas (lucid's standard transforms).
 PRESETS: dict[str, Augmentation] = {
     "default": Augmentation(),
     "maco": Augmentation(
@@ -71,10 +70,13 @@ PRESETS: dict[str, Augmentation] = {
     ),
     "lucid": Augmentation(crop=(0.9, 1.0), shift=0.08, rotate=5, brightness=0, contrast=0, saturation=0, noise=0),
     "none": Augmentation(crop=(1, 1), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0),
-    "unseen": Augmentation(
-        crop=(0.75, 0.98), shift=0.03, rotate=4, brightness=0.03, contrast=0.05, saturation=0.05, noise=0
-    ),
 }  # fmt: skip
+
+# What pictures are verified under, and nothing is drawn under: other generators, no noise, gentler ranges, as anybody
+# sees who looks.
+UNSEEN = Augmentation(
+    crop=(0.75, 0.98), shift=0.03, rotate=4, brightness=0.03, contrast=0.05, saturation=0.05, noise=0
+)  # fmt: skip
 
 
 def draw(settings: Augmentation, generator: torch.Generator, crops: int, size: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +152,6 @@ def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@cache
 def spectrum_hash(spectrum: str | None) -> str:
     """Of the file; the analytic spectrum is a formula and stands for itself.
 

@@ -3,7 +3,9 @@ import torch
 from pydantic import ValidationError
 
 import usae_viz as uv
-from usae_viz.augmentations import PRESETS, Augmentation, draw, views
+from usae_viz.augmentations import PRESETS, UNSEEN, Augmentation, draw, views
+
+ALL = {**PRESETS, "unseen": UNSEEN}
 
 
 def generators(*seeds):
@@ -20,11 +22,11 @@ def test_none_shows_the_canvas_itself():
     assert torch.allclose(shown, canvas[:, None].expand(-1, 3, -1, -1, -1), atol=1e-4)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ALL)
 def test_a_picture_does_not_depend_on_its_batch_and_equal_generators_draw_alike(preset):
     canvas = canvases(1).expand(3, -1, -1, -1)
-    together = views(canvas, PRESETS[preset], generators(5, 9, 5), 2, 32)
-    alone = views(canvas[:1], PRESETS[preset], generators(5), 2, 32)
+    together = views(canvas, ALL[preset], generators(5, 9, 5), 2, 32)
+    alone = views(canvas[:1], ALL[preset], generators(5), 2, 32)
     assert torch.allclose(together[0], alone[0], atol=1e-6)
     assert torch.equal(together[0], together[2])
     if preset != "none":
@@ -44,9 +46,9 @@ def test_no_zero_borders():
     assert shown.min() > 0.999
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ALL)
 def test_no_preset_shows_anything_but_the_canvas(preset):
-    plain = PRESETS[preset].model_copy(update={"brightness": 0, "contrast": 0, "saturation": 0, "noise": 0})
+    plain = ALL[preset].model_copy(update={"brightness": 0, "contrast": 0, "saturation": 0, "noise": 0})
     shown = views(torch.ones(2, 3, 40, 40), plain.for_patches(0.5), generators(0, 1), 32, 32)
     assert torch.allclose(shown, torch.ones(()), atol=1e-4)
 

@@ -92,6 +92,13 @@ def test_concepts_that_cannot_be_chosen(item, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("concepts: [{top: 4, bottom: 2}]\n", r":1: concepts\.0: expected one of top, bottom and spread"),
+        ("concepts: [3]\nvariants: {1: {}}\n", r":2: variants\.1: Input should be a valid string"),
+        (
+            "concepts: [3]\nsettings: {start: a, image: maco, spectrum: 1/f}\n",
+            r":2: settings\.spectrum: a picture that",
+        ),
+        ("concepts: [3]\nsettings: {augmentation: unseen}\n", "expected one of default, maco, lucid, none"),
         ("concepts: {top: 4, bye: energy}\n", r":1: unknown key 'concepts\.bye'; did you mean 'by'\?"),
         ("concepts:\n  - 3\n  - {topp: 4}\n", r":3: unknown key 'concepts\.1\.topp'; did you mean 'top'\?"),
         ("concepts: {top: 4, bottom: 2}\n", "expected one of top, bottom and spread, found top and bottom"),
@@ -209,11 +216,16 @@ def test_drawings_that_cannot_stand_beside_each_other(usae, tmp_path, text, mess
         planned(usae, tmp_path, f"concepts: [3]\n{text}\n")
 
 
+def test_a_variant_can_do_without_transparency(usae, tmp_path):
+    plan = planned(usae, tmp_path, "concepts: [3]\noutputs: [alpha]\nvariants: {a: {}, b: {alpha: false, steps: 4}}\n")
+    assert [(drawing.variant, drawing.settings.alpha) for drawing in plan.drawings] == [("a", True), ("b", False)]
+
+
 def test_files_are_taken_relative_to_the_recipe(tmp_path):
     recipe = recipe_of(
-        tmp_path, "concepts: [3]\nsettings: {start: photo.png}\nvariants: {a: {image: maco, spectrum: s}}"
+        tmp_path, "concepts: [3]\nsettings: {reference: photo.png}\nvariants: {a: {image: maco, spectrum: s}}"
     )
-    assert recipe.settings.start == str(tmp_path / "photo.png")
+    assert recipe.settings.reference == str(tmp_path / "photo.png")
     assert recipe.variants["a"].spectrum == str(tmp_path / "s")
     kept = recipe_of(tmp_path, "concepts: [3]\nsettings: {image: maco, spectrum: 1/f}").settings
     assert kept.spectrum == "1/f"

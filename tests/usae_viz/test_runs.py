@@ -296,7 +296,13 @@ def test_resume_goes_on_with_the_last_run_of_the_recipe(folder, tmp_path, monkey
     drawings.clear()
     assert run("render", recipe, "-q", "--resume").exit_code == 0
     assert drawings == []
-    assert len(list((tmp_path / "outputs").iterdir())) == 1
+    outputs = tmp_path / "outputs"
+    (first,) = outputs.iterdir()
+    for other in ("mine-9-2025-01-01-000000", "mine-99", f"{first.name}-9", f"{first.name}-10"):
+        (outputs / other / "manifest").mkdir(parents=True)
+    assert run("render", recipe, "-q", "--resume").exit_code == 0
+    assert len(drawings) == 1, "the tenth run of one second is after the ninth; other recipes' runs are theirs"
+    assert (outputs / f"{first.name}-10" / "run.json").is_file()
 
 
 def test_a_full_disk_is_one_line_and_what_is_finished_stays(folder, tmp_path, monkeypatch, drawings):
