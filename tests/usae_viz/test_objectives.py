@@ -153,6 +153,13 @@ def test_a_direction_is_the_dot_product_with_its_unit_vector(acts):
         Direction("left", [1.0, 2.0, 3.0])(acts)
 
 
+def test_a_directions_text_is_the_direction(acts):
+    """So that a picture of one that was made of a tensor can be drawn again from what it says of itself."""
+    vector = torch.randn(acts.tokens.shape[-1], generator=torch.Generator().manual_seed(0))
+    direction = Direction("left", vector)
+    assert torch.equal(parse_objective(str(direction))(acts), direction(acts))
+
+
 @pytest.mark.parametrize("vector", [[0.0, 0.0], [], [[1.0, 2.0]], 3.0, [1.0, float("nan")], [1.0, float("inf")]])
 def test_a_direction_has_to_be_a_vector_that_points_somewhere(vector):
     with pytest.raises(ValueError, match=r"expected a vector \(width,\) that is finite and not zero, for 'left'"):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from usae_train.statistics import Statistics
+from usae_viz.maximization import maximize_each
 from usae_viz.plan import plan_recipe
 from usae_viz.recipe import Recipe, read_recipe
 from usae_viz.selection import Selection, select
@@ -249,6 +250,14 @@ def test_code_is_imported_only_with_leave(usae, tmp_path):
     for wrong, message in (("own_calm:number", "no function or objective"), ("nowhere:a", "cannot be imported")):
         with pytest.raises(ValueError, match=message):
             planned(usae, tmp_path, f"objectives: ['{wrong}']\n", allow_code=True)
+
+
+def test_code_that_fails_is_one_line_with_the_place(usae, tmp_path):
+    (tmp_path / "own_wrong.py").write_text("def typo(acts):\n    return acts.canvass\n")
+    plan = planned(usae, tmp_path, "objectives: [own_wrong:typo]\n", allow_code=True)
+    message = r"objective 'own_wrong:typo' fails through left: own_wrong\.py, line 2: AttributeError\(.*canvass"
+    with pytest.raises(ValueError, match=message):
+        list(maximize_each(usae, [plan.drawings[0].objective], plan.drawings[0].settings))
 
 
 def test_the_schema_describes_every_key():
