@@ -131,6 +131,17 @@ def test_a_score_that_is_not_finite_names_backbone_and_step(usae):
         uv.maximize(usae, broken, **QUICK)
 
 
+def test_an_objective_without_a_gradient_is_said(usae):
+    @uv.objective
+    def share(acts):
+        return (acts.pre_codes > 0).float().mean((1, 2, 3))
+
+    with pytest.raises(ValueError, match="objective share does not depend on the picture: no gradient comes back"):
+        uv.maximize(usae, share, steps=2, crops=1, size=32)
+    in_one = uv.objective(lambda acts: acts.tokens.mean((1, 2, 3)) * (1.0 if acts.backbone == "left" else 0.0))
+    assert uv.maximize(usae, in_one, mode="shared", steps=2, crops=1, size=32).ended is None
+
+
 def test_an_objective_that_asks_one_backbone_draws_its_picture_only(usae):
     assert list(uv.maximize(usae, uv.Concept(3, backbone="right"), **QUICK).images) == ["right"]
     both = uv.Concept(3, backbone="right") + uv.Concept(4)

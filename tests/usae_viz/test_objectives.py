@@ -19,6 +19,7 @@ from usae_viz.objectives import (
     SameCodes,
     TotalVariation,
     objective,
+    parse_objective,
     pool_tokens,
     score,
 )
@@ -64,6 +65,18 @@ def test_a_difference_of_backbones_asks_for_more_in_the_first_alone():
     assert (left - right).backbones == ("left", "right")
     assert (left - right - 2 * TotalVariation()).raised == (left - right + 2 * L2()).raised == ("left",)
     assert Concept(3).raised is None
+    same = [-1 * right + left, right * -0.5 + left, left + -right, -(right - left), left - right - right]
+    assert {each.raised for each in same} == {("left",)}
+    assert (-(left - right)).raised == ("right",)
+    assert (-right - left).raised == ("right", "left"), "less in all: verified in all"
+    assert (left * -right).raised == ("left", "right"), "the sign of a product is not known"
+
+
+def test_the_first_concept_is_one_that_is_asked_for():
+    for asked in ("Concept(3) - Concept(7)", "-0.5 * Concept(7) + Concept(3)", "1 - (Concept(7) - Concept(3))"):
+        assert parse_objective(asked).concepts == (3, 7), asked
+    assert (Concept(7) - Concept(3) + 2 * Concept(3)).concepts == (7, 3)
+    assert (-Concept(7)).concepts == (7,)
 
 
 def test_a_concept_is_the_mean_of_its_pre_code_over_crops_and_the_strongest_half_of_the_tokens(acts, usae):
@@ -140,6 +153,13 @@ def test_a_direction_is_the_dot_product_with_its_unit_vector(acts):
     assert Direction("right", three_four)(acts).tolist() == [0, 0]
     with pytest.raises(ValueError, match="Direction: 3 numbers; left's tokens have 24"):
         Direction("left", [1.0, 2.0, 3.0])(acts)
+
+
+def test_a_directions_text_is_the_direction(acts):
+    """So that a picture of one that was made of a tensor can be drawn again from what it says of itself."""
+    vector = torch.randn(acts.tokens.shape[-1], generator=torch.Generator().manual_seed(0))
+    direction = Direction("left", vector)
+    assert torch.equal(parse_objective(str(direction))(acts), direction(acts))
 
 
 @pytest.mark.parametrize("vector", [[0.0, 0.0], [], [[1.0, 2.0]], 3.0, [1.0, float("nan")], [1.0, float("inf")]])

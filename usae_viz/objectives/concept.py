@@ -65,7 +65,7 @@ class Concept(Objective):
         one_of(pool, get_args(Pool), "pool ")
         one_of(of, get_args(Of), "of=")
         name = spelled("Concept", k, pool=(pool, "top"), of=(of, "pre_code"), backbone=(backbone, None))
-        super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], [backbone] if backbone else None)
+        super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], None if backbone is None else [backbone])
 
 
 def whole_number(value: Any, what: str) -> int:
