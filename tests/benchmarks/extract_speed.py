@@ -6,6 +6,10 @@ turns, and the best of each is compared. CPU seconds, those of processes that de
 for a machine that others use as well. Run from the project's root:
 
     python tests/benchmarks/extract_speed.py [--images 144] [--device cpu]
+
+Measured (--images 144 --half --turns 2, OMP_NUM_THREADS=1, one of two cores that others used as well): 6.54 of the bare
+backbones' 6.87 images/s in processor time, a ratio of 0.95, decoding included; 0.84 on the clock, while five other
+processes ran, which hit the two halves unequally.
 """
 
 import argparse
