@@ -176,8 +176,8 @@ class USAE(nn.Module):
 
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
-        known = self._known(name)
-        return self.backbones[known](canvas, self.grid)
+        backbone = self.backbones[self._known(name)]
+        return backbone(canvas.to(backbone.mean.device), self.grid)
 
     def _known(self, name: str) -> str:
         if name not in self.widths:

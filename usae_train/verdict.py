@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from usae_train.metrics import DENSE
@@ -22,6 +23,8 @@ def warnings(report: dict[str, Any]) -> list[str]:
         found.append(f"{report['n_images']} pictures are too few for these quantiles, which are left out: {named}.")
     if report.get("unreadable"):
         found.append(f"{len(report['unreadable'])} pictures could not be read: {report['unreadable'][0]}")
+    if unseen := report.get("truth", {}).get("unseen"):
+        found.append(f"{report['n_images']} scenes are too few to have patches of {', '.join(unseen)}: they are left out.")
     return found
 
 
@@ -31,10 +34,13 @@ def _sharing(report: dict[str, Any]) -> list[str]:
         found.append("One backbone: cross-model figures need two.")
     for name, row in report["r2"].items():
         others = [other for other in report["r2"] if other != name]
-        shared = [value for other in others for value in (row[other], report["r2"][other][name])]
+        both = [value for other in others for value in (row[other], report["r2"][other][name])]
+        shared = [value for value in both if not math.isnan(value)]
         if shared and max(shared) < ALONE:
             found.append(f"{name} shares hardly anything: R² from and to the others is at most {max(shared):.2f}.")
-        if row[name] < LITTLE:
+        if math.isnan(row[name]):
+            found.append(f"{name} sees the same in every patch of these pictures: there is nothing to explain.")
+        elif row[name] < LITTLE:
             found.append(f"{name} explains only R² {row[name]:.2f} of its own tokens: noise, or too few steps?")
     if summary["ratio"] is not None and summary["ratio"] < 0.5:
         found.append(f"Across backbones R² is only {summary['ratio']:.0%} of what it is within one: little is shared.")
@@ -58,6 +64,8 @@ def _concepts(report: dict[str, Any]) -> list[str]:
 def _comparisons(report: dict[str, Any]) -> list[str]:
     found = []
     posthoc = report.get("posthoc")
+    if posthoc is None and report.get("independent") and len(report["backbones"]) > 1:
+        found.append("Independent SAEs are aligned on one half of the pictures and measured on the other: one is empty.")
     if posthoc and posthoc["r2_summary"]["off_diagonal"] >= posthoc["joint_r2_summary"]["off_diagonal"]:
         found.append(
             f"Independent SAEs aligned afterwards share more (R² {posthoc['r2_summary']['off_diagonal']:.2f}) than the "

@@ -89,6 +89,8 @@ def _figures(
 
 def _areas(measures: Measures, truth: Tensor, concept_of: Mapping[str, int]) -> dict[str, float]:
     """{factor: mean over its values of the smallest AUROC of any backbone}."""
+    if not concept_of:
+        return {}
     every = [f"{factor}: {value}" for factor, values in FACTORS.items() for value in values]
     labels = truth[:, [every.index(value) for value in concept_of]]
     found = []

@@ -50,6 +50,7 @@ def truth_figures(
     return {
         "factors": FACTOR_VALUES,
         "values": values,
+        "unseen": unseen(areas),
         "recovered": recovered_share(values),
         "flips": followed,
         "shifts": shifted,
@@ -72,13 +73,22 @@ def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> T
 
 
 def recovery(areas: Tensor) -> dict[str, dict[str, Any]]:
-    """Each value's best concept, the same for all backbones, by its smallest AUROC (backbones, values, concepts)."""
-    best, concept = areas.amin(0).nan_to_num(0.0).max(1)
+    """Each value's best concept, the same for all backbones, by its smallest AUROC (backbones, values, concepts).
+
+    A value that no patch has (or every one) has no AUROC, and is left out.
+    """
+    best, concept = areas.amin(0).max(1)
     return {
         value: {"concept": int(concept[row]), "auroc": best[row].item(), "recovered": bool(best[row] >= RECOVERED)}
         for row, value in enumerate(FACTOR_VALUES)
-        if not value.endswith("background")
+        if not (value.endswith("background") or value in unseen(areas))
     }
+
+
+def unseen(areas: Tensor) -> list[str]:
+    """The values without AUROC (backbones, values, concepts): of the scenes' patches none has them, or all have."""
+    missing = areas.isnan().all(0).all(1)
+    return [value for value, gone in zip(FACTOR_VALUES, missing.tolist(), strict=True) if gone]
 
 
 def recovered_share(values: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
