@@ -24,7 +24,9 @@ def warnings(report: dict[str, Any]) -> list[str]:
     if report.get("unreadable"):
         found.append(f"{len(report['unreadable'])} pictures could not be read: {report['unreadable'][0]}")
     if unseen := report.get("truth", {}).get("unseen"):
-        found.append(f"{report['n_images']} scenes are too few to have patches of {', '.join(unseen)}: they are left out.")
+        found.append(
+            f"{report['n_images']} scenes have no patches of these values, which are left out: {', '.join(unseen)}."
+        )
     return found
 
 
@@ -65,7 +67,7 @@ def _comparisons(report: dict[str, Any]) -> list[str]:
     found = []
     posthoc = report.get("posthoc")
     if posthoc is None and report.get("independent") and len(report["backbones"]) > 1:
-        found.append("Independent SAEs are aligned on one half of the pictures and measured on the other: one is empty.")
+        found.append("Independent SAEs are aligned on half of the pictures and measured on the other: one is empty.")
     if posthoc and posthoc["r2_summary"]["off_diagonal"] >= posthoc["joint_r2_summary"]["off_diagonal"]:
         found.append(
             f"Independent SAEs aligned afterwards share more (R² {posthoc['r2_summary']['off_diagonal']:.2f}) than the "

@@ -254,7 +254,10 @@ def test_values_that_no_patch_has_are_left_out_and_said(usae):
     assert all(0.5 <= each["auroc"] <= 1 for each in truth["values"].values())
     colours = [each["recovered"] for value, each in truth["values"].items() if value.startswith("colour")]
     assert truth["recovered"]["colour"] == sum(colours) / len(colours)
-    assert any(line.startswith("2 scenes are too few to have patches of colour: ") for line in report["warnings"])
+    assert any(
+        line.startswith("2 scenes have no patches of these values, which are left out: colour: ")
+        for line in report["warnings"]
+    )
 
 
 @pytest.mark.parametrize(("count", "broken"), [(1, ()), (6, (0, 2, 4)), (6, (1, 3, 5))])
