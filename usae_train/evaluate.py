@@ -69,8 +69,10 @@ def evaluate(
     backbones, grid = usae.backbones, usae.grid
     assert grid is not None
     compared = compared or Compared()
-    for other in compared.other_seeds:
+    for number, other in enumerate(compared.other_seeds):
         _check_alike(usae, other)
+        for before in compared.other_seeds[:number]:
+            _check_alike(before, other)
     measures = Measures(usae, compared.independent, keep_codes=isinstance(source, DemoImages))
     settings = PassSettings(
         usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.processes.count,

@@ -170,6 +170,29 @@ def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> 
     assert not (tmp_path / "report").exists()
 
 
+def test_a_seed_given_twice_is_refused(place: Path, tmp_path: Path) -> None:
+    """It would be its own like, and lift the mean."""
+    twice = ["--other-seed", place / "second", "--other-seed", shutil.copytree(place / "second", tmp_path / "copy")]
+    code, _, said = run("evaluate", place / "usae", "demo:test", "--limit", 3, "--out", tmp_path / "report", *twice)
+    assert code == 1
+    assert said == f"error: {tmp_path / 'copy'} is the same USAE as {place / 'second'}; expected one of another seed\n"
+
+
+def test_an_independent_sae_of_another_backbone_is_refused(place: Path, tmp_path: Path) -> None:
+    """Of the same width and grid: only its spec tells."""
+    mixed = shutil.copytree(place / "own", tmp_path / "mixed")
+    config = json.loads((mixed / "right" / "config.json").read_text())
+    config["backbones"]["right"]["seed"] = 7
+    (mixed / "right" / "config.json").write_text(json.dumps(config))
+    code, _, said = run(
+        "evaluate", place / "usae", "demo:test", "--limit", 3, "--out", tmp_path / "report", "--independent", mixed
+    )
+    assert code == 1
+    assert "sees another backbone than the right of" in said
+    assert said.endswith(": it differs in seed; fit it with the same specs\n")
+    assert not (tmp_path / "report").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
