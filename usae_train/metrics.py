@@ -120,14 +120,19 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 
 def duplicates(dictionaries: list[Tensor], chunk: int = 1024) -> list[tuple[int, int]]:
-    """Pairs of concepts whose atoms (n_concepts, width), of unit norm, are alike in every backbone."""
+    """Pairs of concepts whose atoms (n_concepts, width), of unit norm, are alike in every backbone.
+
+    A concept is named with the first that it is alike, so that a space in which all are one has n_concepts - 1 pairs,
+    and not millions.
+    """
     n_concepts = len(dictionaries[0])
-    pairs: list[tuple[int, int]] = []
+    like = torch.full((n_concepts,), -1)
     for first in range(0, n_concepts, chunk):
         alike = torch.stack([atoms[first : first + chunk] @ atoms.T for atoms in dictionaries]).amin(0) > TWINS
-        rows, columns = alike.nonzero(as_tuple=True)
-        pairs += [(r + first, c) for r, c in zip(rows.tolist(), columns.tolist(), strict=True) if c > r + first]
-    return pairs
+        later = alike.triu(first + 1)  # of each row, the columns of higher numbers
+        found = torch.where(later.any(0), later.int().argmax(0) + first, -1)
+        like = torch.where(like < 0, found, like)
+    return sorted((one, concept) for concept, one in enumerate(like.tolist()) if one >= 0)
 
 
 def match(alike: Tensor) -> Tensor:

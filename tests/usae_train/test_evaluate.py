@@ -68,6 +68,8 @@ def test_duplicates_are_alike_in_every_backbone():
     assert duplicates([one, other]) == [(0, 1)]
     assert duplicates([one, other], chunk=1) == [(0, 1)]
     assert duplicates([one]) == [(0, 1), (2, 3)]
+    assert duplicates([torch.eye(3)[[1, 0, 1, 1, 0]]], chunk=2) == [(0, 2), (0, 3), (1, 4)]
+    assert len(duplicates([torch.full((500, 4), 0.5)], chunk=64)) == 499
 
 
 def test_matched_cosine_finds_the_best_pairing():
