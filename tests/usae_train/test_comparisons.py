@@ -4,6 +4,7 @@ import importlib.util
 
 import pytest
 import torch
+from matrices import r2_matrix
 
 from usae_train.evaluate import Compared, evaluate, figures_of, log_correlation, stability
 from usae_train.feeding import MemoryFeed
@@ -12,7 +13,7 @@ from usae_train.images import open_images
 from usae_train.independent import consistency, load_independent
 from usae_train.independent_fit import OneBackbone, fit_each
 from usae_train.keeping import Keeper
-from usae_train.loop import fit_tokens, new_usae, r2_matrix
+from usae_train.loop import fit_tokens, new_usae
 from usae_train.measures import Measures
 from usae_train.metrics import match, matched_cosines, random_like
 from usae_train.posthoc import PostHoc
