@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.demo.build import FACTOR_VALUES, factor_truth
+from usae_train.demo.factors import FACTOR_VALUES, patch_truth
 from usae_train.demo.flips import flips
+from usae_train.demo.scenes import SIZE
 from usae_train.demo.shifts import shifts
 from usae_train.images import DemoImages
 from usae_train.sparse import Codes
@@ -55,6 +56,12 @@ def truth_figures(
         "flips": followed,
         "shifts": shifted,
     }, areas
+
+
+def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(image * token, factor values) bool: whether a value covers more than half of a patch."""
+    labels = (source.labels(number, SIZE) for number in numbers.tolist())
+    return torch.cat([patch_truth({factor: own[None] for factor, own in each.items()}, grid)[0] for each in labels])
 
 
 def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> Tensor:
