@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# Both are choices of ours; the paper counts neither.
 DENSE = 0.1  # share of the tokens from which on a concept counts as dense
 TWINS = 0.95  # cosine, in every backbone, from which on two concepts are one
 

@@ -9,8 +9,9 @@ from usae_train.metrics import DENSE
 from usae_train.statistics import images_needed
 
 LITTLE = 0.3  # R² of a backbone's own tokens under which something is wrong (the paper's lowest: 0.59)
+# From here on choices of ours: what a reader should look at, not what a source calls bad.
 ALONE = 0.2  # largest R² from and to the others under which a backbone shares hardly anything
-UNSTABLE = 0.8  # matched cosine over seeds that is asked for
+UNSTABLE = 0.8  # matched cosine over seeds
 TOO_MANY = 0.05  # share of the concepts that may be dead, dense or twins
 
 
