@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from usae_train import measure_commands
-from usae_train.options import SOURCES, Backbones, Device, Every, Images, Limit, MaskOutliers, Out, Quiet, Resume, Seed
+from usae_train.options import SOURCES, Backbones, Device, Images, Limit, MaskOutliers, MaxBroken, Out, Quiet, Seed
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
 
 app = typer.Typer(
@@ -36,9 +36,7 @@ def extract(
     ] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures; 0 reads in this one.")] = 0,
-    max_broken: Annotated[
-        float, typer.Option(min=0, max=1, help="Largest share of the pictures that may be unreadable.")
-    ] = 0.01,
+    max_broken: MaxBroken = 0.01,
     limit: Limit = None,
     verify: Annotated[bool, typer.Option("--verify", help="Only compare the checksums of a finished store.")] = False,
     device: Device = "auto",
@@ -72,7 +70,7 @@ def extract(
         with ranks_of_torchrun(where) as ranks:
             with ranks.together():
                 source = open_images(images, limit)
-                record, gigabytes = plan(source, read_specs(backbones), dtype)
+                record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first
             if not quiet:
                 typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
@@ -80,7 +78,7 @@ def extract(
                 report = stages(progress)
                 store = write_store(
                     source, record, out, batch=batch, device=where, run_in=torch.bfloat16 if half else torch.float32,
-                    workers=workers, max_broken=max_broken, ranks=ranks,
+                    workers=workers, max_broken=max_broken, ranks=ranks, backbones=built,
                     progress=lambda done, total: report("pictures", done, total, ""),
                 )  # fmt: skip
             if not quiet:
@@ -126,8 +124,9 @@ def fit(
         ),
     ] = None,
     mask_outliers: MaskOutliers = False,
-    resume: Resume = False,
-    every: Every = 10.0,
+    max_broken: MaxBroken = 0.01,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
     keep: Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")] = 2,
     log_every: Annotated[
         int | None,
@@ -157,7 +156,7 @@ def fit(
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
             sizes = {
                 "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
-                "mask_outliers": mask_outliers,
+                "mask_outliers": mask_outliers, "max_broken": max_broken,
             }  # fmt: skip
             with progress_bars(quiet) as progress:
                 work = Work(
@@ -182,21 +181,25 @@ def fit(
         from usae_train.fitting import Watch, fit_pictures, fit_settings, fit_store
         from usae_train.images import open_images
         from usae_train.journal import METRICS, Journal
-        from usae_train.keeping import Keeper, Stopped, check_room
+        from usae_train.keeping import Keeper, Stopped
         from usae_train.standardization import outliers_as_text
         from usae_train.store import ActivationStore, is_store
         from usae_train.trackers import open_trackers
 
         settings = fit_settings(
-            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, mask_outliers=mask_outliers
-        )
+            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, mask_outliers=mask_outliers,
+            max_broken=max_broken,
+        )  # fmt: skip
         where = pick_device(device)
         room = out.with_name(f".{out.name}.training")
         with ranks_of_torchrun(where) as ranks:
             with ranks.together():
                 if ranks.first:
                     check_free(out)
-                    check_room(room, resume)
+                    if room.exists() and not resume:
+                        raise ValueError(
+                            f"a training that was stopped lies in {room}; give --resume to go on, or remove it"
+                        )
                 ranks.part(settings.batch)
                 store = ActivationStore(images) if is_store(images) else None
                 if store is not None and (backbones is not None or limit is not None):
@@ -264,8 +267,7 @@ def add_backbone(
         float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
     ] = None,
     mask_outliers: MaskOutliers = False,
-    resume: Resume = False,
-    every: Every = 10.0,
+    max_broken: MaxBroken = 0.01,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     device: Device = "auto",
     seed: Seed = 0,
@@ -273,50 +275,33 @@ def add_backbone(
 ) -> None:
     """Teach a new backbone to share a finished concept space; the known backbones stay as they are, to the bit.
 
-    R² is measured on a tenth of the pictures (500 at most), which is kept from training. Training states lie in
-    .NAME.training beside the folder NAME until it is finished; SIGTERM writes one and stops.
+    R² is measured on a tenth of the pictures (500 at most), which is kept from training.
     """
     with one_line_errors():
-        import shutil
-
         from usae_train.checkpoint import check_free, load, save
         from usae_train.config_files import read_specs
         from usae_train.fitting import Watch
         from usae_train.growing import add_backbone as grow
         from usae_train.growing import figures_as_text
-        from usae_train.images import open_images
-        from usae_train.keeping import Keeper, Stopped, check_room
 
         check_free(out)
-        room = out.with_name(f".{out.name}.training")
-        check_room(room, resume)
         specs = read_specs(backbone)
         if len(specs) != 1:
             raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
         ((own_name, spec),) = specs.items()
-        model, source, keeper = load(usae), open_images(images, limit), Keeper(room, every)
-        keeper.data = {
-            "pictures": source.name, "fingerprint": source.fingerprint(), "usae": model.sha256,
-            "backbone": spec.model_dump(mode="json"),
-        }  # fmt: skip
-        with progress_bars(quiet) as progress, keeper.listening():
+        with progress_bars(quiet) as progress:
             report = stages(progress)
             watch = Watch(
                 pictures=lambda done, total: report("pictures", done, total, ""),
                 steps=lambda step, figures: report("training", step, steps, f"loss {figures['loss']:.4f}"),
                 failure=lambda why: typer.echo(f"skipped: {why}", err=True),
             )
-            try:
-                grown = grow(
-                    model, source, spec, name=name or own_name, recipe=recipe, joint=joint, memory=memory,
-                    device=pick_device(device), watch=watch, keeper=keeper, steps=steps, batch=batch, seed=seed,
-                    mask_outliers=mask_outliers,
-                )  # fmt: skip
-            except Stopped as stopped:
-                typer.echo(str(stopped), err=True)
-                raise SystemExit(143) from None
+            grown = grow(
+                load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
+                memory=memory, device=pick_device(device), watch=watch, steps=steps, batch=batch, seed=seed,
+                mask_outliers=mask_outliers, max_broken=max_broken,
+            )  # fmt: skip
         save(grown.usae, out)
-        shutil.rmtree(room, ignore_errors=True)
         if as_json:
             typer.echo(json.dumps(grown.figures(), indent=1))
         elif not quiet:

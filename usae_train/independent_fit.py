@@ -78,7 +78,7 @@ def fit_independent(
         out: the folder of folders; training states lie in `.NAME.training` in it.
         backbones: what `--backbones` takes; a store has its own.
         recipe: `default` or `published`.
-        sizes: n_concepts, k, steps, batch, seed, mask_outliers.
+        sizes: n_concepts, k, steps, batch, seed, mask_outliers, max_broken.
         limit: take at most so many pictures.
         work: how it is done.
 
@@ -140,7 +140,9 @@ def _of_pictures(
     name: str, settings: FitSettings, watch: Watch, keeper: Keeper,
 ) -> USAE:  # fmt: skip
     backbone = build_backbones({name: specs[name]})[name].to(work.device)
-    feed, sample = feed_pictures({name: backbone}, source, grid, work.memory, watch)
+    feed, sample = feed_pictures(
+        {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken
+    )  # fmt: skip
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
     keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
@@ -153,14 +155,14 @@ def _of_store(
     store: ActivationStore, work: Work, name: str, settings: FitSettings, watch: Watch, keeper: Keeper
 ) -> USAE:  # fmt: skip
     record = store.record
-    feed = OneBackbone(StoreFeed(store, allowed_memory(work.memory)), name)
+    every = StoreFeed(store, allowed_memory(work.memory))
+    feed = OneBackbone(every, name)
     usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
     keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
                    "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
-    shard = next(number for number, each in enumerate(record.shards) if each.images)
-    usae.statistics = measure(usae, store.read([shard]))
+    usae.statistics = measure(usae, every.first_window())
     return usae.to("cpu")
 
 

@@ -55,20 +55,6 @@ class Stopped(Exception):  # an end, not an error
     """SIGTERM came; the state was written."""
 
 
-def check_room(folder: Path, resume: bool) -> None:
-    """Nothing.
-
-    Args:
-        folder: where training states are to lie.
-        resume: whether to go on from them.
-
-    Raises:
-        ValueError: when there are some, and they are not to be gone on from.
-    """
-    if folder.exists() and not resume:
-        raise ValueError(f"a training that was stopped lies in {folder}; give --resume to go on, or remove it")
-
-
 class Keeper:
     """Writes training states into a folder and keeps the last few.
 

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from usae_train.alignment import tokens_of_concepts
 from usae_train.backbones import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.growing import Grown, divided, enlarged, growth_settings
-from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, step_loss, stepping_pairs
 from usae_train.losses import squared_error
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
@@ -155,39 +153,6 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
     figures = json.loads(said)
     assert set(figures["r2"]) == {"vit", "conv", "third", "fourth"}
     assert figures["joint"] is None
-
-
-def test_an_addition_that_was_killed_goes_on_to_the_same_end(
-    small: str, picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "new.yaml").write_text(SPEC)
-    begin = ["add-backbone", small, picture_folder, "--backbone", tmp_path / "new.yaml", "--steps", 6, "--batch", 16]
-    words = [*begin, "--device", "cpu", "--every", 0, "-o"]
-    assert run(*words, tmp_path / "whole")[0] == 0
-    room, after = tmp_path / ".grown.training", Keeper.after
-
-    def killed(keeper: Keeper, step: int, *state: Any) -> None:
-        after(keeper, step, *state)
-        if step == 4:
-            raise SystemExit(9)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "after", killed)
-        assert run(*words, tmp_path / "grown")[0] == 9
-    assert sorted(file.name for file in room.iterdir()) == ["step-000000003.pt", "step-000000004.pt"]
-    assert_one_error(run(*words, tmp_path / "grown"), f"a training that was stopped lies in {room}; give --resume")
-    (tmp_path / "other.yaml").write_text(SPEC.replace("32", "24"))
-    other = [tmp_path / "other.yaml" if word == tmp_path / "new.yaml" else word for word in words]
-    assert_one_error(run(*other, tmp_path / "grown", "--resume"), "was begun with another backbone; give the same")
-    steps = []
-    with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "after", lambda keeper, step, *state: steps.append(step))
-        code, _, err = run(*words, tmp_path / "grown", "--resume")
-    assert code == 0, err
-    assert steps == [5, 6]
-    assert not room.exists()
-    grown, expected = ut.load(tmp_path / "grown").state_dict(), ut.load(tmp_path / "whole").state_dict()
-    assert all(torch.equal(value, expected[name]) for name, value in grown.items())
 
 
 def test_what_cannot_be_added_is_one_line(small: str, picture_folder: Path, tmp_path: Path) -> None:
