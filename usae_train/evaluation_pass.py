@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from usae_train.atomic import atomic_path
 from usae_train.measures import Measures
 from usae_train.pass_states import PassKeeper
+from usae_train.state_files import write_state
 from usae_train.tokens import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
@@ -123,6 +123,8 @@ def run_pass(
                 keeper.check()
         posthoc = state.measures.posthoc
         if posthoc is not None and state.half == 0:
+            if keeper is not None and processes.count > 1:  # it may be stopped while it waits for the others
+                keeper.write(state.state_dict())
             for other in _meet(posthoc.matching_state(), "matching", state.settings, keeper, processes):
                 posthoc.merge_matching(other)
             posthoc.align()
@@ -139,20 +141,20 @@ def run_pass(
 def _meet(
     own: dict[str, Any], what: str, settings: PassSettings, keeper: PassKeeper | None, processes: Processes,
     at_first_only: bool = False,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Lay down one's own sums and wait for the others'; in the order of their ranks, so that all add them up alike."""
     if processes.count == 1:
-        return []
+        return
     assert keeper is not None
     run = sha256(settings.model_dump_json().encode()).hexdigest()[:8]
     files = [keeper.room / f"{what}-{run}-{rank}.pt" for rank in range(processes.count)]
-    with atomic_path(files[processes.rank]) as temporary:
-        torch.save(own, temporary)
+    write_state(own, files[processes.rank])
     if at_first_only and processes.rank > 0:
-        return []
+        return
     others = [file for rank, file in enumerate(files) if rank != processes.rank]
     _wait_for(others, keeper)
-    return [torch.load(file, map_location="cpu", weights_only=True) for file in others]
+    for file in others:  # one in memory at a time
+        yield torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _wait_for(files: list[Path], keeper: PassKeeper) -> None:

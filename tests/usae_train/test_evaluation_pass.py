@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from test_keeping import FullDisk
 
 from usae_train.evaluate import Compared, figures_of
 from usae_train.evaluation_pass import PassSettings, PassState, Processes, run_pass
@@ -119,6 +120,31 @@ def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> N
         thread.join(60)
     assert firsts == {0: True, 1: False, 2: False}
     assert_same(states[0], undisturbed, tolerance=1e-6)
+
+
+def test_a_stop_while_waiting_for_the_others_loses_nothing(undisturbed: PassState, tmp_path) -> None:
+    """One of two has matched its pictures, and the other has not begun."""
+    keeper = PassKeeper(tmp_path, 0, minutes=1e9)
+    of_matching = len(Processes(0, 2).share(undisturbed.measures.shares(IMAGES)[0], BATCH))
+
+    def stopping(done: int, total: int) -> None:  # noqa: ARG001
+        if done == of_matching:  # the last batch of the half: what is kept of it is what is kept when it waits
+            threading.Timer(0.05, keeper.stop).start()
+
+    with pytest.raises(StoppedPass):
+        run_pass(fresh(2), stream, IMAGES, keeper, Processes(0, 2), stopping)
+    kept = keeper.read(fresh(2).settings.model_dump(mode="json"))
+    assert kept is not None
+    assert (kept["half"], kept["done"]) == (0, of_matching)
+
+
+def test_a_disk_that_fills_up_leaves_the_last_state_and_one_line(tmp_path) -> None:
+    keeper = PassKeeper(tmp_path, minutes=1e9)
+    keeper.write({"settings": {}, "done": 1})
+    with FullDisk(3000), pytest.raises(ValueError, match=r"state-0\.pt cannot be written: File too large; free some"):
+        keeper.write({"settings": {}, "done": 2, "tensor": torch.zeros(10_000)})
+    assert [file.name for file in tmp_path.iterdir()] == ["state-0.pt"]
+    assert keeper.read({})["done"] == 1
 
 
 def test_processes_share_whole_batches() -> None:
