@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 import usae_viz.render
+from usae_train.distributed import Ranks
 from usae_viz.cli import app
 from usae_viz.manifest import claimed
 from usae_viz.outputs import CELL, MARGIN, ROW
 from usae_viz.plan import plan_recipe
-from usae_viz.processes import Processes
 from usae_viz.recipe import read_recipe
 from usae_viz.render import render
 
@@ -259,7 +259,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(folder, tmp_path, mo
 
 
 @dataclass(frozen=True)
-class Lonely(Processes):
+class Lonely(Ranks):
     """One of two processes, whose other one has died."""
 
     def told(self, find):
@@ -276,7 +276,7 @@ def test_the_share_of_a_process_that_died_is_drawn_by_the_next_run(folder, tmp_p
     recipe = tmp_path / "recipe.yaml"
     model = ut.load(folder)
     plan = plan_recipe(model, read_recipe(recipe), tmp_path)
-    render(model, plan, tmp_path / "run", processes=Lonely(0, 2))
+    render(model, plan, tmp_path / "run", ranks=Lonely(0, 2))
     assert [objective for objective, _ in drawings] == ["Concept(3)", "Concept(5)"]
     drawings.clear()
     drawn(folder, tmp_path, text, "--resume")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 TEXT = "#010203"  # of words and axes; becomes the page's own colour of text, light or dark
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 11,  # of figures so small that it can still be read where a phone makes them smaller
     "text.color": TEXT, "axes.labelcolor": TEXT, "axes.edgecolor": TEXT, "xtick.color": TEXT, "ytick.color": TEXT,
 }  # fmt: skip
