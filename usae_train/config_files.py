@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -18,6 +19,7 @@ from usae_train.backbones import PAPER, BackboneSpec
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
 MOST = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
+NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is no key
 PLAIN = {"CommentedSeq": "a list", "NoneType": "nothing", "ScalarFloat": "a number", "int": "a number", "str": "a word"}
 
 
@@ -201,7 +203,8 @@ def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:
         inner = inner or (isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content))
         if inner:
             content = content[part]
-        if inner or (place == len(path) - 1 and isinstance(content, CommentedMap)):  # the last may be missing
+        last = place == len(path) - 1 and isinstance(content, CommentedMap) and NAME_OF_TYPE.match(str(part)) is None
+        if inner or last:  # the last may be missing
             kept.append(part)
     return kept
 

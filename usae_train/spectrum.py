@@ -14,6 +14,8 @@ from usae_train.atomic import atomic_path
 from usae_train.colour import from_canvas
 from usae_train.images import ImageSource, read_batches
 
+SMALLEST = 16  # side in pixels, as of a canvas
+
 
 def mean_magnitude(
     source: ImageSource, size: int, progress: Callable[[int, int], None] = lambda done, total: None
@@ -55,4 +57,9 @@ def load_spectrum(file: Path) -> Tensor:
         raise ValueError(f"{file} is no spectrum: {error}; make one with usae-train spectrum") from error
     if magnitude.ndim != 3 or magnitude.shape[0] != 3 or magnitude.shape[2] != magnitude.shape[1] // 2 + 1:
         raise ValueError(f"{file} has a spectrum of shape {tuple(magnitude.shape)}; expected (3, s, s // 2 + 1)")
+    if magnitude.shape[1] < SMALLEST or not (magnitude.isfinite() & (magnitude >= 0)).all():
+        raise ValueError(
+            f"{file} is no spectrum: expected at least {SMALLEST} rows of finite numbers from 0; make one with "
+            "usae-train spectrum"
+        )
     return magnitude

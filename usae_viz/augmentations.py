@@ -27,7 +27,7 @@ class Augmentation(BaseModel):
         torch.Size([1, 4, 3, 32, 32])
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     crop: tuple[float, float] = Field((0.6, 1.0), description="side of the crop, smallest and largest share")
     crop_normal: tuple[float, float] | None = Field(
@@ -48,8 +48,8 @@ class Augmentation(BaseModel):
         low, high = self.crop
         if not 0 < low <= high <= 1:
             raise ValueError(f"crop is {self.crop}; expected two shares with 0 < smallest <= largest <= 1")
-        if self.crop_normal is not None and self.crop_normal[1] < 0:
-            raise ValueError(f"crop_normal is {self.crop_normal}; expected a mean and a standard deviation >= 0")
+        if self.crop_normal is not None and not all(0 <= share <= 1 for share in self.crop_normal):
+            raise ValueError(f"crop_normal is {self.crop_normal}; expected a mean and a standard deviation of 0 to 1")
         return self
 
     def for_patches(self, share: float) -> Augmentation:
@@ -62,8 +62,7 @@ class Augmentation(BaseModel):
 
 # `maco`: crops of N(0.25, 0.1) of the side and uniform noise within 0.1, here normal noise of the same standard
 # deviation (Fel et al. 2023, section 4); it is meant for canvases several times the backbones' input. `lucid`: small
-# jitter, rotation and scale around the whole canvas (lucid's standard transforms). `unseen` is what pictures are
-# verified under: drawn by other generators, without noise, in gentler ranges: what anybody sees who looks.
+# jitter, rotation and scale around the whole canvas (lucid's standard transforms).
 PRESETS: dict[str, Augmentation] = {
     "default": Augmentation(),
     "maco": Augmentation(
@@ -71,10 +70,13 @@ PRESETS: dict[str, Augmentation] = {
     ),
     "lucid": Augmentation(crop=(0.9, 1.0), shift=0.08, rotate=5, brightness=0, contrast=0, saturation=0, noise=0),
     "none": Augmentation(crop=(1, 1), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0),
-    "unseen": Augmentation(
-        crop=(0.75, 0.98), shift=0.03, rotate=4, brightness=0.03, contrast=0.05, saturation=0.05, noise=0
-    ),
 }  # fmt: skip
+
+# What pictures are verified under, and nothing is drawn under: other generators, no noise, gentler ranges, as anybody
+# sees who looks.
+UNSEEN = Augmentation(
+    crop=(0.75, 0.98), shift=0.03, rotate=4, brightness=0.03, contrast=0.05, saturation=0.05, noise=0
+)  # fmt: skip
 
 
 def draw(settings: Augmentation, generator: torch.Generator, crops: int, size: int) -> tuple[Tensor, Tensor, Tensor]:

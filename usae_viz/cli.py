@@ -125,8 +125,7 @@ def maximize(
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores."""
     with one_line_errors():
         from usae_train.settings import check_settings
-        from usae_viz.maximization import CLOSENESS
-        from usae_viz.objectives import Closeness
+        from usae_viz.maximization import kept_close
         from usae_viz.settings import MaximizeSettings
 
         if concept is None and not objective:
@@ -141,8 +140,7 @@ def maximize(
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
         if start is not None:
-            weight = CLOSENESS if closeness is None else closeness
-            chosen = [each + weight * Closeness() for each in chosen]
+            chosen = [kept_close(each, closeness) for each in chosen]
         _draw(model, chosen, settings, out or new_run("maximize"), quiet, as_json, animation)
 
 
@@ -266,6 +264,8 @@ def _draw(
 
     if animation not in ("gif", "mp4"):
         raise typer.BadParameter(f"--animation is {animation!r}; expected gif or mp4")
+    if animation != "gif" and settings.snapshots is None:
+        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
     render_commands.draw_plan(
         usae, plan_objectives(usae, objectives, [settings], animation), out, quiet, as_json, again=True
     )

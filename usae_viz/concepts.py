@@ -66,11 +66,13 @@ def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = No
     """Every concept's figures, the largest first (`index`: in their own order).
 
     Raises:
-        ValueError: for a USAE without statistics, or an unknown order.
+        ValueError: for a USAE without statistics (or, by auroc, without a known truth), or an unknown order.
     """
     if sort not in get_args(Sort):
         raise ValueError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
     statistics = need_statistics(usae)
+    if sort == "auroc" and statistics.auroc is None:
+        raise ValueError("by auroc: this USAE's statistics have no truth to compare with")
     universality, entropy = statistics.universality, statistics.firing_entropy
     energy, shares = statistics.energy.mean(0), statistics.firing_share
     rows = [

@@ -7,10 +7,14 @@ import importlib
 import importlib.util
 import re
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from usae_viz.objectives import Objective, objective
+from torch import Tensor
+
+from usae_viz.objectives import Activations, Objective, objective
+from usae_viz.objectives.algebra import Score
 
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -48,13 +52,30 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
         importlib.invalidate_caches()
         module = importlib.import_module(module_name)
     except Exception as error:  # the code is anybody's: whatever it raises is said in one line
-        raise ValueError(f"objective {text!r}: {module_name} cannot be imported: {error!r}") from error
+        raise ValueError(f"objective {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
     finally:
         sys.path.remove(str(folder.resolve()))
     found = getattr(module, name, None)
     if not isinstance(found, Objective) and not callable(found):
         raise ValueError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
     own = found if isinstance(found, Objective) else objective(found)
-    named = Objective(own, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.raised)
     file = getattr(module, "__file__", None)
+    told = _told(own, text, file)
+    named = Objective(told, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.lowered)
     return Custom(named, hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None)
+
+
+def _told(own: Objective, text: str, file: str | None) -> Score:
+    """The objective's score; what else than a ValueError its code raises is said in one line, with the code's line."""
+
+    def scored(acts: Activations) -> Tensor:
+        try:
+            return own(acts)
+        except (ValueError, RecursionError):
+            raise
+        except Exception as error:
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+            at = f"{Path(file).name}, line {lines[-1]}: " if file and lines else ""
+            raise ValueError(f"objective {text!r} fails through {acts.backbone}: {at}{error!r}") from error
+
+    return scored

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Estimate:
 
     @property
     def megabytes(self) -> float:
-        """Of pictures and animations; sheets come to about as much again as their pictures."""
+        """Of pictures and animations, without sheets."""
         return sum(part.megabytes for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,7 +79,8 @@ def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
 
 def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawing]) -> Part:
     settings = drawings[0].settings
-    trial = settings.model_copy(update={"steps": min(TRIAL, settings.steps), "settle": None, "snapshots": None})
+    snapshots = 1 if settings.snapshots is not None else None
+    trial = settings.model_copy(update={"steps": min(TRIAL, settings.steps), "settle": None, "snapshots": snapshots})
     ticks: list[float] = []
     begun = time.perf_counter()
     (result,) = maximize_each(
@@ -94,8 +96,9 @@ def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawin
                 Path(room) / f"{name}.png", canvas, result.about(name), result.alpha[name] if trial.alpha else None
             )
             for animation in plan.animations:
-                frames = [canvas] * (1 + -(-settings.steps // (settings.snapshots or settings.steps)))
-                write_frames(Path(room) / f"{name}.{animation}", frames)
+                length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
+                frames = islice(cycle(result.frames[name]), length)  # equal ones would take next to no room
+                write_frames(Path(room) / f"{name}.{animation}", list(frames))
         bytes_each = sum(file.stat().st_size for file in Path(room).iterdir())
     pictures = sum(len(drawing.names) for drawing in drawings)
     return Part(

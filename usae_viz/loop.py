@@ -125,6 +125,7 @@ def look(
 
     Raises:
         FloatingPointError: for a picture or a score that is not finite; says of or through which backbone.
+        ValueError: for a score that has no gradient.
     """
     backbones = eyes.usae.backbones
     size = max(backbone.input_size for backbone in backbones.values())
@@ -135,15 +136,20 @@ def look(
         if not own.isfinite().all():  # kornia before 0.9 cannot turn the colours of what is not a number
             raise FloatingPointError(f"the picture of {pictures[rows[0]].name} is not finite")
         shown, beside = _views(eyes, own, [generators[row] for row in rows], size)
+        told = False
         for name in pictures[rows[0]].seen_by:
-            acts = perceive(eyes, backbones[name], own, shown, beside)
+            acts = perceive(eyes, backbones[name], own, shown, beside, shared=len(pictures[rows[0]].seen_by) > 1)
             values = picture_scores(acts, [pictures[row].objective for row in rows])
             if not values.isfinite().all():
                 raise FloatingPointError(f"the score through {name} is not finite")
+            told |= values.requires_grad
             if values.requires_grad:  # an objective of another backbone is a constant here
                 (gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
                 uphill[rows] += gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
             scores.setdefault(name, canvas.new_full((len(pictures),), torch.nan))[rows] = values.detach()
+        if not told:
+            what = pictures[rows[0]].objective
+            raise ValueError(f"objective {what} does not depend on the picture: no gradient comes back from its score")
     return uphill, scores
 
 
@@ -164,7 +170,7 @@ def looked_at_together(pictures: Sequence[Picture], at_once: int) -> list[list[i
 
 
 def perceive(
-    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None
+    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None, shared: bool = False
 ) -> Activations:
     """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference."""
 
@@ -175,8 +181,8 @@ def perceive(
     reference = None
     if beside is not None:
         with torch.no_grad():
-            reference = Activations(eyes.usae, backbone.name, canvas, beside, tokens(beside))
-    return Activations(eyes.usae, backbone.name, canvas, shown, tokens(shown), reference)
+            reference = Activations(eyes.usae, backbone.name, canvas, beside, tokens(beside), shared=shared)
+    return Activations(eyes.usae, backbone.name, canvas, shown, tokens(shown), reference, shared)
 
 
 def picture_scores(acts: Activations, objectives: Sequence[Objective]) -> Tensor:

@@ -69,6 +69,13 @@ class Manifest:
         record = self.read(drawing)
         return record is not None and not record.cut_short and self._holds(drawing, record)
 
+    def drawn(self, drawing: Drawing) -> Record | None:
+        """A drawing's record, if files of its names are there, whatever is in them by now."""
+        record, room = self.read(drawing), self.out / drawing.folder
+        if record is None or record.names != list(drawing.names):
+            return None
+        return record if all((room / name).is_file() for name in record.files) else None
+
     def write(self, drawing: Drawing, result: Result, files: Mapping[str, Path]) -> Record:
         """Keep what a drawing came to, after its files were written."""
         record = Record(
@@ -170,8 +177,10 @@ def claimed(out: Path) -> Iterator[None]:
         raise ValueError(
             f"{out} is in use by another process; wait until it is done, or choose another place with --out"
         ) from error
-    for left in out.rglob(".*.part"):  # by a process that was killed while it wrote
-        left.unlink(missing_ok=True)
+    for depth in ("", "*/"):  # left by a process that was killed while it wrote; deeper nothing is ours
+        for left in out.glob(f"{depth}.*.[0-9]*.part"):
+            if left.is_file():
+                left.unlink(missing_ok=True)
     try:
         yield
     finally:

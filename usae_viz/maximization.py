@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -77,8 +78,30 @@ def accentuate(
         picture: (3, H, W) 0..1, or a file.
         closeness: weight of `Closeness`; 0 lets the picture go where it will.
         settings: as for `maximize`.
+
+    Returns:
+        As `maximize`.
+
+    Raises:
+        ValueError: as `maximize`; for a closeness that is negative or not finite.
     """
-    return maximize(usae, objective + closeness * Closeness(), start=picture, **settings)
+    return maximize(usae, kept_close(objective, closeness), start=picture, **settings)
+
+
+def kept_close(objective: Objective, closeness: float | None = None) -> Objective:
+    """What accentuation makes large: an objective, and that the picture stays close to the given one.
+
+    Args:
+        objective: what to raise.
+        closeness: weight of `Closeness`, >= 0; 5 unless told.
+
+    Raises:
+        ValueError: for another weight.
+    """
+    weight = CLOSENESS if closeness is None else closeness
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
+    return objective + weight * Closeness()
 
 
 def invert(usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str] = (), **settings: Any) -> Result:
@@ -107,6 +130,8 @@ def maximize_each(
     device = usae.dictionary(usae.names[0]).device
     start = _canvas(start, settings.start, settings.size, device)
     reference = _canvas(reference, settings.reference, settings.size, device)
+    if start is not None and settings.spectrum is not None:
+        raise ValueError("a picture that is started from keeps its own spectrum; leave --spectrum or --start out")
     eyes = eyes_for(usae, settings, start if reference is None else reference)
     for first in range(0, len(objectives), eyes.at_once):
         pack = objectives[first : first + eyes.at_once]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from usae_viz.labels import numbers, read_labels
 from usae_viz.maximization import check_objectives, pictures_of, resolved
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.recipe import Recipe, Run
-from usae_viz.result import folder_of, spectrum_hash, title_of
+from usae_viz.result import folder_of, spectrum_hash, title_of, words_of
 from usae_viz.selection import select
 from usae_viz.settings import MaximizeSettings
 
@@ -93,9 +93,11 @@ def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = Fal
             objective = parse_objective(text)
             if str(objective) not in map(str, codes):
                 codes[objective] = None
-    taken = {f"concept-{k:05d}" for k in concepts}
-    for objective, name in folders_of([o for o in codes if folder_of(o) not in taken]).items():
-        planned += [(name, title_of(usae, objective), run, objective, codes[objective]) for run in runs]
+    as_they_stand = _apart_from_templates(runs, recipe.objective)
+    said = {(str(objective), run.settings) for _, _, run, objective, _ in planned}
+    beside = [own for own in codes if not said.issuperset((str(own), run.settings) for run in as_they_stand)]
+    for objective, name in folders_of(beside, {folder for folder, *_ in planned}).items():
+        planned += [(name, title_of(usae, objective), run, objective, codes[objective]) for run in as_they_stand]
     animations = tuple(kind for kind in ("gif", "mp4") if kind in recipe.outputs)
     drawings = _drawings(usae, planned, animations)
     return Plan(drawings, animations, "sheet" in recipe.outputs, recipe.model_dump(mode="json"))
@@ -113,14 +115,20 @@ def plan_objectives(
     return Plan(_drawings(usae, planned, animations), animations)
 
 
-def folders_of(objectives: Sequence[Objective]) -> dict[Objective, str]:
-    """A folder each; where the words are the same (`a + b` and `a * b`), later ones get a number."""
+def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> dict[Objective, str]:
+    """A folder each; where the words are the same (`a + b` and `a * b`), later ones get a number.
+
+    Args:
+        objectives: what is drawn.
+        taken: folders of concepts, in which something else is drawn for them.
+    """
     folders: dict[Objective, str] = {}
     for objective in objectives:
-        name, number = folder_of(objective), 1
+        first = folder_of(objective) if folder_of(objective) not in taken else words_of(objective)
+        name, number = first, 1
         while name in folders.values():
             number += 1
-            name = f"{folder_of(objective)}-{number}"
+            name = f"{first}-{number}"
         folders[objective] = name
     return folders
 
@@ -192,6 +200,16 @@ def _check_apart(drawings: Sequence[Drawing]) -> None:
 def _said(drawing: Drawing) -> str:
     what = f"variant {drawing.variant!r}" if drawing.variant is not None else "the recipe"
     return f"{what} ({drawing.settings.mode}, seed {drawing.settings.seed})"
+
+
+def _apart_from_templates(runs: Sequence[Run], template: str) -> list[Run]:
+    """The runs without those that differ from others in what they draw for a concept and in nothing else."""
+    settings, kept = {run.settings for run in runs if run.objective == template}, list[Run]()
+    for run in runs:
+        if run.objective == template or run.settings not in settings:
+            kept.append(run)
+            settings.add(run.settings)
+    return kept
 
 
 def _for_concept(template: str, k: int) -> Objective:

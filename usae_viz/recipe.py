@@ -89,6 +89,8 @@ class Recipe(BaseModel):
                 )  # fmt: skip
             if settings.spectrum is not None and settings.image != "maco":
                 raise Clash(f"a spectrum is maco's, and image is {settings.image}", *inside, "spectrum")
+            if settings.spectrum is not None and settings.start is not None:
+                raise Clash("a picture that is started from keeps its own spectrum", *inside, "spectrum")
             if settings.decay is not None and settings.image != "fourier":
                 raise Clash(f"decay is fourier's, and image is {settings.image}", *inside, "decay")
             if settings.snapshots is not None and not animated:
@@ -101,7 +103,8 @@ class Recipe(BaseModel):
             objective = self.variants[variant].objective if variant is not None else None
             for mode in [settings.mode] if "mode" in changed else self.modes:
                 for seed in [settings.seed] if "seed" in changed else self.seeds:
-                    update = {"mode": mode, "seed": seed, "alpha": settings.alpha or "alpha" in self.outputs}
+                    alpha = settings.alpha if "alpha" in changed else "alpha" in self.outputs
+                    update = {"mode": mode, "seed": seed, "alpha": alpha}
                     if settings.snapshots is None and {"gif", "mp4"} & set(self.outputs):
                         update["snapshots"] = max(1, settings.steps // FRAMES)
                     yield Run(variant, settings.model_copy(update=update), objective or self.objective)

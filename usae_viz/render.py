@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +125,12 @@ class _Run:
         return self.manifest.write(drawing, result, files)
 
     def complete(self, folder: str) -> bool:
-        """Whether all of a folder's drawings have their records, whoever drew them."""
-        return all(self.manifest.read(drawing) is not None for drawing in self.folders[folder])
+        """Whether all of a folder's drawings are there, whoever drew them."""
+        return all(self.manifest.drawn(drawing) is not None for drawing in self.folders[folder])
 
     def assemble(self, folder: str, anew: bool = False) -> Drawn:
         """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""
-        found = [(drawing, self.manifest.read(drawing)) for drawing in self.folders[folder]]
+        found = [(drawing, self.manifest.drawn(drawing)) for drawing in self.folders[folder]]
         here = [(drawing, record) for drawing, record in found if record is not None]
         records = [record for _, record in here]
         scores, images = scores_of(records), tuple(name for record in records for name in record.names)
@@ -217,16 +218,17 @@ def _packs(usae: USAE, plan: Plan, finished: Sequence[int], ranks: Ranks) -> lis
         return []
     settings = dict.fromkeys(plan.drawings[number].settings for number in left)
     at_once = min(eyes_for(usae, own).at_once for own in settings)
-    folders = list(dict.fromkeys(plan.drawings[number].folder for number in left))
+    folders: dict[str, list[int]] = {}
+    for number in left:
+        folders.setdefault(plan.drawings[number].folder, []).append(number)
     at_once = min(at_once, -(-len(folders) // ranks.count))
-    packs = []
-    for place in range(0, len(folders), at_once):
-        block = set(folders[place : place + at_once])
+    rooms, packs = list(folders.values()), list[list[int]]()
+    for first in range(0, len(rooms), at_once):
         groups: dict[tuple[str | None, MaximizeSettings], list[int]] = {}
-        for number in left:
-            if (drawing := plan.drawings[number]).folder in block:
-                groups.setdefault((drawing.variant, drawing.settings), []).append(number)
-        packs += list(groups.values())
+        for number in chain.from_iterable(rooms[first : first + at_once]):
+            drawing = plan.drawings[number]
+            groups.setdefault((drawing.variant, drawing.settings), []).append(number)
+        packs += groups.values()
     return packs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from usae_viz.plan import Plan
 
 PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
+
+STAMP = r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?"  # what `new_run` puts behind a name
 
 
 def register(app: typer.Typer) -> None:
@@ -127,7 +130,8 @@ def draw_plan(
 
     def speak(drawn: Drawn) -> None:
         if not quiet and not as_json:
-            console.print(drawn.scores if drawn.scores is not None else f"{drawn.objective}: {', '.join(drawn.images)}")
+            words = f"{drawn.objective}: {', '.join(drawn.images)}"
+            console.print(drawn.scores if drawn.scores is not None else words, markup=False)
 
     with progress_bars(quiet) as progress:
         written = render_all(usae, plan, out, stages(progress), speak, again, ranks)
@@ -139,8 +143,8 @@ def draw_plan(
         pictures = sum(len(drawn.images) for drawn in written)
         console.print(
             f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""),
-            highlight=False,
-        )
+            highlight=False, markup=False,
+        )  # fmt: skip
     for drawn in written:
         if drawn.ended is not None:
             typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)
@@ -172,6 +176,8 @@ def _planned(
 
     torch.set_num_threads(threads)
     if recipe.lower().endswith(".png"):
+        if labels is not None:
+            raise typer.BadParameter("--labels are for a recipe; a picture says itself what it is of")
         about = read_about(Path(recipe))
         model = load(usae or about.usae or "demo", pick_device(device))
         return plan_again(model, about, Path(recipe), allow_code), model
@@ -189,10 +195,11 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
     if not resume:
         return out or new_run(name)
     if out is None:
-        runs = [run for run in Path("outputs").glob(f"{name}-[0-9]*") if (run / "manifest").is_dir()]
+        own = re.compile(re.escape(name) + STAMP)
+        runs = [run for run in Path("outputs").glob("*/") if own.fullmatch(run.name) and (run / "manifest").is_dir()]
         if not runs:
             raise ValueError(f"no run of {name} below outputs/ to go on with; leave --resume out, or say --out")
-        return max(runs, key=lambda run: run.name)
+        return max(runs, key=lambda run: [int(number) for number in re.findall(r"\d+", run.name[len(name) :])])
     if not (out / "manifest").is_dir() and not dry_run:
         raise ValueError(f"{out} holds no run to go on with; leave --resume out")
     return out

@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +118,11 @@ def folder_of(objective: Objective) -> str:
     """`concept-00412` for a concept alone; for any other objective a name made of its words."""
     if isinstance(objective, Concept) and len(objective.concepts) == 1 and str(objective).count(",") == 0:
         return f"concept-{objective.concepts[0]:05d}"
+    return words_of(objective)
+
+
+def words_of(objective: Objective) -> str:
+    """A folder's name made of an objective's words."""
     words = re.sub(r"[^a-z0-9.]+", "-", str(objective).lower().replace(" - ", " minus ")).strip("-")
     return f"objective-{words[:80].rstrip('-')}"
 
@@ -148,7 +152,6 @@ def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@cache
 def spectrum_hash(spectrum: str | None) -> str:
     """Of the file; the analytic spectrum is a formula and stands for itself.
 

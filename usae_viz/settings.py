@@ -18,7 +18,7 @@ MAX_SEED = 2**32
 class MaximizeSettings(BaseModel):
     """How pictures are drawn. Of the defaults only Fourier's rate and decay were chosen by pictures (fourier.py)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mode: Mode = Field(
         "per-model", description="a picture a backbone; one for all; or one a backbone around a common layout"

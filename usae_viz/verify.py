@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.sparse import Codes
 from usae_train.statistics import TAU
 from usae_train.usae import USAE
-from usae_viz.augmentations import PRESETS, views
+from usae_viz.augmentations import UNSEEN, views
 from usae_viz.loop import Eyes, perceive
 from usae_viz.scores import Score, Scores
 
@@ -62,7 +62,7 @@ def verify(
 
 def seen_codes(usae: USAE, backbone: str, canvases: Tensor, seed: int) -> Codes:
     """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
-    eyes = Eyes(usae, PRESETS["unseen"], VIEWS)
+    eyes = Eyes(usae, UNSEEN, VIEWS)
     size = max(each.input_size for each in usae.backbones.values())
     values, indices = [], []
     for canvas in canvases.split(1):  # one by one: memory, and a picture's scores do not depend on the others

@@ -11,7 +11,7 @@ half an hour, `--part scale` about fifteen minutes:
 is timm's forward to the last block and its backward to the input, on the same crops in the same precision. Horama gets
 the network as its README does, a timm model in evaluation whose weights have gradients.
 `race`: the pre-code that Horama reaches after 256 steps, and the time in which this project reaches it, both measured
-under views that neither was optimized on (the preset `unseen`).
+under views that neither was optimized on (those of the verification).
 `scale`: seconds and peak memory a step for 1 to 4 backbones, 1 to 32 crops, canvases of 128 to 1024 px, 1 to 64
 pictures (ViT-Ti/16, so that the table is done in minutes).
 """
@@ -31,7 +31,7 @@ import torch
 
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
 from usae_train.usae import USAE
-from usae_viz.augmentations import PRESETS, views
+from usae_viz.augmentations import PRESETS, UNSEEN, views
 from usae_viz.loop import Eyes, Picture, ascend, perceive
 from usae_viz.maximization import dtype_for
 from usae_viz.objectives import Concept
@@ -128,7 +128,7 @@ def fused_attention(model: torch.nn.Module, used: bool) -> None:
 def unseen_pre_code(usae: USAE, canvas: torch.Tensor) -> float:
     """Mean pre-code of the concept in 32 views that no optimization saw."""
     (name,) = usae.names
-    eyes = Eyes(usae, PRESETS["unseen"], 32)
+    eyes = Eyes(usae, UNSEEN, 32)
     with torch.no_grad():
         shown = views(canvas[None], eyes.augmentation, [torch.Generator().manual_seed(999)], eyes.crops, 224)
         return perceive(eyes, usae.backbones[name], canvas[None], shown).pre_code(CONCEPT).mean().item()

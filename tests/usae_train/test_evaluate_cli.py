@@ -66,6 +66,16 @@ def test_independent_saes_are_one_a_backbone_on_the_common_grid(place: Path) -> 
     assert {(usae.n_concepts, usae.k) for usae in own.values()} == {(24, 6)}
 
 
+def test_independent_saes_of_a_store(place: Path, tmp_path: Path) -> None:
+    for words in (["extract", "demo:train", "--backbones", place / "specs.yaml", "--limit", 40],
+                  ["fit", tmp_path / "store", *SIZES[:-4], "--independent"]):  # fmt: skip
+        code, _, said = run(*words, "--out", tmp_path / ("store" if words[0] == "extract" else "own"))
+        assert code == 0, said
+    assert {name: ut.load(tmp_path / "own" / name).names for name in ("left", "right")} == {
+        "left": ["left"], "right": ["right"],
+    }  # fmt: skip
+
+
 def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, said = run("fit", "demo:train", "--backbones", "demo", *SIZES, "--out", tmp_path / "own", "--independent")

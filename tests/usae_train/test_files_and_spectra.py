@@ -119,3 +119,9 @@ def test_what_is_no_spectrum_is_refused(picture_folder: Path, tmp_path: Path) ->
     save_spectrum(torch.ones(3, 16, 16), tmp_path / "t.safetensors", FolderImages(picture_folder))
     with pytest.raises(ValueError, match=r"has a spectrum of shape \(3, 16, 16\); expected \(3, s, s // 2 \+ 1\)"):
         load_spectrum(tmp_path / "t.safetensors")
+    broken = torch.ones(3, 16, 9)
+    broken[0, 3, 3] = torch.nan
+    for wrong in (broken, -torch.ones(3, 16, 9), torch.ones(3, 2, 2), torch.ones(3, 1, 1)):
+        save_spectrum(wrong, tmp_path / "u.safetensors", FolderImages(picture_folder))
+        with pytest.raises(ValueError, match=r"u\.safetensors is no spectrum: expected at least 16 rows of finite"):
+            load_spectrum(tmp_path / "u.safetensors")

@@ -3,7 +3,9 @@ import torch
 from pydantic import ValidationError
 
 import usae_viz as uv
-from usae_viz.augmentations import PRESETS, Augmentation, draw, views
+from usae_viz.augmentations import PRESETS, UNSEEN, Augmentation, draw, views
+
+ALL = {**PRESETS, "unseen": UNSEEN}
 
 
 def generators(*seeds):
@@ -20,11 +22,11 @@ def test_none_shows_the_canvas_itself():
     assert torch.allclose(shown, canvas[:, None].expand(-1, 3, -1, -1, -1), atol=1e-4)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ALL)
 def test_a_picture_does_not_depend_on_its_batch_and_equal_generators_draw_alike(preset):
     canvas = canvases(1).expand(3, -1, -1, -1)
-    together = views(canvas, PRESETS[preset], generators(5, 9, 5), 2, 32)
-    alone = views(canvas[:1], PRESETS[preset], generators(5), 2, 32)
+    together = views(canvas, ALL[preset], generators(5, 9, 5), 2, 32)
+    alone = views(canvas[:1], ALL[preset], generators(5), 2, 32)
     assert torch.allclose(together[0], alone[0], atol=1e-6)
     assert torch.equal(together[0], together[2])
     if preset != "none":
@@ -44,9 +46,9 @@ def test_no_zero_borders():
     assert shown.min() > 0.999
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ALL)
 def test_no_preset_shows_anything_but_the_canvas(preset):
-    plain = PRESETS[preset].model_copy(update={"brightness": 0, "contrast": 0, "saturation": 0, "noise": 0})
+    plain = ALL[preset].model_copy(update={"brightness": 0, "contrast": 0, "saturation": 0, "noise": 0})
     shown = views(torch.ones(2, 3, 40, 40), plain.for_patches(0.5), generators(0, 1), 32, 32)
     assert torch.allclose(shown, torch.ones(()), atol=1e-4)
 
@@ -68,7 +70,7 @@ def test_gradient_reaches_the_canvas():
 def test_bad_settings_say_what_was_expected():
     with pytest.raises(ValidationError, match="expected two shares with 0 < smallest <= largest <= 1"):
         Augmentation(crop=(0.9, 0.2))
-    with pytest.raises(ValidationError, match="expected a mean and a standard deviation >= 0"):
+    with pytest.raises(ValidationError, match="expected a mean and a standard deviation of 0 to 1"):
         Augmentation(crop_normal=(0.3, -0.1))
 
 
@@ -97,6 +99,17 @@ def test_the_paper_of_maco_crops_about_a_quarter():
     drawn = sides(PRESETS["maco"])
     assert drawn.mean() == pytest.approx(0.25, abs=0.005)
     assert drawn.min() >= 0.05
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"crop_normal": (float("nan"), 0.1)}, {"crop_normal": (0.2, -0.1)}, {"crop_normal": (2, 0.1)},
+              {"crop": (float("nan"), 1)}, {"crop": (0, 1)}, {"crop": (0.9, 0.8)}, {"noise": float("nan")}],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_share_is_refused(wrong):
+    """A crop of no known size ends torch's grid_sample, and the process with it."""
+    with pytest.raises(ValidationError, match=rf"{next(iter(wrong))}|finite"):
+        Augmentation(**wrong)
 
 
 def test_a_crop_stays_inside_but_for_the_shift():

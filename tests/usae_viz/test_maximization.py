@@ -16,7 +16,7 @@ QUICK = {"steps": 6, "crops": 2, "size": 32}
 def pre_code(usae, name, concept, canvas):
     backbone = usae.backbones[name]
     acts = perceive(Eyes(usae, PRESETS["none"], 1), backbone, canvas[None], canvas[None, None])
-    return acts.pre_code(concept).mean().item()
+    return uv.Concept(concept)(acts).item()
 
 
 @pytest.mark.parametrize("image", ["fourier", "maco", "pixel"])
@@ -129,6 +129,17 @@ def test_a_score_that_is_not_finite_names_backbone_and_step(usae):
 
     with pytest.raises(ValueError, match="the score through left is not finite at step 0"):
         uv.maximize(usae, broken, **QUICK)
+
+
+def test_an_objective_without_a_gradient_is_said(usae):
+    @uv.objective
+    def share(acts):
+        return (acts.pre_codes > 0).float().mean((1, 2, 3))
+
+    with pytest.raises(ValueError, match="objective share does not depend on the picture: no gradient comes back"):
+        uv.maximize(usae, share, steps=2, crops=1, size=32)
+    in_one = uv.objective(lambda acts: acts.tokens.mean((1, 2, 3)) * (1.0 if acts.backbone == "left" else 0.0))
+    assert uv.maximize(usae, in_one, mode="shared", steps=2, crops=1, size=32).ended is None
 
 
 def test_an_objective_that_asks_one_backbone_draws_its_picture_only(usae):

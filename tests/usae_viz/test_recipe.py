@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from usae_train.statistics import Statistics
+from usae_viz.maximization import maximize_each
 from usae_viz.plan import plan_recipe
 from usae_viz.recipe import Recipe, read_recipe
 from usae_viz.selection import Selection, select
@@ -92,6 +93,13 @@ def test_concepts_that_cannot_be_chosen(item, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("concepts: [{top: 4, bottom: 2}]\n", r":1: concepts\.0: expected one of top, bottom and spread"),
+        ("concepts: [3]\nvariants: {1: {}}\n", r":2: variants\.1: Input should be a valid string"),
+        (
+            "concepts: [3]\nsettings: {start: a, image: maco, spectrum: 1/f}\n",
+            r":2: settings\.spectrum: a picture that",
+        ),
+        ("concepts: [3]\nsettings: {augmentation: unseen}\n", "expected one of default, maco, lucid, none"),
         ("concepts: {top: 4, bye: energy}\n", r":1: unknown key 'concepts\.bye'; did you mean 'by'\?"),
         ("concepts:\n  - 3\n  - {topp: 4}\n", r":3: unknown key 'concepts\.1\.topp'; did you mean 'top'\?"),
         ("concepts: {top: 4, bottom: 2}\n", "expected one of top, bottom and spread, found top and bottom"),
@@ -112,6 +120,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [3]\noutputs: [jpg]\n", r":2: outputs\.0: Input should be 'png'"),
         ("concepts: [3]\noutputs: [png, png]\n", r":2: outputs: .*something twice"),
         ("concepts: [3]\nusae: [demo]\n", r":2: usae: Input should be a valid string"),
+        ("concepts: [3]\nsettings: {memory: .inf}\n", r":2: settings\.memory: Input should be a finite number"),
         ("&a\nconcepts: *a\n", "an alias that stands for itself"),
     ],
 )
@@ -155,6 +164,23 @@ def test_variants_change_what_they_name(usae, tmp_path):
     assert str(plan.drawings[-1].objective) == "Concept(3, pool='max')"
 
 
+def test_an_objective_that_stands_for_itself_is_drawn_unless_its_concept_is_drawn_so(usae, tmp_path):
+    def folders(text):
+        found = planned(usae, tmp_path, f"concepts: [3]\nobjectives: [Concept(3), Concept(5)]\n{text}").drawings
+        return [(drawing.folder, drawing.variant, str(drawing.objective)) for drawing in found]
+
+    assert folders("") == [("concept-00003", None, "Concept(3)"), ("concept-00005", None, "Concept(5)")]
+    assert folders("objective: \"Concept({k}, pool='max')\"") == [
+        ("concept-00003", None, "Concept(3, pool='max')"), ("objective-concept-3", None, "Concept(3)"),
+        ("concept-00005", None, "Concept(5)"),
+    ]  # fmt: skip
+    # what a variant draws for a concept is nothing to an objective that stands for itself
+    assert folders("variants: {a: {}, b: {objective: \"Concept({k}, pool='max')\"}}") == [
+        ("concept-00003", "a", "Concept(3)"), ("concept-00003", "b", "Concept(3, pool='max')"),
+        ("concept-00005", "a", "Concept(5)"),
+    ]  # fmt: skip
+
+
 def test_the_key_is_of_what_decides_the_picture(usae, tmp_path):
     def key(text):
         return planned(usae, tmp_path, f"concepts: [3]\n{text}").drawings[0].key
@@ -191,11 +217,16 @@ def test_drawings_that_cannot_stand_beside_each_other(usae, tmp_path, text, mess
         planned(usae, tmp_path, f"concepts: [3]\n{text}\n")
 
 
+def test_a_variant_can_do_without_transparency(usae, tmp_path):
+    plan = planned(usae, tmp_path, "concepts: [3]\noutputs: [alpha]\nvariants: {a: {}, b: {alpha: false, steps: 4}}\n")
+    assert [(drawing.variant, drawing.settings.alpha) for drawing in plan.drawings] == [("a", True), ("b", False)]
+
+
 def test_files_are_taken_relative_to_the_recipe(tmp_path):
     recipe = recipe_of(
-        tmp_path, "concepts: [3]\nsettings: {start: photo.png}\nvariants: {a: {image: maco, spectrum: s}}"
+        tmp_path, "concepts: [3]\nsettings: {reference: photo.png}\nvariants: {a: {image: maco, spectrum: s}}"
     )
-    assert recipe.settings.start == str(tmp_path / "photo.png")
+    assert recipe.settings.reference == str(tmp_path / "photo.png")
     assert recipe.variants["a"].spectrum == str(tmp_path / "s")
     kept = recipe_of(tmp_path, "concepts: [3]\nsettings: {image: maco, spectrum: 1/f}").settings
     assert kept.spectrum == "1/f"
@@ -219,6 +250,14 @@ def test_code_is_imported_only_with_leave(usae, tmp_path):
     for wrong, message in (("own_calm:number", "no function or objective"), ("nowhere:a", "cannot be imported")):
         with pytest.raises(ValueError, match=message):
             planned(usae, tmp_path, f"objectives: ['{wrong}']\n", allow_code=True)
+
+
+def test_code_that_fails_is_one_line_with_the_place(usae, tmp_path):
+    (tmp_path / "own_wrong.py").write_text("def typo(acts):\n    return acts.canvass\n")
+    plan = planned(usae, tmp_path, "objectives: [own_wrong:typo]\n", allow_code=True)
+    message = r"objective 'own_wrong:typo' fails through left: own_wrong\.py, line 2: AttributeError\(.*canvass"
+    with pytest.raises(ValueError, match=message):
+        list(maximize_each(usae, [plan.drawings[0].objective], plan.drawings[0].settings))
 
 
 def test_the_schema_describes_every_key():

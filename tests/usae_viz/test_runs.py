@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -18,13 +19,13 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 import usae_viz.render
-from usae_train.distributed import Ranks
+from usae_train.distributed import ALONE, Ranks
 from usae_viz.cli import app
-from usae_viz.manifest import claimed
+from usae_viz.manifest import Manifest, claimed
 from usae_viz.outputs import CELL, MARGIN, ROW
 from usae_viz.plan import plan_recipe
-from usae_viz.recipe import read_recipe
-from usae_viz.render import render
+from usae_viz.recipe import Recipe, read_recipe
+from usae_viz.render import _packs, render
 
 QUICK = "settings: {steps: 2, crops: 1, size: 32}\n"
 
@@ -126,6 +127,64 @@ def test_what_is_damaged_or_gone_is_drawn_again(folder, tmp_path, drawings):
     assert contents(out) == before
 
 
+def test_a_picture_of_each_variant_that_is_gone_is_drawn_again(folder, tmp_path, drawings):
+    """The second variant's record says files that are not there while the sheet is made after the first."""
+    text = f"concepts: [3]\nvariants: {{a: {{}}, b: {{crops: 2}}}}\n{QUICK}"
+    out = drawn(folder, tmp_path, text)
+    before = contents(out)
+    for variant in "ab":
+        (out / "concept-00003" / f"{variant}-left.png").unlink()
+    drawings.clear()
+    drawn(folder, tmp_path, text)
+    assert len(drawings) == 2
+    assert contents(out) == before
+
+
+def test_nothing_is_said_of_a_picture_whose_file_another_took(folder, tmp_path, drawings):
+    """Two variants change names: the first takes the second's file, which is drawn again."""
+    text = "concepts: [3]\nvariants: {a: {}, b: {crops: 2}}\n"
+    drawn(folder, tmp_path, text + QUICK)
+    drawings.clear()
+    text = "concepts: [3]\nvariants: {b: {}, a: {crops: 2}}\n"
+    (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\n{text}{QUICK}")
+    plan = plan_recipe(ut.load(folder), read_recipe(tmp_path / "recipe.yaml"), tmp_path)
+    manifest = Manifest(tmp_path / "run")
+    assert [manifest.adopt(drawing) for drawing in plan.drawings] == [True, False]
+    assert [manifest.drawn(drawing) is not None for drawing in plan.drawings] == [True, False]
+    drawn(folder, tmp_path, text + QUICK)
+    assert [settings.crops for _, settings in drawings] == [2]
+
+
+def test_only_files_of_ours_are_cleaned_away(folder, tmp_path):
+    others = [".download.part", "mine/deep/.left.png.1.part", "mine/.model.1.part/weights"]
+    left = ["concept-00003/.left.png.17.part", ".run.json.17.part"]
+    for file in (*others, *left):
+        (tmp_path / "run" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / file).touch()
+    out = drawn(folder, tmp_path, f"concepts: [3]\n{QUICK}")
+    assert [file for file in (*others, *left) if (out / file).exists()] == others
+
+
+def test_a_folder_with_brackets_in_its_name_is_told_as_it_is(folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\nobjectives: [\"Channel('left', 2)\"]\n{QUICK}")
+    for name in ("a[red]", "b[x"):
+        done = run("render", recipe, "--out", tmp_path / name)
+        assert f"{name}: 1 pictures" in done.stdout.replace("\n", "")
+    done = run("render", recipe, "--out", tmp_path / "[" / "b]")
+    assert "[/b]: 1 pictures" in done.stdout.replace("\n", "")
+
+
+def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp_path, monkeypatch):
+    recipe = Recipe(concepts=["0-4"], variants={"a": {}, "b": {"crops": 2}}, settings={"size": 32})
+    plan = plan_recipe(usae, recipe, tmp_path)  # drawings 0 and 1 of concept 0, 2 and 3 of 1, ...
+    assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1], [3], [4], [5], [6], [7]]
+    monkeypatch.setattr(usae_viz.render, "eyes_for", lambda usae, settings: SimpleNamespace(at_once=2))
+    assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1, 3], [4, 6], [5, 7]]
+    assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4)) == _packs(usae, plan, [2, 8, 9], Ranks(1, 4))
+    assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4))[:2] == [[0], [1]]
+
+
 def test_the_parts_of_a_run_are_as_the_explorer_reads_them(folder, tmp_path):
     out = drawn(folder, tmp_path, f"concepts: [3]\nvariants: {{a: {{}}, b: {{seed: 4, mode: shared}}}}\n{QUICK}")
     record = json.loads((out / "run.json").read_text())
@@ -183,6 +242,16 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):
     assert contents(tmp_path / "run") == before
 
 
+def test_a_dry_run_knows_how_large_animations_become(folder, tmp_path):
+    text = "concepts: [3]\nsettings: {steps: 48, crops: 1, size: 32}\noutputs: [gif]\n"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\n{text}")
+    told = json.loads(run("render", recipe, "--out", tmp_path / "run", "--dry-run", "--json").stdout)["megabytes"]
+    room = drawn(folder, tmp_path, text) / "concept-00003"
+    really = sum(file.stat().st_size for file in room.iterdir() if file.suffix in (".png", ".gif")) / 1e6
+    assert 0.5 * really < told < 2 * really  # with frames all alike it was a ninth
+
+
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
@@ -227,7 +296,13 @@ def test_resume_goes_on_with_the_last_run_of_the_recipe(folder, tmp_path, monkey
     drawings.clear()
     assert run("render", recipe, "-q", "--resume").exit_code == 0
     assert drawings == []
-    assert len(list((tmp_path / "outputs").iterdir())) == 1
+    outputs = tmp_path / "outputs"
+    (first,) = outputs.iterdir()
+    for other in ("mine-9-2025-01-01-000000", "mine-99", f"{first.name}-9", f"{first.name}-10"):
+        (outputs / other / "manifest").mkdir(parents=True)
+    assert run("render", recipe, "-q", "--resume").exit_code == 0
+    assert len(drawings) == 1, "the tenth run of one second is after the ninth; other recipes' runs are theirs"
+    assert (outputs / f"{first.name}-10" / "run.json").is_file()
 
 
 def test_a_full_disk_is_one_line_and_what_is_finished_stays(folder, tmp_path, monkeypatch, drawings):

@@ -93,6 +93,16 @@ def test_render_draws_every_mode_and_seed(folder, tmp_path):
         ),
         (["maximize", "-c", "3", "--image", "clay"], "image = 'clay'"),
         (["maximize", "-c", "3", "--device", "tpu9"], "no device 'tpu9' here"),
+        (
+            ["maximize", "-c", "3", "--start", "a.png", "--closeness", "nan"],
+            "closeness is nan; expected",
+        ),
+        (
+            ["maximize", "-c", "3", "--start", "a.png", "--closeness", "-1"],
+            "closeness is -1.0; expected",
+        ),
+        (["maximize", "--objective", "Concept(3, backbone='')"], "unknown backbone ''; this USAE has left, right"),
+        (["concepts", "--sort", "auroc"], "this USAE's statistics have no truth to compare with"),
         (["concepts", "--sort", "beauty"], "unknown order 'beauty'; expected one of universality"),
     ],
 )
@@ -205,6 +215,15 @@ def test_a_start_is_accentuated(folder, tmp_path, picture, more, weight):
     assert (out / f"objective-concept-3-{weight}-closeness" / "scores.json").is_file()
 
 
+def test_a_start_keeps_its_own_spectrum(folder, tmp_path, picture):
+    words = ["maximize", "-c", "3", "--start", picture, "--usae", folder, "--out", str(tmp_path / "run"), "-q"]
+    assert run(*words, "--image", "maco", *QUICK).exit_code == 0
+    done = run(*words[:-2], str(tmp_path / "other"), "--image", "maco", "--spectrum", "1/f", *QUICK)
+    assert done.exit_code == 1
+    assert "a picture that is started from keeps its own spectrum; leave --spectrum or --start out" in done.stderr
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_recipe_can_hold_objectives(folder, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
@@ -231,6 +250,8 @@ def test_a_recipe_can_hold_objectives(folder, tmp_path):
         (["maximize"], "say what to draw: --concept or --objective"),
         (["maximize", "-c", "3", "--closeness", "2"], "--closeness is to a given picture: say which with --start"),
         (["maximize", "-c", "3", "--steps", "many"], "--steps"),
+        (["maximize", "-c", "3", "--animation", "mp4"], "say every how many steps with --snapshots"),
+        (["render", "a.png", "--labels", "b.json"], "--labels are for a recipe"),
         (["invert"], "Missing argument"),
     ],
 )

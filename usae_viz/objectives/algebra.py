@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -22,21 +22,27 @@ class Objective:
     Args:
         function: the score.
         name: what it is called in a run's settings.
-        concepts: the concepts it looks at, to be checked against the USAE before the first step.
+        concepts: the concepts it looks at, to be checked against the USAE before the first step. The attribute has
+            those first that it asks for more of; the first is the one that pictures are verified for.
         backbones: the backbones it asks, by name; None for all of them, none for what looks at the picture alone.
         whole_batch: whether a picture's score depends on the other pictures of the same objective.
         needs_reference: whether it compares with a given picture (`Activations.reference`).
-        raised: those of `backbones` in which it asks for more, not for less; all of them unless told.
+        lowered: those of `concepts` and `backbones` that it asks for less of, and nowhere for more.
     """
 
     def __init__(
         self, function: Score, name: str, concepts: Sequence[int] = (), backbones: Sequence[str] | None = None,
-        whole_batch: bool = False, needs_reference: bool = False, raised: Sequence[str] | None = None,
+        whole_batch: bool = False, needs_reference: bool = False, lowered: Collection[int | str] = (),
     ) -> None:  # fmt: skip
-        self._function, self.name, self.concepts = function, name, tuple(dict.fromkeys(concepts))
+        self._function, self.name, self.lowered = function, name, frozenset(lowered)
+        self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.lowered.__contains__))
         self.backbones = None if backbones is None else tuple(dict.fromkeys(backbones))
         self.whole_batch, self.needs_reference = whole_batch, needs_reference
-        self.raised = self.backbones if raised is None else tuple(dict.fromkeys(raised))
+
+    @property
+    def raised(self) -> tuple[str, ...] | None:
+        """The backbones in which it asks for more, not for less; None for all."""
+        return self.backbones and (tuple(b for b in self.backbones if b not in self.lowered) or self.backbones)
 
     def __call__(self, acts: Activations) -> Tensor:
         return self._function(acts)
@@ -62,7 +68,7 @@ class Objective:
     def __rmul__(self, other: float) -> Objective:
         if not _is_number(other):
             return NotImplemented
-        return self._like(lambda acts: other * self(acts), f"{_spelled(other)} * {_inside(self.name)}")
+        return self._like(lambda acts: other * self(acts), f"{_spelled(other)} * {_inside(self.name)}", other < 0)
 
     def __neg__(self) -> Objective:
         return -1.0 * self
@@ -72,26 +78,29 @@ class Objective:
             if not _is_number(other):
                 return NotImplemented
             own = _inside(self.name) if sign == "*" else self.name
-            return self._like(lambda acts: join(self(acts), other), f"{own} {sign} {_spelled(other)}")
+            turned = sign == "*" and other < 0
+            return self._like(lambda acts: join(self(acts), other), f"{own} {sign} {_spelled(other)}", turned)
         own, others = self.name, other.name
         if sign == "*":
             own, others = _inside(own), _inside(others)
         elif sign == "-":
             others = _inside(others, "+-")
         asked = None if self.backbones is None or other.backbones is None else self.backbones + other.backbones
-        raised = None
-        if sign != "*" and asked is not None:  # "in dino, not in siglip"
-            here, there = self.raised or (), other.raised or ()
-            raised = here + there if sign == "+" else [name for name in here if name not in there] or asked
+        more, less = (other._more, other.lowered) if sign == "+" else (other.lowered, other._more)
+        lowered = frozenset[int | str]() if sign == "*" else (self.lowered | less) - self._more - more
         return Objective(
             lambda acts: join(self(acts), other(acts)), f"{own} {sign} {others}", self.concepts + other.concepts,
-            asked, self.whole_batch or other.whole_batch, self.needs_reference or other.needs_reference, raised,
+            asked, self.whole_batch or other.whole_batch, self.needs_reference or other.needs_reference, lowered,
         )  # fmt: skip
 
-    def _like(self, function: Score, name: str) -> Objective:
-        return Objective(
-            function, name, self.concepts, self.backbones, self.whole_batch, self.needs_reference, self.raised
-        )
+    @property
+    def _more(self) -> frozenset[int | str]:
+        """The concepts and backbones that it asks for more of."""
+        return frozenset[int | str]((*self.concepts, *(self.backbones or ()))) - self.lowered
+
+    def _like(self, function: Score, name: str, turned: bool = False) -> Objective:
+        lowered = self._more if turned else self.lowered
+        return Objective(function, name, self.concepts, self.backbones, self.whole_batch, self.needs_reference, lowered)
 
 
 def objective(function: Score) -> Objective:

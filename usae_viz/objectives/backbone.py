@@ -32,10 +32,15 @@ class Direction(Objective):
     """
 
     def __init__(self, backbone: str, vector: Tensor | Sequence[float], pool: Pool = "mean") -> None:
-        direction = torch.as_tensor(vector).detach().float()
-        length = direction.norm()
-        if direction.ndim != 1 or not length.isfinite() or length == 0:
+        try:
+            direction = torch.as_tensor(vector).detach().float()
+        except ValueError as error:
+            raise ValueError(f"Direction: expected numbers for {backbone!r}: {error}") from error
+        if direction.ndim != 1 or not direction.norm().isfinite() or direction.norm() == 0:
             raise ValueError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
+        listed = [float(f"{x:.6g}") for x in direction.tolist()]
+        direction = torch.tensor(listed)  # as its text has it, so that a picture of it can be drawn again
+        length = direction.norm()
 
         def along(acts: Activations) -> Tensor:
             if acts.backbone != backbone:
@@ -46,7 +51,6 @@ class Direction(Objective):
                 )
             return pool_tokens(acts.tokens @ (direction / length).to(acts.tokens), pool, acts.grid).mean(1)
 
-        listed = [float(f"{x:.6g}") for x in direction.tolist()]
         super().__init__(along, spelled("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
 
 

@@ -61,6 +61,8 @@ def _value(node: ast.expr, text: str) -> Any:
             return a + b if isinstance(sign, ast.Add) else a - b if isinstance(sign, ast.Sub) else a * b
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             return _call(name, [_value(a, text) for a in args], {k.arg: _value(k.value, text) for k in keywords}, text)
+        case ast.Name(id=name) if name in OBJECTIVES:
+            raise ValueError(f"objective {_short(text)!r}: {name} has to be called, such as Concept(12) or L2()")
         case ast.Name(id=name):
             raise ValueError(f"objective {_short(text)!r}: {name!r} is no number and no objective{_near(name)}")
     raise ValueError(
