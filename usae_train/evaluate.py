@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from usae_train.backbones import PAPER
-from usae_train.evaluation_pass import PassSettings, PassState, Processes, run_pass
+from usae_train.distributed import ALONE, Ranks
+from usae_train.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.images import DemoImages, ImageSource
 from usae_train.independent import consistency
 from usae_train.measures import Measures
@@ -42,7 +43,7 @@ class Compared:
     independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
     keeper: PassKeeper | None = None
-    processes: Processes = field(default_factory=Processes)
+    ranks: Ranks = ALONE
 
 
 def evaluate(
@@ -75,7 +76,7 @@ def evaluate(
             _check_alike(before, other)
     measures = Measures(usae, compared.independent, keep_codes=isinstance(source, DemoImages))
     settings = PassSettings(
-        usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.processes.count,
+        usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.ranks.count,
         independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
     )  # fmt: skip
     state = PassState(settings, measures)
@@ -88,7 +89,7 @@ def evaluate(
 
     first = run_pass(
         state, lambda tried: stream_tokens(backbones, source, grid, batch, tried), len(source), keeper,
-        compared.processes, lambda done, total: progress("pictures", done, total),
+        compared.ranks, lambda done, total: progress("pictures", done, total),
     )  # fmt: skip
     if not first:
         return None

@@ -6,8 +6,9 @@ import pytest
 import torch
 from test_keeping import FullDisk
 
+from usae_train.distributed import Ranks
 from usae_train.evaluate import Compared, figures_of
-from usae_train.evaluation_pass import PassSettings, PassState, Processes, run_pass
+from usae_train.evaluation_pass import PassSettings, PassState, run_pass, share
 from usae_train.firing import FiringTally
 from usae_train.measures import Measures
 from usae_train.pass_states import PassKeeper, StoppedPass
@@ -111,7 +112,7 @@ def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> N
 
     def work(rank: int) -> None:
         keeper = PassKeeper(tmp_path, rank, minutes=1e9)
-        firsts[rank] = run_pass(states[rank], stream, IMAGES, keeper, Processes(rank, 3))
+        firsts[rank] = run_pass(states[rank], stream, IMAGES, keeper, Ranks(rank, 3))
 
     threads = [threading.Thread(target=work, args=(rank,), daemon=True) for rank in range(3)]
     for thread in threads:
@@ -148,13 +149,13 @@ def test_a_disk_that_fills_up_leaves_the_last_state_and_one_line(tmp_path) -> No
 
 
 def test_processes_share_whole_batches() -> None:
-    shares = [Processes(rank, 3).share(range(1, 26, 2), 4) for rank in range(3)]
+    shares = [share(range(1, 26, 2), 4, Ranks(rank, 3)) for rank in range(3)]
     assert [list(share) for share in shares] == [[1, 3, 5, 7], [9, 11, 13, 15], [17, 19, 21, 23, 25]]
 
 
 def test_processes_without_a_place_to_meet_are_refused() -> None:
     with pytest.raises(ValueError, match="need a folder to meet in"):
-        run_pass(fresh(2), stream, IMAGES, None, Processes(0, 2))
+        run_pass(fresh(2), stream, IMAGES, None, Ranks(0, 2))
 
 
 def test_equal_codes_are_ordered_by_number_however_they_came() -> None:
