@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,6 +41,32 @@ def atomic_path(target: Path) -> Iterator[Path]:
                 shutil.rmtree(temporary)
             else:
                 temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(temporaries: Iterable[Path]) -> None:
+    """Remove temporary files and folders (.NAME.PID.part) whose process lives no more; a living one's are let be.
+
+    Processes are those of this machine: on a disk that several share, call it where no other one writes.
+    """
+    for temporary in list(temporaries):
+        number = temporary.name.removesuffix(".part").rpartition(".")[2]
+        if not number.isdecimal() or _lives(int(number)):
+            continue
+        with suppress(OSError):
+            if temporary.is_dir() and not temporary.is_symlink():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
+
+
+def _lives(number: int) -> bool:
+    try:
+        os.kill(number, 0)  # asks, and does nothing to it
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def check_writable(place: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from usae_train import measure_commands
-from usae_train.options import SOURCES, Backbones, Device, Images, Limit, MaskOutliers, Out, Quiet, Seed
+from usae_train.options import SOURCES, Backbones, Device, Images, Limit, MaskOutliers, MaxBroken, Out, Quiet, Seed
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
 
 app = typer.Typer(
@@ -36,9 +36,7 @@ def extract(
     ] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures; 0 reads in this one.")] = 0,
-    max_broken: Annotated[
-        float, typer.Option(min=0, max=1, help="Largest share of the pictures that may be unreadable.")
-    ] = 0.01,
+    max_broken: MaxBroken = 0.01,
     limit: Limit = None,
     verify: Annotated[bool, typer.Option("--verify", help="Only compare the checksums of a finished store.")] = False,
     device: Device = "auto",
@@ -72,7 +70,7 @@ def extract(
         with ranks_of_torchrun(where) as ranks:
             with ranks.together():
                 source = open_images(images, limit)
-                record, gigabytes = plan(source, read_specs(backbones), dtype)
+                record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first
             if not quiet:
                 typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
@@ -80,7 +78,7 @@ def extract(
                 report = stages(progress)
                 store = write_store(
                     source, record, out, batch=batch, device=where, run_in=torch.bfloat16 if half else torch.float32,
-                    workers=workers, max_broken=max_broken, ranks=ranks,
+                    workers=workers, max_broken=max_broken, ranks=ranks, backbones=built,
                     progress=lambda done, total: report("pictures", done, total, ""),
                 )  # fmt: skip
             if not quiet:
@@ -123,6 +121,7 @@ def fit(
         ),
     ] = None,
     mask_outliers: MaskOutliers = False,
+    max_broken: MaxBroken = 0.01,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two training states.")] = 10.0,
     keep: Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")] = 2,
@@ -149,7 +148,8 @@ def fit(
         if independent:
             from usae_train.independent_fit import fit_independent
 
-            sizes = {"n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed}
+            sizes = {"n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
+                     "max_broken": max_broken}  # fmt: skip
             with progress_bars(quiet) as progress:
                 fit_independent(images, out, backbones, recipe, sizes, limit, pick_device(device), stages(progress))
             if not quiet:
@@ -171,8 +171,9 @@ def fit(
         from usae_train.trackers import open_trackers
 
         settings = fit_settings(
-            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, mask_outliers=mask_outliers
-        )
+            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, mask_outliers=mask_outliers,
+            max_broken=max_broken,
+        )  # fmt: skip
         where = pick_device(device)
         room = out.with_name(f".{out.name}.training")
         with ranks_of_torchrun(where) as ranks:
@@ -250,6 +251,7 @@ def add_backbone(
         float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
     ] = None,
     mask_outliers: MaskOutliers = False,
+    max_broken: MaxBroken = 0.01,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     device: Device = "auto",
     seed: Seed = 0,
@@ -281,7 +283,7 @@ def add_backbone(
             grown = grow(
                 load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
                 memory=memory, device=pick_device(device), watch=watch, steps=steps, batch=batch, seed=seed,
-                mask_outliers=mask_outliers,
+                mask_outliers=mask_outliers, max_broken=max_broken,
             )  # fmt: skip
         save(grown.usae, out)
         if as_json:

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from usae_train.store import ActivationStore
+from usae_train.store import ActivationStore, Piece
+from usae_train.tokens import PairedTokens
 
 IMAGES_AT_ONCE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
+PIECE_BYTES = 16e6  # of a shard that are read together: windows mix pieces of all shards, whatever their size
 CHECKED = 65_536  # tokens that are looked through for NaN at a time
 
 
@@ -65,7 +67,9 @@ class MemoryFeed:
 
 
 class StoreFeed:
-    """Tokens of an activation store; a window is as many random shards as fit into the memory allowed.
+    """Tokens of an activation store; a window is as many random pieces of shards as fit into the memory allowed.
+
+    What a piece is does not depend on that memory, so that a training can go on with another.
 
     Args:
         store: a finished store.
@@ -76,7 +80,13 @@ class StoreFeed:
         self.store, self.widths = store, dict(store.record.widths)
         self.per_image = store.record.grid[0] * store.record.grid[1]
         self.shards = [number for number, shard in enumerate(store.record.shards) if shard.images]
-        largest = max(store.record.shards[number].images for number in self.shards)
+        a_piece = max(1, int(PIECE_BYTES / (store.bytes / len(store))))
+        self.pieces = [
+            Piece(number, images[first : first + a_piece])
+            for number in self.shards for images in [range(store.record.shards[number].images)]
+            for first in range(0, len(images), a_piece)
+        ]  # fmt: skip
+        largest = max(len(piece.images) for piece in self.pieces)
         self.at_once = max(1, int(memory / (store.bytes / len(store) * largest)))
         counts = torch.tensor([store.record.shards[number].images * self.per_image for number in self.shards])
         self.ends = counts.cumsum(0)
@@ -85,9 +95,9 @@ class StoreFeed:
     def __len__(self) -> int:
         return len(self.store) * self.per_image
 
-    def length(self, shard: int) -> int:
-        """How many tokens a shard has of each backbone."""
-        return self.store.record.shards[shard].images * self.per_image
+    def length(self, piece: int) -> int:
+        """How many tokens a piece has of each backbone."""
+        return len(self.pieces[piece].images) * self.per_image
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
         places = torch.searchsorted(self.ends, rows, right=True)
@@ -104,12 +114,16 @@ class StoreFeed:
         return picked
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
-        order = [self.shards[place] for place in torch.randperm(len(self.shards), generator=generator).tolist()]
+        order = torch.randperm(len(self.pieces), generator=generator).tolist()
         # sorted: a single window is then the same in every epoch, and need not be loaded again
         return [sorted(order[first : first + self.at_once]) for first in range(0, len(order), self.at_once)]
 
     def load(self, window: list[int]) -> dict[str, Tensor]:
-        return self.store.read(window).flat()
+        return self.store.read_pieces([self.pieces[piece] for piece in window]).flat()
+
+    def first_window(self) -> PairedTokens:
+        """The tokens of the first images, as many as fit into the memory allowed."""
+        return self.store.read_pieces(self.pieces[: self.at_once])
 
 
 class Batches:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid
+from usae_train.broken_pictures import BrokenPictures
 from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.images import ImageSource, open_images
@@ -53,7 +54,7 @@ def fit(
         limit: take at most so many pictures.
         device: where to train.
         watch: callbacks for progress.
-        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, mask_outliers.
+        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, mask_outliers, max_broken.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, or on the first 20,000 tokens.
@@ -108,7 +109,9 @@ def fit_pictures(
     watch = watch or Watch()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = common_grid(list(built.values()))
-    feed, sample = feed_pictures(built, source, grid, memory, watch, ranks=ranks)
+    feed, sample = feed_pictures(
+        built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken
+    )  # fmt: skip
     usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
     if keeper is not None:
         keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
@@ -122,7 +125,7 @@ def fit_pictures(
 
 def feed_pictures(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float | None = None,
-    watch: Watch | None = None, numbers: Sequence[int] | None = None, ranks: Ranks = ALONE,
+    watch: Watch | None = None, numbers: Sequence[int] | None = None, ranks: Ranks = ALONE, max_broken: float = 1.0,
 ) -> tuple[Feed, Callable[[], PairedTokens]]:  # fmt: skip
     """The tokens of pictures, in memory if they fit and else streamed; and what gives whole pictures of them.
 
@@ -134,16 +137,20 @@ def feed_pictures(
         watch: callbacks for progress.
         numbers: which of the pictures; all unless told.
         ranks: processes that divide the pictures; each then has the tokens of all.
+        max_broken: largest share of the pictures that may be unreadable.
+
+    Raises:
+        ValueError: for more of them, at once or when a window has them.
     """
     watch, allowed = watch or Watch(), allowed_memory(memory)
     n_images = len(source) if numbers is None else len(numbers)
-    failure = watch.failure if ranks.first else lambda why: None
+    broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.first else lambda why: None)
     if n_images * bytes_an_image(backbones, grid) > allowed:
-        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, failure, ranks)
+        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks)
         return stream, stream.first_window
     paired = collect_tokens(backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks)
-    for why in paired.failures:
-        failure(why)
+    with ranks.together():
+        broken.add(paired.failures)
     return MemoryFeed(paired.flat()), lambda: paired
 
 
@@ -165,11 +172,11 @@ def fit_store(
         watch: callbacks for progress.
         keeper: writes training states, and goes on from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's unless told. A store that is larger
-            is gone through in windows of random shards. Processes that train as one divide it.
+            is gone through in windows of random pieces of its shards. Processes that train as one divide it.
         ranks: the processes that train as one.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the first shards, as many as make a window; on ranks
+        The USAE, in evaluation mode, its statistics measured on the first images, as many as make a window; on ranks
         other than the first without statistics.
     """
     watch = watch or Watch()
@@ -179,12 +186,11 @@ def fit_store(
     if keeper is not None:
         keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
                        "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
-    fit_tokens(StoreFeed(store, allowed), settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
+    feed = StoreFeed(store, allowed)
+    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
-    shards = [number for number, shard in enumerate(record.shards) if shard.images]
-    fitting = max(1, int(len(shards) * allowed / store.bytes))
     if ranks.first:
-        usae.statistics = measure(usae, store.read(shards[:fitting]))
+        usae.statistics = measure(usae, feed.first_window())
     return usae.to("cpu")
 
 

@@ -103,7 +103,7 @@ def add_backbone(
         device: where to train.
         watch: callbacks for progress.
         keeper: writes training states, and goes on from the last.
-        settings: fields of `FitSettings`: steps, batch, seed, mask_outliers.
+        settings: fields of `FitSettings`: steps, batch, seed, mask_outliers, max_broken.
 
     Raises:
         ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, sizes that are not the
@@ -121,7 +121,9 @@ def add_backbone(
     backbones = {**known, name: Backbone(name, spec).to(device)}
     assert usae.grid is not None
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
-    feed, sample = feed_pictures(backbones, source, usae.grid, memory, watch, train)
+    feed, sample = feed_pictures(
+        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken
+    )  # fmt: skip
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
     grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
     grown.statistics = measure(grown, sample())

@@ -200,9 +200,17 @@ def read_batches(
         tried: their numbers; all unless told.
         workers: processes that read; 0 reads in this one.
     """
-    reading = _Reading(source, size, range(len(source)) if tried is None else tried)
+    numbers = range(len(source)) if tried is None else tried
+    groups = [numbers[first : first + batch] for first in range(0, len(numbers), batch)]
+    yield from read_groups(source, size, groups, workers)
+
+
+def read_groups(
+    source: ImageSource, size: int, groups: Sequence[Sequence[int]], workers: int = 0
+) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
+    """The same for batches that are given: the numbers of each one's pictures."""
     yield from DataLoader(
-        reading, batch_size=batch, num_workers=workers, collate_fn=_together,
+        _Reading(source, size), batch_sampler=map(list, groups), num_workers=workers, collate_fn=_together,
         generator=torch.Generator(),  # or the global one would be drawn from
     )  # fmt: skip
 
@@ -217,14 +225,10 @@ class Failure(NamedTuple):
 class _Reading(Dataset):
     """A source as torch's loader wants it."""
 
-    def __init__(self, source: ImageSource, size: int, tried: Sequence[int]) -> None:
-        self.source, self.size, self.tried = source, size, tried
+    def __init__(self, source: ImageSource, size: int) -> None:
+        self.source, self.size = source, size
 
-    def __len__(self) -> int:
-        return len(self.tried)
-
-    def __getitem__(self, place: int) -> tuple[int, Tensor] | Failure:
-        number = self.tried[place]
+    def __getitem__(self, number: int) -> tuple[int, Tensor] | Failure:
         try:
             return number, self.source.read(number, self.size)
         except ValueError as error:

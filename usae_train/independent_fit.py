@@ -12,6 +12,7 @@ from torch import Tensor
 
 from usae_train.atomic import check_writable
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
+from usae_train.broken_pictures import BrokenPictures
 from usae_train.checkpoint import load, save
 from usae_train.config_files import read_specs
 from usae_train.feeding import Feed, StoreFeed
@@ -63,7 +64,7 @@ def fit_independent(
         out: the folder of folders.
         backbones: what `--backbones` takes; a store has its own.
         recipe: `default` or `published`.
-        sizes: n_concepts, k, steps, batch, seed.
+        sizes: n_concepts, k, steps, batch, seed, max_broken.
         limit: take at most so many pictures.
         device: where to train.
         report: called with the stage and how far it is.
@@ -119,6 +120,7 @@ def _of_pictures(
     paired = collect_tokens(
         {name: backbone}, source, grid, progress=lambda done, total: report(f"pictures {name}", done, total, "")
     )
+    BrokenPictures(len(source), settings.max_broken).add(paired.failures)
     usae = new_usae({name: backbone.width}, settings, specs={name: spec}, grid=grid)
     fit_tokens(paired.flat(), settings, usae, device, _watch(name, settings, report))
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()

@@ -42,6 +42,9 @@ def evaluate(
     every: Annotated[float, typer.Option(min=0, help="Minutes between two states that can be gone on from.")] = 2.0,
     device: Device = "auto",
     quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")
+    ] = False,
 ) -> None:
     """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
 
@@ -90,8 +93,11 @@ def evaluate(
         if filled:
             fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
         shutil.rmtree(room, ignore_errors=True)
-        if not quiet:
+        if as_json:
+            typer.echo((out / "report.json").read_text(encoding="utf-8"), nl=False)
+        elif not quiet:
             typer.echo(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
+        if not quiet:
             for line in figures["warnings"]:
                 typer.echo(f"warning: {line}", err=True)
 

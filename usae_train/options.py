@@ -11,6 +11,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Decides every random draw.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas.")]
 Limit = Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)]
+MaxBroken = Annotated[
+    float, typer.Option(min=0, max=1, help="Largest share of the pictures that may be unreadable before it stops.")
+]
 SOURCES = "a folder, `shards/{000..009}.tar`, `hf:NAME[:SPLIT]`, or `demo`"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
 

@@ -88,7 +88,7 @@ class RankBatches(Batches):
         """Nothing yet where a window's size is known without: the order decides what is needed of it."""
         if not isinstance(self.feed, StoreFeed):
             return super()._load()
-        length = sum(self.feed.length(shard) for shard in self.windows[self.window])
+        length = sum(self.feed.length(piece) for piece in self.windows[self.window])
         return length, length * sum(self.feed.widths.values()) * self.feed.dtype.itemsize
 
     def _advance(self) -> None:
@@ -105,15 +105,15 @@ class RankBatches(Batches):
         return own
 
 
-def _load_rows(feed: StoreFeed, shards: list[int], rows: Tensor) -> dict[str, Tensor]:
-    """Some rows of a window, one shard in memory at a time, and none that has no row of them."""
+def _load_rows(feed: StoreFeed, pieces: list[int], rows: Tensor) -> dict[str, Tensor]:
+    """Some rows of a window, one piece in memory at a time, and none that has no row of them."""
     own = {name: torch.empty(len(rows), width, dtype=feed.dtype) for name, width in feed.widths.items()}
     start = 0
-    for shard in shards:
-        length = feed.length(shard)
+    for piece in pieces:
+        length = feed.length(piece)
         inside = (rows >= start) & (rows < start + length)
         if inside.any():
-            for name, tokens in feed.load([shard]).items():
+            for name, tokens in feed.load([piece]).items():
                 own[name][inside] = tokens[rows[inside] - start]
         start += length
     return own

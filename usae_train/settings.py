@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+MAX_BROKEN = 0.01  # share of the pictures that may be unreadable before extraction or training stops
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -71,6 +72,10 @@ class FitSettings(BaseModel):
     seed: int = 0
     mask_outliers: bool = Field(False, description="leave patches out at which a backbone has a high-norm token")
     recipe: Recipe = DEFAULT
+    max_broken: float = Field(
+        MAX_BROKEN, ge=0, le=1, exclude=True,  # it decides nothing about the result: a resume may allow more
+        description="largest share of the pictures that may be unreadable",
+    )  # fmt: skip
 
 
 def check_settings(model: type[Settings], **values: Any) -> Settings:

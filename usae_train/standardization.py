@@ -68,16 +68,20 @@ class TokenSums:
 
 
 def sums_of(feed: Feed, rows: Tensor) -> dict[str, TokenSums]:
-    """The sums of some of a feed's tokens (rows,), a chunk at a time."""
-    parts: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in feed.widths}
-    for chunk in rows.split(CHUNK):
-        for name, tokens in feed.pick(chunk).items():
-            values = tokens.double()
-            parts[name].append((values.sum(-1), values.square().sum(-1)))
-    return {
-        name: TokenSums(torch.cat([s for s, _ in own]), torch.cat([q for _, q in own]), feed.widths[name])
-        for name, own in parts.items()
-    }
+    """The sums of some of a feed's tokens (rows,), a chunk at a time.
+
+    What is kept is allocated first and what is passing is one buffer: between large tensors that come and go, small
+    ones that stay kept the allocator from using their places again (3.3 GB resident for 1000 images of 0.45 GB).
+    """
+    sums, squares = ({name: rows.new_empty(len(rows), dtype=torch.double) for name in feed.widths} for _ in range(2))
+    buffer = torch.empty(min(CHUNK, len(rows)) * max(feed.widths.values()), dtype=torch.double)
+    for first in range(0, len(rows), CHUNK):
+        chunk = slice(first, first + CHUNK)
+        for name, tokens in feed.pick(rows[chunk]).items():
+            values = buffer[: tokens.numel()].view_as(tokens).copy_(tokens)
+            sums[name][chunk] = values.sum(-1)
+            squares[name][chunk] = values.square_().sum(-1)
+    return {name: TokenSums(sums[name], squares[name], width) for name, width in feed.widths.items()}
 
 
 def kept_rows(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> Tensor | slice:

@@ -124,7 +124,8 @@ def measure(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Statistics:
 
     Args:
         usae: the model.
-        paired: tokens {backbone: (image, token, width)}, and the pictures' numbers.
+        paired: tokens {backbone: (image, token, width)} of its backbones, maybe of others too, and the pictures'
+            numbers.
         chunk: pictures a step.
     """
     from usae_train.firing import FiringTally  # which makes what is defined here
@@ -132,7 +133,7 @@ def measure(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Statistics:
     device = usae.dictionary(usae.names[0]).device
     tally = FiringTally(usae.names, usae.n_concepts)
     for start in range(0, len(paired.numbers), chunk):
-        some = {name: own[start : start + chunk].to(device, torch.float32) for name, own in paired.tokens.items()}
+        some = {name: paired.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
         tally.add(paired.numbers[start : start + chunk], {name: usae.encode(name, own) for name, own in some.items()})
     return tally.statistics()
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,7 +26,7 @@ from usae_train.provenance import file_hash
 from usae_train.tokens import PairedTokens
 
 SCHEMA = 1
-READ_BYTES = 64e6  # of a shard that is in memory beside what it is read into
+READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
 RECORD, FAILURES = "store.json", "failures.jsonl"
 IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
 
@@ -41,6 +41,13 @@ class Shard(BaseModel):
     first: int = Field(ge=0, description="number of the first image that was tried for it")
     last: int = Field(ge=0, description="number of the last image that was tried for it")
     sha256: str
+
+
+class Piece(NamedTuple):
+    """Some images of a shard."""
+
+    shard: int
+    images: range  # their places in it
 
 
 class StoreRecord(BaseModel):
@@ -116,20 +123,23 @@ class ActivationStore:
         Raises:
             ValueError: for a shard that is missing or broken.
         """
-        read = [self.record.shards[number] for number in shards]
-        total, per_image = sum(shard.images for shard in read), self.record.grid[0] * self.record.grid[1]
+        return self.read_pieces([Piece(number, range(self.record.shards[number].images)) for number in shards])
+
+    def read_pieces(self, pieces: Sequence[Piece]) -> PairedTokens:
+        """The same of parts of shards."""
+        total, per_image = sum(len(piece.images) for piece in pieces), self.record.grid[0] * self.record.grid[1]
         dtype = getattr(torch, self.record.dtype)
         tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}
         numbers, done = torch.empty(total, dtype=torch.long), 0
         at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
-        for shard in read:
-            for first in range(0, shard.images, at_once):  # opened anew each time: what was read is unmapped
-                last = min(first + at_once, shard.images)
-                with self._opened(shard) as opened:
+        for shard, images in pieces:
+            for first in range(0, len(images), at_once):  # opened anew each time: what was read is unmapped
+                own = images[first : first + at_once]
+                with self._opened(self.record.shards[shard]) as opened:
                     for name, into in tokens.items():
-                        into[done + first : done + last] = opened.get_slice(name)[first:last]
-                    numbers[done + first : done + last] = opened.get_slice(IMAGES)[first:last]
-            done += shard.images
+                        into[done : done + len(own)] = opened.get_slice(name)[own.start : own.stop]
+                    numbers[done : done + len(own)] = opened.get_slice(IMAGES)[own.start : own.stop]
+                done += len(own)
         return PairedTokens(tokens, numbers, self.failures())
 
     def images(self, shard: int, places: Sequence[int]) -> dict[str, Tensor]:
@@ -198,6 +208,12 @@ def write_record(folder: Path, record: StoreRecord) -> None:
     """Write store.json, whole or not at all."""
     with atomic_path(folder / RECORD) as temporary:
         temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n")
+
+
+def bytes_an_image(record: StoreRecord) -> int:
+    """Size of one image's tokens on disk."""
+    tokens = record.grid[0] * record.grid[1]
+    return tokens * sum(record.widths.values()) * getattr(torch, record.dtype).itemsize
 
 
 def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers: Tensor, tried: range) -> Shard:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones import Backbone
+from usae_train.broken_pictures import BrokenPictures
 from usae_train.distributed import ALONE, Ranks
 from usae_train.images import ImageSource
 from usae_train.tokens import PairedTokens, bytes_an_image, collect_tokens
@@ -31,7 +32,7 @@ class StreamFeed:
         memory: bytes that a window may take.
         numbers: which of the pictures; all unless told.
         progress: called after each forward pass.
-        failure: called once with each picture that cannot be read.
+        broken: is told which pictures cannot be read, and says when they are too many.
         ranks: processes that divide each window's pictures; each then has the tokens of all.
 
     Raises:
@@ -41,7 +42,7 @@ class StreamFeed:
     def __init__(
         self, backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float,
         numbers: Sequence[int] | None = None, progress: Progress = lambda done, total: None,
-        failure: Callable[[str], None] = lambda why: None, ranks: Ranks = ALONE,
+        broken: BrokenPictures | None = None, ranks: Ranks = ALONE,
     ) -> None:  # fmt: skip
         self.backbones, self.source, self.grid = dict(backbones), source, grid
         self.widths = {name: backbone.width for name, backbone in backbones.items()}
@@ -50,8 +51,8 @@ class StreamFeed:
         self.at_once = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
         if self.at_once < 1:
             raise ValueError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
-        self.progress, self.failure, self.ranks = progress, failure, ranks
-        self._failed: set[str] = set()
+        self.progress, self.ranks = progress, ranks
+        self.broken = broken or BrokenPictures(len(self.numbers))
         self._first: PairedTokens | None = None
 
     def __len__(self) -> int:
@@ -82,8 +83,6 @@ class StreamFeed:
         paired = collect_tokens(
             self.backbones, self.source, self.grid, progress=self.progress, tried=numbers, ranks=self.ranks
         )  # fmt: skip
-        for why in paired.failures:
-            if why not in self._failed:
-                self._failed.add(why)
-                self.failure(why)
+        with self.ranks.together():
+            self.broken.add(paired.failures)
         return paired

@@ -138,7 +138,7 @@ def look(
         shown, beside = _views(eyes, own, [generators[row] for row in rows], size)
         told = False
         for name in pictures[rows[0]].seen_by:
-            acts = perceive(eyes, backbones[name], own, shown, beside)
+            acts = perceive(eyes, backbones[name], own, shown, beside, shared=len(pictures[rows[0]].seen_by) > 1)
             values = picture_scores(acts, [pictures[row].objective for row in rows])
             if not values.isfinite().all():
                 raise FloatingPointError(f"the score through {name} is not finite")
@@ -170,7 +170,7 @@ def looked_at_together(pictures: Sequence[Picture], at_once: int) -> list[list[i
 
 
 def perceive(
-    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None
+    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None, shared: bool = False
 ) -> Activations:
     """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference."""
 
@@ -181,8 +181,8 @@ def perceive(
     reference = None
     if beside is not None:
         with torch.no_grad():
-            reference = Activations(eyes.usae, backbone.name, canvas, beside, tokens(beside))
-    return Activations(eyes.usae, backbone.name, canvas, shown, tokens(shown), reference)
+            reference = Activations(eyes.usae, backbone.name, canvas, beside, tokens(beside), shared=shared)
+    return Activations(eyes.usae, backbone.name, canvas, shown, tokens(shown), reference, shared)
 
 
 def picture_scores(acts: Activations, objectives: Sequence[Objective]) -> Tensor:

@@ -2,15 +2,14 @@
 
 JPEGs of 500 x 375 noise are decoded, seen by two ViT-S of 224 px with random weights, resampled to a common grid and
 written to a store; the same batches, decoded before, go through the same backbones alone, in the same dtype. Both take
-turns, and the best of each is compared. What an extraction takes once, whatever its length (building the backbones), is
-left out: the time of a short one is taken from that of a long one. CPU seconds stand beside the clock's, for a machine
-that others use as well.
-Run from the project's root:
+turns, and the best of each is compared. CPU seconds, those of processes that decode included, stand beside the clock's,
+for a machine that others use as well. Run from the project's root:
 
-    python tests/benchmarks/extract_speed.py [--images 48] [--device cpu]
+    python tests/benchmarks/extract_speed.py [--images 144] [--device cpu]
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from usae_train.backbones import Backbone, BackboneSpec, build_backbones
+from usae_train.backbones import Backbone, BackboneSpec
 from usae_train.extract import extract, plan
 from usae_train.images import open_images, read_batches
 
@@ -42,15 +41,15 @@ def bare(backbones: dict[str, Backbone], batches: list[torch.Tensor], device: st
 
 
 def seconds(task: Callable[[], object]) -> tuple[float, float]:
-    """What a task takes by the clock and of this process's CPU time."""
-    clock, own = time.perf_counter(), time.process_time()
+    """What a task takes by the clock and of CPU time, its processes' included once they have ended."""
+    clock, own = time.perf_counter(), sum(os.times()[:4])
     task()
-    return time.perf_counter() - clock, time.process_time() - own
+    return time.perf_counter() - clock, sum(os.times()[:4]) - own
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=48)
+    parser.add_argument("--images", type=int, default=144)
     parser.add_argument("--batch", type=int, default=16, help="pictures a forward pass")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode")
     parser.add_argument("--turns", type=int, default=2)
@@ -63,26 +62,23 @@ def main() -> None:
         folder.mkdir()
         for number in range(chosen.images):
             Image.effect_noise((500, 375), 80).convert("RGB").save(folder / f"{number:05d}.jpg", quality=90)
-        source, short = open_images(folder), open_images(folder, chosen.batch)
-        backbones = {name: own.to(chosen.device) for name, own in build_backbones(SPECS).items()}
-        batches = [canvases.to(chosen.device) for _, canvases, _ in read_batches(source, 224, chosen.batch)][1:]
+        source = open_images(folder)
+        record, _, built = plan(source, SPECS)
+        backbones = {name: own.to(chosen.device) for name, own in built.items()}
+        batches = [canvases.to(chosen.device) for _, canvases, _ in read_batches(source, 224, chosen.batch)]
         bare(backbones, batches[:1], chosen.device, run_in)
         alone, whole = [], []
         for turn in range(chosen.turns):
             alone.append(seconds(lambda: bare(backbones, batches, chosen.device, run_in)))
-            taken = []
-            for name, images in (("short", short), ("long", source)):
-                task = partial(
-                    extract, images, plan(images, SPECS)[0], Path(room) / f"{name}-{turn}", batch=chosen.batch,
-                    device=chosen.device, run_in=run_in, workers=chosen.workers,
-                )  # fmt: skip
-                taken.append(seconds(task))
-            whole.append((taken[1][0] - taken[0][0], taken[1][1] - taken[0][1]))
-    n_images = chosen.images - chosen.batch
+            task = partial(
+                extract, source, record, Path(room) / f"store-{turn}", batch=chosen.batch, device=chosen.device,
+                run_in=run_in, workers=chosen.workers, backbones=backbones,
+            )  # fmt: skip
+            whole.append(seconds(task))
     for kind, name in enumerate(("clock", "CPU")):
         best = [min(each[kind] for each in measured) for measured in (alone, whole)]
         print(
-            f"{name:5s}: bare {n_images / best[0]:7.2f} images/s, extract {n_images / best[1]:7.2f}, "
+            f"{name:5s}: bare {chosen.images / best[0]:7.2f} images/s, extract {chosen.images / best[1]:7.2f}, "
             f"ratio {best[0] / best[1]:.2f} (asked: {ASKED})"
         )
 

@@ -20,9 +20,12 @@ from usae_train.store import SCHEMA, ActivationStore, StoreRecord, write_record,
 
 GRID, WIDTH, NAMES = (14, 14), 384, ("a", "b", "c")
 IMAGE = 196 * WIDTH * len(NAMES) * 2  # bytes
-SHARD = 200  # images
+SHARD = 1000  # images: 452 MB, near what `extract` writes
 SIZE = {"n_concepts": 64, "k": 4, "batch": 2048}
+PAPER_SIZE = {"n_concepts": 6144, "k": 32, "batch": 4096}
 VIT = {"patch_size": 4, "embed_dim": 192, "depth": 1, "num_heads": 3}  # 576 tokens a picture of 96 px
+
+Said = multiprocessing.Queue  # what a process says: GB before it began, and at most
 
 
 class Noise:
@@ -48,7 +51,7 @@ class Noise:
 
 def write_store(folder: Path, gigabytes: float) -> None:
     """Random tokens, a shard at a time."""
-    count = round(gigabytes * 1e9 / IMAGE / SHARD)
+    count = max(1, round(gigabytes * 1e9 / IMAGE / SHARD))
     shards = []
     folder.mkdir()
     for number in range(count):
@@ -69,21 +72,21 @@ def peak() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
 
 
-def train_on_store(folder: str, memory: float, said: "multiprocessing.Queue[tuple[float, float]]") -> None:
-    """More than one epoch on a store."""
+def train_on_store(folder: str, memory: float, size: dict[str, int], steps: int | None, said: Said) -> None:
+    """More than one epoch on a store, or some steps."""
     store, before = ActivationStore(folder), peak()
-    fit_store(store, fit_settings("default", steps=len(store) * 196 // 2048 + 5, **SIZE), memory=memory)
+    fit_store(store, fit_settings("default", steps=steps or len(store) * 196 // 2048 + 5, **size), memory=memory)
     said.put((before, peak()))
 
 
-def train_on_pictures(count: int, memory: float, said: "multiprocessing.Queue[tuple[float, float]]") -> None:
-    """One epoch and the beginning of a second on a stream."""
+def train_on_pictures(count: int, memory: float, size: dict[str, int], steps: int | None, said: Said) -> None:
+    """One epoch and the beginning of a second on a stream, or some steps."""
     before = peak()
     specs = {
         name: BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=96, options=VIT, seed=seed)
         for seed, name in enumerate(("a", "b"))
     }
-    settings = fit_settings("default", steps=count * 576 // 2048 + 5, **SIZE)
+    settings = fit_settings("default", steps=steps or count * 576 // 2048 + 5, **size)
     fit_pictures(Noise(count), settings, specs, memory=memory)
     said.put((before, peak()))
 
@@ -91,25 +94,31 @@ def train_on_pictures(count: int, memory: float, said: "multiprocessing.Queue[tu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory", type=float, default=0.25, help="GB, as --memory of usae-train fit")
-    parser.add_argument("--gigabytes", type=float, default=1.5, help="size of the store, and of the pictures' tokens")
+    parser.add_argument(
+        "--gigabytes", type=float, nargs="+", default=[0.5, 2.0], help="sizes of the store, and of the pictures' tokens"
+    )
+    parser.add_argument("--only", choices=["store", "images"], help="this alone")
+    parser.add_argument("--paper", action="store_true", help="6144 concepts, k = 32, 4096 tokens a step, 8 steps")
     chosen = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")  # a process of its own, with a peak of its own
-    with tempfile.TemporaryDirectory() as room:
-        write_store(Path(room) / "store", chosen.gigabytes)
-        pictures = round(chosen.gigabytes * 1e9 / (576 * 2 * 192 * 2))
-        for what, function, data in (
-            ("fit STORE", train_on_store, str(Path(room) / "store")), ("fit IMAGES", train_on_pictures, pictures)
-        ):  # fmt: skip
-            said = spawn.Queue()
-            process = spawn.Process(target=function, args=(data, chosen.memory, said))
-            process.start()
-            before, highest = said.get()
-            process.join()
-            print(
-                f"{what:10s} {chosen.gigabytes:.2f} GB of tokens, {chosen.memory:.2f} GB allowed: peak {highest:.2f} GB"
-                f" ({before:.2f} before it began); asked: at most {chosen.memory + 1:.2f}",
-                flush=True,
-            )
+    size, steps = (PAPER_SIZE, 8) if chosen.paper else (SIZE, None)
+    for gigabytes in chosen.gigabytes:
+        with tempfile.TemporaryDirectory() as room:
+            runs = {"images": ("fit IMAGES", train_on_pictures, round(gigabytes * 1e9 / (576 * 2 * 192 * 2)))}
+            if chosen.only != "images":
+                write_store(Path(room) / "store", gigabytes)
+                runs = {"store": ("fit STORE", train_on_store, str(Path(room) / "store")), **runs}
+            for what, function, data in (own for name, own in runs.items() if chosen.only in (None, name)):
+                said = spawn.Queue()
+                process = spawn.Process(target=function, args=(data, chosen.memory, size, steps, said))
+                process.start()
+                before, highest = said.get()
+                process.join()
+                print(
+                    f"{what:10s} {gigabytes:.2f} GB of tokens, {chosen.memory:.2f} GB allowed: peak {highest:.2f} GB"
+                    f" ({before:.2f} before it began); asked: at most {chosen.memory + 1:.2f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -159,6 +159,7 @@ def test_the_command_writes_a_page_that_stands_alone(usae, tmp_path):
     assert "R² on the diagonal" in done.stdout
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count("<svg") == 3
+    assert page.count("fill: currentColor") > 20  # words in plots are in the page's colour, light or dark
     assert "http" not in page.replace("http://www.w3.org/", "")
     assert "src=" not in page
     assert "<link" not in page

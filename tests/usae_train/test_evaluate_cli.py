@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,6 +66,16 @@ def test_independent_saes_are_one_a_backbone_on_the_common_grid(place: Path) -> 
     assert {(usae.n_concepts, usae.k) for usae in own.values()} == {(24, 6)}
 
 
+def test_independent_saes_of_a_store(place: Path, tmp_path: Path) -> None:
+    for words in (["extract", "demo:train", "--backbones", place / "specs.yaml", "--limit", 40],
+                  ["fit", tmp_path / "store", *SIZES[:-4], "--independent"]):  # fmt: skip
+        code, _, said = run(*words, "--out", tmp_path / ("store" if words[0] == "extract" else "own"))
+        assert code == 0, said
+    assert {name: ut.load(tmp_path / "own" / name).names for name in ("left", "right")} == {
+        "left": ["left"], "right": ["right"],
+    }  # fmt: skip
+
+
 def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, said = run("fit", "demo:train", "--backbones", "demo", *SIZES, "--out", tmp_path / "own", "--independent")
@@ -102,6 +113,17 @@ def test_statistics_of_fewer_pictures_do_not_replace_better_ones(place: Path, tm
     assert code == 0, warned
     assert "filled in" not in said
     assert file_hash(place / "usae" / "statistics.safetensors") == before
+
+
+def test_json_is_the_report_and_nothing_else(place: Path, tmp_path: Path) -> None:
+    words = ["evaluate", place / "usae", "demo:test", "--limit", 3, "--json"]
+    code, said, warned = run(*words, "--out", tmp_path / "report")
+    assert code == 0, warned
+    assert said == (tmp_path / "report" / "report.json").read_text()
+    assert json.loads(said)["n_images"] == 3
+    assert "warning: 3 pictures are too few" in warned
+    assert run(*words, "--quiet", "--out", tmp_path / "again")[1:] == (said, "")
+    assert run(*words[:-1], "--quiet", "--out", tmp_path / "third") == (0, "", "")
 
 
 def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> None:
@@ -159,33 +181,28 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(place: Path, tmp_path: Path) 
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
-def test_the_page_opens_from_disk_without_a_network(place: Path, width: int, scheme: str) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("needs Debian's package chromium")
+def test_the_page_opens_from_disk_without_a_network(place: Path, chromium: Any, width: int, scheme: str) -> None:
     wrong: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme)
-        page = context.new_page()
-        page.on("console", lambda said: wrong.append(said.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else wrong.append(asked.url))
-        page.goto((place / "report" / "index.html").resolve().as_uri())
-        assert [page.locator(f"section#{name} h2").first.is_visible() for name in SECTIONS] == [True] * len(SECTIONS)
-        plots = page.locator("figure > svg")
-        assert plots.count() == PLOTS
-        boxes = [plots.nth(number).bounding_box() for number in range(PLOTS)]
-        assert all(box and box["width"] > 150 and box["height"] > 80 for box in boxes)
-        # nothing sticks out: what is wide scrolls in a box of its own
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        table = page.locator("#concepts table")
-        assert not table.is_visible()
-        page.locator("#concepts summary").click()
-        assert table.is_visible()
-        assert table.locator("tr").count() == 1 + 24
-        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
-        browser.close()
+    context = chromium.new_context(viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.on("console", lambda said: wrong.append(said.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else wrong.append(asked.url))
+    page.goto((place / "report" / "index.html").resolve().as_uri())
+    assert [page.locator(f"section#{name} h2").first.is_visible() for name in SECTIONS] == [True] * len(SECTIONS)
+    plots = page.locator("figure > svg")
+    assert plots.count() == PLOTS
+    boxes = [plots.nth(number).bounding_box() for number in range(PLOTS)]
+    assert all(box and box["width"] > 150 and box["height"] > 80 for box in boxes)
+    # nothing sticks out: what is wide scrolls in a box of its own
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    table = page.locator("#concepts table")
+    assert not table.is_visible()
+    page.locator("#concepts summary").click()
+    table.wait_for(state="visible")
+    assert table.locator("tr").count() == 1 + 24
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    context.close()
     assert wrong == []

@@ -4,20 +4,23 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_train.backbones import BackboneSpec
 from usae_train.cli import app
-from usae_train.extract import bytes_an_image, extract, plan
+from usae_train.extract import extract, plan
 from usae_train.feeding import Batches, MemoryFeed, StoreFeed
 from usae_train.images import open_images
-from usae_train.store import ActivationStore, read_record
+from usae_train.store import ActivationStore, bytes_an_image, read_record
+from usae_train.store import write_shard as store_write
 
 OPTIONS = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
 SPECS = {
@@ -79,7 +82,7 @@ def test_it_holds_what_the_backbones_see(pictures, tmp_path):
 
 def test_the_size_is_said_before(pictures, tmp_path):
     source = open_images(pictures)
-    record, gigabytes = plan(source, SPECS)
+    record, gigabytes, _ = plan(source, SPECS)
     assert bytes_an_image(record) == 4 * 32 * 2
     assert gigabytes == pytest.approx(11 * 4 * 32 * 2 / 1e9)
     (tmp_path / "specs.yaml").write_text(YAML)
@@ -116,6 +119,40 @@ def test_a_stopped_extraction_goes_on_with_no_image_lost_or_doubled(pictures, tm
 def test_workers_read_the_same(pictures, tmp_path):
     one, two = write(pictures, tmp_path / "one"), write(pictures, tmp_path / "two", workers=2)
     assert [s.sha256 for s in one.record.shards] == [s.sha256 for s in two.record.shards]
+
+
+def test_a_shard_is_written_while_the_next_one_is_seen(pictures, tmp_path, monkeypatch):
+    further = threading.Event()
+
+    def write_shard(folder, number, *given):
+        assert number > 0 or further.wait(20), "shard 0 was waited for"
+        return store_write(folder, number, *given)
+
+    monkeypatch.setattr("usae_train.extract.write_shard", write_shard)
+    store = write(pictures, tmp_path / "store", progress=lambda done, total: further.set() if done > 4 else None)
+    assert [len(store.read([number]).numbers) for number in range(3)] == [4, 3, 3]
+
+
+def test_a_written_shard_is_noted_before_the_next_one_is_done(pictures, tmp_path):
+    def progress(done, total):  # noqa: ARG001
+        file, noted = tmp_path / "store" / "shard-00000.safetensors", time.monotonic() + 20
+        while done == 6 and not file.is_file() and time.monotonic() < noted:
+            time.sleep(0.01)
+        time.sleep(0.3 if done == 6 else 0)  # for its checksum
+        if done == 8:
+            assert len(read_record(tmp_path / "store").shards) == 1
+
+    write(pictures, tmp_path / "store", progress=progress)
+
+
+def test_backbones_and_workers_start_once(pictures, tmp_path, monkeypatch):
+    source = open_images(pictures)
+    record, _, built = plan(source, SPECS)
+    loaders = []
+    monkeypatch.setattr("usae_train.extract.build_backbones", None)
+    monkeypatch.setattr("usae_train.images.DataLoader", lambda *a, **kw: loaders.append(kw) or DataLoader(*a, **kw))
+    extract(source, record, tmp_path / "store", batch=2, images_a_shard=4, max_broken=0.2, backbones=built, workers=1)
+    assert [each["num_workers"] for each in loaders] == [1]
 
 
 def test_too_many_broken_images_stop_it(pictures, tmp_path):
@@ -166,6 +203,25 @@ def test_a_feed_from_a_store_shows_every_token_once_an_epoch(pictures, tmp_path)
     batches = Batches(feed, 8, torch.Generator().manual_seed(0))
     epoch = torch.cat([batches.next()["left"] for _ in range(5)])
     assert torch.equal(epoch.sort(0).values, everything.tokens["left"].sort(0).values)
+
+
+def test_a_window_mixes_pieces_of_several_shards_within_the_memory(pictures, tmp_path, monkeypatch):
+    store = write(pictures, tmp_path / "store")
+    image = store.bytes / len(store)
+    monkeypatch.setattr("usae_train.feeding.PIECE_BYTES", 2 * image)
+    feed = StoreFeed(store, memory=4.5 * image)
+    assert [(piece.shard, list(piece.images)) for piece in feed.pieces] == [
+        (0, [0, 1]), (0, [2, 3]), (1, [0, 1]), (1, [2]), (2, [0, 1]), (2, [2]),
+    ]  # fmt: skip
+    windows = feed.windows(torch.Generator().manual_seed(0))
+    assert [len(window) for window in windows] == [2, 2, 2]
+    assert any(len({feed.pieces[piece].shard for piece in window}) == 2 for window in windows)
+    assert sum(feed.load(window)["left"].nbytes * 2 for window in windows) == store.bytes
+    assert max(feed.load(window)["left"].nbytes * 2 for window in windows) <= 4.5 * image
+    everything = store.read([0, 1, 2])
+    rows = torch.cat([feed.load(window)["left"] for window in windows])
+    assert torch.equal(rows.sort(0).values, everything.flat()["left"].sort(0).values)
+    assert feed.first_window().numbers.tolist() == everything.numbers[:4].tolist()
 
 
 def test_fit_takes_a_store(pictures, tmp_path):

@@ -69,10 +69,29 @@ def test_only_the_numbers_that_were_asked_for_are_shown(stream: StreamFeed) -> N
 def test_a_broken_picture_is_said_once(picture_folder: Path, stream: StreamFeed) -> None:
     (picture_folder / "3.png").write_text("broken")
     said: list[str] = []
-    stream.failure = said.append
+    stream.broken.say = said.append
     for _ in range(2):
         assert [len(stream.load(window)["vit"]) for window in ([0, 3], [1, 2])] == [4, 8]
     assert [why[:5] for why in said] == ["3.png"]
+
+
+@pytest.mark.parametrize("pictures_in_memory", [6, 2.5])
+def test_too_many_broken_pictures_stop_a_training(
+    tiny_specs: dict[str, BackboneSpec], picture_folder: Path, pictures_in_memory: float
+) -> None:
+    for name in ("0.png", "3.png"):
+        (picture_folder / name).write_text("broken")
+    memory = pictures_in_memory * bytes_an_image(build_backbones(tiny_specs), GRID) / 1e9
+
+    def train(**told: float) -> ut.USAE:
+        settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, **told)
+        return fit_pictures(open_images(picture_folder), settings, tiny_specs, memory=memory)
+
+    with pytest.raises(ValueError, match=r"of 6 pictures cannot be read, more than 1\.0%; the first: [03]\.png cannot"):
+        train()
+    with pytest.raises(ValueError, match=r"2 of 6 pictures cannot be read, more than 30\.0%"):
+        train(max_broken=0.3)
+    assert train(max_broken=0.34).n_images == 6
 
 
 def test_memory_for_not_one_picture_is_refused(stream: StreamFeed) -> None:

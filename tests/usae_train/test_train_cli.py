@@ -47,7 +47,12 @@ def assert_one_error(result: tuple[int, str, str], text: str) -> None:
 def test_fit_writes_a_usae_that_loads(specs: str, picture_folder: Path, tmp_path: Path) -> None:
     (picture_folder / "1.png").write_text("broken")
     out = tmp_path / "made" / "universe"
-    code, said, err = run("fit", picture_folder, "--backbones", specs, "--out", out, "--seed", 4, *SMALL)
+    words = ("fit", picture_folder, "--backbones", specs, "--out", out, "--seed", 4, *SMALL)
+    code, said, err = run(*words)
+    assert code == 1
+    assert err.splitlines()[-1].startswith("error: 1 of 6 pictures cannot be read, more than 1.0%; the first: 1.png")
+    assert not out.exists()
+    code, said, err = run(*words, "--max-broken", 0.2, "--resume")
     assert code == 0, err
     assert said.splitlines() == [f"{out}: 8 concepts over vit, conv", "high-norm tokens: none"]
     assert err.startswith("skipped: 1.png cannot be read")

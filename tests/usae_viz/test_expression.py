@@ -148,7 +148,7 @@ def test_arithmetic_is_pythons(acts, text, value):
         ("Concept(1.5)", "concept 1.5: expected a whole number >= 0"),
         ("Concept('3')", "concept '3': expected a whole number >= 0"),
         ("Concept(-3)", "concept -3: expected a whole number >= 0"),
-        ("Concept(3, pool='sum')", "pool 'sum': expected one of mean, max, top, centre"),
+        ("Concept(3, pool='sum')", "pool 'sum': expected one of auto, mean, max, top, centre"),
         ("Direction('left', [L2()])", "Direction cannot be made so"),
         ("Direction('left', 'abc')", "Direction cannot be made so"),
         ("Direction('left', [0, 0])", "expected a vector (width,) that is finite and not zero"),

@@ -16,7 +16,7 @@ QUICK = {"steps": 6, "crops": 2, "size": 32}
 def pre_code(usae, name, concept, canvas):
     backbone = usae.backbones[name]
     acts = perceive(Eyes(usae, PRESETS["none"], 1), backbone, canvas[None], canvas[None, None])
-    return acts.pre_code(concept).mean().item()
+    return uv.Concept(concept)(acts).item()
 
 
 @pytest.mark.parametrize("image", ["fourier", "maco", "pixel"])

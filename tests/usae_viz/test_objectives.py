@@ -82,6 +82,15 @@ def test_the_first_concept_is_one_that_is_asked_for():
 def test_a_concept_is_the_mean_of_its_pre_code_over_crops_and_tokens(acts, usae):
     by_hand = usae.pre_codes("left", acts.tokens)[..., 5].mean((1, 2))
     assert torch.allclose(Concept(5)(acts), by_hand, atol=1e-5)
+    assert torch.allclose(Concept(5, pool="mean")(acts), by_hand, atol=1e-5)
+
+
+def test_in_a_shared_picture_the_strongest_half_of_the_tokens_counts(acts, usae):
+    shared = Activations(usae, "left", acts.canvas, acts.views, acts.tokens, shared=True)
+    by_hand = usae.pre_codes("left", acts.tokens)[..., 5].sort(descending=True).values
+    assert torch.allclose(Concept(5)(shared), by_hand[..., : by_hand.shape[-1] // 2].mean((1, 2)), atol=1e-5)
+    assert torch.equal(Concept(5)(shared.select([1])), Concept(5)(shared)[1:])
+    assert torch.equal(Concept(5, pool="mean")(shared), Concept(5)(acts))
 
 
 def test_a_concept_of_codes_is_what_topk_leaves(acts, usae):
@@ -98,7 +107,7 @@ def test_pools_by_hand():
     values = torch.arange(16.0).view(1, 1, 16)  # a 4 x 4 grid
     assert pool_tokens(values, "mean", (4, 4)).item() == 7.5
     assert pool_tokens(values, "max", (4, 4)).item() == 15
-    assert pool_tokens(values, "top", (4, 4)).item() == 13.5  # 12, 13, 14, 15
+    assert pool_tokens(values, "top", (4, 4)).item() == 11.5  # 8 to 15
     assert pool_tokens(values, "centre", (4, 4)).item() == 7.5  # 5, 6, 9, 10
     assert pool_tokens(torch.arange(9.0).view(1, 1, 9), "centre", (3, 3)).item() == 4
 
@@ -116,7 +125,7 @@ def test_ones_own_objective(acts):
 def test_what_cannot_be_is_said():
     with pytest.raises(ValueError, match="concept -1: expected a whole number >= 0"):
         Concept(-1)
-    with pytest.raises(ValueError, match="pool 'sum': expected one of mean, max, top, centre"):
+    with pytest.raises(ValueError, match="pool 'sum': expected one of auto, mean, max, top, centre"):
         Concept(1, pool="sum")
     with pytest.raises(ValueError, match="of='codes': expected one of pre_code, code"):
         Concept(1, of="codes")

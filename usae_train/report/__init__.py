@@ -34,7 +34,7 @@ def write_report(report: dict[str, Any], out: Path) -> None:
     with atomic_path(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     with atomic_path(out / "index.html") as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def concept_rows(report: dict[str, Any]) -> list[dict[str, Any]]:

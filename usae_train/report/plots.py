@@ -11,17 +11,22 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-INK = "#2b5c8a"
+TEXT = "#010203"  # of words and axes; becomes the page's own colour of text, light or dark
+STYLE: dict[str, Any] = {
+    "font.size": 11,  # of figures so small that it can still be read where a phone makes them smaller
+    "text.color": TEXT, "axes.labelcolor": TEXT, "axes.edgecolor": TEXT, "xtick.color": TEXT, "ytick.color": TEXT,
+}  # fmt: skip
 # Okabe and Ito's palette for the colour-blind; line styles tell the same apart in print
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STYLES = ("-", "--", "-.", ":")
 
 
+@mpl.rc_context(STYLE)
 def r2_plot(matrix: dict[str, dict[str, float]]) -> str:
     """An R² matrix: rows encode, columns are decoded."""
     names = list(matrix)
     values = [[matrix[source][target] for target in names] for source in names]
-    figure, axes = _figure(1.4 + 1.1 * len(names), 1.2 + 0.9 * len(names))
+    figure, axes = _figure(1.2 + 0.85 * len(names), 0.8 + 0.7 * len(names))
     axes.imshow([[max(0.0, value) for value in row] for row in values], cmap="viridis", vmin=0, vmax=1)
     for row, own in enumerate(values):
         for column, value in enumerate(own):
@@ -31,40 +36,43 @@ def r2_plot(matrix: dict[str, dict[str, float]]) -> str:
     return _svg(figure, "R² from every backbone to every backbone")
 
 
+@mpl.rc_context(STYLE)
 def entropy_plot(report: dict[str, Any]) -> str:
     """How many concepts fire equally often in all backbones (1), or in one alone (0)."""
     counts = report["entropy"]["histogram"]
     if counts is None:
         return ""
-    figure, axes = _figure(5, 2.6)
-    axes.bar([(i + 0.5) / len(counts) for i in range(len(counts))], counts, width=0.9 / len(counts), color=INK)
-    axes.set_xlabel("firing entropy, 0: one backbone alone, 1: all equally")
+    figure, axes = _figure(4.4, 2.6)
+    axes.bar([(i + 0.5) / len(counts) for i in range(len(counts))], counts, width=0.9 / len(counts), color=COLOURS[0])
+    axes.set_xlabel("firing entropy\n(0: one backbone alone, 1: all equally)")
     axes.set_ylabel("concepts")
     return _svg(figure, "histogram of firing entropy")
 
 
+@mpl.rc_context(STYLE)
 def co_fires_plot(report: dict[str, Any]) -> str:
     """Concepts that fire together against their energy, both logarithmic, with the line that fits the logarithms."""
     concepts = report["concepts"]
     pairs = [(c, e) for c, e in zip(concepts["co_fires"], concepts["energy"], strict=True) if c > 0 and e > 0]
     if len(pairs) < 3 or len(report["backbones"]) < 2:
         return ""
-    figure, axes = _figure(5, 3.2)
-    axes.loglog(*zip(*pairs, strict=True), ".", color=INK, alpha=0.6, markersize=5)
+    figure, axes = _figure(4.4, 3.2)
+    axes.loglog(*zip(*pairs, strict=True), ".", color=COLOURS[0], alpha=0.8, markersize=5)
     ends, fitted = _fit([math.log(c) for c, _ in pairs], [math.log(e) for _, e in pairs])
     axes.loglog([math.exp(x) for x in ends], [math.exp(y) for y in fitted], color=COLOURS[1], linewidth=1.2)
     for axis in (axes.xaxis, axes.yaxis):  # under two decades the labels between would run into each other
         axis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("co-fires: tokens in which all backbones fire the concept")
+    axes.set_xlabel("co-fires: tokens in which all backbones fire it")
     axes.set_ylabel("energy")
     return _svg(figure, "co-fires against energy")
 
 
+@mpl.rc_context(STYLE)
 def consistency_plot(report: dict[str, Any]) -> str:
     """Matched cosines of every backbone, largest first; thin and grey, the baseline's."""
     if not report.get("independent"):
         return ""
-    figure, axes = _figure(5.6, 3.2)
+    figure, axes = _figure(4.4, 3.2)
     looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES))
     for (name, own), (colour, style) in zip(report["independent"]["consistency"].items(), looks, strict=False):
         curve, chance = (
@@ -78,7 +86,7 @@ def consistency_plot(report: dict[str, Any]) -> str:
     axes.set_ylim(min(0, axes.get_ylim()[0]), 1)
     axes.set_xlabel("share of the concepts")
     axes.set_ylabel("cosine with its match")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return _svg(figure, "consistency curves")
 
 
@@ -105,5 +113,5 @@ def _svg(figure: Figure, label: str) -> str:
         figure.savefig(
             page, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")), transparent=True
         )
-    text = page.getvalue()
+    text = page.getvalue().replace(TEXT, "currentColor")
     return text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
-from usae_train.atomic import atomic_path, check_writable
+from usae_train.atomic import atomic_path, check_writable, remove_leftovers
 from usae_train.provenance import versions
 from usae_viz.concepts import follows
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
@@ -49,6 +49,7 @@ def explore(
         ValueError: when the folder cannot be written or holds somebody else's page.
     """
     check_place(out)
+    remove_leftovers([*out.glob(f".{OWN}.*.part"), *out.glob(".index.html.*.part")])
     missing = [why for run in sources.runs for why in run.unreadable]
     with _replaced(out / OWN) as room:
         found: dict[int, list[list[dict[str, Any]]]] = {}
@@ -246,11 +247,15 @@ def _in_full(picture: Picture) -> dict[str, Any]:
 
 
 class _replaced:
-    """A folder of ours that is built beside its place and then takes it, in the stead of an older one."""
+    """A folder of ours that is built beside its place and then takes it, in the stead of an older one.
+
+    The older one is moved aside before it is removed: half of it in its place would be no explorer's any more.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.room = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        self.aside = folder.with_name(f".{folder.name}.old.{os.getpid()}.part")
 
     def __enter__(self) -> Path:
         shutil.rmtree(self.room, ignore_errors=True)
@@ -260,11 +265,22 @@ class _replaced:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                if self.folder.exists():
-                    shutil.rmtree(self.folder)
-                os.replace(self.room, self.folder)
+                self._take()
         finally:
-            shutil.rmtree(self.room, ignore_errors=True)
+            for left in (self.room, self.aside):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _take(self) -> None:
+        shutil.rmtree(self.aside, ignore_errors=True)
+        older = self.folder.exists()
+        if older:
+            os.replace(self.folder, self.aside)
+        try:
+            os.replace(self.room, self.folder)
+        except OSError:
+            if older:
+                os.replace(self.aside, self.folder)
+            raise
 
 
 def address(page: Path) -> str:

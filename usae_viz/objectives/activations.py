@@ -17,17 +17,18 @@ class Activations:
         views: (batch, crop, 3, size, size), as the backbone was shown it.
         tokens: (batch, crop, token, width), in the backbone's own units.
         grid: (rows, cols) of the tokens.
+        shared: whether other backbones look at these pictures too.
         reference: the same of a given picture under the same draws of the augmentation; None without one.
     """
 
     def __init__(
         self, usae: USAE, backbone: str, canvas: Tensor, views: Tensor, tokens: Tensor,
-        reference: Activations | None = None,
+        reference: Activations | None = None, shared: bool = False,
     ) -> None:  # fmt: skip
         self.usae, self.backbone = usae, backbone
         self.canvas, self.views, self.tokens = canvas, views, tokens
         self.grid = usae.grid or (1, tokens.shape[-2])
-        self.reference = reference
+        self.reference, self.shared = reference, shared
         self._pre_codes: Tensor | None = None
 
     @property
@@ -64,5 +65,5 @@ class Activations:
             return self
         reference = self.reference.select(rows) if self.reference is not None else None
         return Activations(
-            self.usae, self.backbone, self.canvas[rows], self.views[rows], self.tokens[rows], reference
+            self.usae, self.backbone, self.canvas[rows], self.views[rows], self.tokens[rows], reference, self.shared
         )  # fmt: skip

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -215,6 +217,47 @@ def test_a_page_that_fails_leaves_the_old_one(run_copy, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         explore(open_sources([str(run_copy)]), run_copy)
     assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before
+
+
+def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(run_copy):
+    """Killed with its page half written; a neighbour that lives is half-way too."""
+    half_way = (
+        "import os, signal, sys, usae_viz.explorer.page as page\n"
+        "page.page_data = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from usae_viz.cli import app\n"
+        "app(['explore', sys.argv[1], '--natural', '0'])"
+    )
+    assert subprocess.run([sys.executable, "-c", half_way, str(run_copy)]).returncode == -signal.SIGKILL
+    (left,) = run_copy.glob(".explorer.*.part")
+    assert any(left.rglob("*.webp"))
+    (run_copy / f".index.html.{left.suffixes[-2][1:]}.part").write_text("half")
+    neighbour = subprocess.Popen(["sleep", "120"])
+    try:
+        theirs = run_copy / f".explorer.{neighbour.pid}.part"
+        (theirs / "details").mkdir(parents=True)
+        assert run(run_copy, "--natural", "0").exit_code == 0
+        assert list(run_copy.glob(".*.part")) == [theirs]
+        assert (theirs / "details").is_dir()
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+    assert run(run_copy, "--natural", "0").exit_code == 0
+    assert list(run_copy.glob(".*.part")) == []
+
+
+def test_a_page_whose_place_cannot_be_taken_gives_it_back(run_copy, monkeypatch):
+    assert run(run_copy, "--natural", "0").exit_code == 0
+    before = {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()}
+    monkeypatch.setattr("usae_viz.explorer.page.os.replace", _replace_but_not_new)
+    with pytest.raises(PermissionError):
+        explore(open_sources([str(run_copy)]), run_copy, natural=0)
+    assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before
+
+
+def _replace_but_not_new(source, target, replace=os.replace):
+    if source.name == f".explorer.{os.getpid()}.part":
+        raise PermissionError(13, "no", str(target))
+    replace(source, target)
 
 
 def test_help_is_quick():

@@ -1,9 +1,11 @@
 import csv
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
+from browser_waiting import becomes
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -102,6 +104,32 @@ def test_raters_are_told_nothing(study):
     assert f'"study": "{key["study"]}"' in data
 
 
+def test_the_pictures_are_the_questions(study, run_folder, usae_folder):
+    """Each picture is the one that key.json says, and no neighbour's."""
+    source = open_images(ut.load(usae_folder).images)
+
+    def shown(number):
+        with Image.open(study / "study" / "pictures" / f"{number}.webp") as picture:
+            return np.asarray(picture.convert("RGB"), dtype=float)
+
+    def expected(named):
+        if isinstance(named, str):
+            with Image.open(run_folder / f"{named}.png") as opened:
+                picture = opened.convert("RGB")
+        else:
+            picture = around(source.read(named["number"], 48), named["token"], ut.load(usae_folder).grid)
+        return np.asarray(picture.resize((256, 256), Image.Resampling.BICUBIC), dtype=float)
+
+    key = json.loads((study / "key.json").read_text())
+    trials = key["trials"]
+    for number, trial in enumerate(trials, 1):
+        for place, named in enumerate([trial["query"], *trial["choices"]]):
+            assert np.abs(shown(f"{number}-{place}") - expected(named)).mean() < 12  # WebP's loss, on fine noise
+    first = [np.abs(shown("1-1") - expected(named)).mean() for named in trials[0]["choices"]]
+    assert min(first[1:]) > 24
+    assert [trial["choices"][trial["answer"] - 1] for trial in trials] != [trial["choices"][0] for trial in trials]
+
+
 def test_scores_by_hand(key):
     outcomes = score_answers(key, [answered(key, "r,1,1,2", "r,2,3,2", "r,3,1,2", "r,4,1,2")])
     found = {each.group: each for each in outcomes}
@@ -183,14 +211,21 @@ def test_a_rater_answers_in_the_browser(study, visit, tmp_path):
     page.fill("#rater", "=r, one")
     page.click("#begin")
     page.wait_for_selector("#choices img")
+
+    def at(number):
+        becomes(page, lambda: page.inner_text("#count"), f"{number + 1} of {len(key['trials'])}")
+
     for number, trial in enumerate(key["trials"]):
-        assert page.inner_text("#count") == f"{number + 1} of {len(key['trials'])}"
+        at(number)
         if number == 1:
             page.click("#back")  # and answer the first again
+            at(0)
             page.keyboard.press(str(key["trials"][0]["answer"]))
+            at(1)
             page.reload(wait_until="commit")  # what was answered is kept
             page.wait_for_selector("body[data-ready]")
             page.click("#begin")
+            at(1)
         if number % 2:
             page.click(f"#choices button >> nth={trial['answer'] - 1}")
         else:
@@ -205,3 +240,45 @@ def test_a_rater_answers_in_the_browser(study, visit, tmp_path):
     outcomes = score_answers(study, [tmp_path / "answers.csv"])
     assert outcomes[0].right == outcomes[0].answered == 6
     assert outcomes[0].p == pytest.approx(0.25**6)
+
+
+@pytest.mark.browser
+def test_answers_arrive_as_they_were_given(study, visit, tmp_path):
+    """Whatever is chosen, by pointer or key: the row says question, choice and seconds; the next person starts anew."""
+    trials = json.loads((study / "key.json").read_text())["trials"]
+    page = visit(study / "study")
+    for rater, shift in (('say "r", 2', 0), ("-3", 1)):
+        page.fill("#rater", rater)
+        begun = time.monotonic()
+        page.click("#begin")
+        given = [(number + shift) % 4 + 1 for number in range(len(trials))]
+        for number, choice in enumerate(given):
+            becomes(page, lambda: page.inner_text("#count"), f"{number + 1} of {len(trials)}")
+            addresses = [image.get_attribute("src") for image in page.locator("#question img").all()]
+            assert addresses == [f"pictures/{number + 1}-{place}.webp" for place in range(5)]
+            page.keyboard.press("9")  # there is no such choice
+            if number % 2:
+                page.keyboard.press(str(choice))
+            else:
+                page.click(f"#choices button >> nth={choice - 1}")
+        page.wait_for_selector("#end", state="visible")
+        with page.expect_download() as download:
+            page.click("#export")
+        took = time.monotonic() - begun
+        file = tmp_path / "answers.csv"
+        download.value.save_as(file)
+        with file.open(newline="") as opened:
+            header, *rows = csv.reader(opened)
+        assert ",".join(header) == COLUMNS
+        study_id = json.loads((study / "key.json").read_text())["study"]
+        name = f"'{rater}" if rater.startswith("-") else rater  # no formula, in a spreadsheet
+        assert [row[:4] for row in rows] == [[study_id, name, str(n), str(c)] for n, c in enumerate(given, 1)]
+        assert all(float(row[4]) >= 0 for row in rows)
+        assert 0 < sum(float(row[4]) for row in rows) < took
+        drawn = [number for number, trial in enumerate(trials) if trial["condition"] != "natural"]
+        right = sum(given[number] == trials[number]["answer"] for number in drawn)
+        outcome = score_answers(study, [file])[0]
+        assert (outcome.answered, outcome.right) == (len(drawn), right)
+        page.click("#again")
+        page.wait_for_selector("#welcome", state="visible")
+        assert page.input_value("#rater") == ""

@@ -110,7 +110,7 @@ function usaeData(data) {
   addEventListener("hashchange", () => { // a link within the page, or an address typed by hand
     const view = fromHash(location.hash, standard, data);
     page.update(view);
-    if (view.concept) sheet.show([view.concept]);
+    if (opened(view).length) sheet.show(opened(view));
     else if (byId("sheet").open) byId("sheet").close();
   });
   document.addEventListener("keydown", (event) => {
@@ -122,7 +122,7 @@ function usaeData(data) {
   page.places = select(data, page.view, labels);
   grid.measure();
   page.say();
-  if (page.view.concept) sheet.show([page.view.concept]);
+  if (opened(page.view).length) sheet.show(opened(page.view));
   document.body.dataset.ready = "yes";
 }
 

@@ -109,7 +109,7 @@ class Sheet {
   constructor(page, dialog) {
     this.page = page;
     this.dialog = dialog;
-    dialog.addEventListener("close", () => { glimpse.hide(); if (!this.turning) page.closed(); });
+    dialog.addEventListener("close", () => { glimpse.hide(); page.closed(); });
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
     dialog.addEventListener("keydown", (event) => {
       if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;

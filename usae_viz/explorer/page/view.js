@@ -63,7 +63,7 @@ function ordered(data, view, labels, places) {
   if (view.sort === "index") return view.descending ? places.reverse() : places;
   if (view.sort === "name") {
     const names = new Map(places.map((at) => [at, labels.of(data.cards[at].id).name || data.cards[at].follows || ""]));
-    return places.sort((a, b) => (names.get(a) === "") - (names.get(b) === "") || -sign * names.get(a).localeCompare(names.get(b)) || a - b);
+    return places.sort((a, b) => (names.get(a) === "") - (names.get(b) === "") || sign * names.get(a).localeCompare(names.get(b)) || a - b);
   }
   if (!values) return places;
   return places.sort((a, b) => {
@@ -83,11 +83,23 @@ function toHash(view, standard) {
   const said = new URLSearchParams();
   for (const key of Object.keys(VIEW)) {
     if (key === "ranges") for (const [column, [low, high]] of Object.entries(view.ranges)) said.set(`range.${column}`, `${low}..${high}`);
-    else if (key === "compare") view.compare.length && said.set(key, view.compare.join(","));
+    else if (key === "compare") view.compare.length && said.set(key, view.compare.map(encodeURIComponent).join(",")); // objectives have commas too
     else if (view[key] !== standard[key]) said.set(key, String(view[key]));
   }
   return said.toString();
 }
+
+/** What encodeURIComponent wrote; what it cannot have written stays as it is. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The concepts that a view has open: one, or several side by side. */
+const opened = (view) => (view.concept ? [view.concept] : view.compare.length > 1 ? view.compare : []);
 
 /** A view from an address; what it does not say, or says wrongly, is as in `standard`. */
 function fromHash(hash, standard, data) {
@@ -96,7 +108,7 @@ function fromHash(hash, standard, data) {
     if (key.startsWith("range.")) {
       const bounds = value.split("..").map(Number);
       if (bounds.length === 2 && !bounds.some(Number.isNaN) && data.column.has(key.slice(6))) view.ranges[key.slice(6)] = bounds;
-    } else if (key === "compare") view.compare = value.split(",").filter((id) => data.place.has(id));
+    } else if (key === "compare") view.compare = [...new Set(value.split(",").map(decoded))].filter((id) => data.place.has(id));
     else if (key === "concept") view.concept = data.place.has(value) ? value : "";
     else if (key === "sort") view.sort = data.column.has(value) || ["index", "name"].includes(value) ? value : standard.sort;
     else if (key === "least") view.least = Number(value) >= 0 ? Number(value) : standard.least;

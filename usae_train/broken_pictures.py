@@ -1,0 +1,37 @@
+"""Pictures that cannot be read: each is said once, and too many of them stop a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+
+class BrokenPictures:
+    """Counts them.
+
+    Args:
+        n_pictures: how many pictures there are in all.
+        max_broken: largest share of them that may be unreadable.
+        say: called with each one, once, and why it cannot be read.
+    """
+
+    def __init__(
+        self, n_pictures: int, max_broken: float = 1.0, say: Callable[[str], None] = lambda why: None
+    ) -> None:  # fmt: skip
+        self.n_pictures, self.max_broken, self.say = n_pictures, max_broken, say
+        self.known: dict[str, None] = {}  # in the order in which they were found
+
+    def add(self, failures: Iterable[str]) -> None:
+        """Take note of some, each with why; they may be known.
+
+        Raises:
+            ValueError: when they are too many.
+        """
+        for why in failures:
+            if why not in self.known:
+                self.known[why] = None
+                self.say(why)
+        if len(self.known) > self.max_broken * self.n_pictures:
+            raise ValueError(
+                f"{len(self.known)} of {self.n_pictures} pictures cannot be read, more than {self.max_broken:.1%}; the "
+                f"first: {next(iter(self.known))}; mend or remove them, or allow more with --max-broken"
+            )
