@@ -15,7 +15,7 @@ CHUNK = 2048  # tokens that are encoded at a time: chunk x concepts numbers
 
 @torch.no_grad()
 def aligned_rows(usae: USAE, tokens: Mapping[str, Tensor], frozen: Sequence[str], seen: Tensor) -> Tensor:
-    """For each concept, the mean of what a new backbone sees where the frozen ones fire it, weighted by their codes.
+    """For each concept, the sum of what a new backbone sees where the frozen ones fire it, weighted by their codes.
 
     Args:
         usae: the model, its frozen encoders in evaluation mode.

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.names import check_name
+
 PRETRAINED = "pretrained"
 RANDOM = "random"
 
@@ -148,7 +150,13 @@ class Backbone(nn.Module):
 
 
 def build_backbones(specs: Mapping[str, BackboneSpec]) -> dict[str, Backbone]:
-    """Build every backbone of a set of specs, in their order."""
+    """Build every backbone of a set of specs, in their order.
+
+    Raises:
+        ValueError: for a name that none can have, or a spec that cannot be built.
+    """
+    for name in specs:  # before anything is fetched, and hours of extraction
+        check_name(name)
     return {name: Backbone(name, spec) for name, spec in specs.items()}
 
 

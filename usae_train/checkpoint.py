@@ -120,6 +120,12 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     model.source, model.sha256 = str(usae), file_hash(weights)
     if (folder / STATISTICS).is_file():
         model.statistics = Statistics.load(folder / STATISTICS)
+        found, expected = tuple(model.statistics.fires.shape), (len(model.names), model.n_concepts)
+        if found != expected:
+            raise ValueError(
+                f"{folder / STATISTICS} is of {found} backbones and concepts, the USAE of {expected}; remove it, and "
+                "measure again with usae-train evaluate"
+            )
         _take_origin(model, folder / STATISTICS)
     return model.eval().requires_grad_(False).to(device)
 

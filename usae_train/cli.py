@@ -125,7 +125,10 @@ def fit(
     limit: Limit = None,
     independent: Annotated[
         bool,
-        typer.Option("--independent", help="Not one USAE but an SAE a backbone, each in a folder of --out."),
+        typer.Option(
+            "--independent",
+            help="Not one USAE but an SAE a backbone, each in a folder of --out; the same command goes on.",
+        ),
     ] = False,
     memory: Annotated[
         float | None,
@@ -160,12 +163,25 @@ def fit(
     """
     with one_line_errors():
         if independent:
-            from usae_train.independent_fit import fit_independent
+            from usae_train.independent_fit import Work, fit_independent
+            from usae_train.keeping import Stopped
 
-            sizes = {"n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
-                     "max_broken": max_broken}  # fmt: skip
+            if tensorboard is not None or wandb is not None:
+                raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
+            sizes = {
+                "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
+                "mask_outliers": mask_outliers, "max_broken": max_broken,
+            }  # fmt: skip
             with progress_bars(quiet) as progress:
-                fit_independent(images, out, backbones, recipe, sizes, limit, pick_device(device), stages(progress))
+                work = Work(
+                    pick_device(device), memory, every, keep, log_every, stages(progress),
+                    lambda why: typer.echo(f"skipped: {why}", err=True),
+                )  # fmt: skip
+                try:
+                    fit_independent(images, out, backbones, recipe, sizes, limit, work)
+                except Stopped as stopped:
+                    typer.echo(str(stopped), err=True)
+                    raise SystemExit(143) from None
             if not quiet:
                 typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone")
             return

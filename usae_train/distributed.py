@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -133,6 +134,16 @@ class Ranks:
             raise SystemExit(1) from failed
         raise ValueError(f"rank {number}: {message}" if number else message) from failed
 
+    def told(self, find: Callable[[], T]) -> T:
+        """What the first rank finds, on every rank; what goes wrong there ends all, said once."""
+        with self.together():
+            found = [find()] if self.first else []
+        return self.from_first(found)[0]
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        self.gather(None)
+
     def part(self, batch: int) -> int:
         """A rank's share of a batch.
 
@@ -224,12 +235,18 @@ def _reduced(value: Tensor, count: int) -> Tensor:
     return total / count
 
 
+def named_by_torchrun() -> Ranks:
+    """This process as torchrun names it, without joining the others: for those that exchange nothing but files."""
+    return Ranks(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+
+
 @contextmanager
-def ranks_of_torchrun(device: str) -> Iterator[Ranks]:
+def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterator[Ranks]:
     """Join the other processes that torchrun started; `ALONE` where it did not.
 
     Args:
         device: what this rank computes on; gloo joins CPUs, nccl GPUs.
+        patience: how long one waits for the others in an exchange; torch's own 30 minutes unless told.
 
     Raises:
         ValueError: when the others cannot be reached.
@@ -241,7 +258,7 @@ def ranks_of_torchrun(device: str) -> Iterator[Ranks]:
     if on_gpu:
         torch.cuda.set_device(device)
     try:
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=patience)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other processes cannot be joined: {error}; start them with torchrun") from error
     yield Ranks(distributed.get_rank(), distributed.get_world_size())

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from usae_train.backbones import PAPER
-from usae_train.evaluation_pass import PassSettings, PassState, Processes, run_pass
+from usae_train.distributed import ALONE, Ranks
+from usae_train.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.images import DemoImages, ImageSource
 from usae_train.independent import consistency
 from usae_train.measures import Measures
@@ -42,7 +43,7 @@ class Compared:
     independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
     keeper: PassKeeper | None = None
-    processes: Processes = field(default_factory=Processes)
+    ranks: Ranks = ALONE
 
 
 def evaluate(
@@ -69,11 +70,13 @@ def evaluate(
     backbones, grid = usae.backbones, usae.grid
     assert grid is not None
     compared = compared or Compared()
-    for other in compared.other_seeds:
+    for number, other in enumerate(compared.other_seeds):
         _check_alike(usae, other)
+        for before in compared.other_seeds[:number]:
+            _check_alike(before, other)
     measures = Measures(usae, compared.independent, keep_codes=isinstance(source, DemoImages))
     settings = PassSettings(
-        usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.processes.count,
+        usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.ranks.count,
         independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
     )  # fmt: skip
     state = PassState(settings, measures)
@@ -86,7 +89,7 @@ def evaluate(
 
     first = run_pass(
         state, lambda tried: stream_tokens(backbones, source, grid, batch, tried), len(source), keeper,
-        compared.processes, lambda done, total: progress("pictures", done, total),
+        compared.ranks, lambda done, total: progress("pictures", done, total),
     )  # fmt: skip
     if not first:
         return None
@@ -132,7 +135,8 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
             "cost": {name: own[name][name] - whole.r2[name][name] for name in usae.names},
             "consistency": consistency(usae, compared.independent, statistics.co_fires),
         }
-        figures["posthoc"] = posthoc_figures(measures.posthoc, measures.reconstruction[1]) if several else None
+        aligned = several and measures.posthoc.measured
+        figures["posthoc"] = posthoc_figures(measures.posthoc, measures.reconstruction[1]) if aligned else None
     if compared.other_seeds:
         figures["stability"] = stability([usae, *compared.other_seeds])
     return figures, statistics
@@ -158,14 +162,15 @@ def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
     co_fires = statistics.co_fires
     order = co_fires.argsort(descending=True, stable=True)[:MOST]
     several = len(usae.names) > 1
-    counts = torch.histc(entropy[alive].nan_to_num(0.0), 20, 0, 1).int().tolist()
+    # rounded, an entropy can be a hair above 1, which histc would leave out
+    counts = torch.histc(entropy[alive].nan_to_num(0.0).clamp(0, 1), 20, 0, 1).int().tolist()
     figures: dict[str, Any] = {
         "dead": int((~alive).sum()), "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
         "duplicates": duplicates([usae.dictionary(name).cpu() for name in usae.names]),
         "entropy": {
             "mean": entropy[alive].mean().item() if several else None,
             "histogram": counts if several else None,
-            "peak": (counts.index(max(counts)) + 0.5) / len(counts) if several else None,
+            "peak": (counts.index(max(counts)) + 0.5) / len(counts) if several and alive.any() else None,
         },
         "co_firing_top_1000": {
             name: statistics.co_firing[row, order].mean().item() for row, name in enumerate(usae.names)

@@ -6,7 +6,6 @@ first adds them up. Nothing else passes between them.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,9 +16,10 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from usae_train.atomic import atomic_path
+from usae_train.distributed import ALONE, Ranks
 from usae_train.measures import Measures
 from usae_train.pass_states import PassKeeper
+from usae_train.state_files import write_state
 from usae_train.tokens import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
@@ -62,28 +62,16 @@ class PassState:
         self.failures = list(state["failures"])
 
 
-@dataclass(frozen=True)
-class Processes:
-    """Which of how many processes this is, as torchrun says it."""
-
-    rank: int = 0
-    count: int = 1
-
-    @classmethod
-    def of_torchrun(cls) -> Processes:
-        """From the environment; one alone without torchrun."""
-        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-
-    def share(self, numbers: range, batch: int) -> range:
-        """This process's part of some pictures: whole batches, so that every batch is the same however many share."""
-        batches = -(-len(numbers) // batch)
-        first, last = (batches * rank // self.count * batch for rank in (self.rank, self.rank + 1))
-        return numbers[first:last]
+def share(numbers: range, batch: int, ranks: Ranks) -> range:
+    """A process's part of some pictures: whole batches, so that every batch is the same however many share."""
+    batches = -(-len(numbers) // batch)
+    first, last = (batches * rank // ranks.count * batch for rank in (ranks.number, ranks.number + 1))
+    return numbers[first:last]
 
 
 def run_pass(
     state: PassState, stream: Stream, n_images: int, keeper: PassKeeper | None = None,
-    processes: Processes | None = None, progress: Callable[[int, int], None] = lambda done, total: None,
+    ranks: Ranks = ALONE, progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> bool:  # fmt: skip
     """Add up everything about some pictures.
 
@@ -92,7 +80,7 @@ def run_pass(
         stream: gives the tokens of pictures.
         n_images: how many there are.
         keeper: writes states, and goes on from the last; its folder is also where processes meet.
-        processes: which of how many this is; one alone unless told.
+        ranks: which of how many processes this is; one alone unless told.
         progress: called after each batch with this process's pictures.
 
     Returns:
@@ -102,13 +90,12 @@ def run_pass(
         StoppedPass: when asked to stop; the state is kept.
         ValueError: when what is kept was begun with other settings, or several processes have no place to meet.
     """
-    processes = processes or Processes()
-    if processes.count > 1 and keeper is None:
+    if ranks.count > 1 and keeper is None:
         raise ValueError("several processes need a folder to meet in; give a keeper")
     kept = keeper.read(state.settings.model_dump(mode="json")) if keeper is not None else None
     if kept is not None:
         state.load_state_dict(kept)
-    shares = [processes.share(numbers, state.settings.batch) for numbers in state.measures.shares(n_images)]
+    shares = [share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
         left = shares[state.half][state.done :]
         before = sum(map(len, shares[: state.half]))
@@ -123,36 +110,38 @@ def run_pass(
                 keeper.check()
         posthoc = state.measures.posthoc
         if posthoc is not None and state.half == 0:
-            for other in _meet(posthoc.matching_state(), "matching", state.settings, keeper, processes):
+            if keeper is not None and ranks.count > 1:  # it may be stopped while it waits for the others
+                keeper.write(state.state_dict())
+            for other in _meet(posthoc.matching_state(), "matching", state.settings, keeper, ranks):
                 posthoc.merge_matching(other)
             posthoc.align()
         state.half, state.done = state.half + 1, 0
     if keeper is not None:
         keeper.write(state.state_dict())
     last = {"measures": state.measures.state_dict(), "failures": state.failures}
-    for other in _meet(last, "all", state.settings, keeper, processes, at_first_only=True):
+    for other in _meet(last, "all", state.settings, keeper, ranks, at_first_only=True):
         state.measures.merge(other["measures"])
         state.failures.extend(other["failures"])
-    return processes.rank == 0
+    return ranks.first
 
 
 def _meet(
-    own: dict[str, Any], what: str, settings: PassSettings, keeper: PassKeeper | None, processes: Processes,
+    own: dict[str, Any], what: str, settings: PassSettings, keeper: PassKeeper | None, ranks: Ranks,
     at_first_only: bool = False,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Lay down one's own sums and wait for the others'; in the order of their ranks, so that all add them up alike."""
-    if processes.count == 1:
-        return []
+    if ranks.count == 1:
+        return
     assert keeper is not None
     run = sha256(settings.model_dump_json().encode()).hexdigest()[:8]
-    files = [keeper.room / f"{what}-{run}-{rank}.pt" for rank in range(processes.count)]
-    with atomic_path(files[processes.rank]) as temporary:
-        torch.save(own, temporary)
-    if at_first_only and processes.rank > 0:
-        return []
-    others = [file for rank, file in enumerate(files) if rank != processes.rank]
+    files = [keeper.room / f"{what}-{run}-{rank}.pt" for rank in range(ranks.count)]
+    write_state(own, files[ranks.number])
+    if at_first_only and not ranks.first:
+        return
+    others = [file for rank, file in enumerate(files) if rank != ranks.number]
     _wait_for(others, keeper)
-    return [torch.load(file, map_location="cpu", weights_only=True) for file in others]
+    for file in others:  # one in memory at a time
+        yield torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _wait_for(files: list[Path], keeper: PassKeeper) -> None:

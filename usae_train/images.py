@@ -83,8 +83,10 @@ def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> 
     try:
         with Image.open(file) as opened:
             picture = _on_white(_eight_bits(ImageOps.exif_transpose(opened)))
-    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{label or file} cannot be read: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
+        raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
     square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
 

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.backbones import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.checkpoint import load
 from usae_train.metrics import matched_cosines, random_like
+from usae_train.provenance import file_hash
 from usae_train.usae import USAE
 
 ALIKE = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
@@ -24,7 +26,7 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
     """The independent SAEs of a USAE's backbones.
 
     Raises:
-        ValueError: for a backbone that is missing, of another width, or read on another grid.
+        ValueError: for a backbone that is missing, of another width, read on another grid, or another by its spec.
     """
     folder = Path(folder)
     found = {}
@@ -40,8 +42,27 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
                 f"{folder / name} is over {own.widths} on the grid {own.grid}; expected "
                 f"{ {name: usae.widths[name]} } on {usae.grid}: fit it on the same pictures and backbones"
             )
+        if differences := _differences(usae.specs.get(name), own.specs.get(name)):
+            raise ValueError(
+                f"{folder / name} sees another backbone than the {name} of {usae.source}: it differs in {differences}; "
+                "fit it with the same specs"
+            )
         found[name] = own
     return found
+
+
+def _differences(one: BackboneSpec | None, other: BackboneSpec | None) -> str:
+    """What two specs read differently; nothing where one is of bare activations."""
+    if one is None or other is None:
+        return ""
+    a, b = ({**spec.model_dump(exclude={"classes"}), "weights": _identity(spec.weights)} for spec in (one, other))
+    return ", ".join(key for key in a if a[key] != b[key])
+
+
+def _identity(weights: str) -> str:
+    """Weights are the same wherever their file lies."""
+    file = Path(weights)
+    return weights if weights in (PRETRAINED, RANDOM) or not file.is_file() else file_hash(file)
 
 
 def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +14,34 @@ from torch import Tensor
 
 from usae_train.atomic import check_writable
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
-from usae_train.broken_pictures import BrokenPictures
 from usae_train.checkpoint import load, save
 from usae_train.config_files import read_specs
 from usae_train.feeding import Feed, StoreFeed
-from usae_train.fitting import fit_settings
+from usae_train.fitting import Watch, allowed_memory, feed_pictures, fit_settings
 from usae_train.images import ImageSource, open_images
+from usae_train.journal import METRICS, Journal
+from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.settings import FitSettings
 from usae_train.statistics import measure
 from usae_train.store import ActivationStore, is_store
-from usae_train.tokens import collect_tokens, present_memory
 from usae_train.usae import USAE
 
 Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
-FitOne = Callable[[str, FitSettings], USAE]
+FitOne = Callable[[str, FitSettings, Watch, Keeper], USAE]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the trainings are run: what changes nothing of what they come to."""
+
+    device: str = "cpu"
+    memory: float | None = None  # GB of tokens in memory at a time; a third of the machine's unless told
+    every: float = 10.0  # minutes between two training states
+    keep: int = 2  # how many of them
+    log_every: int | None = None  # steps between two lines of metrics.jsonl; a hundredth of the training unless told
+    report: Report = lambda stage, done, total, note: None
+    failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
 class OneBackbone:
@@ -54,23 +69,22 @@ class OneBackbone:
 
 
 def fit_independent(
-    images: str, out: Path, backbones: str | None, recipe: str, sizes: Mapping[str, Any], limit: int | None,
-    device: str, report: Report,
-) -> None:  # fmt: skip
-    """Train one SAE a backbone and write each as soon as it is done; given again, it goes on with the next.
+    images: str, out: Path, backbones: str | None, recipe: str, sizes: Mapping[str, Any], limit: int | None, work: Work
+) -> None:
+    """Train one SAE a backbone and write each as soon as it is done; given again, it goes on where it was.
 
     Args:
         images: pictures or a store.
-        out: the folder of folders.
+        out: the folder of folders; training states lie in `.NAME.training` in it.
         backbones: what `--backbones` takes; a store has its own.
         recipe: `default` or `published`.
-        sizes: n_concepts, k, steps, batch, seed, max_broken.
+        sizes: n_concepts, k, steps, batch, seed, mask_outliers, max_broken.
         limit: take at most so many pictures.
-        device: where to train.
-        report: called with the stage and how far it is.
+        work: how it is done.
 
     Raises:
         ValueError: for settings that do not exist, a folder with SAEs of other settings, or more than one process.
+        Stopped: after SIGTERM; the state is kept.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("--independent trains in one process; start it without torchrun")
@@ -80,14 +94,16 @@ def fit_independent(
         if backbones is not None or limit is not None:
             raise ValueError(f"{images} is a store, with backbones and pictures of its own")
         store = ActivationStore(images)
-        fit_each(list(store.record.widths), settings, lambda n, s: _of_store(store, n, s, device, report), out)
+        fit_each(list(store.record.widths), settings, lambda *one: _of_store(store, work, *one), out, work)
         return
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     grid = common_grid(list(build_backbones(specs).values()))
-    fit_each(list(specs), settings, lambda n, s: _of_pictures(source, n, specs[n], grid, s, device, report), out)
+    fit_each(list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work)
 
 
-def fit_each(names: Sequence[str], settings: FitSettings, fit_one: FitOne, out: Path) -> None:
+def fit_each(
+    names: Sequence[str], settings: FitSettings, fit_one: FitOne, out: Path, work: Work | None = None
+) -> None:  # fmt: skip
     """Train those that are not there yet.
 
     Each has a seed of its own, `seed + 1 + position`: with one seed all would start from the same tokens, and be more
@@ -96,12 +112,19 @@ def fit_each(names: Sequence[str], settings: FitSettings, fit_one: FitOne, out: 
     Raises:
         ValueError: when one that is there has another size or recipe.
     """
+    work = work or Work()
     for name in names:
         if (out / name / "config.json").is_file():
             _check_same(load(out / name), settings, out / name)
     for position, name in enumerate(names):
         if not (out / name / "config.json").is_file():
-            save(fit_one(name, settings.model_copy(update={"seed": settings.seed + 1 + position})), out / name)
+            own = settings.model_copy(update={"seed": settings.seed + 1 + position})
+            room = out / f".{name}.training"
+            keeper = Keeper(room, work.every, work.keep)
+            with Journal(room / METRICS) as journal, keeper.listening():
+                usae = fit_one(name, own, _watch(name, own, work, journal), keeper)
+            save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
+            shutil.rmtree(room, ignore_errors=True)
 
 
 def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
@@ -113,31 +136,42 @@ def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
 
 
 def _of_pictures(
-    source: ImageSource, name: str, spec: BackboneSpec, grid: tuple[int, int], settings: FitSettings, device: str,
-    report: Report,
+    source: ImageSource, specs: Mapping[str, BackboneSpec], grid: tuple[int, int], work: Work,
+    name: str, settings: FitSettings, watch: Watch, keeper: Keeper,
 ) -> USAE:  # fmt: skip
-    backbone = build_backbones({name: spec})[name].to(device)
-    paired = collect_tokens(
-        {name: backbone}, source, grid, progress=lambda done, total: report(f"pictures {name}", done, total, "")
-    )
-    BrokenPictures(len(source), settings.max_broken).add(paired.failures)
-    usae = new_usae({name: backbone.width}, settings, specs={name: spec}, grid=grid)
-    fit_tokens(paired.flat(), settings, usae, device, _watch(name, settings, report))
+    backbone = build_backbones({name: specs[name]})[name].to(work.device)
+    feed, sample = feed_pictures(
+        {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken
+    )  # fmt: skip
+    usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
+    keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
+    fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
-    usae.statistics = measure(usae, paired)
+    usae.statistics = measure(usae, sample())
     return usae.to("cpu")
 
 
-def _of_store(store: ActivationStore, name: str, settings: FitSettings, device: str, report: Report) -> USAE:
+def _of_store(
+    store: ActivationStore, work: Work, name: str, settings: FitSettings, watch: Watch, keeper: Keeper
+) -> USAE:  # fmt: skip
     record = store.record
-    feed = OneBackbone(StoreFeed(store, present_memory() / 3), name)
+    every = StoreFeed(store, allowed_memory(work.memory))
+    feed = OneBackbone(every, name)
     usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
-    fit_tokens(feed, settings, usae, device, _watch(name, settings, report))
+    keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
+                   "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+    fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
-    shard = next(number for number, each in enumerate(record.shards) if each.images)
-    usae.statistics = measure(usae, store.read([shard]))
+    usae.statistics = measure(usae, every.first_window())
     return usae.to("cpu")
 
 
-def _watch(name: str, settings: FitSettings, report: Report) -> Callable[[int, dict[str, Any]], None]:
-    return lambda step, figures: report(f"training {name}", step, settings.steps, f"loss {figures['loss']:.4f}")
+def _watch(name: str, settings: FitSettings, work: Work, journal: Journal) -> Watch:
+    def steps(step: int, figures: dict[str, Any]) -> None:
+        journal.log(step, figures)
+        work.report(f"training {name}", step, settings.steps, f"loss {figures['loss']:.4f}")
+
+    return Watch(
+        pictures=lambda done, total: work.report(f"pictures {name}", done, total, ""), steps=steps,
+        log_every=work.log_every, failure=work.failure,
+    )  # fmt: skip

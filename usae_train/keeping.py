@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.atomic import atomic_path
 from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches
 from usae_train.settings import FitSettings
+from usae_train.state_files import write_state
 from usae_train.usae import USAE
 
 
@@ -147,11 +147,7 @@ class Keeper:
     def _write(self, step: int, state: TrainingState) -> None:
         if not all(own.isfinite().all() for own in state.usae.parameters()):
             return  # the next step says what is wrong; until then the states before are the good ones
-        with atomic_path(self.folder / f"step-{step:09d}.pt") as temporary, temporary.open("wb") as opened:
-            try:
-                torch.save({**state.state_dict(), "data": self.data}, opened)
-            except RuntimeError as error:  # torch's word for a full disk; the file's own error lies behind it
-                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+        write_state({**state.state_dict(), "data": self.data}, self.folder / f"step-{step:09d}.pt")
         self.kept = step
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()

@@ -16,7 +16,6 @@ from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches, Feed, MemoryFeed
 from usae_train.figures import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.keeping import Keeper, TrainingState
-from usae_train.losses import r2
 from usae_train.rank_batches import RankBatches
 from usae_train.settings import FitSettings, Recipe
 from usae_train.shuffling import ShuffledFeed
@@ -244,16 +243,6 @@ def learning_rate(step: int, settings: FitSettings) -> float:
     passed = (step - warm_up) / max(1.0, settings.steps - warm_up)
     swing = recipe.learning_rate - recipe.final_learning_rate
     return recipe.final_learning_rate + swing * 0.5 * (1 + math.cos(math.pi * passed))
-
-
-@torch.no_grad()
-def r2_matrix(usae: USAE, tokens: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
-    """R² of every backbone's codes decoded by every dictionary, {from: {to: R²}}, on raw tokens (n, width)."""
-    matrix: dict[str, dict[str, float]] = {}
-    for source, own in tokens.items():
-        codes = usae.encode(source, own.float())
-        matrix[source] = {target: r2(t.float(), usae.decode(target, codes)).item() for target, t in tokens.items()}
-    return matrix
 
 
 def _optimizer(usae: USAE, name: str, recipe: Recipe) -> torch.optim.Optimizer:

@@ -56,9 +56,9 @@ def evaluate(
 
         from usae_train.atomic import check_writable
         from usae_train.checkpoint import fill_statistics, fills, load
+        from usae_train.distributed import named_by_torchrun
         from usae_train.evaluate import Compared
         from usae_train.evaluate import evaluate as measure
-        from usae_train.evaluation_pass import Processes
         from usae_train.images import open_images
         from usae_train.independent import load_independent
         from usae_train.pass_states import PassKeeper, StoppedPass
@@ -67,14 +67,14 @@ def evaluate(
 
         check_writable(out / "report.json")
         where = pick_device(device)
-        model, processes = load(usae, where), Processes.of_torchrun()
+        model, ranks = load(usae, where), named_by_torchrun()
         source = open_images(images, limit)
         room = out.with_name(f".{out.name}.evaluation")
-        keeper = PassKeeper(room, processes.rank, every)
+        keeper = PassKeeper(room, ranks.number, every)
         compared = Compared(
             independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
             if independent else None,
-            other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, processes=processes,
+            other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, ranks=ranks,
         )  # fmt: skip
         with progress_bars(quiet) as progress, keeper.listening():
             report = stages(progress)

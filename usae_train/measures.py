@@ -41,11 +41,20 @@ class Measures:
 
     @torch.no_grad()
     def add(self, paired: PairedTokens, half: int) -> None:
-        """Take in some pictures of a half."""
+        """Take in some pictures of a half.
+
+        Raises:
+            ValueError: for tokens that are not finite.
+        """
         device = self.usae.dictionary(self.usae.names[0]).device
         for first in range(0, len(paired.numbers), AT_ONCE):
             tokens = {n: t[first : first + AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
             numbers = paired.numbers[first : first + AT_ONCE]
+            if wrong := [name for name, own in tokens.items() if not own.isfinite().all()]:
+                raise ValueError(
+                    f"{', '.join(wrong)}: some tokens of the pictures {numbers.min()} to {numbers.max()} are NaN or "
+                    "infinite; check the backbone's weights"
+                )
             codes = {name: self.usae.encode(name, own) for name, own in tokens.items()}
             self.firing.add(numbers, codes)
             flat = {name: own.flatten(0, 1) for name, own in tokens.items()}

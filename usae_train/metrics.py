@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# Both are choices of ours; the paper counts neither.
 DENSE = 0.1  # share of the tokens from which on a concept counts as dense
 TWINS = 0.95  # cosine, in every backbone, from which on two concepts are one
 
 Matrix = dict[str, dict[str, float]]  # {from: {to: figure}}
+STILL = 1e-6  # share of the mean square under which a variance is what rounding the squares to float32 leaves of none
 
 
 class Reconstruction:
@@ -39,7 +41,10 @@ class Reconstruction:
 
     @property
     def r2(self) -> Matrix:
-        """1 - squared error / variance around each feature's own mean: 1 is perfect, 0 is the mean token."""
+        """1 - squared error / variance around each feature's own mean: 1 is perfect, 0 is the mean token.
+
+        NaN for tokens that are all the same.
+        """
         return self._r2(per_feature=True)
 
     @property
@@ -72,8 +77,8 @@ class Reconstruction:
             total, square = self.totals[f"{target}.sum"], self.totals[f"{target}.square"].sum()
             centre = total.square().sum() / self.totals[f"{target}.count"]
             variance = square - (centre if per_feature else total.sum().square() / self._numbers(target))
-            error = self.totals[f"{source}>{target}.squared"]
-            found[source][target] = (1 - error / variance.clamp_min(torch.finfo(torch.float64).tiny)).item()
+            share = self.totals[f"{source}>{target}.squared"] / variance
+            found[source][target] = (1 - share).item() if variance > STILL * square else float("nan")
         return found
 
     def _pairs(self) -> list[tuple[str, str]]:
@@ -98,9 +103,13 @@ def mean_on_and_off(matrix: Matrix) -> tuple[float, float | None]:
 
 
 def r2_summary(matrix: Matrix) -> dict[str, float | None]:
-    """Means on and off the diagonal, and their ratio; None off it with a single backbone."""
+    """Means on and off the diagonal, and their ratio.
+
+    Off it None with a single backbone; no ratio either where the diagonal explains nothing that could be shared.
+    """
     diagonal, cross = mean_on_and_off(matrix)
-    return {"diagonal": diagonal, "off_diagonal": cross, "ratio": None if cross is None else cross / diagonal}
+    ratio = cross / diagonal if cross is not None and diagonal > 0 else None
+    return {"diagonal": diagonal, "off_diagonal": cross, "ratio": ratio}
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -112,14 +121,19 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 
 def duplicates(dictionaries: list[Tensor], chunk: int = 1024) -> list[tuple[int, int]]:
-    """Pairs of concepts whose atoms (n_concepts, width), of unit norm, are alike in every backbone."""
+    """Pairs of concepts whose atoms (n_concepts, width), of unit norm, are alike in every backbone.
+
+    A concept is named with the first that it is alike, so that a space in which all are one has n_concepts - 1 pairs,
+    and not millions.
+    """
     n_concepts = len(dictionaries[0])
-    pairs: list[tuple[int, int]] = []
+    like = torch.full((n_concepts,), -1)
     for first in range(0, n_concepts, chunk):
         alike = torch.stack([atoms[first : first + chunk] @ atoms.T for atoms in dictionaries]).amin(0) > TWINS
-        rows, columns = alike.nonzero(as_tuple=True)
-        pairs += [(r + first, c) for r, c in zip(rows.tolist(), columns.tolist(), strict=True) if c > r + first]
-    return pairs
+        later = alike.triu(first + 1)  # of each row, the columns of higher numbers
+        found = torch.where(later.any(0), later.int().argmax(0) + first, -1)
+        like = torch.where(like < 0, found, like)
+    return sorted((one, concept) for concept, one in enumerate(like.tolist()) if one >= 0)
 
 
 def match(alike: Tensor) -> Tensor:

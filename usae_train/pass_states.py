@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from usae_train.atomic import atomic_path
+from usae_train.state_files import write_state
 
 
 class StoppedPass(Exception):  # an end, not an error
@@ -52,9 +52,12 @@ class PassKeeper:
         return found
 
     def write(self, state: dict[str, Any]) -> None:
-        """Keep a state instead of the one before."""
-        with atomic_path(self.file) as temporary:
-            torch.save(state, temporary)
+        """Keep a state instead of the one before.
+
+        Raises:
+            ValueError: when it cannot be written; the one before is kept.
+        """
+        write_state(state, self.file)
         self._last = time.monotonic()
 
     @property

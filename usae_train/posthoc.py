@@ -46,14 +46,17 @@ class PostHoc:
             self.own.add_decoded(name, name, tokens[name], own.decode(name, codes[name]))
         if matching:
             self._count(codes)
-        else:
+        elif self.partners:
             self._measure(tokens, codes)
 
     def align(self) -> None:
         """Match every two backbones' concepts one to one by the cosine of their codes over the matching half.
 
-        The Hungarian method; a carried-over code is scaled by the least-squares gain. The tables are let go.
+        The Hungarian method; a carried-over code is scaled by the least-squares gain. The tables are let go. Where no
+        picture of the matching half could be read nothing is aligned, and nothing will be measured.
         """
+        if not self.together:
+            return
         for one, other in combinations(self.independent, 2):
             table = self.together[f"{one}>{other}"]
             norms = self.squares[one].sqrt()[:, None] * self.squares[other].sqrt()
@@ -69,6 +72,11 @@ class PostHoc:
                 self.partners[f"{source}>{target}"] = partner.clamp_min(0)
                 self.gains[f"{source}>{target}"] = torch.where(partner >= 0, gain, 0.0)
         self.together = {}
+
+    @property
+    def measured(self) -> bool:
+        """Whether there were pictures to match by, and others to measure on."""
+        return bool(self.cross.totals)
 
     def carry(self, source: str, target: str, codes: Codes) -> Codes:
         """Codes of one backbone's autoencoder as those of another's."""

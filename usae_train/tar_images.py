@@ -44,8 +44,9 @@ class TarImages:
     """
 
     def __init__(self, pattern: str, limit: int | None = None) -> None:
-        remote = REMOTE.match(pattern) is not None
-        self.name = pattern if remote else str(Path(pattern).expanduser().absolute())
+        self.name = "::".join(
+            part if REMOTE.match(part) else str(Path(part).expanduser().absolute()) for part in pattern.split("::")
+        )
         expanded = required("webdataset", "webdataset").shardlists.expand_urls(self.name)
         self.shards: list[Path] = []
         self.members: list[Member] = []

@@ -27,7 +27,7 @@ def one_line_errors() -> Iterator[None]:
     except RuntimeError as error:  # torch's own for want of memory, on either device
         if not re.search("allocate|out of memory", str(error)):
             raise
-        print("error: not enough memory; lower --crops, --size or --batch", file=sys.stderr)
+        print("error: not enough memory; lower --batch, or where pictures are drawn --crops or --size", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

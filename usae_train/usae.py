@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.names import check_name
 from usae_train.sparse import Codes, sparse_decode, top_k
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from usae_train.standardization import Outliers
     from usae_train.statistics import Statistics
 
-RESERVED = ("shared", "sheet")  # pictures of these names are other things
-NAME = re.compile(r"[A-Za-z0-9_-]+")  # a backbone's name becomes a file's
 STD_EPSILON = 1e-5  # as the authors' code: (a - mean) / (std + 1e-5)
 
 
@@ -49,7 +47,7 @@ class USAE(nn.Module):
         recipe: name of the training recipe, for the record.
 
     Raises:
-        ValueError: for no backbone, or k outside 1..n_concepts.
+        ValueError: for no backbone, a name that none can have, or k outside 1..n_concepts.
     """
 
     def __init__(
@@ -60,10 +58,7 @@ class USAE(nn.Module):
         if not widths:
             raise ValueError("a USAE needs at least one backbone; got none")
         for name in widths:
-            if not NAME.fullmatch(name) or hasattr(nn.ModuleDict, name):
-                raise ValueError(
-                    f"a backbone cannot be called {name!r}; use letters, digits, _ and -, and no word of torch's"
-                )
+            check_name(name)
         if not 1 <= k <= n_concepts:
             raise ValueError(f"k is {k}; expected 1 <= k <= n_concepts = {n_concepts}")
         self.widths, self.n_concepts, self.k = dict(widths), n_concepts, k
@@ -176,8 +171,8 @@ class USAE(nn.Module):
 
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
-        known = self._known(name)
-        return self.backbones[known](canvas, self.grid)
+        backbone = self.backbones[self._known(name)]
+        return backbone(canvas.to(backbone.mean.device), self.grid)
 
     def _known(self, name: str) -> str:
         if name not in self.widths:

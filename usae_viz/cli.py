@@ -50,7 +50,7 @@ Size = Annotated[
 ]
 Steps = Annotated[int, typer.Option(help="Optimizer steps.")]
 Crops = Annotated[int, typer.Option(help="Augmented views a step.")]
-Rate = Annotated[float | None, typer.Option(help="Adam's; the parameterization's own unless told.")]
+Rate = Annotated[float | None, typer.Option(help="Adam's; fourier and maco 0.1, pixel 0.05 unless told.")]
 Augment = Annotated[str, typer.Option(help="`default`, `maco`, `lucid` or `none`.")]
 Spectrum = Annotated[
     str | None,
@@ -61,17 +61,24 @@ Dtype = Annotated[
     typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 where the processor has it."),
 ]
 Seed = Annotated[int, typer.Option(help="Decides the start and the augmentation draws.")]
-Seeds = Annotated[int, typer.Option(help="Draw so many times, with seed, seed + 1, ...")]
+Seeds = Annotated[int, typer.Option(help="Draw each so many times, with seed, seed + 1, ...")]
 Alpha = Annotated[bool, typer.Option("--alpha", help="PNGs with transparency: clear where the gradient asked little.")]
 Settle = Annotated[
     int | None,
-    typer.Option(help="Stop early when the mean score of so many steps is no better than of as many before."),
+    typer.Option(
+        help="Stop early when the mean score of so many steps is no better than of as many before; never unless told."
+    ),
 ]
-Snapshots = Annotated[int | None, typer.Option(help="Keep the picture every so many steps, as an animation.")]
+Snapshots = Annotated[
+    int | None, typer.Option(help="Keep the picture every so many steps, as an animation; none unless told.")
+]
 Animation = Annotated[str, typer.Option(help="What snapshots become: `gif` or `mp4`.")]
 Memory = Annotated[
     float | None,
-    typer.Option(help="GB that the pictures drawn at once may take; on a GPU 60% of what is free unless told."),
+    typer.Option(
+        help="GB that the pictures drawn at once may take; on a GPU 60% of what is free unless told. A CPU draws one "
+        "after the other, and only asks whether one fits."
+    ),
 ]
 
 
@@ -188,7 +195,9 @@ def concepts(
     usae: UsaeId = "demo",
     sort: Annotated[str, typer.Option(help="universality, energy, entropy, fires, auroc or index.")] = "universality",
     labels: Labels = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Rows to print; all with --json unless told.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rows to print; 30, or with --json all, unless told.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List concepts: universality, firing entropy, energy, firing share a backbone, and the factor each follows best.

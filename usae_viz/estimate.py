@@ -15,6 +15,7 @@ from usae_viz.manifest import Manifest
 from usae_viz.maximization import maximize_each
 from usae_viz.outputs import write_frames, write_png
 from usae_viz.plan import Drawing, Plan
+from usae_viz.result import Result
 from usae_viz.settings import MaximizeSettings
 
 TRIAL = 3  # steps; the first, which warms up, is not counted
@@ -72,6 +73,8 @@ def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
     for drawing in left:
         alike = drawing.settings.model_copy(update={"seed": 0})
         groups.setdefault((drawing.variant, alike), []).append(drawing)
+    for drawing in left[:1]:  # what is done but once, such as building the backbones, is not each drawing's
+        _trial(usae, drawing, 1)
     parts = [_part(usae, plan, variant, drawings) for (variant, _), drawings in groups.items()]
     finished = plan.pictures - sum(len(drawing.names) for drawing in left)
     return Estimate(len({drawing.folder for drawing in left}), finished, tuple(parts))
@@ -79,21 +82,16 @@ def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
 
 def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawing]) -> Part:
     settings = drawings[0].settings
-    snapshots = 1 if settings.snapshots is not None else None
-    trial = settings.model_copy(update={"steps": min(TRIAL, settings.steps), "settle": None, "snapshots": snapshots})
-    ticks: list[float] = []
     begun = time.perf_counter()
-    (result,) = maximize_each(
-        usae, [drawings[0].objective], trial, lambda done, scores: ticks.append(time.perf_counter())
-    )
+    result, ticks = _trial(usae, drawings[0], min(TRIAL, settings.steps))
     ended = time.perf_counter()
     a_step = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else ticks[0] - begun
-    around = (ended - begun) - (ticks[-1] - ticks[0])  # loading, the first step, the verification
+    around = (ended - begun) - (ticks[-1] - ticks[0])  # the first step, the verification
     seconds = around + a_step * (settings.steps - 1)
     with tempfile.TemporaryDirectory() as room:
         for name, canvas in result.images.items():
             write_png(
-                Path(room) / f"{name}.png", canvas, result.about(name), result.alpha[name] if trial.alpha else None
+                Path(room) / f"{name}.png", canvas, result.about(name), result.alpha[name] if settings.alpha else None
             )
             for animation in plan.animations:
                 length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
@@ -104,3 +102,14 @@ def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawin
     return Part(
         variant, settings.mode, len(drawings), pictures, seconds * len(drawings), bytes_each * len(drawings) / 1e6
     )
+
+
+def _trial(usae: USAE, drawing: Drawing, steps: int) -> tuple[Result, list[float]]:
+    """A drawing of so few steps, with a snapshot at each where it has any, and when each step was done."""
+    snapshots = 1 if drawing.settings.snapshots is not None else None
+    settings = drawing.settings.model_copy(update={"steps": steps, "settle": None, "snapshots": snapshots})
+    ticks: list[float] = []
+    (result,) = maximize_each(
+        usae, [drawing.objective], settings, lambda done, scores: ticks.append(time.perf_counter())
+    )  # fmt: skip
+    return result, ticks

@@ -123,6 +123,17 @@ def maximize_each(
     """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
 
     After one that Ctrl-C or a score that is not finite ended, there come no more.
+
+    Args:
+        usae: a USAE with backbones.
+        objectives: what to make large.
+        settings: of all of them.
+        progress: as for `maximize`; a score is the mean over the pictures drawn at once.
+        start: (3, H, W), 0..1; the file that the settings name, or noise, unless given.
+        reference: (3, H, W), 0..1; the file that the settings name, or the start, unless given.
+
+    Raises:
+        ValueError: as `maximize`.
     """
     check_objectives(usae, objectives)
     settings = resolved(usae, settings)
@@ -146,9 +157,14 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
     """Nothing.
 
     Raises:
-        ValueError: for a concept or backbone that the USAE does not have.
+        ValueError: for what is no objective, or one of a concept or backbone that the USAE does not have.
     """
     for objective in objectives:
+        if not isinstance(objective, Objective):
+            raise ValueError(
+                f"objective {objective!r}: expected one such as Concept(12); parse_objective reads a text, and "
+                "@objective makes one of a function"
+            )
         for concept in objective.concepts:
             check_concept(usae, concept)
         for backbone in objective.backbones or ():
@@ -248,8 +264,10 @@ def _parameterization(settings: MaximizeSettings, seeds: Sequence[int]) -> Param
 
 def _described(picture: Tensor | str | Path) -> str:
     """How the settings name a picture: its file, or the hash of its numbers."""
-    if not isinstance(picture, Tensor):
+    if isinstance(picture, str | Path):
         return str(picture)
+    if not isinstance(picture, Tensor):
+        raise ValueError(f"a picture of type {type(picture).__name__}; expected a tensor (3, H, W), 0..1, or a file")
     digest = hashlib.sha256(picture.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
     return f"tensor of sha256 {digest}"
 

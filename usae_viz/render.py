@@ -12,13 +12,13 @@ from typing import Any
 
 from PIL import Image
 
+from usae_train.distributed import ALONE, Ranks
 from usae_train.images import read_picture
 from usae_train.usae import USAE
 from usae_viz.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.maximization import eyes_for, maximize_each
 from usae_viz.outputs import natural_patches, read_png, save_png, sheet, write_frames, write_json, write_png
 from usae_viz.plan import Drawing, Plan, given_pictures
-from usae_viz.processes import ALONE, Processes
 from usae_viz.result import Result, provenance, run_record
 from usae_viz.scores import Scores
 from usae_viz.settings import MaximizeSettings
@@ -43,7 +43,7 @@ class Drawn:
 
 def render(
     usae: USAE, plan: Plan, out: Path, report: Report = lambda stage, done, total, note: None,
-    done: Callable[[Drawn], None] = lambda drawn: None, again: bool = False, processes: Processes = ALONE,
+    done: Callable[[Drawn], None] = lambda drawn: None, again: bool = False, ranks: Ranks = ALONE,
 ) -> list[Drawn]:  # fmt: skip
     """Draw what of a plan is not there yet; write run.json and one folder an objective.
 
@@ -57,7 +57,7 @@ def render(
         report: called with the stage, steps done of all, and the scores in words.
         done: called with each folder that this process has completed.
         again: draw also what is finished.
-        processes: which of how many this is; all must be given the same plan.
+        ranks: which of how many processes this is; all must be given the same plan.
 
     Returns:
         Every folder of the plan that has pictures, for the first process; those that it completed for the others.
@@ -71,13 +71,13 @@ def render(
         def first_of_all() -> list[list[int]]:
             stack.enter_context(claimed(out))
             _check_usae(usae, plan, out, again)
-            return _packs(usae, plan, [] if again else _finished(manifest, plan), processes)
+            return _packs(usae, plan, [] if again else _finished(manifest, plan), ranks)
 
-        packs = processes.told(first_of_all)
+        packs = ranks.told(first_of_all)
         cut_short, mine = False, list[Drawn]()
-        for pack in packs[processes.rank :: processes.count]:
+        for pack in packs[ranks.number :: ranks.count]:
             drawings = [plan.drawings[number] for number in pack]
-            records = run.draw(drawings, report, processes.first)
+            records = run.draw(drawings, report, ranks.first)
             cut_short = any(record.cut_short for record in records)
             for folder in dict.fromkeys(drawing.folder for drawing in drawings):
                 if cut_short or run.complete(folder):
@@ -86,8 +86,8 @@ def render(
             if cut_short:
                 break
         if not cut_short:  # else the others go on, and torchrun stops them
-            processes.wait()
-        return run.close() if processes.first else mine
+            ranks.wait()
+        return run.close() if ranks.first else mine
 
 
 class _Run:
@@ -210,7 +210,7 @@ def _finished(manifest: Manifest, plan: Plan) -> list[int]:
     return [number for number, drawing in enumerate(plan.drawings) if manifest.adopt(drawing)]
 
 
-def _packs(usae: USAE, plan: Plan, finished: Sequence[int], processes: Processes) -> list[list[int]]:
+def _packs(usae: USAE, plan: Plan, finished: Sequence[int], ranks: Ranks) -> list[list[int]]:
     """What is drawn at once: equal settings, as many as the memory holds; a few folders after the other."""
     skip = set(finished)
     left = [number for number in range(len(plan.drawings)) if number not in skip]
@@ -221,7 +221,7 @@ def _packs(usae: USAE, plan: Plan, finished: Sequence[int], processes: Processes
     folders: dict[str, list[int]] = {}
     for number in left:
         folders.setdefault(plan.drawings[number].folder, []).append(number)
-    at_once = min(at_once, -(-len(folders) // processes.count))
+    at_once = min(at_once, -(-len(folders) // ranks.count))
     rooms, packs = list(folders.values()), list[list[int]]()
     for first in range(0, len(rooms), at_once):
         groups: dict[tuple[str | None, MaximizeSettings], list[int]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +13,12 @@ import typer
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
 
 if TYPE_CHECKING:
+    from usae_train.distributed import Ranks
     from usae_train.usae import USAE
     from usae_viz.estimate import Estimate
     from usae_viz.plan import Plan
-    from usae_viz.processes import Processes
+
+PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
 
 STAMP = r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?"  # what `new_run` puts behind a name
 
@@ -80,18 +82,17 @@ def render(
             return
         if recipe is None:
             raise typer.BadParameter("say which recipe, such as recipes/first-look.yaml")
-        from usae_viz.processes import of_torchrun, own_device
+        from usae_train.distributed import ranks_of_torchrun
 
-        device = own_device(device)
-        with of_torchrun() as processes:
-            with processes.one_voice():
+        with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
+            with ranks.together():
                 plan, model = _planned(recipe, usae, labels, device, threads, allow_code)
-            place = processes.told(lambda: _place(Path(recipe).stem, out, resume, dry_run))
+            place = ranks.told(lambda: _place(Path(recipe).stem, out, resume, dry_run))
             if dry_run:
-                if processes.first:
+                if ranks.first:
                     _tell_estimate(model, plan, place, device, as_json)
                 return
-            draw_plan(model, plan, place, quiet or not processes.first, as_json, processes=processes)
+            draw_plan(model, plan, place, quiet or not ranks.first, as_json, ranks=ranks)
 
 
 def show(
@@ -112,7 +113,7 @@ def show(
 
 def draw_plan(
     usae: USAE, plan: Plan, out: Path, quiet: bool, as_json: bool, again: bool = False,
-    processes: Processes | None = None,
+    ranks: Ranks | None = None,
 ) -> None:  # fmt: skip
     """Draw a plan with progress bars, and tell what came of it.
 
@@ -120,11 +121,11 @@ def draw_plan(
     """
     from rich.console import Console
 
-    from usae_viz.processes import ALONE
+    from usae_train.distributed import ALONE
     from usae_viz.render import Drawn
     from usae_viz.render import render as render_all
 
-    processes = processes or ALONE
+    ranks = ranks or ALONE
     console = Console()
 
     def speak(drawn: Drawn) -> None:
@@ -133,8 +134,8 @@ def draw_plan(
             console.print(drawn.scores if drawn.scores is not None else words, markup=False)
 
     with progress_bars(quiet) as progress:
-        written = render_all(usae, plan, out, stages(progress), speak, again, processes)
-    if as_json and processes.first:
+        written = render_all(usae, plan, out, stages(progress), speak, again, ranks)
+    if as_json and ranks.first:
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
         typer.echo(json.dumps({"out": str(out), "concepts": found}, indent=1))
     elif not quiet:

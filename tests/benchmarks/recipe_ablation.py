@@ -38,9 +38,11 @@ import time
 import torch
 
 from usae_train.demo.activations import KnownWorld, known_world
-from usae_train.loop import fit_tokens, r2_matrix
+from usae_train.growing import held_out_r2
+from usae_train.loop import fit_tokens
 from usae_train.losses import r2
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.tokens import PairedTokens
 
 ALL = DEFAULT.model_copy(update={"encoding": "all"})
 VARIANTS: dict[str, Recipe] = {
@@ -89,7 +91,8 @@ def main() -> None:
         began = time.perf_counter()
         usae = fit_tokens(train.tokens, settings)
         seconds = time.perf_counter() - began
-        matrix = r2_matrix(usae, held_out.tokens)
+        picture = {name: own[None] for name, own in held_out.tokens.items()}
+        matrix = held_out_r2(usae, PairedTokens(picture, torch.zeros(1)))
         apart = [matrix[a][b] for a in names for b in names if a != b]
         own = [matrix[a][a] for a in names]
         cosines = torch.stack([train.atoms[a][: train.code.shape[1]] @ usae.dictionary(a).T for a in names])

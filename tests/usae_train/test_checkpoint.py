@@ -217,6 +217,13 @@ def test_truncated_statistics_are_refused(folder: Path) -> None:
         load(folder)
 
 
+def test_statistics_of_another_size_are_refused_whatever_they_say_of_themselves(folder: Path) -> None:
+    file = folder / "statistics.safetensors"
+    save_file({name: tensor[..., :2].contiguous() for name, tensor in load_file(file).items()}, file)
+    with pytest.raises(ValueError, match=r"is of \(2, 2\) backbones and concepts, the USAE of \(2, 10\); remo"):
+        load(folder)
+
+
 def test_an_unknown_id_names_the_nearest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     with pytest.raises(ValueError, match=r"unknown USAE 'univers'; expected `demo`, a folder .* nearest: universe"):

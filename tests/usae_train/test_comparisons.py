@@ -4,13 +4,16 @@ import importlib.util
 
 import pytest
 import torch
+from matrices import r2_matrix
 
 from usae_train.evaluate import Compared, evaluate, figures_of, log_correlation, stability
 from usae_train.feeding import MemoryFeed
+from usae_train.fitting import Watch
 from usae_train.images import open_images
 from usae_train.independent import consistency, load_independent
 from usae_train.independent_fit import OneBackbone, fit_each
-from usae_train.loop import fit_tokens, new_usae, r2_matrix
+from usae_train.keeping import Keeper
+from usae_train.loop import fit_tokens, new_usae
 from usae_train.measures import Measures
 from usae_train.metrics import match, matched_cosines, random_like
 from usae_train.posthoc import PostHoc
@@ -190,7 +193,7 @@ def test_one_backbone_of_a_feed(tokens: dict[str, torch.Tensor]):
 def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_path):
     asked = []
 
-    def fit_one(name: str, settings: FitSettings) -> USAE:
+    def fit_one(name: str, settings: FitSettings, watch: Watch, keeper: Keeper) -> USAE:  # noqa: ARG001
         asked.append((name, settings.seed))
         return open_sae(name)
 

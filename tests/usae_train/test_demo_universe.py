@@ -3,12 +3,12 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from matrices import r2_matrix
 
 from usae_train.checkpoint import DEMO, load
 from usae_train.config_files import read_specs
-from usae_train.demo.build import FACTOR_VALUES
+from usae_train.demo.factors import FACTOR_VALUES
 from usae_train.images import DemoImages
-from usae_train.loop import r2_matrix
 from usae_train.usae import USAE
 
 

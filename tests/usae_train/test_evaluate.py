@@ -1,5 +1,6 @@
 """Metrics by hand on toys, and the report of a small USAE."""
 
+import copy
 import json
 import math
 
@@ -10,11 +11,14 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.backbones import BackboneSpec
 from usae_train.cli import app
-from usae_train.evaluate import evaluate
+from usae_train.evaluate import Compared, concept_figures, evaluate
 from usae_train.images import open_images
 from usae_train.losses import r2
+from usae_train.measures import Measures
 from usae_train.metrics import Reconstruction, correlation, duplicates, matched_cosine, r2_summary
-from usae_train.report import without_nan
+from usae_train.report import without_nan, write_report
+from usae_train.sparse import Codes
+from usae_train.usae import USAE
 from usae_train.verdict import warnings
 
 OPTIONS = {"patch_size": 24, "embed_dim": 16, "depth": 1, "num_heads": 2}
@@ -64,6 +68,8 @@ def test_duplicates_are_alike_in_every_backbone():
     assert duplicates([one, other]) == [(0, 1)]
     assert duplicates([one, other], chunk=1) == [(0, 1)]
     assert duplicates([one]) == [(0, 1), (2, 3)]
+    assert duplicates([torch.eye(3)[[1, 0, 1, 1, 0]]], chunk=2) == [(0, 2), (0, 3), (1, 4)]
+    assert len(duplicates([torch.full((500, 4), 0.5)], chunk=64)) == 499
 
 
 def test_matched_cosine_finds_the_best_pairing():
@@ -76,6 +82,18 @@ def test_the_summary_of_a_matrix():
     matrix = {"a": {"a": 0.9, "b": 0.5}, "b": {"a": 0.3, "b": 0.7}}
     assert r2_summary(matrix) == {"diagonal": 0.8, "off_diagonal": 0.4, "ratio": 0.5}
     assert r2_summary({"a": {"a": 0.9}}) == {"diagonal": 0.9, "off_diagonal": None, "ratio": None}
+
+
+def test_worse_than_the_mean_token_off_the_diagonal_and_on_it_is_no_share_of_anything():
+    matrix = {"a": {"a": -0.5, "b": -0.4}, "b": {"a": -0.4, "b": -0.5}}
+    assert r2_summary(matrix) == {"diagonal": -0.5, "off_diagonal": -0.4, "ratio": None}
+
+
+def test_tokens_that_are_all_the_same_have_no_r2():
+    tokens = torch.full((1000, 3), 0.1)
+    found = reconstruction_of((tokens, tokens + 1))
+    assert math.isnan(found.r2["a"]["a"])
+    assert found.mean_error("squared")["a"]["a"] == pytest.approx(1)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +127,7 @@ def test_a_report_has_what_it_should(usae):
 def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
     """A world in which concept v is patch colour v, exactly: every colour flip is followed."""
     from usae_train.demo.factors import COLOURS
-    from usae_train.demo.flips import flips
+    from usae_train.demo.flips import AT_ONCE, flips
 
     class Oracle:
         names, grid, n_concepts = ["eye"], (8, 8), len(COLOURS)
@@ -120,11 +138,8 @@ def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
             return torch.cdist(patches, palette)
 
         def encode(self, _, tokens):
-            class Codes:
-                def dense(self, n_concepts):
-                    return torch.nn.functional.one_hot(tokens.argmin(-1), n_concepts).float()
-
-            return Codes()
+            assert len(tokens) <= AT_ONCE, "pre-codes of all scenes at once are scenes x patches x concepts numbers"
+            return Codes(torch.ones(*tokens.shape[:-1], 1), tokens.argmin(-1, keepdim=True))
 
     followed = flips(Oracle(), {f"colour: {value}": row for row, value in enumerate(COLOURS)}, pairs=60)
     assert set(followed) == {"colour"}
@@ -175,6 +190,92 @@ def test_one_backbone_says_that_two_are_needed():
     assert report["entropy"]["mean"] is None
     assert "One backbone: cross-model figures need two." in report["warnings"]
     assert math.isfinite(report["r2"]["only"]["only"])
+
+
+class Pictures:
+    """Pictures that are all alike, those of some numbers broken."""
+
+    name = "pictures"
+
+    def __init__(self, count: int, shade: float = 0.5, broken: tuple[int, ...] = ()) -> None:
+        self.count, self.shade, self.broken = count, shade, broken
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int, size: int) -> torch.Tensor:
+        if index in self.broken:
+            raise ValueError(f"{index} is broken")
+        return torch.full((3, size, size), self.shade)
+
+    def fingerprint(self) -> str:
+        return f"{self.count}"
+
+
+def test_tokens_that_are_not_finite_stop_the_evaluation_at_once(usae):
+    with pytest.raises(ValueError, match="left, right: some tokens of the pictures 0 to 2 are NaN or infinite; check"):
+        evaluate(usae, Pictures(3, shade=math.nan))
+
+
+def test_a_backbone_that_sees_the_same_everywhere_is_named_and_drawn(usae, tmp_path, monkeypatch):
+    seen = usae.backbones["left"]
+    monkeypatch.setattr(seen, "forward", lambda canvas, grid: torch.full((len(canvas), 16, seen.width), 0.1))
+    report, _ = evaluate(usae, open_images("demo:test", 4))
+    assert "left sees the same in every patch of these pictures: there is nothing to explain." in report["warnings"]
+    assert not any(line.startswith("right explains") for line in report["warnings"])
+    write_report(report, tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert "nan" not in page
+    assert json.loads((tmp_path / "report.json").read_text())["r2"]["right"]["left"] is None
+
+
+def test_where_nothing_fires_there_is_no_peak(usae):
+    measures = Measures(usae)
+    names = dict.fromkeys(usae.names, Codes(torch.zeros(2, 3, 6), torch.arange(6).expand(2, 3, 6)))
+    measures.firing.add(torch.arange(2), names)
+    figures = concept_figures(usae, measures.firing.statistics())
+    assert figures["dead"] == 24
+    assert figures["entropy"]["peak"] is None
+
+
+def test_the_histogram_counts_entropies_that_rounding_lifts_above_one():
+    names = [f"b{number}" for number in range(7)]
+    usae = USAE(dict.fromkeys(names, 4), n_concepts=5, k=2)
+    measures = Measures(usae)  # below, a token in which every concept fires in all seven
+    measures.firing.add(torch.arange(1), dict.fromkeys(names, Codes(torch.ones(1, 1, 5), torch.arange(5)[None, None])))
+    statistics = measures.firing.statistics()
+    assert statistics.firing_entropy.max() > 1
+    assert concept_figures(usae, statistics)["entropy"]["histogram"] == [0] * 19 + [5]
+
+
+def test_values_that_no_patch_has_are_left_out_and_said(usae):
+    report, _ = evaluate(usae, open_images("demo:test", 2))
+    truth = report["truth"]
+    assert "colour: orange" in truth["unseen"]
+    assert "colour: orange" not in truth["values"]
+    assert len(truth["values"]) + len(truth["unseen"]) == 9 + 6 + 6
+    assert all(0.5 <= each["auroc"] <= 1 for each in truth["values"].values())
+    colours = [each["recovered"] for value, each in truth["values"].items() if value.startswith("colour")]
+    assert truth["recovered"]["colour"] == sum(colours) / len(colours)
+    assert any(
+        line.startswith("2 scenes have no patches of these values, which are left out: colour: ")
+        for line in report["warnings"]
+    )
+
+
+@pytest.mark.parametrize(("count", "broken"), [(1, ()), (6, (0, 2, 4)), (6, (1, 3, 5))])
+def test_without_pictures_to_match_by_or_to_measure_on_nothing_is_aligned(usae, count, broken):
+    alone = {name: USAE({name: 16}, n_concepts=8, k=2).eval().requires_grad_(False) for name in usae.names}
+    report, _ = evaluate(usae, Pictures(count, broken=broken), compared=Compared(independent=alone))
+    assert report["posthoc"] is None
+    assert set(report["independent"]["cost"]) == {"left", "right"}
+    assert any(line.endswith("measured on the other: one is empty.") for line in report["warnings"])
+
+
+def test_pictures_are_seen_where_the_backbones_are(usae):
+    """As scenes are that were drawn on the CPU: `meta` stands for a GPU."""
+    there = copy.deepcopy(usae).to("meta")
+    assert there.tokens("left", torch.zeros(1, 3, 96, 96)).device.type == "meta"
 
 
 def test_nothing_is_written_when_the_pictures_cannot_be_read(usae, tmp_path):

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_train.cli import app
+from usae_train.independent_fit import Work, fit_independent
 from usae_train.provenance import file_hash
 from usae_train.statistics import read_origin
 
@@ -83,6 +84,61 @@ def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPat
     assert not (tmp_path / "own").exists()
 
 
+def fit_own(place: Path, out: Path, **work: object) -> dict[str, ut.USAE]:
+    sizes = {"n_concepts": 8, "k": 2, "steps": 6, "batch": 32, "seed": 0, "mask_outliers": True}
+    fit_independent("demo:train", out, str(place / "specs.yaml"), "default", sizes, 6, Work(**work))
+    return {name: ut.load(out / name) for name in ("left", "right")}
+
+
+def test_an_independent_fit_that_was_killed_goes_on_to_the_same_end(place: Path, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    seen: list[tuple[str, int]] = []
+
+    def note(stage: str, done: int, total: int, said: str) -> None:  # noqa: ARG001
+        seen.append((stage, done))
+        if seen.count(("training right", 4)) == 1 and seen[-1] == ("training right", 4):
+            raise Killed
+
+    whole = fit_own(place, tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit_own(place, tmp_path / "own", every=0, report=note)
+    assert (tmp_path / "own" / "left" / "metrics.jsonl").is_file()
+    assert (tmp_path / "own" / ".right.training" / "step-000000003.pt").is_file()
+    seen.append(("training right", 4))  # once is enough
+    first = len(seen)
+    own = fit_own(place, tmp_path / "own", every=0, report=note)
+    assert not [stage for stage, _ in seen[first:] if stage.endswith("left")]
+    assert [step for stage, step in seen[first:] if stage == "training right"] == [4, 5, 6]
+    for name, usae in own.items():
+        assert usae.outliers[name].masked
+        expected = whole[name].state_dict()
+        assert all(torch.equal(value, expected[key]) for key, value in usae.state_dict().items())
+    steps = [json.loads(line)["step"] for line in (tmp_path / "own" / "right" / "metrics.jsonl").open()]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert sorted(file.name for file in (tmp_path / "own").iterdir()) == ["left", "right"]
+
+
+def test_an_independent_fit_streams_what_does_not_fit_into_the_memory_allowed(place: Path, tmp_path: Path) -> None:
+    windows = []
+
+    def note(stage: str, done: int, total: int, said: str) -> None:  # noqa: ARG001
+        if stage == "pictures left":
+            windows.append(total)
+
+    fit_own(place, tmp_path / "own", memory=1100e-9, report=note)  # a picture's 16 tokens of 16 numbers are 512 bytes
+    assert set(windows) == {2}
+
+
+def test_independent_fits_have_no_tracker(place: Path, tmp_path: Path) -> None:
+    words = ["fit", "demo:train", "--backbones", place / "specs.yaml", "--out", tmp_path / "own", "--independent"]
+    code, _, said = run(*words, "--wandb", "mine")
+    assert code == 2
+    assert "each has its metrics.jsonl, and no tracker" in " ".join(said.replace("│", " ").split())
+    assert not (tmp_path / "own").exists()
+
+
 def test_the_report_compares(report: dict) -> None:
     assert report["settings"]["independent"].keys() == {"left", "right"}
     assert set(report["independent"]["cost"]) == {"left", "right"}
@@ -133,6 +189,29 @@ def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> 
     assert code == 1
     assert "statistics.safetensors is of another USAE (weights " in said
     assert said.count("\n") == 1
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_seed_given_twice_is_refused(place: Path, tmp_path: Path) -> None:
+    """It would be its own like, and lift the mean."""
+    twice = ["--other-seed", place / "second", "--other-seed", shutil.copytree(place / "second", tmp_path / "copy")]
+    code, _, said = run("evaluate", place / "usae", "demo:test", "--limit", 3, "--out", tmp_path / "report", *twice)
+    assert code == 1
+    assert said == f"error: {tmp_path / 'copy'} is the same USAE as {place / 'second'}; expected one of another seed\n"
+
+
+def test_an_independent_sae_of_another_backbone_is_refused(place: Path, tmp_path: Path) -> None:
+    """Of the same width and grid: only its spec tells."""
+    mixed = shutil.copytree(place / "own", tmp_path / "mixed")
+    config = json.loads((mixed / "right" / "config.json").read_text())
+    config["backbones"]["right"]["seed"] = 7
+    (mixed / "right" / "config.json").write_text(json.dumps(config))
+    code, _, said = run(
+        "evaluate", place / "usae", "demo:test", "--limit", 3, "--out", tmp_path / "report", "--independent", mixed
+    )
+    assert code == 1
+    assert "sees another backbone than the right of" in said
+    assert said.endswith(": it differs in seed; fit it with the same specs\n")
     assert not (tmp_path / "report").exists()
 
 

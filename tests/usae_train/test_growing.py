@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from matrices import r2_matrix
 from test_store import begun
 from test_train_cli import assert_one_error, run
 
@@ -16,7 +17,7 @@ from usae_train.backbones import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.growing import Grown, divided, enlarged, growth_settings
 from usae_train.keeping import Keeper
-from usae_train.loop import fit_tokens, r2_matrix, step_loss, stepping_pairs
+from usae_train.loop import fit_tokens, step_loss, stepping_pairs
 from usae_train.losses import squared_error
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
 from usae_train.sparse import Codes, top_k

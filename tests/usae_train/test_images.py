@@ -127,6 +127,19 @@ def test_a_corrupt_picture_is_skipped_and_reported(picture_folder: Path) -> None
     assert [(failure.number, failure.why[:5]) for failure in failures] == [(2, "2.png"), (4, "4.png")]
 
 
+def test_one_wrong_byte_of_exif_makes_a_broken_picture_and_no_traceback(picture_folder: Path) -> None:
+    picture = striped(32, 24, [RED, BLUE])
+    tags = picture.getexif()
+    tags[0x0112], tags[0x0132] = 6, "2020:01:01"  # lies on its side; a date, as text
+    picture.save(picture_folder / "3.jpg", exif=tags)
+    written = bytearray((picture_folder / "3.jpg").read_bytes())
+    written[written.index(b"Exif") + 29] = 7  # the date's type: of the form of bytes, which PIL cannot write back
+    (picture_folder / "3.jpg").write_bytes(written)
+    numbers, _, failures = zip(*read_batches(FolderImages(picture_folder), 8, 16), strict=True)
+    assert len(numbers[0]) == 6
+    assert [why.why.partition(": ")[0] for why in failures[0]] == ["3.jpg cannot be read"]
+
+
 def test_pictures_of_different_sizes_make_one_batch(tmp_path: Path) -> None:
     for number, size in enumerate([(5, 90), (64, 64), (300, 2)]):
         Image.new("RGB", size, RED).save(tmp_path / f"{number}.png")

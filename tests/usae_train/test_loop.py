@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matrices import r2_matrix
 
 from usae_train.demo.activations import known_world
 from usae_train.feeding import Batches, MemoryFeed
@@ -14,7 +15,6 @@ from usae_train.loop import (
     learning_rate,
     new_usae,
     pair_parameters,
-    r2_matrix,
     stepping_pairs,
 )
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe

@@ -70,6 +70,17 @@ def test_a_limit_opens_no_more_shards_than_it_needs(shards: str, tmp_path: Path)
         open_images(shards, 4)
 
 
+@pytest.mark.usefixtures("shards")
+def test_several_patterns_are_places_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr("usae_train.tar_images.fetched", lambda url: asked.append(url) or tmp_path / "a-001.tar")
+    source = TarImages("a-000.tar::http://here/b.tar::a-001.tar")
+    assert asked == ["http://here/b.tar"]
+    assert source.name == f"{tmp_path}/a-000.tar::http://here/b.tar::{tmp_path}/a-001.tar"
+    assert len(source) == 3 + 2 + 2
+
+
 def test_shards_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     write_tar(tmp_path / "whole.tar", {"0.png": bytes(4000)})
     (tmp_path / "cut.tar").write_bytes((tmp_path / "whole.tar").read_bytes()[:2000])

@@ -178,6 +178,12 @@ def test_what_does_not_go_together_is_refused(pictures, tmp_path):
         extract(source, plan(source, SPECS)[0], pictures)
 
 
+def test_a_backbone_with_a_name_that_none_can_have_is_refused_before_anything_is_extracted(pictures):
+    """`images` would be overwritten by the shards' tensor of numbers."""
+    with pytest.raises(ValueError, match="a backbone cannot be called 'images'; use letters, digits, _ and -"):
+        plan(open_images(pictures), {"images": SPECS["left"]})
+
+
 def test_a_damaged_shard_is_found(pictures, tmp_path):
     store = write(pictures, tmp_path / "store")
     file = tmp_path / "store" / "shard-00001.safetensors"

@@ -123,7 +123,7 @@ def test_a_single_token_encodes_with_batch_norm() -> None:
     torch.testing.assert_close(usae.pre_codes("vit", tokens[1]), usae.pre_codes("vit", tokens)[1])
 
 
-@pytest.mark.parametrize("name", ["vit.b16", "keys", ""])
+@pytest.mark.parametrize("name", ["vit.b16", "keys", "", "sheet", "shared", "images"])
 def test_names_that_cannot_be_a_modules_are_refused_in_words(name: str) -> None:
     with pytest.raises(ValueError, match="a backbone cannot be called"):
         USAE({name: 3}, 4, 2)

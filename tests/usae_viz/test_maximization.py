@@ -131,6 +131,21 @@ def test_a_score_that_is_not_finite_names_backbone_and_step(usae):
         uv.maximize(usae, broken, **QUICK)
 
 
+@pytest.mark.parametrize(
+    ("objective", "start", "message"),
+    [
+        ("Concept(3)", None, "objective 'Concept\\(3\\)': expected one such as Concept\\(12\\); parse_objective reads"),
+        (abs, None, "objective <built-in function abs>: .*@objective makes one of a function"),
+        (uv.Concept(3), torch.zeros(3, 4, 4).numpy(), "a picture of type ndarray; expected a tensor"),
+    ],
+    ids=str,
+)
+def test_what_is_of_another_type_is_said_in_one_line(usae, objective, start, message):
+    with pytest.raises(ValueError, match=message) as refusal:
+        uv.maximize(usae, objective, start=start, steps=1, crops=1, size=32)
+    assert "\n" not in str(refusal.value)
+
+
 def test_an_objective_without_a_gradient_is_said(usae):
     @uv.objective
     def share(acts):

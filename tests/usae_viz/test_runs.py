@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 import usae_viz.render
+from usae_train.distributed import ALONE, Ranks
 from usae_viz.cli import app
 from usae_viz.manifest import Manifest, claimed
 from usae_viz.outputs import CELL, MARGIN, ROW
 from usae_viz.plan import plan_recipe
-from usae_viz.processes import ALONE, Processes
 from usae_viz.recipe import Recipe, read_recipe
 from usae_viz.render import _packs, render
 
@@ -181,8 +181,8 @@ def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp
     assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1], [3], [4], [5], [6], [7]]
     monkeypatch.setattr(usae_viz.render, "eyes_for", lambda usae, settings: SimpleNamespace(at_once=2))
     assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1, 3], [4, 6], [5, 7]]
-    assert _packs(usae, plan, [2, 8, 9], Processes(0, 4)) == _packs(usae, plan, [2, 8, 9], Processes(1, 4))
-    assert _packs(usae, plan, [2, 8, 9], Processes(0, 4))[:2] == [[0], [1]]
+    assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4)) == _packs(usae, plan, [2, 8, 9], Ranks(1, 4))
+    assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4))[:2] == [[0], [1]]
 
 
 def test_the_parts_of_a_run_are_as_the_explorer_reads_them(folder, tmp_path):
@@ -334,7 +334,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(folder, tmp_path, mo
 
 
 @dataclass(frozen=True)
-class Lonely(Processes):
+class Lonely(Ranks):
     """One of two processes, whose other one has died."""
 
     def told(self, find):
@@ -351,7 +351,7 @@ def test_the_share_of_a_process_that_died_is_drawn_by_the_next_run(folder, tmp_p
     recipe = tmp_path / "recipe.yaml"
     model = ut.load(folder)
     plan = plan_recipe(model, read_recipe(recipe), tmp_path)
-    render(model, plan, tmp_path / "run", processes=Lonely(0, 2))
+    render(model, plan, tmp_path / "run", ranks=Lonely(0, 2))
     assert [objective for objective, _ in drawings] == ["Concept(3)", "Concept(5)"]
     drawings.clear()
     drawn(folder, tmp_path, text, "--resume")

@@ -33,7 +33,7 @@ def known_world(
         shared: concepts that all backbones have.
         active: concepts active in a token.
         private: further atoms active in a token, which only one backbone has.
-        noise: share of the variance that is white noise.
+        noise: variance of the white noise, as a share of the signal's.
         truth: a world whose atoms to use again, for held-out tokens.
         n_private: how many such atoms a backbone has to choose from.
     """

@@ -6,23 +6,19 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
 from usae_train.checkpoint import check_free, save
-from usae_train.demo.factors import FACTORS, PURE, patch_shares
+from usae_train.demo.factors import FACTOR_VALUES
 from usae_train.demo.pretrain import SPECS
 from usae_train.demo.pretrain_all import pretrain_all
-from usae_train.demo.scenes import SIZE
+from usae_train.demo.truth import codes_auroc, factor_truth
 from usae_train.images import DemoImages
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.settings import DEFAULT, FitSettings
-from usae_train.statistics import auroc, measure
-from usae_train.tokens import PairedTokens, collect_tokens
+from usae_train.statistics import measure
+from usae_train.tokens import collect_tokens
 from usae_train.usae import USAE
 
-FACTOR_VALUES = [f"{factor}: {value}" for factor, values in FACTORS.items() for value in values]
 TRAINING_SCENES, HELD_OUT_SCENES = 4000, 2000
 SETTINGS = FitSettings(  # small enough for every backbone to encode every token
     n_concepts=256, k=24, steps=2500, batch=2048, recipe=DEFAULT.model_copy(update={"encoding": "all"})
@@ -80,30 +76,7 @@ def fit_demo(
     usae.images, usae.n_images, usae.fingerprint = held_out.name, len(held_out), held_out.fingerprint()
     usae.factors = FACTOR_VALUES
     statistics = measure(usae, paired)
-    truth = factor_truth(held_out, paired.numbers, grid)
-    usae.statistics = type(statistics)(**{**vars(statistics), "auroc": factor_auroc(usae, paired, truth)})
+    codes = {name: usae.encode(name, tokens.float()) for name, tokens in paired.flat().items()}
+    areas = codes_auroc(codes, usae.n_concepts, factor_truth(held_out, paired.numbers, grid))
+    usae.statistics = type(statistics)(**{**vars(statistics), "auroc": areas})
     return usae
-
-
-def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(image * token, factor values) bool: whether a value covers more than half of a patch."""
-    rows = []
-    for number in numbers.tolist():
-        labels = source.labels(number, SIZE)
-        shares = [patch_shares(labels[factor][None], len(values), grid)[0] for factor, values in FACTORS.items()]
-        rows.append(torch.cat(shares, -1) > PURE)
-    return torch.cat(rows)
-
-
-def factor_auroc(usae: USAE, paired: PairedTokens, truth: Tensor) -> Tensor:
-    """(backbones, factor values, concepts): patch AUROC of every concept's code after TopK against every value.
-
-    Args:
-        usae: the model.
-        paired: tokens of held-out scenes.
-        truth: (image * token, values) bool.
-    """
-    return torch.stack([
-        auroc(usae.encode(name, tokens.float()).dense(usae.n_concepts), truth)
-        for name, tokens in paired.flat().items()
-    ])  # fmt: skip

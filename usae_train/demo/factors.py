@@ -1,5 +1,7 @@
 """The factors of the demo universe and their values, and what they come to on a grid of patches."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -24,6 +26,7 @@ BACKGROUND = SHAPES.index("background")
 PURE = 0.5  # a patch has a factor value when the value covers more than this share of it
 
 FACTORS: dict[str, tuple[str, ...]] = {"colour": tuple(COLOURS), "texture": TEXTURES, "shape": SHAPES}
+FACTOR_VALUES = [f"{factor}: {value}" for factor, values in FACTORS.items() for value in values]
 
 
 def patch_shares(labels: Tensor, n_values: int, grid: tuple[int, int]) -> Tensor:
@@ -39,3 +42,17 @@ def patch_shares(labels: Tensor, n_values: int, grid: tuple[int, int]) -> Tensor
     """
     one_hot = functional.one_hot(labels.long(), n_values).movedim(-1, 1).to(torch.float32)
     return functional.adaptive_avg_pool2d(one_hot, grid).flatten(2).mT
+
+
+def patch_truth(labels: Mapping[str, Tensor], grid: tuple[int, int]) -> Tensor:
+    """Which values cover more than half of which patches.
+
+    Args:
+        labels: {factor: (n, height, width) integer values}.
+        grid: (rows, cols) of patches.
+
+    Returns:
+        (n, rows * cols, factor values) bool, in the order of `FACTOR_VALUES`.
+    """
+    shares = [patch_shares(labels[factor], len(values), grid) for factor, values in FACTORS.items()]
+    return torch.cat(shares, -1) > PURE

@@ -10,6 +10,7 @@ from usae_train.demo.scenes import SIZE, SceneParameters, draw_parameters, rende
 from usae_train.usae import USAE
 
 SEED = 4_000_000_007  # of no split of the demo's scenes
+AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
 
 
 @torch.no_grad()
@@ -36,25 +37,21 @@ def flips(usae: USAE, concept_of: dict[str, int], pairs: int = 200) -> dict[str,
         old_new = torch.stack([torch.randperm(len(known), generator=generator)[:2] for _ in range(pairs)])
         old, new = torch.tensor(known)[old_new].unbind(1)
         rows = torch.arange(pairs)
-        scenes = []
+        patches = torch.ones(pairs, usae.grid[0] * usae.grid[1], dtype=torch.bool)
+        pictures = []
         for value in (old, new):
             changed = getattr(before, factor).clone()
             changed[rows, front] = value
-            scenes.append(render(before.with_values(**{factor: changed}), SIZE))
-        patches = _object_patches(before, front, usae.grid)
-        for scene, value in zip(scenes, (old, new), strict=True):
-            patches &= _covered(scene.labels[factor], value, len(values), usae.grid)
+            scene = before.with_values(**{factor: changed})
+            pictures.append(render(scene, SIZE).images)
+            patches &= _object_patches(scene, front, usae.grid)
         concepts = torch.tensor([concept_of.get(f"{factor}: {value}", -1) for value in values])
+        wanted = torch.stack([concepts[old], concepts[new]], 1)
         share: dict[str, float] = {}
         for name in usae.names:
-            then, now = (
-                _mean_codes(usae.encode(name, usae.tokens(name, scene.images)).dense(usae.n_concepts), patches)
-                for scene in scenes
-            )
-            rise = (now - then)[rows, concepts[new]]
-            fall = (then - now)[rows, concepts[old]]
-            followed = ((rise > 0) & (fall > 0))[patches.any(1)]
-            share[name] = followed.float().mean().item()
+            then, now = (_mean_codes(usae, name, shown, wanted, patches) for shown in pictures)
+            followed = (now[:, 0] < then[:, 0]) & (now[:, 1] > then[:, 1])
+            share[name] = followed[patches.any(1)].float().mean().item()
         found[factor] = share
     return found
 
@@ -67,13 +64,12 @@ def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int,
     return patch_shares(labels, 2, grid)[..., 1] > PURE
 
 
-def _covered(labels: Tensor, value: Tensor, n_values: int, grid: tuple[int, int]) -> Tensor:
-    """(pairs, patches): where each pair's value covers more than half."""
-    shares = patch_shares(labels, n_values, grid)
-    return shares.gather(2, value[:, None, None].expand(-1, shares.shape[1], 1))[..., 0] > PURE
-
-
-def _mean_codes(codes: Tensor, patches: Tensor) -> Tensor:
-    """(pairs, patches, n_concepts) -> the mean over each pair's own patches, (pairs, n_concepts)."""
-    own = patches[..., None].to(codes.dtype)
-    return (codes * own).sum(1) / own.sum(1).clamp_min(1)
+def _mean_codes(usae: USAE, name: str, pictures: Tensor, wanted: Tensor, patches: Tensor) -> Tensor:
+    """(pairs, concepts): each picture's codes of its wanted (pairs, concepts), the mean over its own patches."""
+    means = []
+    for shown, concepts, own in zip(*(every.split(AT_ONCE) for every in (pictures, wanted, patches)), strict=True):
+        codes = usae.encode(name, usae.tokens(name, shown))
+        is_wanted = codes.indices.cpu()[..., None] == concepts[:, None, None]
+        values = (codes.values.cpu()[..., None] * is_wanted).sum(-2)  # (pairs, patches, concepts)
+        means.append((values * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp_min(1))
+    return torch.cat(means)

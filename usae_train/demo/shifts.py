@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from usae_train.demo.factors import FACTORS, PURE, patch_shares
+from usae_train.demo.factors import FACTOR_VALUES, patch_truth
 from usae_train.demo.scenes import SIZE, SceneParameters, render
 from usae_train.images import DemoImages
 from usae_train.measures import Measures
@@ -75,8 +75,7 @@ def _figures(
         shown = look.picture(render(some, size).images)
         tokens = {name: usae.tokens(name, shown) for name in usae.names}
         measures.add(PairedTokens(tokens, torch.arange(first, first + len(shown))), half=0)
-        labels = render(some, SIZE).labels
-        truth.append(torch.cat([patch_shares(labels[f], len(v), usae.grid) for f, v in FACTORS.items()], -1) > PURE)
+        truth.append(patch_truth(render(some, SIZE).labels, usae.grid))
     statistics = measures.firing.statistics()
     alive = statistics.fires.amax(0) > 0
     areas = _areas(measures, torch.cat(truth).flatten(0, 1), concept_of)
@@ -89,8 +88,9 @@ def _figures(
 
 def _areas(measures: Measures, truth: Tensor, concept_of: Mapping[str, int]) -> dict[str, float]:
     """{factor: mean over its values of the smallest AUROC of any backbone}."""
-    every = [f"{factor}: {value}" for factor, values in FACTORS.items() for value in values]
-    labels = truth[:, [every.index(value) for value in concept_of]]
+    if not concept_of:
+        return {}
+    labels = truth[:, [FACTOR_VALUES.index(value) for value in concept_of]]
     found = []
     for codes in measures.codes()[1].values():
         own = torch.stack([codes.of(concept) for concept in concept_of.values()], 1)

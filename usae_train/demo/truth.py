@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.demo.build import FACTOR_VALUES, factor_truth
+from usae_train.demo.factors import FACTOR_VALUES, patch_truth
 from usae_train.demo.flips import flips
+from usae_train.demo.scenes import SIZE
 from usae_train.demo.shifts import shifts
 from usae_train.images import DemoImages
 from usae_train.sparse import Codes
@@ -50,10 +51,17 @@ def truth_figures(
     return {
         "factors": FACTOR_VALUES,
         "values": values,
+        "unseen": unseen(areas),
         "recovered": recovered_share(values),
         "flips": followed,
         "shifts": shifted,
     }, areas
+
+
+def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(image * token, factor values) bool: whether a value covers more than half of a patch."""
+    labels = (source.labels(number, SIZE) for number in numbers.tolist())
+    return torch.cat([patch_truth({factor: own[None] for factor, own in each.items()}, grid)[0] for each in labels])
 
 
 def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> Tensor:
@@ -72,13 +80,22 @@ def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> T
 
 
 def recovery(areas: Tensor) -> dict[str, dict[str, Any]]:
-    """Each value's best concept, the same for all backbones, by its smallest AUROC (backbones, values, concepts)."""
-    best, concept = areas.amin(0).nan_to_num(0.0).max(1)
+    """Each value's best concept, the same for all backbones, by its smallest AUROC (backbones, values, concepts).
+
+    A value that no patch has (or every one) has no AUROC, and is left out.
+    """
+    best, concept = areas.amin(0).max(1)
     return {
         value: {"concept": int(concept[row]), "auroc": best[row].item(), "recovered": bool(best[row] >= RECOVERED)}
         for row, value in enumerate(FACTOR_VALUES)
-        if not value.endswith("background")
+        if not (value.endswith("background") or value in unseen(areas))
     }
+
+
+def unseen(areas: Tensor) -> list[str]:
+    """The values without AUROC (backbones, values, concepts): of the scenes' patches none has them, or all have."""
+    missing = areas.isnan().all(0).all(1)
+    return [value for value, gone in zip(FACTOR_VALUES, missing.tolist(), strict=True) if gone]
 
 
 def recovered_share(values: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 TEXT = "#010203"  # of words and axes; becomes the page's own colour of text, light or dark
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 11,  # of figures so small that it can still be read where a phone makes them smaller
     "text.color": TEXT, "axes.labelcolor": TEXT, "axes.edgecolor": TEXT, "xtick.color": TEXT, "ytick.color": TEXT,
 }  # fmt: skip
@@ -22,15 +22,16 @@ STYLES = ("-", "--", "-.", ":")
 
 
 @mpl.rc_context(STYLE)
-def r2_plot(matrix: dict[str, dict[str, float]]) -> str:
-    """An R² matrix: rows encode, columns are decoded."""
+def r2_plot(matrix: dict[str, dict[str, float | None]]) -> str:
+    """An R² matrix: rows encode, columns are decoded; empty where a figure could not be worked out."""
     names = list(matrix)
-    values = [[matrix[source][target] for target in names] for source in names]
+    values = [[_known(matrix[source][target]) for target in names] for source in names]
     figure, axes = _figure(1.2 + 0.85 * len(names), 0.8 + 0.7 * len(names))
-    axes.imshow([[max(0.0, value) for value in row] for row in values], cmap="viridis", vmin=0, vmax=1)
+    axes.imshow([[max(value, 0.0) for value in row] for row in values], cmap="viridis", vmin=0, vmax=1)
     for row, own in enumerate(values):
         for column, value in enumerate(own):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.6 else "black")
+            text = "–" if math.isnan(value) else f"{value:.2f}"
+            axes.text(column, row, text, ha="center", va="center", color="white" if value < 0.6 else "black")
     axes.set_xticks(range(len(names)), [f"to {name}" for name in names])
     axes.set_yticks(range(len(names)), [f"from {name}" for name in names])
     return _svg(figure, "R² from every backbone to every backbone")
@@ -88,6 +89,10 @@ def consistency_plot(report: dict[str, Any]) -> str:
     axes.set_ylabel("cosine with its match")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return _svg(figure, "consistency curves")
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _fit(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -250,25 +251,39 @@ class _replaced:
     """A folder of ours that is built beside its place and then takes it, in the stead of an older one.
 
     The older one is moved aside before it is removed: half of it in its place would be no explorer's any more.
+
+    Raises:
+        ValueError: when it cannot be written; nothing of it is left then.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.room = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         self.aside = folder.with_name(f".{folder.name}.old.{os.getpid()}.part")
+        self.missing = [parent for parent in folder.parents if not parent.exists()]
 
     def __enter__(self) -> Path:
         shutil.rmtree(self.room, ignore_errors=True)
         self.room.mkdir(parents=True)
         return self.room
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
             if kind is None:
                 self._take()
+        except OSError as wrong:
+            error = wrong
         finally:
             for left in (self.room, self.aside):
                 shutil.rmtree(left, ignore_errors=True)
+        if isinstance(error, OSError):
+            with suppress(OSError):  # nothing was written: leave nothing
+                for parent in self.missing:
+                    parent.rmdir()
+            raise ValueError(
+                f"{self.folder} cannot be written: {error.strerror or error}; free some space, or choose another place "
+                "with --out"
+            ) from error
 
     def _take(self) -> None:
         shutil.rmtree(self.aside, ignore_errors=True)

@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 from usae_train.backbones import Backbone, BackboneSpec
 from usae_train.checkpoint import load
 from usae_train.demo import build, pretrain_all
-from usae_train.demo.factors import FACTORS, SHAPES
+from usae_train.demo.factors import FACTOR_VALUES, FACTORS, SHAPES
 from usae_train.demo.probe import patch_labels
+from usae_train.demo.truth import factor_truth
 from usae_train.images import DemoImages
 from usae_train.settings import FitSettings
 from usae_train.statistics import auroc
@@ -27,12 +28,12 @@ def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_truth_is_what_covers_more_than_half_of_a_patch() -> None:
     source, numbers, grid = DemoImages(4), torch.tensor([0, 3]), (4, 4)
-    truth = build.factor_truth(source, numbers, grid)
-    assert truth.shape == (2 * 16, len(build.FACTOR_VALUES))
+    truth = factor_truth(source, numbers, grid)
+    assert truth.shape == (2 * 16, len(FACTOR_VALUES))
     column = 0
     for factor, values in FACTORS.items():
         for value in range(len(values)):
-            assert build.FACTOR_VALUES[column] == f"{factor}: {values[value]}"
+            assert FACTOR_VALUES[column] == f"{factor}: {values[value]}"
             for row, number in enumerate([0, 3]):
                 cells = (source.labels(number, 96)[factor] == value).unflatten(0, (4, 24)).unflatten(2, (4, 24))
                 expected = cells.float().mean((1, 3)).flatten() > 0.5
@@ -44,7 +45,7 @@ def test_truth_is_what_covers_more_than_half_of_a_patch() -> None:
 @pytest.mark.usefixtures("few_scenes")
 def test_a_demo_fit_knows_the_truth_of_every_concept(tiny_specs: dict[str, BackboneSpec]) -> None:
     usae = build.fit_demo(tiny_specs, SMALL)
-    assert usae.factors == build.FACTOR_VALUES
+    assert usae.factors == FACTOR_VALUES
     assert (usae.images, usae.grid) == ("demo", (2, 2))
     statistics = usae.statistics
     assert statistics is not None
@@ -53,7 +54,7 @@ def test_a_demo_fit_knows_the_truth_of_every_concept(tiny_specs: dict[str, Backb
     assert statistics.auroc.shape == (2, 22, 12)
     held_out = DemoImages(8)
     paired = collect_tokens(usae.backbones, held_out, (2, 2))
-    truth = build.factor_truth(held_out, paired.numbers, (2, 2))
+    truth = factor_truth(held_out, paired.numbers, (2, 2))
     codes = usae.encode("conv", paired.flat()["conv"].float()).dense(12)
     torch.testing.assert_close(statistics.auroc[1], auroc(codes, truth), equal_nan=True)
 
@@ -84,7 +85,7 @@ def test_a_stopped_build_goes_on_with_what_is_finished(
     assert trained == ["vit", "conv", "conv"]
     assert [p.name for p in tmp_path.iterdir()] == ["universe"]
     usae = load(tmp_path / "universe")
-    assert usae.factors == build.FACTOR_VALUES
+    assert usae.factors == FACTOR_VALUES
     assert usae.tokens("vit", torch.rand(1, 3, 64, 64)).shape == (1, 4, 32)
 
 

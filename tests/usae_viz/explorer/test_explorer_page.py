@@ -1,6 +1,7 @@
 """What the explorer writes, and what it says of wrong input; how the page behaves is in test_explorer_browser.py."""
 
 import base64
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
@@ -249,9 +251,24 @@ def test_a_page_whose_place_cannot_be_taken_gives_it_back(run_copy, monkeypatch)
     assert run(run_copy, "--natural", "0").exit_code == 0
     before = {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()}
     monkeypatch.setattr("usae_viz.explorer.page.os.replace", _replace_but_not_new)
-    with pytest.raises(PermissionError):
+    with pytest.raises(ValueError, match="explorer cannot be written: no; free some space, or choose another place"):
         explore(open_sources([str(run_copy)]), run_copy, natural=0)
     assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(run_folder, tmp_path, monkeypatch):
+    saved = []
+
+    def full(*given, **_):
+        saved.append(given)
+        if len(saved) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    done = run(run_folder, "--natural", "0", "-o", tmp_path / "new" / "page")
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "new/page/explorer cannot be written: No space left on device; free some space" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def _replace_but_not_new(source, target, replace=os.replace):

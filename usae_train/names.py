@@ -1,0 +1,23 @@
+"""What a backbone can be called: its name becomes a file's, a module's and a tensor's."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+TAKEN = ("images", "shared", "sheet")  # a store's tensor of numbers; pictures that are no single backbone's
+
+
+def check_name(name: str) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for a name that would be taken for something else; says what to use.
+    """
+    if not NAME.fullmatch(name) or name in TAKEN or hasattr(nn.ModuleDict, name):
+        raise ValueError(
+            f"a backbone cannot be called {name!r}; use letters, digits, _ and -, and none of {', '.join(TAKEN)} or "
+            "torch's own words"
+        )
