@@ -22,6 +22,19 @@ in processor time is the one to trust:
     published   --steps 3                      1200 ms a step, overcomplete 4989 ms:  4.2 (8.4 on the clock)
     losses      --losses --steps 50 --shrink 4  apart by 2.5e-4 at most with products in bfloat16, where the
                                                 target is 1e-4; in float32 2.6e-6 at most over the first 10 steps
+
+Which product's rounding it is (losses --steps 50 --shrink 4 with some of `products.py` in float32 by hand; largest
+difference over all 50 steps, and over the first 10):
+
+    all in float32                                          4.6e-6   3.4e-6
+    gradient of the encoder's weight                        1.8e-4   8.2e-5
+    gradient of the auxiliary term's codes                  2.6e-4   1.3e-4
+    gradient of its dictionary                              3.0e-4   1.1e-4
+    all three                                               2.5e-4   1.4e-4
+    its forward product and the encoder's gradient          1.7e-4   3.1e-5
+
+So not the gradients' products alone, but above all the auxiliary term's forward one: what it rounds turns signs of the
+absolute error's gradient. It is three dictionaries wide, and in float32 would cost more than is left above 4 times.
 """
 
 import argparse
