@@ -34,7 +34,7 @@ difference over all 50 steps, and over the first 10):
     its forward product and the encoder's gradient          1.7e-4   3.1e-5
 
 So not the gradients' products alone, but above all the auxiliary term's forward one: what it rounds turns signs of the
-absolute error's gradient. It is three dictionaries wide, and in float32 would cost more than is left above 4 times.
+absolute error's gradient. In float32 it would add about 255 ms to the 1200 (estimated from `product_dtype`): 3.4 times.
 """
 
 import argparse
