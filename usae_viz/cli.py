@@ -69,7 +69,9 @@ Settle = Annotated[
         help="Stop early when the mean score of so many steps is no better than of as many before; never unless told."
     ),
 ]
-Snapshots = Annotated[int | None, typer.Option(help="Keep the picture every so many steps, as an animation; none unless told.")]
+Snapshots = Annotated[
+    int | None, typer.Option(help="Keep the picture every so many steps, as an animation; none unless told.")
+]
 Animation = Annotated[str, typer.Option(help="What snapshots become: `gif` or `mp4`.")]
 Memory = Annotated[
     float | None,
@@ -193,7 +195,9 @@ def concepts(
     usae: UsaeId = "demo",
     sort: Annotated[str, typer.Option(help="universality, energy, entropy, fires, auroc or index.")] = "universality",
     labels: Labels = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Rows to print; 30, or with --json all, unless told.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rows to print; 30, or with --json all, unless told.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List concepts: universality, firing entropy, energy, firing share a backbone, and the factor each follows best.
