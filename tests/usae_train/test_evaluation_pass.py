@@ -126,14 +126,14 @@ def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> N
 def test_a_stop_while_waiting_for_the_others_loses_nothing(undisturbed: PassState, tmp_path) -> None:
     """One of two has matched its pictures, and the other has not begun."""
     keeper = PassKeeper(tmp_path, 0, minutes=1e9)
-    of_matching = len(Processes(0, 2).share(undisturbed.measures.shares(IMAGES)[0], BATCH))
+    of_matching = len(share(undisturbed.measures.shares(IMAGES)[0], BATCH, Ranks(0, 2)))
 
     def stopping(done: int, total: int) -> None:  # noqa: ARG001
         if done == of_matching:  # the last batch of the half: what is kept of it is what is kept when it waits
             threading.Timer(0.05, keeper.stop).start()
 
     with pytest.raises(StoppedPass):
-        run_pass(fresh(2), stream, IMAGES, keeper, Processes(0, 2), stopping)
+        run_pass(fresh(2), stream, IMAGES, keeper, Ranks(0, 2), stopping)
     kept = keeper.read(fresh(2).settings.model_dump(mode="json"))
     assert kept is not None
     assert (kept["half"], kept["done"]) == (0, of_matching)
