@@ -13,9 +13,9 @@ from usae_viz.outputs import read_png
 QUICK = {"steps": 6, "crops": 2, "size": 32}
 
 
-def pre_code(usae, name, concept, canvas):
+def pre_code(usae, name, concept, canvas, shared=False):
     backbone = usae.backbones[name]
-    acts = perceive(Eyes(usae, PRESETS["none"], 1), backbone, canvas[None], canvas[None, None])
+    acts = perceive(Eyes(usae, PRESETS["none"], 1), backbone, canvas[None], canvas[None, None], shared=shared)
     return uv.Concept(concept)(acts).item()
 
 
@@ -33,7 +33,8 @@ def test_shared_is_one_picture_that_raises_the_concept_in_all_backbones(usae):
     drawn = uv.maximize(usae, uv.Concept(3), mode="shared", steps=30, crops=2, size=32)
     assert list(drawn.images) == ["shared"]
     for name in usae.names:
-        assert pre_code(usae, name, 3, drawn.images["shared"]) > pre_code(usae, name, 3, start.images["shared"])
+        before, after = (pre_code(usae, name, 3, each.images["shared"], shared=True) for each in (start, drawn))
+        assert after > before
 
 
 def test_shared_gradients_are_balanced(usae):
