@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from usae_train.backbones import Backbone
 from usae_train.usae import USAE
 from usae_viz.augmentations import Augmentation, views
-from usae_viz.objectives import Activations, Objective, score
+from usae_viz.objectives import Activations, NoScore, Objective, score
 from usae_viz.stopping import Best, Settled
 
 VIEWS_SEED = 0xA06  # the views' stream is not the one that the picture starts from
@@ -64,9 +64,10 @@ class Ascent:
     canvas: Tensor  # (pictures, 3, H, W), 0..1
     attention: Tensor  # (pictures, H, W): sum over steps of |dL/dx|, as a share of its largest value
     steps: int
-    ended: str | None  # why before the last step; None at the last step
-    cut_short: bool = False  # whether Ctrl-C or a score that was not finite ended it
-    failed: bool = False  # whether it was the score
+    settled: list[int]  # for each picture, the steps after which its score had settled; 0 where it had not
+    ended: str | None = None  # why before the last step, unless all have settled
+    cut_short: bool = False  # whether Ctrl-C or the objective ended it
+    failed: bool = False  # whether it was the objective
 
 
 def ascend(
@@ -75,8 +76,8 @@ def ascend(
 ) -> Ascent:  # fmt: skip
     """Optimize every picture for its objective through the backbones that see it, all in the same steps.
 
-    Ctrl-C, a score that is not finite and a score that has settled end the loop early; the first two keep the best
-    canvases so far.
+    Ctrl-C, a score that is not finite or not one a picture, and a score that has settled end the loop early; all but
+    the last keep the best canvases so far.
 
     Raises:
         ValueError: for a score of the wrong shape, or one that is not finite at the first step.
@@ -89,28 +90,28 @@ def ascend(
     try:
         while done < steps and not settled:
             drawn = image()
-            canvas = drawn.detach()
-            uphill, scores = look(eyes, canvas, pictures, generators)
+            canvas = settled.hold(drawn.detach())
+            uphill, scores = look(eyes, drawn.detach(), pictures, generators)
             optimizer.zero_grad(set_to_none=True)
             drawn.backward(-uphill)  # the one place where a score to be made large becomes something to descend
             optimizer.step()
             schedule.step()
             done += 1
-            attention = attention + uphill.abs().mean(1)
+            attention = attention + settled.while_going(uphill.abs().mean(1))
             best.keep(canvas, total(scores))
             settled.hear(total(scores))
             watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
-    except (KeyboardInterrupt, FloatingPointError) as reason:
-        lost = isinstance(reason, FloatingPointError)
+    except (KeyboardInterrupt, FloatingPointError, NoScore) as reason:
+        lost = not isinstance(reason, KeyboardInterrupt)
         why = f"{reason} at step {done}" if lost else f"stopped by hand after {done} of {steps} steps"
         if best.canvas is None and lost:
             raise ValueError(f"{why}; check the objective") from reason
         if best.canvas is None:
             raise
-        return Ascent(best.canvas, share_of_largest(attention), done, f"{why}; the best so far is kept", True, lost)
+        why = f"{why}; the best so far is kept"
+        return Ascent(best.canvas, share_of_largest(attention), done, settled.after.tolist(), why, True, lost)
     with torch.no_grad():
-        ended = f"settled after {done} of {steps} steps" if done < steps else None
-        return Ascent(image(), share_of_largest(attention), done, ended)
+        return Ascent(settled.hold(image()), share_of_largest(attention), done, settled.after.tolist())
 
 
 def look(

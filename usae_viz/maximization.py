@@ -244,11 +244,16 @@ def _results(
         if objective.concepts:
             drawn_for = {name: _raised_in(objective, pictures[row].seen_by) for name, row in rows.items()}
             scores = verify(eyes.usae, objective.concepts[0], images, drawn_for, settings.seed, noise)
+        after = [ascent.settled[row] for row in rows.values()]
+        ended, own_frames = ascent.ended, frames
+        if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
+            ended = f"settled after {max(after)} of {settings.steps} steps"
+            own_frames = frames[: (max(after) - 1) // settings.snapshots + 1] if settings.snapshots else frames
         yield Result(
             usae=eyes.usae, objective=objective, images={name: image.cpu() for name, image in images.items()},
             alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
-            frames={n: [*(f[row] for f in frames), images[n].cpu()] for n, row in rows.items()} if frames else {},
-            given=given, ended=ascent.ended, cut_short=ascent.cut_short, failed=ascent.failed,
+            frames={n: [*(f[row] for f in own_frames), images[n].cpu()] for n, row in rows.items()} if frames else {},
+            given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.failed,
         )  # fmt: skip
 
 

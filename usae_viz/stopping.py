@@ -7,24 +7,49 @@ from torch import Tensor
 
 
 class Settled:
-    """Whether scores have settled: no picture's mean of the last `window` steps exceeds that of as many before.
+    """Which pictures' scores have settled: the mean of the last `window` steps is no higher than of as many before.
+
+    A picture is held as it was then, so that it does not depend on those that go on beside it.
 
     Args:
         window: steps; None never settles.
+
+    Attributes:
+        after: (pictures,) the steps after which each settled; 0 for those that have not.
     """
 
     def __init__(self, window: int | None) -> None:
         self.window, self.heard = window, list[Tensor]()
+        self.after = torch.zeros(0, dtype=torch.long)
+        self._held: Tensor | None = None
 
     def hear(self, scores: Tensor) -> None:
         """Take in a step's scores (pictures,)."""
         self.heard.append(scores)
+        if len(self.heard) == 1:
+            self.after = torch.zeros(len(scores), dtype=torch.long)
+        if self.window is not None and len(self.heard) >= 2 * self.window:
+            before, after = torch.stack(self.heard[-2 * self.window :]).chunk(2)
+            now = ~(after.mean(0) > before.mean(0)).cpu() & (self.after == 0)
+            self.after[now] = len(self.heard)
 
     def __bool__(self) -> bool:
-        if self.window is None or len(self.heard) < 2 * self.window:
-            return False
-        before, after = torch.stack(self.heard[-2 * self.window :]).chunk(2)
-        return not (after.mean(0) > before.mean(0)).any()
+        return bool(len(self.after) and self.after.all())
+
+    def while_going(self, values: Tensor) -> Tensor:
+        """(pictures, ...) with zeros for those that have settled."""
+        if not self.after.any():
+            return values
+        return torch.where((self.after == 0).to(values.device)[:, None, None], values, 0.0)
+
+    def hold(self, canvas: Tensor) -> Tensor:
+        """The canvases (pictures, 3, H, W) that the last step heard left; of those settled before it, the held ones."""
+        if self._held is None or not self.after.any():
+            self._held = canvas
+        else:
+            going = ((self.after == 0) | (self.after == len(self.heard))).to(canvas.device)
+            self._held = torch.where(going[:, None, None, None], canvas, self._held)
+        return self._held
 
 
 class Best:

@@ -59,6 +59,24 @@ def test_a_score_that_is_lost_later_keeps_the_best_so_far(usae, value):
         assert any(torch.equal(image, canvas) for canvas in result.frames[name][:-1])
 
 
+def test_a_score_of_another_shape_later_keeps_the_best_so_far(usae):
+    calls = []
+
+    @uv.objective
+    def changing(acts):
+        calls.append(acts.backbone)
+        values = uv.Concept(3)(acts)
+        return values if calls.count("right") < 3 else values.mean()
+
+    words = (
+        r"objective changing returned \(\) through right; expected one score a picture, \(1,\) at step 2; the best so"
+    )
+    with pytest.warns(UserWarning, match=words):
+        result = uv.maximize(usae, changing, steps=8, snapshots=1, **QUICK)
+    assert result.failed
+    assert any(torch.equal(result.images["left"], canvas) for canvas in result.frames["left"])
+
+
 def test_after_an_ending_by_hand_or_loss_no_further_objective_is_begun(usae):
     settings = uv.MaximizeSettings(steps=4, **QUICK)
     lost = list(uv.maximize_each(usae, [not_finite_from(2, float("nan")), uv.Concept(5)], settings))
@@ -107,6 +125,19 @@ def test_a_picture_is_the_same_to_the_bit_alone_and_in_company(usae, image, mode
     for name, image_alone in alone.images.items():
         assert torch.equal(image_alone, seeds.images[f"{name}-seed-1"])
         assert torch.equal(image_alone, concepts[1].images[name])
+
+
+def test_a_picture_that_settles_is_the_same_to_the_bit_alone_and_in_company(usae):
+    settings = {"size": 32, "crops": 1, "steps": 40, "settle": 3, "snapshots": 4, "learning_rate": 0.5}
+    with pytest.warns(UserWarning, match="settled after"):
+        alone = [uv.maximize(usae, uv.Concept(3), seed=seed, **settings) for seed in (0, 1, 2)]
+    with pytest.warns(UserWarning, match="settled after"):
+        together = uv.maximize(usae, uv.Concept(3), seed=0, seeds=3, **settings)
+    assert len({result.ended for result in alone}) > 1, "they are to settle at different steps"
+    for seed, result in enumerate(alone):
+        for name, image in result.images.items():
+            assert torch.equal(image, together.images[f"{name}-seed-{seed}"])
+            assert torch.equal(result.alpha[name], together.alpha[f"{name}-seed-{seed}"])
 
 
 @pytest.mark.parametrize("size", [32, 33])

@@ -16,13 +16,26 @@ def test_settled_compares_the_last_steps_with_as_many_before():
     assert heard(2, [1.0], [1.0], [1.0], [1.0])
     assert not heard(2, [1.0], [1.0], [1.0], [1.1])
     assert heard(2, [1.0], [2.0], [2.0], [0.9])  # 1.45 after 1.5
-    assert heard(2, [9.0], [9.0], [0.0], [0.0], [0.0], [0.0])  # only the last four count
-    assert not heard(2, [9.0], [9.0], [0.0], [0.0], [0.0], [0.1])
+    assert not heard(2, [0.0], [1.0], [2.0], [3.0], [3.0], [3.0])
+    assert heard(2, [0.0], [1.0], [2.0], [3.0], [2.0], [3.0])  # only the last four count
+    assert heard(2, [9.0], [9.0], [0.0], [0.0], [0.0], [0.1])  # after the fourth, and so it stays
 
 
 def test_one_picture_that_still_rises_keeps_all_going():
     assert not heard(2, [1.0, 0.0], [1.0, 0.0], [1.0, 0.5], [1.0, 0.5])
     assert heard(2, [1.0, 0.5], [1.0, 0.5], [1.0, 0.5], [0.0, 0.5])
+
+
+def test_a_picture_is_held_as_it_was_when_its_score_settled():
+    """Steps leave canvases of their own number; the first picture settles after step 4, the second after step 5."""
+    settled, held = Settled(2), []
+    for step, scores in enumerate([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 0.5], [9.0, -1.0], [0.0, 0.0]]):
+        held.append(settled.hold(torch.full((2, 3, 1, 1), float(step)))[:, 0, 0, 0].tolist())
+        assert settled.while_going(torch.ones(2, 1, 1)).flatten().tolist() == [float(step < 4), float(step < 5)]
+        settled.hear(torch.tensor(scores))
+    assert settled.after.tolist() == [4, 5]
+    assert held == [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4], [4, 5]]
+    assert settled.hold(torch.full((2, 3, 1, 1), 6.0))[:, 0, 0, 0].tolist() == [4, 5]
 
 
 def test_without_a_window_nothing_settles():

@@ -116,11 +116,16 @@ def objective(function: Score) -> Objective:
     return Objective(function, getattr(function, "__name__", "objective"))
 
 
+class NoScore(ValueError):
+    """An objective returned something that is not one score a picture."""
+
+
 def score(objective: Objective, acts: Activations) -> Tensor:
     """Call an objective and check what it returns.
 
     Raises:
-        ValueError: for a score that is no tensor of shape (batch,), or a comparison with a picture that is not given.
+        NoScore: for a score that is no tensor of shape (batch,).
+        ValueError: for a comparison with a picture that is not given, or an objective of too many parts.
     """
     if objective.needs_reference and acts.reference is None:
         raise ValueError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
@@ -130,7 +135,7 @@ def score(objective: Objective, acts: Activations) -> Tensor:
         raise ValueError(f"objective {str(objective)[:40]}... has too many parts; expected at most 100") from error
     if not isinstance(value, torch.Tensor) or value.shape != (len(acts.canvas),):
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-        raise ValueError(
+        raise NoScore(
             f"objective {objective} returned {shape} through {acts.backbone}; expected one score a picture, "
             f"({len(acts.canvas)},)"
         )
