@@ -20,6 +20,8 @@ from usae_train.settings import FitSettings
 from usae_train.state_files import write_state
 from usae_train.usae import USAE
 
+UNREADABLE = -1  # no step: there are states, and none can be read
+
 
 @dataclass
 class TrainingState:
@@ -100,9 +102,12 @@ class Keeper:
         """Go on from the newest state that can be read, which the first rank reads for all; the step to begin with.
 
         Raises:
-            ValueError: when it was made with other settings or on other data; says which differ.
+            ValueError: when it was made with other settings or on other data, and says which differ; when there are
+                states of which none can be read.
         """
         step, found = ranks.from_first(self._newest() if ranks.first else (0, {}))
+        if step == UNREADABLE:
+            raise ValueError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
         if not found:
             return 0
         with ranks.together():
@@ -121,11 +126,12 @@ class Keeper:
         return f"; the last good state is of step {self.kept} in {self.folder}" if self.kept else ""
 
     def _newest(self) -> tuple[int, dict[str, Any]]:
-        for file in sorted(self.folder.glob("step-*.pt"), reverse=True):
+        files = sorted(self.folder.glob("step-*.pt"), reverse=True)
+        for file in files:
             with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
                 found = torch.load(file, map_location="cpu", weights_only=True)
                 return int(file.stem.removeprefix("step-")), found
-        return 0, {}
+        return UNREADABLE if files else 0, {}
 
     def after(self, step: int, state: TrainingState, ranks: Ranks = ALONE) -> None:
         """Called after each step: the first rank writes the state when it is time, or when SIGTERM came to any.

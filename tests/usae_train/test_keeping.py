@@ -52,6 +52,13 @@ def test_a_state_that_a_kill_cut_short_is_passed_over(tmp_path):
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
+def test_states_of_which_none_can_be_read_are_not_passed_over(tmp_path):
+    (tmp_path / "step-000000006.pt").write_bytes(b"no state")
+    with pytest.raises(ValueError, match=r"no training state in .* can be read; remove the folder to begin anew"):
+        fit_tokens(toy_tokens(), toy_settings(DEFAULT), keeper=AfterEach(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["step-000000006.pt"]
+
+
 def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
     keeper = AfterEach(tmp_path)
     keeper.data = {"pictures": "here", "fingerprint": "f"}
