@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import types
+from concurrent.futures import Future
 
 import pytest
 import torch
@@ -116,7 +117,29 @@ def test_a_disk_that_fills_up_leaves_the_last_state_and_one_line(tmp_path):
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
-def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path):
+class AtOnce:
+    """An executor that has no thread: a shard is on the disk before the next is seen."""
+
+    def __init__(self, threads):
+        assert threads == 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *ended):
+        return False
+
+    def submit(self, work, *given):
+        done = Future()
+        try:
+            done.set_result(work(*given))
+        except ValueError as error:
+            done.set_exception(error)
+        return done
+
+
+def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path, monkeypatch):
+    monkeypatch.setattr("usae_train.extract.ThreadPoolExecutor", AtOnce)
     folder, out = make_pictures(tmp_path / "pictures"), tmp_path / "store"
     source = open_images(folder)
     record = plan(source, SPECS).record
