@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from usae_train.names import check_name
 
 PRETRAINED = "pretrained"
 RANDOM = "random"
+DTYPES = ("auto", "float32", "bfloat16")  # what backbones can be asked to run in
 
 
 class BackboneSpec(BaseModel):
@@ -71,6 +72,9 @@ class Backbone(nn.Module):
         name: what the backbone is called in a USAE.
         spec: its settings.
 
+    Attributes:
+        run_in: what it computes in, float32 until it is told otherwise; tokens come back in float32 all the same.
+
     Raises:
         ValueError: for an unknown timm id, a weight file that is missing, broken or of another model, or a hub that
             cannot be reached.
@@ -85,6 +89,7 @@ class Backbone(nn.Module):
 
         super().__init__()
         self.name, self.spec = name, spec
+        self.run_in = torch.float32
         self.model = create_model(name, spec).eval().requires_grad_(False)
         self._attentions = [m for m in self.model.modules() if isinstance(getattr(m, "fused_attn", None), bool)]
         config = data_config(self.model)
@@ -112,7 +117,11 @@ class Backbone(nn.Module):
         Returns:
             (batch, rows * cols, width), row by row, in the backbone's own units.
         """
-        features = self._features(self._normalized(canvas))
+        if self.run_in == torch.float32:  # in whatever the caller's autocast says
+            features = self._features(self._normalized(canvas))
+        else:
+            with torch.autocast(canvas.device.type, self.run_in):
+                features = self._features(self._normalized(canvas)).float()
         if grid is not None and features.shape[-2:] != grid:
             features = functional.interpolate(
                 features.float(), grid, mode="bilinear", antialias=True, align_corners=False
@@ -158,6 +167,19 @@ def build_backbones(specs: Mapping[str, BackboneSpec]) -> dict[str, Backbone]:
     for name in specs:  # before anything is fetched, and hours of extraction
         check_name(name)
     return {name: Backbone(name, spec) for name, spec in specs.items()}
+
+
+def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
+    """Let backbones compute in `float32` or `bfloat16`; `auto` is bfloat16 on a GPU and float32 elsewhere.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+    for backbone in backbones:
+        half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
+        backbone.run_in = torch.bfloat16 if half else torch.float32
 
 
 def common_grid(backbones: Sequence[Backbone]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from usae_train.options import (
     SOURCES,
     Backbones,
     Device,
+    Dtype,
     Every,
     Images,
     Keep,
@@ -153,6 +154,7 @@ def fit(
         str | None, typer.Option(help="Project at Weights & Biases to log to as well; none unless told.")
     ] = None,
     device: Device = "auto",
+    dtype: Dtype = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -170,7 +172,7 @@ def fit(
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
             sizes = {
                 "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
-                "mask_outliers": mask_outliers, "max_broken": max_broken,
+                "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
             }  # fmt: skip
             with progress_bars(quiet) as progress:
                 work = Work(
@@ -201,8 +203,8 @@ def fit(
         from usae_train.trackers import open_trackers
 
         settings = fit_settings(
-            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, mask_outliers=mask_outliers,
-            max_broken=max_broken,
+            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, dtype=dtype,
+            mask_outliers=mask_outliers, max_broken=max_broken,
         )  # fmt: skip
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks:
@@ -212,7 +214,7 @@ def fit(
                 room = training_room(out, resume or not ranks.first)
                 ranks.part(settings.batch)
                 store = ActivationStore(images) if is_store(images) else None
-                if store is not None and (backbones is not None or limit is not None):
+                if store is not None and (backbones is not None or limit is not None or dtype != "auto"):
                     raise ValueError(f"{images} is a store, with backbones and pictures of its own")
                 specs = read_specs(backbones or "paper") if store is None else {}
                 source = open_images(images, limit) if store is None else None
@@ -283,6 +285,7 @@ def add_backbone(
     keep: Keep = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     device: Device = "auto",
+    dtype: Dtype = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -319,7 +322,7 @@ def add_backbone(
                 grown = grow(
                     load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
                     memory=memory, device=pick_device(device), watch=watch, keeper=keeper, steps=steps, batch=batch,
-                    seed=seed, mask_outliers=mask_outliers, max_broken=max_broken,
+                    seed=seed, dtype=dtype, mask_outliers=mask_outliers, max_broken=max_broken,
                 )  # fmt: skip
             except Stopped as stopped:
                 typer.echo(str(stopped), err=True)

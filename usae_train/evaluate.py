@@ -44,6 +44,7 @@ class Compared:
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
     keeper: PassKeeper | None = None
     ranks: Ranks = ALONE
+    seed: int = 0  # of the random atoms that consistency is compared with
 
 
 def evaluate(
@@ -77,6 +78,7 @@ def evaluate(
     measures = Measures(usae, compared.independent, keep_codes=isinstance(source, DemoImages))
     settings = PassSettings(
         usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.ranks.count,
+        dtype=str(next(iter(backbones.values())).run_in).removeprefix("torch."), seed=compared.seed,
         independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
     )  # fmt: skip
     state = PassState(settings, measures)
@@ -133,7 +135,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
         figures["independent"] = {
             "r2": {name: own[name][name] for name in usae.names},
             "cost": {name: own[name][name] - whole.r2[name][name] for name in usae.names},
-            "consistency": consistency(usae, compared.independent, statistics.co_fires),
+            "consistency": consistency(usae, compared.independent, statistics.co_fires, compared.seed),
         }
         aligned = several and measures.posthoc.measured
         figures["posthoc"] = posthoc_figures(measures.posthoc, measures.reconstruction[1]) if aligned else None

@@ -36,6 +36,8 @@ class PassSettings(BaseModel):
     independent: dict[str, str | None] = {}  # hashes of theirs
     batch: int = 32
     processes: int = 1
+    dtype: str = "float32"  # what the backbones run in
+    seed: int = 0
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid
+from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
 from usae_train.broken_pictures import BrokenPictures
 from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Feed, MemoryFeed, StoreFeed
@@ -54,7 +54,7 @@ def fit(
         limit: take at most so many pictures.
         device: where to train.
         watch: callbacks for progress.
-        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, mask_outliers, max_broken.
+        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, dtype, mask_outliers, max_broken.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, or on the first 20,000 tokens.
@@ -110,7 +110,7 @@ def fit_pictures(
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = common_grid(list(built.values()))
     feed, sample = feed_pictures(
-        built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken
+        built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, dtype=settings.dtype
     )  # fmt: skip
     usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
     if keeper is not None:
@@ -126,6 +126,7 @@ def fit_pictures(
 def feed_pictures(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float | None = None,
     watch: Watch | None = None, numbers: Sequence[int] | None = None, ranks: Ranks = ALONE, max_broken: float = 1.0,
+    dtype: str = "float32",
 ) -> tuple[Feed, Callable[[], PairedTokens]]:  # fmt: skip
     """The tokens of pictures, in memory if they fit and else streamed; and what gives whole pictures of them.
 
@@ -138,11 +139,13 @@ def feed_pictures(
         numbers: which of the pictures; all unless told.
         ranks: processes that divide the pictures; each then has the tokens of all.
         max_broken: largest share of the pictures that may be unreadable.
+        dtype: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
 
     Raises:
         ValueError: for more of them, at once or when a window has them.
     """
     watch, allowed = watch or Watch(), allowed_memory(memory)
+    run_backbones_in(backbones.values(), dtype)
     n_images = len(source) if numbers is None else len(numbers)
     broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.first else lambda why: None)
     if n_images * bytes_an_image(backbones, grid) > allowed:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from usae_train.backbones import Backbone, BackboneSpec
+from usae_train.backbones import Backbone, BackboneSpec, run_backbones_in
 from usae_train.fitting import Watch, feed_pictures, fit_settings
 from usae_train.images import ImageSource, open_images
 from usae_train.keeping import Keeper
@@ -103,7 +103,7 @@ def add_backbone(
         device: where to train.
         watch: callbacks for progress.
         keeper: writes training states, of joint training too, and goes on from the last.
-        settings: fields of `FitSettings`: steps, batch, seed, mask_outliers, max_broken.
+        settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, max_broken.
 
     Raises:
         ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, sizes that are not the
@@ -129,12 +129,13 @@ def add_backbone(
             jointly = keeper.next("joint")
             jointly.data = keeper.data
     feed, sample = feed_pictures(
-        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken
+        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
     )  # fmt: skip
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
     grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
     grown.statistics = measure(grown, sample())
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out)
+    run_backbones_in(known.values(), "float32")  # as they were given
     together: Matrix | None = None
     if joint:
         model = new_usae(feed.widths, chosen, grid=usae.grid)

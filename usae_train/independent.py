@@ -65,7 +65,9 @@ def _identity(weights: str) -> str:
     return weights if weights in (PRETRAINED, RANDOM) or not file.is_file() else file_hash(file)
 
 
-def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor) -> dict[str, dict[str, Any]]:
+def consistency(
+    usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, seed: int = 0
+) -> dict[str, dict[str, Any]]:
     """Does independent training find the same atoms? {backbone: figures}.
 
     Atoms are matched one to one by cosine. The baseline matches random atoms with the mean and variance of the one
@@ -75,12 +77,13 @@ def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor) -
         usae: the joint space.
         independent: {backbone: its own SAE}.
         co_fires: (concepts,) of the joint space.
+        seed: of the random atoms.
     """
     most = co_fires.argsort(descending=True, stable=True)[:MOST]
     found: dict[str, dict[str, Any]] = {}
     for row, (name, own) in enumerate(independent.items()):
         atoms, others = usae.dictionary(name).cpu(), own.dictionary(name).cpu()
-        generator = torch.Generator().manual_seed(row)
+        generator = torch.Generator().manual_seed(seed * len(independent) + row)
         chance = matched_cosines([random_like(atoms, generator)], [random_like(others, generator)])
         cosines = matched_cosines([atoms], [others])
         found[name] = {

@@ -91,7 +91,7 @@ def fit_independent(
     settings = fit_settings(recipe, **sizes)
     check_writable(out)
     if is_store(images):
-        if backbones is not None or limit is not None:
+        if backbones is not None or limit is not None or settings.dtype != "auto":
             raise ValueError(f"{images} is a store, with backbones and pictures of its own")
         store = ActivationStore(images)
         fit_each(list(store.record.widths), settings, lambda *one: _of_store(store, work, *one), out, work)
@@ -141,7 +141,7 @@ def _of_pictures(
 ) -> USAE:  # fmt: skip
     backbone = build_backbones({name: specs[name]})[name].to(work.device)
     feed, sample = feed_pictures(
-        {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken
+        {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
     )  # fmt: skip
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
     keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}

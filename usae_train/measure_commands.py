@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from usae_train.options import SOURCES, Device, Images, Limit, Quiet
+from usae_train.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
 
 
@@ -41,6 +41,8 @@ def evaluate(
     ] = None,
     every: Annotated[float, typer.Option(min=0, help="Minutes between two states that can be gone on from.")] = 2.0,
     device: Device = "auto",
+    dtype: Dtype = "auto",
+    seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")
@@ -55,6 +57,7 @@ def evaluate(
         import shutil
 
         from usae_train.atomic import check_writable
+        from usae_train.backbones import run_backbones_in
         from usae_train.checkpoint import fill_statistics, fills, load
         from usae_train.distributed import named_by_torchrun
         from usae_train.evaluate import Compared
@@ -68,6 +71,7 @@ def evaluate(
         check_writable(out / "report.json")
         where = pick_device(device)
         model, ranks = load(usae, where), named_by_torchrun()
+        run_backbones_in(model.backbones.values(), dtype)
         source = open_images(images, limit)
         room = out.with_name(f".{out.name}.evaluation")
         keeper = PassKeeper(room, ranks.number, every)
@@ -75,6 +79,7 @@ def evaluate(
             independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
             if independent else None,
             other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, ranks=ranks,
+            seed=seed,
         )  # fmt: skip
         with progress_bars(quiet) as progress, keeper.listening():
             report = stages(progress)
@@ -107,6 +112,7 @@ def spectrum(
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")],
     size: Annotated[int, typer.Option(min=16, max=2048, help="Side in pixels that pictures are read at.")] = 96,
     limit: Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)] = None,
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Measure the mean Fourier magnitude of pictures, for MACO."""
@@ -117,5 +123,7 @@ def spectrum(
         source = open_images(images, limit)
         with progress_bars(quiet) as progress:
             report = stages(progress)
-            magnitude = mean_magnitude(source, size, lambda done, total: report("pictures", done, total, ""))
+            magnitude = mean_magnitude(
+                source, size, lambda done, total: report("pictures", done, total, ""), pick_device(device)
+            )
         save_spectrum(magnitude, out, source)

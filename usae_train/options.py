@@ -7,6 +7,9 @@ import typer
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist, or be empty.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
+Dtype = Annotated[
+    str, typer.Option(help="What the backbones run in: `float32` or `bfloat16`; auto: bfloat16 on a GPU, else float32.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Decides every random draw.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas.")]

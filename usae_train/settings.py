@@ -70,6 +70,9 @@ class FitSettings(BaseModel):
     steps: int = Field(10_000, ge=1, description="optimizer steps")
     batch: int = Field(4096, ge=1, description="tokens a step")
     seed: int = 0
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="what the backbones run in; auto: bfloat16 on a GPU, float32 elsewhere"
+    )
     mask_outliers: bool = Field(False, description="leave patches out at which a backbone has a high-norm token")
     recipe: Recipe = DEFAULT
     max_broken: float = Field(

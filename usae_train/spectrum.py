@@ -18,7 +18,10 @@ SMALLEST = 16  # side in pixels, as of a canvas
 
 
 def mean_magnitude(
-    source: ImageSource, size: int, progress: Callable[[int, int], None] = lambda done, total: None
+    source: ImageSource,
+    size: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Mean |rfft2| (orthonormal) of pictures in decorrelated logits: (3, size, size // 2 + 1).
 
@@ -30,7 +33,7 @@ def mean_magnitude(
         failures.extend(failure.why for failure in broken)
         if not numbers:
             continue
-        total += torch.fft.rfft2(from_canvas(canvases), norm="ortho").abs().sum(0)
+        total += torch.fft.rfft2(from_canvas(canvases.to(device)), norm="ortho").abs().sum(0).cpu()
         count += len(numbers)
         progress(count + len(failures), len(source))
     if count == 0:

@@ -77,6 +77,33 @@ def test_independent_saes_of_a_store(place: Path, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_dtype_and_seed_are_in_the_report_and_change_what_they_are_for(
+    place: Path, report: dict, tmp_path: Path
+) -> None:
+    words = ["evaluate", place / "usae", "demo:test", "--limit", 40, "--no-fill", "--independent", place / "own"]
+    code, _, said = run(*words, "--out", tmp_path / "report", "--dtype", "bfloat16", "--seed", 1)
+    assert code == 0, said
+    other = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [(each["settings"]["dtype"], each["settings"]["seed"]) for each in (report, other)] == [
+        ("float32", 0), ("bfloat16", 1),
+    ]  # fmt: skip
+    assert 0 < abs(other["r2"]["left"]["right"] - report["r2"]["left"]["right"]) < 0.02
+    seen = [each["independent"]["consistency"]["left"] for each in (report, other)]
+    assert seen[0]["cosines"] == seen[1]["cosines"]
+    assert seen[0]["baseline"]["cosines"] != seen[1]["baseline"]["cosines"]
+    code, _, said = run(*words, "--out", tmp_path / "bad", "--dtype", "half")
+    assert (code, said) == (1, "error: dtype 'half': expected auto, float32 or bfloat16\n")
+
+
+def test_a_fit_runs_its_backbones_in_the_dtype_it_is_told(place: Path, tmp_path: Path) -> None:
+    fit = ["fit", "demo:train", "--backbones", place / "specs.yaml", *SIZES]
+    assert run(*fit, "--out", tmp_path / "half", "--dtype", "bfloat16")[0] == 0
+    half, whole = ut.load(tmp_path / "half"), ut.load(place / "usae")
+    assert not torch.equal(half.scale("left").mean, whole.scale("left").mean)
+    code, _, said = run(*fit, "--out", tmp_path / "bad", "--dtype", "half")
+    assert (code, said) == (1, "error: dtype = 'half': Input should be 'auto', 'float32' or 'bfloat16'\n")
+
+
 def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, said = run("fit", "demo:train", "--backbones", "demo", *SIZES, "--out", tmp_path / "own", "--independent")
