@@ -108,7 +108,7 @@ def show(
             typer.echo(json.dumps({**about.model_dump(mode="json"), "again": command_again(file, about)}, indent=1))
             return
         typer.echo(in_words(about))
-        typer.echo(f"again       {command_again(file, about)}")
+        typer.echo(f"again       {command_again(file, about) or 'by no command: its objective was of Python'}")
 
 
 def draw_plan(

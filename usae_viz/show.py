@@ -54,8 +54,13 @@ def read_about(file: Path) -> About:
         raise ValueError(f"{file} says what no picture of ours says: {reason}") from error
 
 
-def command_again(file: Path, about: About) -> str:
-    """The command line that draws a picture again."""
+def command_again(file: Path, about: About) -> str | None:
+    """The command line that draws a picture again; None where its objective was a Python function in no file."""
+    if not is_custom(about.objective):
+        try:
+            parse_objective(about.objective)
+        except ValueError:
+            return None
     words = ["usae-viz", "render", str(file), "--out", "again"]
     if about.drawn_on.get("device") == "cpu" and about.drawn_on.get("threads", 1) != 1:
         words += ["--threads", str(about.drawn_on["threads"])]

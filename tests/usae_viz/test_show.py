@@ -6,6 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
+import usae_viz as uv
 from usae_viz.cli import app
 from usae_viz.outputs import read_png, save_png
 
@@ -66,6 +67,18 @@ def test_a_picture_of_maximize_is_drawn_again_with_its_threads(folder, tmp_path)
     assert said["again"].endswith("--out again" + (f" --threads {threads}" if threads > 1 else ""))
     assert run("render", file, "--out", tmp_path / "again", "--threads", threads, "-q").exit_code == 0
     assert pixels(tmp_path / "again" / "concept-00003" / "left.png") == pixels(file)
+
+
+def test_a_picture_of_a_function_of_python_is_drawn_again_by_no_command(usae, tmp_path):
+    @uv.objective
+    def smooth(acts):
+        return -acts.canvas.diff(dim=-1).abs().mean((1, 2, 3))
+
+    result = uv.maximize(usae, uv.Concept(3) + 2 * smooth, steps=1, crops=1, size=32)
+    result.save(tmp_path)
+    (file,) = tmp_path.glob("*/left.png")
+    assert json.loads(run("show", file, "--json").stdout)["again"] is None
+    assert run("show", file).stdout.endswith("again       by no command: its objective was of Python\n")
 
 
 def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
