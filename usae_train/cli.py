@@ -62,8 +62,7 @@ def extract(
     A store that was stopped is gone on with when the same command is given again.
     """
     with one_line_errors():
-        import torch
-
+        from usae_train.backbones import DTYPES
         from usae_train.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
         from usae_train.extract import extract as write_store
@@ -78,10 +77,9 @@ def extract(
             return
         if dtype not in ("bfloat16", "float16", "float32"):
             raise typer.BadParameter(f"--dtype is {dtype!r}; expected bfloat16, float16 or float32")
-        if run_in not in ("auto", "float32", "bfloat16"):
+        if run_in not in DTYPES:
             raise typer.BadParameter(f"--run-in is {run_in!r}; expected auto, float32 or bfloat16")
         where = pick_device(device)
-        half = run_in == "bfloat16" or (run_in == "auto" and where != "cpu")
         with ranks_of_torchrun(where) as ranks:
             with ranks.together():
                 source = open_images(images, limit)
@@ -92,7 +90,7 @@ def extract(
             with progress_bars(quiet) as progress:
                 report = stages(progress)
                 store = write_store(
-                    source, record, out, batch=batch, device=where, run_in=torch.bfloat16 if half else torch.float32,
+                    source, record, out, batch=batch, device=where, run_in=run_in,
                     workers=workers, max_broken=max_broken, ranks=ranks, backbones=built,
                     progress=lambda done, total: report("pictures", done, total, ""),
                 )  # fmt: skip

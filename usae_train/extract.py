@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid
+from usae_train.backbones import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
 from usae_train.distributed import ALONE, Ranks
 from usae_train.extraction_notes import Notes, Written, begin, images_tried, read_failures
 from usae_train.feeding import StoreFeed
@@ -49,7 +49,7 @@ def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "b
 @torch.no_grad()
 def extract(
     source: ImageSource, record: StoreRecord, out: Path, *, batch: int = 32, device: torch.device | str = "cpu",
-    run_in: torch.dtype = torch.float32, workers: int = 0, max_broken: float = MAX_BROKEN,
+    run_in: str = "float32", workers: int = 0, max_broken: float = MAX_BROKEN,
     images_a_shard: int | None = None, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
     backbones: Mapping[str, Backbone] | None = None,
 ) -> ActivationStore:  # fmt: skip
@@ -63,7 +63,7 @@ def extract(
         out: the store's folder.
         batch: images a forward pass.
         device: where the backbones run.
-        run_in: what the backbones run in.
+        run_in: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
         workers: processes that read images; 0 reads in this one.
         max_broken: largest share of images that may be unreadable.
         images_a_shard: as many as make 512 MB unless told.
@@ -82,6 +82,7 @@ def extract(
     images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
     built = build_backbones(record.backbones) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
+    run_backbones_in(seeing.values(), run_in)
     rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.count)
     own = [each[ranks.number] for each in rounds if ranks.number < len(each)]
     batches = read_groups(
@@ -101,7 +102,7 @@ def extract(
                         progress(min(first + images * together, len(source)), len(source))
 
                     filled = _fill_shard(
-                        record, seeing, tried, islice(batches, -(-len(tried) // batch)), run_in, done
+                        record, seeing, tried, islice(batches, -(-len(tried) // batch)), done
                     )  # fmt: skip
                     writing = writer.submit(_write, out, number, tried, *filled)
             notes.take()
@@ -131,7 +132,7 @@ def rounds_of(left: range, images_a_shard: int, ranks: int) -> list[list[range]]
 
 def _fill_shard(
     record: StoreRecord, backbones: Mapping[str, Backbone], tried: range,
-    batches: Iterable[tuple[list[int], torch.Tensor, list[Failure]]], run_in: torch.dtype, done: Callable[[int], None],
+    batches: Iterable[tuple[list[int], torch.Tensor, list[Failure]]], done: Callable[[int], None],
 ) -> tuple[dict[str, torch.Tensor], list[int], list[dict[str, object]]]:  # fmt: skip
     """One shard's tokens, the numbers of its images, and those that cannot be read."""
     shape, dtype = (len(tried), record.grid[0] * record.grid[1]), getattr(torch, record.dtype)
@@ -141,8 +142,7 @@ def _fill_shard(
         failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
         for name, backbone in backbones.items() if indices else ():
             shown = canvases.to(backbone.mean.device, non_blocking=True)
-            with torch.autocast(shown.device.type, run_in, enabled=run_in != torch.float32):
-                tokens[name][len(numbers) : len(numbers) + len(indices)] = backbone(shown, record.grid)
+            tokens[name][len(numbers) : len(numbers) + len(indices)] = backbone(shown, record.grid)
         numbers.extend(indices)
         done(len(numbers) + len(failures))
     return {name: own[: len(numbers)] for name, own in tokens.items()}, numbers, failures

@@ -135,12 +135,12 @@ def add_backbone(
     grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
     grown.statistics = measure(grown, sample())
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out)
-    run_backbones_in(known.values(), "float32")  # as they were given
     together: Matrix | None = None
     if joint:
         model = new_usae(feed.widths, chosen, grid=usae.grid)
         fit_tokens(feed, chosen, model, device, watch.steps, jointly)
         together = held_out_r2(model.to("cpu"), paired)
+    run_backbones_in(known.values(), "float32")  # as they were given; a feed that streams ran them until here
     return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
 
 

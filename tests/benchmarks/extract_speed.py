@@ -76,7 +76,7 @@ def main() -> None:
             alone.append(seconds(lambda: bare(backbones, batches, chosen.device, run_in)))
             task = partial(
                 extract, source, record, Path(room) / f"store-{turn}", batch=chosen.batch, device=chosen.device,
-                run_in=run_in, workers=chosen.workers, backbones=backbones,
+                run_in=str(run_in).removeprefix("torch."), workers=chosen.workers, backbones=backbones,
             )  # fmt: skip
             whole.append(seconds(task))
     for kind, name in enumerate(("clock", "CPU")):
