@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from usae_train.options import (
     Images,
     Keep,
     Limit,
+    LogEvery,
     MaskOutliers,
     MaxBroken,
     Out,
@@ -141,10 +143,7 @@ def fit(
     resume: Resume = False,
     every: Every = 10.0,
     keep: Keep = 2,
-    log_every: Annotated[
-        int | None,
-        typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training unless told."),
-    ] = None,
+    log_every: LogEvery = None,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's event files too; none unless told.")
     ] = None,
@@ -159,7 +158,7 @@ def fit(
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
 
     Training states and metrics.jsonl lie in .NAME.training beside the folder NAME until it is finished; then
-    metrics.jsonl lies in it. SIGTERM writes a state and stops.
+    metrics.jsonl lies in it. SIGTERM and Ctrl-C write a state and stop; a second Ctrl-C stops at once.
     """
     with one_line_errors():
         if independent:
@@ -181,7 +180,7 @@ def fit(
                     fit_independent(images, out, backbones, recipe, sizes, limit, work)
                 except Stopped as stopped:
                     typer.echo(str(stopped), err=True)
-                    raise SystemExit(143) from None
+                    raise SystemExit(stopped.status) from None
             if not quiet:
                 typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone")
             return
@@ -250,7 +249,7 @@ def fit(
                 except Stopped as stopped:
                     if ranks.first:
                         typer.echo(str(stopped), err=True)
-                    raise SystemExit(143) from None
+                    raise SystemExit(stopped.status) from None
             if ranks.first:
                 save(usae, out, beside=[room / METRICS])
                 shutil.rmtree(room, ignore_errors=True)
@@ -281,6 +280,7 @@ def add_backbone(
     resume: Resume = False,
     every: Every = 10.0,
     keep: Keep = 2,
+    log_every: LogEvery = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -290,7 +290,8 @@ def add_backbone(
     """Teach a new backbone to share a finished concept space; the known backbones stay as they are, to the bit.
 
     R² is measured on a tenth of the pictures (500 at most), which is kept from training. Training states lie in
-    .NAME.training beside the folder NAME until it is finished; SIGTERM writes a state and stops.
+    .NAME.training beside the folder NAME until it is finished, and so does metrics.jsonl (of joint training
+    metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
     with one_line_errors():
         import shutil
@@ -300,6 +301,7 @@ def add_backbone(
         from usae_train.fitting import Watch
         from usae_train.growing import add_backbone as grow
         from usae_train.growing import figures_as_text
+        from usae_train.journal import JOINT_METRICS, METRICS, Journal
         from usae_train.keeping import Keeper, Stopped, training_room
 
         check_free(out)
@@ -309,23 +311,35 @@ def add_backbone(
         if len(specs) != 1:
             raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
         ((own_name, spec),) = specs.items()
-        with progress_bars(quiet) as progress, keeper.listening():
+        files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
+        with contextlib.ExitStack() as opened:
+            progress = opened.enter_context(progress_bars(quiet))
+            opened.enter_context(keeper.listening())
+            journals = [opened.enter_context(Journal(file)) for file in files]
             report = stages(progress)
-            watch = Watch(
-                pictures=lambda done, total: report("pictures", done, total, ""),
-                steps=lambda step, figures: report("training", step, steps, f"loss {figures['loss']:.4f}"),
-                failure=lambda why: typer.echo(f"skipped: {why}", err=True),
-            )
+
+            def watch_of(stage: str, journal: Journal) -> Watch:
+                def steps_done(step: int, figures: dict[str, Any]) -> None:
+                    journal.log(step, figures)
+                    report(stage, step, steps, f"loss {figures['loss']:.4f}")
+
+                return Watch(
+                    pictures=lambda done, total: report("pictures", done, total, ""), steps=steps_done,
+                    failure=lambda why: typer.echo(f"skipped: {why}", err=True), log_every=log_every,
+                )  # fmt: skip
+
+            watches = [watch_of(*each) for each in zip(("training", "joint training"), journals, strict=False)]
             try:
                 grown = grow(
                     load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
-                    memory=memory, device=pick_device(device), watch=watch, keeper=keeper, steps=steps, batch=batch,
-                    seed=seed, dtype=dtype, mask_outliers=mask_outliers, max_broken=max_broken,
+                    memory=memory, device=pick_device(device), watch=watches[0], joint_watch=watches[-1],
+                    keeper=keeper, steps=steps, batch=batch, seed=seed, dtype=dtype, mask_outliers=mask_outliers,
+                    max_broken=max_broken,
                 )  # fmt: skip
             except Stopped as stopped:
                 typer.echo(str(stopped), err=True)
-                raise SystemExit(143) from None
-        save(grown.usae, out)
+                raise SystemExit(stopped.status) from None
+        save(grown.usae, out, beside=[file for file in files if file.is_file()])
         shutil.rmtree(room, ignore_errors=True)
         if as_json:
             typer.echo(json.dumps(grown.figures(), indent=1))

@@ -84,7 +84,8 @@ def figures_as_text(grown: Grown) -> str:
 def add_backbone(
     usae: USAE, images: str | Path | ImageSource, backbone: str | BackboneSpec, *, name: str | None = None,
     recipe: str | Recipe = DEFAULT, joint: bool = False, limit: int | None = None, memory: float | None = None,
-    device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None, **settings: Any,
+    device: torch.device | str = "cpu", watch: Watch | None = None, joint_watch: Watch | None = None,
+    keeper: Keeper | None = None, **settings: Any,
 ) -> Grown:  # fmt: skip
     """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
 
@@ -102,6 +103,7 @@ def add_backbone(
         memory: GB of tokens in memory at a time; a third of the machine's unless told.
         device: where to train.
         watch: callbacks for progress.
+        joint_watch: those for the steps of joint training; the same unless told.
         keeper: writes training states, of joint training too, and goes on from the last.
         settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, max_broken.
 
@@ -138,7 +140,8 @@ def add_backbone(
     together: Matrix | None = None
     if joint:
         model = new_usae(feed.widths, chosen, grid=usae.grid)
-        fit_tokens(feed, chosen, model, device, watch.steps, jointly)
+        watch = joint_watch or watch
+        fit_tokens(feed, chosen, model, device, watch.steps, jointly, watch.log_every)
         together = held_out_r2(model.to("cpu"), paired)
     run_backbones_in(known.values(), "float32")  # as they were given; a feed that streams ran them until here
     return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)

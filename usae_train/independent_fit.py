@@ -84,7 +84,7 @@ def fit_independent(
 
     Raises:
         ValueError: for settings that do not exist, a folder with SAEs of other settings, or more than one process.
-        Stopped: after SIGTERM; the state is kept.
+        Stopped: after SIGTERM or Ctrl-C; the state is kept.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("--independent trains in one process; start it without torchrun")

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from usae_train.atomic import atomic_path
 
 METRICS = "metrics.jsonl"
+JOINT_METRICS = "metrics-joint.jsonl"  # of the training that a grown space is compared with
 
 
 class Tracker(Protocol):

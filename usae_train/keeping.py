@@ -1,4 +1,4 @@
-"""Training states on disk: written every few minutes and on SIGTERM, the last ones kept, and gone on from."""
+"""Training states on disk: written every few minutes, on SIGTERM and on Ctrl-C; the last are kept, and gone on from."""
 
 from __future__ import annotations
 
@@ -54,7 +54,15 @@ class TrainingState:
 
 
 class Stopped(Exception):  # an end, not an error
-    """SIGTERM came; the state was written."""
+    """SIGTERM or Ctrl-C came; the state was written.
+
+    Attributes:
+        status: what the process exits with, 143 or 130.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
+        super().__init__(message)
+        self.status = 128 + number
 
 
 def training_room(out: Path, resume: bool) -> Path:
@@ -88,11 +96,12 @@ class Keeper:
         self.kept = 0  # the step of the last state that was written
         self._last = time.monotonic()
         self.to_the_end = False
-        self._stop = False
+        self._stop = 0  # the signal that asked for it
+        self._training = False  # there is a state that a stop could write
         self._next: list[Keeper] = []
 
     def next(self, name: str) -> Keeper:
-        """For a further training of the same command: its states lie in a folder within, and it hears SIGTERM too."""
+        """For a further training of the same command: its states lie in a folder within, and it hears signals too."""
         self.to_the_end = True
         further = Keeper(self.folder / name, self.seconds / 60, self.keep)
         self._next.append(further)
@@ -105,6 +114,7 @@ class Keeper:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
                 states of which none can be read.
         """
+        self._training = True
         step, found = ranks.from_first(self._newest() if ranks.first else (0, {}))
         if step == UNREADABLE:
             raise ValueError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
@@ -134,21 +144,25 @@ class Keeper:
         return UNREADABLE if files else 0, {}
 
     def after(self, step: int, state: TrainingState, ranks: Ranks = ALONE) -> None:
-        """Called after each step: the first rank writes the state when it is time, or when SIGTERM came to any.
+        """Called after each step: the first rank writes the state when it is time, or when a signal came to any.
 
         Raises:
-            Stopped: after SIGTERM, when the state is written.
+            Stopped: after SIGTERM or Ctrl-C, when the state is written.
             ValueError: when it cannot be written; those before are kept.
         """
-        stop = bool(ranks.any(torch.tensor(self._stop)))
-        last = self.to_the_end and step == state.settings.steps
+        stop = bool(ranks.any(torch.tensor(self._stop > 0)))
+        self._training = step < state.settings.steps
+        last = self.to_the_end and not self._training
         if not (stop or last) and time.monotonic() - self._last < self.seconds:
             return
         if ranks.first:
             self._write(step, state)
         self._last = time.monotonic()
         if stop:
-            raise Stopped(f"stopped after step {self.kept}; give the same command with --resume to go on")
+            raise Stopped(
+                f"stopped after step {self.kept}; give the same command with --resume to go on",
+                self._stop or signal.SIGTERM,  # it may have come to another rank alone
+            )
 
     def _write(self, step: int, state: TrainingState) -> None:
         if not all(own.isfinite().all() for own in state.usae.parameters()):
@@ -160,14 +174,21 @@ class Keeper:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Within it SIGTERM means: write the state after the step that is running, then stop."""
+        """Within it SIGTERM and Ctrl-C mean: write the state after the step that is running, then stop.
+
+        A second Ctrl-C ends at once, and so does one while nothing is trained (pictures are read, statistics measured).
+        """
 
         def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            for keeper in (self, *self._next):
-                keeper._stop = True
+            together = (self, *self._next)
+            if number == signal.SIGINT and (self._stop or not any(keeper._training for keeper in together)):
+                raise KeyboardInterrupt
+            for keeper in together:
+                keeper._stop = number
 
-        before = signal.signal(signal.SIGTERM, stop)
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -20,6 +20,10 @@ MaxBroken = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
 Every = Annotated[float, typer.Option(min=0, help="Minutes between two training states.")]
 Keep = Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")]
+LogEvery = Annotated[
+    int | None,
+    typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training unless told."),
+]
 SOURCES = "a folder, `shards/{000..009}.tar`, `hf:NAME[:SPLIT]`, or `demo`"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
 

@@ -160,7 +160,7 @@ class Turns(Keeper):
         self.losses.append(self.peer.step(*given))
         self.peers.append(since(began))
         if step == self.turns:
-            raise Stopped
+            raise Stopped("all turns were taken")
         self.began = clocks()
 
 

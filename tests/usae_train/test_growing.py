@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGINT, SIGKILL, SIGTERM
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from usae_train.alignment import tokens_of_concepts
 from usae_train.backbones import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.growing import Grown, divided, enlarged, growth_settings
+from usae_train.journal import read_journal
 from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, step_loss, stepping_pairs
 from usae_train.losses import squared_error
@@ -144,6 +145,8 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
     assert code == 0, err
     assert said.startswith(f"{out}: 8 concepts over vit, conv, third\nR² of third on 1 held-out pictures\n")
     assert "all trained together:" in said
+    for kept in ("metrics.jsonl", "metrics-joint.jsonl"):
+        assert [line["step"] for line in read_journal(out / kept)] == [1, 2, 3]
     before, after = ut.load(small), ut.load(out)
     assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
     assert (after.names, after.grid, after.recipe) == (["vit", "conv", "third"], (2, 2), "default")
@@ -160,7 +163,7 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("end", "during"), [(SIGTERM, "."), (SIGKILL, "joint")])
+@pytest.mark.parametrize(("end", "during"), [(SIGTERM, "."), (SIGINT, "."), (SIGKILL, "joint")])
 def test_a_killed_growth_goes_on_bit_for_bit(
     small: str, picture_folder: Path, tmp_path: Path, end: int, during: str
 ) -> None:
@@ -172,7 +175,7 @@ def test_a_killed_growth_goes_on_bit_for_bit(
     assert code == 0, err
     process, room = begun([*words, "-o", str(out)], out, 2, during)
     process.send_signal(end)
-    assert process.wait() in (-SIGKILL, 143)
+    assert process.wait() == {SIGKILL: -9, SIGTERM: 143, SIGINT: 130}[end]
     assert list((room / during).glob("step-*.pt"))
     assert not out.exists()
     assert_one_error(run(*words, "-o", out), "give --resume to go on, or remove it")
@@ -182,6 +185,10 @@ def test_a_killed_growth_goes_on_bit_for_bit(
     assert code == 0, err
     assert resumed == said
     assert not room.exists()
+    for kept in ("metrics.jsonl", "metrics-joint.jsonl"):
+        lines = [read_journal(folder / kept) for folder in (whole, out)]
+        assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]]
+        assert [line["loss"] for line in lines[0]] == [line["loss"] for line in lines[1]]
     first, second = ut.load(whole).state_dict(), ut.load(out).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 

@@ -18,7 +18,7 @@ from usae_train.atomic import atomic_path
 from usae_train.cli import app
 from usae_train.extract import extract, plan
 from usae_train.images import open_images
-from usae_train.keeping import Keeper
+from usae_train.keeping import Keeper, Stopped
 from usae_train.loop import fit_tokens
 from usae_train.settings import DEFAULT
 from usae_train.store import read_record
@@ -51,6 +51,37 @@ def test_a_state_that_a_kill_cut_short_is_passed_over(tmp_path):
     keeper = AfterEach(tmp_path, 3)
     resumed = fit_tokens(toy_tokens(), settings, keeper=keeper).state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_ctrl_c_waits_for_a_state_only_while_something_is_trained(tmp_path):
+    class Impatient(AfterEach):
+        def after(self, step, state, ranks):
+            if step == 2:
+                signal.raise_signal(signal.SIGINT)  # the first: write the state, then stop
+            if step == 3:
+                raise AssertionError("the training went on")
+            super().after(step, state, ranks)
+
+    before = signal.getsignal(signal.SIGINT)
+    keeper = Impatient(tmp_path)
+    with keeper.listening():
+        with pytest.raises(KeyboardInterrupt):  # nothing is trained yet
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Stopped, match="stopped after step 2; give the same command with --resume") as stopped:
+            fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=6), keeper=keeper)
+        with pytest.raises(KeyboardInterrupt):  # the second
+            signal.raise_signal(signal.SIGINT)
+    assert stopped.value.status == 130
+    assert max(file.name for file in tmp_path.iterdir()) == "step-000000002.pt"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_after_the_last_step_ctrl_c_is_one_again(tmp_path):
+    keeper = AfterEach(tmp_path)
+    with keeper.listening():
+        fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=2), keeper=keeper)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_states_of_which_none_can_be_read_are_not_passed_over(tmp_path):
