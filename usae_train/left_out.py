@@ -21,8 +21,12 @@ def left_out_half(pre_codes: Tensor, kept: Tensor) -> Tensor:
         (tokens, n_concepts): with half of them not zero there is nothing to gain from keeping them sparse.
     """
     rank = kept.shape[1] + pre_codes.shape[1] // 2  # counted from above, the kept included
-    floor = largest(pre_codes, rank).clamp_min(torch.finfo(pre_codes.dtype).tiny)
-    return pre_codes.where(pre_codes >= floor, 0.0).scatter_(1, kept, 0.0)
+    floor = pre_codes.new_full((len(pre_codes), 1), torch.finfo(pre_codes.dtype).tiny)
+    crowded = ((pre_codes > 0).sum(1) > rank).nonzero().squeeze(1)  # after BatchNorm fewer than half of the tokens
+    if len(crowded):
+        floor[crowded] = largest(pre_codes[crowded], rank)
+    # not `where`: with a number for the other side it takes 55 ms for (1568, 6144), this 47 (one core of an EPYC)
+    return (pre_codes * (pre_codes >= floor)).scatter_(1, kept, 0.0)
 
 
 def largest(numbers: Tensor, rank: int) -> Tensor:
@@ -45,7 +49,9 @@ class _Split(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, to_values: Tensor, to_left: Tensor) -> tuple[Tensor, None]:
         kept, values, left = ctx.saved_tensors
-        return to_left.where(left > 0, 0.0).scatter_(1, kept, to_values.where(values > 0, 0.0)), None
+        # ReLU's backward: 22 ms for (1568, 6144), `where` 55
+        backward = torch.ops.aten.threshold_backward
+        return backward(to_left, left, 0).scatter_(1, kept, backward(to_values, values, 0)), None
 
 
 def kept_and_left_out(pre_codes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:

@@ -128,7 +128,7 @@ def sparse_active(encoder: Encoder, tokens: Tensor, k: int, dead: Tensor) -> Act
 def dense_active(encoder: Encoder, tokens: Tensor, k: int, recipe: Recipe, dead: Tensor) -> Active:
     """Active concepts of an encoder whose pre-codes are all needed: for BatchNorm, or for what TopK leaves out."""
     # exact: rounded to bfloat16, pre-codes alone set the loss apart from the authors' by 1e-4
-    pre_codes = products(tokens, encoder.linear.weight.T, exact=True)[0] + encoder.linear.bias
+    pre_codes = products(tokens, encoder.linear.weight.T, exact=True)[0].add_(encoder.linear.bias)
     if encoder.norm is not None:
         pre_codes = encoder.norm(pre_codes)
     with torch.no_grad():

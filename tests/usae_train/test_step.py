@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from usae_train import step
 from usae_train.left_out import largest, left_out_half
+from usae_train.part_errors import part_errors
 from usae_train.settings import DEFAULT, PUBLISHED, Recipe
 from usae_train.step import part_entries, pick, step_loss
 from usae_train.usae import USAE
@@ -171,6 +172,20 @@ def test_left_out_half_never_holds_what_top_k_kept_or_what_relu_closed() -> None
     assert left_out_half(torch.tensor([[5.0, -1.0, 3.0, 2.0]]), torch.tensor([[0, 2, 3]])).tolist() == [[0.0] * 4]
 
 
+def test_left_out_half_counts_in_each_token() -> None:
+    pre_codes = torch.tensor([[5.0, 0.5, 3.0, 2.0, 4.0, 1.0], [-1.0, 2.0, -3.0, 0.5, -2.0, 3.0]])
+    left = left_out_half(pre_codes, torch.tensor([[0], [5]]))  # the first has more codes than a half, the second fewer
+    assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 4.0, 0.0], [0.0, 2.0, 0.0, 0.5, 0.0, 0.0]]
+
+
 def test_largest_counts_from_above() -> None:
     numbers = torch.tensor([[3.0, 1.0, 2.0], [9.0, 7.0, 8.0]])
     assert [largest(numbers, rank).flatten().tolist() for rank in (1, 2, 3, 4)] == [[3, 9], [2, 8], [1, 7], [1, 7]]
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_the_error_of_millions_of_numbers_is_exact(squared: bool) -> None:
+    tokens = torch.randn(2000, 768, generator=torch.Generator().manual_seed(0))
+    wanted = tokens.double().square().mean() if squared else tokens.double().abs().mean()
+    found = part_errors(torch.zeros(2000, 1, 768), torch.zeros(768), tokens, squared)
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-6)  # summed one after another: 3e-5 and 1e-4 apart
