@@ -153,6 +153,14 @@ def fit(
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = 0,
+    start_seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Decides which tokens the dictionaries start at, and so which concepts are found: with another --seed "
+            "they stay nearly the same, with another --start-seed they become others.",
+        ),
+    ] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
@@ -169,7 +177,7 @@ def fit(
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
             sizes = {
                 "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
-                "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
+                "start_seed": start_seed, "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
             }  # fmt: skip
             with progress_bars(quiet) as progress:
                 work = Work(
@@ -200,8 +208,8 @@ def fit(
         from usae_train.trackers import open_trackers
 
         settings = fit_settings(
-            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, dtype=dtype,
-            mask_outliers=mask_outliers, max_broken=max_broken,
+            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, start_seed=start_seed,
+            dtype=dtype, mask_outliers=mask_outliers, max_broken=max_broken,
         )  # fmt: skip
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks:

@@ -54,7 +54,8 @@ def fit(
         limit: take at most so many pictures.
         device: where to train.
         watch: callbacks for progress.
-        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, dtype, mask_outliers, max_broken.
+        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, start_seed, dtype, mask_outliers,
+            max_broken.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, or on the first 20,000 tokens.

@@ -78,7 +78,7 @@ def fit_independent(
         out: the folder of folders; training states lie in `.NAME.training` in it.
         backbones: what `--backbones` takes; a store has its own.
         recipe: `default` or `published`.
-        sizes: n_concepts, k, steps, batch, seed, mask_outliers, max_broken.
+        sizes: n_concepts, k, steps, batch, seed, start_seed, dtype, mask_outliers, max_broken.
         limit: take at most so many pictures.
         work: how it is done.
 
@@ -106,8 +106,8 @@ def fit_each(
 ) -> None:  # fmt: skip
     """Train those that are not there yet.
 
-    Each has a seed of its own, `seed + 1 + position`: with one seed all would start from the same tokens, and be more
-    alike than independent training makes them.
+    Each has seeds of its own, `seed + 1 + position` and so `start_seed`: with one all would start from the same tokens,
+    and be more alike than independent training makes them.
 
     Raises:
         ValueError: when one that is there has another size or recipe.
@@ -118,7 +118,8 @@ def fit_each(
             _check_same(load(out / name), settings, out / name)
     for position, name in enumerate(names):
         if not (out / name / "config.json").is_file():
-            own = settings.model_copy(update={"seed": settings.seed + 1 + position})
+            apart = {"seed": settings.seed + 1 + position, "start_seed": settings.start_seed + 1 + position}
+            own = settings.model_copy(update=apart)
             room = out / f".{name}.training"
             keeper = Keeper(room, work.every, work.keep)
             with Journal(room / METRICS) as journal, keeper.listening():

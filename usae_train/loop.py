@@ -58,7 +58,7 @@ def fit_tokens(
     trained = [name for name in feed.widths if name not in frozen]
     set_trained(usae, trained)
     thresholds = standardize_from(usae, feed, rows, trained, settings.mask_outliers)
-    initialize(usae, feed, settings.recipe, generator, frozen, thresholds)
+    initialize(usae, feed, settings.recipe, settings.start_seed, frozen, thresholds)
     optimizers = {name: _optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
     ranks.share_statistics(usae)
@@ -162,15 +162,17 @@ def set_trained(usae: USAE, trained: Sequence[str]) -> None:
 
 
 def initialize(
-    usae: USAE, feed: Feed, recipe: Recipe, generator: torch.Generator, frozen: Sequence[str] = (),
+    usae: USAE, feed: Feed, recipe: Recipe, start_seed: int, frozen: Sequence[str] = (),
     thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
 
     With `start="tokens"` row k is the same patch of the same image in every dictionary, so that a concept begins with
-    one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py). Beside frozen backbones, whose
-    concepts have their meanings already, row k is the mean of the tokens at which theirs fire, whatever the recipe.
+    one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py). Which tokens is not the
+    training's seed to say, so that two seeds come out alike. Beside frozen backbones, whose concepts have their
+    meanings already, row k is the mean of the tokens at which theirs fire, whatever the recipe.
     """
+    generator = torch.Generator().manual_seed(start_seed)
     chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
     sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
     if thresholds:  # dictionary rows that start at outliers would be outliers' own

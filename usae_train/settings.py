@@ -70,6 +70,9 @@ class FitSettings(BaseModel):
     steps: int = Field(10_000, ge=1, description="optimizer steps")
     batch: int = Field(4096, ge=1, description="tokens a step")
     seed: int = 0
+    start_seed: int = Field(
+        0, ge=0, description="which tokens dictionaries start at; not seed's to say, so that other seeds come out alike"
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="what the backbones run in; auto: bfloat16 on a GPU, float32 elsewhere"
     )

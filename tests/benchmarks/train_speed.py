@@ -19,12 +19,14 @@ Measured with OMP_NUM_THREADS=1 on an EPYC with avx512_bf16 that twenty other pr
 in processor time is the one to trust:
 
     default     --steps 4                       234 ms a step, overcomplete 5098 ms: 21.8 (27.9 on the clock)
-    published   --steps 3                      1200 ms a step, overcomplete 4989 ms:  4.2 (8.4 on the clock)
-    losses      --losses --steps 50 --shrink 4  apart by 2.5e-4 at most with products in bfloat16, where the
-                                                target is 1e-4; in float32 2.6e-6 at most over the first 10 steps
+    published   --only published --steps 5     1007 ms a step, overcomplete 4608 ms:  4.6 (4.5 on the clock)
+    losses      --losses                       1109 ms a step, overcomplete 4538 ms:  4.1; apart by 7e-8 at the first
+                                                step, by 2.5e-5 in the median of every fifth, by 1.4e-4 at most, where
+                                                the target is 1e-4
 
-Which product's rounding it is (losses --steps 50 --shrink 4 with some of `products.py` in float32 by hand; largest
-difference over all 50 steps, and over the first 10):
+What keeps them apart is products in bfloat16 and what they turn in the steps after: at a quarter of the size (--losses
+--shrink 4, where all in bfloat16 is 2.5e-4 apart) with some of `products.py` in float32 by hand, over all 50 steps and
+over the first 10:
 
     all in float32                                          4.6e-6   3.4e-6
     gradient of the encoder's weight                        1.8e-4   8.2e-5
@@ -35,8 +37,7 @@ difference over all 50 steps, and over the first 10):
     these two and the gradient of its dictionary            1.3e-4   3.0e-5
     these two and the gradient of its codes                 5.3e-5   1.1e-5
 
-So not the gradients' products alone, but above all the auxiliary term's forward one: what it rounds turns signs of the
-absolute error's gradient. In float32 it would add about 255 ms to the 1200 (estimated from `product_dtype`): 3.4 times.
+All in float32 took 1778 ms a step at the whole size, 2.6 times as fast as overcomplete.
 """
 
 import argparse
@@ -125,7 +126,7 @@ def replay(tokens: dict[str, Tensor], settings: FitSettings) -> Iterator[tuple[i
     usae = new_usae(feed.widths, settings)
     for name, own in feed.pick(standardization_rows(len(feed), None, generator)).items():
         usae.scale(name).measure(own)
-    initialize(usae, feed, settings.recipe, generator)
+    initialize(usae, feed, settings.recipe, settings.start_seed)
     batches = Batches(feed, settings.batch, generator)
     for step in range(settings.steps):
         batch = {name: usae.standardize(name, own) for name, own in batches.next().items()}

@@ -38,7 +38,7 @@ def at_the_start(settings: FitSettings) -> USAE:
     usae, tokens = new_usae(WIDTHS, settings), toy_tokens()
     for name, own in tokens.items():
         usae.scale(name).measure(own)
-    initialize(usae, MemoryFeed(tokens), settings.recipe, torch.Generator().manual_seed(settings.seed))
+    initialize(usae, MemoryFeed(tokens), settings.recipe, settings.start_seed)
     return usae
 
 
@@ -103,6 +103,16 @@ def test_the_start_ties_encoders_to_dictionaries_at_the_same_patches() -> None:
         torch.testing.assert_close(cosine.amax(1), torch.ones(12))
         rows.add(tuple(cosine.argmax(1).tolist()))
     assert len(rows) == 1
+
+
+def test_the_start_does_not_depend_on_the_seed_but_on_its_own() -> None:
+    atoms = {
+        (start, seed): at_the_start(toy_settings(DEFAULT, seed=seed, start_seed=start)).dictionary("a")
+        for start in (0, 1) for seed in (0, 1)
+    }  # fmt: skip
+    assert torch.equal(atoms[0, 0], atoms[0, 1])
+    assert torch.equal(atoms[1, 0], atoms[1, 1])
+    assert (atoms[0, 0] * atoms[1, 0]).sum(1).amin() < 0.9
 
 
 SCHEDULE = FitSettings(steps=100, recipe=Recipe(learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones import Backbone
-from usae_train.demo.factors import BACKGROUND, FACTORS, PURE, patch_shares
+from usae_train.demo.factors import BACKGROUND, FACTOR_VALUES, FACTORS, PURE, patch_shares
+from usae_train.demo.truth import factor_truth
 from usae_train.images import DemoImages
-from usae_train.tokens import collect_tokens
+from usae_train.statistics import auroc
+from usae_train.tokens import PairedTokens, collect_tokens
 
 STEPS, BATCH, LEARNING_RATE = 1500, 4096, 3e-3
 
@@ -42,36 +44,82 @@ def probe(
         seed: order of the training tokens.
     """
     size = max(b.input_size for b in backbones.values())
-    sets = []
-    for source in (DemoImages(scenes, "train"), DemoImages(scenes // 2, "test")):
-        paired = collect_tokens(backbones, source, grid)
-        sets.append((paired.flat(), patch_labels(source, paired.numbers, grid, size)))
-    (train, train_labels), (test, test_labels) = sets
-    return {
-        name: {
-            factor: _accuracy(train[name], train_labels[factor], test[name], test_labels[factor], seed)
-            for factor in FACTORS
-        }
-        for name in backbones
-    }
+    (train, train_labels), (test, test_labels) = (
+        (paired.flat(), patch_labels(source, paired.numbers, grid, size))
+        for source, paired in _seen(backbones, grid, scenes)
+    )
+    found: dict[str, dict[str, float]] = {}
+    for name in backbones:
+        found[name] = {}
+        for factor in FACTORS:
+            asked, tested = train_labels[factor] >= 0, test_labels[factor] >= 0
+            scores = _linear_scores(
+                train[name][asked], train_labels[factor][asked], test[name][tested], functional.cross_entropy, seed
+            )
+            found[name][factor] = (scores.argmax(-1) == test_labels[factor][tested]).float().mean().item()
+    return found
 
 
-def _accuracy(tokens: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor, seed: int) -> float:
-    tokens, labels = tokens[labels >= 0].float(), labels[labels >= 0]
-    test, test_labels = test[test_labels >= 0].float(), test_labels[test_labels >= 0]
+def linear_areas(
+    backbones: Mapping[str, Backbone], grid: tuple[int, int], scenes: int = 1500, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """How well one direction of a backbone can follow a factor value, when it is taught to: {backbone: {value: AUROC}}.
+
+    A concept's pre-code is such a direction, found without being taught: where this is low, no concept can do well.
+
+    Args:
+        backbones: the backbones.
+        grid: where tokens are compared.
+        scenes: scenes to train the directions on; half as many to test them.
+        seed: order of the training tokens.
+    """
+    (train, wanted), (test, truth) = (
+        (paired.flat(), factor_truth(source, paired.numbers, grid)) for source, paired in _seen(backbones, grid, scenes)
+    )
+    found: dict[str, dict[str, float]] = {}
+    for name in backbones:
+        scores = _linear_scores(
+            train[name], wanted.float(), test[name], functional.binary_cross_entropy_with_logits, seed
+        )
+        areas = auroc(scores, truth).diagonal()
+        found[name] = dict(zip(FACTOR_VALUES, areas.tolist(), strict=True))
+    return found
+
+
+def _seen(
+    backbones: Mapping[str, Backbone], grid: tuple[int, int], scenes: int
+) -> list[tuple[DemoImages, PairedTokens]]:
+    """Scenes to train on and half as many to test on, as the backbones see them."""
+    sources = DemoImages(scenes, "train"), DemoImages(scenes // 2, "test")
+    return [(source, collect_tokens(backbones, source, grid)) for source in sources]
+
+
+def _linear_scores(
+    tokens: Tensor, wanted: Tensor, test: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor], seed: int
+) -> Tensor:
+    """What a linear layer that was trained on some tokens says of others: (test, values).
+
+    Args:
+        tokens: (n, width).
+        wanted: (n,) numbers of values, or (n, values).
+        test: (test, width).
+        loss_of: of scores (n, values) and what is wanted.
+        seed: order of the tokens.
+    """
+    tokens, test = tokens.float(), test.float()
     mean, std = tokens.mean(0), tokens.std(0).clamp_min(1e-6)
     generator = torch.Generator().manual_seed(seed)
-    linear = nn.Linear(tokens.shape[1], int(labels.max()) + 1)
+    linear = nn.Linear(tokens.shape[1], wanted.shape[1] if wanted.ndim == 2 else int(wanted.max()) + 1)
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     optimizer = torch.optim.AdamW(linear.parameters(), LEARNING_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
         rows = torch.randint(len(tokens), (BATCH,), generator=generator)
-        loss = functional.cross_entropy(linear((tokens[rows] - mean) / std), labels[rows])
+        loss = loss_of(linear((tokens[rows] - mean) / std), wanted[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        return (linear((test - mean) / std).argmax(-1) == test_labels).float().mean().item()
+        return linear((test - mean) / std)

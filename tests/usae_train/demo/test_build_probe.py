@@ -7,14 +7,14 @@ from safetensors.torch import save_file
 
 from usae_train.backbones import Backbone, BackboneSpec
 from usae_train.checkpoint import load
-from usae_train.demo import build, pretrain_all
+from usae_train.demo import build, pretrain_all, probe
 from usae_train.demo.factors import FACTOR_VALUES, FACTORS, SHAPES
 from usae_train.demo.probe import patch_labels
 from usae_train.demo.truth import factor_truth
 from usae_train.images import DemoImages
 from usae_train.settings import FitSettings
 from usae_train.statistics import auroc
-from usae_train.tokens import collect_tokens
+from usae_train.tokens import PairedTokens, collect_tokens
 
 SMALL = FitSettings(n_concepts=12, k=3, steps=5, batch=64)
 
@@ -126,3 +126,24 @@ def test_probe_labels_leave_out_mixed_patches_and_background_shapes() -> None:
     assert labels["colour"].tolist() == [SHAPES.index("ring"), 0]
     assert labels["texture"].tolist() == [-1, -1]
     assert labels["shape"].tolist() == [SHAPES.index("ring"), -1]
+
+
+def test_a_taught_direction_follows_what_the_tokens_know_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(*_: object) -> list[tuple[DemoImages, PairedTokens]]:
+        found = []
+        for source in (DemoImages(120, "train"), DemoImages(60, "test")):
+            numbers = torch.arange(len(source))
+            truth = factor_truth(source, numbers, (4, 4)).float().unflatten(0, (len(source), 16))
+            noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(len(source)))
+            found.append((source, PairedTokens({"knows": truth, "noise": noise}, numbers)))
+        return found
+
+    monkeypatch.setattr(probe, "_seen", seen)
+    monkeypatch.setattr(probe, "STEPS", 150)
+    monkeypatch.setattr(probe, "LEARNING_RATE", 0.05)
+    areas = probe.linear_areas(dict.fromkeys(("knows", "noise")), (4, 4))  # type: ignore[arg-type]
+    assert set(areas["knows"]) == set(FACTOR_VALUES)
+    for value in ("colour: red", "texture: dots", "shape: ring", "shape: background"):
+        assert areas["knows"][value] > 0.99, value
+    told = [value for value in areas["noise"].values() if value == value]  # without the values that no patch has
+    assert 0.4 < sum(told) / len(told) < 0.6
