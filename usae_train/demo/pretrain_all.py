@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -69,12 +70,15 @@ def in_processes(
 ) -> None:
     """Run `job(*arguments, report)` for each of the named jobs, some at a time, each in a fresh process.
 
+    SIGTERM ends them and this process, with status 143; a process whose parent was killed ends at its next report.
+
     Raises:
         ChildProcessError: when one of them ended with another status than 0; the others are ended then.
     """
     spawn = multiprocessing.get_context("spawn")
     told: Any = spawn.Queue()
     waiting, running = list(jobs), dict[str, Any]()
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -92,9 +96,14 @@ def in_processes(
                     )
         _pass_on(told, report)
     finally:
+        signal.signal(signal.SIGTERM, before)
         for process in running.values():
             process.terminate()  # states are written whole or not at all
             process.join()
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise SystemExit(128 + number)
 
 
 def _pass_on(told: Any, report: Report) -> None:
@@ -110,4 +119,11 @@ def _pass_on(told: Any, report: Report) -> None:
 def _process(job: Callable[..., None], arguments: tuple[Any, ...], told: Any, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its children
     torch.set_num_threads(threads)
-    job(*arguments, lambda *words: told.put(words))
+    parent = multiprocessing.parent_process()
+
+    def report(*words: Any) -> None:
+        if parent is not None and not parent.is_alive():  # it would write states beside those of the next one
+            raise SystemExit(1)
+        told.put(words)
+
+    job(*arguments, report)

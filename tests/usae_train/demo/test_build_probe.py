@@ -1,3 +1,7 @@
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +115,52 @@ def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
     message = "the training of backbone 'wrong' ended with status 3; the same command goes on from its last state"
     with pytest.raises(ChildProcessError, match=message):
         pretrain_all.in_processes(note, {"wrong": (tmp_path, "wrong")}, lambda *_: None, workers=2, threads=1)
+
+
+def endless(folder: Path, name: str, report: Callable[[str, int, int, str], None]) -> None:
+    """A job that goes on until it is ended, and leaves a longer file each time it reports."""
+    while True:
+        with (folder / name).open("a") as file:
+            file.write(".")
+        report(name, 1, 2, "")
+        time.sleep(0.05)
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_build_probe import endless
+from usae_train.demo.pretrain_all import in_processes
+in_processes(endless, {name: (Path(sys.argv[1]), name) for name in "ab"}, lambda *words: None, 2, 1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_goes_on_without_the_one_that_began_it(tmp_path: Path, end: signal.Signals) -> None:
+    files = [tmp_path / "a", tmp_path / "b"]
+
+    def lengths() -> list[int]:
+        return [file.stat().st_size if file.is_file() else 0 for file in files]
+
+    def until(done: Callable[[], bool]) -> None:
+        last = time.monotonic() + 120
+        while not done():
+            assert time.monotonic() < last
+            time.sleep(0.2)
+
+    def at_rest() -> bool:
+        before = lengths()
+        time.sleep(2)
+        return lengths() == before
+
+    words = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parent)]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        until(lambda: min(lengths()) > 3)
+        process.send_signal(end)
+        assert process.wait() == {signal.SIGTERM: 143, signal.SIGKILL: -9}[end]
+    until(at_rest)
 
 
 def test_probe_labels_leave_out_mixed_patches_and_background_shapes() -> None:
