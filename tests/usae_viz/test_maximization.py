@@ -177,5 +177,5 @@ def test_a_spectrum_of_ones_own_is_used_and_recorded(usae, tmp_path):
 
 def test_bfloat16_draws_nearly_the_same_picture(usae):
     full, half = (uv.maximize(usae, uv.Concept(3), dtype=dtype, **QUICK) for dtype in ("float32", "bfloat16"))
-    assert (full.images["left"] - half.images["left"]).abs().mean() < 0.02
+    assert (full.images["left"] - half.images["left"]).abs().mean() < 0.03
     assert not torch.equal(full.images["left"], half.images["left"])

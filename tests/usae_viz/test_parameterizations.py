@@ -4,6 +4,7 @@ import torch
 import usae_viz as uv
 from usae_train.colour import FROM_RGB, from_canvas, to_canvas
 from usae_viz.parameterizations import PARAMETERIZATIONS, MacoImage, analytic_spectrum, parameterization
+from usae_viz.parameterizations.fourier import falling
 from usae_viz.parameterizations.maco import packaged_spectrum, spectrum_at
 
 
@@ -125,6 +126,16 @@ def test_a_run_with_the_analytic_spectrum_records_it(usae, tmp_path):
     assert '"spectrum_sha256": "1/f"' in (result.save(tmp_path) / "run.json").read_text()
     packaged = uv.maximize(usae, uv.Concept(3), image="maco", steps=1, crops=1, size=32)
     assert len(packaged.about("left")["spectrum_sha256"]) == 64
+
+
+@pytest.mark.parametrize(("size", "decay"), [(32, 1.5), (97, 1.5), (256, 1.5), (96, 0.0), (96, 1.0), (256, 2.0)])
+def test_fouriers_contrast_depends_on_neither_size_nor_decay(size, decay):
+    def contrast(size, decay):
+        scale = falling(size, decay)
+        drawn = torch.randn(60, *scale.shape, 2, generator=torch.Generator().manual_seed(0))
+        return torch.fft.irfft2(torch.view_as_complex(drawn) * scale, s=(size, size)).square().mean().sqrt().item()
+
+    assert contrast(size, decay) == pytest.approx(contrast(96, 1.5), rel=0.15)
 
 
 def test_decay_is_how_steeply_fourier_falls():
