@@ -26,6 +26,7 @@ from usae_train.options import (
     Quiet,
     Resume,
     Seed,
+    StartSeed,
 )
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
 
@@ -153,14 +154,7 @@ def fit(
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = 0,
-    start_seed: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Decides which tokens the dictionaries start at, and so which concepts are found: with another --seed "
-            "they stay nearly the same, with another --start-seed they become others.",
-        ),
-    ] = 0,
+    start_seed: StartSeed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
@@ -293,6 +287,7 @@ def add_backbone(
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = 0,
+    start_seed: StartSeed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Teach a new backbone to share a finished concept space; the known backbones stay as they are, to the bit.
@@ -341,8 +336,8 @@ def add_backbone(
                 grown = grow(
                     load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
                     memory=memory, device=pick_device(device), watch=watches[0], joint_watch=watches[-1],
-                    keeper=keeper, steps=steps, batch=batch, seed=seed, dtype=dtype, mask_outliers=mask_outliers,
-                    max_broken=max_broken,
+                    keeper=keeper, steps=steps, batch=batch, seed=seed, start_seed=start_seed, dtype=dtype,
+                    mask_outliers=mask_outliers, max_broken=max_broken,
                 )  # fmt: skip
             except Stopped as stopped:
                 typer.echo(str(stopped), err=True)

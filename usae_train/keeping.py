@@ -114,16 +114,17 @@ class Keeper:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
                 states of which none can be read.
         """
-        self._training = True
         step, found = ranks.from_first(self._newest() if ranks.first else (0, {}))
         if step == UNREADABLE:
             raise ValueError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
+        self._training = step < state.settings.steps
         if not found:
             return 0
         with ranks.together():
             own = {**state.settings.model_dump(mode="json"), **self.data}
             told = {**found["settings"], **found["data"]}
-            if differences := sorted(key for key in own if own[key] != told.get(key)):
+            # a setting that an older version did not know is no difference: its states hold what it would decide
+            if differences := sorted(key for key in own if key in told and own[key] != told[key]):
                 raise ValueError(
                     f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
                 )
@@ -176,13 +177,16 @@ class Keeper:
     def listening(self) -> Iterator[None]:
         """Within it SIGTERM and Ctrl-C mean: write the state after the step that is running, then stop.
 
-        A second Ctrl-C ends at once, and so does one while nothing is trained (pictures are read, statistics measured).
+        A second Ctrl-C ends at once, and so do both while nothing is trained (pictures are read, statistics measured).
         """
 
         def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
             together = (self, *self._next)
-            if number == signal.SIGINT and (self._stop or not any(keeper._training for keeper in together)):
+            training = any(keeper._training for keeper in together)
+            if number == signal.SIGINT and (self._stop or not training):
                 raise KeyboardInterrupt
+            if not training:
+                raise SystemExit(128 + number)
             for keeper in together:
                 keeper._stop = number
 

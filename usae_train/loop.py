@@ -177,8 +177,8 @@ def initialize(
     sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
     if thresholds:  # dictionary rows that start at outliers would be outliers' own
         sampled = without_outliers(sampled, thresholds)
-        left = len(next(iter(sampled.values())))
-        rows = torch.randint(left, (usae.n_concepts,), generator=generator)
+        # the first ones, in an order drawn already: an outlier more or less moves the rows by one and changes few
+        rows = torch.arange(usae.n_concepts) % len(next(iter(sampled.values())))
         chosen_tokens = {name: own[rows] for name, own in sampled.items()}
     with torch.no_grad():
         for name in (own for own in feed.widths if own not in frozen):

@@ -27,7 +27,7 @@ def evaluate(
     ] = None,
     other_seed: Annotated[
         list[str] | None,
-        typer.Option(help="The same USAE of another seed, for stability; may be given more than once."),
+        typer.Option(help="A fit with another --seed or --start-seed, for stability; may be given more than once."),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     limit: Limit = None,
@@ -89,7 +89,7 @@ def evaluate(
                 )
             except StoppedPass as stopped:
                 typer.echo(str(stopped), err=True)
-                raise SystemExit(143) from None
+                raise SystemExit(stopped.status) from None
         if made is None:  # the first process writes
             return
         figures, statistics = made

@@ -10,7 +10,15 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a 
 Dtype = Annotated[
     str, typer.Option(help="What the backbones run in: `float32` or `bfloat16`; auto: bfloat16 on a GPU, else float32.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Decides every random draw.")]
+Seed = Annotated[int, typer.Option(min=0, help="Decides every random draw, but for what a --start-seed does.")]
+StartSeed = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Decides which tokens dictionaries start at (recipes `default` and `shuffled`), and so which concepts are "
+        "found: with another --seed they stay nearly the same, with another --start-seed they become others.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas.")]
 Limit = Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)]

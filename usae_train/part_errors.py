@@ -16,7 +16,7 @@ class _PartErrors(torch.autograd.Function):
         for number in range(1, parts.shape[1]):
             parts[:, number].add_(parts[:, number - 1])
         ctx.errors, ctx.squared, ctx.numbers = parts, squared, tokens.numel()
-        # row by row: over all 3 million numbers at once its float32 sum was wrong by 6.6e-5
+        # row by row: of all 1568 x 768 numbers at once the float32 sum was wrong by up to 1.7e-4 (one thread, absolute)
         rows = torch.linalg.vector_norm(parts, 2 if squared else 1, dim=-1)
         return (rows.square() if squared else rows).sum() / tokens.numel()
 

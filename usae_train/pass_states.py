@@ -16,7 +16,15 @@ from usae_train.state_files import write_state
 
 
 class StoppedPass(Exception):  # an end, not an error
-    """Ctrl-C or SIGTERM came; the state was written."""
+    """Ctrl-C or SIGTERM came; the state was written.
+
+    Attributes:
+        status: what the process exits with, 130 or 143.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.status = 128 + number
 
 
 class PassKeeper:
@@ -31,7 +39,7 @@ class PassKeeper:
     def __init__(self, room: Path, rank: int = 0, minutes: float = 2.0) -> None:
         self.room, self.file, self.seconds = room, room / f"state-{rank}.pt", 60 * minutes
         self._last = time.monotonic()
-        self._stop = False
+        self._stop = 0  # the signal that asked for it
 
     def read(self, settings: dict[str, Any]) -> dict[str, Any] | None:
         """The state that was kept, if there is one.
@@ -63,11 +71,11 @@ class PassKeeper:
     @property
     def due(self) -> bool:
         """Whether it is time to write: minutes have passed, or a stop was asked for."""
-        return self._stop or time.monotonic() - self._last >= self.seconds
+        return self._stop > 0 or time.monotonic() - self._last >= self.seconds
 
-    def stop(self) -> None:
-        """Ask to stop."""
-        self._stop = True
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Ask to stop, as a signal does."""
+        self._stop = number
 
     def check(self) -> None:
         """End here when a stop was asked for.
@@ -76,14 +84,14 @@ class PassKeeper:
             StoppedPass: then.
         """
         if self._stop:
-            raise StoppedPass("stopped; give the same command to go on")
+            raise StoppedPass("stopped; give the same command to go on", self._stop)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""
 
         def asked(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            self.stop()
+            self.stop(number)
 
         before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

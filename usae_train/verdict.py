@@ -76,7 +76,7 @@ def _comparisons(report: dict[str, Any]) -> list[str]:
         )
     stability = report.get("stability")
     if stability and stability["mean"] < UNSTABLE:
-        found.append(f"Other seeds find other concepts: their matched cosine is {stability['mean']:.2f}.")
+        found.append(f"Other fits find other concepts: their matched cosine is {stability['mean']:.2f}.")
     return found
 
 

@@ -194,12 +194,12 @@ def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_
     asked = []
 
     def fit_one(name: str, settings: FitSettings, watch: Watch, keeper: Keeper) -> USAE:  # noqa: ARG001
-        asked.append((name, settings.seed))
+        asked.append((name, settings.seed, settings.start_seed))
         return open_sae(name)
 
     for _ in range(2):
         fit_each(["a", "b"], FitSettings(n_concepts=N, k=N, recipe=UNNAMED, seed=7), fit_one, tmp_path / "own")
-    assert asked == [("a", 8), ("b", 9)]
+    assert asked == [("a", 8, 1), ("b", 9, 2)]
     with pytest.raises(ValueError, match=r"a has 4 concepts, k 4, recipe ; expected 5 concepts, k 4, recipe : choose"):
         fit_each(["a", "b"], FitSettings(n_concepts=5, k=N, recipe=UNNAMED), fit_one, tmp_path / "own")
     assert list(load_independent(tmp_path / "own", open_sae("b", "a"))) == ["b", "a"]

@@ -273,7 +273,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(place: Path, tmp_path: Path) 
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=300)
-    assert running.returncode == 143, said
+    assert running.returncode == 130, said
     assert said == "stopped; give the same command to go on\n"
     assert not (tmp_path / "report" / "report.json").exists()
     kept = torch.load(state, weights_only=True)

@@ -77,11 +77,26 @@ def test_ctrl_c_waits_for_a_state_only_while_something_is_trained(tmp_path):
 
 
 def test_after_the_last_step_ctrl_c_is_one_again(tmp_path):
-    keeper = AfterEach(tmp_path)
-    with keeper.listening():
-        fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=2), keeper=keeper)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+    for _ in range(2):  # the second goes on from the state of the last step
+        keeper = AfterEach(tmp_path)
+        with keeper.listening():
+            fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=2), keeper=keeper)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            with pytest.raises(SystemExit, match="143"):
+                signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_state_that_does_not_know_a_setting_is_gone_on_from(tmp_path):
+    settings = toy_settings(DEFAULT, steps=4)
+    whole = fit_tokens(toy_tokens(), settings, keeper=AfterEach(tmp_path)).state_dict()
+    (tmp_path / "step-000000004.pt").unlink()
+    old = tmp_path / "step-000000003.pt"
+    state = torch.load(old, weights_only=True)
+    del state["settings"]["start_seed"]
+    torch.save(state, old)
+    resumed = fit_tokens(toy_tokens(), settings, keeper=AfterEach(tmp_path)).state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
 def test_states_of_which_none_can_be_read_are_not_passed_over(tmp_path):

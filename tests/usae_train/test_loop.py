@@ -115,6 +115,17 @@ def test_the_start_does_not_depend_on_the_seed_but_on_its_own() -> None:
     assert (atoms[0, 0] * atoms[1, 0]).sum(1).amin() < 0.9
 
 
+@pytest.mark.parametrize("mask", [False, True])
+def test_two_seeds_train_from_one_start(mask: bool) -> None:
+    def barely_trained(seed: int, start_seed: int) -> torch.Tensor:
+        recipe = DEFAULT.model_copy(update={"learning_rate": 1e-9, "final_learning_rate": 1e-9})
+        settings = toy_settings(recipe, steps=1, seed=seed, start_seed=start_seed, mask_outliers=mask)
+        return fit_tokens(toy_tokens(), settings).dictionary("a")
+
+    torch.testing.assert_close(barely_trained(0, 0), barely_trained(1, 0))
+    assert (barely_trained(0, 0) * barely_trained(0, 1)).sum(1).amin() < 0.9
+
+
 SCHEDULE = FitSettings(steps=100, recipe=Recipe(learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1))
 
 

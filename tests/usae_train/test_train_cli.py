@@ -71,6 +71,19 @@ def test_quiet_says_nothing_and_the_seed_decides(specs: str, picture_folder: Pat
     assert load(tmp_path / "a").recipe == "published"
 
 
+@pytest.mark.parametrize("independent", [False, True])
+def test_the_start_seed_decides_where_dictionaries_start(
+    specs: str, picture_folder: Path, tmp_path: Path, independent: bool
+) -> None:
+    words = ["--backbones", specs, "--quiet", *SMALL, *(["--independent"] if independent else [])]
+    for name, start_seed in (("a", 1), ("b", 1), ("c", 2)):
+        out = tmp_path / name
+        assert run("fit", picture_folder, *words, "-o", out, "--start-seed", start_seed) == (0, "", "")
+    inner = "vit" if independent else "."
+    a, b, c = (load(tmp_path / name / inner).sha256 for name in "abc")
+    assert a == b != c
+
+
 def test_a_wrong_folder_is_one_line(specs: str, tmp_path: Path) -> None:
     out = tmp_path / "universe"
     assert_one_error(run("fit", tmp_path / "nowhere", "--backbones", specs, "-o", out, *SMALL), "nowhere")

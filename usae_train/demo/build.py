@@ -47,7 +47,7 @@ def build(
     room = out.with_name(f".{out.name}.{seed}.work")
     pretrain_all(room, seed, device, report, workers)
     specs = {name: spec.relative_to(room) for name, spec in SPECS.items()}
-    usae = fit_demo(specs, SETTINGS.model_copy(update={"seed": seed}), device, report)
+    usae = fit_demo(specs, SETTINGS.model_copy(update={"seed": seed, "start_seed": seed}), device, report)
     save(usae, out, half=True)
     shutil.rmtree(room)
     return usae

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -78,14 +79,16 @@ def in_processes(
     spawn = multiprocessing.get_context("spawn")
     told: Any = spawn.Queue()
     waiting, running = list(jobs), dict[str, Any]()
-    before = signal.signal(signal.SIGTERM, _end)
+    heard = threading.current_thread() is threading.main_thread()  # another may not set what a signal does
+    before = signal.signal(signal.SIGTERM, _end) if heard else None
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 name = waiting.pop(0)
                 arguments = (job, jobs[name], told, threads)
-                running[name] = spawn.Process(target=_process, args=arguments, daemon=True)
-                running[name].start()
+                begun = spawn.Process(target=_process, args=arguments, daemon=True)
+                begun.start()
+                running[name] = begun
             _pass_on(told, report)
             for name in [name for name, process in running.items() if not process.is_alive()]:
                 status = running.pop(name).exitcode
@@ -96,10 +99,11 @@ def in_processes(
                     )
         _pass_on(told, report)
     finally:
-        signal.signal(signal.SIGTERM, before)
         for process in running.values():
             process.terminate()  # states are written whole or not at all
             process.join()
+        if heard:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
