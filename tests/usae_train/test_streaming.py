@@ -75,7 +75,7 @@ def test_a_broken_picture_is_said_once(picture_folder: Path, stream: StreamFeed)
     assert [why[:5] for why in said] == ["3.png"]
 
 
-@pytest.mark.parametrize("pictures_in_memory", [6, 2.5])
+@pytest.mark.parametrize("pictures_in_memory", [6, 3.5])
 def test_too_many_broken_pictures_stop_a_training(
     tiny_specs: dict[str, BackboneSpec], picture_folder: Path, pictures_in_memory: float
 ) -> None:

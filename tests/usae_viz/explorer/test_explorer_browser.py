@@ -15,6 +15,7 @@ from usae_viz.concepts import concept_rows, parse_concepts
 from usae_viz.explorer import explore
 from usae_viz.explorer.sources import open_sources
 from usae_viz.labels import numbers, read_labels, with_numbers
+from usae_viz.outputs import read_png
 
 pytestmark = pytest.mark.browser
 
@@ -85,14 +86,17 @@ def test_it_shows_what_was_drawn_and_what_is_known(atlas, visit, usae_folder):
     assert f"{statistics.universality[3]:.2f}" in card.inner_text()
 
 
-def test_a_failed_picture_is_marked(atlas, visit):
+def test_a_failed_picture_is_marked(atlas, visit, run_folder):
     page = visit(atlas)
     tiles = page.evaluate(
         """[...document.querySelectorAll('.tile img')].map((image) =>
         [image.alt, image.parentElement.classList.contains('failed'), image.parentElement.textContent])"""
     )
     assert ["concept 5 through left, does not fire", True, "does not fire"] in tiles
-    assert [marked for _, marked, _ in tiles].count(True) == 1
+    inside = [read_png(file) for file in run_folder.rglob("*.png") if not file.stem.endswith("sheet")]
+    failed = [picture["objective"] for picture in inside if not picture["scores"]["fired"]]
+    assert [marked for _, marked, _ in tiles].count(True) == len(failed)
+    assert set(failed) == {"Concept(5)"}
     page.select_option('.choice:has-text("Pictures") select', "failed")
     shows(page, "5")
 
