@@ -380,7 +380,7 @@ def demo(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about two hours, estimated).
+    """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about two and a quarter hours).
 
     A build that was stopped goes on where it was when the same command is given again.
     """

@@ -9,9 +9,8 @@ project's root, on an otherwise idle machine:
 Prints resident memory at the start, its peak, what grows with the pictures, that extrapolated to 5,000, and the time of
 the whole over the time of encoding alone.
 
-Measured with --images 48 on one thread of a busy machine (processor time): 908 MB at the start, at most 1106 MB,
-1289 MB extrapolated to 5,000 pictures; 1.16 times the encoding. With the paper's backbones in the same process their
-weights come on top.
+Measured with --images 5000 on one thread, twelve minutes (processor time): 861 MB at the start, at most 1310 MB; 1.19
+times the encoding (330 s). With the paper's backbones in the same process their weights come on top.
 """
 
 import argparse

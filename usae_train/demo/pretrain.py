@@ -18,7 +18,9 @@ begun again from their checkpoints at steps 3500 and 3300 with 9500 steps instea
 of 0.5 and a perturbation of 5/255 instead of 6/255, of which only the learning rate had been felt till then. `dino`,
 about 95 minutes on one core, was taught without outlines for its first 3200 steps (2440 of them with a loss for knowing
 a thing again whose size gave it away); its trunk then went on as this code has it, from step 2000 of 7500. A rebuild
-gives weights like them, not the same.
+gives weights like them, not the same. One whole rebuild (seed 0) has read (vit / dino / siglip, probes on 400 scenes):
+colour 0.973 / 0.956 / 0.989, texture 0.962 / 0.946 / 0.963, shape 0.632 / 0.534 / 0.582; the weights in the package
+0.973 / 0.960 / 0.989, 0.964 / 0.936 / 0.963, 0.649 / 0.512 / 0.603.
 """
 
 from __future__ import annotations
