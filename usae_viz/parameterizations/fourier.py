@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from usae_train.colour import from_canvas, to_canvas
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
-CONTRAST = 4  # the picture is divided by it, as in lucid (optvis/param/spatial.py): the contrast at the start
+# The picture is divided by it: the contrast at the start. Lucid's is 4 (optvis/param/spatial.py), with which the demo's
+# grey came out black and white, and its reds and dots at the ends of their channels; its textures are as plain with 8.
+CONTRAST = 8
 CHOSEN_AT = 96, 1.5  # the size and the decay at which the rate and the standard deviation of the start were chosen
 
 
