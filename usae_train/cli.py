@@ -165,7 +165,7 @@ def fit(
     with one_line_errors():
         if independent:
             from usae_train.independent_fit import Work, fit_independent
-            from usae_train.keeping import Stopped
+            from usae_train.stop_signals import Stopped
 
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
@@ -196,8 +196,9 @@ def fit(
         from usae_train.fitting import Watch, fit_pictures, fit_settings, fit_store
         from usae_train.images import open_images
         from usae_train.journal import METRICS, Journal
-        from usae_train.keeping import Keeper, Stopped, training_room
+        from usae_train.keeping import Keeper, training_room
         from usae_train.standardization import outliers_as_text
+        from usae_train.stop_signals import Stopped
         from usae_train.store import ActivationStore, is_store
         from usae_train.trackers import open_trackers
 
@@ -305,7 +306,8 @@ def add_backbone(
         from usae_train.growing import add_backbone as grow
         from usae_train.growing import figures_as_text
         from usae_train.journal import JOINT_METRICS, METRICS, Journal
-        from usae_train.keeping import Keeper, Stopped, training_room
+        from usae_train.keeping import Keeper, training_room
+        from usae_train.stop_signals import Stopped
 
         check_free(out)
         room = training_room(out, resume)

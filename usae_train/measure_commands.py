@@ -64,8 +64,9 @@ def evaluate(
         from usae_train.evaluate import evaluate as measure
         from usae_train.images import open_images
         from usae_train.independent import load_independent
-        from usae_train.pass_states import PassKeeper, StoppedPass
+        from usae_train.pass_states import PassKeeper
         from usae_train.report import write_report
+        from usae_train.stop_signals import Stopped
         from usae_train.verdict import headline
 
         check_writable(out / "report.json")
@@ -87,7 +88,7 @@ def evaluate(
                 made = measure(
                     model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
                 )
-            except StoppedPass as stopped:
+            except Stopped as stopped:
                 typer.echo(str(stopped), err=True)
                 raise SystemExit(stopped.status) from None
         if made is None:  # the first process writes

@@ -10,7 +10,8 @@ from usae_train.backbones import BackboneSpec, build_backbones
 from usae_train.feeding import Batches
 from usae_train.fitting import Watch, feed_pictures, fit_pictures, fit_settings
 from usae_train.images import open_images
-from usae_train.keeping import Keeper, Stopped
+from usae_train.keeping import Keeper
+from usae_train.stop_signals import Stopped
 from usae_train.streaming import StreamFeed
 from usae_train.tokens import bytes_an_image, collect_tokens
 
