@@ -26,8 +26,8 @@ from usae_train.settings import FitSettings
 from usae_train.statistics import measure
 from usae_train.store import ActivationStore, is_store
 from usae_train.usae import USAE
+from usae_train.watching import Report, journaled
 
-Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
 FitOne = Callable[[str, FitSettings, Watch, Keeper], USAE]
 
 
@@ -123,7 +123,11 @@ def fit_each(
             room = out / f".{name}.training"
             keeper = Keeper(room, work.every, work.keep)
             with Journal(room / METRICS) as journal, keeper.listening():
-                usae = fit_one(name, own, _watch(name, own, work, journal), keeper)
+                watch = journaled(
+                    journal, work.report, own.steps, f"training {name}", f"pictures {name}",
+                    log_every=work.log_every, failure=work.failure,
+                )  # fmt: skip
+                usae = fit_one(name, own, watch, keeper)
             save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
             shutil.rmtree(room, ignore_errors=True)
 
@@ -165,14 +169,3 @@ def _of_store(
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     usae.statistics = measure(usae, every.first_window())
     return usae.to("cpu")
-
-
-def _watch(name: str, settings: FitSettings, work: Work, journal: Journal) -> Watch:
-    def steps(step: int, figures: dict[str, Any]) -> None:
-        journal.log(step, figures)
-        work.report(f"training {name}", step, settings.steps, f"loss {figures['loss']:.4f}")
-
-    return Watch(
-        pictures=lambda done, total: work.report(f"pictures {name}", done, total, ""), steps=steps,
-        log_every=work.log_every, failure=work.failure,
-    )  # fmt: skip

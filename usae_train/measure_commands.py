@@ -66,7 +66,6 @@ def evaluate(
         from usae_train.independent import load_independent
         from usae_train.pass_states import PassKeeper
         from usae_train.report import write_report
-        from usae_train.stop_signals import Stopped
         from usae_train.verdict import headline
 
         check_writable(out / "report.json")
@@ -84,13 +83,9 @@ def evaluate(
         )  # fmt: skip
         with progress_bars(quiet) as progress, keeper.listening():
             report = stages(progress)
-            try:
-                made = measure(
-                    model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
-                )
-            except Stopped as stopped:
-                typer.echo(str(stopped), err=True)
-                raise SystemExit(stopped.status) from None
+            made = measure(
+                model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
+            )  # fmt: skip
         if made is None:  # the first process writes
             return
         figures, statistics = made
