@@ -244,17 +244,35 @@ def torchrun(*words: object) -> list[str]:
     return [*start, *(str(word) for word in words)]
 
 
+SMALL = ["--n-concepts", 12, "-k", 3, "--steps", 150, "--batch", 8, "--log-every", 7]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A store, and what two processes make of it that nobody stops: (store, weights)."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    write(make_pictures(folder / "pictures"), folder / "store")
+    words = torchrun("fit", folder / "store", "-o", folder / "usae", *SMALL)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder / "store", ut.load(folder / "usae").state_dict()
+
+
 @pytest.mark.slow
-def test_torchrun_stops_goes_on_and_ends_as_one_process(tmp_path):
-    store, out = tmp_path / "store", tmp_path / "usae"
-    write(make_pictures(tmp_path / "pictures"), store)
-    words = ["fit", store, "-o", out, "--n-concepts", 12, "-k", 3, "--steps", 150, "--batch", 8, "--log-every", 7]
-    room = tmp_path / ".usae.training"
-    process = subprocess.Popen(torchrun(*words, "--every", 0), stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_torchrun_stops_goes_on_and_ends_as_one_process(tmp_path, uninterrupted, end):
+    """SIGTERM is torchrun's alone; Ctrl-C is for everyone whom the terminal runs in the foreground."""
+    (store, whole), out, room = uninterrupted, tmp_path / "usae", tmp_path / ".usae.training"
+    words = ["fit", store, "-o", out, *SMALL]
+    command = torchrun(*words, "--every", 0)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 300
     while not list(room.glob("step-*.pt")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    if end == signal.SIGINT:
+        os.killpg(process.pid, end)
+    else:
+        process.send_signal(end)
     said = process.communicate(timeout=120)[1]
     assert "give the same command with --resume to go on" in said
     assert said.count("--resume to go on") == 1
@@ -268,6 +286,7 @@ def test_torchrun_stops_goes_on_and_ends_as_one_process(tmp_path):
     assert steps == [*range(1, 150, 7), 150]
     alone = ut.fit(store, n_concepts=12, k=3, steps=150, batch=8).state_dict()
     for name, value in ut.load(out).state_dict().items():
+        assert torch.equal(value, whole[name])
         torch.testing.assert_close(value, alone[name], rtol=1e-2, atol=1e-2)
 
 

@@ -163,7 +163,7 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("end", "during"), [(SIGTERM, "."), (SIGINT, "."), (SIGKILL, "joint")])
+@pytest.mark.parametrize(("end", "during"), [(SIGTERM, "."), (SIGINT, "."), (SIGKILL, "joint"), (SIGINT, "joint")])
 def test_a_killed_growth_goes_on_bit_for_bit(
     small: str, picture_folder: Path, tmp_path: Path, end: int, during: str
 ) -> None:
