@@ -62,7 +62,7 @@ def extract(
         if dtype not in ("bfloat16", "float16", "float32"):
             raise typer.BadParameter(f"--dtype is {dtype!r}; expected bfloat16, float16 or float32")
         if run_in not in DTYPES:
-            raise typer.BadParameter(f"--run-in is {run_in!r}; expected auto, float32 or bfloat16")
+            raise typer.BadParameter(f"--run-in is {run_in!r}; expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks:
             with ranks.together():
