@@ -92,5 +92,5 @@ class StreamFeed:
         with self.ranks.together():
             self.broken.add(paired.failures)
             if len(self._in_vain) == len(self.numbers):  # or training would look for a picture without end
-                raise none_can_be_read(len(self.numbers), self.source, paired.failures[0])
+                raise none_can_be_read(len(self.numbers), self.source, next(iter(self.broken.known)))
         return paired

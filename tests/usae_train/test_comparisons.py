@@ -197,9 +197,12 @@ def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_
         asked.append((name, settings.seed, settings.start_seed))
         return open_sae(name)
 
+    settings, data = FitSettings(n_concepts=N, k=N, recipe=UNNAMED, seed=7), {"pictures": "here"}
     for _ in range(2):
-        fit_each(["a", "b"], FitSettings(n_concepts=N, k=N, recipe=UNNAMED, seed=7), fit_one, tmp_path / "own")
+        fit_each(["a", "b"], settings, fit_one, tmp_path / "own", data=data)
     assert asked == [("a", 8, 1), ("b", 9, 2)]
+    with pytest.raises(ValueError, match="own has SAEs of another pictures; give the same again"):
+        fit_each(["a", "b"], settings, fit_one, tmp_path / "own", data={"pictures": "there"})
     other = FitSettings(n_concepts=5, k=N, recipe=UNNAMED)
     with pytest.raises(ValueError, match="own has SAEs of another n_concepts, seed; give the same again, choose"):
         fit_each(["a", "b"], other, fit_one, tmp_path / "own")
