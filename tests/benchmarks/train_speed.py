@@ -37,7 +37,8 @@ over the first 10:
     these two and the gradient of its dictionary            1.3e-4   3.0e-5
     these two and the gradient of its codes                 5.3e-5   1.1e-5
 
-All in float32 took 1778 ms a step at the whole size, 2.6 times as fast as overcomplete.
+At the whole size all in float32 took 1778 ms a step, 2.6 times as fast as overcomplete; the gradient of the encoder's
+weight alone 1254 ms against 4811, 3.8 times as fast, and the losses were 1.1e-4 apart.
 """
 
 import argparse
