@@ -79,7 +79,7 @@ class PublishedPeer:
 
     def __init__(self, start: USAE, settings: FitSettings) -> None:
         # overcomplete 0.3 asks for it, matplotlib 3.9 took it away
-        matplotlib.cm.get_cmap = matplotlib.colormaps.get_cmap
+        vars(matplotlib.cm)["get_cmap"] = matplotlib.colormaps.get_cmap
         from overcomplete.sae import TopKSAE
 
         self.settings, recipe = settings, settings.recipe
