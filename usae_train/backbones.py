@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -15,7 +15,8 @@ from usae_train.names import check_name
 
 PRETRAINED = "pretrained"
 RANDOM = "random"
-DTYPES = ("auto", "float32", "bfloat16")  # what backbones can be asked to run in
+RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
+DTYPES: tuple[str, ...] = get_args(RunIn)
 
 
 class BackboneSpec(BaseModel):

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,12 +30,14 @@ class Ranks:
     Attributes:
         number: 0 to count - 1; the first alone writes files and shows progress.
         count: how many there are.
+        weight: how much of the batch this one has, as a multiple of an equal part; see `sharing`.
 
     Every method that exchanges something must be called on all ranks alike.
     """
 
     number: int = 0
     count: int = 1
+    weight: float = 1.0
 
     @property
     def first(self) -> bool:
@@ -43,13 +45,21 @@ class Ranks:
         return self.number == 0
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean of a tensor over ranks, without a gradient."""
+        """The weighted mean of a tensor over ranks, without a gradient."""
         if self.count == 1:
             return value
-        with _lost_others():
-            total = value.detach().clone()
-            distributed.all_reduce(total)
-        return total / self.count
+        return _reduced(value.detach() * self.weight, self.count)
+
+    def sharing(self, rows: int) -> Ranks:
+        """The same ranks where this one has so many rows of a batch, and others may have more or fewer.
+
+        What each takes the mean of over its own rows is then weighted, so that the mean over ranks is that over all
+        rows. Where no rank has one, all weigh the same.
+        """
+        if self.count == 1:
+            return self
+        mean = _reduced(torch.tensor(float(rows), dtype=torch.double), self.count).item()
+        return replace(self, weight=rows / mean if mean else 1.0)
 
     def any(self, mask: Tensor) -> Tensor:
         """Where a mask is true on at least one rank."""
@@ -164,12 +174,17 @@ class Ranks:
         return range(starts[self.number], starts[self.number + 1])
 
     def share_statistics(self, usae: USAE) -> None:
-        """Let every BatchNorm take its mean and variance from the whole batch instead of this rank's part."""
+        """Let every BatchNorm take its mean and variance from the whole batch instead of this rank's part.
+
+        Called again with other weights, these hold from then on.
+        """
         if self.count == 1:
             return
         for name in usae.names:
             encoder = usae.encoder(name)
-            if encoder.norm is not None:
+            if isinstance(encoder.norm, SharedBatchNorm):
+                encoder.norm.ranks = self
+            elif encoder.norm is not None:
                 encoder.norm = SharedBatchNorm(encoder.norm, self)
 
 
@@ -177,7 +192,7 @@ ALONE = Ranks()
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
-    """BatchNorm over the parts of all ranks, which must be equally large; torch's SyncBatchNorm runs on GPUs alone.
+    """BatchNorm over the parts of all ranks, of the sizes that their weights say; torch's own runs on GPUs alone.
 
     Args:
         norm: whose parameters and running statistics it takes over.
@@ -199,11 +214,11 @@ class SharedBatchNorm(nn.BatchNorm1d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        values = input.float()
-        mean = _mean_with_gradient(values.mean(0), self.ranks.count)
-        variance = _mean_with_gradient((values - mean).square().mean(0), self.ranks.count)
+        values, weight, count = input.float(), self.ranks.weight, self.ranks.count
+        mean = _mean_with_gradient(values.mean(0) * weight, count)
+        variance = _mean_with_gradient((values - mean).square().mean(0) * weight, count)
         with torch.no_grad():
-            rows = len(values) * self.ranks.count
+            rows = _reduced(values.new_tensor(len(values) if weight else 0), count) * count
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * rows / (rows - 1), self.momentum)
             self.num_batches_tracked += 1

@@ -66,7 +66,7 @@ def evaluate(
 
     Raises:
         ValueError: when no picture can be read, or what it is compared with does not fit.
-        StoppedPass: when asked to stop; the state is kept.
+        Stopped: when asked to stop; the state is kept.
     """
     backbones, grid = usae.backbones, usae.grid
     assert grid is not None

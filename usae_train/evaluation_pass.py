@@ -89,7 +89,7 @@ def run_pass(
         Whether this process has the sums of all: the first has.
 
     Raises:
-        StoppedPass: when asked to stop; the state is kept.
+        Stopped: when asked to stop; the state is kept.
         ValueError: when what is kept was begun with other settings, or several processes have no place to meet.
     """
     if ranks.count > 1 and keeper is None:

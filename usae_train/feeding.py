@@ -34,7 +34,7 @@ class Feed(Protocol):
         ...
 
     def load(self, window: list[int]) -> dict[str, Tensor]:
-        """A window's tokens: {backbone: (tokens, width)}."""
+        """A window's tokens: {backbone: (tokens, width)}; none is as good as no window, an epoch of none an error."""
         ...
 
 
@@ -169,11 +169,23 @@ class Batches:
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from there.
+
+        Raises:
+            ValueError: when the window that it stopped in is another now.
+        """
         self.windows, self.window = state["windows"], state["window"]
         self.order, self.position = state["order"], state["position"]
         self.bytes_read = state["bytes_read"]
         self._length, _ = self._load()
+        self._check_window()
+
+    def _check_window(self) -> None:
+        if self._length != len(self.order):
+            raise ValueError(
+                f"the window that training stopped in has {self._length} tokens, and had {len(self.order)}: other "
+                "pictures can be read now; mend them, or remove the training state to begin anew"
+            )
 
     def _load(self) -> tuple[int, int]:
         """Bring the window into memory; how many tokens it has, and how many bytes."""
@@ -182,13 +194,16 @@ class Batches:
         return len(next(iter(self._tokens.values()))), sum(own.nbytes for own in self._tokens.values())
 
     def _advance(self) -> None:
-        """To the next window, in a new order."""
-        self.window += 1
-        if self.window >= len(self.windows):
-            self.windows, self.window = self.feed.windows(self.generator), 0
-        if len(self.windows) > 1 or self._length == 0:
-            self._length, size = self._load()
-            self.bytes_read += size
+        """To the next window that has a token, in a new order."""
+        while True:
+            self.window += 1
+            if self.window >= len(self.windows):
+                self.windows, self.window = self.feed.windows(self.generator), 0
+            if len(self.windows) > 1 or self._length == 0:
+                self._length, size = self._load()
+                self.bytes_read += size
+            if self._length > 0:
+                break
         self.order, self.position = torch.randperm(self._length, generator=self.generator), 0
 
 

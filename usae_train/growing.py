@@ -108,8 +108,8 @@ def add_backbone(
         settings: fields of `FitSettings`: steps, batch, seed, start_seed, dtype, mask_outliers, max_broken.
 
     Raises:
-        ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, sizes that are not the
-            USAE's, or settings that do not exist.
+        ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, none that is held out
+            and can be read, sizes that are not the USAE's, or settings that do not exist.
     """
     watch = watch or Watch()
     spec = BackboneSpec(model=backbone) if isinstance(backbone, str) else backbone
@@ -133,10 +133,13 @@ def add_backbone(
     feed, sample = feed_pictures(
         backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
     )  # fmt: skip
+    # before hours of training: none of them may be whole
+    paired = collect_tokens(backbones, source, usae.grid, tried=held_out)
+    for why in paired.failures:
+        watch.failure(why)
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
     grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
     grown.statistics = measure(grown, sample())
-    paired = collect_tokens(backbones, source, usae.grid, tried=held_out)
     together: Matrix | None = None
     if joint:
         model = new_usae(feed.widths, chosen, grid=usae.grid)

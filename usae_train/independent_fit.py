@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from usae_train.atomic import check_writable
+from usae_train.atomic import atomic_path, check_writable
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
 from usae_train.checkpoint import load, save
 from usae_train.config_files import read_specs
@@ -26,8 +28,9 @@ from usae_train.settings import FitSettings
 from usae_train.statistics import measure
 from usae_train.store import ActivationStore, is_store
 from usae_train.usae import USAE
+from usae_train.watching import Report, journaled
 
-Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
+BEGUN = "independent.json"  # what all SAEs of a folder have in common
 FitOne = Callable[[str, FitSettings, Watch, Keeper], USAE]
 
 
@@ -94,25 +97,40 @@ def fit_independent(
         if backbones is not None or limit is not None or settings.dtype != "auto":
             raise ValueError(f"{images} is a store, with backbones and pictures of its own")
         store = ActivationStore(images)
-        fit_each(list(store.record.widths), settings, lambda *one: _of_store(store, work, *one), out, work)
+        record = store.record
+        data = {"pictures": record.source, "fingerprint": record.fingerprint, "backbones": _listed(store.specs),
+                "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+        fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
         return
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     grid = common_grid(list(build_backbones(specs).values()))
-    fit_each(list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work)
+    data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": _listed(specs)}
+    fit_each(list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data)
 
 
 def fit_each(
-    names: Sequence[str], settings: FitSettings, fit_one: FitOne, out: Path, work: Work | None = None
+    names: Sequence[str], settings: FitSettings, fit_one: FitOne, out: Path, work: Work | None = None,
+    data: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Train those that are not there yet.
 
     Each has seeds of its own, `seed + 1 + position` and so `start_seed`: with one all would start from the same tokens,
-    and be more alike than independent training makes them.
+    and be more alike than independent training makes them. What all have in common is noted beside the first that is
+    done.
+
+    Args:
+        names: the backbones.
+        settings: of all trainings.
+        fit_one: trains one: name, its settings, what watches it, what keeps its states.
+        out: the folder of folders.
+        work: how it is done.
+        data: what the trainings are on, ready for JSON.
 
     Raises:
-        ValueError: when one that is there has another size or recipe.
+        ValueError: when those that are there have other settings or are of other data; says which differ.
     """
-    work = work or Work()
+    work, begun = work or Work(), {**settings.model_dump(mode="json"), **data}
+    _check_begun(out / BEGUN, begun)
     for name in names:
         if (out / name / "config.json").is_file():
             _check_same(load(out / name), settings, out / name)
@@ -123,9 +141,35 @@ def fit_each(
             room = out / f".{name}.training"
             keeper = Keeper(room, work.every, work.keep)
             with Journal(room / METRICS) as journal, keeper.listening():
-                usae = fit_one(name, own, _watch(name, own, work, journal), keeper)
+                watch = journaled(
+                    journal, work.report, own.steps, f"training {name}", f"pictures {name}",
+                    log_every=work.log_every, failure=work.failure,
+                )  # fmt: skip
+                usae = fit_one(name, own, watch, keeper)
+            with atomic_path(out / BEGUN) as temporary:
+                temporary.write_text(json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
             shutil.rmtree(room, ignore_errors=True)
+
+
+def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
+    """Compare with the SAEs that are there already; older ones have no note, and are compared one by one."""
+    if not note.is_file():
+        return
+    try:
+        found = json.loads(note.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{note} cannot be read; choose another --out, or remove {note.parent}") from error
+    if differences := sorted(key for key in wanted if key in found and found[key] != wanted[key]):
+        raise ValueError(
+            f"{note.parent} has SAEs of another {', '.join(differences)}; give the same again, choose another --out, "
+            "or remove it"
+        )
+
+
+def _listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
+    """Names and specs, ready for JSON, in their order: it decides the seeds."""
+    return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
 
 
 def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
@@ -165,14 +209,3 @@ def _of_store(
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     usae.statistics = measure(usae, every.first_window())
     return usae.to("cpu")
-
-
-def _watch(name: str, settings: FitSettings, work: Work, journal: Journal) -> Watch:
-    def steps(step: int, figures: dict[str, Any]) -> None:
-        journal.log(step, figures)
-        work.report(f"training {name}", step, settings.steps, f"loss {figures['loss']:.4f}")
-
-    return Watch(
-        pictures=lambda done, total: work.report(f"pictures {name}", done, total, ""), steps=steps,
-        log_every=work.log_every, failure=work.failure,
-    )  # fmt: skip

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches
 from usae_train.settings import FitSettings
 from usae_train.state_files import write_state
+from usae_train.stop_signals import Stopped, hearing, status_of
 from usae_train.usae import USAE
 
 UNREADABLE = -1  # no step: there are states, and none can be read
@@ -51,18 +50,6 @@ class TrainingState:
         self.generator.set_state(state["generator"].cpu())
         self.batches.load_state_dict(state["batches"])
         self.last_fired.copy_(state["last_fired"])
-
-
-class Stopped(Exception):  # an end, not an error
-    """SIGTERM or Ctrl-C came; the state was written.
-
-    Attributes:
-        status: what the process exits with, 143 or 130.
-    """
-
-    def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
-        super().__init__(message)
-        self.status = 128 + number
 
 
 def training_room(out: Path, resume: bool) -> Path:
@@ -173,26 +160,20 @@ class Keeper:
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> AbstractContextManager[None]:
         """Within it SIGTERM and Ctrl-C mean: write the state after the step that is running, then stop.
 
         A second Ctrl-C ends at once, and so do both while nothing is trained (pictures are read, statistics measured).
         """
 
-        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        def stop(number: int) -> None:
             together = (self, *self._next)
             training = any(keeper._training for keeper in together)
             if number == signal.SIGINT and (self._stop or not training):
                 raise KeyboardInterrupt
             if not training:
-                raise SystemExit(128 + number)
+                raise SystemExit(status_of(number))
             for keeper in together:
                 keeper._stop = number
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return hearing(stop)

@@ -73,7 +73,10 @@ def fit_tokens(
 
     for step in range(first, settings.steps):
         shown = batches.next()
-        kept = kept_rows(shown, thresholds)
+        kept, count = kept_rows(shown, thresholds)
+        if thresholds:  # one rank's part of the batch may have more outliers than another's
+            ranks = ranks.sharing(count)
+            ranks.share_statistics(usae)
         places = batches.places[kept]
         batch = {n: usae.standardize(n, t[kept].to(device, torch.float32)) for n, t in shown.items()}
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
@@ -91,10 +94,10 @@ def fit_tokens(
         if not sound:
             where = unsound_pairs(pairs["pair_loss"])
             raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")
-        last_fired[ranks.any(fired)] = step
+        last_fired[ranks.any(fired & (ranks.weight > 0))] = step
         for optimizer in optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss * ranks.weight).backward()
         rate = learning_rate(step, settings)
         for name in stepping:
             ranks.average_gradients(pair_parameters(usae, name, settings.recipe))

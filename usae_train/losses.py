@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,9 +31,3 @@ def dead_error(residual: Tensor, revived: Tensor, whole: Callable[[Tensor], Tens
     """
     scale = whole(residual.square().mean()).clamp_min(1e-8)
     return ((residual - revived).square().mean() / scale).nan_to_num(0.0)
-
-
-def r2(tokens: Tensor, decoded: Tensor) -> Tensor:
-    """1 - squared error / variance around each feature's own mean: 1 is perfect, 0 is the mean token."""
-    variance = (tokens - tokens.mean(0)).square().sum()
-    return 1 - (tokens - decoded).square().sum() / variance.clamp_min(torch.finfo(tokens.dtype).tiny)

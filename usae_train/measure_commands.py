@@ -64,7 +64,7 @@ def evaluate(
         from usae_train.evaluate import evaluate as measure
         from usae_train.images import open_images
         from usae_train.independent import load_independent
-        from usae_train.pass_states import PassKeeper, StoppedPass
+        from usae_train.pass_states import PassKeeper
         from usae_train.report import write_report
         from usae_train.verdict import headline
 
@@ -83,13 +83,9 @@ def evaluate(
         )  # fmt: skip
         with progress_bars(quiet) as progress, keeper.listening():
             report = stages(progress)
-            try:
-                made = measure(
-                    model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
-                )
-            except StoppedPass as stopped:
-                typer.echo(str(stopped), err=True)
-                raise SystemExit(stopped.status) from None
+            made = measure(
+                model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
+            )  # fmt: skip
         if made is None:  # the first process writes
             return
         figures, statistics = made

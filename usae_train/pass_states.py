@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
 from usae_train.state_files import write_state
-
-
-class StoppedPass(Exception):  # an end, not an error
-    """Ctrl-C or SIGTERM came; the state was written.
-
-    Attributes:
-        status: what the process exits with, 130 or 143.
-    """
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.status = 128 + number
+from usae_train.stop_signals import Stopped, hearing
 
 
 class PassKeeper:
@@ -81,21 +68,11 @@ class PassKeeper:
         """End here when a stop was asked for.
 
         Raises:
-            StoppedPass: then.
+            Stopped: then.
         """
         if self._stop:
-            raise StoppedPass("stopped; give the same command to go on", self._stop)
+            raise Stopped("stopped; give the same command to go on", self._stop)
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> AbstractContextManager[None]:
         """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""
-
-        def asked(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            self.stop(number)
-
-        before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return hearing(self.stop)

@@ -91,6 +91,10 @@ class RankBatches(Batches):
         length = sum(self.feed.length(piece) for piece in self.windows[self.window])
         return length, length * sum(self.feed.widths.values()) * self.feed.dtype.itemsize
 
+    def _check_window(self) -> None:
+        with self.ranks.together():
+            super()._check_window()
+
     def _advance(self) -> None:
         super()._advance()
         self._own = None

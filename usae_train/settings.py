@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from usae_train.backbones import RunIn
+
 MAX_BROKEN = 0.01  # share of the pictures that may be unreadable before extraction or training stops
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -73,9 +75,7 @@ class FitSettings(BaseModel):
     start_seed: int = Field(
         0, ge=0, description="which tokens dictionaries start at; not seed's to say, so that other seeds come out alike"
     )
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="what the backbones run in; auto: bfloat16 on a GPU, float32 elsewhere"
-    )
+    dtype: RunIn = Field("auto", description="what the backbones run in; auto: bfloat16 on a GPU, float32 elsewhere")
     mask_outliers: bool = Field(False, description="leave patches out at which a backbone has a high-norm token")
     recipe: Recipe = DEFAULT
     max_broken: float = Field(

@@ -84,20 +84,21 @@ def sums_of(feed: Feed, rows: Tensor) -> dict[str, TokenSums]:
     return {name: TokenSums(sums[name], squares[name], width) for name, width in feed.widths.items()}
 
 
-def kept_rows(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> Tensor | slice:
-    """The rows of {backbone: (rows, width)} at which no backbone has an outlier.
+def kept_rows(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> tuple[Tensor | slice, int]:
+    """The rows of {backbone: (rows, width)} at which no backbone has an outlier, and how many they are.
 
-    A patch goes for all backbones, for the rows are paired. Should none be left, all stay.
+    A patch goes for all backbones, for the rows are paired. Should none be left, all stay, and their number is 0.
     """
     if not thresholds:
-        return slice(None)
+        return slice(None), len(next(iter(tokens.values())))
     kept = torch.stack([tokens[name].float().norm(dim=-1) <= most for name, most in thresholds.items()]).all(0)
-    return kept if kept.any() else slice(None)
+    count = int(kept.sum())
+    return kept if count else slice(None), count
 
 
 def without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
     """The tokens of those rows alone."""
-    kept = kept_rows(tokens, thresholds)
+    kept, _ = kept_rows(tokens, thresholds)
     return {name: own[kept] for name, own in tokens.items()}
 
 

@@ -11,7 +11,7 @@ from usae_train.backbones import Backbone
 from usae_train.broken_pictures import BrokenPictures
 from usae_train.distributed import ALONE, Ranks
 from usae_train.images import ImageSource
-from usae_train.tokens import PairedTokens, bytes_an_image, collect_tokens
+from usae_train.tokens import PairedTokens, bytes_an_image, collect_tokens, none_can_be_read
 
 Progress = Callable[[int, int], None]  # pictures of the window that are done, pictures in the window
 
@@ -23,7 +23,7 @@ class StreamFeed:
 
     Within a window the tokens are shuffled, so it is the shuffle buffer. Every picture goes through the backbones once
     an epoch. Where training asks for single tokens before it starts (mean and std, the dictionaries' first rows) it
-    gets those of a first window of random pictures.
+    gets those of a first window of random pictures. A window of which no picture can be read has no token.
 
     Args:
         backbones: {name: backbone}.
@@ -54,15 +54,19 @@ class StreamFeed:
         self.progress, self.ranks = progress, ranks
         self.broken = broken or BrokenPictures(len(self.numbers))
         self._first: PairedTokens | None = None
+        self._in_vain: set[int] = set()  # numbers that were tried since a picture could be read
 
     def __len__(self) -> int:
         return len(self.numbers) * self.per_image
 
     def first_window(self) -> PairedTokens:
-        """The tokens of the first pictures of a random order that is always the same."""
+        """The tokens of the first pictures of a random order that is always the same.
+
+        First is the first window in which a picture can be read.
+        """
         if self._first is None:
-            order = torch.randperm(len(self.numbers), generator=torch.Generator().manual_seed(0))
-            self._first = self._see(order[: self.at_once].tolist())
+            seen = (self._see(window) for window in self.windows(torch.Generator().manual_seed(0)))
+            self._first = next(paired for paired in seen if len(paired.numbers))
         return self._first
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
@@ -76,13 +80,17 @@ class StreamFeed:
 
     def load(self, window: list[int]) -> dict[str, Tensor]:
         self._first = None  # there is memory for one window
-        return self._see(window).flat()
+        return self._see(window).flat()  # of no token when no picture of it can be read
 
     def _see(self, places: Sequence[int]) -> PairedTokens:
         numbers = self.numbers[sorted(places)].tolist()  # in the source's order: shards on a disk are read forwards
         paired = collect_tokens(
-            self.backbones, self.source, self.grid, progress=self.progress, tried=numbers, ranks=self.ranks
+            self.backbones, self.source, self.grid, progress=self.progress, tried=numbers, ranks=self.ranks,
+            allow_none=True,
         )  # fmt: skip
+        self._in_vain = set() if len(paired.numbers) else self._in_vain.union(numbers)
         with self.ranks.together():
             self.broken.add(paired.failures)
+            if len(self._in_vain) == len(self.numbers):  # or training would look for a picture without end
+                raise none_can_be_read(len(self.numbers), self.source, next(iter(self.broken.known)))
         return paired

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from usae_train.stop_signals import Stopped
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -17,7 +19,7 @@ Bars = TypeVar("Bars", bound="Progress")
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what a user can cause into one line on stderr and exit status 1; Ctrl-C into status 130."""
+    """Turn what a user can cause into one line on stderr and exit status 1; a stop into its own status."""
     try:
         yield
     except (ValueError, MemoryError, OSError) as error:
@@ -29,6 +31,9 @@ def one_line_errors() -> Iterator[None]:
             raise
         print("error: not enough memory; lower --batch, or where pictures are drawn --crops or --size", file=sys.stderr)
         raise SystemExit(1) from None
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        raise SystemExit(stopped.status) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None

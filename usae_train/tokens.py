@@ -33,7 +33,7 @@ class PairedTokens:
 def collect_tokens(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
     dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
-    tried: Sequence[int] | None = None,
+    tried: Sequence[int] | None = None, allow_none: bool = False,
 ) -> PairedTokens:  # fmt: skip
     """Run every picture of a source through every backbone, once.
 
@@ -46,6 +46,7 @@ def collect_tokens(
         progress: called after each batch.
         ranks: processes that divide the pictures; each then has the tokens of all.
         tried: numbers of the pictures; all unless told.
+        allow_none: it is no error when no picture of these can be read.
 
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
@@ -71,9 +72,14 @@ def collect_tokens(
     known = [failure for each in ranks.gather(failures) for failure in each]
     joined = ranks.join(torch.tensor(numbers, dtype=torch.long))
     with ranks.together():
-        if not len(joined):
-            raise ValueError(f"none of the {total} pictures of {source.name} can be read; the first: {known[0]}")
+        if not (len(joined) or allow_none):
+            raise none_can_be_read(total, source, known[0])
     return PairedTokens(every, joined, known)
+
+
+def none_can_be_read(count: int, source: ImageSource, why: str) -> ValueError:
+    """The error of so many pictures without a single whole one; `why` is the first one's."""
+    return ValueError(f"none of the {count} pictures of {source.name} can be read; the first: {why}")
 
 
 def bytes_an_image(

@@ -28,11 +28,11 @@ import time
 from typing import Any
 
 import torch
+from explained import r2
 
 from usae_train.demo.activations import KnownWorld, known_world
 from usae_train.evaluate import Compared, figures_of
 from usae_train.loop import fit_tokens
-from usae_train.losses import r2
 from usae_train.measures import Measures
 from usae_train.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
 from usae_train.statistics import Statistics, auroc
@@ -86,7 +86,7 @@ def oracle(train: KnownWorld, held_out: KnownWorld) -> float:
         code = torch.cat([train.code, torch.ones(len(train.code), 1)], 1)
         decoder = torch.linalg.lstsq(code, train.tokens[name]).solution
         seen = torch.cat([held_out.code, torch.ones(len(held_out.code), 1)], 1)
-        found.append(r2(held_out.tokens[name], seen @ decoder).item())
+        found.append(r2(held_out.tokens[name], seen @ decoder))
     return sum(found) / len(found)
 
 

@@ -36,11 +36,11 @@ import argparse
 import time
 
 import torch
+from explained import r2
 
 from usae_train.demo.activations import KnownWorld, known_world
 from usae_train.growing import held_out_r2
 from usae_train.loop import fit_tokens
-from usae_train.losses import r2
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
 from usae_train.tokens import PairedTokens
 
@@ -71,7 +71,7 @@ def oracle(train: KnownWorld, held_out: KnownWorld) -> float:
     figures = []
     for name, tokens in train.tokens.items():
         decoder = torch.linalg.lstsq(with_one(train.code), tokens).solution
-        figures.append(r2(held_out.tokens[name], with_one(held_out.code) @ decoder).item())
+        figures.append(r2(held_out.tokens[name], with_one(held_out.code) @ decoder))
     return sum(figures) / len(figures)
 
 

@@ -56,10 +56,11 @@ from torch import Tensor, nn
 from usae_train.demo.activations import known_world
 from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches, MemoryFeed
-from usae_train.keeping import Keeper, Stopped, TrainingState
+from usae_train.keeping import Keeper, TrainingState
 from usae_train.loop import fit_tokens, initialize, learning_rate, new_usae, standardization_rows
 from usae_train.products import product_dtype
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings
+from usae_train.stop_signals import Stopped
 from usae_train.usae import USAE
 
 WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}

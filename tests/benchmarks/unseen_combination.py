@@ -17,13 +17,13 @@ is smaller in any case.
 import argparse
 
 import torch
+from explained import r2
 
 from usae_train.checkpoint import load
 from usae_train.demo.factors import FACTORS, PURE, patch_shares
 from usae_train.demo.scenes import SIZE, SceneParameters, render
 from usae_train.images import DemoImages
 from usae_train.loop import fit_tokens, new_usae
-from usae_train.losses import r2
 from usae_train.settings import FitSettings
 from usae_train.statistics import auroc
 from usae_train.usae import USAE
@@ -93,7 +93,7 @@ def main() -> None:
             print(f"  {look:16s} {value:8s} concept {concept_of[value]:3d}  AUROC {said}")
         patches = both if look == "the combination" else truth["colour"][:, colour] | truth["texture"][:, texture]
         cross = [
-            r2(tokens[b][patches], usae.decode(b, usae.encode(a, tokens[a][patches]))).item()
+            r2(tokens[b][patches], usae.decode(b, usae.encode(a, tokens[a][patches])))
             for a in usae.names for b in usae.names if a != b
         ]  # fmt: skip
         print(f"  {look:16s} off-diagonal R² on {int(patches.sum())} patches {sum(cross) / len(cross):.3f}", flush=True)

@@ -144,7 +144,7 @@ def test_an_independent_fit_that_was_killed_goes_on_to_the_same_end(place: Path,
         assert all(torch.equal(value, expected[key]) for key, value in usae.state_dict().items())
     steps = [json.loads(line)["step"] for line in (tmp_path / "own" / "right" / "metrics.jsonl").open()]
     assert steps == [1, 2, 3, 4, 5, 6]
-    assert sorted(file.name for file in (tmp_path / "own").iterdir()) == ["left", "right"]
+    assert sorted(file.name for file in (tmp_path / "own").iterdir()) == ["independent.json", "left", "right"]
 
 
 def test_an_independent_fit_streams_what_does_not_fit_into_the_memory_allowed(place: Path, tmp_path: Path) -> None:

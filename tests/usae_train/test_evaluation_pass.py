@@ -11,8 +11,9 @@ from usae_train.evaluate import Compared, figures_of
 from usae_train.evaluation_pass import PassSettings, PassState, run_pass, share
 from usae_train.firing import FiringTally
 from usae_train.measures import Measures
-from usae_train.pass_states import PassKeeper, StoppedPass
+from usae_train.pass_states import PassKeeper
 from usae_train.sparse import Codes
+from usae_train.stop_signals import Stopped
 from usae_train.tokens import PairedTokens
 from usae_train.usae import USAE
 
@@ -92,7 +93,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_last_bit(stops, undistur
             if next(left, None) is None:
                 keeper.stop()
 
-        with pytest.raises(StoppedPass, match="give the same command to go on"):
+        with pytest.raises(Stopped, match="give the same command to go on"):
             run_pass(fresh(), stream, IMAGES, keeper, progress=stopping)
     state = fresh()
     assert run_pass(state, stream, IMAGES, PassKeeper(tmp_path, minutes=1e9))
@@ -132,7 +133,7 @@ def test_a_stop_while_waiting_for_the_others_loses_nothing(undisturbed: PassStat
         if done == of_matching:  # the last batch of the half: what is kept of it is what is kept when it waits
             threading.Timer(0.05, keeper.stop).start()
 
-    with pytest.raises(StoppedPass):
+    with pytest.raises(Stopped):
         run_pass(fresh(2), stream, IMAGES, keeper, Ranks(0, 2), stopping)
     kept = keeper.read(fresh(2).settings.model_dump(mode="json"))
     assert kept is not None

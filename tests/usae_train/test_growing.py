@@ -15,6 +15,7 @@ import usae_train as ut
 from usae_train.alignment import tokens_of_concepts
 from usae_train.backbones import BackboneSpec
 from usae_train.demo.activations import known_world
+from usae_train.fitting import Watch
 from usae_train.growing import Grown, divided, enlarged, growth_settings
 from usae_train.journal import read_journal
 from usae_train.keeping import Keeper
@@ -163,7 +164,7 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("end", "during"), [(SIGTERM, "."), (SIGINT, "."), (SIGKILL, "joint")])
+@pytest.mark.parametrize(("end", "during"), [(SIGTERM, "."), (SIGINT, "."), (SIGKILL, "joint"), (SIGINT, "joint")])
 def test_a_killed_growth_goes_on_bit_for_bit(
     small: str, picture_folder: Path, tmp_path: Path, end: int, during: str
 ) -> None:
@@ -200,6 +201,26 @@ def test_before_joint_training_the_added_one_is_kept(small: str, picture_folder:
     assert not keeper.folder.exists()
     ut.add_backbone(ut.load(small), picture_folder, NEW, joint=True, **told)
     assert [str(file.relative_to(keeper.folder)) for file in keeper.folder.rglob("*.pt")] == ["step-000000003.pt"]
+
+
+def test_broken_held_out_pictures_are_named_before_training(small: str, picture_folder: Path) -> None:
+    for number in range(6, 20):  # of 20 pictures two are held out
+        (picture_folder / f"{number:02d}.png").write_bytes((picture_folder / "0.png").read_bytes())
+    files = sorted(picture_folder.iterdir())
+    one, other = (files[number] for number in divided(20, 0)[1])
+
+    def steps(step: int, figures: dict[str, Any]) -> None:  # noqa: ARG001
+        raise AssertionError("it was trained")
+
+    said: list[str] = []
+    told: dict[str, Any] = {"name": "new", "steps": 2, "batch": 8}
+    one.write_text("broken")
+    grown = ut.add_backbone(ut.load(small), picture_folder, NEW, watch=Watch(failure=said.append), **told)
+    assert grown.n_held_out == 1
+    assert [why.split()[0] for why in said] == [one.name]
+    other.write_text("broken")
+    with pytest.raises(ValueError, match=r"none of the 2 pictures of .* can be read; the first: "):
+        ut.add_backbone(ut.load(small), picture_folder, NEW, watch=Watch(steps=steps), **told)
 
 
 def test_what_cannot_be_added_is_one_line(small: str, picture_folder: Path, tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from usae_train.atomic import atomic_path
 from usae_train.cli import app
 from usae_train.extract import extract, plan
 from usae_train.images import open_images
-from usae_train.keeping import Keeper, Stopped
+from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens
 from usae_train.settings import DEFAULT
+from usae_train.stop_signals import Stopped
 from usae_train.store import read_record
 
 SMALL = ["--n-concepts", "6", "-k", "2", "--steps", "3", "--batch", "8", "--device", "cpu"]

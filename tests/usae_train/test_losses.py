@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from usae_train.losses import absolute_error, dead_error, r2, squared_error
+from usae_train.losses import absolute_error, dead_error, squared_error
 
 TOKENS = torch.tensor([[1.0, 2.0], [0.0, -4.0]])
 DECODED = torch.tensor([[0.0, 4.0], [0.0, 0.0]])
@@ -27,14 +27,3 @@ def test_dead_error_by_hand() -> None:
 
 def test_dead_error_without_a_residual_is_zero() -> None:
     assert dead_error(torch.zeros(1, 2), torch.zeros(1, 2)).item() == 0
-
-
-def test_r2_by_hand() -> None:
-    assert r2(torch.tensor([[0.0], [2.0]]), torch.tensor([[0.0], [1.0]])).item() == pytest.approx(0.5)
-
-
-def test_r2_is_one_for_the_tokens_and_zero_for_each_features_mean() -> None:
-    tokens = torch.tensor([[0.0, 10.0], [2.0, 14.0]])
-    assert r2(tokens, tokens).item() == 1
-    assert r2(tokens, tokens.mean(0).expand(2, 2)).item() == pytest.approx(0)
-    assert r2(tokens, tokens.mean().expand(2, 2)).item() < -1

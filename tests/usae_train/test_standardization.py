@@ -10,7 +10,7 @@ from test_train_cli import SMALL, SPECS, run
 
 import usae_train as ut
 from usae_train.feeding import MemoryFeed
-from usae_train.standardization import CHUNK, Outliers, outliers_as_text, sums_of, without_outliers
+from usae_train.standardization import CHUNK, Outliers, kept_rows, outliers_as_text, sums_of, without_outliers
 from usae_train.store import ActivationStore
 
 PLANTED = torch.tensor([3, 17, 40])
@@ -51,6 +51,7 @@ def test_a_patch_goes_for_all_backbones() -> None:
     assert all(torch.equal(own, tokens[name][stayed]) for name, own in left.items())
     assert len(without_outliers(tokens, {})["a"]) == 60
     assert len(without_outliers(tokens, {"a": 0.0})["a"]) == 60, "when nothing is left, all stay"
+    assert [kept_rows(tokens, most)[1] for most in ({"a": 2 * math.sqrt(10)}, {}, {"a": 0.0})] == [57, 60, 0]
 
 
 def test_masked_they_do_not_move_mean_and_std_nor_training() -> None:

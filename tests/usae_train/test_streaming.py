@@ -10,7 +10,8 @@ from usae_train.backbones import BackboneSpec, build_backbones
 from usae_train.feeding import Batches
 from usae_train.fitting import Watch, feed_pictures, fit_pictures, fit_settings
 from usae_train.images import open_images
-from usae_train.keeping import Keeper, Stopped
+from usae_train.keeping import Keeper
+from usae_train.stop_signals import Stopped
 from usae_train.streaming import StreamFeed
 from usae_train.tokens import bytes_an_image, collect_tokens
 
@@ -75,7 +76,7 @@ def test_a_broken_picture_is_said_once(picture_folder: Path, stream: StreamFeed)
     assert [why[:5] for why in said] == ["3.png"]
 
 
-@pytest.mark.parametrize("pictures_in_memory", [6, 3.5])
+@pytest.mark.parametrize("pictures_in_memory", [6, 2.5])
 def test_too_many_broken_pictures_stop_a_training(
     tiny_specs: dict[str, BackboneSpec], picture_folder: Path, pictures_in_memory: float
 ) -> None:
@@ -92,6 +93,79 @@ def test_too_many_broken_pictures_stop_a_training(
     with pytest.raises(ValueError, match=r"2 of 6 pictures cannot be read, more than 30\.0%"):
         train(max_broken=0.3)
     assert train(max_broken=0.34).n_images == 6
+
+
+@pytest.fixture
+def narrow(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> StreamFeed:
+    """Six pictures of four tokens, a window of one picture: 0 and 3 are broken, and so are their windows."""
+    for name in ("0.png", "3.png"):
+        (picture_folder / name).write_text("broken")
+    backbones = build_backbones(tiny_specs)
+    return StreamFeed(backbones, open_images(picture_folder), GRID, 1.5 * bytes_an_image(backbones, GRID))
+
+
+def test_a_window_of_broken_pictures_is_passed_over(narrow: StreamFeed) -> None:
+    said: list[str] = []
+    narrow.broken.say = said.append
+    everything = collect_tokens(narrow.backbones, narrow.source, GRID).flat()
+    batches = Batches(narrow, 8, torch.Generator().manual_seed(0))
+    for _ in range(3):
+        epoch = [batches.next() for _ in range(2)]
+        for name, own in everything.items():
+            assert rows_of(torch.cat([batch[name] for batch in epoch])) == rows_of(own)
+    assert sorted(why[:5] for why in said) == ["0.png", "3.png"]
+
+
+def test_the_first_window_is_the_first_with_a_whole_picture(narrow: StreamFeed, picture_folder: Path) -> None:
+    order = [number for (number,) in narrow.windows(torch.Generator().manual_seed(0))]
+    for number in order[:2]:
+        (picture_folder / f"{number}.png").write_text("broken")
+    whole = [number for number in order[2:] if number not in (0, 3)]
+    assert narrow.first_window().numbers.tolist() == whole[:1]
+
+
+def test_pictures_of_which_none_can_be_read_end_a_stream(
+    tiny_specs: dict[str, BackboneSpec], narrow: StreamFeed, picture_folder: Path
+) -> None:
+    batches = Batches(narrow, 8, torch.Generator().manual_seed(0))
+    for number in range(6):
+        (picture_folder / f"{number}.png").write_text("broken")
+    ended = r"none of the 6 pictures of .* can be read; the first: \d\.png cannot be read"
+    with pytest.raises(ValueError, match=ended):  # in the midst of a training
+        batches.next()
+    settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, max_broken=1)
+    memory = 1.5 * bytes_an_image(narrow.backbones, GRID) / 1e9
+    with pytest.raises(ValueError, match=ended):
+        fit_pictures(open_images(picture_folder), settings, tiny_specs, memory=memory)
+
+
+def test_a_training_goes_on_bit_for_bit_through_windows_of_broken_pictures(
+    tiny_specs: dict[str, BackboneSpec], narrow: StreamFeed, picture_folder: Path, tmp_path: Path
+) -> None:
+    settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, max_broken=0.34)
+    memory = 1.5 * bytes_an_image(narrow.backbones, GRID) / 1e9
+    states = tmp_path / "states"
+
+    def train() -> dict[str, torch.Tensor]:
+        keeper = Keeper(states, minutes=0, keep=9)
+        source = open_images(picture_folder)
+        return fit_pictures(source, settings, tiny_specs, memory=memory, keeper=keeper).state_dict()
+
+    whole = train()
+    for last in (6, 3):  # 45 tokens are nearly three epochs of six windows, of which two are passed over
+        for later in range(last + 1, 10):
+            (states / f"step-{later:09d}.pt").unlink()
+        assert all(torch.equal(value, whole[name]) for name, value in train().items())
+
+
+def test_a_window_that_can_be_read_no_more_is_named_by_a_resume(narrow: StreamFeed, picture_folder: Path) -> None:
+    batches = Batches(narrow, 5, torch.Generator().manual_seed(0))
+    batches.next()
+    ((number,),) = [batches.windows[batches.window]]
+    (picture_folder / f"{number}.png").write_text("broken")
+    again = Batches(narrow, 5, torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"the window .* stopped in has 0 tokens, and had 4: other pictures"):
+        again.load_state_dict(batches.state_dict())
 
 
 def test_memory_for_not_one_picture_is_refused(stream: StreamFeed) -> None:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import multiprocessing
 
 from usae_train.demo.pretrain import SPECS, STEPS, pretrain
+from usae_train.stop_signals import hearing, status_of
 
 Report = Callable[[str, int, int, str], None]  # backbone, done, in all, a figure in words
 POLL = 0.5  # seconds between two looks at the processes
@@ -79,35 +78,32 @@ def in_processes(
     spawn = multiprocessing.get_context("spawn")
     told: Any = spawn.Queue()
     waiting, running = list(jobs), dict[str, Any]()
-    heard = threading.current_thread() is threading.main_thread()  # another may not set what a signal does
-    before = signal.signal(signal.SIGTERM, _end) if heard else None
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                name = waiting.pop(0)
-                arguments = (job, jobs[name], told, threads)
-                begun = spawn.Process(target=_process, args=arguments, daemon=True)
-                begun.start()
-                running[name] = begun
+    with hearing(_end, [signal.SIGTERM]):
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers:
+                    name = waiting.pop(0)
+                    arguments = (job, jobs[name], told, threads)
+                    begun = spawn.Process(target=_process, args=arguments, daemon=True)
+                    begun.start()
+                    running[name] = begun
+                _pass_on(told, report)
+                for name in [name for name, process in running.items() if not process.is_alive()]:
+                    status = running.pop(name).exitcode
+                    if status != 0:
+                        raise ChildProcessError(
+                            f"the training of backbone {name!r} ended with status {status}; "
+                            "the same command goes on from its last state"
+                        )
             _pass_on(told, report)
-            for name in [name for name, process in running.items() if not process.is_alive()]:
-                status = running.pop(name).exitcode
-                if status != 0:
-                    raise ChildProcessError(
-                        f"the training of backbone {name!r} ended with status {status}; "
-                        "the same command goes on from its last state"
-                    )
-        _pass_on(told, report)
-    finally:
-        for process in running.values():
-            process.terminate()  # states are written whole or not at all
-            process.join()
-        if heard:
-            signal.signal(signal.SIGTERM, before)
+        finally:
+            for process in running.values():
+                process.terminate()  # states are written whole or not at all
+                process.join()
 
 
-def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise SystemExit(128 + number)
+def _end(number: int) -> None:
+    raise SystemExit(status_of(number))
 
 
 def _pass_on(told: Any, report: Report) -> None:
