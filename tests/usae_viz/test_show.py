@@ -1,19 +1,12 @@
 import json
 import shlex
 
-import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import usae_train as ut
 import usae_viz as uv
 from usae_viz.cli import app
 from usae_viz.outputs import read_png, save_png
-
-
-@pytest.fixture(scope="module")
-def folder(usae, tmp_path_factory):
-    return str(ut.save(usae, tmp_path_factory.mktemp("usae") / "tiny"))
 
 
 def run(*words):

@@ -7,17 +7,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import usae_train as ut
 import usae_viz.render_commands
 from usae_viz.cli import app
 from usae_viz.outputs import read_png
 
 QUICK = ["--steps", "3", "--crops", "1", "--size", "32"]
-
-
-@pytest.fixture(scope="module")
-def folder(usae, tmp_path_factory):
-    return str(ut.save(usae, tmp_path_factory.mktemp("usae") / "tiny"))
 
 
 def run(*words):
