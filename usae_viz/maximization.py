@@ -25,6 +25,7 @@ from usae_viz.parameterizations import PARAMETERIZATIONS, CoupledImage, Paramete
 from usae_viz.precision import dtype_for
 from usae_viz.result import Result
 from usae_viz.settings import SHARED, MaximizeSettings
+from usae_viz.snapshots import Frames, Snapshots
 from usae_viz.verify import verify
 
 Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
@@ -147,8 +148,8 @@ def maximize_each(
     for first in range(0, len(objectives), eyes.at_once):
         pack = objectives[first : first + eyes.at_once]
         pictures = [picture for objective in pack for picture in pictures_of(usae, objective, settings)]
-        ascent, frames = _ascend(eyes, pictures, settings, start, progress)
-        yield from _results(eyes, pack, pictures, ascent, frames, settings)
+        ascent, snapshots = _ascend(eyes, pictures, settings, start, progress)
+        yield from _results(eyes, pack, pictures, ascent, snapshots, settings)
         if ascent.cut_short:
             return
 
@@ -204,13 +205,13 @@ def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) ->
 
 def _ascend(
     eyes: Eyes, pictures: Sequence[Picture], settings: MaximizeSettings, start: Tensor | None, progress: Progress
-) -> tuple[Ascent, list[Tensor]]:
-    """Run the loop on some pictures; the canvases of the snapshots come back too."""
-    frames: list[Tensor] = []
+) -> tuple[Ascent, Snapshots | None]:
+    """Run the loop on some pictures; the snapshots come back too."""
+    snapshots = None if settings.snapshots is None else Snapshots()
 
     def watch(step: Step) -> None:
-        if settings.snapshots is not None and (step.done - 1) % settings.snapshots == 0:
-            frames.append(step.canvas.cpu())
+        if snapshots is not None and settings.snapshots and (step.done - 1) % settings.snapshots == 0:
+            snapshots.keep(step.canvas)
         progress(step.done, step.scores)
 
     assert settings.learning_rate is not None
@@ -225,12 +226,12 @@ def _ascend(
         eyes, image, pictures, steps=settings.steps, learning_rate=settings.learning_rate, settle=settings.settle,
         watch=watch,
     )  # fmt: skip
-    return ascent, frames
+    return ascent, snapshots
 
 
 def _results(
     eyes: Eyes, objectives: Sequence[Objective], pictures: Sequence[Picture], ascent: Ascent,
-    frames: Sequence[Tensor], settings: MaximizeSettings,
+    snapshots: Snapshots | None, settings: MaximizeSettings,
 ) -> Iterator[Result]:  # fmt: skip
     """Take the pictures of several objectives apart, and verify each."""
     with torch.no_grad():
@@ -245,15 +246,16 @@ def _results(
             drawn_for = {name: _raised_in(objective, pictures[row].seen_by) for name, row in rows.items()}
             scores = verify(eyes.usae, objective.concepts[0], images, drawn_for, settings.seed, noise)
         after = [ascent.settled[row] for row in rows.values()]
-        ended, own_frames = ascent.ended, frames
+        ended, own = ascent.ended, 0 if snapshots is None else snapshots.count
         if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
             ended = f"settled after {max(after)} of {settings.steps} steps"
-            own_frames = frames[: (max(after) - 1) // settings.snapshots + 1] if settings.snapshots else frames
+            own = (max(after) - 1) // settings.snapshots + 1 if settings.snapshots else 0
+        images = {name: image.cpu() for name, image in images.items()}
+        frames = {} if snapshots is None else {n: Frames(snapshots, r, own, images[n]) for n, r in rows.items()}
         yield Result(
-            usae=eyes.usae, objective=objective, images={name: image.cpu() for name, image in images.items()},
+            usae=eyes.usae, objective=objective, images=images,
             alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
-            frames={n: [*(f[row] for f in own_frames), images[n].cpu()] for n, row in rows.items()} if frames else {},
-            given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.failed,
+            frames=frames, given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.failed,
         )  # fmt: skip
 
 
