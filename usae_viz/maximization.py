@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from usae_train.images import read_picture
 from usae_train.settings import check_settings
 from usae_train.usae import USAE
 from usae_viz.concepts import check_concept
-from usae_viz.loop import Ascent, Eyes, Picture, Step, ascend
+from usae_viz.loop import Ascent, Eyes, Lost, Picture, Step, ascend
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.packing import pictures_at_once
 from usae_viz.parameterizations import PARAMETERIZATIONS, CoupledImage, Parameterization, parameterization
@@ -147,11 +147,37 @@ def maximize_each(
     eyes = eyes_for(usae, settings, start if reference is None else reference)
     for first in range(0, len(objectives), eyes.at_once):
         pack = objectives[first : first + eyes.at_once]
-        pictures = [picture for objective in pack for picture in pictures_of(usae, objective, settings)]
-        ascent, snapshots = _ascend(eyes, pictures, settings, start, progress)
-        yield from _results(eyes, pack, pictures, ascent, snapshots, settings)
-        if ascent.cut_short:
+        if not (yield from _draw(eyes, pack, settings, start, progress)):
             return
+
+
+def _draw(
+    eyes: Eyes, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress
+) -> Generator[Result, None, bool]:
+    """Draw a pack of objectives, a result each; returns whether more are to be begun.
+
+    A score that is lost ends its own objective only: those before it in the pack are drawn again without it, and those
+    after it are not begun, which is what comes of them when they are drawn one by one.
+    """
+    pictures = [picture for objective in pack for picture in pictures_of(eyes.usae, objective, settings)]
+
+    def before(row: int) -> Sequence[Objective]:
+        return pack[: next(place for place, each in enumerate(pack) if each is pictures[row].objective)]
+
+    try:
+        ascent, snapshots = _ascend(eyes, pictures, settings, start, progress)
+    except Lost as lost:
+        others = before(lost.row)
+        if others and not (yield from _draw(eyes, others, settings, start, progress)):
+            return False
+        raise
+    if ascent.lost is None:
+        yield from _results(eyes, pack, pictures, ascent, snapshots, settings)
+    else:
+        others = before(ascent.lost)
+        if not others or (yield from _draw(eyes, others, settings, start, progress)):
+            yield from _results(eyes, [pictures[ascent.lost].objective], pictures, ascent, snapshots, settings)
+    return not ascent.cut_short
 
 
 def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
@@ -255,7 +281,7 @@ def _results(
         yield Result(
             usae=eyes.usae, objective=objective, images=images,
             alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
-            frames=frames, given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.failed,
+            frames=frames, given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.lost is not None,
         )  # fmt: skip
 
 
