@@ -136,6 +136,8 @@ def maximize_each(
     Raises:
         ValueError: as `maximize`.
     """
+    if not isinstance(usae, USAE):
+        raise ValueError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
     check_objectives(usae, objectives)
     settings = resolved(usae, settings)
     assert settings.size is not None
