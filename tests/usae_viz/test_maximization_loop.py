@@ -95,7 +95,7 @@ def test_after_an_ending_by_hand_or_loss_no_further_objective_is_begun(usae):
 @pytest.fixture
 def packed(monkeypatch):
     """Three objectives at once, as on a GPU."""
-    monkeypatch.setattr(usae_viz.maximization, "pictures_at_once", lambda eyes, size, limit: 3)
+    monkeypatch.setattr(usae_viz.maximization, "pictures_at_once", lambda *_: 3)
 
 
 @pytest.mark.usefixtures("packed")
