@@ -121,7 +121,11 @@ def test_a_notebook_shows_the_sheet(usae):
             "augmentation.rotat = 3: Extra inputs are not permitted; did you mean 'rotate'?",
         ),
         (uv.Concept(3), {"mode": "both"}, "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'"),
-        (uv.Concept(3), {"augmentation": "wild"}, "unknown preset, expected one of default, maco"),
+        (
+            uv.Concept(3),
+            {"augmentation": "wild"},
+            "augmentation = 'wild': unknown preset, expected one of default, maco",
+        ),
         (uv.Concept(3), {"size": 4}, "size = 4: Input should be greater than or equal to 16"),
     ],
 )
