@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -95,14 +95,14 @@ class Reconstruction:
         self.totals[key] = self.totals[key] + value if key in self.totals else value
 
 
-def mean_on_and_off(matrix: Matrix) -> tuple[float, float | None]:
+def mean_on_and_off(matrix: Mapping[str, Mapping[str, float]]) -> tuple[float, float | None]:
     """The mean of a matrix on its diagonal, and off it (None for one backbone)."""
     on = [row[source] for source, row in matrix.items()]
     off = [figure for source, row in matrix.items() for target, figure in row.items() if target != source]
     return sum(on) / len(on), sum(off) / len(off) if off else None
 
 
-def r2_summary(matrix: Matrix) -> dict[str, float | None]:
+def r2_summary(matrix: Mapping[str, Mapping[str, float]]) -> dict[str, float | None]:
     """Means on and off the diagonal, and their ratio.
 
     Off it None with a single backbone; no ratio either where the diagonal explains nothing that could be shared.

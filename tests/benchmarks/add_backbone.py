@@ -22,6 +22,7 @@ added case (the demo: 2500 steps): 0.638 and 0.611.
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -48,7 +49,7 @@ BATCH_TOKENS = 1024  # a step of the USAE
 def teach(file: Path, steps: int) -> None:
     """Train the ConvNet on patch labels and write its weights."""
     torch.manual_seed(0)
-    trunk = timm.create_model(CONVNET.model, pretrained=False, num_classes=0, **CONVNET.options)
+    trunk: Any = timm.create_model(CONVNET.model, pretrained=False, num_classes=0, **CONVNET.options)
     taught = Backbone("convnet", CONVNET.model_copy(update={"weights": "random"}))
     lesson = Supervised(taught.width, taught.grid)
     parameters = [*trunk.parameters(), *lesson.parameters()]
@@ -58,7 +59,7 @@ def teach(file: Path, steps: int) -> None:
     for step in range(steps):
         generator = torch.Generator().manual_seed(step)
         batch = scenes.draw(BATCH, generator, scenes.SIZE, 0.25, 0.02, 0.5)
-        lesson.prepare(batch.images, batch.labels, generator)
+        lesson.prepare(batch, generator)
         (features,) = trunk.forward_intermediates(
             (batch.images - taught.mean) / taught.std, indices=[CONVNET.layer], stop_early=True, intermediates_only=True
         )
@@ -95,8 +96,9 @@ def main() -> None:
         batch=BATCH_TOKENS, watch=Watch(steps=report),
     )  # fmt: skip
     print(figures_as_text(grown))
-    print(f"off-diagonal, all four, added:   {r2_summary(grown.r2)['off_diagonal']:.3f}")
-    print(f"off-diagonal, all four, jointly: {r2_summary(grown.joint)['off_diagonal']:.3f}")
+    for how, matrix in (("added", grown.r2), ("jointly", grown.joint)):
+        if matrix is not None:
+            print(f"off-diagonal, all four, {how}: {r2_summary(matrix)['off_diagonal']:.3f}")
     print(f"{time.perf_counter() - began:.0f} s, tokens and both trainings")
 
 

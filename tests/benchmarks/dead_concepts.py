@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 import usae_train
+from usae_train.figures import pair_figures
 from usae_train.images import DemoImages
-from usae_train.loop import fit_tokens, new_usae, r2_matrix
+from usae_train.loop import fit_tokens, new_usae
+from usae_train.losses import squared_error
+from usae_train.metrics import r2_summary
 from usae_train.settings import DEFAULT, FitSettings, Recipe
 from usae_train.tokens import collect_tokens
 from usae_train.usae import USAE
@@ -57,11 +60,12 @@ def main() -> None:
         recipe: Recipe = DEFAULT.model_copy(update={"dead_after": LATE, **changes})
         settings = FitSettings(n_concepts=chosen.concepts, k=20, steps=chosen.steps, batch=1024, recipe=recipe)
         usae = fit_tokens(tokens, settings, new_usae(demo.widths, settings, grid=demo.grid), log_every=chosen.steps)
-        matrix = r2_matrix(usae, held_out)
-        apart = [matrix[a][b] for a in matrix for b in matrix if a != b]
-        own = [matrix[a][a] for a in matrix]
-        off, on = sum(apart) / len(apart), sum(own) / len(own)
-        print(f"{label:32s} {dead_share(usae, held_out):7.3f} {off:14.3f} {on:12.3f}", flush=True)
+        standardized = {name: usae.standardize(name, own.float()) for name, own in held_out.items()}
+        r2 = r2_summary(pair_figures(usae, standardized, squared_error)["r2"])
+        print(
+            f"{label:32s} {dead_share(usae, held_out):7.3f} {r2['off_diagonal']:14.3f} {r2['diagonal']:12.3f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

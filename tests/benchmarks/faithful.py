@@ -52,7 +52,8 @@ def main() -> None:
     usae = ut.load(chosen.usae)
     reader, accuracy = train_texture_reader()
     print(f"texture reader, held-out scenes: {accuracy:.3f} of the places right")
-    values = [(row, *name.split(": ")) for row, name in enumerate(usae.factors) if name.startswith(FACTORS)]
+    named = [(row, *name.partition(": ")) for row, name in enumerate(usae.factors)]
+    values = [(row, factor, value) for row, factor, _, value in named if factor in FACTORS]
     found = {row: best_concept(usae, row) for row, _, _ in values}
     recovered = [v for v in values if found[v[0]][1] >= FOLLOWS]
     print(f"recovered (AUROC >= {FOLLOWS} in all backbones): {len(recovered)} of {len(values)}")
@@ -72,14 +73,16 @@ def main() -> None:
                 result.save(chosen.out / mode / (variant or "default"))
             pictures = torch.stack(list(result.images.values()))
             read = read_colour(pictures) if factor == "colour" else reader.read(pictures)
+            scores = result.scores
+            assert scores is not None  # it was not told to leave them out
             for name, seen in zip(result.images, read, strict=True):
-                own = [result.scores[name][backbone] for backbone in result.scores.drawn_for[name]]
-                strong = all(score.percentile >= STRONG for score in own)
-                tally.setdefault(name, []).append((seen == value, result.scores.fired(name), strong))
+                percentiles = [scores[name][backbone].percentile for backbone in scores.drawn_for[name]]
+                strong = all(percentile is not None and percentile >= STRONG for percentile in percentiles)
+                tally.setdefault(name, []).append((seen == value, scores.fired(name), strong))
             concept, auroc = found[row]
-            seen = dict(zip(result.images, read, strict=True))
-            rows.append({"value": value, "concept": concept, "auroc": auroc, "read": seen})
-            words = "  ".join(f"{name}: {word}" for name, word in seen.items())
+            readings = dict(zip(result.images, read, strict=True))
+            rows.append({"value": value, "concept": concept, "auroc": auroc, "read": readings})
+            words = "  ".join(f"{name}: {word}" for name, word in readings.items())
             print(f"{mode:9s} {value:8s} concept {concept:4d} AUROC {auroc:.3f}  {words}", flush=True)
         for name, marks in tally.items():
             right, fired, strong = (sum(column) for column in zip(*marks, strict=True))

@@ -25,6 +25,7 @@ In the easy world hardly any concept goes to private atoms. In the hard one the 
 
 import argparse
 import time
+from typing import Any
 
 import torch
 
@@ -41,7 +42,7 @@ from usae_train.verdict import warnings
 
 NOISE = "noise"
 TRAIN, HELD_OUT = 30_000, 4_000
-WORLDS = {
+WORLDS: dict[str, dict[str, Any]] = {
     "easy": {"shared": 128, "active": 6, "private": 2},
     # three private atoms to each shared one, and more of them active
     "hard": {"shared": 32, "active": 3, "private": 5, "n_private": 96, "widths": {"a": 64, "b": 48, "c": 64}},
@@ -89,7 +90,9 @@ def oracle(train: KnownWorld, held_out: KnownWorld) -> float:
     return sum(found) / len(found)
 
 
-def measured(usae: USAE, world: KnownWorld, independent: dict[str, USAE] | None = None):
+def measured(
+    usae: USAE, world: KnownWorld, independent: dict[str, USAE] | None = None
+) -> tuple[dict[str, Any], Statistics]:
     """The report's figures on tokens laid out as pictures of ten."""
     images = {name: own.view(-1, 10, own.shape[1]) for name, own in world.tokens.items()}
     measures = Measures(usae, independent)

@@ -25,7 +25,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,11 +82,12 @@ def horama(usae: USAE, image: str, size: int, steps: int) -> torch.Tensor:
     (name,) = usae.names
     with torch.no_grad():  # folded once, not a part of each step's graph
         backbone, readout = usae.backbones[name], usae.readout(name, [CONCEPT])
-    backbone.model.requires_grad_()  # a timm model as it comes, as in Horama's README: its weights have gradients
+    network: Any = backbone.model
+    network.requires_grad_()  # a timm model as it comes, as in Horama's README: its weights have gradients
     fused_attention(backbone.model, True)
 
     def objective(images: torch.Tensor) -> torch.Tensor:
-        features = backbone.model.forward_features(images)[:, backbone.model.num_prefix_tokens :]
+        features = network.forward_features(images)[:, network.num_prefix_tokens :]
         return readout(features).mean()
 
     with tempfile.TemporaryDirectory() as folder:  # Horama reads its spectrum from the working folder
@@ -113,7 +116,8 @@ def bare(usae: USAE, crops: int, dtype: torch.dtype) -> Callable[[], None]:
             fused_attention(backbone.model, True)
             images = shown.clone().requires_grad_()
             with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                features = backbone.model.forward_features(images)
+                network: Any = backbone.model
+                features = network.forward_features(images)
             torch.autograd.grad(features.float().mean(), images)
             fused_attention(backbone.model, False)
 
@@ -122,6 +126,7 @@ def bare(usae: USAE, crops: int, dtype: torch.dtype) -> Callable[[], None]:
 
 def fused_attention(model: torch.nn.Module, used: bool) -> None:
     """timm uses torch's fused attention; `Backbone` does not on the CPU, where it is slower."""
+    module: Any
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = used
@@ -144,8 +149,8 @@ def step_part() -> None:
     print("canvas  image    ours s   / bare   Horama s   ours / Horama")
     for size in (512, 1280):
         for image in ("maco", "fourier"):
-            own = seconds(lambda s=size, i=image: ours(usae, i, s, 4), 2) / 4
-            other = seconds(lambda s=size, i=image: horama(usae, i, s, 2), 1) / 2
+            own = seconds(partial(ours, usae, image, size, 4), 2) / 4
+            other = seconds(partial(horama, usae, image, size, 2), 1) / 2
             print(
                 f"{size:6d}  {image:8s} {own:6.2f}   {own / auto:6.2f}   {other:8.2f}   {own / other:8.2f}", flush=True
             )

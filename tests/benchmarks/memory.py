@@ -16,6 +16,7 @@ again what lay between small tensors that stayed.
 import argparse
 import multiprocessing
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -110,7 +111,10 @@ def main() -> None:
     size, steps = (PAPER_SIZE, 8) if chosen.paper else (SIZE, None)
     for gigabytes in chosen.gigabytes:
         with tempfile.TemporaryDirectory() as room:
-            runs = {"images": ("fit IMAGES", train_on_pictures, round(gigabytes * 1e9 / (576 * 2 * 192 * 2)))}
+            pictures = round(gigabytes * 1e9 / (576 * 2 * 192 * 2))
+            runs: dict[str, tuple[str, Callable[..., None], object]] = {
+                "images": ("fit IMAGES", train_on_pictures, pictures)
+            }
             if chosen.only != "images":
                 write_store(Path(room) / "store", gigabytes)
                 runs = {"store": ("fit STORE", train_on_store, str(Path(room) / "store")), **runs}

@@ -37,7 +37,8 @@ over the first 10:
     these two and the gradient of its dictionary            1.3e-4   3.0e-5
     these two and the gradient of its codes                 5.3e-5   1.1e-5
 
-All in float32 took 1778 ms a step at the whole size, 2.6 times as fast as overcomplete.
+At the whole size all in float32 took 1778 ms a step, 2.6 times as fast as overcomplete; the gradient of the encoder's
+weight alone 1254 ms against 4811, 3.8 times as fast, and the losses were 1.1e-4 apart.
 """
 
 import argparse
@@ -77,7 +78,7 @@ class PublishedPeer:
 
     def __init__(self, start: USAE, settings: FitSettings) -> None:
         # overcomplete 0.3 asks for it, matplotlib 3.9 took it away
-        matplotlib.cm.get_cmap = matplotlib.colormaps.get_cmap
+        vars(matplotlib.cm)["get_cmap"] = matplotlib.colormaps.get_cmap
         from overcomplete.sae import TopKSAE
 
         self.settings, recipe = settings, settings.recipe
