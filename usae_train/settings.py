@@ -95,6 +95,10 @@ def check_settings(model: type[Settings], **values: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        near = difflib.get_close_matches(name, model.model_fields, n=1)
+        inner: Any = model
+        for key in first["loc"][:-1]:  # settings of settings
+            inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
+        near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1)
         hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
-        raise ValueError(f"{name} = {first['input']!r}: {first['msg']}{hint}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{name} = {first['input']!r}: {message}{hint}") from error

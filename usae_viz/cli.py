@@ -56,6 +56,12 @@ Spectrum = Annotated[
     str | None,
     typer.Option(help="For maco: `1/f`, or a file of usae-train spectrum; the packaged one unless told."),
 ]
+Decay = Annotated[
+    float | None,
+    typer.Option(
+        help="For fourier: its coefficients are scaled by 1/f^decay, 0 to 4; higher is smoother; 1.5 unless told."
+    ),
+]
 Dtype = Annotated[
     str,
     typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 where the processor has it."),
@@ -118,6 +124,7 @@ def maximize(
     out: Out = None,
     device: Device = "auto",
     spectrum: Spectrum = None,
+    decay: Decay = None,
     dtype: Dtype = "auto",
     seed: Seed = 0,
     seeds: Seeds = 1,
@@ -141,8 +148,8 @@ def maximize(
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
-            augmentation=augmentation, start=start, spectrum=spectrum, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha,
-            settle=settle, snapshots=snapshots, memory=memory,
+            augmentation=augmentation, start=start, spectrum=spectrum, decay=decay, dtype=dtype, seed=seed, seeds=seeds,
+            alpha=alpha, settle=settle, snapshots=snapshots, memory=memory,
         )  # fmt: skip
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
@@ -168,6 +175,7 @@ def invert(
     out: Out = None,
     device: Device = "auto",
     spectrum: Spectrum = None,
+    decay: Decay = None,
     dtype: Dtype = "auto",
     seed: Seed = 0,
     snapshots: Snapshots = None,
@@ -183,7 +191,7 @@ def invert(
 
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
-            augmentation=augmentation, reference=picture, spectrum=spectrum, dtype=dtype, seed=seed,
+            augmentation=augmentation, reference=picture, spectrum=spectrum, decay=decay, dtype=dtype, seed=seed,
             snapshots=snapshots,
         )  # fmt: skip
         names = [name.strip() for name in backbones.split(",")] if backbones else []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from usae_viz.objectives import Activations, Objective, objective
+from usae_viz.objectives import Activations, NoScore, Objective, objective
 from usae_viz.objectives.algebra import Score
 
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -76,6 +76,6 @@ def _told(own: Objective, text: str, file: str | None) -> Score:
         except Exception as error:
             lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
             at = f"{Path(file).name}, line {lines[-1]}: " if file and lines else ""
-            raise ValueError(f"objective {text!r} fails through {acts.backbone}: {at}{error!r}") from error
+            raise NoScore(f"objective {text!r} fails through {acts.backbone}: {at}{error!r}") from error
 
     return scored

@@ -13,10 +13,11 @@ from typing import Any
 from usae_train.usae import USAE
 from usae_viz.manifest import Manifest
 from usae_viz.maximization import maximize_each
-from usae_viz.outputs import write_frames, write_png
+from usae_viz.outputs import write_png
 from usae_viz.plan import Drawing, Plan
 from usae_viz.result import Result
 from usae_viz.settings import MaximizeSettings
+from usae_viz.snapshots import write_frames
 
 TRIAL = 3  # steps; the first, which warms up, is not counted
 
@@ -96,7 +97,7 @@ def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawin
             for animation in plan.animations:
                 length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
                 frames = islice(cycle(result.frames[name]), length)  # equal ones would take next to no room
-                write_frames(Path(room) / f"{name}.{animation}", list(frames))
+                write_frames(Path(room) / f"{name}.{animation}", frames)
         bytes_each = sum(file.stat().st_size for file in Path(room).iterdir())
     pictures = sum(len(drawing.names) for drawing in drawings)
     return Part(

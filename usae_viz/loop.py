@@ -57,6 +57,19 @@ class Step:
     canvas: Tensor = field(repr=False)  # (pictures, 3, H, W), as the step found it
 
 
+class Lost(ValueError):
+    """A picture that cannot be drawn on, or not at all.
+
+    Args:
+        row: which of the pictures.
+        why: one line.
+    """
+
+    def __init__(self, row: int, why: str) -> None:
+        super().__init__(why)
+        self.row = row
+
+
 @dataclass(frozen=True)
 class Ascent:
     """What the loop leaves."""
@@ -67,7 +80,7 @@ class Ascent:
     settled: list[int]  # for each picture, the steps after which its score had settled; 0 where it had not
     ended: str | None = None  # why before the last step, unless all have settled
     cut_short: bool = False  # whether Ctrl-C or the objective ended it
-    failed: bool = False  # whether it was the objective
+    lost: int | None = None  # the row of the picture whose objective it was
 
 
 def ascend(
@@ -80,7 +93,8 @@ def ascend(
     the last keep the best canvases so far.
 
     Raises:
-        ValueError: for a score of the wrong shape, or one that is not finite at the first step.
+        Lost: for a score of the wrong shape, or one that is not finite, at the first step.
+        ValueError: for a score that has no gradient.
     """
     generators = [torch.Generator().manual_seed(picture.seed + VIEWS_SEED) for picture in pictures]
     optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
@@ -101,11 +115,11 @@ def ascend(
             best.keep(canvas, total(scores))
             settled.hear(total(scores))
             watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
-    except (KeyboardInterrupt, FloatingPointError, NoScore) as reason:
-        lost = not isinstance(reason, KeyboardInterrupt)
-        why = f"{reason} at step {done}" if lost else f"stopped by hand after {done} of {steps} steps"
-        if best.canvas is None and lost:
-            raise ValueError(f"{why}; check the objective") from reason
+    except (KeyboardInterrupt, Lost) as reason:
+        lost = reason.row if isinstance(reason, Lost) else None
+        why = f"stopped by hand after {done} of {steps} steps" if lost is None else f"{reason} at step {done}"
+        if best.canvas is None and lost is not None:
+            raise Lost(lost, f"{why}; check the objective") from reason
         if best.canvas is None:
             raise
         why = f"{why}; the best so far is kept"
@@ -125,7 +139,7 @@ def look(
         uphill (pictures, 3, H, W); scores {backbone: (pictures,)}, NaN for a picture that the backbone does not see.
 
     Raises:
-        FloatingPointError: for a picture or a score that is not finite; says of or through which backbone.
+        Lost: for a picture or a score that is not finite, or a score of the wrong shape; says through which backbone.
         ValueError: for a score that has no gradient.
     """
     backbones = eyes.usae.backbones
@@ -134,15 +148,15 @@ def look(
     scores: dict[str, Tensor] = {}
     for rows in looked_at_together(pictures, eyes.at_once):
         own = canvas[rows].requires_grad_()
-        if not own.isfinite().all():  # kornia before 0.9 cannot turn the colours of what is not a number
-            raise FloatingPointError(f"the picture of {pictures[rows[0]].name} is not finite")
+        if (row := _not_finite(own, rows)) is not None:  # kornia before 0.9 cannot turn the colours of no number
+            raise Lost(row, f"the picture of {pictures[row].name} is not finite")
         shown, beside = _views(eyes, own, [generators[row] for row in rows], size)
         told = False
         for name in pictures[rows[0]].seen_by:
             acts = perceive(eyes, backbones[name], own, shown, beside, shared=len(pictures[rows[0]].seen_by) > 1)
-            values = picture_scores(acts, [pictures[row].objective for row in rows])
-            if not values.isfinite().all():
-                raise FloatingPointError(f"the score through {name} is not finite")
+            values = picture_scores(acts, pictures, rows)
+            if (row := _not_finite(values, rows)) is not None:
+                raise Lost(row, f"the score through {name} is not finite")
             told |= values.requires_grad
             if values.requires_grad:  # an objective of another backbone is a constant here
                 (gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
@@ -186,13 +200,26 @@ def perceive(
     return Activations(eyes.usae, backbone.name, canvas, shown, tokens(shown), reference, shared)
 
 
-def picture_scores(acts: Activations, objectives: Sequence[Objective]) -> Tensor:
-    """(batch,): each picture's score by its own objective, which is called once for all pictures that have it."""
-    values = acts.tokens.new_zeros(len(objectives))
-    for objective in dict.fromkeys(objectives):
-        rows = [row for row, own in enumerate(objectives) if own is objective]
-        values[rows] = score(objective, acts.select(rows))
+def picture_scores(acts: Activations, pictures: Sequence[Picture], rows: Sequence[int]) -> Tensor:
+    """(batch,): the score of some rows of pictures by their own objectives; each is called once for all of its own.
+
+    Raises:
+        Lost: for a score of the wrong shape.
+    """
+    values = acts.tokens.new_zeros(len(rows))
+    for objective in dict.fromkeys(pictures[row].objective for row in rows):
+        own = [place for place, row in enumerate(rows) if pictures[row].objective is objective]
+        try:
+            values[own] = score(objective, acts.select(own))
+        except NoScore as error:
+            raise Lost(rows[own[0]], str(error)) from error
     return values
+
+
+def _not_finite(values: Tensor, rows: Sequence[int]) -> int | None:
+    """The first of rows whose values (batch, ...) are not all finite."""
+    finite = values.detach().isfinite().flatten(1).all(1) if values.ndim > 1 else values.detach().isfinite()
+    return next((row for row, fine in zip(rows, finite.tolist(), strict=True) if not fine), None)
 
 
 def total(scores: dict[str, Tensor]) -> Tensor:

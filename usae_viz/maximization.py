@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from usae_train.images import read_picture
 from usae_train.settings import check_settings
 from usae_train.usae import USAE
 from usae_viz.concepts import check_concept
-from usae_viz.loop import Ascent, Eyes, Picture, Step, ascend
+from usae_viz.loop import Ascent, Eyes, Lost, Picture, Step, ascend
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.packing import pictures_at_once
 from usae_viz.parameterizations import PARAMETERIZATIONS, CoupledImage, Parameterization, parameterization
 from usae_viz.precision import dtype_for
 from usae_viz.result import Result
 from usae_viz.settings import SHARED, MaximizeSettings
+from usae_viz.snapshots import Frames, Snapshots
 from usae_viz.verify import verify
 
 Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
@@ -135,6 +136,8 @@ def maximize_each(
     Raises:
         ValueError: as `maximize`.
     """
+    if not isinstance(usae, USAE):
+        raise ValueError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
     check_objectives(usae, objectives)
     settings = resolved(usae, settings)
     assert settings.size is not None
@@ -146,11 +149,37 @@ def maximize_each(
     eyes = eyes_for(usae, settings, start if reference is None else reference)
     for first in range(0, len(objectives), eyes.at_once):
         pack = objectives[first : first + eyes.at_once]
-        pictures = [picture for objective in pack for picture in pictures_of(usae, objective, settings)]
-        ascent, frames = _ascend(eyes, pictures, settings, start, progress)
-        yield from _results(eyes, pack, pictures, ascent, frames, settings)
-        if ascent.cut_short:
+        if not (yield from _draw(eyes, pack, settings, start, progress)):
             return
+
+
+def _draw(
+    eyes: Eyes, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress
+) -> Generator[Result, None, bool]:
+    """Draw a pack of objectives, a result each; returns whether more are to be begun.
+
+    A score that is lost ends its own objective only: those before it in the pack are drawn again without it, and those
+    after it are not begun, which is what comes of them when they are drawn one by one.
+    """
+    pictures = [picture for objective in pack for picture in pictures_of(eyes.usae, objective, settings)]
+
+    def before(row: int) -> Sequence[Objective]:
+        return pack[: next(place for place, each in enumerate(pack) if each is pictures[row].objective)]
+
+    try:
+        ascent, snapshots = _ascend(eyes, pictures, settings, start, progress)
+    except Lost as lost:
+        others = before(lost.row)
+        if others and not (yield from _draw(eyes, others, settings, start, progress)):
+            return False
+        raise
+    if ascent.lost is None:
+        yield from _results(eyes, pack, pictures, ascent, snapshots, settings)
+    else:
+        others = before(ascent.lost)
+        if not others or (yield from _draw(eyes, others, settings, start, progress)):
+            yield from _results(eyes, [pictures[ascent.lost].objective], pictures, ascent, snapshots, settings)
+    return not ascent.cut_short
 
 
 def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
@@ -188,7 +217,8 @@ def eyes_for(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = 
     assert settings.size is not None
     dtype = dtype_for(settings.dtype, usae.dictionary(usae.names[0]).device)
     eyes = Eyes(usae, settings.augmentation, settings.crops, dtype, reference=reference)
-    return replace(eyes, at_once=pictures_at_once(eyes, settings.size, settings.memory))
+    canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
+    return replace(eyes, at_once=pictures_at_once(eyes, settings.size, settings.memory, canvases))
 
 
 def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:
@@ -204,13 +234,13 @@ def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) ->
 
 def _ascend(
     eyes: Eyes, pictures: Sequence[Picture], settings: MaximizeSettings, start: Tensor | None, progress: Progress
-) -> tuple[Ascent, list[Tensor]]:
-    """Run the loop on some pictures; the canvases of the snapshots come back too."""
-    frames: list[Tensor] = []
+) -> tuple[Ascent, Snapshots | None]:
+    """Run the loop on some pictures; the snapshots come back too."""
+    snapshots = None if settings.snapshots is None else Snapshots()
 
     def watch(step: Step) -> None:
-        if settings.snapshots is not None and (step.done - 1) % settings.snapshots == 0:
-            frames.append(step.canvas.cpu())
+        if snapshots is not None and settings.snapshots and (step.done - 1) % settings.snapshots == 0:
+            snapshots.keep(step.canvas)
         progress(step.done, step.scores)
 
     assert settings.learning_rate is not None
@@ -225,12 +255,12 @@ def _ascend(
         eyes, image, pictures, steps=settings.steps, learning_rate=settings.learning_rate, settle=settings.settle,
         watch=watch,
     )  # fmt: skip
-    return ascent, frames
+    return ascent, snapshots
 
 
 def _results(
     eyes: Eyes, objectives: Sequence[Objective], pictures: Sequence[Picture], ascent: Ascent,
-    frames: Sequence[Tensor], settings: MaximizeSettings,
+    snapshots: Snapshots | None, settings: MaximizeSettings,
 ) -> Iterator[Result]:  # fmt: skip
     """Take the pictures of several objectives apart, and verify each."""
     with torch.no_grad():
@@ -245,15 +275,16 @@ def _results(
             drawn_for = {name: _raised_in(objective, pictures[row].seen_by) for name, row in rows.items()}
             scores = verify(eyes.usae, objective.concepts[0], images, drawn_for, settings.seed, noise)
         after = [ascent.settled[row] for row in rows.values()]
-        ended, own_frames = ascent.ended, frames
+        ended, own = ascent.ended, 0 if snapshots is None else snapshots.count
         if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
             ended = f"settled after {max(after)} of {settings.steps} steps"
-            own_frames = frames[: (max(after) - 1) // settings.snapshots + 1] if settings.snapshots else frames
+            own = (max(after) - 1) // settings.snapshots + 1 if settings.snapshots else 0
+        images = {name: image.cpu() for name, image in images.items()}
+        frames = {} if snapshots is None else {n: Frames(snapshots, r, own, images[n]) for n, r in rows.items()}
         yield Result(
-            usae=eyes.usae, objective=objective, images={name: image.cpu() for name, image in images.items()},
+            usae=eyes.usae, objective=objective, images=images,
             alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
-            frames={n: [*(f[row] for f in own_frames), images[n].cpu()] for n, row in rows.items()} if frames else {},
-            given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.failed,
+            frames=frames, given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.lost is not None,
         )  # fmt: skip
 
 

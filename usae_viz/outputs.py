@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as imageio
-import numpy as np
-import torch
 from kornia.filters import gaussian_blur2d
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
@@ -26,7 +23,6 @@ MARGIN = 12
 ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
 PATCHES = 3  # natural patches a row, two rows a backbone
 WINDOW = 0.34  # side of a natural patch with its surroundings, as a share of the picture
-FRAME_SECONDS = 0.08
 INK, FAINT, BAD, PAPER = "#1a1a1a", "#6b6b6b", "#b3261e", "#ffffff"
 
 
@@ -67,24 +63,6 @@ def opacity(alpha: Tensor) -> Tensor:
     smooth = gaussian_blur2d(alpha[None, None].float(), (side, side), (side / 4, side / 4))[0, 0]
     low, high = smooth.quantile(0.1), smooth.quantile(0.9)
     return ((smooth - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-
-
-def write_frames(file: Path, frames: Sequence[Tensor]) -> None:
-    """Write canvases (3, H, W) as an animation, .gif or .mp4, that stays on its last frame for a second.
-
-    Raises:
-        ValueError: for another ending.
-    """
-    if file.suffix not in (".gif", ".mp4"):
-        raise ValueError(f"{file}: expected a file that ends in .gif or .mp4")
-    pictures = [(frame.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy() for frame in frames]
-    pictures += [pictures[-1]] * round(1 / FRAME_SECONDS)
-    how: dict[str, Any] = {"plugin": "pillow", "duration": 1000 * FRAME_SECONDS, "loop": 0}
-    if file.suffix == ".mp4":
-        how = {"plugin": "FFMPEG", "fps": 1 / FRAME_SECONDS, "macro_block_size": 2}
-    encoded = imageio.imwrite("<bytes>", np.stack(pictures), extension=file.suffix, **how)
-    with atomic_path(file) as temporary:
-        temporary.write_bytes(encoded)
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:

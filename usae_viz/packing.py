@@ -14,8 +14,8 @@ from usae_viz.loop import Eyes, perceive
 GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
 
 
-def pictures_at_once(eyes: Eyes, size: int, limit: float | None) -> int:
-    """How many pictures may go through a backbone in one batch.
+def pictures_at_once(eyes: Eyes, size: int, limit: float | None, canvases: int = 1) -> int:
+    """How many pictures may go through a backbone in one batch, each of another objective.
 
     On the CPU it is one: a picture is then the same to the bit alone or in any company, and nothing is gained by more,
     since the crops of one fill the cores.
@@ -24,9 +24,10 @@ def pictures_at_once(eyes: Eyes, size: int, limit: float | None) -> int:
         eyes: how pictures are shown.
         size: side of a canvas, pixels.
         limit: GB; on a GPU a share of what is free unless told.
+        canvases: pictures an objective: they take turns in the backbones, but all are there all the time.
 
     Raises:
-        ValueError: when not even one picture fits; says what helps.
+        ValueError: when not even one objective's fit; says what helps.
     """
     backbones = eyes.usae.backbones
     device = next(iter(backbones.values())).mean.device
@@ -34,17 +35,18 @@ def pictures_at_once(eyes: Eyes, size: int, limit: float | None) -> int:
         return 1
     if limit is None:
         limit = GPU_SHARE * torch.cuda.mem_get_info(device)[0] / 1e9
-    taken = bytes_a_picture(eyes, backbones, size)
+    taken = bytes_a_picture(eyes, backbones, size, canvases)
     if taken > limit * 1e9:
+        what = "one picture" if canvases == 1 else f"{canvases} pictures of one objective"
         raise ValueError(
-            f"one picture of {size} px takes about {taken / 1e9:.3g} GB with {eyes.crops} crops, and the limit is "
-            f"{limit:.3g}; lower --crops or --size, or raise --memory"
+            f"{what}, {size} px: about {taken / 1e9:.3g} GB with {eyes.crops} crops, and the limit is {limit:.3g}; "
+            "lower --crops, --size or --seeds, or raise --memory"
         )
     return 1 if device.type == "cpu" else int(limit * 1e9 / taken)
 
 
-def bytes_a_picture(eyes: Eyes, backbones: Mapping[str, Backbone], size: int) -> int:
-    """Bytes that one picture keeps until its gradient is known, through the hungriest backbone.
+def bytes_a_picture(eyes: Eyes, backbones: Mapping[str, Backbone], size: int, canvases: int = 1) -> int:
+    """Bytes that one picture keeps until its gradient is known, through the hungriest backbone, and so many canvases.
 
     One view goes through each backbone while autograd tells what it saves; views are counted once each.
     """
@@ -67,4 +69,4 @@ def bytes_a_picture(eyes: Eyes, backbones: Mapping[str, Backbone], size: int) ->
             perceive(eyes, backbone, shown[:, 0], shown)
         most = max(most, sum(saved.values()))
     canvas_sized = 20 * 3 * size**2 * 4  # the canvas, its spectrum, their gradients and Adam's two moments
-    return eyes.crops * (most + 4 * 3 * view**2 * 4) + canvas_sized
+    return eyes.crops * (most + 4 * 3 * view**2 * 4) + canvases * canvas_sized

@@ -17,11 +17,12 @@ from usae_train.images import read_picture
 from usae_train.usae import USAE
 from usae_viz.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.maximization import eyes_for, maximize_each
-from usae_viz.outputs import natural_patches, read_png, save_png, sheet, write_frames, write_json, write_png
+from usae_viz.outputs import natural_patches, read_png, save_png, sheet, write_json, write_png
 from usae_viz.plan import Drawing, Plan, given_pictures
 from usae_viz.result import Result, provenance, run_record
 from usae_viz.scores import Scores
 from usae_viz.settings import MaximizeSettings
+from usae_viz.snapshots import write_frames
 
 Report = Callable[[str, int, int, str], None]
 ABREAST = 5  # pictures in a row of a sheet of variants with one picture each

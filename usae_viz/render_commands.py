@@ -101,7 +101,8 @@ def show(
 ) -> None:
     """Print a picture's settings, scores and versions, and the command that draws it again."""
     with one_line_errors():
-        from usae_viz.show import command_again, in_words, read_about
+        from usae_viz.about import read_about
+        from usae_viz.show import command_again, in_words
 
         about = read_about(file)
         if as_json:
@@ -170,9 +171,10 @@ def _planned(
     import torch
 
     from usae_train.checkpoint import load
+    from usae_viz.about import read_about
     from usae_viz.plan import plan_recipe
     from usae_viz.recipe import read_recipe
-    from usae_viz.show import plan_again, read_about
+    from usae_viz.show import plan_again
 
     torch.set_num_threads(threads)
     if recipe.lower().endswith(".png"):

@@ -16,12 +16,13 @@ from usae_train.provenance import commit, file_hash, versions
 from usae_train.usae import USAE
 from usae_viz.concepts import caption
 from usae_viz.objectives import Concept, Objective
-from usae_viz.outputs import natural_patches, sheet, to_picture, write_concept, write_frames, write_json
+from usae_viz.outputs import natural_patches, sheet, to_picture, write_concept, write_json
 from usae_viz.parameterizations import ANALYTIC
 from usae_viz.parameterizations.maco import PACKAGED
 from usae_viz.precision import dtype_for
 from usae_viz.scores import Scores
 from usae_viz.settings import MaximizeSettings
+from usae_viz.snapshots import Frames, write_frames
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Result:
         alpha: {name: (H, W), 0..1}: how much the gradient asked for each pixel, summed over the steps.
         scores: image x backbone; None for an objective that names no concept.
         settings: what they were drawn with.
-        frames: {name: canvases (3, H, W)}, with the setting `snapshots`.
+        frames: {name: a sequence of canvases (3, H, W)}, with the setting `snapshots`; read from disk.
         given: (3, H, W), the picture that they started from or were compared with.
         ended: why the optimization ended before its last step; None at the last.
         cut_short: whether Ctrl-C or a score that was not finite ended it.
@@ -46,7 +47,7 @@ class Result:
     alpha: dict[str, Tensor] = field(repr=False)
     scores: Scores | None = field(repr=False)
     settings: MaximizeSettings
-    frames: dict[str, list[Tensor]] = field(default_factory=dict, repr=False)
+    frames: dict[str, Frames] = field(default_factory=dict, repr=False)
     given: Tensor | None = field(default=None, repr=False)
     ended: str | None = None
     cut_short: bool = False

@@ -7,51 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from usae_train.usae import USAE
+from usae_viz.about import About
 from usae_viz.custom import is_custom, load_custom
 from usae_viz.objectives import parse_objective
-from usae_viz.outputs import read_png
 from usae_viz.plan import Plan, plan_objectives
 from usae_viz.result import spectrum_hash
-from usae_viz.settings import MaximizeSettings
-
-
-class About(BaseModel):
-    """What a picture's PNG keeps."""
-
-    model_config = ConfigDict(extra="allow")
-
-    picture: str
-    objective: str
-    settings: MaximizeSettings
-    usae: str | None = None
-    usae_sha256: str | None = None
-    spectrum_sha256: str | None = None
-    code_sha256: str | None = None
-    variant: str | None = None
-    ended: str | None = None
-    drawn_on: dict[str, Any] = {}
-    versions: dict[str, str] = {}
-    commit: str | None = None
-    scores: dict[str, Any] | None = None
-
-
-def read_about(file: Path) -> About:
-    """What a picture says of itself.
-
-    Raises:
-        ValueError: for a file that is no PNG of ours, or a sheet.
-    """
-    inside = read_png(file)
-    if "sheet" in inside:
-        raise ValueError(f"{file} is a sheet of several pictures; show one of those beside it")
-    try:
-        return About(**inside)
-    except (ValidationError, TypeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise ValueError(f"{file} says what no picture of ours says: {reason}") from error
 
 
 def command_again(file: Path, about: About) -> str | None:
@@ -80,14 +41,16 @@ def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
             f"{file} was drawn with the USAE of sha256 {str(about.usae_sha256)[:12]}, and {usae.source} is "
             f"{str(usae.sha256)[:12]} by now; say where it is with --usae"
         )
-    for given in (about.settings.start, about.settings.reference):
+    try:
+        settings = about.drawn_with()
+    except ValueError as error:
+        raise ValueError(f"{file} was drawn with settings that this version does not have: {error}") from error
+    for given in (settings.start, settings.reference):
         if given is not None and given.startswith("tensor of sha256"):
             raise ValueError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
-    spectrum = spectrum_hash(about.settings.spectrum) if about.settings.image == "maco" else None
+    spectrum = spectrum_hash(settings.spectrum) if settings.image == "maco" else None
     if spectrum != about.spectrum_sha256:
-        raise ValueError(
-            f"{file} was drawn under another spectrum than {about.settings.spectrum or 'the packaged one'}"
-        )
+        raise ValueError(f"{file} was drawn under another spectrum than {settings.spectrum or 'the packaged one'}")
     if is_custom(about.objective):
         own = load_custom(about.objective, Path.cwd(), allow_code)
         if own.sha256 != about.code_sha256:
@@ -95,17 +58,16 @@ def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
         objective = own.objective
     else:
         objective = parse_objective(about.objective)
-    return plan_objectives(usae, [objective], [about.settings])
+    return plan_objectives(usae, [objective], [settings])
 
 
 def in_words(about: About) -> str:
     """Settings, scores and versions, a line each."""
-    settings = about.settings.model_dump(mode="json")
     lines = [
         f"picture     {about.picture}" + (f" of variant {about.variant}" if about.variant else ""),
         f"objective   {about.objective}",
         f"USAE        {about.usae}, sha256 {str(about.usae_sha256)[:12]}",
-        "settings    " + _listed({key: value for key, value in settings.items() if value is not None}),
+        "settings    " + _listed({key: value for key, value in about.settings.items() if value is not None}),
         "drawn on    " + _listed(about.drawn_on),
         "versions    " + _listed(about.versions) + (f", commit {about.commit[:12]}" if about.commit else ""),
     ]
@@ -114,9 +76,9 @@ def in_words(about: About) -> str:
     if about.ended:
         lines.append(f"ended       {about.ended}")
     if about.scores is not None:
-        lines.append("fires       " + ("yes" if about.scores.get("fired") else "no: FAILED"))
-        for name, own in about.scores.get("backbones", {}).items():
-            lines.append(f"  through {name}: " + _listed({k: v for k, v in own.items() if k != "fires"}))
+        lines.append("fires       " + ("yes" if about.scores.fired else "no: FAILED"))
+        for name, own in about.scores.backbones.items():
+            lines.append(f"  through {name}: " + _listed(own.model_dump(exclude={"fires"})))
     return "\n".join(lines)
 
 

@@ -20,9 +20,10 @@ from playwright.sync_api import CDPSession, sync_playwright
 
 import usae_train as ut
 from usae_train.statistics import Statistics
+from usae_viz.about import About
 from usae_viz.explorer.natural import WEBP
 from usae_viz.explorer.page import address, explore, size_of
-from usae_viz.explorer.runs import Drawing, Inside, Picture, Run
+from usae_viz.explorer.runs import Drawing, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.outputs import CELL, to_picture, write_png
 
@@ -69,8 +70,10 @@ def made_up(n_concepts: int, room: Path) -> Sources:
         for name in BACKBONES:
             seen = {other: {"code": 5.0, "rank": 1, "share": 0.5, "fires": True} for other in BACKBONES}
             scores = {"fired": concept % 9 > 0, "drawn_for": [name], "backbones": seen}
-            inside = Inside.model_validate({"objective": f"Concept({concept})", "scores": scores})
-            pictures.append(Picture(room / f"{name}.png", f"concept-{concept:05d}/{name}", inside, None))
+            about = About.model_validate(
+                {"picture": name, "objective": f"Concept({concept})", "settings": {}, "scores": scores}
+            )
+            pictures.append(Picture(room / f"{name}.png", f"concept-{concept:05d}/{name}", about, None))
         drawings.append(Drawing(room, f"Concept({concept})", pictures, {}))
     run = Run(room, None, None, drawings, [])
     return Sources(usae, [run], [Card(k, f"Concept({k})", [drawings[k]]) for k in range(n_concepts)])

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+import usae_train as ut
+import usae_viz.render
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
 from usae_train.loop import fit_tokens, new_usae
 from usae_train.settings import FitSettings
@@ -47,3 +49,23 @@ def usae() -> USAE:
     model = fit_tokens(paired.flat(), settings, model)
     model.statistics = measure(model, paired)
     return model
+
+
+@pytest.fixture(scope="module")
+def folder(usae, tmp_path_factory):
+    """The tiny USAE, saved."""
+    return str(ut.save(usae, tmp_path_factory.mktemp("usae") / "tiny"))
+
+
+@pytest.fixture
+def drawings(monkeypatch):
+    """What is drawn, as (objective, settings), while a test runs."""
+    seen = []
+    really = usae_viz.render.maximize_each
+
+    def watched(usae, objectives, settings, *rest):
+        seen.extend((str(objective), settings) for objective in objectives)
+        return really(usae, objectives, settings, *rest)
+
+    monkeypatch.setattr(usae_viz.render, "maximize_each", watched)
+    return seen

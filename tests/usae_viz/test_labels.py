@@ -3,7 +3,6 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-import usae_train as ut
 from usae_viz.cli import app
 from usae_viz.labels import Label, names_of, numbers, read_labels, with_numbers
 
@@ -12,11 +11,6 @@ LABELS = [
     {"concept": 7, "name": "warm  reds", "favourite": False, "note": ""},
     {"concept": 5, "name": "", "favourite": True, "note": "no name"},
 ]
-
-
-@pytest.fixture(scope="module")
-def folder(usae, tmp_path_factory):
-    return str(ut.save(usae, tmp_path_factory.mktemp("usae") / "tiny"))
 
 
 @pytest.fixture

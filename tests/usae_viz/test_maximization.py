@@ -13,6 +13,10 @@ from usae_viz.outputs import read_png
 QUICK = {"steps": 6, "crops": 2, "size": 32}
 
 
+def first_channel(acts):
+    return acts.tokens[..., 0].mean((1, 2))
+
+
 def pre_code(usae, name, concept, canvas, shared=False):
     backbone = usae.backbones[name]
     acts = perceive(Eyes(usae, PRESETS["none"], 1), backbone, canvas[None], canvas[None, None], shared=shared)
@@ -111,8 +115,17 @@ def test_a_notebook_shows_the_sheet(usae):
     [
         (uv.Concept(12), {}, "no concept 12; this USAE has 12, numbered 0 to 11"),
         (uv.Concept(3), {"stepz": 3}, "stepz = 3: Extra inputs are not permitted; did you mean 'steps'?"),
+        (
+            uv.Concept(3),
+            {"augmentation": {"rotat": 3}},
+            "augmentation.rotat = 3: Extra inputs are not permitted; did you mean 'rotate'?",
+        ),
         (uv.Concept(3), {"mode": "both"}, "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'"),
-        (uv.Concept(3), {"augmentation": "wild"}, "unknown preset, expected one of default, maco"),
+        (
+            uv.Concept(3),
+            {"augmentation": "wild"},
+            "augmentation = 'wild': unknown preset, expected one of default, maco",
+        ),
         (uv.Concept(3), {"size": 4}, "size = 4: Input should be greater than or equal to 16"),
     ],
 )
@@ -130,6 +143,35 @@ def test_a_score_that_is_not_finite_names_backbone_and_step(usae):
 
     with pytest.raises(ValueError, match="the score through left is not finite at step 0"):
         uv.maximize(usae, broken, **QUICK)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_score_of_another_dtype_draws_the_same_picture(usae, dtype):
+    plain, other = uv.objective(first_channel), uv.objective(lambda acts: first_channel(acts).to(dtype))
+    drawn, again = (uv.maximize(usae, each, dtype="float32", steps=2, crops=1, size=32) for each in (plain, other))
+    assert torch.allclose(drawn.images["left"], again.images["left"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda acts: first_channel(acts) * 1j,
+            "objective <lambda> returned complex numbers through left; expected re",
+        ),
+        (lambda acts: torch.ones(len(acts.canvas), dtype=torch.long), "no gradient comes back from its score"),
+        (3, "objective 3: expected a function of `Activations`"),
+    ],
+)
+def test_a_score_that_cannot_be_climbed_is_said_in_one_line(usae, wrong, message):
+    with pytest.raises(ValueError, match=message) as refusal:
+        uv.maximize(usae, uv.objective(wrong), steps=1, crops=1, size=32)
+    assert "\n" not in str(refusal.value)
+
+
+def test_what_is_no_usae_is_said():
+    with pytest.raises(ValueError, match=r"usae is 'demo'; expected a USAE, such as usae_train.load\('demo'\) gives"):
+        uv.maximize("demo", uv.Concept(3))
 
 
 @pytest.mark.parametrize(
@@ -176,6 +218,15 @@ def test_a_spectrum_of_ones_own_is_used_and_recorded(usae, tmp_path):
 
 
 def test_bfloat16_draws_nearly_the_same_picture(usae):
-    full, half = (uv.maximize(usae, uv.Concept(3), dtype=dtype, **QUICK) for dtype in ("float32", "bfloat16"))
-    assert (full.images["left"] - half.images["left"]).abs().mean() < 0.03
-    assert not torch.equal(full.images["left"], half.images["left"])
+    """It moves the start to where float32 moves it, and not to where another concept does."""
+
+    def moved(name, concept, dtype):
+        drawn = uv.maximize(usae, uv.Concept(concept), dtype=dtype, **QUICK).images[name]
+        return (drawn - start.images[name]).flatten()
+
+    start = uv.maximize(usae, uv.Concept(3), learning_rate=1e-9, **QUICK)
+    for name in usae.names:
+        full, half, other = moved(name, 3, "float32"), moved(name, 3, "bfloat16"), moved(name, 5, "float32")
+        assert not torch.equal(full, half)
+        assert torch.cosine_similarity(full, half, dim=0) > 0.98
+        assert torch.cosine_similarity(full, other, dim=0) < 0.8

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.loop import Picture, looked_at_together, share_of_largest
+import usae_viz.maximization
+from usae_viz.augmentations import PRESETS
+from usae_viz.loop import Eyes, Lost, Picture, look, looked_at_together, share_of_largest
 
 QUICK = {"crops": 2, "size": 32, "dtype": "float32"}
 
@@ -49,6 +51,19 @@ def not_finite_from(step, value):
     return broken
 
 
+def of_another_shape_from(step, backbone):
+    """One score for all pictures, from a step on through a backbone."""
+    calls = []
+
+    @uv.objective
+    def changing(acts):
+        calls.append(acts.backbone)
+        values = uv.Concept(3)(acts)
+        return values if calls.count(backbone) < step else values.mean()
+
+    return changing
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_score_that_is_lost_later_keeps_the_best_so_far(usae, value):
     with pytest.warns(UserWarning, match="the score through left is not finite at step 3; the best so far is kept"):
@@ -60,19 +75,11 @@ def test_a_score_that_is_lost_later_keeps_the_best_so_far(usae, value):
 
 
 def test_a_score_of_another_shape_later_keeps_the_best_so_far(usae):
-    calls = []
-
-    @uv.objective
-    def changing(acts):
-        calls.append(acts.backbone)
-        values = uv.Concept(3)(acts)
-        return values if calls.count("right") < 3 else values.mean()
-
     words = (
         r"objective changing returned \(\) through right; expected one score a picture, \(1,\) at step 2; the best so"
     )
     with pytest.warns(UserWarning, match=words):
-        result = uv.maximize(usae, changing, steps=8, snapshots=1, **QUICK)
+        result = uv.maximize(usae, of_another_shape_from(3, "right"), steps=8, snapshots=1, **QUICK)
     assert result.failed
     assert any(torch.equal(result.images["left"], canvas) for canvas in result.frames["left"])
 
@@ -83,6 +90,67 @@ def test_after_an_ending_by_hand_or_loss_no_further_objective_is_begun(usae):
     assert [result.failed for result in lost] == [True]
     stopped = list(uv.maximize_each(usae, [uv.Concept(3), uv.Concept(5)], settings, interrupt_at(2)))
     assert [str(result.objective) for result in stopped] == ["Concept(3)"]
+
+
+@pytest.fixture
+def packed(monkeypatch):
+    """Three objectives at once, as on a GPU."""
+    monkeypatch.setattr(usae_viz.maximization, "pictures_at_once", lambda *_: 3)
+
+
+@pytest.mark.usefixtures("packed")
+@pytest.mark.parametrize("value", [float("nan"), "shape"])
+def test_a_lost_score_ends_its_own_objective_and_not_the_others_of_its_pack(usae, value):
+    """As if they had been drawn one by one: what came before is whole, what comes after is not begun."""
+    settings = uv.MaximizeSettings(steps=5, **QUICK)
+    told = []
+    broken = not_finite_from(4, value) if value != "shape" else of_another_shape_from(4, "left")
+    pack = [uv.Concept(5), broken, uv.Concept(3), uv.Concept(4)]
+    results = list(uv.maximize_each(usae, pack, settings, lambda done, scores: told.append(done)))
+    assert [(result.ended is None, result.failed) for result in results] == [(True, False), (False, True)]
+    assert "through left" in results[1].ended
+    assert "at step 3; the best so far is kept" in results[1].ended
+    (alone,) = uv.maximize_each(usae, [uv.Concept(5)], settings)
+    assert all(torch.equal(alone.images[name], image) for name, image in results[0].images.items())
+    assert told == [1, 2, 3, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("packed")
+def test_a_score_that_is_lost_at_once_lets_the_others_of_its_pack_be_drawn_first(usae):
+    settings = uv.MaximizeSettings(steps=2, **QUICK)
+    drawing = uv.maximize_each(usae, [uv.Concept(5), not_finite_from(1, float("nan")), uv.Concept(3)], settings)
+    first = next(drawing)
+    assert (str(first.objective), first.ended) == ("Concept(5)", None)
+    with pytest.raises(ValueError, match="the score through left is not finite at step 0; check the objective"):
+        next(drawing)
+
+
+@pytest.mark.usefixtures("packed")
+def test_the_first_of_two_lost_scores_of_a_pack_is_the_last_result(usae):
+    """Its own loss comes later than that of the one behind it, which is found first."""
+    later, sooner = not_finite_from(5, float("nan")), not_finite_from(2, float("nan"))
+    settings = uv.MaximizeSettings(steps=6, **QUICK)
+    results = list(uv.maximize_each(usae, [uv.Concept(5), later, sooner], settings))
+    assert [result.failed for result in results] == [False, True]
+    assert results[0].ended is None
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_the_picture_that_is_lost_is_named_by_its_row(usae, at_once):
+    eyes = Eyes(usae, PRESETS["none"], 1, at_once=at_once)
+    canvas = torch.full((4, 3, 32, 32), 0.5)
+    fine, broken = uv.Concept(3), not_finite_from(1, float("inf"))
+    kinds = [(fine, "right"), (fine, "left"), (broken, "left"), (fine, "left")]
+    pictures = [Picture(f"{row}", objective, 0, (name,)) for row, (objective, name) in enumerate(kinds)]
+    generators = [torch.Generator() for _ in pictures]
+    with pytest.raises(Lost, match="the score through left is not finite") as found:
+        look(eyes, canvas, pictures, generators)
+    assert found.value.row == 2
+    canvas[3, 0, 0, 0] = torch.nan
+    pictures[2] = pictures[1]
+    with pytest.raises(Lost, match="the picture of 3 is not finite") as found:
+        look(eyes, canvas, pictures, generators)
+    assert found.value.row == 3
 
 
 def level(acts):

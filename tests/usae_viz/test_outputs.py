@@ -1,11 +1,10 @@
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import usae_viz as uv
-from usae_viz.outputs import CELL, MARGIN, opacity, sheet, to_picture, write_frames, write_png
+from usae_viz.outputs import CELL, MARGIN, opacity, sheet, to_picture, write_png
 from usae_viz.plan import folders_of, plan_objectives
 from usae_viz.render import render
 from usae_viz.result import folder_of
@@ -49,47 +48,6 @@ def test_opacity_by_hand():
     assert shown[50, 49:51].mean() == pytest.approx(0.5, abs=0.01)
     assert (shown.diff(dim=1) >= 0).all()
     assert opacity(torch.ones(20, 20)).isfinite().all()
-
-
-def test_snapshots_are_every_so_many_steps_and_the_last_picture(drawn):
-    for name, frames in drawn.frames.items():
-        assert len(frames) == 4  # steps 1, 3, 5 as they found it, and what came of it
-        assert torch.equal(frames[-1], drawn.images[name])
-        assert not torch.equal(frames[0], frames[1])
-
-
-def test_snapshots_become_an_animation_that_stays_on_its_last_frame(drawn, tmp_path):
-    folder = drawn.save(tmp_path) / "concept-00003"
-    with Image.open(folder / "left.gif") as animation:
-        durations = []
-        for frame in range(animation.n_frames):
-            animation.seek(frame)
-            durations.append(animation.info["duration"])
-        assert animation.size == (32, 32)
-        assert sum(durations) == 80 * (4 + 12)  # a second more of the last frame
-    film = imageio.imread(drawn.animate(tmp_path / "left.mp4", "left"), plugin="FFMPEG")
-    assert film.shape == (4 + 12, 32, 32, 3)
-    last = (drawn.images["left"] * 255).permute(1, 2, 0).numpy()
-    first = (drawn.frames["left"][0] * 255).permute(1, 2, 0).numpy()
-    assert np.abs(film[-1] - last).mean() < np.abs(film[-1] - first).mean()
-
-
-def test_odd_sides_can_be_filmed(tmp_path):
-    frames = [torch.full((3, 33, 33), value) for value in (0.0, 0.5, 1.0)]
-    for ending in (".gif", ".mp4"):
-        write_frames(tmp_path / f"odd{ending}", frames)
-        assert len(imageio.imread(tmp_path / f"odd{ending}")) >= 3
-
-
-def test_what_cannot_be_animated_is_said(usae, drawn, tmp_path):
-    plain = uv.maximize(usae, uv.Concept(3), steps=1, **QUICK)
-    with pytest.raises(ValueError, match="no snapshots of 'left'; draw with snapshots=N, one of left, right"):
-        plain.animate(tmp_path / "left.gif", "left")
-    with pytest.raises(ValueError, match="no snapshots of 'middle'"):
-        drawn.animate(tmp_path / "middle.gif", "middle")
-    with pytest.raises(ValueError, match=r"expected a file that ends in \.gif or \.mp4"):
-        drawn.animate(tmp_path / "left.webm", "left")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_given_picture_stands_first_on_the_sheet(drawn):

@@ -4,6 +4,7 @@ import torch
 import usae_viz as uv
 from usae_viz.augmentations import PRESETS
 from usae_viz.loop import Eyes
+from usae_viz.maximization import eyes_for
 from usae_viz.packing import bytes_a_picture, pictures_at_once
 
 
@@ -49,14 +50,26 @@ def test_a_limit_of_just_what_one_picture_takes_is_enough(usae):
     eyes = Eyes(usae, PRESETS["none"], 6)
     needed = taken(usae, 6) / 1e9
     assert pictures_at_once(eyes, 48, needed * 1.001) == 1
-    with pytest.raises(ValueError, match="lower --crops or --size, or raise --memory"):
+    with pytest.raises(ValueError, match="lower --crops, --size or --seeds, or raise --memory"):
         pictures_at_once(eyes, 48, needed * 0.999)
+
+
+def test_all_canvases_of_an_objective_are_there_all_the_time(usae):
+    """Only one goes through a backbone at a time."""
+    eyes, canvas = Eyes(usae, PRESETS["none"], 2), 20 * 3 * 48 * 48 * 4
+    assert bytes_a_picture(eyes, usae.backbones, 48, canvases=7) == taken(usae, 2) + 6 * canvas
+    limit = (taken(usae, 2) + 3.5 * canvas) / 1e9
+    settings = {"size": 48, "crops": 2, "memory": limit, "augmentation": "none", "dtype": "float32"}
+    for seeds, mode in ((2, "per-model"), (4, "shared")):  # four canvases each
+        eyes_for(usae, uv.MaximizeSettings(seeds=seeds, mode=mode, **settings))
+        with pytest.raises(ValueError, match=r"\d pictures of one objective, 48 px: about .* GB with 2 crops, and the"):
+            eyes_for(usae, uv.MaximizeSettings(seeds=seeds + 1, mode=mode, **settings))
 
 
 def test_too_little_memory_is_one_line_that_says_what_helps(usae):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         uv.maximize(usae, uv.Concept(3), memory=1e-6, crops=7, size=64)
     text = str(caught.value)
-    assert text.startswith("one picture of 64 px takes about 0.0")
-    assert "GB with 7 crops, and the limit is 1e-06; lower --crops or --size, or raise --memory" in text
+    assert text.startswith("2 pictures of one objective, 64 px: about 0.0")
+    assert "GB with 7 crops, and the limit is 1e-06; lower --crops, --size or --seeds, or raise --memory" in text
     assert "\n" not in text

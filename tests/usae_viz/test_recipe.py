@@ -260,6 +260,18 @@ def test_code_that_fails_is_one_line_with_the_place(usae, tmp_path):
         list(maximize_each(usae, [plan.drawings[0].objective], plan.drawings[0].settings))
 
 
+def test_code_that_fails_later_keeps_the_picture_so_far(usae, tmp_path):
+    (tmp_path / "own_late.py").write_text(
+        "calls = []\ndef late(acts):\n    calls.append(acts.backbone)\n"
+        "    return acts.tokens.mean((1, 2, 3)) * (1 / (calls.count('right') < 3))\n"
+    )
+    plan = planned(usae, tmp_path, "objectives: [own_late:late]\nsettings: {steps: 5}\n", allow_code=True)
+    (drawn,) = maximize_each(usae, [plan.drawings[0].objective], plan.drawings[0].settings)
+    assert drawn.failed
+    assert drawn.ended.startswith("objective 'own_late:late' fails through right: own_late.py, line 4: ")
+    assert drawn.ended.endswith(" at step 2; the best so far is kept")
+
+
 def test_the_schema_describes_every_key():
     schema = Recipe.model_json_schema()
     assert set(schema["properties"]) == set(Recipe.model_fields)

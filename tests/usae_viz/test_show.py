@@ -1,19 +1,12 @@
 import json
 import shlex
 
-import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import usae_train as ut
 import usae_viz as uv
 from usae_viz.cli import app
 from usae_viz.outputs import read_png, save_png
-
-
-@pytest.fixture(scope="module")
-def folder(usae, tmp_path_factory):
-    return str(ut.save(usae, tmp_path_factory.mktemp("usae") / "tiny"))
 
 
 def run(*words):
@@ -91,15 +84,17 @@ def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
     with Image.open(room / "left.png") as picture:
         save_png(tmp_path / "other.png", picture, {**about, "usae_sha256": "0" * 64})
         save_png(tmp_path / "tensor.png", picture, {**about, "settings": {"start": "tensor of sha256 00"}})
-        save_png(tmp_path / "odd.png", picture, {**about, "settings": {"steps": "many"}})
+        save_png(tmp_path / "odd.png", picture, {**about, "scores": {"fired": "perhaps"}})
+        save_png(tmp_path / "later.png", picture, {**about, "settings": {**about["settings"], "warmth": 3}})
         save_png(tmp_path / "code.png", picture, {**about, "objective": "own:calm"})
     for words, message in (
         (["show", tmp_path / "nowhere.png"], "nowhere.png cannot be read as a picture"),
         (["show", tmp_path / "broken.png"], "broken.png cannot be read as a picture"),
         (["show", tmp_path / "plain.png"], "plain.png has no settings inside"),
-        (["show", tmp_path / "odd.png"], "says what no picture of ours says"),
+        (["show", tmp_path / "odd.png"], "says what no picture of ours says: scores.fired: "),
         (["show", room / "sheet.png"], "sheet.png is a sheet of several pictures"),
         (["render", tmp_path / "other.png"], "was drawn with the USAE of sha256 000000000000, and"),
+        (["render", tmp_path / "later.png"], "drawn with settings that this version does not have: warmth = 3: Extra"),
         (["render", tmp_path / "tensor.png"], "was drawn beside a picture that was in no file"),
         (
             ["render", tmp_path / "code.png"],
@@ -110,3 +105,4 @@ def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
         assert done.exit_code == 1, words
         assert message in done.stderr
         assert (done.stderr.startswith("error: "), done.stderr.count("\n")) == (True, 1)
+    assert "warmth 3" in run("show", tmp_path / "later.png").stdout

@@ -4,7 +4,6 @@ import torch
 import usae_viz as uv
 from usae_viz.objectives import Closeness
 from usae_viz.outputs import read_png, to_picture
-from usae_viz.verify import seen_codes
 
 QUICK = {"crops": 2, "size": 32}
 
@@ -64,20 +63,24 @@ def test_accentuation_raises_the_concept_in_the_given_picture(usae, given):
 
 
 def agreement(usae, name, one, other):
-    """Cosine of two pictures' mean codes through a backbone."""
-    means = [seen_codes(usae, name, canvas[None], seed=9).dense(12).mean((0, 1, 2)) for canvas in (one, other)]
-    return torch.cosine_similarity(*means, dim=0).item()
+    """Cosine of two pictures' codes through a backbone, patch for patch."""
+    codes = [usae.encode(name, usae.tokens(name, canvas[None])).dense(usae.n_concepts) for canvas in (one, other)]
+    return torch.cosine_similarity(*(each.flatten() for each in codes), dim=0).item()
 
 
-def test_inversion_raises_the_agreement_of_codes_with_the_given_picture(usae, given):
+def test_inversion_has_the_given_pictures_codes_at_their_places(usae, given):
+    """The mirrored picture's inversion has the same codes elsewhere: what agreement comes to by chance."""
     noise = uv.invert(usae, given, steps=1, learning_rate=1e-6, **QUICK)
+    mirrored = uv.invert(usae, given.flip(-1), steps=25, **QUICK)
     drawn = uv.invert(usae, given, steps=25, **QUICK)
     assert drawn.scores is None
     assert torch.equal(drawn.given, given)
     for name in usae.names:
-        before, after = (agreement(usae, name, given, result.images[name]) for result in (noise, drawn))
-        assert after > 0.8
-        assert after > before + 0.1
+        at_start, by_chance, reached = (
+            agreement(usae, name, given, result.images[name]) for result in (noise, mirrored, drawn)
+        )
+        assert max(at_start, by_chance) < 0.4
+        assert reached > 0.6
     assert (noise.images["left"] - given).abs().mean() > 0.1  # it does not start there
 
 

@@ -7,17 +7,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import usae_train as ut
 import usae_viz.render_commands
 from usae_viz.cli import app
 from usae_viz.outputs import read_png
 
 QUICK = ["--steps", "3", "--crops", "1", "--size", "32"]
-
-
-@pytest.fixture(scope="module")
-def folder(usae, tmp_path_factory):
-    return str(ut.save(usae, tmp_path_factory.mktemp("usae") / "tiny"))
 
 
 def run(*words):
@@ -274,9 +268,14 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         (["maximize", "--objective", "Logit('left', 1)", *QUICK], "left has no classifier; set `classes` in its spec"),
         (["maximize", "--objective", "Closeness()", *QUICK], "compares with a picture; give one as `start`"),
         (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
-        (["maximize", "-c", "3", "--memory", "0.000001"], "lower --crops or --size, or raise --memory"),
+        (["maximize", "-c", "3", "--memory", "0.000001"], "lower --crops, --size or --seeds, or raise --memory"),
         (["maximize", "-c", "3", "--settle", "1"], "settle = 1: Input should be greater than or equal to 2"),
         (["maximize", "-c", "3", "--spectrum", "1/f"], "a spectrum is for the parameterization maco, not for fourier"),
+        (
+            ["maximize", "-c", "3", "--decay", "2", "--image", "maco"],
+            "decay is for the parameterization fourier, not for maco",
+        ),
+        (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
         (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
     ],
 )

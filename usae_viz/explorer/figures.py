@@ -112,7 +112,7 @@ def transfer(drawing: Drawing | None) -> float | None:
     """Mean, over the pictures drawn for one backbone, of code through each other one / code through its own."""
     shares: list[float] = []
     for picture in [] if drawing is None else drawing.pictures:
-        scores = picture.inside.scores
+        scores = picture.about.scores
         if scores is None or len(scores.drawn_for) != 1 or scores.drawn_for[0] not in scores.backbones:
             continue
         own = scores.backbones[scores.drawn_for[0]].code
@@ -128,7 +128,7 @@ def _weakest(drawing: Drawing | None, figure: str) -> float | None:
 
 
 def _own(picture: Picture, figure: str) -> list[float]:
-    scores = picture.inside.scores
+    scores = picture.about.scores
     if scores is None:
         return []
     seen = [scores.backbones[name] for name in scores.drawn_for if name in scores.backbones]

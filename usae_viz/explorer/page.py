@@ -124,7 +124,7 @@ def _title(sources: Sources) -> str:
 def _backbones(runs: Sequence[Run]) -> list[str]:
     """Without the USAE: every backbone that a picture was scored through or drawn for."""
     pictures = [picture for run in runs for drawing in run.drawings for picture in drawing.pictures]
-    scored = [name for p in pictures if p.inside.scores is not None for name in p.inside.scores.backbones]
+    scored = [name for p in pictures if p.about.scores is not None for name in p.about.scores.backbones]
     return list(dict.fromkeys(scored or [p.backbone for p in pictures if p.backbone != SHARED]))
 
 
@@ -148,16 +148,16 @@ def _card(
 def _in_order(pictures: Sequence[Picture], backbones: Sequence[str]) -> list[Picture]:
     """By variant and seed, then by backbone as the USAE has them."""
     places = {name: place for place, name in enumerate(backbones)}
-    variants = list(dict.fromkeys(picture.inside.variant for picture in pictures))
+    variants = list(dict.fromkeys(picture.about.variant for picture in pictures))
     return sorted(
         pictures,
-        key=lambda each: (variants.index(each.inside.variant), each.seed, places.get(each.backbone, len(places))),
+        key=lambda each: (variants.index(each.about.variant), each.seed, places.get(each.backbone, len(places))),
     )
 
 
 def _picture(picture: Picture, backbones: Sequence[str]) -> list[Any]:
     """[path below the run, mode, backbone, seed, fired (null: not known), codes by backbone, animation, variant]."""
-    scores = picture.inside.scores
+    scores = picture.about.scores
     codes = None if scores is None else [
         round(scores.backbones[name].code, 2) if name in scores.backbones else None for name in backbones
     ]  # fmt: skip
@@ -170,13 +170,13 @@ def _picture(picture: Picture, backbones: Sequence[str]) -> list[Any]:
         scores and scores.fired,
         codes,
         moving,
-        picture.inside.variant,
+        picture.about.variant,
     ]
 
 
 def _about(run: Run) -> str:
     """What its pictures were drawn with, in words."""
-    settings = [p.inside.settings for drawing in run.drawings for p in drawing.pictures]
+    settings = [p.about.settings for drawing in run.drawings for p in drawing.pictures]
     said = []
     for key, word in (("image", ""), ("mode", ""), ("steps", " steps"), ("crops", " views a step"), ("size", " px")):
         found = list(dict.fromkeys(str(each[key]) for each in settings if each.get(key) is not None))
@@ -242,9 +242,9 @@ def _details(sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], r
 
 
 def _in_full(picture: Picture) -> dict[str, Any]:
-    inside = picture.inside
-    scores = None if inside.scores is None else inside.scores.model_dump()
-    return {"scores": scores, "ended": inside.ended, "settings": inside.settings}
+    about = picture.about
+    scores = None if about.scores is None else about.scores.model_dump()
+    return {"scores": scores, "ended": about.ended, "settings": about.settings}
 
 
 class _replaced:

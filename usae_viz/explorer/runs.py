@@ -7,11 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from usae_viz.outputs import read_png
+from usae_viz.about import About, read_about
 from usae_viz.scores import SEED
 from usae_viz.settings import SHARED
 
@@ -21,51 +18,13 @@ NOT_PICTURES = (OWN, "manifest")  # folders of a run
 ANIMATIONS = (".mp4", ".gif")
 
 
-class Seen(BaseModel):
-    """One concept in one picture through one backbone; the figures of `scores.Score`."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    code: float
-    rank: int
-    share: float
-    percentile: float | None = None
-    fires: bool
-    others: float | None = None
-    noise: float | None = None
-
-
-class Verification(BaseModel):
-    """A picture's row in scores.json."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    fired: bool
-    drawn_for: list[str]
-    backbones: dict[str, Seen]
-
-
-class Inside(BaseModel):
-    """What the explorer wants of the text inside a PNG."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    objective: str
-    variant: str | None = None
-    settings: dict[str, Any] = {}
-    ended: str | None = None
-    usae: str | None = None
-    usae_sha256: str | None = None
-    scores: Verification | None = None
-
-
 @dataclass(frozen=True)
 class Picture:
     """One PNG of a run."""
 
     file: Path
     below: str  # its path from the run's folder, without .png
-    inside: Inside
+    about: About
     animation: Path | None
 
     @property
@@ -76,24 +35,24 @@ class Picture:
     @property
     def mode(self) -> str:
         """`per-model`, `shared` or `coupled`."""
-        return str(self.inside.settings.get("mode", "per-model"))
+        return str(self.about.settings.get("mode", "per-model"))
 
     @property
     def seed(self) -> int:
         """The seed it was drawn with."""
         named = SEED.search(self.name)
-        found = named.group().rpartition("-")[2] if named else self.inside.settings.get("seed", 0)
+        found = named.group().rpartition("-")[2] if named else self.about.settings.get("seed", 0)
         return int(found) if str(found).isdecimal() else 0
 
     @property
     def backbone(self) -> str:
         """The backbone it was drawn for, or `shared`."""
-        scores = self.inside.scores
+        scores = self.about.scores
         if self.mode == SHARED or (scores is not None and len(scores.drawn_for) != 1):
             return SHARED
         if scores is not None:
             return scores.drawn_for[0]
-        return SEED.sub("", self.name).removeprefix(f"{self.inside.variant}-").removeprefix(f"{self.mode}-")
+        return SEED.sub("", self.name).removeprefix(f"{self.about.variant}-").removeprefix(f"{self.mode}-")
 
 
 @dataclass(frozen=True)
@@ -158,7 +117,7 @@ def read_run(folder: Path) -> Run:
     if not found:
         why = f"; the first that cannot be read: {unreadable[0]}" if unreadable else ""
         raise ValueError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
-    drawings = [Drawing(at, own[0].inside.objective, own, _agreement(at)) for at, own in found.items()]
+    drawings = [Drawing(at, own[0].about.objective, own, _agreement(at)) for at, own in found.items()]
     usae, sha256 = record.get("usae"), record.get("usae_sha256")
     return Run(folder, str(usae) if usae else None, str(sha256) if sha256 else None, drawings, unreadable)
 
@@ -174,14 +133,13 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
         ):
             continue
         try:
-            inside = Inside.model_validate(read_png(file))
-        except (ValueError, SyntaxError) as error:  # pydantic's and json's are ValueErrors too
-            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            unreadable.append(reason if str(file) in reason else f"{file}: {reason}")
+            about = read_about(file)
+        except ValueError as error:
+            unreadable.append(str(error))
             continue
         moving = (file.with_suffix(ending) for ending in ANIMATIONS)
         below = file.relative_to(folder).with_suffix("").as_posix()
-        yield Picture(file, below, inside, next((film for film in moving if film.is_file()), None))
+        yield Picture(file, below, about, next((film for film in moving if film.is_file()), None))
 
 
 def _agreement(folder: Path) -> dict[str, float]:

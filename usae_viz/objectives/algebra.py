@@ -112,7 +112,12 @@ def objective(function: Score) -> Objective:
         ...     return -acts.canvas.diff(dim=-1).abs().mean(dim=(1, 2, 3))
         >>> 2 * smooth
         2 * smooth
+
+    Raises:
+        ValueError: for what cannot be called.
     """
+    if not callable(function):
+        raise ValueError(f"objective {function!r}: expected a function of `Activations` that returns (batch,)")
     return Objective(function, getattr(function, "__name__", "objective"))
 
 
@@ -124,7 +129,7 @@ def score(objective: Objective, acts: Activations) -> Tensor:
     """Call an objective and check what it returns.
 
     Raises:
-        NoScore: for a score that is no tensor of shape (batch,).
+        NoScore: for a score that is no tensor of shape (batch,), or of complex numbers.
         ValueError: for a comparison with a picture that is not given, or an objective of too many parts.
     """
     if objective.needs_reference and acts.reference is None:
@@ -139,7 +144,9 @@ def score(objective: Objective, acts: Activations) -> Tensor:
             f"objective {objective} returned {shape} through {acts.backbone}; expected one score a picture, "
             f"({len(acts.canvas)},)"
         )
-    return value
+    if value.is_complex():
+        raise NoScore(f"objective {objective} returned complex numbers through {acts.backbone}; expected real ones")
+    return value.to(acts.tokens)
 
 
 def _is_number(value: Any) -> bool:

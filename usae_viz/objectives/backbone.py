@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.concept import Pool, pool_tokens, spelled, whole_number
+from usae_viz.objectives.concept import Pool, one_of, pool_tokens, spelled, whole_number
 
 
 class Direction(Objective):
@@ -21,7 +22,7 @@ class Direction(Objective):
         pool: over an image's tokens, as in `Concept`.
 
     Raises:
-        ValueError: for a vector that is none, is zero or has numbers that are not finite.
+        ValueError: for a vector that is none, is zero or has numbers that are not finite; for a pool that cannot be.
 
     Example:
         >>> import usae_train as ut, usae_viz as uv
@@ -32,9 +33,10 @@ class Direction(Objective):
     """
 
     def __init__(self, backbone: str, vector: Tensor | Sequence[float], pool: Pool = "mean") -> None:
+        one_of(pool, get_args(Pool), "pool ")
         try:
             direction = torch.as_tensor(vector).detach().float()
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"Direction: expected numbers for {backbone!r}: {error}") from error
         if direction.ndim != 1 or not direction.norm().isfinite() or direction.norm() == 0:
             raise ValueError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
@@ -63,7 +65,7 @@ class Channel(Objective):
         pool: over an image's tokens, as in `Concept`.
 
     Raises:
-        ValueError: for a channel that the backbone does not have.
+        ValueError: for a channel that the backbone does not have, or a pool that cannot be.
 
     Example:
         >>> Channel("dino", 7, pool="max")
@@ -72,6 +74,7 @@ class Channel(Objective):
 
     def __init__(self, backbone: str, index: int, pool: Pool = "mean") -> None:
         index = whole_number(index, "channel")
+        one_of(pool, get_args(Pool), "pool ")
 
         def channel(acts: Activations) -> Tensor:
             if acts.backbone != backbone:

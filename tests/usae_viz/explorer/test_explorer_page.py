@@ -14,10 +14,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
+from usae_viz.about import About
 from usae_viz.cli import app
 from usae_viz.explorer import explore
 from usae_viz.explorer.figures import transfer
-from usae_viz.explorer.runs import Drawing, Inside, Picture, read_run
+from usae_viz.explorer.runs import Drawing, Picture, read_run
 from usae_viz.explorer.sources import open_sources
 
 
@@ -121,7 +122,8 @@ def test_transfer_by_hand():
 
     def picture(own, codes):
         scores = {"fired": True, "drawn_for": own, "backbones": {name: seen(code) for name, code in codes.items()}}
-        return Picture(file=None, below="", inside=Inside(objective="Concept(1)", scores=scores), animation=None)
+        about = About(picture=own[0], objective="Concept(1)", settings={}, scores=scores)
+        return Picture(file=None, below="", about=about, animation=None)
 
     one = picture(["a"], {"a": 4.0, "b": 1.0, "c": 3.0})  # (1 + 3) / 2 / 4 = 0.5
     two = picture(["b"], {"a": 1.0, "b": 2.0, "c": 0.0})  # 0.25

@@ -1,0 +1,119 @@
+"""Runs of recipes as they are drawn: how the work is divided, what the folder holds, what is said of it beforehand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+from running_recipes import QUICK, contents, drawn, run
+
+import usae_viz.render
+from usae_train.distributed import ALONE, Ranks
+from usae_viz.outputs import CELL, MARGIN, ROW
+from usae_viz.plan import plan_recipe
+from usae_viz.recipe import Recipe
+from usae_viz.render import _packs
+
+
+def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp_path, monkeypatch):
+    recipe = Recipe(concepts=["0-4"], variants={"a": {}, "b": {"crops": 2}}, settings={"size": 32})
+    plan = plan_recipe(usae, recipe, tmp_path)  # drawings 0 and 1 of concept 0, 2 and 3 of 1, ...
+    assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1], [3], [4], [5], [6], [7]]
+    monkeypatch.setattr(usae_viz.render, "eyes_for", lambda usae, settings: SimpleNamespace(at_once=2))
+    assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1, 3], [4, 6], [5, 7]]
+    assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4)) == _packs(usae, plan, [2, 8, 9], Ranks(1, 4))
+    assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4))[:2] == [[0], [1]]
+
+
+def test_the_parts_of_a_run_are_as_the_explorer_reads_them(folder, tmp_path):
+    out = drawn(folder, tmp_path, f"concepts: [3]\nvariants: {{a: {{}}, b: {{seed: 4, mode: shared}}}}\n{QUICK}")
+    record = json.loads((out / "run.json").read_text())
+    assert record["schema"] == 1
+    assert record["objectives"] == ["Concept(3)"]
+    assert [(settings["mode"], settings["seed"]) for settings in record["runs"]] == [("per-model", 0), ("shared", 4)]
+    assert record["variants"] == ["a", "b"]
+    assert record["recipe"]["variants"]["b"]["mode"] == "shared"
+    scores = json.loads((out / "concept-00003" / "scores.json").read_text())
+    assert set(scores["images"]) == {"a-left", "a-right", "b-shared"}
+    assert [(own["variant"], own["images"]) for own in scores["drawings"]] == [
+        ("a", ["a-left", "a-right"]), ("b", ["b-shared"])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "columns"),
+    [
+        ("variants: {a: {}, b: {seed: 4}}", 2, 2),
+        (
+            "modes: [shared]\nvariants: {a: {}, b: {seed: 1}, c: {seed: 2}, d: {seed: 3}, e: {seed: 4}, f: {seed: 5}}",
+            2,
+            5,
+        ),
+        ("modes: [per-model, shared]", 1, 3),
+    ],
+)
+def test_a_sheet_has_a_row_a_variant_and_single_pictures_abreast(folder, tmp_path, text, rows, columns):
+    quick = QUICK.replace("steps: 2", "steps: 1")
+    out = drawn(folder, tmp_path, f"concepts: [3]\n{text}\n{quick}")
+    with Image.open(out / "concept-00003" / "sheet.png") as page:
+        assert page.width == max(420, MARGIN + columns * (CELL + MARGIN))
+        plain = page.height - (rows - 1) * ROW
+    with Image.open(
+        drawn(folder, tmp_path, f"concepts: [3]\n{quick}", out="one") / "concept-00003" / "sheet.png"
+    ) as one:
+        assert plain == one.height
+
+
+def test_a_folder_with_brackets_in_its_name_is_told_as_it_is(folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\nobjectives: [\"Channel('left', 2)\"]\n{QUICK}")
+    for name in ("a[red]", "b[x"):
+        done = run("render", recipe, "--out", tmp_path / name)
+        assert f"{name}: 1 pictures" in done.stdout.replace("\n", "")
+    done = run("render", recipe, "--out", tmp_path / "[" / "b]")
+    assert "[/b]: 1 pictures" in done.stdout.replace("\n", "")
+
+
+def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):
+    text = f"concepts: [3, 5]\nmodes: [per-model, shared]\n{QUICK}outputs: [gif]\n"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\n{text}")
+    done = run("render", recipe, "--out", tmp_path / "run", "--dry-run")
+    assert done.exit_code == 0, done.stderr
+    assert "6 pictures to draw in 2 folders, 0 there already" in done.stdout
+    assert list(tmp_path.iterdir()) == [recipe]
+    drawn(folder, tmp_path, text.replace("[3, 5]", "[3]"))
+    recipe.write_text(f"usae: {folder}\n{text}")
+    before = contents(tmp_path / "run")
+    left = json.loads(run("render", recipe, "--out", tmp_path / "run", "--dry-run", "--json").stdout)
+    assert (left["pictures"], left["finished"], left["folders"]) == (3, 3, 1)
+    assert [(part["mode"], part["pictures"]) for part in left["parts"]] == [("per-model", 2), ("shared", 1)]
+    assert left["seconds"] > 0
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_dry_run_knows_how_large_animations_become(folder, tmp_path):
+    text = "concepts: [3]\nsettings: {steps: 48, crops: 1, size: 32}\noutputs: [gif]\n"
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\n{text}")
+    told = json.loads(run("render", recipe, "--out", tmp_path / "run", "--dry-run", "--json").stdout)["megabytes"]
+    room = drawn(folder, tmp_path, text) / "concept-00003"
+    really = sum(file.stat().st_size for file in room.iterdir() if file.suffix in (".png", ".gif")) / 1e6
+    assert 0.5 * really < told < 2 * really  # with frames all alike it was a ninth
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_files_of_one_to_the_bit(folder, tmp_path):
+    text = f"concepts: [3, 5, 7]\nmodes: [per-model, shared]\nseeds: [0, 1]\n{QUICK}outputs: [png, gif, sheet]\n"
+    alone = contents(drawn(folder, tmp_path, text, out="alone"))
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "usae_viz", "render"]
+    words += [str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "two")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(usae_viz.__file__).parents[1])}
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert f"{tmp_path / 'two'}: 18 pictures" in done.stdout.replace("\n", "")
+    assert contents(tmp_path / "two") == alone
