@@ -20,8 +20,8 @@ from usae_train.tokens import collect_tokens
 from usae_train.usae import USAE
 
 TRAINING_SCENES, HELD_OUT_SCENES = 4000, 2000
-# Of the starts 0 to 5 only from 2 and 3 one index each told every colour and texture (the others miss `solid` or `checker`,
-# AUROC 0.83 to 0.89), and 2's pictures of dots are so fine that an outside reader takes them for speckle.
+# Of the starts 0 to 5 only from 2 and 3 one index each told every colour and texture (the others miss `solid` or
+# `checker`, AUROC 0.83 to 0.89), and 2's pictures of dots are so fine that an outside reader takes them for speckle.
 START = 3
 SETTINGS = FitSettings(  # small enough for every backbone to encode every token
     n_concepts=256,
