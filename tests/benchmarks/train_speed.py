@@ -44,13 +44,13 @@ weight alone 1254 ms against 4811, 3.8 times as fast, and the losses were 1.1e-4
 import argparse
 import os
 import statistics
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import matplotlib.cm
 import torch
+from clocks import clocks, since
 from torch import Tensor, nn
 
 from usae_train.demo.activations import known_world
@@ -169,16 +169,6 @@ class Turns(Keeper):
 
 def widths(tokens: dict[str, Tensor]) -> dict[str, int]:
     return {name: own.shape[1] for name, own in tokens.items()}
-
-
-def clocks() -> tuple[float, float]:
-    """Seconds on the clock, and of the processor's time."""
-    return time.perf_counter(), time.process_time()
-
-
-def since(began: tuple[float, float]) -> tuple[float, float]:
-    now = clocks()
-    return now[0] - began[0], now[1] - began[1]
 
 
 def side_by_side(settings: FitSettings, tokens: dict[str, Tensor], turns: int) -> tuple[Turns, list[float]]:
