@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -157,9 +157,9 @@ def step_part() -> None:
             )
 
 
-def race_part(model: str) -> None:
+def race_part(model: str, images: Sequence[str]) -> None:
     usae = random_usae({"vit": model})
-    for image in ("maco", "fourier"):
+    for image in images:
         began = clocks()
         theirs_drawn = horama(usae, image, 512, 256)
         theirs = since(began)
@@ -196,12 +196,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("step", "race", "scale"), default="step")
     parser.add_argument("--model", default="vit_base_patch16_224", help="the race's network")
+    parser.add_argument("--image", choices=("maco", "fourier"), help="the race with this alone")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.case:
         one_case(*(int(number) for number in chosen.case.split(",")))
     else:
-        {"step": step_part, "race": lambda: race_part(chosen.model), "scale": scale_part}[chosen.part]()
+        {
+            "step": step_part,
+            "race": lambda: race_part(chosen.model, [chosen.image] if chosen.image else ["maco", "fourier"]),
+            "scale": scale_part,
+        }[chosen.part]()
 
 
 if __name__ == "__main__":
