@@ -1,8 +1,15 @@
 import shutil
+import signal
 
 import pytest
 
 BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]  # CI runs as root, on machines without a display
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard():
+    """A script's background job ignores Ctrl-C, and so do its children; tests send it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -154,13 +154,14 @@ def fit_each(
 
 def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
     """Compare with the SAEs that are there already; older ones have no note, and are compared one by one."""
-    if not note.is_file():
+    if not note.is_file() or not any(note.parent.glob("*/config.json")):  # killed before the first was written
         return
     try:
-        found = json.loads(note.read_text())
-    except json.JSONDecodeError as error:
+        found = dict(json.loads(note.read_text()))
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{note} cannot be read; choose another --out, or remove {note.parent}") from error
-    if differences := sorted(key for key in wanted if key in found and found[key] != wanted[key]):
+    told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
+    if differences := sorted(key for key in wanted if key in told and told[key] != wanted[key]):
         raise ValueError(
             f"{note.parent} has SAEs of another {', '.join(differences)}; give the same again, choose another --out, "
             "or remove it"

@@ -166,13 +166,16 @@ def _draw(
     def before(row: int) -> Sequence[Objective]:
         return pack[: next(place for place, each in enumerate(pack) if each is pictures[row].objective)]
 
+    ended: tuple[int, str] | None = None
     try:
         ascent, snapshots = _ascend(eyes, pictures, settings, start, progress)
     except Lost as lost:
-        others = before(lost.row)
+        ended = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
+    if ended is not None:
+        others = before(ended[0])
         if others and not (yield from _draw(eyes, others, settings, start, progress)):
             return False
-        raise
+        raise Lost(*ended)
     if ascent.lost is None:
         yield from _results(eyes, pack, pictures, ascent, snapshots, settings)
     else:
@@ -224,7 +227,7 @@ def eyes_for(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = 
 def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:
     """The canvases of one objective: seeds x (a backbone each, or one shared by all)."""
     names = list(objective.backbones or usae.names)
-    seen_by = {SHARED: tuple(names)} if settings.mode == "shared" else {name: (name,) for name in names}
+    seen_by = {SHARED: tuple(names)} if settings.mode == SHARED else {name: (name,) for name in names}
     seeds = range(settings.seed, settings.seed + settings.seeds)
     return [
         Picture(name if settings.seeds == 1 else f"{name}-seed-{seed}", objective, seed, backbones)

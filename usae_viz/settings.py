@@ -16,7 +16,7 @@ MAX_SEED = 2**32
 
 
 class MaximizeSettings(BaseModel):
-    """How pictures are drawn. Of the defaults only Fourier's rate and decay were chosen by pictures (fourier.py)."""
+    """How pictures are drawn. By pictures only what is Fourier's was chosen (fourier.py)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

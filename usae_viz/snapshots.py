@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,8 @@ FRAME_SECONDS = 0.08
 class Snapshots:
     """Canvases as they come, float32, in a temporary file without a name, which is gone with the process.
 
-    A picture of 256 px takes 0.8 MB a snapshot, in the folder that TMPDIR names.
+    A picture of 256 px takes 0.8 MB a snapshot, in the folder that TMPDIR names. What has frames of it has an open
+    file, and cannot be pickled.
 
     Attributes:
         count: how many there are.
@@ -31,7 +33,10 @@ class Snapshots:
     def __init__(self) -> None:
         self.count = 0
         self._shape: tuple[int, ...] = ()
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is open as long as somebody has frames of it)
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is open as long as somebody has frames of it)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def keep(self, canvas: Tensor) -> None:
         """Add a snapshot of all pictures (pictures, 3, H, W).
@@ -46,11 +51,15 @@ class Snapshots:
             self._file.write(numbers.tobytes())
             self._file.flush()
         except OSError as error:
-            raise ValueError(
-                f"snapshots cannot be kept in {tempfile.gettempdir()}: {error.strerror or error}; take fewer, or name "
-                "a larger folder with TMPDIR"
-            ) from error
+            raise self._unwritable(error) from error
         self.count += 1
+
+    @staticmethod
+    def _unwritable(error: OSError) -> ValueError:
+        return ValueError(
+            f"snapshots cannot be kept in {os.environ.get('TMPDIR') or 'the temporary folder'}: "
+            f"{error.strerror or error}; take fewer, or name a larger folder with TMPDIR"
+        )
 
     def canvas(self, number: int, row: int) -> Tensor:
         """(3, H, W): one picture in one snapshot."""
@@ -104,7 +113,7 @@ def write_frames(file: Path, frames: Iterable[Tensor]) -> None:
             how: dict[str, Any] = {"append_images": moving, "duration": 1000 * FRAME_SECONDS, "loop": 0}
             next(moving).save(temporary, "GIF", save_all=True, **how)
             return
-        with tempfile.TemporaryDirectory() as room:  # ffmpeg wants a name that says the format
+        with tempfile.TemporaryDirectory(dir=file.parent) as room:  # ffmpeg wants a name that says the format
             encoded = Path(room) / "film.mp4"
             with imageio.get_writer(
                 encoded, format="FFMPEG", mode="I", fps=1 / FRAME_SECONDS, macro_block_size=2

@@ -1,7 +1,7 @@
 """What the auxiliary loss on dead concepts is worth (Gao et al. 2024, appendix A.2), on the demo universe's tokens.
 
 The three demo backbones see 200 training scenes, a USAE of 1024 concepts (the demo itself has 256) is trained on
-their tokens, and R² is measured on 60 scenes of another split. `dead`: share of the concepts that fire nowhere in the
+their tokens, and R² is measured on 60 scenes of another split. `dead`: share of the concepts that fire nowhere in
 those scenes through any encoder. Run from the project's root:
 
     python tests/benchmarks/dead_concepts.py [--steps 300]

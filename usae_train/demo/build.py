@@ -46,7 +46,7 @@ def build(
 
     Args:
         out: folder to write.
-        seed: seed of everything.
+        seed: seed of everything but the tokens that dictionaries start at (START).
         device: where to train.
         report: called with the stage, what is done of how much, and a figure.
         workers: backbones trained at the same time; one a core unless told, on a GPU one.

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from usae_train.colour import from_canvas, to_canvas
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
-# The picture is divided by it: the contrast at the start. Lucid's is 4 (optvis/param/spatial.py), with which the demo's
-# grey came out black and white, and its reds and dots at the ends of their channels; its textures are as plain with 8.
+# The picture is divided by it: the contrast at the start, and how far a step goes. Lucid's is 4
+# (optvis/param/spatial.py), with which the demo's grey came out black and white, and its reds and dots at the ends of
+# their channels; with 8 its textures are as easy to tell. What else is measured in this file was measured with 4.
 CONTRAST = 8
 CHOSEN_AT = 96, 1.5  # the size and the decay at which the rate and the standard deviation of the start were chosen
 
