@@ -6,11 +6,9 @@ is asked: a peak of at most the memory allowed plus 1 GB, whatever the size. Run
 
     python tests/benchmarks/memory.py [--memory 0.25] [--gigabytes 0.5 2]
 
-Measured (--memory 0.1 --only store --gigabytes 0.9 2.7, shards of 452 MB, OMP_NUM_THREADS=1): peaks of 1.04 and 1.12
-GB, where 1.10 is asked; 0.78 GB of them were there before it began (Python, torch, timm). Since then
-timm is not imported for a store, which takes 45 MB off (718 MB instead of 762 MB after the imports); the peaks were
-not measured again. Before, 4.1 GB were reached in standardization alone (a store of 1 GB): the allocator did not use
-again what lay between small tensors that stayed.
+Measured (--memory 0.1 --only store --gigabytes 0.9 2.7, shards of 452 MB, OMP_NUM_THREADS=1): peaks of 1.06 and 1.04
+GB, where 1.10 is asked; 0.73 GB of them were there before it began (Python, torch). Before, 4.1 GB were reached in
+standardization alone (a store of 1 GB): the allocator did not use again what lay between small tensors that stayed.
 """
 
 import argparse
