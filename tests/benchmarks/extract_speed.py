@@ -8,7 +8,7 @@ for a machine that others use as well. Run from the project's root:
     python tests/benchmarks/extract_speed.py [--images 144] [--device cpu]
 
 Measured (--images 144 --half --turns 2, OMP_NUM_THREADS=1, one of two cores while two other processes ran): 4.39 of the
-bare backbones' 4.76 images/s on the clock, a ratio of 0.92, and 6.45 of 7.07 in processor time, 0.91, decoding included.
+bare backbones' 4.76 images/s on the clock, a ratio of 0.92, and 6.45 of 7.07 in processor time, 0.91, with decoding.
 """
 
 import argparse
