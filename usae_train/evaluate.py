@@ -20,7 +20,7 @@ from usae_train.pass_states import PassKeeper
 from usae_train.posthoc import PostHoc
 from usae_train.provenance import versions
 from usae_train.statistics import LEVELS, Statistics, images_needed
-from usae_train.tokens import stream_tokens
+from usae_train.tokens import none_can_be_read, stream_tokens
 from usae_train.usae import STD_EPSILON, USAE
 from usae_train.verdict import warnings
 
@@ -96,9 +96,7 @@ def evaluate(
     if not first:
         return None
     if not int(measures.firing.counts[0]):
-        raise ValueError(
-            f"none of the {len(source)} pictures of {source.name} can be read; the first: {state.failures[0]}"
-        )
+        raise none_can_be_read(len(source), source, state.failures[0])
     report = {
         "schema": SCHEMA, "usae": usae.source, "usae_sha256": usae.sha256, "recipe": usae.recipe,
         "images": source.name, "fingerprint": source.fingerprint(), "unreadable": sorted(state.failures),

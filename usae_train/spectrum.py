@@ -13,6 +13,7 @@ from torch import Tensor
 from usae_train.atomic import atomic_path
 from usae_train.colour import from_canvas
 from usae_train.images import ImageSource, read_batches
+from usae_train.tokens import none_can_be_read
 
 SMALLEST = 16  # side in pixels, as of a canvas
 
@@ -37,7 +38,7 @@ def mean_magnitude(
         count += len(numbers)
         progress(count + len(failures), len(source))
     if count == 0:
-        raise ValueError(f"none of the {len(source)} pictures of {source.name} can be read; the first: {failures[0]}")
+        raise none_can_be_read(len(source), source, failures[0])
     return total / count
 
 

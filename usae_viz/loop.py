@@ -218,7 +218,7 @@ def picture_scores(acts: Activations, pictures: Sequence[Picture], rows: Sequenc
 
 def _not_finite(values: Tensor, rows: Sequence[int]) -> int | None:
     """The first of rows whose values (batch, ...) are not all finite."""
-    finite = values.detach().isfinite().flatten(1).all(1) if values.ndim > 1 else values.detach().isfinite()
+    finite = values.detach().isfinite().reshape(len(values), -1).all(1)
     return next((row for row, fine in zip(rows, finite.tolist(), strict=True) if not fine), None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -120,7 +119,7 @@ def write_frames(file: Path, frames: Iterable[Tensor]) -> None:
             ) as film:  # fmt: skip
                 for picture in pictures:
                     film.append_data(picture)  # type: ignore[attr-defined]
-            shutil.copyfile(encoded, temporary)
+            encoded.replace(temporary)
 
 
 def _in_bytes(frames: Iterable[Tensor]) -> Iterator[np.ndarray]:
