@@ -1,6 +1,6 @@
 """Reads the colour and the texture of a picture, by means that took no part in drawing it.
 
-Colour: the pixels' hues against the palette. Texture: a small convolutional network (no backbone is one) trained here
+Colour: each pixel's hue against the palette. Texture: a small convolutional network (no backbone is one) trained here
 on scenes. Both read the middle of the picture (three quarters of its side), which every crop shows.
 """
 
@@ -25,20 +25,19 @@ def middle(pictures: Tensor) -> Tensor:
 
 
 def read_colour(pictures: Tensor) -> list[str]:
-    """The name of the colour that most of the chroma has; grey where there is hardly any."""
+    """The name of the colour that most of a picture has.
+
+    A pixel votes with its brightness: for grey where it is hardly saturated, else for the nearest hue. (Until the votes
+    were pixels' they were their chroma, and one yellow spot made a black, grey and white picture yellow.)
+    """
     names = list(COLOURS)
     palette = rgb_to_hsv(torch.tensor([COLOURS[name] for name in names]).view(1, -1, 3, 1).transpose(1, 2))[0, 0, :, 0]
-    hsv = rgb_to_hsv(middle(pictures)).flatten(2)
-    distance = (hsv[:, 0, :, None] - palette[None, None] + torch.pi) % (2 * torch.pi) - torch.pi
+    hue, saturation, value = rgb_to_hsv(middle(pictures)).flatten(2).unbind(1)
+    distance = ((hue[..., None] - palette + torch.pi) % (2 * torch.pi) - torch.pi).abs()
     distance[..., names.index("grey")] = torch.inf
-    nearest = functional.one_hot(distance.abs().argmin(-1), len(names)) * (hsv[:, 1] * hsv[:, 2])[..., None]
-    votes = nearest.sum(1)
-    chroma = (hsv[:, 1] * hsv[:, 2]).mean(1)
-    value = hsv[:, 2].mean(1)
-    read = votes.argmax(-1)
-    return [
-        "grey" if c < GREY_SATURATION * v else names[i] for c, v, i in zip(chroma, value, read.tolist(), strict=True)
-    ]
+    nearest = torch.where(saturation < GREY_SATURATION, names.index("grey"), distance.argmin(-1))
+    votes = (functional.one_hot(nearest, len(names)) * value[..., None]).sum(1)
+    return [names[i] for i in votes.argmax(-1).tolist()]
 
 
 class TextureReader(nn.Module):
