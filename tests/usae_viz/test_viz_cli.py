@@ -184,6 +184,22 @@ def test_invert_draws_a_given_pictures_codes(folder, tmp_path, picture):
         assert sheet.width > 420  # the given picture stands beside
 
 
+def test_invert_takes_what_maximize_does_of_seeds_transparency_and_early_ends(folder, tmp_path, picture):
+    """A learning rate at which nothing rises: each settles as soon as two times two steps can be compared."""
+    out = tmp_path / "run"
+    words = ["invert", picture, "--usae", folder, "--out", str(out), "--backbones", "right", "--augmentation", "none"]
+    words += ["--seed", "4", "--seeds", "2", "--alpha", "--settle", "2", "--memory", "1"]
+    done = run(*words, "--learning-rate", "1e-30", "--steps", "30", "--crops", "1", "--size", "32")
+    assert done.exit_code == 0, done.output
+    drawn = out / "objective-samecodes-right"
+    assert {p.name for p in drawn.iterdir()} == {"right-seed-4.png", "right-seed-5.png", "sheet.png"}
+    assert "SameCodes(['right']): settled after 4 of 30 steps" in done.stderr
+    with Image.open(drawn / "right-seed-5.png") as seen:
+        assert seen.mode == "RGBA"
+    settings = read_png(drawn / "right-seed-5.png")["settings"]
+    assert (settings["seeds"], settings["settle"], settings["memory"], settings["alpha"]) == (2, 2, 1.0, True)
+
+
 def test_objectives_are_drawn_a_folder_each_and_once(folder, tmp_path):
     out = tmp_path / "run"
     expressions = ["Concept(3) - 0.5 * Concept(5)", "Concept(3)", "Concept(3)-0.5*Concept(5)", "Channel('left', 2)"]
@@ -277,6 +293,7 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         ),
         (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
         (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: Input should be greater than or equal to 1"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, monkeypatch, words, message):
