@@ -24,7 +24,7 @@ from usae_viz.packing import pictures_at_once
 from usae_viz.parameterizations import PARAMETERIZATIONS, CoupledImage, Parameterization, parameterization
 from usae_viz.precision import dtype_for
 from usae_viz.result import Result
-from usae_viz.settings import SHARED, MaximizeSettings
+from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 from usae_viz.snapshots import Frames, Snapshots
 from usae_viz.verify import verify
 
@@ -204,15 +204,32 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
 
 
 def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
-    """The settings with size, learning rate and the augmentation's shift filled in."""
+    """The settings with size, learning rate and the augmentation's shift filled in.
+
+    Raises:
+        ValueError: for crops of less than one pixel of the canvas.
+    """
     backbones = usae.backbones.values()
+    size = settings.size or max(backbone.input_size for backbone in backbones)
+    _check_crops(size, settings.augmentation.crop[0])
     return settings.model_copy(
         update={
-            "size": settings.size or max(backbone.input_size for backbone in backbones),
+            "size": size,
             "learning_rate": settings.learning_rate or PARAMETERIZATIONS[settings.image].learning_rate,
             "augmentation": settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones)),
         }
     )
+
+
+def _check_crops(size: int, share: float) -> None:
+    """Nothing; a ValueError where the smallest crop, a share of the side, is of less than a pixel: it shows nothing."""
+    least = 1 / share
+    if size < least:
+        larger = f"raise --size to {math.ceil(least)}, or " if least <= MAX_SIZE else ""
+        raise ValueError(
+            f"crops from {share:g} of the side are less than a pixel wide on a canvas of {size} px; {larger}take an "
+            "augmentation of larger crops"
+        )
 
 
 def eyes_for(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> Eyes:

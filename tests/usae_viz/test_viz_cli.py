@@ -148,6 +148,10 @@ def test_wrong_usage_is_status_2():
             "concepts: [3]\nsettings:\n  augmentation: {rotat: 5}\n",
             "unknown key 'settings.augmentation.rotat'; did you mean 'rotate'?",
         ),
+        (
+            "concepts: [3]\nsettings: {size: 32}\nvariants:\n  a: {}\n  b: {augmentation: {crop: [0.02, 1]}}\n",
+            "recipe.yaml: crops from 0.02 of the side are less than a pixel wide on a canvas of 32 px; raise --size",
+        ),
         ("concepts: [3]\nseeds: [-1]\n", "recipe.yaml:2: seeds.0: Input should be greater than or equal to 0"),
         ("concepts: [3]\nseeds: [1, 1]\n", "says something twice"),
     ],
@@ -285,6 +289,10 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         (["maximize", "--objective", "Closeness()", *QUICK], "compares with a picture; give one as `start`"),
         (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
         (["maximize", "-c", "3", "--memory", "0.000001"], "lower --crops, --size or --seeds, or raise --memory"),
+        (
+            ["maximize", "-c", "3", *QUICK[:-1], "16", "--augmentation", "maco"],
+            "crops from 0.05 of the side are less than a pixel wide on a canvas of 16 px; raise --size to 20, or take",
+        ),
         (["maximize", "-c", "3", "--settle", "1"], "settle = 1: Input should be greater than or equal to 2"),
         (["maximize", "-c", "3", "--spectrum", "1/f"], "a spectrum is for the parameterization maco, not for fourier"),
         (
