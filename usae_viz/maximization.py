@@ -238,7 +238,7 @@ def eyes_for(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = 
     dtype = dtype_for(settings.dtype, usae.dictionary(usae.names[0]).device)
     eyes = Eyes(usae, settings.augmentation, settings.crops, dtype, reference=reference)
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
-    return replace(eyes, at_once=pictures_at_once(eyes, settings.size, settings.memory, canvases))
+    return replace(eyes, at_once=pictures_at_once(eyes, settings.size, settings.memory, canvases, settings.seeds))
 
 
 def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:

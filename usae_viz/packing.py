@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from usae_train.backbones import Backbone
 from usae_viz.loop import Eyes, perceive
+from usae_viz.settings import MIN_SIZE
 
 GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
 
 
-def pictures_at_once(eyes: Eyes, size: int, limit: float | None, canvases: int = 1) -> int:
+def pictures_at_once(eyes: Eyes, size: int, limit: float | None, canvases: int = 1, seeds: int = 1) -> int:
     """How many pictures may go through a backbone in one batch, each of another objective.
 
     On the CPU it is one: a picture is then the same to the bit alone or in any company, and nothing is gained by more,
@@ -25,6 +27,7 @@ def pictures_at_once(eyes: Eyes, size: int, limit: float | None, canvases: int =
         size: side of a canvas, pixels.
         limit: GB; on a GPU a share of what is free unless told.
         canvases: pictures an objective: they take turns in the backbones, but all are there all the time.
+        seeds: how many of those are the same but for the seed.
 
     Raises:
         ValueError: when not even one objective's fit; says what helps.
@@ -38,11 +41,20 @@ def pictures_at_once(eyes: Eyes, size: int, limit: float | None, canvases: int =
     taken = bytes_a_picture(eyes, backbones, size, canvases)
     if taken > limit * 1e9:
         what = "one picture" if canvases == 1 else f"{canvases} pictures of one objective"
+        least = bytes_a_picture(replace(eyes, crops=1), backbones, MIN_SIZE, canvases // seeds)
+        lower = _lower(eyes.crops, size, seeds) if least <= limit * 1e9 else ""
         raise ValueError(
             f"{what}, {size} px: about {taken / 1e9:.3g} GB with {eyes.crops} crops, and the limit is {limit:.3g}; "
-            "lower --crops, --size or --seeds, or raise --memory"
+            f"{lower}raise --memory"
         )
     return 1 if device.type == "cpu" else int(limit * 1e9 / taken)
+
+
+def _lower(crops: int, size: int, seeds: int) -> str:
+    """What can be lowered, as the beginning of an advice; nothing where all are as low as they go."""
+    given = {"--crops": (crops, 1), "--size": (size, MIN_SIZE), "--seeds": (seeds, 1)}
+    names = [name for name, (value, least) in given.items() if value > least]
+    return f"lower {' or '.join(names)}, or " if names else ""
 
 
 def bytes_a_picture(eyes: Eyes, backbones: Mapping[str, Backbone], size: int, canvases: int = 1) -> int:

@@ -288,7 +288,8 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         (["maximize", "--objective", "Logit('left', 1)", *QUICK], "left has no classifier; set `classes` in its spec"),
         (["maximize", "--objective", "Closeness()", *QUICK], "compares with a picture; give one as `start`"),
         (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
-        (["maximize", "-c", "3", "--memory", "0.000001"], "lower --crops, --size or --seeds, or raise --memory"),
+        (["maximize", "-c", "3", "--memory", "0.000001"], "and the limit is 1e-06; raise --memory"),
+        (["maximize", "-c", "3", "--memory", "0.001"], "lower --crops or --size, or raise --memory"),
         (
             ["maximize", "-c", "3", *QUICK[:-1], "16", "--augmentation", "maco"],
             "crops from 0.05 of the side are less than a pixel wide on a canvas of 16 px; raise --size to 20, or take",
