@@ -14,6 +14,7 @@ from PIL import Image
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.images import read_picture
+from usae_train.progress import Report
 from usae_train.usae import USAE
 from usae_viz.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.maximization import eyes_for, maximize_each
@@ -24,7 +25,6 @@ from usae_viz.scores import Scores
 from usae_viz.settings import MaximizeSettings
 from usae_viz.snapshots import write_frames
 
-Report = Callable[[str, int, int, str], None]
 ABREAST = 5  # pictures in a row of a sheet of variants with one picture each
 WIDEST = 8  # pictures in a row of a sheet; more than that, or variants, get rows of their own
 
