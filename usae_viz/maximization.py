@@ -123,7 +123,7 @@ def maximize_each(
 ) -> Iterator[Result]:  # fmt: skip
     """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
 
-    After one that Ctrl-C or a score that is not finite ended, there come no more.
+    After one that Ctrl-C ended there come no more; one whose score was lost on the way (`Result.failed`) ends alone.
 
     Args:
         usae: a USAE with backbones.
@@ -134,7 +134,7 @@ def maximize_each(
         reference: (3, H, W), 0..1; the file that the settings name, or the start, unless given.
 
     Raises:
-        ValueError: as `maximize`.
+        ValueError: as `maximize`; also for a score that is lost at the first step, when those before it are there.
     """
     if not isinstance(usae, USAE):
         raise ValueError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
@@ -156,15 +156,15 @@ def maximize_each(
 def _draw(
     eyes: Eyes, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress
 ) -> Generator[Result, None, bool]:
-    """Draw a pack of objectives, a result each; returns whether more are to be begun.
+    """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
 
-    A score that is lost ends its own objective only: those before it in the pack are drawn again without it, and those
-    after it are not begun, which is what comes of them when they are drawn one by one.
+    A score that is lost ends its own objective only: the others of the pack are drawn again without it, as they are
+    when they are drawn one by one.
     """
     pictures = [picture for objective in pack for picture in pictures_of(eyes.usae, objective, settings)]
 
-    def before(row: int) -> Sequence[Objective]:
-        return pack[: next(place for place, each in enumerate(pack) if each is pictures[row].objective)]
+    def place_of(row: int) -> int:
+        return next(place for place, each in enumerate(pack) if each is pictures[row].objective)
 
     ended: tuple[int, str] | None = None
     try:
@@ -172,17 +172,19 @@ def _draw(
     except Lost as lost:
         ended = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
     if ended is not None:
-        others = before(ended[0])
-        if others and not (yield from _draw(eyes, others, settings, start, progress)):
+        before = pack[: place_of(ended[0])]
+        if before and not (yield from _draw(eyes, before, settings, start, progress)):
             return False
         raise Lost(*ended)
     if ascent.lost is None:
         yield from _results(eyes, pack, pictures, ascent, snapshots, settings)
-    else:
-        others = before(ascent.lost)
-        if not others or (yield from _draw(eyes, others, settings, start, progress)):
-            yield from _results(eyes, [pictures[ascent.lost].objective], pictures, ascent, snapshots, settings)
-    return not ascent.cut_short
+        return not ascent.cut_short
+    place = place_of(ascent.lost)
+    before, lost_one, after = pack[:place], pack[place : place + 1], pack[place + 1 :]
+    if before and not (yield from _draw(eyes, before, settings, start, progress)):
+        return False
+    yield from _results(eyes, lost_one, pictures, ascent, snapshots, settings)
+    return not after or (yield from _draw(eyes, after, settings, start, progress))
 
 
 def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
