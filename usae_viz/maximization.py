@@ -146,7 +146,7 @@ def maximize_each(
     reference = _canvas(reference, settings.reference, settings.size, device)
     if start is not None and settings.spectrum is not None:
         raise ValueError("a picture that is started from keeps its own spectrum; leave --spectrum or --start out")
-    eyes = eyes_for(usae, settings, start if reference is None else reference)
+    eyes = eyes_for(usae, settings, objectives, start if reference is None else reference)
     for first in range(0, len(objectives), eyes.at_once):
         pack = objectives[first : first + eyes.at_once]
         if not (yield from _draw(eyes, pack, settings, start, progress)):
@@ -234,13 +234,21 @@ def _check_crops(size: int, share: float) -> None:
         )
 
 
-def eyes_for(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> Eyes:
-    """How resolved settings show pictures to the backbones, and how many at once."""
+def eyes_for(
+    usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective] = (), reference: Tensor | None = None
+) -> Eyes:
+    """How resolved settings show the pictures of some objectives to the backbones, and how many at once.
+
+    Raises:
+        ValueError: when not even one objective's fit into the memory.
+    """
     assert settings.size is not None
     dtype = dtype_for(settings.dtype, usae.dictionary(usae.names[0]).device)
     eyes = Eyes(usae, settings.augmentation, settings.crops, dtype, reference=reference)
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
-    return replace(eyes, at_once=pictures_at_once(eyes, settings.size, settings.memory, canvases, settings.seeds))
+    together = settings.seeds if any(objective.whole_batch for objective in objectives) else 1
+    at_once = pictures_at_once(eyes, settings.size, settings.memory, canvases, settings.seeds, together)
+    return replace(eyes, at_once=at_once)
 
 
 def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:

@@ -18,6 +18,7 @@ from usae_train.progress import Report
 from usae_train.usae import USAE
 from usae_viz.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.maximization import eyes_for, maximize_each
+from usae_viz.objectives import Objective
 from usae_viz.outputs import natural_patches, read_png, save_png, sheet, write_json, write_png
 from usae_viz.plan import Drawing, Plan, given_pictures
 from usae_viz.result import Result, provenance, run_record
@@ -219,8 +220,10 @@ def _packs(usae: USAE, plan: Plan, finished: Sequence[int], ranks: Ranks) -> lis
     left = [number for number in range(len(plan.drawings)) if number not in skip]
     if not left:
         return []
-    settings = dict.fromkeys(plan.drawings[number].settings for number in left)
-    at_once = min(eyes_for(usae, own).at_once for own in settings)
+    drawn_with: dict[MaximizeSettings, list[Objective]] = {}
+    for number in left:
+        drawn_with.setdefault(plan.drawings[number].settings, []).append(plan.drawings[number].objective)
+    at_once = min(eyes_for(usae, settings, objectives).at_once for settings, objectives in drawn_with.items())
     folders: dict[str, list[int]] = {}
     for number in left:
         folders.setdefault(plan.drawings[number].folder, []).append(number)

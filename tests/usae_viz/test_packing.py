@@ -99,3 +99,23 @@ def test_too_little_memory_says_what_helps_and_nothing_else(usae, mode, crops, s
         eyes_for(usae, asked.model_copy(update={"memory": least / 1e9 * (0.999 if advice == "raise --memory" else 1)}))
     with pytest.raises(ValueError, match=r"the limit is \S+; raise --memory$"):  # not even the least of all fits
         eyes_for(usae, asked.model_copy(update={"memory": least / 1e9 * 0.999}))
+
+
+@pytest.mark.parametrize("mode", ["per-model", "shared"])
+def test_pictures_that_are_compared_have_to_fit_together(usae, mode):
+    """Three pictures through a backbone at once; without Diversity it is one after the other."""
+    alone, compared = uv.Concept(3), uv.Concept(3) + 0.5 * uv.Diversity()
+    canvas, canvases = 20 * 3 * 48 * 48 * 4, 3 if mode == "shared" else 6
+    needed = 3 * (taken(usae, 2) - canvas) + canvases * canvas
+    settings = {
+        "size": 48, "crops": 2, "augmentation": "none", "dtype": "float32", "mode": mode, "steps": 1, "seeds": 3
+    }  # fmt: skip
+    drawn = uv.maximize(usae, compared, memory=needed / 1e9, **settings)
+    assert len(drawn.images) == canvases
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        uv.maximize(usae, compared, memory=needed * 0.99 / 1e9, **settings)
+    text = str(caught.value)
+    assert text.startswith(f"{canvases} pictures of one objective, 48 px, 3 of which are compared in a backbone: ab")
+    assert text.endswith("lower --crops or --size or --seeds, or raise --memory")
+    assert len(uv.maximize(usae, alone, memory=needed * 0.99 / 1e9, **settings).images) == canvases
+    uv.maximize(usae, compared, memory=needed * 0.99 / 1e9, **{**settings, "seeds": 2})  # what is said helps
