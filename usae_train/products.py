@@ -23,33 +23,36 @@ def product_dtype(device: torch.device) -> torch.dtype:
 
 class _Products(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, exact: bool, left: Tensor, *tables: Tensor) -> tuple[Tensor, ...]:
-        found = tuple(left @ table for table in tables) if exact else ()
-        dtype = product_dtype(left.device)
-        left, tables = left.to(dtype), tuple(table.to(dtype) for table in tables)
-        ctx.save_for_backward(left, *tables)
-        return found or tuple((left @ table).float() for table in tables)
+    def forward(ctx: Any, exact: bool, exact_gradients: bool, left: Tensor, *tables: Tensor) -> tuple[Tensor, ...]:
+        rounded = [factor.to(product_dtype(left.device)) for factor in (left, *tables)]
+        ctx.save_for_backward(*((left, *tables) if exact_gradients else rounded))
+        left, *factors = (left, *tables) if exact else rounded
+        return tuple((left @ factor).float() for factor in factors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        _, wants_left, *wanted = ctx.needs_input_grad
+        _, _, wants_left, *wanted = ctx.needs_input_grad
         left, *tables = ctx.saved_tensors
         given = [gradient.to(left.dtype) for gradient in gradients]
         to_left = (torch.cat(given, 1) @ torch.cat(tables, 1).T).float() if wants_left else None
         return (
+            None,
             None,
             to_left,
             *((left.T @ own).float() if needed else None for own, needed in zip(given, wanted, strict=True)),
         )
 
 
-def products(left: Tensor, *tables: Tensor, exact: bool = False) -> tuple[Tensor, ...]:
-    """left @ table for each table, float32 out, with gradients at the fast precision.
+def products(
+    left: Tensor, *tables: Tensor, exact: bool = False, exact_gradients: bool = False
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """left @ table for each table, in float32; multiplied at the fast precision, and so are the gradients.
 
     Args:
-        left: (n, inner).
-        tables: (inner, width) each.
-        exact: the products themselves in float32.
+        left: (n, inner), float32.
+        tables: (inner, width) each, float32.
+        exact: multiply in float32.
+        exact_gradients: multiply the gradients in float32.
     """
-    return _Products.apply(exact, left, *tables)
+    return _Products.apply(exact, exact_gradients, left, *tables)

@@ -37,7 +37,7 @@ class Active(NamedTuple):
 
 def step_loss(
     usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor,
-    places: Tensor | None = None, ranks: Ranks = ALONE, stepping: Sequence[str] | None = None,
+    places: Tensor | None = None, ranks: Ranks = ALONE, stepping: Sequence[str] | None = None, exact: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The loss of one step and the concepts that fired in it.
 
@@ -51,6 +51,7 @@ def step_loss(
         ranks: who has the other parts of the batch.
         stepping: the backbones that the step may change; those that encode unless told. The codes of others are
             decoded to these alone: what the others make of each other moves nothing.
+        exact: every dense product in float32, the gradients' as well.
 
     Returns:
         The loss, a scalar, and (n_concepts,) bool.
@@ -60,22 +61,22 @@ def step_loss(
     if places is None:
         places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
     stepping = encoding if stepping is None else stepping
-    for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping):
+    for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping, exact):
         fired[active.concepts[:, : usae.k][active.values[:, : usae.k] > 0]] = True
-        total = total + pass_loss(usae, wanted, active, stepping, recipe, ranks)
+        total = total + pass_loss(usae, wanted, active, stepping, recipe, ranks, exact)
     return total, fired
 
 
 def passes(
     usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor, places: Tensor,
-    stepping: Sequence[str],
+    stepping: Sequence[str], exact: bool,
 ) -> list[tuple[Active, Mapping[str, Tensor]]]:  # fmt: skip
     """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn."""
     learning = {name: tokens for name, tokens in batch.items() if name in stepping}
 
     def encode(source: str, tokens: Tensor) -> Active:
         if recipe.batch_norm or recipe.auxiliary == "left_out":
-            return dense_active(usae.encoder(source), tokens, usae.k, recipe, dead)
+            return dense_active(usae.encoder(source), tokens, usae.k, recipe, dead, exact)
         return sparse_active(usae.encoder(source), tokens, usae.k, dead if recipe.auxiliary == "dead" else dead[:0])
 
     if recipe.encoding != "share":
@@ -125,10 +126,13 @@ def sparse_active(encoder: Encoder, tokens: Tensor, k: int, dead: Tensor) -> Act
     return Active(values.relu().view(concepts.shape), concepts)
 
 
-def dense_active(encoder: Encoder, tokens: Tensor, k: int, recipe: Recipe, dead: Tensor) -> Active:
+def dense_active(
+    encoder: Encoder, tokens: Tensor, k: int, recipe: Recipe, dead: Tensor, exact_gradients: bool
+) -> Active:  # fmt: skip
     """Active concepts of an encoder whose pre-codes are all needed: for BatchNorm, or for what TopK leaves out."""
     # exact: rounded to bfloat16, pre-codes alone set the loss apart from the authors' by 1e-4
-    pre_codes = products(tokens, encoder.linear.weight.T, exact=True)[0].add_(encoder.linear.bias)
+    pre_codes = products(tokens, encoder.linear.weight.T, exact=True, exact_gradients=exact_gradients)[0]
+    pre_codes = pre_codes.add_(encoder.linear.bias)
     if encoder.norm is not None:
         pre_codes = encoder.norm(pre_codes)
     with torch.no_grad():
@@ -149,7 +153,7 @@ def pick(pre_codes: Tensor, k: int, dead: Tensor) -> Tensor:
 
 def pass_loss(
     usae: USAE, batch: Mapping[str, Tensor], active: Active, stepping: Sequence[str], recipe: Recipe,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = ALONE, exact: bool = False,
 ) -> Tensor:  # fmt: skip
     """The error of all backbones' tokens, decoded from the same codes: all of them, and the nested parts alone.
 
@@ -165,7 +169,8 @@ def pass_loss(
     }  # fmt: skip
     explained: dict[str, Tensor] = {}
     if active.left_out is not None:
-        explained = dict(zip(weights, products(active.left_out, *weights.values()), strict=True))
+        found = products(active.left_out, *weights.values(), exact=exact, exact_gradients=exact)
+        explained = dict(zip(weights, found, strict=True))
     for name, tokens in batch.items():
         learned = name in stepping and recipe.offset
         offset = usae.decoder(name).offset if learned else usae.decoder(name).offset.detach()

@@ -1,32 +1,35 @@
 """How fast is a training step? Against the published arithmetic, built from the `overcomplete` package, in one run.
 
 Needs the `bench` extra. The paper's size: widths 768/384/768, 6144 concepts, k = 32, 1568 tokens a step. Run from the
-project's root; with --steps 12 it takes about three minutes on 2 cores:
+project's root; it takes about four minutes on 2 cores:
 
-    python tests/benchmarks/train_speed.py [--steps 12]
+    python tests/benchmarks/train_speed.py [--steps 16]
     python tests/benchmarks/train_speed.py --losses [--steps 50] [--shrink 4]
 
 The peer is TopKSAE with its own encoder (Linear, BatchNorm, ReLU, TopK) and dictionary layer, L1 loss with the
 auxiliary term 0.1, AdamW, one optimizer a pair, as the authors' loop has it. Ours is `fit_tokens` as it stands; after
 each of its steps the peer takes one, so that whatever else the machine does hits both alike. Medians of all steps but
-the first two, on the clock and in processor time. A token is one position that every backbone saw: a step has 1568 in
-every row, and each is encoded once (`default`: a third by each backbone) and decoded by all three dictionaries.
+the first ten, whose products `published` takes in float32 (loop.EXACT_STEPS), on the clock and in processor time. A
+token is one position that every backbone saw: a step has 1568 in every row, and each is encoded once (`default`: a
+third by each backbone) and decoded by all three dictionaries.
 
 `--losses`: our `published` recipe and the peer, from the same weights on the same batches; the largest relative
 difference of their losses should be below 1e-4.
 
-Measured with OMP_NUM_THREADS=1 on an EPYC with avx512_bf16 that twenty other processes were using, so that the ratio
-in processor time is the one to trust:
+Measured on two cores of an EPYC with avx512_bf16, nothing beside it:
 
-    default     --steps 4                       234 ms a step, overcomplete 5098 ms: 21.8 (27.9 on the clock)
-    published   --only published --steps 5     1007 ms a step, overcomplete 4608 ms:  4.6 (4.5 on the clock)
-    losses      --losses                       1109 ms a step, overcomplete 4538 ms:  4.1; apart by 7e-8 at the first
-                                                step, by 2.5e-5 in the median of every fifth, by 1.4e-4 at most, where
-                                                the target is 1e-4
+    default     2 threads                       149 ms a step, overcomplete 2650 ms: 17.8; alone in another run 18.7
+    published   2 threads                       572 ms a step, overcomplete 2537 ms:  4.4
+    default     OMP_NUM_THREADS=1               222 ms a step, overcomplete 4870 ms: 21.9
+    published   OMP_NUM_THREADS=1              1016 ms a step, overcomplete 4758 ms:  4.7
+    losses      2 threads, --losses             698 ms a step, overcomplete 2723 ms:  3.9 (every pair's figures are
+                                                computed at every step); apart by 7e-8 at the first step, by 6.8e-5 at
+                                                most, where the target is 1e-4; with one thread 6.3e-5
 
-What keeps them apart is products in bfloat16 and what they turn in the steps after: at a quarter of the size (--losses
---shrink 4, where all in bfloat16 is 2.5e-4 apart) with some of `products.py` in float32 by hand, over all 50 steps and
-over the first 10:
+What keeps them apart is products in bfloat16 and what they turn in the steps after, most of all in AdamW's first ones:
+apart by 1.2e-4 at most from our own losses in float32, with the first ten steps in float32 by 6e-5. Without that, at a
+quarter of the size (--losses --shrink 4, where all in bfloat16 is 2.5e-4 apart) with some of `products.py` in float32
+by hand, over all 50 steps and over the first 10:
 
     all in float32                                          4.6e-6   3.4e-6
     gradient of the encoder's weight                        1.8e-4   8.2e-5
@@ -37,8 +40,7 @@ over the first 10:
     these two and the gradient of its dictionary            1.3e-4   3.0e-5
     these two and the gradient of its codes                 5.3e-5   1.1e-5
 
-At the whole size all in float32 took 1778 ms a step, 2.6 times as fast as overcomplete; the gradient of the encoder's
-weight alone 1254 ms against 4811, 3.8 times as fast, and the losses were 1.1e-4 apart.
+At the whole size all in float32 took 1778 ms a step, 2.6 times as fast as overcomplete.
 """
 
 import argparse
@@ -57,7 +59,7 @@ from usae_train.demo.activations import known_world
 from usae_train.distributed import ALONE, Ranks
 from usae_train.feeding import Batches, MemoryFeed
 from usae_train.keeping import Keeper, TrainingState
-from usae_train.loop import fit_tokens, initialize, learning_rate, new_usae, standardization_rows
+from usae_train.loop import EXACT_STEPS, fit_tokens, initialize, learning_rate, new_usae, standardization_rows
 from usae_train.products import product_dtype
 from usae_train.settings import DEFAULT, PUBLISHED, FitSettings
 from usae_train.stop_signals import Stopped
@@ -182,12 +184,12 @@ def side_by_side(settings: FitSettings, tokens: dict[str, Tensor], turns: int) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, help="steps of each, 3 to 100 [12; with --losses 50]")
+    parser.add_argument("--steps", type=int, help=f"steps of each, {EXACT_STEPS + 1} to 100 [16; with --losses 50]")
     parser.add_argument("--losses", action="store_true", help="compare the losses step by step")
     parser.add_argument("--shrink", type=int, default=1, help="divide widths, concepts and tokens by this [1]")
     parser.add_argument("--only", choices=TARGETS, help="this recipe alone")
     chosen = parser.parse_args()
-    turns, n = chosen.steps or (50 if chosen.losses else 12), TOKENS // chosen.shrink
+    turns, n = chosen.steps or (50 if chosen.losses else 16), TOKENS // chosen.shrink
     smaller = {name: width // chosen.shrink for name, width in WIDTHS.items()}
     world = known_world(4 * n, torch.Generator().manual_seed(0), smaller, shared=512, active=16)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, products in {product_dtype(CPU)}")
@@ -199,7 +201,7 @@ def main() -> None:
         )  # fmt: skip
         taken, losses = side_by_side(settings, world.tokens, turns)
         ours, peers = (
-            [statistics.median(column) for column in zip(*seconds[2:], strict=True)]
+            [statistics.median(column) for column in zip(*seconds[EXACT_STEPS:], strict=True)]
             for seconds in (taken.ours, taken.peers)
         )
         print(

@@ -10,6 +10,7 @@ from usae_train.demo.activations import known_world
 from usae_train.feeding import Batches, MemoryFeed
 from usae_train.keeping import Keeper
 from usae_train.loop import (
+    EXACT_STEPS,
     fit_tokens,
     initialize,
     learning_rate,
@@ -305,3 +306,15 @@ def test_a_gradient_that_is_not_finite_names_its_backbone_and_changes_nothing(mo
     with pytest.raises(ValueError, match=r"the gradient of b is not finite at step 0; lower .* learning_rate$"):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=3), usae)
     assert all(torch.equal(value, before[name]) for name, value in usae.state_dict().items())
+
+
+def test_the_first_steps_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact: list[object] = []
+
+    def remember(*given: object) -> tuple[torch.Tensor, torch.Tensor]:
+        exact.append(given[-1])
+        return step_loss(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("usae_train.loop.step_loss", remember)
+    fit_tokens(toy_tokens(), toy_settings(PUBLISHED, steps=EXACT_STEPS + 2))
+    assert exact == [True] * EXACT_STEPS + [False] * 2
