@@ -18,7 +18,7 @@ from usae_train.measures import reconstruct
 from usae_train.metrics import Reconstruction
 from usae_train.settings import DEFAULT, FitSettings, Recipe
 from usae_train.statistics import measure
-from usae_train.tokens import PairedTokens, collect_tokens
+from usae_train.tokens import PairedTokens, collect_tokens, none_can_be_read
 from usae_train.usae import USAE
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
@@ -134,7 +134,9 @@ def add_backbone(
         backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
     )  # fmt: skip
     # before hours of training: none of them may be whole
-    paired = collect_tokens(backbones, source, usae.grid, tried=held_out)
+    paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
+    if not len(paired.numbers):
+        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out pictures")
     for why in paired.failures:
         watch.failure(why)
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)

@@ -24,11 +24,12 @@ from usae_train.images import ImageSource, open_images
 from usae_train.journal import METRICS, Journal
 from usae_train.keeping import Keeper
 from usae_train.loop import fit_tokens, new_usae
+from usae_train.progress import Report
 from usae_train.settings import FitSettings
 from usae_train.statistics import measure
 from usae_train.store import ActivationStore, is_store
 from usae_train.usae import USAE
-from usae_train.watching import Report, journaled
+from usae_train.watching import journaled
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
 FitOne = Callable[[str, FitSettings, Watch, Keeper], USAE]

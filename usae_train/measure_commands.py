@@ -66,6 +66,7 @@ def evaluate(
         from usae_train.independent import load_independent
         from usae_train.pass_states import PassKeeper
         from usae_train.report import write_report
+        from usae_train.stop_signals import said_once
         from usae_train.verdict import headline
 
         check_writable(out / "report.json")
@@ -81,7 +82,7 @@ def evaluate(
             other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, ranks=ranks,
             seed=seed,
         )  # fmt: skip
-        with progress_bars(quiet) as progress, keeper.listening():
+        with said_once(ranks.first), progress_bars(quiet) as progress, keeper.listening():
             report = stages(progress)
             made = measure(
                 model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared

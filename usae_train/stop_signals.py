@@ -23,6 +23,22 @@ class Stopped(Exception):  # an end, not an error
         self.status = status_of(number)
 
 
+@contextmanager
+def said_once(first: bool) -> Iterator[None]:
+    """Of processes that are stopped together the first tells of it; the others exit with its status.
+
+    Raises:
+        Stopped: what came within it, in the first process.
+        SystemExit: for that, in the others.
+    """
+    try:
+        yield
+    except Stopped as stopped:
+        if first:
+            raise
+        raise SystemExit(stopped.status) from None
+
+
 def status_of(number: int) -> int:
     """What a process exits with that a signal has ended, as shells count."""
     return 128 + number

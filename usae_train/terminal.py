@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,8 @@ from usae_train.stop_signals import Stopped
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from usae_train.progress import Report
 
 Bars = TypeVar("Bars", bound="Progress")
 
@@ -70,8 +72,8 @@ def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
         yield progress
 
 
-def stages(progress: Progress) -> Callable[[str, int, int, str], None]:
-    """A function (stage, done, total, note) that keeps one bar a stage."""
+def stages(progress: Progress) -> Report:
+    """A report that keeps one bar a stage."""
     bars: dict[str, Any] = {}
 
     def report(stage: str, done: int, total: int, note: str) -> None:

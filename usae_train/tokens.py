@@ -77,9 +77,9 @@ def collect_tokens(
     return PairedTokens(every, joined, known)
 
 
-def none_can_be_read(count: int, source: ImageSource, why: str) -> ValueError:
+def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "pictures") -> ValueError:
     """The error of so many pictures without a single whole one; `why` is the first one's."""
-    return ValueError(f"none of the {count} pictures of {source.name} can be read; the first: {why}")
+    return ValueError(f"none of the {count} {what} of {source.name} can be read; the first: {why}")
 
 
 def bytes_an_image(

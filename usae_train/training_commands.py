@@ -122,7 +122,7 @@ def fit(
         from usae_train.journal import METRICS, Journal
         from usae_train.keeping import Keeper, training_room
         from usae_train.standardization import outliers_as_text
-        from usae_train.stop_signals import Stopped
+        from usae_train.stop_signals import said_once
         from usae_train.store import ActivationStore, is_store
         from usae_train.trackers import open_trackers
         from usae_train.watching import journaled
@@ -153,7 +153,7 @@ def fit(
                 )  # fmt: skip
             keeper = Keeper(room, every, keep)
             with (
-                Journal(room / METRICS, trackers) as journal, keeper.listening(),
+                said_once(ranks.first), Journal(room / METRICS, trackers) as journal, keeper.listening(),
                 bars(TrainingDisplay, quiet or not ranks.first) as progress,
             ):  # fmt: skip
 
@@ -167,16 +167,11 @@ def fit(
                         journal, stages(progress), settings.steps, note=beneath_the_bars, failure=say_skipped,
                         log_every=log_every,
                     )  # fmt: skip
-                try:
-                    if store is not None:
-                        usae = fit_store(store, settings, where, watch, keeper, memory, ranks)
-                    else:
-                        assert source is not None
-                        usae = fit_pictures(source, settings, specs, where, watch, keeper, memory, ranks)
-                except Stopped as stopped:
-                    if ranks.first:
-                        raise
-                    raise SystemExit(stopped.status) from None  # said once
+                if store is not None:
+                    usae = fit_store(store, settings, where, watch, keeper, memory, ranks)
+                else:
+                    assert source is not None
+                    usae = fit_pictures(source, settings, specs, where, watch, keeper, memory, ranks)
             if ranks.first:
                 save(usae, out, beside=[room / METRICS])
                 shutil.rmtree(room, ignore_errors=True)

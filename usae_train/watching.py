@@ -7,8 +7,8 @@ from typing import Any
 
 from usae_train.fitting import Watch
 from usae_train.journal import Journal
+from usae_train.progress import Report
 
-Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
 Note = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
 
 

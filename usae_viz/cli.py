@@ -178,8 +178,12 @@ def invert(
     decay: Decay = None,
     dtype: Dtype = "auto",
     seed: Seed = 0,
+    seeds: Seeds = 1,
+    alpha: Alpha = False,
+    settle: Settle = None,
     snapshots: Snapshots = None,
     animation: Animation = "gif",
+    memory: Memory = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -192,7 +196,7 @@ def invert(
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
             augmentation=augmentation, reference=picture, spectrum=spectrum, decay=decay, dtype=dtype, seed=seed,
-            snapshots=snapshots,
+            seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory,
         )  # fmt: skip
         names = [name.strip() for name in backbones.split(",")] if backbones else []
         _draw(_load(usae, device), [SameCodes(names)], settings, out or new_run("invert"), quiet, as_json, animation)

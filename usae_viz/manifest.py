@@ -45,6 +45,11 @@ class Record(BaseModel):
     cut_short: bool = False
     failed: bool = False
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was Ctrl-C that cut it short."""
+        return self.cut_short and not self.failed
+
 
 class Manifest:
     """The records of a run.

@@ -24,7 +24,7 @@ from usae_viz.packing import pictures_at_once
 from usae_viz.parameterizations import PARAMETERIZATIONS, CoupledImage, Parameterization, parameterization
 from usae_viz.precision import dtype_for
 from usae_viz.result import Result
-from usae_viz.settings import SHARED, MaximizeSettings
+from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 from usae_viz.snapshots import Frames, Snapshots
 from usae_viz.verify import verify
 
@@ -123,7 +123,7 @@ def maximize_each(
 ) -> Iterator[Result]:  # fmt: skip
     """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
 
-    After one that Ctrl-C or a score that is not finite ended, there come no more.
+    After one that Ctrl-C ended there come no more; one whose score was lost on the way (`Result.failed`) ends alone.
 
     Args:
         usae: a USAE with backbones.
@@ -134,7 +134,7 @@ def maximize_each(
         reference: (3, H, W), 0..1; the file that the settings name, or the start, unless given.
 
     Raises:
-        ValueError: as `maximize`.
+        ValueError: as `maximize`; also for a score that is lost at the first step, when those before it are there.
     """
     if not isinstance(usae, USAE):
         raise ValueError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
@@ -146,7 +146,7 @@ def maximize_each(
     reference = _canvas(reference, settings.reference, settings.size, device)
     if start is not None and settings.spectrum is not None:
         raise ValueError("a picture that is started from keeps its own spectrum; leave --spectrum or --start out")
-    eyes = eyes_for(usae, settings, start if reference is None else reference)
+    eyes = eyes_for(usae, settings, objectives, start if reference is None else reference)
     for first in range(0, len(objectives), eyes.at_once):
         pack = objectives[first : first + eyes.at_once]
         if not (yield from _draw(eyes, pack, settings, start, progress)):
@@ -156,15 +156,15 @@ def maximize_each(
 def _draw(
     eyes: Eyes, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress
 ) -> Generator[Result, None, bool]:
-    """Draw a pack of objectives, a result each; returns whether more are to be begun.
+    """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
 
-    A score that is lost ends its own objective only: those before it in the pack are drawn again without it, and those
-    after it are not begun, which is what comes of them when they are drawn one by one.
+    A score that is lost ends its own objective only: the others of the pack are drawn again without it, as they are
+    when they are drawn one by one.
     """
     pictures = [picture for objective in pack for picture in pictures_of(eyes.usae, objective, settings)]
 
-    def before(row: int) -> Sequence[Objective]:
-        return pack[: next(place for place, each in enumerate(pack) if each is pictures[row].objective)]
+    def place_of(row: int) -> int:
+        return next(place for place, each in enumerate(pack) if each is pictures[row].objective)
 
     ended: tuple[int, str] | None = None
     try:
@@ -172,17 +172,19 @@ def _draw(
     except Lost as lost:
         ended = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
     if ended is not None:
-        others = before(ended[0])
-        if others and not (yield from _draw(eyes, others, settings, start, progress)):
+        before = pack[: place_of(ended[0])]
+        if before and not (yield from _draw(eyes, before, settings, start, progress)):
             return False
         raise Lost(*ended)
     if ascent.lost is None:
         yield from _results(eyes, pack, pictures, ascent, snapshots, settings)
-    else:
-        others = before(ascent.lost)
-        if not others or (yield from _draw(eyes, others, settings, start, progress)):
-            yield from _results(eyes, [pictures[ascent.lost].objective], pictures, ascent, snapshots, settings)
-    return not ascent.cut_short
+        return not ascent.cut_short
+    place = place_of(ascent.lost)
+    before, lost_one, after = pack[:place], pack[place : place + 1], pack[place + 1 :]
+    if before and not (yield from _draw(eyes, before, settings, start, progress)):
+        return False
+    yield from _results(eyes, lost_one, pictures, ascent, snapshots, settings)
+    return not after or (yield from _draw(eyes, after, settings, start, progress))
 
 
 def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
@@ -204,24 +206,49 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
 
 
 def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
-    """The settings with size, learning rate and the augmentation's shift filled in."""
+    """The settings with size, learning rate and the augmentation's shift filled in.
+
+    Raises:
+        ValueError: for crops of less than one pixel of the canvas.
+    """
     backbones = usae.backbones.values()
+    size = settings.size or max(backbone.input_size for backbone in backbones)
+    _check_crops(size, settings.augmentation.crop[0])
     return settings.model_copy(
         update={
-            "size": settings.size or max(backbone.input_size for backbone in backbones),
+            "size": size,
             "learning_rate": settings.learning_rate or PARAMETERIZATIONS[settings.image].learning_rate,
             "augmentation": settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones)),
         }
     )
 
 
-def eyes_for(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> Eyes:
-    """How resolved settings show pictures to the backbones, and how many at once."""
+def _check_crops(size: int, share: float) -> None:
+    """Nothing; a ValueError where the smallest crop, a share of the side, is of less than a pixel: it shows nothing."""
+    least = 1 / share
+    if size < least:
+        larger = f"raise --size to {math.ceil(least)}, or " if least <= MAX_SIZE else ""
+        raise ValueError(
+            f"crops from {share:g} of the side are less than a pixel wide on a canvas of {size} px; {larger}take an "
+            "augmentation of larger crops"
+        )
+
+
+def eyes_for(
+    usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective] = (), reference: Tensor | None = None
+) -> Eyes:
+    """How resolved settings show the pictures of some objectives to the backbones, and how many at once.
+
+    Raises:
+        ValueError: when not even one objective's fit into the memory.
+    """
     assert settings.size is not None
     dtype = dtype_for(settings.dtype, usae.dictionary(usae.names[0]).device)
     eyes = Eyes(usae, settings.augmentation, settings.crops, dtype, reference=reference)
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
-    return replace(eyes, at_once=pictures_at_once(eyes, settings.size, settings.memory, canvases))
+    together = settings.seeds if any(objective.whole_batch for objective in objectives) else 1
+    at_once = pictures_at_once(eyes, settings.size, settings.memory, canvases, settings.seeds, together)
+    return replace(eyes, at_once=at_once)
 
 
 def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,11 +11,14 @@ from torch import Tensor
 
 from usae_train.backbones import Backbone
 from usae_viz.loop import Eyes, perceive
+from usae_viz.settings import MIN_SIZE
 
 GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
 
 
-def pictures_at_once(eyes: Eyes, size: int, limit: float | None, canvases: int = 1) -> int:
+def pictures_at_once(
+    eyes: Eyes, size: int, limit: float | None, canvases: int = 1, seeds: int = 1, together: int = 1
+) -> int:
     """How many pictures may go through a backbone in one batch, each of another objective.
 
     On the CPU it is one: a picture is then the same to the bit alone or in any company, and nothing is gained by more,
@@ -25,6 +29,8 @@ def pictures_at_once(eyes: Eyes, size: int, limit: float | None, canvases: int =
         size: side of a canvas, pixels.
         limit: GB; on a GPU a share of what is free unless told.
         canvases: pictures an objective: they take turns in the backbones, but all are there all the time.
+        seeds: how many of those are the same but for the seed.
+        together: how many of those a backbone has to be shown at once, for a score that compares them.
 
     Raises:
         ValueError: when not even one objective's fit; says what helps.
@@ -35,20 +41,33 @@ def pictures_at_once(eyes: Eyes, size: int, limit: float | None, canvases: int =
         return 1
     if limit is None:
         limit = GPU_SHARE * torch.cuda.mem_get_info(device)[0] / 1e9
-    taken = bytes_a_picture(eyes, backbones, size, canvases)
+    taken = bytes_a_picture(eyes, backbones, size, canvases, together)
     if taken > limit * 1e9:
-        what = "one picture" if canvases == 1 else f"{canvases} pictures of one objective"
+        what = f"{canvases} pictures of one objective, {size} px" if canvases > 1 else f"one picture, {size} px"
+        what += f", {together} of which are compared in a backbone" if together > 1 else ""
+        least = bytes_a_picture(replace(eyes, crops=1), backbones, MIN_SIZE, canvases // seeds)
+        lower = _lower(eyes.crops, size, seeds) if least <= limit * 1e9 else ""
         raise ValueError(
-            f"{what}, {size} px: about {taken / 1e9:.3g} GB with {eyes.crops} crops, and the limit is {limit:.3g}; "
-            "lower --crops, --size or --seeds, or raise --memory"
+            f"{what}: about {taken / 1e9:.3g} GB with {eyes.crops} crops, and the limit is {limit:.3g}; "
+            f"{lower}raise --memory"
         )
     return 1 if device.type == "cpu" else int(limit * 1e9 / taken)
 
 
-def bytes_a_picture(eyes: Eyes, backbones: Mapping[str, Backbone], size: int, canvases: int = 1) -> int:
-    """Bytes that one picture keeps until its gradient is known, through the hungriest backbone, and so many canvases.
+def _lower(crops: int, size: int, seeds: int) -> str:
+    """What can be lowered, as the beginning of an advice; nothing where all are as low as they go."""
+    given = {"--crops": (crops, 1), "--size": (size, MIN_SIZE), "--seeds": (seeds, 1)}
+    names = [name for name, (value, least) in given.items() if value > least]
+    return f"lower {' or '.join(names)}, or " if names else ""
 
-    One view goes through each backbone while autograd tells what it saves; views are counted once each.
+
+def bytes_a_picture(
+    eyes: Eyes, backbones: Mapping[str, Backbone], size: int, canvases: int = 1, together: int = 1
+) -> int:
+    """Bytes that pictures seen together keep until their gradient is known, and so many canvases.
+
+    Of the backbones the hungriest counts. One view goes through each while autograd tells what it saves; views are
+    counted once each.
     """
     most = 0
     view = max(backbone.input_size for backbone in backbones.values())
@@ -69,4 +88,4 @@ def bytes_a_picture(eyes: Eyes, backbones: Mapping[str, Backbone], size: int, ca
             perceive(eyes, backbone, shown[:, 0], shown)
         most = max(most, sum(saved.values()))
     canvas_sized = 20 * 3 * size**2 * 4  # the canvas, its spectrum, their gradients and Adam's two moments
-    return eyes.crops * (most + 4 * 3 * view**2 * 4) + canvases * canvas_sized
+    return together * eyes.crops * (most + 4 * 3 * view**2 * 4) + canvases * canvas_sized

@@ -14,9 +14,11 @@ from PIL import Image
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.images import read_picture
+from usae_train.progress import Report
 from usae_train.usae import USAE
 from usae_viz.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.maximization import eyes_for, maximize_each
+from usae_viz.objectives import Objective
 from usae_viz.outputs import natural_patches, read_png, save_png, sheet, write_json, write_png
 from usae_viz.plan import Drawing, Plan, given_pictures
 from usae_viz.result import Result, provenance, run_record
@@ -24,7 +26,6 @@ from usae_viz.scores import Scores
 from usae_viz.settings import MaximizeSettings
 from usae_viz.snapshots import write_frames
 
-Report = Callable[[str, int, int, str], None]
 ABREAST = 5  # pictures in a row of a sheet of variants with one picture each
 WIDEST = 8  # pictures in a row of a sheet; more than that, or variants, get rows of their own
 
@@ -38,8 +39,8 @@ class Drawn:
     images: tuple[str, ...]
     scores: Scores | None  # of all its pictures
     ended: str | None  # why one of its optimizations ended early
-    cut_short: bool  # whether Ctrl-C or a score that was not finite ended one
-    failed: bool  # whether it was the score
+    stopped: bool  # whether Ctrl-C ended one
+    failed: bool  # whether a score that was lost ended one
 
 
 def render(
@@ -48,8 +49,8 @@ def render(
 ) -> list[Drawn]:  # fmt: skip
     """Draw what of a plan is not there yet; write run.json and one folder an objective.
 
-    After an optimization that was stopped by hand or whose score was not finite, what is there is written and no more
-    is begun.
+    After an optimization that was stopped by hand, what is there is written and no more is begun. One whose score was
+    lost on the way is written as far as it came, and the next are begun.
 
     Args:
         usae: the USAE.
@@ -64,7 +65,8 @@ def render(
         Every folder of the plan that has pictures, for the first process; those that it completed for the others.
 
     Raises:
-        ValueError: when another process holds the folder, or its pictures were drawn with another USAE.
+        ValueError: when another process holds the folder, its pictures were drawn with another USAE, or a score is lost
+            at the first step.
     """
     manifest, run = Manifest(out), _Run(usae, plan, out)
     with ExitStack() as stack:
@@ -75,18 +77,18 @@ def render(
             return _packs(usae, plan, [] if again else _finished(manifest, plan), ranks)
 
         packs = ranks.told(first_of_all)
-        cut_short, mine = False, list[Drawn]()
+        stopped, mine = False, list[Drawn]()
         for pack in packs[ranks.number :: ranks.count]:
             drawings = [plan.drawings[number] for number in pack]
             records = run.draw(drawings, report, ranks.first)
-            cut_short = any(record.cut_short for record in records)
+            stopped = any(record.stopped for record in records)
             for folder in dict.fromkeys(drawing.folder for drawing in drawings):
-                if cut_short or run.complete(folder):
+                if stopped or run.complete(folder):
                     mine.append(run.assemble(folder, anew=True))
                     done(mine[-1])
-            if cut_short:
+            if stopped:
                 break
-        if not cut_short:  # else the others go on, and torchrun stops them
+        if not stopped:  # else the others go on, and torchrun stops them
             ranks.wait()
         return run.close() if ranks.first else mine
 
@@ -104,7 +106,7 @@ class _Run:
         progress = _steps(report, _stage(drawings), settings.steps)
         records = []
         results = maximize_each(self.usae, [drawing.objective for drawing in drawings], settings, progress)
-        for drawing, result in zip(drawings, results, strict=False):  # there are fewer after one that was cut short
+        for drawing, result in zip(drawings, results, strict=False):  # there are fewer after one that was stopped
             if first:
                 self.write_record()
             records.append(self.write(drawing, result))
@@ -146,10 +148,11 @@ class _Run:
         if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != drawings):
             about = {"sheet": drawings, "title": here[0][0].title, **provenance(self.usae, self._settings(folder))}
             save_png(room / "sheet.png", self._sheet(here, scores), about)
-        ended = next((record.ended for record in records if record.ended is not None), None)
-        cut_short, failed = (any(getattr(record, kind) for record in records) for kind in ("cut_short", "failed"))
+        by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
+        ended = next((record.ended for record in by_weight if record.ended is not None), None)
+        stopped, failed = (any(getattr(record, kind) for record in records) for kind in ("stopped", "failed"))
         objective = str(self.folders[folder][0].objective)
-        return Drawn(objective, room, images, scores, ended, cut_short, failed)
+        return Drawn(objective, room, images, scores, ended, stopped, failed)
 
     def close(self) -> list[Drawn]:
         """The run's record, and every folder that has pictures."""
@@ -217,8 +220,10 @@ def _packs(usae: USAE, plan: Plan, finished: Sequence[int], ranks: Ranks) -> lis
     left = [number for number in range(len(plan.drawings)) if number not in skip]
     if not left:
         return []
-    settings = dict.fromkeys(plan.drawings[number].settings for number in left)
-    at_once = min(eyes_for(usae, own).at_once for own in settings)
+    drawn_with: dict[MaximizeSettings, list[Objective]] = {}
+    for number in left:
+        drawn_with.setdefault(plan.drawings[number].settings, []).append(plan.drawings[number].objective)
+    at_once = min(eyes_for(usae, settings, objectives).at_once for settings, objectives in drawn_with.items())
     folders: dict[str, list[int]] = {}
     for number in left:
         folders.setdefault(plan.drawings[number].folder, []).append(number)

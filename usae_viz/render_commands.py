@@ -118,7 +118,7 @@ def draw_plan(
 ) -> None:  # fmt: skip
     """Draw a plan with progress bars, and tell what came of it.
 
-    Exits with status 1 when a score was lost, and 130 when it was stopped by hand.
+    Exits with status 130 when it was stopped by hand, and else with 1 when a score was lost.
     """
     from rich.console import Console
 
@@ -146,13 +146,18 @@ def draw_plan(
             f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""),
             highlight=False, markup=False,
         )  # fmt: skip
+    stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
+    if not (ranks.first or stopped):
+        return  # the first tells of all; with another's status torchrun would end it before that
     for drawn in written:
         if drawn.ended is not None:
             typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)
-    if any(drawn.failed for drawn in written):
-        raise SystemExit(1)
-    if any(drawn.cut_short for drawn in written):
+    if stopped:
         raise SystemExit(130)
+    if lost:
+        if len(written) > 1:
+            typer.echo(f"error: the score was lost in {lost} of {len(written)} objectives, as said above", err=True)
+        raise SystemExit(1)
 
 
 def new_run(name: str) -> Path:

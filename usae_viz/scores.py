@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 from torch.nn import functional
 
@@ -138,7 +139,7 @@ class Scores:
         table.add_column("fires")
         for image, row in self.table.items():
             cells = [_cell(score) for score in row.values()]
-            table.add_row(image, *cells, "yes" if self.fired(image) else "[bold red]FAILED[/]")
+            table.add_row(image, *cells, "yes" if self.fired(image) else Text("FAILED", "bold red"))
         return table
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ Image = Literal["fourier", "maco", "pixel"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 SHARED = "shared"
 MAX_SEED = 2**32
+MIN_SIZE, MAX_SIZE = 16, 4096  # pixels
 
 
 class MaximizeSettings(BaseModel):
@@ -25,7 +26,7 @@ class MaximizeSettings(BaseModel):
     )
     image: Image = Field("fourier", description="parameterization")
     size: int | None = Field(
-        None, ge=16, le=4096, description="canvas side, pixels; the largest input size unless told"
+        None, ge=MIN_SIZE, le=MAX_SIZE, description="canvas side, pixels; the largest input size unless told"
     )
     steps: int = Field(96, ge=1, description="optimizer steps")
     crops: int = Field(6, ge=1, description="views a step")

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.cli import app
 from usae_train.independent_fit import Work, fit_independent
+from usae_train.pass_states import PassKeeper
 from usae_train.provenance import file_hash
 from usae_train.statistics import read_origin
 
@@ -259,6 +260,22 @@ def test_what_does_not_fit_is_refused_in_one_line(words: list[str], answer: str,
     assert answer in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("rank", "told"), [(0, "stopped; give the same command to go on\n"), (1, "")])
+def test_of_processes_that_are_stopped_the_first_alone_says_so(
+    rank: int, told: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(pass_state: object, stream: object, n_images: int, keeper: PassKeeper, *_: object) -> bool:  # noqa: ARG001
+        keeper.stop(signal.SIGINT)
+        keeper.check()
+        raise AssertionError("it was not stopped")
+
+    monkeypatch.setattr("usae_train.evaluate.run_pass", stopped)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    words = ["evaluate", place / "usae", "demo:test", "--limit", 3, "--out", tmp_path / "report", "--device", "cpu"]
+    assert run(*words) == (130, "", told)
 
 
 @pytest.mark.slow

@@ -219,7 +219,7 @@ def test_broken_held_out_pictures_are_named_before_training(small: str, picture_
     assert grown.n_held_out == 1
     assert [why.split()[0] for why in said] == [one.name]
     other.write_text("broken")
-    with pytest.raises(ValueError, match=r"none of the 2 pictures of .* can be read; the first: "):
+    with pytest.raises(ValueError, match=r"none of the 2 held-out pictures of .* can be read; the first: "):
         ut.add_backbone(ut.load(small), picture_folder, NEW, watch=Watch(steps=steps), **told)
 
 

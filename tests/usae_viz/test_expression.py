@@ -63,6 +63,15 @@ WRITTEN = [
     (1 / 3) * THREE,
     123456789 * L2(),
     1e-12 * THREE + 1e20 * L2(),
+    THREE / 3,
+    THREE / -0.7,
+    (THREE - L2()) / 3,
+    THREE - L2() / 3,
+    THREE / 3 / 7,
+    THREE / 3 * 7,
+    3 * (THREE / 7),
+    THREE * (Concept(4) / 3),
+    THREE / 3 * (Concept(4) / 7) - -(L2() / 3),
 ]
 
 
@@ -91,6 +100,8 @@ def test_every_objective_there_is_has_been_read_back():
         ("  2*L2()*L2()\t", lambda x: 2 * x * x),
         ("(1 + 2 * 3) * L2()", lambda x: 7 * x),
         ("-(L2() - 1) * 2", lambda x: -2 * (x - 1)),
+        ("2 * L2() / 4 / 8 - 1/8", lambda x: x / 16 - 1 / 8),
+        ("L2() / (4 / 8)", lambda x: 2 * x),
     ],
 )
 def test_arithmetic_is_pythons(acts, text, value):
@@ -108,7 +119,7 @@ def test_arithmetic_is_pythons(acts, text, value):
         ("Beauty()", "unknown name 'Beauty'; known are Concept, Direction, Channel"),
         ("Concept", "Concept has to be called, such as Concept(12) or L2()"),
         ("x * Concept(3)", "'x' is no number and no objective"),
-        ("Concept(3).name", "'Concept(3).name' is not allowed; expected numbers, + - * and Concept"),
+        ("Concept(3).name", "'Concept(3).name' is not allowed; expected numbers, + - * / and Concept"),
         ("().__class__", "'().__class__' is not allowed"),
         ("Concept.__init__(3)", "is not allowed"),
         ("Concept(3)(4)", "is not allowed"),
@@ -121,7 +132,12 @@ def test_arithmetic_is_pythons(acts, text, value):
         ("Concept(3)\nConcept(4)", "cannot be read"),
         ("Concept(3) ** 2", "'Concept(3) ** 2' is not allowed"),
         ("9 ** 9 ** 9 ** 9", "is not allowed"),
-        ("Concept(3) / 2", "is not allowed"),
+        ("Concept(3) // 2", "'Concept(3) // 2' is not allowed"),
+        ("Concept(3) / 0", "0 is divided by; expected a number, not 0"),
+        ("Concept(3) * (1 / 0.0)", "0.0 is divided by; expected a number, not 0"),
+        ("Concept(3) / -1e999", "objective Concept(3) / -inf: expected a finite number that is not 0 to divide by"),
+        ("2 / Concept(3)", "Concept(3) is divided by; expected a number, not 0"),
+        ("Concept(3) / 'a'", "'a' cannot be added or scaled"),
         ("Concept(3) if 1 else 2", "is not allowed"),
         ("Concept(k := 3)", "is not allowed"),
         ("True * Concept(3)", "'True' is not allowed"),

@@ -136,6 +136,33 @@ def test_wrong_settings_are_said_in_one_line(usae, objective, settings, message)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("size", "crop", "helps"),
+    [
+        (19, 0.05, "raise --size to 20, or take an augmentation of larger crops"),
+        (16, 1 / 16.5, "raise --size to 17, or take an augmentation of larger crops"),
+        (None, 0.0208, "raise --size to 49, or take an augmentation of larger crops"),  # the larger input: 48 px
+        (4096, 1 / 4097, "px; take an augmentation of larger crops"),  # no canvas is large enough
+        (4096, 5e-324, "px; take an augmentation of larger crops"),
+    ],
+)
+def test_crops_of_less_than_a_pixel_are_said_before_anything_is_drawn(usae, size, crop, helps):
+    seen = []
+    with pytest.raises(ValueError, match=r"^crops from \S+ of the side are less than a pixel wide on a") as caught:
+        uv.maximize(
+            usae, uv.Concept(3), size=size, augmentation={"crop": (crop, 1)}, steps=1, crops=1,
+            progress=lambda *_: seen.append(1),
+        )  # fmt: skip
+    assert str(caught.value).endswith(helps)
+    assert seen == []
+
+
+@pytest.mark.parametrize(("size", "crop"), [(20, 0.05), (16, 1 / 16), (49, 1 / 48.5)])
+def test_crops_of_one_pixel_are_drawn(usae, size, crop):
+    drawn = uv.maximize(usae, uv.Concept(3), size=size, augmentation={"crop": (crop, 1)}, steps=1, crops=1)
+    assert drawn.images["left"].shape == (3, size, size)
+
+
 def test_a_score_that_is_not_finite_names_backbone_and_step(usae):
     @uv.objective
     def broken(acts):

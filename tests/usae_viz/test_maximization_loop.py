@@ -84,10 +84,11 @@ def test_a_score_of_another_shape_later_keeps_the_best_so_far(usae):
     assert any(torch.equal(result.images["left"], canvas) for canvas in result.frames["left"])
 
 
-def test_after_an_ending_by_hand_or_loss_no_further_objective_is_begun(usae):
+def test_after_an_ending_by_hand_no_further_objective_is_begun_and_after_a_loss_the_next(usae):
     settings = uv.MaximizeSettings(steps=4, **QUICK)
     lost = list(uv.maximize_each(usae, [not_finite_from(2, float("nan")), uv.Concept(5)], settings))
-    assert [result.failed for result in lost] == [True]
+    assert [result.failed for result in lost] == [True, False]
+    assert lost[1].ended is None
     stopped = list(uv.maximize_each(usae, [uv.Concept(3), uv.Concept(5)], settings, interrupt_at(2)))
     assert [str(result.objective) for result in stopped] == ["Concept(3)"]
 
@@ -101,18 +102,38 @@ def packed(monkeypatch):
 @pytest.mark.usefixtures("packed")
 @pytest.mark.parametrize("value", [float("nan"), "shape"])
 def test_a_lost_score_ends_its_own_objective_and_not_the_others_of_its_pack(usae, value):
-    """As if they had been drawn one by one: what came before is whole, what comes after is not begun."""
+    """As if they had been drawn one by one: those beside it are whole."""
     settings = uv.MaximizeSettings(steps=5, **QUICK)
     told = []
     broken = not_finite_from(4, value) if value != "shape" else of_another_shape_from(4, "left")
     pack = [uv.Concept(5), broken, uv.Concept(3), uv.Concept(4)]
     results = list(uv.maximize_each(usae, pack, settings, lambda done, scores: told.append(done)))
-    assert [(result.ended is None, result.failed) for result in results] == [(True, False), (False, True)]
+    assert [result.objective for result in results] == pack
+    assert [result.failed for result in results] == [False, True, False, False]
     assert "through left" in results[1].ended
     assert "at step 3; the best so far is kept" in results[1].ended
-    (alone,) = uv.maximize_each(usae, [uv.Concept(5)], settings)
-    assert all(torch.equal(alone.images[name], image) for name, image in results[0].images.items())
-    assert told == [1, 2, 3, 1, 2, 3, 4, 5]
+    for place in (0, 2, 3):
+        assert results[place].ended is None
+        (alone,) = uv.maximize_each(usae, [pack[place]], settings)
+        assert all(torch.equal(alone.images[name], image) for name, image in results[place].images.items())
+    assert told == [1, 2, 3, *[1, 2, 3, 4, 5] * 3]  # with the lost one, before it, behind it, and the next pack
+
+
+@pytest.mark.usefixtures("packed")
+@pytest.mark.parametrize("stop", [5, 10])
+def test_ctrl_c_while_the_others_of_a_pack_are_drawn_again_ends_all(usae, stop):
+    settings, told = uv.MaximizeSettings(steps=5, **QUICK), []
+
+    def interrupting(done, _):
+        told.append(done)
+        if len(told) == stop:  # the second step of what stood before the lost one, or of what stands behind it
+            raise KeyboardInterrupt
+
+    pack = [uv.Concept(5), not_finite_from(4, float("nan")), uv.Concept(3), uv.Concept(4)]
+    results = list(uv.maximize_each(usae, pack, settings, interrupting))
+    assert [result.failed for result in results] == [False, True, False][: 1 if stop == 5 else 3]
+    assert results[-1].cut_short
+    assert results[-1].ended.startswith("stopped by hand after 2 of 5 steps")
 
 
 @pytest.mark.usefixtures("packed")
@@ -126,12 +147,12 @@ def test_a_score_that_is_lost_at_once_lets_the_others_of_its_pack_be_drawn_first
 
 
 @pytest.mark.usefixtures("packed")
-def test_the_first_of_two_lost_scores_of_a_pack_is_the_last_result(usae):
-    """Its own loss comes later than that of the one behind it, which is found first."""
+def test_each_of_two_lost_scores_of_a_pack_ends_its_own_objective(usae):
+    """That of the one before comes later than that of the one behind it, which is found first."""
     later, sooner = not_finite_from(5, float("nan")), not_finite_from(2, float("nan"))
     settings = uv.MaximizeSettings(steps=6, **QUICK)
     results = list(uv.maximize_each(usae, [uv.Concept(5), later, sooner], settings))
-    assert [result.failed for result in results] == [False, True]
+    assert [result.failed for result in results] == [False, True, True]
     assert results[0].ended is None
 
 

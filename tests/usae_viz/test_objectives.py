@@ -44,6 +44,8 @@ def test_objectives_compose_like_numbers(acts):
     assert (0.5 * two + 1)(acts).tolist() == [2, 2]
     assert (1 - two)(acts).tolist() == [-1, -1]
     assert (-two)(acts).tolist() == [-2, -2]
+    assert (three / 2)(acts).tolist() == [1.5, 1.5]
+    assert ((two + three) / -4 * three)(acts).tolist() == [-3.75, -3.75]
     assert sum([two, three])(acts).tolist() == [5, 5]
 
 
@@ -68,6 +70,8 @@ def test_a_difference_of_backbones_asks_for_more_in_the_first_alone():
     same = [-1 * right + left, right * -0.5 + left, left + -right, -(right - left), left - right - right]
     assert {each.raised for each in same} == {("left",)}
     assert (-(left - right)).raised == ("right",)
+    assert ((left - right) / -2).raised == ("right",)
+    assert ((left - right) / 2).raised == ("left",)
     assert (-right - left).raised == ("right", "left"), "less in all: verified in all"
     assert (left * -right).raised == ("left", "right"), "the sign of a product is not known"
 
@@ -288,7 +292,20 @@ def test_what_is_no_number_is_not_joined(acts):
     for wrong in ("2", None, True, torch.ones(2)):
         with pytest.raises(TypeError):
             Concept(4) + wrong
+        with pytest.raises(TypeError):
+            Concept(4) / wrong
+    with pytest.raises(TypeError):
+        2 / Concept(4)
+    with pytest.raises(TypeError):
+        Concept(3) / Concept(4)
     assert torch.allclose((2 - Concept(4) * 3)(acts), 2 - 3 * Concept(4)(acts))
+
+
+@pytest.mark.parametrize("number", [0, 0.0, -0.0, float("nan"), float("inf"), -float("inf"), 10**400])
+def test_a_number_that_nothing_can_be_divided_by_is_one_line(number):
+    with pytest.raises(ValueError, match=r"^objective Concept\(4\) / .*: expected a finite number that") as caught:
+        Concept(4) / number
+    assert "\n" not in str(caught.value)
 
 
 def test_a_sum_of_very_many_parts_is_one_clear_error(acts):

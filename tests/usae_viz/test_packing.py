@@ -50,7 +50,7 @@ def test_a_limit_of_just_what_one_picture_takes_is_enough(usae):
     eyes = Eyes(usae, PRESETS["none"], 6)
     needed = taken(usae, 6) / 1e9
     assert pictures_at_once(eyes, 48, needed * 1.001) == 1
-    with pytest.raises(ValueError, match="lower --crops, --size or --seeds, or raise --memory"):
+    with pytest.raises(ValueError, match=r"the limit is .*; lower --crops or --size, or raise --memory$"):
         pictures_at_once(eyes, 48, needed * 0.999)
 
 
@@ -66,10 +66,56 @@ def test_all_canvases_of_an_objective_are_there_all_the_time(usae):
             eyes_for(usae, uv.MaximizeSettings(seeds=seeds + 1, mode=mode, **settings))
 
 
-def test_too_little_memory_is_one_line_that_says_what_helps(usae):
+def test_too_little_memory_is_one_line(usae):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        uv.maximize(usae, uv.Concept(3), memory=1e-6, crops=7, size=64)
+        uv.maximize(usae, uv.Concept(3), memory=0.003, crops=7, size=64, seeds=2)
     text = str(caught.value)
-    assert text.startswith("2 pictures of one objective, 64 px: about 0.0")
-    assert "GB with 7 crops, and the limit is 1e-06; lower --crops, --size or --seeds, or raise --memory" in text
+    assert text.startswith("4 pictures of one objective, 64 px: about 0.0")
+    assert text.endswith(
+        "GB with 7 crops, and the limit is 0.003; lower --crops or --size or --seeds, or raise --memory"
+    )
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("mode", ["per-model", "shared"])
+@pytest.mark.parametrize(
+    ("crops", "size", "seeds", "advice"),
+    [
+        (2, 64, 2, "lower --crops or --size or --seeds, or raise --memory"),
+        (2, 64, 1, "lower --crops or --size, or raise --memory"),
+        (1, 64, 2, "lower --size or --seeds, or raise --memory"),
+        (2, 16, 2, "lower --crops or --seeds, or raise --memory"),
+        (1, 64, 1, "lower --size, or raise --memory"),
+        (1, 16, 2, "lower --seeds, or raise --memory"),
+        (1, 16, 1, "raise --memory"),
+    ],
+)
+def test_too_little_memory_says_what_helps_and_nothing_else(usae, mode, crops, size, seeds, advice):
+    settings = {"dtype": "float32", "augmentation": "none", "mode": mode}
+    asked = uv.MaximizeSettings(crops=crops, size=size, seeds=seeds, **settings)
+    canvases = 1 if mode == "shared" else 2
+    least = bytes_a_picture(Eyes(usae, PRESETS["none"], 1), usae.backbones, 16, canvases)
+    with pytest.raises(ValueError, match=f"the limit is .*; {advice}$"):
+        eyes_for(usae, asked.model_copy(update={"memory": least / 1e9 * (0.999 if advice == "raise --memory" else 1)}))
+    with pytest.raises(ValueError, match=r"the limit is \S+; raise --memory$"):  # not even the least of all fits
+        eyes_for(usae, asked.model_copy(update={"memory": least / 1e9 * 0.999}))
+
+
+@pytest.mark.parametrize("mode", ["per-model", "shared"])
+def test_pictures_that_are_compared_have_to_fit_together(usae, mode):
+    """Three pictures through a backbone at once; without Diversity it is one after the other."""
+    alone, compared = uv.Concept(3), uv.Concept(3) + 0.5 * uv.Diversity()
+    canvas, canvases = 20 * 3 * 48 * 48 * 4, 3 if mode == "shared" else 6
+    needed = 3 * (taken(usae, 2) - canvas) + canvases * canvas
+    settings = {
+        "size": 48, "crops": 2, "augmentation": "none", "dtype": "float32", "mode": mode, "steps": 1, "seeds": 3
+    }  # fmt: skip
+    drawn = uv.maximize(usae, compared, memory=needed / 1e9, **settings)
+    assert len(drawn.images) == canvases
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        uv.maximize(usae, compared, memory=needed * 0.99 / 1e9, **settings)
+    text = str(caught.value)
+    assert text.startswith(f"{canvases} pictures of one objective, 48 px, 3 of which are compared in a backbone: ab")
+    assert text.endswith("lower --crops or --size or --seeds, or raise --memory")
+    assert len(uv.maximize(usae, alone, memory=needed * 0.99 / 1e9, **settings).images) == canvases
+    uv.maximize(usae, compared, memory=needed * 0.99 / 1e9, **{**settings, "seeds": 2})  # what is said helps

@@ -13,7 +13,7 @@ from running_recipes import QUICK, contents, drawn, run
 
 import usae_viz.render
 from usae_train.distributed import ALONE, Ranks
-from usae_viz.outputs import CELL, MARGIN, ROW
+from usae_viz.outputs import CELL, MARGIN, ROW, read_png
 from usae_viz.plan import plan_recipe
 from usae_viz.recipe import Recipe
 from usae_viz.render import _packs
@@ -23,7 +23,7 @@ def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp
     recipe = Recipe(concepts=["0-4"], variants={"a": {}, "b": {"crops": 2}}, settings={"size": 32})
     plan = plan_recipe(usae, recipe, tmp_path)  # drawings 0 and 1 of concept 0, 2 and 3 of 1, ...
     assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1], [3], [4], [5], [6], [7]]
-    monkeypatch.setattr(usae_viz.render, "eyes_for", lambda usae, settings: SimpleNamespace(at_once=2))
+    monkeypatch.setattr(usae_viz.render, "eyes_for", lambda *_: SimpleNamespace(at_once=2))
     assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1, 3], [4, 6], [5, 7]]
     assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4)) == _packs(usae, plan, [2, 8, 9], Ranks(1, 4))
     assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4))[:2] == [[0], [1]]
@@ -104,6 +104,44 @@ def test_a_dry_run_knows_how_large_animations_become(folder, tmp_path):
     room = drawn(folder, tmp_path, text) / "concept-00003"
     really = sum(file.stat().st_size for file in room.iterdir() if file.suffix in (".png", ".gif")) / 1e6
     assert 0.5 * really < told < 2 * really  # with frames all alike it was a ninth
+
+
+LOST = """calls = []
+def lost(acts):
+    calls.append(acts.backbone)
+    return acts.tokens.mean((1, 2, 3)) * (float('nan') if len(calls) > 2 else 1.0)  # not in the first step
+"""
+
+
+def test_after_a_lost_score_the_next_objectives_are_drawn(folder, tmp_path, drawings):
+    (tmp_path / "own_lost.py").write_text(LOST)
+    text = f"concepts: [3]\nobjectives: ['own_lost:lost', Concept(5)]\n{QUICK}"
+    (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\n{text}")
+    out = tmp_path / "run"
+    done = run("render", tmp_path / "recipe.yaml", "--out", out, "-q", "--allow-code")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "own_lost:lost: the score through left is not finite at step 1; the best so far is kept\n"
+        "error: the score was lost in 1 of 3 objectives, as said above\n"
+    )
+    assert [objective for objective, _ in drawings] == ["Concept(3)", "own_lost:lost", "Concept(5)"]
+    assert {room.name for room in out.glob("*-*")} == {"concept-00003", "objective-own-lost-lost", "concept-00005"}
+    ended = {file.parent.name: read_png(file)["ended"] for file in out.glob("*/left.png")}
+    assert [name for name, why in ended.items() if why is not None] == ["objective-own-lost-lost"]
+    drawings.clear()
+    run("render", tmp_path / "recipe.yaml", "--out", out, "-q", "--allow-code")
+    assert [objective for objective, _ in drawings] == ["own_lost:lost"], "what is whole is not drawn again"
+
+
+def test_a_lost_score_is_told_of_where_another_variant_settled(folder, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(
+        f"usae: {folder}\nconcepts: [3, 5]\nsettings: {{steps: 9, crops: 1, size: 32, augmentation: none}}\n"
+        "variants: {a: {settle: 2, learning_rate: 1.0e-30}, b: {learning_rate: 1.0e+37}}\n"
+    )
+    done = run("render", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "-q")
+    assert done.exit_code == 1
+    words = "the picture of left is not finite at step 1; the best so far is kept"
+    assert done.stderr.splitlines()[:-1] == [f"Concept(3): {words}", f"Concept(5): {words}"]
 
 
 @pytest.mark.slow

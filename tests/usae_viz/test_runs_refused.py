@@ -45,6 +45,16 @@ def test_a_folder_that_cannot_be_gone_on_with(folder, tmp_path, prepare, message
     assert not list(tmp_path.glob("elsewhere/*"))
 
 
+def test_pictures_that_are_compared_and_do_not_fit_together_leave_nothing(folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    text = "objectives: [Concept(3), Concept(3) + Diversity()]\nsettings: {steps: 1, crops: 1, size: 32, seeds: 40"
+    recipe.write_text(f"usae: {folder}\n{text}, memory: 0.021}}\n")
+    done = run("render", recipe, "--out", tmp_path / "run")
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "80 pictures of one objective, 32 px, 40 of which are compared in a backbone: about " in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_only_files_of_ours_are_cleaned_away(folder, tmp_path):
     others = [".download.part", "mine/deep/.left.png.1.part", "mine/.model.1.part/weights"]
     left = ["concept-00003/.left.png.17.part", ".run.json.17.part"]

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from rich.console import Console
 
 import usae_viz as uv
 from usae_viz.scores import MIN_SHARE, Score, Scores
@@ -48,6 +49,17 @@ def test_a_picture_has_failed_when_its_own_backbone_does_not_fire(own, other, fi
     scores = Scores(3, {"left-seed-1": {"left": score(own), "right": score(other)}}, {"left-seed-1": ("left",)})
     assert scores.fired("left-seed-1") is fired
     assert ("FAILED" in str(scores)) is not fired
+
+
+def test_the_mark_of_a_failed_picture_is_a_word_however_the_table_is_printed():
+    """The command line prints without markup: names in it are told as they are."""
+    scores = Scores(3, {"left": {"left": score(0.0), "right": score(0.9)}}, {"left": ("left",)})
+    console = Console(width=120)
+    for markup in (True, False):
+        with console.capture() as capture:
+            console.print(scores, markup=markup)
+        assert "FAILED │" in capture.get()
+        assert "[" not in capture.get()
 
 
 def test_a_shared_picture_has_to_fire_in_all():

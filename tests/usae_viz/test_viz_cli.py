@@ -148,6 +148,10 @@ def test_wrong_usage_is_status_2():
             "concepts: [3]\nsettings:\n  augmentation: {rotat: 5}\n",
             "unknown key 'settings.augmentation.rotat'; did you mean 'rotate'?",
         ),
+        (
+            "concepts: [3]\nsettings: {size: 32}\nvariants:\n  a: {}\n  b: {augmentation: {crop: [0.02, 1]}}\n",
+            "recipe.yaml: crops from 0.02 of the side are less than a pixel wide on a canvas of 32 px; raise --size",
+        ),
         ("concepts: [3]\nseeds: [-1]\n", "recipe.yaml:2: seeds.0: Input should be greater than or equal to 0"),
         ("concepts: [3]\nseeds: [1, 1]\n", "says something twice"),
     ],
@@ -182,6 +186,22 @@ def test_invert_draws_a_given_pictures_codes(folder, tmp_path, picture):
     assert "SameCodes(['right']): right" in done.output
     with Image.open(drawn / "sheet.png") as sheet:
         assert sheet.width > 420  # the given picture stands beside
+
+
+def test_invert_takes_what_maximize_does_of_seeds_transparency_and_early_ends(folder, tmp_path, picture):
+    """A learning rate at which nothing rises: each settles as soon as two times two steps can be compared."""
+    out = tmp_path / "run"
+    words = ["invert", picture, "--usae", folder, "--out", str(out), "--backbones", "right", "--augmentation", "none"]
+    words += ["--seed", "4", "--seeds", "2", "--alpha", "--settle", "2", "--memory", "1"]
+    done = run(*words, "--learning-rate", "1e-30", "--steps", "30", "--crops", "1", "--size", "32")
+    assert done.exit_code == 0, done.output
+    drawn = out / "objective-samecodes-right"
+    assert {p.name for p in drawn.iterdir()} == {"right-seed-4.png", "right-seed-5.png", "sheet.png"}
+    assert "SameCodes(['right']): settled after 4 of 30 steps" in done.stderr
+    with Image.open(drawn / "right-seed-5.png") as seen:
+        assert seen.mode == "RGBA"
+    settings = read_png(drawn / "right-seed-5.png")["settings"]
+    assert (settings["seeds"], settings["settle"], settings["memory"], settings["alpha"]) == (2, 2, 1.0, True)
 
 
 def test_objectives_are_drawn_a_folder_each_and_once(folder, tmp_path):
@@ -268,7 +288,12 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         (["maximize", "--objective", "Logit('left', 1)", *QUICK], "left has no classifier; set `classes` in its spec"),
         (["maximize", "--objective", "Closeness()", *QUICK], "compares with a picture; give one as `start`"),
         (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
-        (["maximize", "-c", "3", "--memory", "0.000001"], "lower --crops, --size or --seeds, or raise --memory"),
+        (["maximize", "-c", "3", "--memory", "0.000001"], "and the limit is 1e-06; raise --memory"),
+        (["maximize", "-c", "3", "--memory", "0.001"], "lower --crops or --size, or raise --memory"),
+        (
+            ["maximize", "-c", "3", *QUICK[:-1], "16", "--augmentation", "maco"],
+            "crops from 0.05 of the side are less than a pixel wide on a canvas of 16 px; raise --size to 20, or take",
+        ),
         (["maximize", "-c", "3", "--settle", "1"], "settle = 1: Input should be greater than or equal to 2"),
         (["maximize", "-c", "3", "--spectrum", "1/f"], "a spectrum is for the parameterization maco, not for fourier"),
         (
@@ -277,6 +302,7 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         ),
         (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
         (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: Input should be greater than or equal to 1"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, monkeypatch, words, message):
@@ -314,7 +340,9 @@ def test_a_score_that_is_lost_is_status_1_and_the_picture_is_written(folder, tmp
     done = run(*words, *QUICK)
     assert done.exit_code == 1
     assert "Concept(3): the picture of left is not finite at step 1; the best so far is kept" in done.stderr
-    assert {p.name for p in (tmp_path / "run").iterdir()} == {"concept-00003", "manifest", "run.json"}
+    assert done.stderr.endswith("error: the score was lost in 2 of 2 objectives, as said above\n")
+    written = {"concept-00003", "concept-00005", "manifest", "run.json"}
+    assert {p.name for p in (tmp_path / "run").iterdir()} == written
     with Image.open(tmp_path / "run" / "concept-00003" / "left.png") as drawn:
         assert len(drawn.getcolors(10_000)) > 100
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from usae_train.backbones import BackboneSpec, build_backbones, common_grid
@@ -14,6 +14,7 @@ from usae_train.demo.pretrain_all import pretrain_all
 from usae_train.demo.truth import codes_auroc, factor_truth
 from usae_train.images import DemoImages
 from usae_train.loop import fit_tokens, new_usae
+from usae_train.progress import Report
 from usae_train.settings import DEFAULT, FitSettings
 from usae_train.statistics import measure
 from usae_train.tokens import collect_tokens
@@ -31,8 +32,6 @@ SETTINGS = FitSettings(  # small enough for every backbone to encode every token
     start_seed=START,
     recipe=DEFAULT.model_copy(update={"encoding": "all"}),
 )
-
-Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
 
 
 def build(

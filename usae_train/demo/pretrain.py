@@ -78,12 +78,12 @@ STEPS: dict[str, int] = {"vit": 9500, "dino": 7500, "siglip": 9500}
 
 ZOOMED, PLAIN = 0.25, 0.5  # shares of scenes and of surfaces (`scenes.draw_parameters`)
 
-Report = Callable[[int, int, float], None]  # step, steps, loss
+StepReport = Callable[[int, int, float], None]  # step, steps, loss
 
 
 def pretrain(
     name: str, file: Path, seed: int = 0, steps: int | None = None, device: str = "cpu",
-    report: Report = lambda step, steps, loss: None, checkpoint: Path | None = None,
+    report: StepReport = lambda step, steps, loss: None, checkpoint: Path | None = None,
 ) -> None:  # fmt: skip
     """Train one of the demo backbones on scenes and write its weights, in half precision, to `file`.
 

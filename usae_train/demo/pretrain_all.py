@@ -18,9 +18,9 @@ import torch
 from torch import multiprocessing
 
 from usae_train.demo.pretrain import SPECS, STEPS, pretrain
+from usae_train.progress import Report
 from usae_train.stop_signals import hearing, status_of
 
-Report = Callable[[str, int, int, str], None]  # backbone, done, in all, a figure in words
 POLL = 0.5  # seconds between two looks at the processes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
 from usae_train.atomic import atomic_path, check_writable, remove_leftovers
+from usae_train.progress import Report
 from usae_train.provenance import versions
 from usae_viz.concepts import follows
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
@@ -29,7 +30,6 @@ SCHEMA = 1
 MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
 NATURAL = 6  # natural pictures a backbone
 SCRIPTS = ("dom.js", "labels.js", "view.js", "heat.js", "card.js", "grid.js", "panel.js", "sheet.js", "main.js")
-Report = Callable[[str, int, int, str], None]
 
 
 def explore(

@@ -1,7 +1,8 @@
-"""The algebra of objectives: immutable callables that add, subtract and scale."""
+"""The algebra of objectives: immutable callables that add, subtract, scale and are divided."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ Score = Callable[[Activations], Tensor]
 
 
 class Objective:
-    """A score to be made large: `Activations` of one backbone -> (batch,). Adds, subtracts and scales.
+    """A score to be made large: `Activations` of one backbone -> (batch,). Adds, subtracts, scales; `/` takes numbers.
 
     Its text, `str(objective)`, is an expression that `parse_objective` reads back, unless a function of one's own is
     part of it.
@@ -58,6 +59,13 @@ class Objective:
 
     def __mul__(self, other: Objective | float) -> Objective:
         return self._joined(other, "*", lambda a, b: a * b)
+
+    def __truediv__(self, other: float) -> Objective:
+        if not _is_number(other):
+            return NotImplemented
+        if not 0 < abs(other) <= sys.float_info.max:  # NaN is in no range
+            raise ValueError(f"objective {self} / {other}: expected a finite number that is not 0 to divide by")
+        return self._like(lambda acts: self(acts) / other, f"{_inside(self.name)} / {_spelled(other)}", other < 0)
 
     def __radd__(self, other: float) -> Objective:
         return self if other == 0 else self + other  # so that `sum` works
@@ -159,7 +167,7 @@ def _spelled(number: float) -> str:
     return short if float(short) == number else repr(float(number))
 
 
-def _inside(name: str, signs: str = "+-*") -> str:
+def _inside(name: str, signs: str = "+-*/") -> str:
     """A name in parentheses where it is a sum (or product), at the outermost level."""
     depth = 0
     for place, letter in enumerate(name):

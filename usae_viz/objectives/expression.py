@@ -1,6 +1,6 @@
 """Objectives in words: `Concept(412) - 0.5 * Concept(7)`, as recipes and the command line take them.
 
-Nothing is evaluated: the text is parsed to Python's syntax tree, of which only numbers, strings, lists, `+ - *` and
+Nothing is evaluated: the text is parsed to Python's syntax tree, of which only numbers, strings, lists, `+ - * /` and
 calls of the objectives by name are allowed.
 """
 
@@ -56,8 +56,10 @@ def _value(node: ast.expr, text: str) -> Any:
             return [_value(part, text) for part in parts]
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_number_or_objective(_value(operand, text), text)
-        case ast.BinOp(left=left, op=(ast.Add() | ast.Sub() | ast.Mult()) as sign, right=right):
+        case ast.BinOp(left=left, op=(ast.Add() | ast.Sub() | ast.Mult() | ast.Div()) as sign, right=right):
             a, b = (_number_or_objective(_value(side, text), text) for side in (left, right))
+            if isinstance(sign, ast.Div):
+                return _divided(a, b, text)
             return a + b if isinstance(sign, ast.Add) else a - b if isinstance(sign, ast.Sub) else a * b
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             return _call(name, [_value(a, text) for a in args], {k.arg: _value(k.value, text) for k in keywords}, text)
@@ -66,7 +68,7 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Name(id=name):
             raise ValueError(f"objective {_short(text)!r}: {name!r} is no number and no objective{_near(name)}")
     raise ValueError(
-        f"objective {_short(text)!r}: {_short(ast.unparse(node))!r} is not allowed; expected numbers, + - * and "
+        f"objective {_short(text)!r}: {_short(ast.unparse(node))!r} is not allowed; expected numbers, + - * / and "
         f"{', '.join(OBJECTIVES)}"
     )
 
@@ -78,6 +80,12 @@ def _call(name: str, values: list[Any], settings: dict[str | None, Any], text: s
         return OBJECTIVES[name](*values, **settings)  # type: ignore[arg-type]  # ** with a None key raises TypeError
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
+
+
+def _divided(value: Any, by: Any, text: str) -> Any:
+    if isinstance(by, Objective) or by == 0:
+        raise ValueError(f"objective {_short(text)!r}: {_short(str(by))} is divided by; expected a number, not 0")
+    return value / by
 
 
 def _number_or_objective(value: Any, text: str) -> Any:

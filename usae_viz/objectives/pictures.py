@@ -44,7 +44,8 @@ class Diversity(Objective):
     """How unlike the other seeds' pictures of the same objective a picture is, to its backbone: 0 to 1.
 
     One minus the mean cosine similarity of the Gram matrices of its tokens (Olah et al. 2017, "Diversity"; the tokens
-    are centred first, or all Gram matrices are alike). Zero for a picture on its own: use it with several `seeds`.
+    are centred first, or all Gram matrices are alike). Zero for a picture on its own: use it with several `seeds`,
+    which then go through a backbone at once, and take the memory of so many.
 
     Example:
         >>> import usae_train as ut, usae_viz as uv
