@@ -53,6 +53,15 @@ def test_no_preset_shows_anything_but_the_canvas(preset):
     assert torch.allclose(shown, torch.ones(()), atol=1e-4)
 
 
+def test_the_noise_of_a_view_is_as_strong_as_it_happens_to_be_up_to_the_largest():
+    _, _, noise = draw(Augmentation(noise=0.2), generators(0)[0], 300, 16)
+    strengths = noise.flatten(1).std(1)
+    assert strengths.min() < 0.01
+    assert 0.18 < strengths.max() < 0.22
+    assert strengths.mean() == pytest.approx(0.1, abs=0.01)
+    assert noise.square().mean().sqrt() == pytest.approx(0.2 / 3**0.5, abs=0.01)  # what preset maco counts on
+
+
 def test_a_crop_of_half_the_side_shows_half_of_the_canvas_twice_as_large():
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
     settings = Augmentation(crop=(0.5, 0.5), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0)
