@@ -24,10 +24,12 @@ def product_dtype(device: torch.device) -> torch.dtype:
 class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, exact: bool, exact_gradients: bool, left: Tensor, *tables: Tensor) -> tuple[Tensor, ...]:
-        rounded = [factor.to(product_dtype(left.device)) for factor in (left, *tables)]
-        ctx.save_for_backward(*((left, *tables) if exact_gradients else rounded))
-        left, *factors = (left, *tables) if exact else rounded
-        return tuple((left @ factor).float() for factor in factors)
+        factors = rounded = (left, *tables)
+        if not (exact and exact_gradients):
+            rounded = tuple(factor.to(product_dtype(left.device)) for factor in factors)
+        ctx.save_for_backward(*(factors if exact_gradients else rounded))
+        left, *tables = factors if exact else rounded
+        return tuple((left @ table).float() for table in tables)
 
     @staticmethod
     @once_differentiable

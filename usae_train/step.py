@@ -51,7 +51,7 @@ def step_loss(
         ranks: who has the other parts of the batch.
         stepping: the backbones that the step may change; those that encode unless told. The codes of others are
             decoded to these alone: what the others make of each other moves nothing.
-        exact: every dense product in float32, the gradients' as well.
+        exact: every dense product that a gradient passes through in float32, the gradient's as well.
 
     Returns:
         The loss, a scalar, and (n_concepts,) bool.

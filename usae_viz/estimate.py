@@ -12,7 +12,7 @@ from typing import Any
 
 from usae_train.usae import USAE
 from usae_viz.manifest import Manifest
-from usae_viz.maximization import maximize_each
+from usae_viz.maximization import eyes_for, maximize_each
 from usae_viz.outputs import write_png
 from usae_viz.plan import Drawing, Plan
 from usae_viz.result import Result
@@ -83,6 +83,7 @@ def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
 
 def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawing]) -> Part:
     settings = drawings[0].settings
+    eyes_for(usae, settings, [drawing.objective for drawing in drawings])  # what does not fit into the memory
     begun = time.perf_counter()
     result, ticks = _trial(usae, drawings[0], min(TRIAL, settings.steps))
     ended = time.perf_counter()

@@ -119,7 +119,7 @@ def ascend(
         lost = reason.row if isinstance(reason, Lost) else None
         why = f"stopped by hand after {done} of {steps} steps" if lost is None else f"{reason} at step {done}"
         if best.canvas is None and lost is not None:
-            raise Lost(lost, f"{why}; check the objective") from reason
+            raise Lost(lost, f"{why}; check the objective {pictures[lost].objective}") from reason
         if best.canvas is None:
             raise
         why = f"{why}; the best so far is kept"
@@ -162,6 +162,7 @@ def look(
                 (gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
                 uphill[rows] += gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
             scores.setdefault(name, canvas.new_full((len(pictures),), torch.nan))[rows] = values.detach()
+            del acts, values  # or they would be there beside the next backbone's
         if not told:
             what = pictures[rows[0]].objective
             raise ValueError(f"objective {what} does not depend on the picture: no gradient comes back from its score")

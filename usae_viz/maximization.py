@@ -158,33 +158,33 @@ def _draw(
 ) -> Generator[Result, None, bool]:
     """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
 
-    A score that is lost ends its own objective only: the others of the pack are drawn again without it, as they are
-    when they are drawn one by one.
+    A score that is lost ends its own objective only: the others of the pack are then drawn one by one, without it.
+
+    Raises:
+        Lost: for a score that is lost at the first step, when those before it are there.
     """
     pictures = [picture for objective in pack for picture in pictures_of(eyes.usae, objective, settings)]
-
-    def place_of(row: int) -> int:
-        return next(place for place, each in enumerate(pack) if each is pictures[row].objective)
-
-    ended: tuple[int, str] | None = None
+    drawn: tuple[Ascent, Snapshots | None] | None = None
     try:
-        ascent, snapshots = _ascend(eyes, pictures, settings, start, progress)
+        drawn = _ascend(eyes, pictures, settings, start, progress)
+        row, why = drawn[0].lost, ""
     except Lost as lost:
-        ended = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
-    if ended is not None:
-        before = pack[: place_of(ended[0])]
-        if before and not (yield from _draw(eyes, before, settings, start, progress)):
+        row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
+    if drawn is not None and row is None:
+        yield from _results(eyes, pack, pictures, *drawn, settings)
+        return not drawn[0].cut_short
+    assert row is not None
+    lost_one = pictures[row].objective
+    found = [] if drawn is None else list(_results(eyes, [lost_one], pictures, *drawn, settings))
+    del drawn  # the others' canvases
+    for objective in pack:
+        if objective is lost_one:
+            if not found:
+                raise Lost(row, why)
+            yield from found
+        elif not (yield from _draw(eyes, [objective], settings, start, progress)):
             return False
-        raise Lost(*ended)
-    if ascent.lost is None:
-        yield from _results(eyes, pack, pictures, ascent, snapshots, settings)
-        return not ascent.cut_short
-    place = place_of(ascent.lost)
-    before, lost_one, after = pack[:place], pack[place : place + 1], pack[place + 1 :]
-    if before and not (yield from _draw(eyes, before, settings, start, progress)):
-        return False
-    yield from _results(eyes, lost_one, pictures, ascent, snapshots, settings)
-    return not after or (yield from _draw(eyes, after, settings, start, progress))
+    return True
 
 
 def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:

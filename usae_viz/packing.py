@@ -66,26 +66,32 @@ def bytes_a_picture(
 ) -> int:
     """Bytes that pictures seen together keep until their gradient is known, and so many canvases.
 
-    Of the backbones the hungriest counts. One view goes through each while autograd tells what it saves; views are
-    counted once each.
+    Of the backbones the hungriest counts, and of what it keeps two views against one: the rest is kept once.
     """
     most = 0
     view = max(backbone.input_size for backbone in backbones.values())
     for backbone in backbones.values():
-        saved: dict[int, int] = {}
-
-        def note(tensor: Tensor, saved: dict[int, int] = saved) -> Tensor:
-            if not isinstance(tensor, torch.nn.Parameter):
-                storage = tensor.untyped_storage()
-                saved[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        def same(tensor: Any) -> Any:
-            return tensor
-
-        shown = torch.zeros(1, 1, 3, view, view, device=backbone.mean.device, requires_grad=True)
-        with torch.autograd.graph.saved_tensors_hooks(note, same):
-            perceive(eyes, backbone, shown[:, 0], shown)
-        most = max(most, sum(saved.values()))
+        one, two = (_saved(eyes, backbone, view, views) for views in (1, 2))
+        most = max(most, 2 * one - two + together * eyes.crops * (two - one))
+    shown = together * eyes.crops * 4 * 3 * view**2 * 4
     canvas_sized = 20 * 3 * size**2 * 4  # the canvas, its spectrum, their gradients and Adam's two moments
-    return together * eyes.crops * (most + 4 * 3 * view**2 * 4) + canvases * canvas_sized
+    return most + shown + canvases * canvas_sized
+
+
+def _saved(eyes: Eyes, backbone: Backbone, view: int, views: int) -> int:
+    """Bytes that autograd keeps of so many views through a backbone, its parameters apart."""
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            storage = tensor.untyped_storage()
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def same(tensor: Any) -> Any:
+        return tensor
+
+    shown = torch.zeros(1, views, 3, view, view, device=backbone.mean.device, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(note, same):
+        perceive(eyes, backbone, shown[:, 0], shown)
+    return sum(saved.values())

@@ -128,8 +128,9 @@ class _Run:
         return self.manifest.write(drawing, result, files)
 
     def complete(self, folder: str) -> bool:
-        """Whether all of a folder's drawings are there, whoever drew them."""
-        return all(self.manifest.drawn(drawing) is not None for drawing in self.folders[folder])
+        """Whether all of a folder's drawings are there, whoever drew them, and none is to be drawn again."""
+        records = [self.manifest.drawn(drawing) for drawing in self.folders[folder]]
+        return all(record is not None and not record.stopped for record in records)
 
     def assemble(self, folder: str, anew: bool = False) -> Drawn:
         """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""

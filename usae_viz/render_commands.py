@@ -130,7 +130,7 @@ def draw_plan(
     console = Console()
 
     def speak(drawn: Drawn) -> None:
-        if not quiet and not as_json:
+        if drawn.images and not quiet and not as_json:
             words = f"{drawn.objective}: {', '.join(drawn.images)}"
             console.print(drawn.scores if drawn.scores is not None else words, markup=False)
 
@@ -147,8 +147,10 @@ def draw_plan(
             highlight=False, markup=False,
         )  # fmt: skip
     stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
-    if not (ranks.first or stopped):
-        return  # the first tells of all; with another's status torchrun would end it before that
+    if not ranks.first:  # the first tells of all; with another's status torchrun would end it before that
+        if stopped:
+            raise SystemExit(130)
+        return
     for drawn in written:
         if drawn.ended is not None:
             typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)
@@ -156,7 +158,7 @@ def draw_plan(
         raise SystemExit(130)
     if lost:
         if len(written) > 1:
-            typer.echo(f"error: the score was lost in {lost} of {len(written)} objectives, as said above", err=True)
+            typer.echo(f"error: the score was lost in {lost} of {len(written)} folders, as said above", err=True)
         raise SystemExit(1)
 
 

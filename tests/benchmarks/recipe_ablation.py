@@ -7,32 +7,28 @@ all three dictionaries. Run from the project's root:
 
     python tests/benchmarks/recipe_ablation.py [--steps 500] [--only default published ...]
 
-Measured with --steps 500 on 2 cores (an oracle that knows the shared code reaches R² 0.840). In the default each
-token is encoded by one backbone (`share`); below it, all backbones encode every token, and the other rows change one
-thing of that:
+Measured with --steps 500, one thread, seconds of the processor (an oracle that knows the shared code reaches R² 0.840).
+In the default each token is encoded by one backbone (`share`); below it, all backbones encode every token, and the other
+rows change one thing of that:
 
     recipe                 off-diagonal R²  diagonal R²  cosine  same index  seconds
-    default                          0.665        0.784   0.919        0.88        *
-    all encode a step                0.676        0.790   0.924        0.88        *
-    not nested                       0.680        0.793   0.934        0.91        7
-    random start                     0.605        0.739   0.803        0.65       10
-    untied                           0.572        0.714   0.738        0.53       10
-    one encodes a step               0.532        0.721   0.798        0.27        4
-    absolute error                   0.677        0.793   0.920        0.87       10
-    no auxiliary                     0.675        0.789   0.921        0.88       11
-    rate 3e-3                        0.627        0.765   0.893        0.78       11
-    published                       -0.728       -0.529   0.369        0.00       11
+    default                          0.663        0.782   0.898        0.84        6
+    all encode a step                0.668        0.786   0.904        0.85       12
+    not nested                       0.673        0.790   0.920        0.88       12
+    random start                     0.605        0.739   0.784        0.59       12
+    untied                           0.582        0.722   0.768        0.53       12
+    one encodes a step               0.528        0.718   0.792        0.31        5
+    absolute error                   0.673        0.791   0.905        0.86       14
+    no auxiliary                     0.668        0.786   0.904        0.85       13
+    rate 3e-3                        0.618        0.757   0.867        0.70       13
+    rate 2e-2, of the default        0.661        0.778   0.895        0.85        7
+    published                       -0.730       -0.552   0.369        0.00        8
 
-* the two at equal time, one thread, seconds of the processor: for the same time `share` is the better one.
+For the same time `share` is the better one, with --steps 1000 and 1500:
 
-    default, 500 steps               0.663        0.782   0.898        0.84        8
     default, 1000 steps              0.685        0.794   0.930        0.89       13
     default, 1500 steps              0.693        0.798   0.944        0.91       19
-    all encode a step, 500           0.668        0.786   0.904        0.85       15
     all encode a step, 1000          0.689        0.796   0.939        0.91       27
-
-The rows below `all encode a step` were measured before a step's products were sparse (it then had
-0.675, 0.789, 0.921, 0.88 in 11 s). The default at rate 2e-2: 0.660, 0.777, 0.898, 0.83.
 
 Nesting costs a little here and is kept for what it does on the demo's tokens (256 concepts, k 16, 1500 steps): 14 of
 15 colours and textures have one concept with patch AUROC >= 0.90 in all three backbones, without it 8. No concept died

@@ -189,6 +189,8 @@ def main() -> None:
     parser.add_argument("--shrink", type=int, default=1, help="divide widths, concepts and tokens by this [1]")
     parser.add_argument("--only", choices=TARGETS, help="this recipe alone")
     chosen = parser.parse_args()
+    if chosen.steps is not None and chosen.steps <= EXACT_STEPS:
+        parser.error(f"--steps {chosen.steps}: expected {EXACT_STEPS + 1} to 100")
     turns, n = chosen.steps or (50 if chosen.losses else 16), TOKENS // chosen.shrink
     smaller = {name: width // chosen.shrink for name, width in WIDTHS.items()}
     world = known_world(4 * n, torch.Generator().manual_seed(0), smaller, shared=512, active=16)

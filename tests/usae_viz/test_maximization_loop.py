@@ -142,7 +142,7 @@ def test_a_score_that_is_lost_at_once_lets_the_others_of_its_pack_be_drawn_first
     drawing = uv.maximize_each(usae, [uv.Concept(5), not_finite_from(1, float("nan")), uv.Concept(3)], settings)
     first = next(drawing)
     assert (str(first.objective), first.ended) == ("Concept(5)", None)
-    with pytest.raises(ValueError, match="the score through left is not finite at step 0; check the objective"):
+    with pytest.raises(ValueError, match="the score through left is not finite at step 0; check the objective broken"):
         next(drawing)
 
 

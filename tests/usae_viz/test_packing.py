@@ -13,11 +13,20 @@ def taken(usae, crops, size=48):
 
 
 def test_a_picture_takes_as_much_more_as_it_has_crops(usae):
-    canvas = 20 * 3 * 48 * 48 * 4
-    one = taken(usae, 1) - canvas
-    assert one > 4 * 3 * 48 * 48 * 4  # more than the views alone
+    a_crop = taken(usae, 2) - taken(usae, 1)
+    assert a_crop > 4 * 3 * 48 * 48 * 4  # more than the views alone
     for crops in (2, 5, 24):
-        assert taken(usae, crops) - canvas == crops * one
+        assert taken(usae, crops) - taken(usae, 1) == (crops - 1) * a_crop
+
+
+def test_weights_are_counted_once_however_many_crops_there_are(usae):
+    """Autograd keeps a linear layer's transposed weight, which is no parameter."""
+    canvas, a_crop = 20 * 3 * 48 * 48 * 4, taken(usae, 2) - taken(usae, 1)
+    linear = {
+        name: sum(4 * module.weight.numel() for module in backbone.modules() if isinstance(module, torch.nn.Linear))
+        for name, backbone in usae.backbones.items()
+    }
+    assert 0 < taken(usae, 1) - canvas - a_crop <= 1.5 * max(linear.values())
 
 
 def test_what_the_hungriest_backbone_keeps_is_counted(usae):
@@ -96,7 +105,9 @@ def test_too_little_memory_says_what_helps_and_nothing_else(usae, mode, crops, s
     canvases = 1 if mode == "shared" else 2
     least = bytes_a_picture(Eyes(usae, PRESETS["none"], 1), usae.backbones, 16, canvases)
     with pytest.raises(ValueError, match=f"the limit is .*; {advice}$"):
-        eyes_for(usae, asked.model_copy(update={"memory": least / 1e9 * (0.999 if advice == "raise --memory" else 1)}))
+        eyes_for(
+            usae, asked.model_copy(update={"memory": least / 1e9 * (0.999 if advice == "raise --memory" else 1.0001)})
+        )
     with pytest.raises(ValueError, match=r"the limit is \S+; raise --memory$"):  # not even the least of all fits
         eyes_for(usae, asked.model_copy(update={"memory": least / 1e9 * 0.999}))
 
@@ -106,11 +117,11 @@ def test_pictures_that_are_compared_have_to_fit_together(usae, mode):
     """Three pictures through a backbone at once; without Diversity it is one after the other."""
     alone, compared = uv.Concept(3), uv.Concept(3) + 0.5 * uv.Diversity()
     canvas, canvases = 20 * 3 * 48 * 48 * 4, 3 if mode == "shared" else 6
-    needed = 3 * (taken(usae, 2) - canvas) + canvases * canvas
+    needed = taken(usae, 3 * 2) + (canvases - 1) * canvas  # as one picture with three times as many crops
     settings = {
         "size": 48, "crops": 2, "augmentation": "none", "dtype": "float32", "mode": mode, "steps": 1, "seeds": 3
     }  # fmt: skip
-    drawn = uv.maximize(usae, compared, memory=needed / 1e9, **settings)
+    drawn = uv.maximize(usae, compared, memory=needed * 1.0001 / 1e9, **settings)
     assert len(drawn.images) == canvases
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         uv.maximize(usae, compared, memory=needed * 0.99 / 1e9, **settings)

@@ -17,6 +17,7 @@ from usae_viz.outputs import CELL, MARGIN, ROW, read_png
 from usae_viz.plan import plan_recipe
 from usae_viz.recipe import Recipe
 from usae_viz.render import _packs
+from usae_viz.render_commands import draw_plan
 
 
 def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp_path, monkeypatch):
@@ -122,7 +123,7 @@ def test_after_a_lost_score_the_next_objectives_are_drawn(folder, tmp_path, draw
     assert done.exit_code == 1
     assert done.stderr == (
         "own_lost:lost: the score through left is not finite at step 1; the best so far is kept\n"
-        "error: the score was lost in 1 of 3 objectives, as said above\n"
+        "error: the score was lost in 1 of 3 folders, as said above\n"
     )
     assert [objective for objective, _ in drawings] == ["Concept(3)", "own_lost:lost", "Concept(5)"]
     assert {room.name for room in out.glob("*-*")} == {"concept-00003", "objective-own-lost-lost", "concept-00005"}
@@ -155,3 +156,43 @@ def test_two_processes_write_the_files_of_one_to_the_bit(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"{tmp_path / 'two'}: 18 pictures" in done.stdout.replace("\n", "")
     assert contents(tmp_path / "two") == alone
+
+
+class Second(Ranks):
+    """The second of two processes, without the first: what that one would say is found here."""
+
+    def told(self, of_the_first):
+        return of_the_first()
+
+    def wait(self):
+        pass
+
+
+def test_what_another_process_is_to_draw_again_is_not_this_ones_stop(usae, tmp_path):
+    settings = {"size": 32, "steps": 3, "crops": 1, "augmentation": "none"}
+    plan = plan_recipe(usae, Recipe(concepts=[3], seeds=[0, 1], settings=settings), tmp_path)
+    out, steps = tmp_path / "run", []
+
+    def interrupting(stage, done, total, note):
+        steps.append(done)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+
+    (stopped,) = usae_viz.render.render(usae, plan, out, interrupting)
+    assert stopped.stopped
+    assert {file.name for file in out.glob("*/*seed*.png")} == {"left-seed-0.png", "right-seed-0.png"}
+    assert usae_viz.render.render(usae, plan, out, ranks=Second(1, 2)) == []  # seed 0 is the first process's
+    assert len(list(out.glob("*/*seed*.png"))) == 4
+    (whole,) = usae_viz.render.render(usae, plan, out)
+    assert not whole.stopped
+
+
+def test_only_the_first_process_tells_of_a_lost_score(usae, tmp_path, capsys):
+    settings = {"size": 32, "steps": 3, "crops": 1, "learning_rate": 1e37}
+    plan = plan_recipe(usae, Recipe(concepts=[3, 5], settings=settings), tmp_path)
+    draw_plan(usae, plan, tmp_path / "run", quiet=True, as_json=False, ranks=Second(1, 2))
+    assert capsys.readouterr().err == ""
+    with pytest.raises(SystemExit) as caught:
+        draw_plan(usae, plan, tmp_path / "run", quiet=True, as_json=False)
+    assert caught.value.code == 1
+    assert "error: the score was lost in 2 of 2 folders" in capsys.readouterr().err
