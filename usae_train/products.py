@@ -28,8 +28,8 @@ class _Products(torch.autograd.Function):
         if not (exact and exact_gradients):
             rounded = tuple(factor.to(product_dtype(left.device)) for factor in factors)
         ctx.save_for_backward(*(factors if exact_gradients else rounded))
-        left, *tables = factors if exact else rounded
-        return tuple((left @ table).float() for table in tables)
+        left, *others = factors if exact else rounded
+        return tuple((left @ other).float() for other in others)
 
     @staticmethod
     @once_differentiable

@@ -8,8 +8,8 @@ project's root; a mode takes five to ten minutes on 2 cores:
 
     python tests/benchmarks/faithful.py [--modes per-model,shared,coupled] [--out outputs/faithful] [--image maco] ...
 
-`--variant image=maco --variant steps=48,augmentation=none` adds runs that differ in these settings; the last table has
-a line for each.
+`--variant image=maco --variant steps=48,augmentation.noise=0.04` adds runs that differ in these settings; the last
+table has a line for each.
 
 What that gave (--modes per-model --only red,purple,grey,stripes,checker,dots,grid,speckle; of 24 pictures, 8 in each
 of the three backbones; all of them fire):
@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from reader import read_colour, train_texture_reader
+from reader import colour_accuracy, read_colour, train_texture_reader
 
 import usae_train as ut
 import usae_viz as uv
@@ -69,6 +69,7 @@ def main() -> None:
     usae = ut.load(chosen.usae)
     reader, accuracy = train_texture_reader()
     print(f"texture reader, held-out scenes: {accuracy:.3f} of the places right")
+    print(f"colour reader, bare surfaces: {colour_accuracy():.3f} right")
     named = [(row, *name.partition(": ")) for row, name in enumerate(usae.factors)]
     values = [(row, factor, value) for row, factor, _, value in named if factor in FACTORS]
     found = {row: best_concept(usae, row) for row, _, _ in values}
@@ -80,7 +81,10 @@ def main() -> None:
     asked = {key: getattr(chosen, key) for key in keys if getattr(chosen, key) is not None}
     runs = [(mode, variant) for variant in ["", *chosen.variant] for mode in chosen.modes.split(",")]
     for mode, variant in runs:
-        changes = dict(part.split("=") for part in variant.split(",") if part)
+        changes: dict[str, Any] = dict(part.split("=") for part in variant.split(",") if part)
+        for key in [key for key in changes if "." in key]:  # a setting of settings
+            outer, inner = key.split(".")
+            changes.setdefault(outer, {})[inner] = changes.pop(key)
         settings = check_settings(MaximizeSettings, mode=mode, **{**asked, **changes})
         tally: dict[str, list[tuple[bool, bool, bool]]] = {}
         rows = []

@@ -40,6 +40,15 @@ def read_colour(pictures: Tensor) -> list[str]:
     return [names[i] for i in votes.argmax(-1).tolist()]
 
 
+def colour_accuracy(count: int = 400, seed: int = 12) -> float:
+    """The share of bare surfaces of any texture, lit and noisy, whose colour `read_colour` names."""
+    drawn = scenes.draw(count, torch.Generator().manual_seed(seed), zoomed=1.0, noise=0.1, plain=0.0)
+    bare = (drawn.surface.flatten(1) == 0).all(1)
+    truth = [list(COLOURS)[row] for row in drawn.labels["colour"][bare, 0, 0].tolist()]
+    found = read_colour(drawn.images[bare])
+    return sum(a == b for a, b in zip(found, truth, strict=True)) / len(truth)
+
+
 class TextureReader(nn.Module):
     """A convolutional network that names the texture at each of 12 x 12 places of a 96 px picture."""
 

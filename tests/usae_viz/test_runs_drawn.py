@@ -173,8 +173,8 @@ def test_what_another_process_is_to_draw_again_is_not_this_ones_stop(usae, tmp_p
     plan = plan_recipe(usae, Recipe(concepts=[3], seeds=[0, 1], settings=settings), tmp_path)
     out, steps = tmp_path / "run", []
 
-    def interrupting(stage, done, total, note):
-        steps.append(done)
+    def interrupting(*told):
+        steps.append(told)
         if len(steps) == 2:
             raise KeyboardInterrupt
 
