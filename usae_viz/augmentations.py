@@ -62,12 +62,12 @@ class Augmentation(BaseModel):
         return self if self.shift is not None else self.model_copy(update={"shift": min(share / 2, 0.5)})
 
 
-# `default`: with noise of 0.04 in every view the demo's speckle was so faint that an outside reader took it for a solid
-# surface in two backbones of three, and vit's grid too; with 0.1 in every view a solid surface fell short of natural
-# ones in dino (tests/benchmarks/faithful.py; the noise of a view was not drawn from 0 up then). `maco`: crops of
-# N(0.25, 0.1) of the side and uniform noise within 0.1, here normal noise with the same root mean square (Fel et al.
-# 2023, section 4); it is meant for canvases several times the backbones' input. `lucid`: small jitter, rotation and
-# scale around the whole canvas (lucid's standard transforms).
+# `default`: with noise of no more than 0.04 an outside reader took the demo's speckle and one of its grids, drawn too
+# faintly, for solid surfaces: 19 of 24 pictures were read right, with up to 0.15 23 (tests/benchmarks/faithful.py).
+# With 0.1 in every view a solid surface fell short of natural ones in dino. `maco`: crops of N(0.25, 0.1) of the side
+# and uniform noise within 0.1, here normal noise with the same root mean square (Fel et al. 2023, section 4); it is
+# meant for canvases several times the backbones' input. `lucid`: small jitter, rotation and scale around the whole
+# canvas (lucid's standard transforms).
 PRESETS: dict[str, Augmentation] = {
     "default": Augmentation(),
     "maco": Augmentation(

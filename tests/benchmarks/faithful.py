@@ -16,17 +16,20 @@ of the three backbones; all of them fire):
 
     variant                     read right   strong
     default (6 crops, 96 steps,
-    fourier, decay 1.5)                 19       24
-    steps=48                            18       24
-    steps=192                           18       24
-    crops=2                             20       24
-    decay=1.0                           17       24
-    image=maco                          17       24
-    image=pixel                         10       18
-    augmentation=lucid                  18       24
-    augmentation=none                   10        0
+    fourier, decay 1.5, noise
+    of up to 0.15)                      23       24
+    steps=48                            23       24
+    steps=192                           21       24
+    crops=2                             23       24
+    decay=1.0                           22       24
+    image=maco                          19       24
+    image=pixel                         18       15
+    augmentation=lucid                  19       24
+    augmentation=none                   12        0
+    augmentation.noise=0.04             19       24
 
-So augmentations are needed, and Fourier or MACO; half the steps and a third of the crops would do for these eight.
+So augmentations are needed, noise among them, and Fourier rather than MACO; half the steps and a third of the crops
+would do for these eight.
 """
 
 import argparse
