@@ -51,7 +51,10 @@ def pictures_at_once(
             f"{what}: about {taken / 1e9:.3g} GB with {eyes.crops} crops, and the limit is {limit:.3g}; "
             f"{lower}raise --memory"
         )
-    return 1 if device.type == "cpu" else int(limit * 1e9 / taken)
+    if device.type == "cpu":
+        return 1
+    another = bytes_a_picture(eyes, backbones, size, 2 * canvases, 2 * together) - taken
+    return 1 + int((limit * 1e9 - taken) / another)
 
 
 def _lower(crops: int, size: int, seeds: int) -> str:
