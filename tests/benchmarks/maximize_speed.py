@@ -17,11 +17,12 @@ defaults: for `fourier` this project's views are crops of 0.6 to 1 of the canvas
 pictures (ViT-Ti/16, so that the table is done in minutes).
 
 Measured on two cores of an EPYC with avx512_bf16. `step`: 1.33 to 1.57 s, 0.91 to 1.08 of the bare network's 1.46 s
-and 0.31 to 0.36 of Horama's 3.9 to 5.0 s; a quarter cannot be had there, the matrix products alone take 1.05 s. `race` with vit_small_patch16_224 and one thread: for `fourier`
-Horama has 0.637 after 256 steps (651 s, an earlier run), this project 0.652 after 8 (7 s); for `maco` Horama has 0.372
-(611 s), this project 0.376 after 128 (108 s), 0.18 of its time. `scale`: 0.025 to 0.036 s for a crop, a backbone and a
-picture, whatever their number, but for a single crop (0.062) and a canvas of 1024 px (0.045); the peak is 0.90 GB with
-one crop, 1.59 with 32, 1.22 with four backbones, 1.31 with a canvas of 1024, 1.55 with 64 pictures at once.
+and 0.31 to 0.36 of Horama's 3.9 to 5.0 s; a quarter cannot be had there, the matrix products alone take 1.05 s. `race`
+with vit_small_patch16_224 and one thread: for `fourier` Horama has 0.637 after 256 steps (651 s, an earlier run), this
+project 0.652 after 8 (7 s); for `maco` Horama has 0.372 (611 s), this project 0.376 after 128 (108 s), 0.18 of its
+time. `scale`: 0.025 to 0.036 s for a crop, a backbone and a picture, whatever their number, but for a single crop
+(0.062) and a canvas of 1024 px (0.045); the peak is 0.90 GB with one crop, 1.59 with 32, 1.22 with four backbones, 1.31
+with a canvas of 1024, 1.55 with 64 pictures at once.
 """
 
 import argparse
