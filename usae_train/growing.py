@@ -165,8 +165,8 @@ def held_out_r2(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Matrix:
 def every_token(settings: FitSettings) -> FitSettings:
     """The same settings, but each backbone encodes every token where the recipe gives each a share of them.
 
-    A share would leave the one new encoder a fraction of the tokens. Measured on an earlier
-    demo (tests/benchmarks/add_backbone.py): mean R² from and to the new backbone 0.559 instead of 0.543.
+    A share would leave the one new encoder a fraction of the tokens. Measured on an earlier demo
+    (tests/benchmarks/add_backbone.py): mean R² from and to the new backbone 0.559 instead of 0.543.
     """
     if settings.recipe.encoding != "share":
         return settings

@@ -18,11 +18,11 @@ difference of their losses should be below 1e-4.
 
 Measured on two cores of an EPYC with avx512_bf16, nothing beside it:
 
-    default     2 threads                       149 ms a step, overcomplete 2650 ms: 17.8; alone in another run 18.7
+    default     2 threads                       149 ms a step, overcomplete 2653 ms: 17.8; alone in another run 18.7
     published   2 threads                       572 ms a step, overcomplete 2537 ms:  4.4
     default     OMP_NUM_THREADS=1               222 ms a step, overcomplete 4870 ms: 21.9
     published   OMP_NUM_THREADS=1              1016 ms a step, overcomplete 4758 ms:  4.7
-    losses      2 threads, --losses             698 ms a step, overcomplete 2723 ms:  3.9 (every pair's figures are
+    losses      2 threads, --losses             699 ms a step, overcomplete 2727 ms:  3.9 (every pair's figures are
                                                 computed at every step); apart by 7e-8 at the first step, by 6.8e-5 at
                                                 most, where the target is 1e-4; with one thread 6.3e-5
 
