@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -58,11 +59,20 @@ def entries_of(concepts: Tensor, bags: Tensor, n_bags: int, n_concepts: int) -> 
     def starts(counts: Tensor) -> Tensor:
         return counts.cumsum(0) - counts
 
-    ordered_concepts, order = concepts.sort(stable=True)
+    order = stable_order(concepts, n_concepts)
     return Entries(
-        concepts, bags, starts(bags.bincount(minlength=n_bags)), order, ordered_concepts, bags[order],
+        concepts, bags, starts(bags.bincount(minlength=n_bags)), order,
+        concepts.index_select(0, order), bags.index_select(0, order),
         starts(concepts.bincount(minlength=n_concepts)),
     )  # fmt: skip
+
+
+def stable_order(concepts: Tensor, n_concepts: int) -> Tensor:
+    """(entries,): what sorts concepts (entries,) in [0, n_concepts), equal ones in the order they have."""
+    if concepts.device.type == "cpu" and n_concepts <= 2**16:
+        # numpy counts 16 bits out: 0.07 ms for a third of a step's entries and 0.20 for all, torch 0.78 and 0.43
+        return torch.from_numpy(concepts.numpy().astype(np.uint16).argsort(kind="stable"))
+    return concepts.sort(stable=True).indices
 
 
 def decode(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
@@ -74,7 +84,7 @@ def decode(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
 
 def transpose(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
     """(n_concepts, width): each concept's sum of its bags' rows of `table` (n_bags, width), weighted (entries,)."""
-    weights = weights[entries.order]
+    weights = weights.index_select(0, entries.order)  # 0.03 ms, weights[entries.order] 0.12
     return functional.embedding_bag(
         entries.ordered_bags, table, entries.concept_starts, per_sample_weights=weights, mode="sum"
     )
@@ -85,7 +95,7 @@ def match(entries: Entries, by_bag: Tensor, by_concept: Tensor) -> Tensor:
     found = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         by_bag, by_concept, entries.ordered_concepts, entries.bag_starts, entries.ordered_bags, 0
     )
-    return torch.empty_like(found).index_copy_(0, entries.order, found)
+    return torch.empty_like(found).scatter_(0, entries.order, found)
 
 
 class _Match(torch.autograd.Function):
@@ -117,7 +127,7 @@ class _Decode(torch.autograd.Function):
         inverse = None
         if divide:
             inverse = torch.linalg.vector_norm(weight, dim=1).clamp_min(NORM_FLOOR).reciprocal()
-            values = values * inverse[entries.concepts]
+            values = values * inverse.index_select(0, entries.concepts)
         ctx.save_for_backward(values, weight, inverse)
         ctx.entries = entries
         return decode(entries, values, weight)
@@ -132,9 +142,9 @@ class _Decode(torch.autograd.Function):
         if inverse is None:
             return to_values, to_weight, None, None
         if to_weight is not None:  # an atom's length is fixed: what would only change it is taken out again
-            along = torch.zeros_like(inverse).index_add_(0, entries.concepts, values * to_values)
+            along = torch.zeros_like(inverse).scatter_add_(0, entries.concepts, values * to_values)
             to_weight.addcmul_(weight, (along * inverse.square())[:, None], value=-1)
-        return to_values * inverse[entries.concepts], to_weight, None, None
+        return to_values * inverse.index_select(0, entries.concepts), to_weight, None, None
 
 
 def decode_entries(values: Tensor, weight: Tensor, entries: Entries, divide: bool = True) -> Tensor:

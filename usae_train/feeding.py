@@ -159,6 +159,8 @@ class Batches:
             self.position, missing = self.position + len(taken), missing - len(taken)
             if self.position == len(self.order):
                 self._advance()
+        if len(parts) == 1:
+            return parts[0]
         return {name: torch.cat([part[name] for part in parts]) for name in self._tokens}
 
     def state_dict(self) -> dict[str, Any]:

@@ -101,13 +101,12 @@ def fit_tokens(
             where = unsound_pairs(pairs["pair_loss"])
             raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")
         last_fired[ranks.any(fired & (ranks.weight > 0))] = step
-        for optimizer in optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
+        usae.zero_grad()
         (loss * ranks.weight).backward()
         rate = learning_rate(step, settings)
         for name in stepping:
             ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
-        if wrong := clip_pairs(usae, stepping, settings.recipe):
+        if wrong := clip_pairs(usae, stepping, settings.recipe, optimizers):
             raise_on_all(ranks, keeper, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
         for name in stepping:
             optimizers[name].param_groups[0]["lr"] = rate
@@ -167,7 +166,7 @@ def set_trained(usae: USAE, trained: Sequence[str]) -> None:
     """Make these backbones' pairs ready for training, and hold the others: no gradients, BatchNorm in evaluation."""
     for name in usae.names:
         for part in (usae.encoder(name), usae.decoder(name)):
-            part.train(name in trained).requires_grad_(name in trained)
+            part.train(name in trained).requires_grad_(name in trained).zero_grad()
 
 
 def initialize(
@@ -222,20 +221,23 @@ def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str, frozen: Seq
     return [name for name in chosen if name not in frozen]
 
 
-def clip_pairs(usae: USAE, names: Sequence[str], recipe: Recipe) -> list[str]:
-    """Scale each pair's gradients down to a norm of `recipe.clip`; a gradient that is shorter is not touched.
+def clip_pairs(
+    usae: USAE, names: Sequence[str], recipe: Recipe, optimizers: Mapping[str, torch.optim.Optimizer]
+) -> list[str]:  # fmt: skip
+    """Have each pair's optimizer scale its gradients down to a norm of `recipe.clip`; shorter ones are not touched.
 
     Returns:
         The backbones whose gradient is not finite; with one of them a step would ruin the weights.
     """
-    gradients = {
-        name: [p.grad for p in pair_parameters(usae, name, recipe) if p.grad is not None] for name in names
-    }  # fmt: skip
-    norms = torch.stack([nn.utils.get_total_norm(own) for own in gradients.values()]).tolist()
-    for own, norm in zip(gradients.values(), norms, strict=True):
-        if norm > recipe.clip:
-            torch._foreach_mul_(own, recipe.clip / (norm + 1e-6))  # as torch's clip_grad_norm_
-    return [name for name, norm in zip(names, norms, strict=True) if not math.isfinite(norm)]
+    norms = torch.stack(
+        [nn.utils.get_total_norm(p.grad for p in pair_parameters(usae, name, recipe) if p.grad is not None)
+         for name in names]
+    )  # fmt: skip
+    # torch's clip_grad_norm_ multiplies by clip / (norm + 1e-6), in a pass of its own over all gradients; a fused
+    # optimizer divides by this while it takes the step, as torch.amp.GradScaler has it do (19.5 for 23 ms, one thread)
+    for name, scale in zip(names, (norms + 1e-6) / recipe.clip, strict=True):
+        optimizers[name].grad_scale = scale if scale > 1 else None  # type: ignore[attr-defined]
+    return [name for name, norm in zip(names, norms.tolist(), strict=True) if not math.isfinite(norm)]
 
 
 def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-GROUP = 12  # concepts; of 4, 6, 8, 12 and 16 the fastest for 6144 and k = 32
+GROUPS = (6, 4)  # concepts, and groups of them; of 15 such choices among the fastest for 6144 and k = 32
+BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
 
 
 class Codes(NamedTuple):
@@ -46,17 +48,23 @@ def top_k(pre_codes: Tensor, k: int) -> Codes:
 def top_indices(pre_codes: Tensor, k: int) -> Tensor:
     """(tokens, k): the k largest of each token's pre-codes (tokens, n_concepts), in no order, ties either way.
 
-    They all lie in the k groups of concepts with the largest maxima: 20 ms for (1568, 6144) in bfloat16, where torch's
-    topk over all takes 26 (one core of an EPYC).
+    Where fewer than k are positive any others fill up: ReLU makes zeros of them. The bits of floats, read as integers,
+    have the positive ones in their order and above all others, and are compared faster, having no NaN.
+
+    5.4 ms for (1568, 6144) in bfloat16, where torch's topk takes 13 (two cores of an EPYC; one thread 12 and 26).
     """
-    tokens, n_concepts = pre_codes.shape
-    if n_concepts % GROUP or n_concepts < 4 * GROUP * k:
-        return pre_codes.topk(k, dim=-1, sorted=False).indices
-    groups = n_concepts // GROUP
-    best = pre_codes.view(tokens, GROUP, groups).amax(1).topk(k, dim=-1, sorted=False).indices
-    starts = torch.arange(0, n_concepts, groups, device=pre_codes.device)
-    members = (best[:, None, :] + starts[:, None]).view(tokens, -1)
-    return members.gather(1, pre_codes.gather(1, members).topk(k, dim=-1, sorted=False).indices)
+    return _largest(pre_codes.detach().view(BITS[pre_codes.dtype]), k, GROUPS)
+
+
+def _largest(numbers: Tensor, k: int, sizes: Sequence[int]) -> Tensor:
+    """Where the k largest of each row lie: all in the k groups with the largest maxima, which are found likewise."""
+    size, n = sizes[0] if sizes else 1, numbers.shape[1]
+    if size == 1 or n % size or n < 4 * size * k:
+        return numbers.topk(k, dim=-1, sorted=False).indices
+    groups = n // size
+    best = _largest(numbers.unflatten(1, (size, groups)).amax(1), k, sizes[1:])
+    members = (best[:, None, :] + torch.arange(0, n, groups, device=numbers.device)[:, None]).flatten(1)
+    return members.gather(1, numbers.gather(1, members).topk(k, dim=-1, sorted=False).indices)
 
 
 def sparse_decode(codes: Codes, dictionary: Tensor) -> Tensor:

@@ -62,7 +62,8 @@ def step_loss(
         places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
     stepping = encoding if stepping is None else stepping
     for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping, exact):
-        fired[active.concepts[:, : usae.k][active.values[:, : usae.k] > 0]] = True
+        kept = active.concepts[:, : usae.k].flatten(), active.values[:, : usae.k].detach().flatten()
+        fired |= kept[1].new_zeros(usae.n_concepts).scatter_add_(0, *kept) > 0
         total = total + pass_loss(usae, wanted, active, stepping, recipe, ranks, exact)
     return total, fired
 

@@ -250,7 +250,7 @@ class Standardization(nn.Module):
         self.std.copy_(std)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return (tokens - self.mean) / (self.std + STD_EPSILON)
+        return (tokens - self.mean).div_(self.std + STD_EPSILON)
 
     def inverse(self, tokens: Tensor) -> Tensor:
         return tokens * (self.std + STD_EPSILON) + self.mean
