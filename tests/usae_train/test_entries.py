@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from usae_train.entries import chosen_products, decode, decode_entries, entries_of, match, transpose
+from usae_train.entries import chosen_products, decode, decode_entries, entries_of, match, stable_order, transpose
 
 # three bags, the second empty; concept 1 twice, concept 3 never
 ENTRIES = entries_of(torch.tensor([2, 1, 1, 0]), torch.tensor([0, 0, 2, 2]), 3, 4)
@@ -22,6 +22,12 @@ def test_transpose_by_hand() -> None:
 
 def test_match_by_hand() -> None:
     assert match(ENTRIES, BAGS, TABLE).tolist() == [30.0, 2.0, 4.0, 3.0]
+
+
+@pytest.mark.parametrize("n_concepts", [11, 2**16, 2**16 + 1])  # sorted by numpy, and by torch beyond 16 bits
+def test_the_order_is_stable(n_concepts: int) -> None:
+    concepts = n_concepts - 1 - torch.tensor([3, 0, 10, 3, 0, 3])
+    assert stable_order(concepts, n_concepts).tolist() == [2, 0, 3, 5, 1, 4]
 
 
 @pytest.mark.parametrize("divide", [True, False])

@@ -11,9 +11,11 @@ from usae_train.feeding import Batches, MemoryFeed
 from usae_train.keeping import Keeper
 from usae_train.loop import (
     EXACT_STEPS,
+    clip_pairs,
     fit_tokens,
     initialize,
     learning_rate,
+    new_optimizer,
     new_usae,
     pair_parameters,
     stepping_pairs,
@@ -318,3 +320,24 @@ def test_the_first_steps_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usae_train.loop.step_loss", remember)
     fit_tokens(toy_tokens(), toy_settings(PUBLISHED, steps=EXACT_STEPS + 2))
     assert exact == [True] * EXACT_STEPS + [False] * 2
+
+
+@pytest.mark.parametrize("clip", [0.1, 1e6])
+def test_clipping_is_torchs(clip: float) -> None:
+    recipe = DEFAULT.model_copy(update={"clip": clip})
+    usaes = [USAE({"a": 6, "b": 4}, 20, 3) for _ in range(2)]
+    usaes[1].load_state_dict(usaes[0].state_dict())
+    optimizers = [{name: new_optimizer(usae, name, recipe) for name in usae.names} for usae in usaes]
+    for step in range(3):
+        for usae in usaes:
+            usae.zero_grad()
+            for number, p in enumerate(usae.parameters()):
+                p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(100 * step + number))
+        for name in usaes[0].names:
+            torch.nn.utils.clip_grad_norm_(pair_parameters(usaes[0], name, recipe), clip)
+        assert clip_pairs(usaes[1], usaes[1].names, recipe, optimizers[1]) == []
+        for own in optimizers:
+            for optimizer in own.values():
+                optimizer.step()
+    for name, expected in usaes[0].state_dict().items():
+        torch.testing.assert_close(usaes[1].state_dict()[name], expected, atol=1e-7, rtol=1e-6)

@@ -60,11 +60,22 @@ def test_decoding_keeps_the_leading_shape(shape: tuple[int, ...]) -> None:
     assert (decoded == 2).all()
 
 
-@pytest.mark.parametrize("n_concepts", [12 * 4 * 3, 12 * 20, 100])  # the first the smallest that is grouped
-def test_top_indices_are_those_of_a_full_sort(n_concepts: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("n_concepts", [72, 96, 288, 384, 100])  # grouped from 72 on, and the groups again from 288
+def test_top_indices_are_those_of_a_full_sort(n_concepts: int, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(n_concepts)
-    pre_codes = torch.randn(50, n_concepts, generator=generator)
-    pre_codes[0] = torch.arange(n_concepts)  # the largest lie in neighbouring groups
-    pre_codes[1, :: n_concepts // 12] += 10  # and here in one group, where there are groups
+    pre_codes = torch.randn(50, n_concepts, generator=generator).to(dtype)
+    pre_codes[0] = pre_codes[0].sort().values  # the largest lie in neighbouring groups
+    pre_codes[1, :: n_concepts // 6] += 10  # and here in one group, where there are groups
+    found = top_indices(pre_codes, 3).sort(-1).values
+    assert (found[:, 1:] > found[:, :-1]).all()
+    values = pre_codes.gather(1, found).sort(-1, descending=True).values
+    assert torch.equal(values, pre_codes.sort(-1, descending=True).values[:, :3])
+
+
+def test_top_indices_have_every_positive_pre_code_when_there_are_fewer_than_k() -> None:
+    pre_codes = -torch.arange(1.0, 289.0).repeat(2, 1)
+    pre_codes[0, 250], pre_codes[0, 17] = 0.5, 2.0
     found = top_indices(pre_codes, 3)
-    assert torch.equal(found.sort(-1).values, pre_codes.argsort(-1, descending=True)[:, :3].sort(-1).values)
+    assert {17, 250} < set(found[0].tolist())
+    assert all(len(set(row)) == 3 for row in found.tolist())
