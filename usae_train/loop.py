@@ -25,7 +25,7 @@ from usae_train.usae import USAE
 
 Progress = Callable[[int, dict[str, Any]], None]  # step, figures
 # AdamW's first steps go by the sign of a gradient, and the rounding of a dense product turns the sign of the smallest:
-# with these in float32 50 losses of `published` are within 6.8e-5 of overcomplete's, without them within 1.4e-4
+# with these in float32 50 losses of `published` are within 6.5e-5 of overcomplete's, without them within 1.4e-4
 # (tests/benchmarks/train_speed.py --losses).
 EXACT_STEPS = 10
 LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode them densely

@@ -18,13 +18,13 @@ difference of their losses should be below 1e-4.
 
 Measured on two cores of an EPYC with avx512_bf16, nothing beside it:
 
-    default     2 threads                       149 ms a step, overcomplete 2653 ms: 17.8; alone in another run 18.7
-    published   2 threads                       572 ms a step, overcomplete 2537 ms:  4.4
-    default     OMP_NUM_THREADS=1               222 ms a step, overcomplete 4870 ms: 21.9
-    published   OMP_NUM_THREADS=1              1016 ms a step, overcomplete 4758 ms:  4.7
-    losses      2 threads, --losses             699 ms a step, overcomplete 2727 ms:  3.9 (every pair's figures are
-                                                computed at every step); apart by 7e-8 at the first step, by 6.8e-5 at
-                                                most, where the target is 1e-4; with one thread 6.3e-5
+    default     2 threads                       117 to 124 ms a step, overcomplete 2485 to 2525: 20.2, 20.7 and 21.2
+    published   2 threads                       522 ms a step, overcomplete 2570 ms:  4.9
+    default     OMP_NUM_THREADS=1               191 ms a step, overcomplete 4442 ms: 23.2
+    published   OMP_NUM_THREADS=1              1025 ms a step, overcomplete 4946 ms:  4.8
+    losses      2 threads, --losses             apart by 6.5e-5 at most, where the target is 1e-4; with one thread
+                                                6.3e-5; 699 ms a step, overcomplete 2727 ms: 3.9 (every pair's figures
+                                                are computed at every step)
 
 What keeps them apart is products in bfloat16 and what they turn in the steps after, most of all in AdamW's first ones:
 apart by 1.2e-4 at most from our own losses in float32, with the first ten steps in float32 by 6e-5. Without that, at a
