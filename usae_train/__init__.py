@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from usae_train.backbones import PAPER, Backbone, BackboneSpec
-    from usae_train.checkpoint import load, save
-    from usae_train.fitting import fit
-    from usae_train.growing import add_backbone
-    from usae_train.images import open_images
-    from usae_train.published import import_published
-    from usae_train.settings import FitSettings, Recipe
-    from usae_train.sparse import Codes
-    from usae_train.statistics import Statistics
-    from usae_train.usae import USAE
+    from usae_train.backbones.backbone import PAPER, Backbone, BackboneSpec
+    from usae_train.model.checkpoint import load, save
+    from usae_train.model.published import import_published
+    from usae_train.model.sparse import Codes
+    from usae_train.model.statistics import Statistics
+    from usae_train.model.usae import USAE
+    from usae_train.pictures.images import open_images
+    from usae_train.training.fitting import fit
+    from usae_train.training.growing import add_backbone
+    from usae_train.training.settings import FitSettings, Recipe
 
 __all__ = [
     "PAPER", "USAE", "Backbone", "BackboneSpec", "Codes", "FitSettings", "Recipe", "Statistics",
@@ -26,11 +26,21 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "PAPER": "backbones", "USAE": "usae", "Backbone": "backbones", "BackboneSpec": "backbones", "Codes": "sparse",
-    "FitSettings": "settings", "Recipe": "settings", "Statistics": "statistics", "fit": "fitting",
-    "add_backbone": "growing", "import_published": "published", "load": "checkpoint",
-    "open_images": "images", "save": "checkpoint",
-}  # fmt: skip
+    name: home
+    for home, names in {
+        "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
+        "model.checkpoint": ("load", "save"),
+        "model.published": ("import_published",),
+        "model.sparse": ("Codes",),
+        "model.statistics": ("Statistics",),
+        "model.usae": ("USAE",),
+        "pictures.images": ("open_images",),
+        "training.fitting": ("fit",),
+        "training.growing": ("add_backbone",),
+        "training.settings": ("FitSettings", "Recipe"),
+    }.items()
+    for name in names
+}
 
 
 def __getattr__(name: str) -> Any:

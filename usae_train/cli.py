@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from usae_train import measure_commands, training_commands
-from usae_train.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
+from usae_train.commands import measure_commands, training_commands
+from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
 
 app = typer.Typer(
@@ -46,14 +46,14 @@ def extract(
     A store that was stopped is gone on with when the same command is given again.
     """
     with one_line_errors():
-        from usae_train.backbones import DTYPES
-        from usae_train.config_files import read_specs
+        from usae_train.backbones.backbone import DTYPES
+        from usae_train.commands.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
-        from usae_train.extract import extract as write_store
-        from usae_train.extract import first_outliers, plan
-        from usae_train.images import open_images
-        from usae_train.standardization import outliers_as_text
-        from usae_train.store import ActivationStore
+        from usae_train.pictures.images import open_images
+        from usae_train.tokens.extract import extract as write_store
+        from usae_train.tokens.extract import first_outliers, plan
+        from usae_train.tokens.standardization import outliers_as_text
+        from usae_train.tokens.store import ActivationStore
 
         if verify:
             right = list(ActivationStore(out).verify())
@@ -95,8 +95,8 @@ def import_published(
 ) -> None:
     """Convert the authors' release (a YAML and a .pth file a backbone) to a USAE folder."""
     with one_line_errors():
-        from usae_train.checkpoint import check_free, save
-        from usae_train.published import import_published as convert
+        from usae_train.model.checkpoint import check_free, save
+        from usae_train.model.published import import_published as convert
 
         check_free(out)
         usae = convert(config)

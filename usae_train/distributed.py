@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 if TYPE_CHECKING:
-    from usae_train.usae import USAE
+    from usae_train.model.usae import USAE
 
 T = TypeVar("T")
 

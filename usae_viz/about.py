@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from usae_train.settings import check_settings
+from usae_train.training.settings import check_settings
 from usae_viz.outputs import read_png
 from usae_viz.settings import MaximizeSettings
 

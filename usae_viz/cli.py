@@ -15,7 +15,7 @@ from usae_viz.render_commands import new_run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from usae_train.usae import USAE
+    from usae_train.model.usae import USAE
     from usae_viz.objectives import Objective
     from usae_viz.settings import MaximizeSettings
 
@@ -138,7 +138,7 @@ def maximize(
 ) -> None:
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores."""
     with one_line_errors():
-        from usae_train.settings import check_settings
+        from usae_train.training.settings import check_settings
         from usae_viz.maximization import kept_close
         from usae_viz.settings import MaximizeSettings
 
@@ -189,7 +189,7 @@ def invert(
 ) -> None:
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
     with one_line_errors():
-        from usae_train.settings import check_settings
+        from usae_train.training.settings import check_settings
         from usae_viz.objectives import SameCodes
         from usae_viz.settings import MaximizeSettings
 
@@ -217,7 +217,7 @@ def concepts(
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """
     with one_line_errors():
-        from usae_train.checkpoint import load
+        from usae_train.model.checkpoint import load
         from usae_viz.concepts import concept_rows
         from usae_viz.labels import names_of, read_labels
 
@@ -259,7 +259,7 @@ page_commands.register(app)
 
 
 def _load(usae: str, device: str) -> USAE:
-    from usae_train.checkpoint import load
+    from usae_train.model.checkpoint import load
 
     return load(usae, pick_device(device))
 

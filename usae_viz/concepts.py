@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
-from usae_train.statistics import Statistics
-from usae_train.usae import USAE
+from usae_train.model.statistics import Statistics
+from usae_train.model.usae import USAE
 
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "index"]
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value

@@ -10,7 +10,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from usae_train.usae import USAE
+from usae_train.model.usae import USAE
 from usae_viz.manifest import Manifest
 from usae_viz.maximization import eyes_for, maximize_each
 from usae_viz.outputs import write_png

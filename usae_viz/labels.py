@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from usae_train.usae import USAE
+from usae_train.model.usae import USAE
 
 TAKEN = ("all", "favourites")  # mean something of their own where a concept is named
 

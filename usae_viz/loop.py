@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from usae_train.backbones import Backbone
-from usae_train.usae import USAE
+from usae_train.backbones.backbone import Backbone
+from usae_train.model.usae import USAE
 from usae_viz.augmentations import Augmentation, views
 from usae_viz.objectives import Activations, NoScore, Objective, score
 from usae_viz.stopping import Best, Settled

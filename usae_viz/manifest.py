@@ -17,8 +17,8 @@ import torch
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from usae_train.atomic import atomic_path, check_writable
-from usae_train.provenance import file_hash
+from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.provenance import file_hash
 from usae_viz.outputs import rename_png
 from usae_viz.plan import Drawing
 from usae_viz.result import Result

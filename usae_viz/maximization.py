@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.images import read_picture
-from usae_train.settings import check_settings
-from usae_train.usae import USAE
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import read_picture
+from usae_train.training.settings import check_settings
 from usae_viz.concepts import check_concept
 from usae_viz.loop import Ascent, Eyes, Lost, Picture, Step, ascend
 from usae_viz.objectives import Closeness, Objective, SameCodes

@@ -13,9 +13,9 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from usae_train.atomic import atomic_path
-from usae_train.images import ImageSource, open_images
-from usae_train.usae import USAE
+from usae_train.files.atomic import atomic_path
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import ImageSource, open_images
 from usae_viz.scores import Score, Scores
 
 CELL = 224  # pixels of a picture on a sheet

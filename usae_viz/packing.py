@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones import Backbone
+from usae_train.backbones.backbone import Backbone
 from usae_viz.loop import Eyes, perceive
 from usae_viz.settings import MIN_SIZE
 

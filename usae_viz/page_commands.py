@@ -94,7 +94,7 @@ def rate(
     It is blind: study/ tells neither concept nor backbone nor answer. Hand study/ to raters, keep key.json.
     """
     with one_line_errors():
-        from usae_train.atomic import check_writable
+        from usae_train.files.atomic import check_writable
         from usae_viz.explorer.natural import natural_source
         from usae_viz.explorer.runs import is_run
         from usae_viz.explorer.sources import open_sources

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from usae_train.provenance import file_hash, versions
-from usae_train.usae import USAE
+from usae_train.files.provenance import file_hash, versions
+from usae_train.model.usae import USAE
 from usae_viz.concepts import caption
 from usae_viz.custom import is_custom, load_custom
 from usae_viz.labels import numbers, read_labels

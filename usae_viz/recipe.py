@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from usae_train.config_files import Clash, checked, read_mapping
+from usae_train.commands.config_files import Clash, checked, read_mapping
 from usae_viz.parameterizations import ANALYTIC
 from usae_viz.selection import Selection
 from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode

@@ -13,9 +13,9 @@ from typing import Any
 from PIL import Image
 
 from usae_train.distributed import ALONE, Ranks
-from usae_train.images import read_picture
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import read_picture
 from usae_train.progress import Report
-from usae_train.usae import USAE
 from usae_viz.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.maximization import eyes_for, maximize_each
 from usae_viz.objectives import Objective

@@ -14,7 +14,7 @@ from usae_train.terminal import one_line_errors, pick_device, progress_bars, sta
 
 if TYPE_CHECKING:
     from usae_train.distributed import Ranks
-    from usae_train.usae import USAE
+    from usae_train.model.usae import USAE
     from usae_viz.estimate import Estimate
     from usae_viz.plan import Plan
 
@@ -177,7 +177,7 @@ def _planned(
 ) -> tuple[Plan, USAE]:  # fmt: skip
     import torch
 
-    from usae_train.checkpoint import load
+    from usae_train.model.checkpoint import load
     from usae_viz.about import read_about
     from usae_viz.plan import plan_recipe
     from usae_viz.recipe import read_recipe

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.provenance import commit, file_hash, versions
-from usae_train.usae import USAE
+from usae_train.files.provenance import commit, file_hash, versions
+from usae_train.model.usae import USAE
 from usae_viz.concepts import caption
 from usae_viz.objectives import Concept, Objective
 from usae_viz.outputs import natural_patches, sheet, to_picture, write_concept, write_json

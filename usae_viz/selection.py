@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from usae_train.usae import USAE
+from usae_train.model.usae import USAE
 from usae_viz.concepts import best_concept, by_universality, check_concept, need_statistics, parse_concepts
 from usae_viz.labels import with_numbers
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from usae_train.usae import USAE
+from usae_train.model.usae import USAE
 from usae_viz.about import About
 from usae_viz.custom import is_custom, load_custom
 from usae_viz.objectives import parse_objective

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from usae_train.atomic import atomic_path
+from usae_train.files.atomic import atomic_path
 
 FRAME_SECONDS = 0.08
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from usae_train.sparse import Codes
-from usae_train.statistics import TAU
-from usae_train.usae import USAE
+from usae_train.model.sparse import Codes
+from usae_train.model.statistics import TAU
+from usae_train.model.usae import USAE
 from usae_viz.augmentations import UNSEEN, views
 from usae_viz.loop import Eyes, perceive
 from usae_viz.scores import Score, Scores

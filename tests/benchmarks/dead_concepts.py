@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 import usae_train
-from usae_train.figures import pair_figures
-from usae_train.images import DemoImages
-from usae_train.loop import fit_tokens, new_usae
-from usae_train.losses import squared_error
-from usae_train.metrics import r2_summary
-from usae_train.settings import DEFAULT, FitSettings, Recipe
-from usae_train.tokens import collect_tokens
-from usae_train.usae import USAE
+from usae_train.evaluation.metrics import r2_summary
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import DemoImages
+from usae_train.tokens.paired import collect_tokens
+from usae_train.training.figures import pair_figures
+from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.losses import squared_error
+from usae_train.training.settings import DEFAULT, FitSettings, Recipe
 
 LATE = 50  # steps without firing after which these short trainings call a concept dead
 FROM_NOISE: dict[str, object] = {"start": "random", "tied": False}

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from usae_train.measures import AT_ONCE, Measures
-from usae_train.tokens import PairedTokens
-from usae_train.usae import USAE
+from usae_train.evaluation.measures import AT_ONCE, Measures
+from usae_train.model.usae import USAE
+from usae_train.tokens.paired import PairedTokens
 
 WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}
 TOKENS, CONCEPTS, K, WHOLE = 196, 6144, 32, 5000

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from usae_train.metrics import Reconstruction
+from usae_train.evaluation.metrics import Reconstruction
 
 
 def r2(tokens: Tensor, decoded: Tensor) -> float:

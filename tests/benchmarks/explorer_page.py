@@ -19,7 +19,7 @@ import torch
 from playwright.sync_api import CDPSession, sync_playwright
 
 import usae_train as ut
-from usae_train.statistics import Statistics
+from usae_train.model.statistics import Statistics
 from usae_viz.about import About
 from usae_viz.explorer.natural import WEBP
 from usae_viz.explorer.page import address, explore, size_of

@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from usae_train.backbones import Backbone, BackboneSpec
-from usae_train.extract import extract, plan
-from usae_train.images import open_images, read_batches
+from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.pictures.images import open_images, read_batches
+from usae_train.tokens.extract import extract, plan
 
 SPECS = {
     "vit": BackboneSpec(model="vit_small_patch16_224", weights="random"),

@@ -31,14 +31,14 @@ import torch
 from explained import r2
 
 from usae_train.demo.activations import KnownWorld, known_world
-from usae_train.evaluate import Compared, figures_of
-from usae_train.loop import fit_tokens
-from usae_train.measures import Measures
-from usae_train.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
-from usae_train.statistics import Statistics, auroc
-from usae_train.tokens import PairedTokens
-from usae_train.usae import USAE
-from usae_train.verdict import warnings
+from usae_train.evaluation.evaluate import Compared, figures_of
+from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.verdict import warnings
+from usae_train.model.statistics import Statistics, auroc
+from usae_train.model.usae import USAE
+from usae_train.tokens.paired import PairedTokens
+from usae_train.training.loop import fit_tokens
+from usae_train.training.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
 
 NOISE = "noise"
 TRAIN, HELD_OUT = 30_000, 4_000

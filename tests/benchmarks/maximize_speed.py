@@ -41,8 +41,8 @@ import numpy as np
 import torch
 from clocks import clocks, since
 
-from usae_train.backbones import BackboneSpec, build_backbones, common_grid
-from usae_train.usae import USAE
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.model.usae import USAE
 from usae_viz.augmentations import PRESETS, UNSEEN, views
 from usae_viz.loop import Eyes, Picture, ascend, perceive
 from usae_viz.maximization import dtype_for

@@ -42,10 +42,10 @@ from clocks import clocks, since
 from explained import r2
 
 from usae_train.demo.activations import KnownWorld, known_world
-from usae_train.growing import held_out_r2
-from usae_train.loop import fit_tokens
-from usae_train.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
-from usae_train.tokens import PairedTokens
+from usae_train.tokens.paired import PairedTokens
+from usae_train.training.growing import held_out_r2
+from usae_train.training.loop import fit_tokens
+from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
 
 ALL = DEFAULT.model_copy(update={"encoding": "all"})
 VARIANTS: dict[str, Recipe] = {

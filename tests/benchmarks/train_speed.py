@@ -22,9 +22,9 @@ Measured on two cores of an EPYC with avx512_bf16, nothing beside it:
     published   2 threads                       522 ms a step, overcomplete 2570 ms:  4.9
     default     OMP_NUM_THREADS=1               191 ms a step, overcomplete 4442 ms: 23.2
     published   OMP_NUM_THREADS=1              1025 ms a step, overcomplete 4946 ms:  4.8
-    losses      2 threads, --losses             apart by 6.5e-5 at most, where the target is 1e-4; with one thread
-                                                6.3e-5; 699 ms a step, overcomplete 2727 ms: 3.9 (every pair's figures
-                                                are computed at every step)
+    losses      --losses                        apart by 6.5e-5 at most, with OMP_NUM_THREADS=1 by 7.6e-5, where the
+                                                target is 1e-4; 1123 ms a step, overcomplete 4574 ms: 4.1 (every pair's
+                                                figures are computed at every step)
 
 What keeps them apart is products in bfloat16 and what they turn in the steps after, most of all in AdamW's first ones:
 apart by 1.2e-4 at most from our own losses in float32, with the first ten steps in float32 by 6e-5. Without that, at a
@@ -57,13 +57,13 @@ from torch import Tensor, nn
 
 from usae_train.demo.activations import known_world
 from usae_train.distributed import ALONE, Ranks
-from usae_train.feeding import Batches, MemoryFeed
-from usae_train.keeping import Keeper, TrainingState
-from usae_train.loop import EXACT_STEPS, fit_tokens, initialize, learning_rate, new_usae, standardization_rows
-from usae_train.products import product_dtype
-from usae_train.settings import DEFAULT, PUBLISHED, FitSettings
+from usae_train.model.usae import USAE
 from usae_train.stop_signals import Stopped
-from usae_train.usae import USAE
+from usae_train.tokens.feeding import Batches, MemoryFeed
+from usae_train.training.keeping import Keeper, TrainingState
+from usae_train.training.loop import EXACT_STEPS, fit_tokens, initialize, learning_rate, new_usae, standardization_rows
+from usae_train.training.products import product_dtype
+from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings
 
 WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}
 TOKENS, N_CONCEPTS, K = 1568, 6144, 32

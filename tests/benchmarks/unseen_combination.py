@@ -19,14 +19,14 @@ import argparse
 import torch
 from explained import r2
 
-from usae_train.checkpoint import load
 from usae_train.demo.factors import FACTORS, PURE, patch_shares
 from usae_train.demo.scenes import SIZE, SceneParameters, render
-from usae_train.images import DemoImages
-from usae_train.loop import fit_tokens, new_usae
-from usae_train.settings import FitSettings
-from usae_train.statistics import auroc
-from usae_train.usae import USAE
+from usae_train.model.checkpoint import load
+from usae_train.model.statistics import auroc
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import DemoImages
+from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.settings import FitSettings
 
 
 def without(source: DemoImages, count: int, colour: int, texture: int) -> SceneParameters:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from usae_train.backbones import BackboneSpec
+from usae_train.backbones.backbone import BackboneSpec
 
 VIT = BackboneSpec(
     model="vit_tiny_patch16_224", weights="random", input_size=64,

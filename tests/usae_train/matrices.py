@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import torch
 
-from usae_train.growing import held_out_r2
-from usae_train.metrics import Matrix
-from usae_train.tokens import PairedTokens
-from usae_train.usae import USAE
+from usae_train.evaluation.metrics import Matrix
+from usae_train.model.usae import USAE
+from usae_train.tokens.paired import PairedTokens
+from usae_train.training.growing import held_out_r2
 
 
 def r2_matrix(usae: USAE, tokens: Mapping[str, torch.Tensor]) -> Matrix:

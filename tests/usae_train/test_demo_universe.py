@@ -5,11 +5,11 @@ import pytest
 import torch
 from matrices import r2_matrix
 
-from usae_train.checkpoint import DEMO, load
-from usae_train.config_files import read_specs
+from usae_train.commands.config_files import read_specs
 from usae_train.demo.factors import FACTOR_VALUES
-from usae_train.images import DemoImages
-from usae_train.usae import USAE
+from usae_train.model.checkpoint import DEMO, load
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import DemoImages
 
 
 @pytest.fixture(scope="module")

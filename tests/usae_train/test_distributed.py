@@ -13,19 +13,19 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from test_loop import WIDTHS, toy_settings, toy_tokens
-from test_store import SPECS, make_pictures, write
+from stores import SPECS, make_pictures, write
 from torch import multiprocessing
+from toys import WIDTHS, toy_settings, toy_tokens
 
 import usae_train as ut
 from usae_train.distributed import ALONE, Ranks, ranks_of_torchrun
-from usae_train.extract import extract, plan
-from usae_train.feeding import Batches, MemoryFeed, StoreFeed
-from usae_train.images import open_images
-from usae_train.loop import fit_tokens, new_usae
-from usae_train.rank_batches import RankBatches, own_rows
-from usae_train.settings import DEFAULT, PUBLISHED
-from usae_train.store import ActivationStore, read_record
+from usae_train.pictures.images import open_images
+from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
+from usae_train.tokens.rank_batches import RankBatches, own_rows
+from usae_train.tokens.store import ActivationStore, read_record
+from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.settings import DEFAULT, PUBLISHED
 
 RECIPES = {"default": DEFAULT.model_copy(update={"dead_after": 2}), "published": PUBLISHED}
 
@@ -122,8 +122,9 @@ def outlying() -> dict[str, torch.Tensor]:
     return tokens
 
 
-@patch("usae_train.step.product_dtype", lambda device: torch.float32)  # bfloat16 makes a last bit's difference large
-@patch("usae_train.products.product_dtype", lambda device: torch.float32)
+# bfloat16 makes a last bit's difference large
+@patch("usae_train.training.step.product_dtype", lambda device: torch.float32)
+@patch("usae_train.training.products.product_dtype", lambda device: torch.float32)
 def run_fits(ranks: Ranks, folder: Path) -> dict[str, list]:
     """Every kind of fit; the figures of each, and the weights in the folder."""
     store = ActivationStore(folder / "store")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from usae_train.keeping import Keeper
-from usae_train.pass_states import PassKeeper
+from usae_train.evaluation.pass_states import PassKeeper
 from usae_train.stop_signals import STOP_SIGNALS, Stopped, hearing
+from usae_train.training.keeping import Keeper
 
 
 @pytest.fixture

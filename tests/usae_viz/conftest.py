@@ -3,12 +3,12 @@ import torch
 
 import usae_train as ut
 import usae_viz.render
-from usae_train.backbones import BackboneSpec, build_backbones, common_grid
-from usae_train.loop import fit_tokens, new_usae
-from usae_train.settings import FitSettings
-from usae_train.statistics import measure
-from usae_train.tokens import PairedTokens
-from usae_train.usae import USAE
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.model.statistics import measure
+from usae_train.model.usae import USAE
+from usae_train.tokens.paired import PairedTokens
+from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.settings import FitSettings
 
 TINY = {
     "left": BackboneSpec(

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_train.backbones import build_backbones
-from usae_train.usae import USAE
+from usae_train.backbones.backbone import build_backbones
+from usae_train.model.usae import USAE
 from usae_viz.objectives import (
     L2,
     Activations,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_train.colour import FROM_RGB, from_canvas, to_canvas
+from usae_train.pictures.colour import FROM_RGB, from_canvas, to_canvas
 from usae_viz.parameterizations import PARAMETERIZATIONS, MacoImage, analytic_spectrum, parameterization
 from usae_viz.parameterizations.fourier import falling
 from usae_viz.parameterizations.maco import packaged_spectrum, spectrum_at

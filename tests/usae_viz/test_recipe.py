@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from usae_train.statistics import Statistics
+from usae_train.model.statistics import Statistics
 from usae_viz.maximization import maximize_each
 from usae_viz.plan import plan_recipe
 from usae_viz.recipe import Recipe, read_recipe

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from usae_train.demo.factors import FACTORS, PURE, patch_shares
 from usae_train.demo.scenes import SIZE, SceneParameters, draw_parameters, render
-from usae_train.usae import USAE
+from usae_train.model.usae import USAE
 
 SEED = 4_000_000_007  # of no split of the demo's scenes
 AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers

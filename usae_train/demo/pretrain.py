@@ -38,11 +38,11 @@ from kornia.filters import gaussian_blur2d
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from usae_train.atomic import atomic_path
-from usae_train.backbones import BackboneSpec
+from usae_train.backbones.backbone import BackboneSpec
 from usae_train.demo import scenes
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
-from usae_train.state_files import write_state
+from usae_train.files.atomic import atomic_path
+from usae_train.files.state_files import write_state
 
 INPUT_SIZE = scenes.SIZE
 BATCH = 32

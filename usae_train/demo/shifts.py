@@ -10,12 +10,12 @@ from torch import Tensor
 
 from usae_train.demo.factors import FACTOR_VALUES, patch_truth
 from usae_train.demo.scenes import SIZE, SceneParameters, render
-from usae_train.images import DemoImages
-from usae_train.measures import Measures
-from usae_train.metrics import r2_summary
-from usae_train.statistics import auroc
-from usae_train.tokens import PairedTokens
-from usae_train.usae import USAE
+from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.metrics import r2_summary
+from usae_train.model.statistics import auroc
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import DemoImages
+from usae_train.tokens.paired import PairedTokens
 
 SCENES = 200
 

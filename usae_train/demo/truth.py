@@ -12,10 +12,10 @@ from usae_train.demo.factors import FACTOR_VALUES, patch_truth
 from usae_train.demo.flips import flips
 from usae_train.demo.scenes import SIZE
 from usae_train.demo.shifts import shifts
-from usae_train.images import DemoImages
-from usae_train.sparse import Codes
-from usae_train.statistics import auroc
-from usae_train.usae import USAE
+from usae_train.model.sparse import Codes
+from usae_train.model.statistics import auroc
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import DemoImages
 
 RECOVERED = 0.9  # AUROC, in all backbones by the same concept
 PAIRS = 200  # of scenes a factor, for flips; as many as there are scenes, if those are fewer

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from usae_train.usae import USAE
+from usae_train.model.usae import USAE
 from usae_viz.concepts import follows
 from usae_viz.explorer.runs import Drawing, Picture
 

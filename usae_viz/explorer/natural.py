@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from usae_train.images import ImageSource, open_images
-from usae_train.usae import USAE
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import ImageSource, open_images
 from usae_viz.outputs import around, to_picture
 
 TILE = 64  # pixels of a patch with its surroundings

@@ -15,9 +15,9 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
-from usae_train.atomic import atomic_path, check_writable, remove_leftovers
+from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
+from usae_train.files.provenance import versions
 from usae_train.progress import Report
-from usae_train.provenance import versions
 from usae_viz.concepts import follows
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import WEBP, natural_source, places, write_natural

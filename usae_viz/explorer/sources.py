@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from usae_train.checkpoint import load
-from usae_train.usae import USAE
+from usae_train.model.checkpoint import load
+from usae_train.model.usae import USAE
 from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from usae_train.sparse import Codes, top_k
-from usae_train.usae import USAE
+from usae_train.model.sparse import Codes, top_k
+from usae_train.model.usae import USAE
 
 
 class Activations:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from usae_train.spectrum import load_spectrum
+from usae_train.pictures.spectrum import load_spectrum
 from usae_viz.parameterizations.coupled import CoupledImage
 from usae_viz.parameterizations.fourier import FourierImage
 from usae_viz.parameterizations.maco import MacoImage, analytic_spectrum

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.colour import from_canvas, to_canvas
-from usae_train.spectrum import load_spectrum
+from usae_train.pictures.colour import from_canvas, to_canvas
+from usae_train.pictures.spectrum import load_spectrum
 from usae_viz.parameterizations.fourier import frequencies
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 

@@ -18,10 +18,10 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 from torch import Tensor
 
-from usae_train.atomic import atomic_path, check_writable
-from usae_train.images import ImageSource
-from usae_train.statistics import TAU
-from usae_train.usae import USAE
+from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.model.statistics import TAU
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import ImageSource
 from usae_viz.explorer.runs import Picture, Run
 from usae_viz.outputs import around, inside_window
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from usae_train.backbones import Backbone, BackboneSpec
-from usae_train.checkpoint import load
+from usae_train.backbones.backbone import Backbone, BackboneSpec
 from usae_train.demo import build, pretrain_all, probe
 from usae_train.demo.factors import FACTOR_VALUES, FACTORS, SHAPES
 from usae_train.demo.probe import patch_labels
 from usae_train.demo.truth import factor_truth
-from usae_train.images import DemoImages
-from usae_train.settings import FitSettings
-from usae_train.statistics import auroc
-from usae_train.tokens import PairedTokens, collect_tokens
+from usae_train.model.checkpoint import load
+from usae_train.model.statistics import auroc
+from usae_train.pictures.images import DemoImages
+from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.training.settings import FitSettings
 
 SMALL = FitSettings(n_concepts=12, k=3, steps=5, batch=64)
 

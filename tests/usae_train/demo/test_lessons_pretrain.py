@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from usae_train.backbones import Backbone, BackboneSpec
+from usae_train.backbones.backbone import Backbone, BackboneSpec
 from usae_train.demo import lessons, pretrain, scenes
 from usae_train.demo.descriptors import outlines
 from usae_train.demo.factors import FACTORS, SHAPES, patch_shares

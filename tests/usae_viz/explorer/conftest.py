@@ -7,7 +7,7 @@ from PIL import Image
 
 import usae_train as ut
 import usae_viz as uv
-from usae_train.images import open_images
+from usae_train.pictures.images import open_images
 from usae_viz.explorer.page import address
 from usae_viz.outputs import read_png, to_picture, write_png
 from usae_viz.plan import plan_objectives

@@ -9,7 +9,7 @@ from browser_waiting import becomes, soon
 from typer.testing import CliRunner
 
 import usae_train as ut
-from usae_train.statistics import Statistics
+from usae_train.model.statistics import Statistics
 from usae_viz.cli import app
 from usae_viz.concepts import concept_rows, parse_concepts
 from usae_viz.explorer import explore

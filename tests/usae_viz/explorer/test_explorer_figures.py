@@ -34,9 +34,9 @@ def two_runs(run_folder, tmp_path_factory):
     return out
 
 
-def said(page, value, kind="number"):
-    """A figure as the page writes it."""
-    return page.evaluate("([value, kind]) => figure(value, kind)", [float(f"{value:.4g}"), kind])
+def said(page, value, kind="number", digits=4):
+    """A figure as the page writes it; statistics are given to it with four digits, pictures' scores with all."""
+    return page.evaluate("([value, kind]) => figure(value, kind)", [float(f"{value:.{digits}g}"), kind])
 
 
 def cells(page, where):
@@ -128,7 +128,7 @@ def test_scores_stand_under_their_own_backbone(page_folder, visit, run_folder):
               for name in (*NAMES, "shared")}  # fmt: skip
     found = {row[0].split()[0]: row[1:] for row in cells(page, "dialog table.transfer tbody tr")}
     words = {
-        picture: [f"{said(page, own[name]['code'])} #{own[name]['rank']}" for name in NAMES]
+        picture: [f"{said(page, own[name]['code'], digits=17)} #{own[name]['rank']}" for name in NAMES]
         for picture, own in scores.items()
     }
     assert found == words

@@ -10,8 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
-from usae_train.images import open_images
-from usae_train.statistics import TAU
+from usae_train.model.statistics import TAU
+from usae_train.pictures.images import open_images
 from usae_viz.cli import app
 from usae_viz.explorer.runs import read_run
 from usae_viz.outputs import around, inside_window

@@ -1,0 +1,16 @@
+"""Tokens and settings that a training takes a moment for."""
+
+import torch
+
+from usae_train.training.settings import FitSettings, Recipe
+
+WIDTHS = {"a": 6, "b": 5, "c": 7}
+
+
+def toy_tokens(rows: int = 64) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return {name: torch.randn(rows, width, generator=generator) + 1 for name, width in WIDTHS.items()}
+
+
+def toy_settings(recipe: Recipe, **changes: int) -> FitSettings:
+    return FitSettings(**{"n_concepts": 12, "k": 3, "steps": 1, "batch": 32, "recipe": recipe, **changes})  # type: ignore[arg-type]

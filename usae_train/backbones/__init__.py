@@ -1,0 +1,1 @@
+"""Backbones: frozen timm models, from pictures to patch tokens."""

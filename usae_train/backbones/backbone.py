@@ -1,0 +1,188 @@
+"""Backbones: a frozen timm model read at one layer, from pictures to patch tokens on a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from usae_train.backbones.names import check_name
+
+PRETRAINED = "pretrained"
+RANDOM = "random"
+RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
+DTYPES: tuple[str, ...] = get_args(RunIn)
+
+
+class BackboneSpec(BaseModel):
+    """Everything that is particular to one backbone. Nothing elsewhere asks for a model's name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(min_length=1, description="timm id, or `hf-hub:` and a repository")
+    weights: str = Field(PRETRAINED, description="`pretrained`, `random`, or a .safetensors/.pth file of timm's form")
+    layer: int = Field(-1, description="block or stage to read; negative counts from the end")
+    norm: bool = Field(True, description="apply the model's final norm to the layer, where timm can")
+    input_size: int | None = Field(None, ge=1, description="pixels a side; timm's own unless told")
+    mean: tuple[float, float, float] | None = Field(None, description="normalization; timm's own unless told")
+    std: tuple[float, float, float] | None = Field(None, description="normalization; timm's own unless told")
+    classes: int = Field(0, ge=0, description="size of the classifier to keep, for class logits; 0 leaves it out")
+    options: dict[str, Any] = Field(default_factory=dict, description="further arguments of `timm.create_model`")
+    seed: int = Field(0, description="seed of the weights when they are `random`")
+
+    @field_validator("options")
+    @classmethod
+    def _no_options_of_ours(cls, options: dict[str, Any]) -> dict[str, Any]:
+        ours = {"img_size", "pretrained", "checkpoint_path", "num_classes", "features_only"} & options.keys()
+        if ours:
+            raise ValueError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
+        return options
+
+    @property
+    def short_name(self) -> str:
+        """A name that can be a file's: the id without a hub prefix or the tag of the weights."""
+        return self.model.rpartition("/")[2].partition(".")[0]
+
+    def relative_to(self, folder: Path) -> BackboneSpec:
+        """The same spec, with a relative weight file taken to lie in `folder`."""
+        if self.weights in (PRETRAINED, RANDOM) or Path(self.weights).is_absolute():
+            return self
+        return self.model_copy(update={"weights": str(folder / self.weights)})
+
+
+# The paper's three (Thasarathan et al. 2025, section 4), by timm id; DINOv2 is read at 224 px, 16x16 patches.
+PAPER: Mapping[str, BackboneSpec] = {
+    "siglip": BackboneSpec(model="vit_base_patch16_siglip_224.webli"),
+    "dino": BackboneSpec(model="vit_small_patch14_dinov2.lvd142m", input_size=224),
+    "vit": BackboneSpec(model="vit_base_patch16_224.augreg2_in21k_ft_in1k"),
+}
+
+
+class Backbone(nn.Module):
+    """A frozen timm model that turns canvases into patch tokens.
+
+    Class and register tokens are dropped, whatever layout the model has (timm's `forward_intermediates`). Gradients
+    reach the canvas, never the weights.
+
+    Args:
+        name: what the backbone is called in a USAE.
+        spec: its settings.
+
+    Attributes:
+        run_in: what it computes in, float32 until it is told otherwise; tokens come back in float32 all the same.
+
+    Raises:
+        ValueError: for an unknown timm id, a weight file that is missing, broken or of another model, or a hub that
+            cannot be reached.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, spec: BackboneSpec) -> None:
+        # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
+        from usae_train.backbones.timm_models import create_model, data_config, first_line
+
+        super().__init__()
+        self.name, self.spec = name, spec
+        self.run_in = torch.float32
+        self.model = create_model(name, spec).eval().requires_grad_(False)
+        self._attentions = [m for m in self.model.modules() if isinstance(getattr(m, "fused_attn", None), bool)]
+        config = data_config(self.model)
+        self.input_size: int = spec.input_size or config["input_size"][-1]
+        self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
+        try:
+            with torch.no_grad():
+                features = self._features(torch.zeros(1, 3, self.input_size, self.input_size))
+        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"{name}: {spec.model!r} cannot be read at layer {spec.layer} and {self.input_size} px: "
+                f"{first_line(error)}"
+            ) from error
+        self.width: int = features.shape[1]
+        self.grid: tuple[int, int] = (features.shape[2], features.shape[3])
+
+    def forward(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+        """Patch tokens of pictures.
+
+        Args:
+            canvas: (batch, 3, height, width), RGB, float 0..1. Resized to `input_size` when it differs.
+            grid: (rows, cols) to resample the tokens to, bilinear with antialiasing; the backbone's own unless told.
+
+        Returns:
+            (batch, rows * cols, width), row by row, in the backbone's own units.
+        """
+        if self.run_in == torch.float32:  # in whatever the caller's autocast says
+            features = self._features(self._normalized(canvas))
+        else:
+            with torch.autocast(canvas.device.type, self.run_in):
+                features = self._features(self._normalized(canvas)).float()
+        if grid is not None and features.shape[-2:] != grid:
+            features = functional.interpolate(
+                features.float(), grid, mode="bilinear", antialias=True, align_corners=False
+            )
+        return features.flatten(2).mT
+
+    def logits(self, canvas: Tensor) -> Tensor:
+        """What the model's own classifier says of pictures (batch, 3, height, width): (batch, classes).
+
+        Raises:
+            ValueError: for a backbone whose spec keeps no classifier.
+        """
+        if self.spec.classes == 0:
+            raise ValueError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
+        return self.model(self._normalized(canvas))
+
+    def _normalized(self, canvas: Tensor) -> Tensor:
+        """Canvases at the model's own input size, mean and std."""
+        if canvas.ndim != 4 or canvas.shape[1] != 3:
+            raise ValueError(f"{self.name}: canvas has shape {tuple(canvas.shape)}; expected (batch, 3, height, width)")
+        # On the CPU torch's fused attention goes backward slowly: 20 of 33 ms a block of the demo's ViT, and 1.50 s
+        # instead of 1.24 s forward and backward through a ViT-B/16 in bfloat16 (6 crops of 224 px, 2 cores).
+        for attention in self._attentions:
+            attention.fused_attn = canvas.device.type != "cpu"  # type: ignore[assignment]  # timm's own switch
+        side = (self.input_size, self.input_size)
+        if canvas.shape[-2:] != side:
+            canvas = functional.interpolate(canvas, side, mode="bilinear", antialias=True, align_corners=False)
+        return (canvas - self.mean) / self.std
+
+    def _features(self, normalized: Tensor) -> Tensor:
+        features: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]  # timm's own method
+            normalized, indices=[self.spec.layer], norm=self.spec.norm, stop_early=True, intermediates_only=True
+        )
+        return features[0]
+
+
+def build_backbones(specs: Mapping[str, BackboneSpec]) -> dict[str, Backbone]:
+    """Build every backbone of a set of specs, in their order.
+
+    Raises:
+        ValueError: for a name that none can have, or a spec that cannot be built.
+    """
+    for name in specs:  # before anything is fetched, and hours of extraction
+        check_name(name)
+    return {name: Backbone(name, spec) for name, spec in specs.items()}
+
+
+def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
+    """Let backbones compute in `float32` or `bfloat16`; `auto` is bfloat16 on a GPU and float32 elsewhere.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+    for backbone in backbones:
+        half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
+        backbone.run_in = torch.bfloat16 if half else torch.float32
+
+
+def common_grid(backbones: Sequence[Backbone]) -> tuple[int, int]:
+    """The coarsest of the backbones' own grids, to which the others are resampled (the paper: 16x16 to 14x14)."""
+    return min((b.grid for b in backbones), key=lambda grid: grid[0] * grid[1])

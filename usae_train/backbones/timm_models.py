@@ -1,0 +1,113 @@
+"""Models by timm id, with pretrained, random or local weights; what cannot be had is one clear line."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import load_model_config_from_hf, load_state_dict
+from timm.models._hub import load_model_config_from_path
+from torch import nn
+
+from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
+
+
+def data_config(model: nn.Module) -> dict[str, Any]:
+    """timm's own input size, mean and std of a model."""
+    found: dict[str, Any] = timm.data.resolve_model_data_config(model)
+    return found
+
+
+def create_model(name: str, spec: BackboneSpec) -> nn.Module:
+    """The model of a spec.
+
+    Raises:
+        ValueError: for an unknown timm id, a weight file that is missing, broken or of another model, or a hub that
+            cannot be reached; it begins with the backbone's name.
+    """
+    if spec.weights in (RANDOM, PRETRAINED):
+        try:
+            return _timm_model(name, spec, pretrained=spec.weights == PRETRAINED)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"{name}: {spec.model!r} could not be fetched from the hub ({first_line(error)}); "
+                "check the network, or give a local file in `weights`"
+            ) from error
+    return _load_weights(name, spec)
+
+
+def _timm_model(name: str, spec: BackboneSpec, pretrained: bool, **arguments: Any) -> nn.Module:
+    """timm's model with its initial weights drawn from the spec's seed; the global generator is left as it was."""
+    if not (_is_elsewhere(spec.model) or timm.is_model(spec.model)):
+        near = difflib.get_close_matches(spec.model, timm.list_models(pretrained=False), n=3, cutoff=0.5)
+        hint = f"; the nearest are {', '.join(near)}" if near else ""
+        raise ValueError(f"{name}: timm knows no model {spec.model!r}{hint}")
+    architecture, _, tag = spec.model.partition(".")
+    if tag and not _is_elsewhere(spec.model) and spec.model not in timm.list_pretrained(f"{architecture}.*"):
+        tags = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
+        raise ValueError(f"{name}: timm knows no weights {spec.model!r}; of this architecture there are {tags}")
+    options = dict(spec.options)
+    if spec.input_size is not None and _has_fixed_input(spec.model):
+        options["img_size"] = spec.input_size
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        try:
+            return timm.create_model(
+                spec.model, pretrained=pretrained, num_classes=spec.classes, **options, **arguments
+            )
+        except (TypeError, AssertionError, ZeroDivisionError, IndexError) as error:
+            raise ValueError(
+                f"{name}: timm cannot build {spec.model!r} with these options: {first_line(error)}"
+            ) from error
+
+
+def _is_elsewhere(model: str) -> bool:
+    """Whether an id names a repository or folder instead of an architecture of timm's."""
+    return model.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
+
+
+def _has_fixed_input(model: str) -> bool:
+    """Whether a model must be told its input size when it is built."""
+    if _is_elsewhere(model):
+        source, _, place = model.partition(":")
+        read = load_model_config_from_path if source == "local-dir" else load_model_config_from_hf
+        return bool(read(place)[0].get("fixed_input_size", False))
+    config = timm.models.get_pretrained_cfg(model, allow_unregistered=True)
+    return config is not None and config.fixed_input_size
+
+
+def _load_weights(name: str, spec: BackboneSpec) -> nn.Module:
+    """Weights from a local file; every tensor that the model has must come from it."""
+    path = Path(spec.weights)
+    if not path.is_file():
+        raise ValueError(f"{name}: no weight file at {spec.weights!r}; expected a .safetensors or .pth file")
+    try:
+        weights = load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # a broken file can raise anything, from four libraries
+        raise ValueError(
+            f"{name}: {path} is no readable weight file ({first_line(error)}); it may be cut short"
+        ) from error
+    model = _timm_model(name, spec, pretrained=False)
+    own = model.state_dict()
+    if all(key in weights and weights[key].shape == value.shape for key, value in own.items()):
+        model.load_state_dict({key: weights[key] for key in own})
+        return model
+    try:  # timm converts other releases' names and resizes position embeddings
+        converted = _timm_model(name, spec, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(weights)})
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(f"{name}: {path} does not fit {spec.model!r}: {first_line(error)}") from error
+    lacking = [k for k, v in converted.state_dict().items() if k not in weights and torch.equal(v, own[k])]
+    if lacking:
+        raise ValueError(
+            f"{name}: {path} does not fit {spec.model!r}: it lacks {len(lacking)} tensors, {lacking[0]!r} first"
+        )
+    return converted
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, cut short."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

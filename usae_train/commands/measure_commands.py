@@ -1,0 +1,126 @@
+"""`usae-train evaluate` and `spectrum`: the commands that measure, and make nothing new."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(evaluate)
+    app.command()(spectrum)
+
+
+def evaluate(
+    usae: Annotated[str, typer.Argument(help="`demo`, a USAE folder or a hub id.")],
+    images: Annotated[str, typer.Argument(help=f"Pictures it was not trained on: {SOURCES}.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
+    independent: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `usae-train fit --independent`: also measures what universality costs and beats."),
+    ] = None,
+    other_seed: Annotated[
+        list[str] | None,
+        typer.Option(help="A fit with another --seed or --start-seed, for stability; may be given more than once."),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
+    limit: Limit = None,
+    fill: Annotated[
+        bool | None,
+        typer.Option(
+            "--fill/--no-fill",
+            help="Put the statistics into the USAE's folder. Unless told: if they are of at least as many pictures as "
+            "those that are there.",
+        ),
+    ] = None,
+    every: Annotated[float, typer.Option(min=0, help="Minutes between two states that can be gone on from.")] = 2.0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")
+    ] = False,
+) -> None:
+    """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
+
+    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. Under torchrun the processes
+    share the pictures.
+    """
+    with one_line_errors():
+        import shutil
+
+        from usae_train.backbones.backbone import run_backbones_in
+        from usae_train.distributed import named_by_torchrun
+        from usae_train.evaluation.evaluate import Compared
+        from usae_train.evaluation.evaluate import evaluate as measure
+        from usae_train.evaluation.independent import load_independent
+        from usae_train.evaluation.pass_states import PassKeeper
+        from usae_train.evaluation.report import write_report
+        from usae_train.evaluation.verdict import headline
+        from usae_train.files.atomic import check_writable
+        from usae_train.model.checkpoint import fill_statistics, fills, load
+        from usae_train.pictures.images import open_images
+        from usae_train.stop_signals import said_once
+
+        check_writable(out / "report.json")
+        where = pick_device(device)
+        model, ranks = load(usae, where), named_by_torchrun()
+        run_backbones_in(model.backbones.values(), dtype)
+        source = open_images(images, limit)
+        room = out.with_name(f".{out.name}.evaluation")
+        keeper = PassKeeper(room, ranks.number, every)
+        compared = Compared(
+            independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
+            if independent else None,
+            other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, ranks=ranks,
+            seed=seed,
+        )  # fmt: skip
+        with said_once(ranks.first), progress_bars(quiet) as progress, keeper.listening():
+            report = stages(progress)
+            made = measure(
+                model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
+            )  # fmt: skip
+        if made is None:  # the first process writes
+            return
+        figures, statistics = made
+        write_report(figures, out)
+        filled = fills(model, statistics) if fill is None else fill
+        if filled:
+            fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
+        shutil.rmtree(room, ignore_errors=True)
+        if as_json:
+            typer.echo((out / "report.json").read_text(encoding="utf-8"), nl=False)
+        elif not quiet:
+            typer.echo(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
+        if not quiet:
+            for line in figures["warnings"]:
+                typer.echo(f"warning: {line}", err=True)
+
+
+def spectrum(
+    images: Images,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")],
+    size: Annotated[int, typer.Option(min=16, max=2048, help="Side in pixels that pictures are read at.")] = 96,
+    limit: Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Measure the mean Fourier magnitude of pictures, for MACO."""
+    with one_line_errors():
+        from usae_train.pictures.images import open_images
+        from usae_train.pictures.spectrum import mean_magnitude, save_spectrum
+
+        source = open_images(images, limit)
+        with progress_bars(quiet) as progress:
+            report = stages(progress)
+            magnitude = mean_magnitude(
+                source, size, lambda done, total: report("pictures", done, total, ""), pick_device(device)
+            )
+        save_spectrum(magnitude, out, source)

@@ -1,0 +1,1 @@
+"""Evaluation: one pass over pictures that were not trained on, its figures and its report."""

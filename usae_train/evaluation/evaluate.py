@@ -1,0 +1,234 @@
+"""Evaluation: one pass over pictures that were not trained on -> the figures of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import torch
+
+from usae_train.backbones.backbone import PAPER
+from usae_train.distributed import ALONE, Ranks
+from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
+from usae_train.evaluation.independent import consistency
+from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.metrics import (
+    DENSE,
+    Matrix,
+    Reconstruction,
+    correlation,
+    duplicates,
+    matched_cosine,
+    r2_summary,
+)
+from usae_train.evaluation.pass_states import PassKeeper
+from usae_train.evaluation.posthoc import PostHoc
+from usae_train.evaluation.verdict import warnings
+from usae_train.files.provenance import versions
+from usae_train.model.statistics import LEVELS, Statistics, images_needed
+from usae_train.model.usae import STD_EPSILON, USAE
+from usae_train.pictures.images import DemoImages, ImageSource
+from usae_train.tokens.paired import none_can_be_read, stream_tokens
+
+SCHEMA = 1
+MOST = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
+REFERENCE: dict[str, Any] = {
+    "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59},
+    "r2_independent": {"siglip": 0.7, "dino": 0.8, "vit": 0.7},  # "about"
+    "co_firing_top_1000": {"siglip": 0.34, "dino": 0.27, "vit": 0.33},
+    "r_of_logs": 0.63, "r_of_logs_frequent": 0.89,
+    "share_alike": {"siglip": 0.23, "dino": 0.26, "vit": 0.38},
+}  # fmt: skip  # Thasarathan et al. 2025, on ImageNet
+Progress = Callable[[str, int, int], None]  # stage, done, in all
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a USAE is compared with, and how the pass is run."""
+
+    independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
+    other_seeds: Sequence[USAE] = field(default_factory=tuple)
+    keeper: PassKeeper | None = None
+    ranks: Ranks = ALONE
+    seed: int = 0  # of the random atoms that consistency is compared with
+
+
+def evaluate(
+    usae: USAE, source: ImageSource, batch: int = 32, progress: Progress = lambda stage, done, total: None,
+    compared: Compared | None = None,
+) -> tuple[dict[str, Any], Statistics] | None:  # fmt: skip
+    """Measure a USAE on pictures.
+
+    Args:
+        usae: with its backbones.
+        source: pictures that it was not trained on.
+        batch: pictures a forward pass.
+        progress: called after each batch.
+        compared: independent SAEs, other seeds, and where to keep states.
+
+    Returns:
+        The report's figures, ready for JSON, and the per-concept statistics on these pictures; None in all processes
+        but the first.
+
+    Raises:
+        ValueError: when no picture can be read, or what it is compared with does not fit.
+        Stopped: when asked to stop; the state is kept.
+    """
+    backbones, grid = usae.backbones, usae.grid
+    assert grid is not None
+    compared = compared or Compared()
+    for number, other in enumerate(compared.other_seeds):
+        _check_alike(usae, other)
+        for before in compared.other_seeds[:number]:
+            _check_alike(before, other)
+    measures = Measures(usae, compared.independent, keep_codes=isinstance(source, DemoImages))
+    settings = PassSettings(
+        usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.ranks.count,
+        dtype=str(next(iter(backbones.values())).run_in).removeprefix("torch."), seed=compared.seed,
+        independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
+    )  # fmt: skip
+    state = PassState(settings, measures)
+    keeper = compared.keeper
+
+    def report_stage(stage: str, done: int, total: int) -> None:
+        progress(stage, done, total)
+        if keeper is not None:
+            keeper.check()
+
+    first = run_pass(
+        state, lambda tried: stream_tokens(backbones, source, grid, batch, tried), len(source), keeper,
+        compared.ranks, lambda done, total: progress("pictures", done, total),
+    )  # fmt: skip
+    if not first:
+        return None
+    if not int(measures.firing.counts[0]):
+        raise none_can_be_read(len(source), source, state.failures[0])
+    report = {
+        "schema": SCHEMA, "usae": usae.source, "usae_sha256": usae.sha256, "recipe": usae.recipe,
+        "images": source.name, "fingerprint": source.fingerprint(), "unreadable": sorted(state.failures),
+        "settings": settings.model_dump(mode="json"), "versions": versions(),
+    }  # fmt: skip
+    figures, statistics = figures_of(usae, measures, compared)
+    report |= figures
+    if isinstance(source, DemoImages):
+        from usae_train.demo.truth import truth_figures
+
+        report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage)
+        statistics = type(statistics)(**{**vars(statistics), "auroc": areas})
+    papers = {name: spec.model for name, spec in PAPER.items()}
+    report["reference"] = REFERENCE if {n: spec.model for n, spec in usae.specs.items()} == papers else None
+    report["warnings"] = warnings(report)
+    return report, statistics
+
+
+def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None) -> tuple[dict[str, Any], Statistics]:
+    """All figures that need no knowledge of the pictures, and the statistics."""
+    compared = compared or Compared()
+    statistics = measures.firing.statistics()
+    whole = measures.whole()
+    several = len(usae.names) > 1
+    figures: dict[str, Any] = {
+        "n_concepts": usae.n_concepts, "k": usae.k, "backbones": usae.names,
+        "n_images": int(statistics.counts[0]), "n_tokens": int(statistics.counts[1]),
+        "r2": whole.r2, "r2_scalar": whole.r2_scalar, "r2_summary": r2_summary(whole.r2),
+        "errors": standardized_errors(usae, whole), **concept_figures(usae, statistics),
+        "quantiles_missing": [level for level in LEVELS if int(statistics.counts[0]) < images_needed(level)],
+    }  # fmt: skip
+    if measures.posthoc is not None and compared.independent is not None:
+        own = measures.posthoc.own.r2
+        figures["independent"] = {
+            "r2": {name: own[name][name] for name in usae.names},
+            "cost": {name: own[name][name] - whole.r2[name][name] for name in usae.names},
+            "consistency": consistency(usae, compared.independent, statistics.co_fires, compared.seed),
+        }
+        aligned = several and measures.posthoc.measured
+        figures["posthoc"] = posthoc_figures(measures.posthoc, measures.reconstruction[1]) if aligned else None
+    if compared.other_seeds:
+        figures["stability"] = stability([usae, *compared.other_seeds])
+    return figures, statistics
+
+
+def standardized_errors(usae: USAE, whole: Reconstruction) -> dict[str, Matrix]:
+    """Mean squared and absolute errors in units of each target's own standard deviation, as training sees them."""
+    spread = {name: usae.scale(name).std.item() + STD_EPSILON for name in usae.names}
+    return {
+        kind: {
+            source: {target: value / spread[target] ** power for target, value in row.items()}
+            for source, row in whole.mean_error(kind).items()
+        }
+        for kind, power in (("squared", 2), ("absolute", 1))
+    }
+
+
+def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
+    """Firing entropy, co-firing, energy, dead, dense and duplicate concepts."""
+    alive = statistics.fires.amax(0) > 0
+    entropy = statistics.firing_entropy
+    energy = statistics.energy.mean(0)
+    co_fires = statistics.co_fires
+    order = co_fires.argsort(descending=True, stable=True)[:MOST]
+    several = len(usae.names) > 1
+    # rounded, an entropy can be a hair above 1, which histc would leave out
+    counts = torch.histc(entropy[alive].nan_to_num(0.0).clamp(0, 1), 20, 0, 1).int().tolist()
+    figures: dict[str, Any] = {
+        "dead": int((~alive).sum()), "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
+        "duplicates": duplicates([usae.dictionary(name).cpu() for name in usae.names]),
+        "entropy": {
+            "mean": entropy[alive].mean().item() if several else None,
+            "histogram": counts if several else None,
+            "peak": (counts.index(max(counts)) + 0.5) / len(counts) if several and alive.any() else None,
+        },
+        "co_firing_top_1000": {
+            name: statistics.co_firing[row, order].mean().item() for row, name in enumerate(usae.names)
+        } if several else None,
+        "co_fires_energy": {
+            "r_of_logs": log_correlation(co_fires, energy, 1),
+            "r_of_logs_frequent": log_correlation(co_fires, energy, MOST),
+            "frequent": int((co_fires >= MOST).sum()),
+        } if several else None,
+        "concepts": {
+            "fires": dict(zip(usae.names, statistics.fires.tolist(), strict=True)),
+            "co_fires": co_fires.tolist(), "energy": energy.tolist(), "entropy": entropy.tolist(),
+            "co_firing": dict(zip(usae.names, statistics.co_firing.tolist(), strict=True)),
+            "universality": statistics.universality.tolist(),
+        },
+    }  # fmt: skip
+    return figures
+
+
+def log_correlation(co_fires: torch.Tensor, energy: torch.Tensor, least: int) -> float:
+    """r between log co-fires and log energy over the concepts with at least so many co-fires; NaN for fewer than 3."""
+    chosen = (co_fires >= least) & (energy > 0)
+    if int(chosen.sum()) < 3:
+        return float("nan")
+    return correlation(co_fires[chosen].double().log(), energy[chosen].double().log())
+
+
+def posthoc_figures(posthoc: PostHoc, joint: Reconstruction) -> dict[str, Any]:
+    """R² across backbones of independent SAEs aligned afterwards, beside the joint space's on the same pictures."""
+    aligned, together = posthoc.cross.r2, joint.r2
+    return {
+        "r2": aligned, "r2_summary": r2_summary(aligned), "joint_r2": together,
+        "joint_r2_summary": r2_summary(together),
+    }  # fmt: skip
+
+
+def stability(seeds: Sequence[USAE]) -> dict[str, Any]:
+    """How alike the spaces of several seeds are: mean cosine of matched concepts, pair by pair."""
+    atoms = [[usae.dictionary(name).cpu() for name in usae.names] for usae in seeds]
+    pairs, cosines = [], []
+    for a, b in combinations(range(len(seeds)), 2):
+        cosines.append(matched_cosine(atoms[a], atoms[b]))
+        pairs.append({"one": seeds[a].source, "other": seeds[b].source, "cosine": cosines[-1]})
+    return {"pairs": pairs, "mean": sum(cosines) / len(cosines)}
+
+
+def _check_alike(usae: USAE, other: USAE) -> None:
+    if other.widths != usae.widths:
+        raise ValueError(
+            f"{other.source} is over {other.widths}; expected {usae.widths}: another seed of the same backbones"
+        )
+    if other.sha256 is not None and other.sha256 == usae.sha256:
+        raise ValueError(f"{other.source} is the same USAE as {usae.source}; expected one of another seed")

@@ -1,0 +1,152 @@
+"""One pass over pictures: stopped and gone on with, alone or as one of several processes under torchrun.
+
+The processes meet through files in one folder, which all of them must see: each writes its sums when it is done, the
+first adds them up. Nothing else passes between them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from usae_train.distributed import ALONE, Ranks
+from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.pass_states import PassKeeper
+from usae_train.files.state_files import write_state
+from usae_train.tokens.paired import PairedTokens
+
+Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
+LOOK_AGAIN = 0.2  # seconds
+
+
+class PassSettings(BaseModel):
+    """What a pass that was stopped must have in common with the one that goes on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usae: str | None = None  # hash of its weights
+    images: str = ""  # fingerprint
+    independent: dict[str, str | None] = {}  # hashes of theirs
+    batch: int = 32
+    processes: int = 1
+    dtype: str = "float32"  # what the backbones run in
+    seed: int = 0
+
+
+@dataclass
+class PassState:
+    """Where a pass is."""
+
+    settings: PassSettings
+    measures: Measures
+    half: int = 0
+    done: int = 0  # pictures of this process's share of the half
+    failures: list[str] = field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and strings only, so that it can be loaded without running code."""
+        return {
+            "settings": self.settings.model_dump(mode="json"), "measures": self.measures.state_dict(),
+            "half": self.half, "done": self.done, "failures": self.failures,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.measures.merge(state["measures"])  # which has nothing in it yet
+        self.half, self.done = state["half"], state["done"]
+        self.failures = list(state["failures"])
+
+
+def share(numbers: range, batch: int, ranks: Ranks) -> range:
+    """A process's part of some pictures: whole batches, so that every batch is the same however many share."""
+    batches = -(-len(numbers) // batch)
+    first, last = (batches * rank // ranks.count * batch for rank in (ranks.number, ranks.number + 1))
+    return numbers[first:last]
+
+
+def run_pass(
+    state: PassState, stream: Stream, n_images: int, keeper: PassKeeper | None = None,
+    ranks: Ranks = ALONE, progress: Callable[[int, int], None] = lambda done, total: None,
+) -> bool:  # fmt: skip
+    """Add up everything about some pictures.
+
+    Args:
+        state: settings, and measures that are empty.
+        stream: gives the tokens of pictures.
+        n_images: how many there are.
+        keeper: writes states, and goes on from the last; its folder is also where processes meet.
+        ranks: which of how many processes this is; one alone unless told.
+        progress: called after each batch with this process's pictures.
+
+    Returns:
+        Whether this process has the sums of all: the first has.
+
+    Raises:
+        Stopped: when asked to stop; the state is kept.
+        ValueError: when what is kept was begun with other settings, or several processes have no place to meet.
+    """
+    if ranks.count > 1 and keeper is None:
+        raise ValueError("several processes need a folder to meet in; give a keeper")
+    kept = keeper.read(state.settings.model_dump(mode="json")) if keeper is not None else None
+    if kept is not None:
+        state.load_state_dict(kept)
+    shares = [share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
+    while state.half < len(shares):
+        left = shares[state.half][state.done :]
+        before = sum(map(len, shares[: state.half]))
+        for some in stream(left) if len(left) else ():
+            if len(some.numbers):
+                state.measures.add(some, state.half)
+            state.failures.extend(some.failures)
+            state.done += len(some.numbers) + len(some.failures)
+            progress(before + state.done, sum(map(len, shares)))
+            if keeper is not None and keeper.due:
+                keeper.write(state.state_dict())
+                keeper.check()
+        posthoc = state.measures.posthoc
+        if posthoc is not None and state.half == 0:
+            if keeper is not None and ranks.count > 1:  # it may be stopped while it waits for the others
+                keeper.write(state.state_dict())
+            for other in _meet(posthoc.matching_state(), "matching", state.settings, keeper, ranks):
+                posthoc.merge_matching(other)
+            posthoc.align()
+        state.half, state.done = state.half + 1, 0
+    if keeper is not None:
+        keeper.write(state.state_dict())
+    last = {"measures": state.measures.state_dict(), "failures": state.failures}
+    for other in _meet(last, "all", state.settings, keeper, ranks, at_first_only=True):
+        state.measures.merge(other["measures"])
+        state.failures.extend(other["failures"])
+    return ranks.first
+
+
+def _meet(
+    own: dict[str, Any], what: str, settings: PassSettings, keeper: PassKeeper | None, ranks: Ranks,
+    at_first_only: bool = False,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Lay down one's own sums and wait for the others'; in the order of their ranks, so that all add them up alike."""
+    if ranks.count == 1:
+        return
+    assert keeper is not None
+    run = sha256(settings.model_dump_json().encode()).hexdigest()[:8]
+    files = [keeper.room / f"{what}-{run}-{rank}.pt" for rank in range(ranks.count)]
+    write_state(own, files[ranks.number])
+    if at_first_only and not ranks.first:
+        return
+    others = [file for rank, file in enumerate(files) if rank != ranks.number]
+    _wait_for(others, keeper)
+    for file in others:  # one in memory at a time
+        yield torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _wait_for(files: list[Path], keeper: PassKeeper) -> None:
+    while not all(file.is_file() for file in files):
+        keeper.check()
+        time.sleep(LOOK_AGAIN)

@@ -1,0 +1,97 @@
+"""Independent sparse autoencoders, one a backbone: what universality is compared with.
+
+They are USAEs of a single backbone, in a folder of USAE folders named after the backbones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
+from usae_train.evaluation.metrics import matched_cosines, random_like
+from usae_train.files.provenance import file_hash
+from usae_train.model.checkpoint import load
+from usae_train.model.usae import USAE
+
+ALIKE = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
+MOST = 1000  # and the number of most co-firing concepts that it looks at
+
+
+def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
+    """The independent SAEs of a USAE's backbones.
+
+    Raises:
+        ValueError: for a backbone that is missing, of another width, read on another grid, or another by its spec.
+    """
+    folder = Path(folder)
+    found = {}
+    for name in usae.names:
+        if not (folder / name).is_dir():
+            raise ValueError(
+                f"{folder} has no {name}; expected a folder for each of {', '.join(usae.names)}, "
+                "as usae-train fit --independent writes it"
+            )
+        own = load(folder / name)
+        if own.names != [name] or own.widths[name] != usae.widths[name] or own.grid != usae.grid:
+            raise ValueError(
+                f"{folder / name} is over {own.widths} on the grid {own.grid}; expected "
+                f"{ {name: usae.widths[name]} } on {usae.grid}: fit it on the same pictures and backbones"
+            )
+        if differences := _differences(usae.specs.get(name), own.specs.get(name)):
+            raise ValueError(
+                f"{folder / name} sees another backbone than the {name} of {usae.source}: it differs in {differences}; "
+                "fit it with the same specs"
+            )
+        found[name] = own
+    return found
+
+
+def _differences(one: BackboneSpec | None, other: BackboneSpec | None) -> str:
+    """What two specs read differently; nothing where one is of bare activations."""
+    if one is None or other is None:
+        return ""
+    a, b = ({**spec.model_dump(exclude={"classes"}), "weights": _identity(spec.weights)} for spec in (one, other))
+    return ", ".join(key for key in a if a[key] != b[key])
+
+
+def _identity(weights: str) -> str:
+    """Weights are the same wherever their file lies."""
+    file = Path(weights)
+    return weights if weights in (PRETRAINED, RANDOM) or not file.is_file() else file_hash(file)
+
+
+def consistency(
+    usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Does independent training find the same atoms? {backbone: figures}.
+
+    Atoms are matched one to one by cosine. The baseline matches random atoms with the mean and variance of the one
+    dictionary to such atoms of the other.
+
+    Args:
+        usae: the joint space.
+        independent: {backbone: its own SAE}.
+        co_fires: (concepts,) of the joint space.
+        seed: of the random atoms.
+    """
+    most = co_fires.argsort(descending=True, stable=True)[:MOST]
+    found: dict[str, dict[str, Any]] = {}
+    for row, (name, own) in enumerate(independent.items()):
+        atoms, others = usae.dictionary(name).cpu(), own.dictionary(name).cpu()
+        generator = torch.Generator().manual_seed(seed * len(independent) + row)
+        chance = matched_cosines([random_like(atoms, generator)], [random_like(others, generator)])
+        cosines = matched_cosines([atoms], [others])
+        found[name] = {
+            **_summary(cosines), "mean_of_most_co_firing": cosines[most].nanmean().item(), "most": len(most),
+            "cosines": cosines.tolist(), "baseline": {**_summary(chance), "cosines": chance.tolist()},
+        }  # fmt: skip
+    return found
+
+
+def _summary(cosines: Tensor) -> dict[str, float]:
+    return {"share_alike": (cosines > ALIKE).float().mean().item(), "mean": cosines.nanmean().item()}

@@ -1,0 +1,122 @@
+"""Everything that one pass over pictures adds up for an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.evaluation.metrics import Reconstruction
+from usae_train.evaluation.posthoc import PostHoc
+from usae_train.model.firing import FiringTally
+from usae_train.model.sparse import Codes, sparse_decode
+from usae_train.model.usae import USAE
+from usae_train.tokens.paired import PairedTokens
+
+AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
+
+
+class Measures:
+    """Sums over paired tokens. With independent SAEs the pictures come in two halves, else in one lot.
+
+    Args:
+        usae: what is measured.
+        independent: {backbone: its own SAE}, for the post-hoc baseline.
+        keep_codes: keep every picture's codes, for where the truth is known.
+    """
+
+    def __init__(self, usae: USAE, independent: Mapping[str, USAE] | None = None, keep_codes: bool = False) -> None:
+        self.usae = usae
+        self.halves = 2 if independent else 1
+        self.firing = FiringTally(usae.names, usae.n_concepts)
+        self.reconstruction = [Reconstruction(usae.names, usae.names) for _ in range(self.halves)]
+        self.posthoc = PostHoc(independent) if independent else None
+        self.kept: list[dict[str, Tensor]] | None = [] if keep_codes else None
+
+    def shares(self, n_images: int) -> list[range]:
+        """Which pictures make up each half: every second one, since the order of a folder is not a random one."""
+        return [range(half, n_images, self.halves) for half in range(self.halves)]
+
+    @torch.no_grad()
+    def add(self, paired: PairedTokens, half: int) -> None:
+        """Take in some pictures of a half.
+
+        Raises:
+            ValueError: for tokens that are not finite.
+        """
+        device = self.usae.dictionary(self.usae.names[0]).device
+        for first in range(0, len(paired.numbers), AT_ONCE):
+            tokens = {n: t[first : first + AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
+            numbers = paired.numbers[first : first + AT_ONCE]
+            if wrong := [name for name, own in tokens.items() if not own.isfinite().all()]:
+                raise ValueError(
+                    f"{', '.join(wrong)}: some tokens of the pictures {numbers.min()} to {numbers.max()} are NaN or "
+                    "infinite; check the backbone's weights"
+                )
+            codes = {name: self.usae.encode(name, own) for name, own in tokens.items()}
+            self.firing.add(numbers, codes)
+            flat = {name: own.flatten(0, 1) for name, own in tokens.items()}
+            reconstruct(self.usae, flat, codes, self.reconstruction[half])
+            if self.posthoc is not None:
+                self.posthoc.add(flat, matching=half == 0)
+            if self.kept is not None:
+                self.kept.append({"numbers": numbers, **_packed(codes)})
+
+    def whole(self) -> Reconstruction:
+        """The reconstruction of all pictures."""
+        every = Reconstruction(self.usae.names, self.usae.names)
+        for half in self.reconstruction:
+            every.merge(half.state_dict())
+        return every
+
+    def codes(self) -> tuple[Tensor, dict[str, Codes]]:
+        """The pictures' numbers, and their codes {backbone: (pictures * tokens, k) twice}."""
+        assert self.kept is not None
+        together = {key: torch.cat([part[key] for part in self.kept]) for key in self.kept[0]}
+        codes = {
+            name: Codes(together[f"{name}.values"].flatten(0, 1), together[f"{name}.indices"].flatten(0, 1).long())
+            for name in self.usae.names
+        }
+        return together["numbers"], codes
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was added up."""
+        return {
+            "firing": self.firing.state_dict(), "kept": self.kept,
+            "reconstruction": [half.state_dict() for half in self.reconstruction],
+            "posthoc": self.posthoc.state_dict() if self.posthoc else None,
+        }  # fmt: skip
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add another's sums to these."""
+        self.firing.merge(state["firing"])
+        for half, other in zip(self.reconstruction, state["reconstruction"], strict=True):
+            half.merge(other)
+        if self.posthoc is not None:
+            self.posthoc.merge(state["posthoc"])
+        if self.kept is not None:
+            self.kept.extend(state["kept"])
+
+
+def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Codes], into: Reconstruction) -> None:
+    """Decode every backbone's codes with every dictionary.
+
+    Args:
+        usae: the model.
+        tokens: {backbone: (n, width)}, raw.
+        codes: {backbone: codes of the same tokens}.
+        into: where the errors are added up.
+    """
+    for target, wanted in tokens.items():
+        into.add_tokens(target, wanted)
+        atoms, offset, scale = usae.dictionary(target), usae.decoder(target).offset, usae.scale(target)
+        for source, own in codes.items():
+            # usae.decode would norm the atoms again for every source
+            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, atoms) + offset).view_as(wanted))
+
+
+def _packed(codes: Mapping[str, Codes]) -> dict[str, Tensor]:
+    values = {f"{name}.values": own.values.cpu() for name, own in codes.items()}
+    return {**values, **{f"{name}.indices": own.indices.to("cpu", torch.int32) for name, own in codes.items()}}

@@ -1,0 +1,75 @@
+"""The report of an evaluation: report.json, and a page that opens from disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from usae_train.evaluation.report.plots import co_fires_plot, consistency_plot, entropy_plot, r2_plot
+from usae_train.files.atomic import atomic_path
+
+SHOWN = 100  # concepts in the page's table; report.json has all
+
+
+def write_report(report: dict[str, Any], out: Path) -> None:
+    """Write report.json and index.html, each whole or not at all.
+
+    Args:
+        report: what `evaluate` returned.
+        out: the folder.
+    """
+    report = without_nan(report)
+    page = Environment(loader=PackageLoader("usae_train.evaluation.report", "."), autoescape=select_autoescape())
+    page.filters |= {"figure": figure, "percent": percent}
+    plots = {
+        "r2": r2_plot(report["r2"]), "entropy": entropy_plot(report), "co_fires": co_fires_plot(report),
+        "consistency": consistency_plot(report),
+        "posthoc": r2_plot(report["posthoc"]["r2"]) if report.get("posthoc") else "",
+    }  # fmt: skip
+    text = page.get_template("page.html").render(report=report, plots=plots, rows=concept_rows(report))
+    with atomic_path(out / "report.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    with atomic_path(out / "index.html") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def concept_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The concepts that all backbones fire most often together (or, of a single backbone, that fire most)."""
+    concepts = report["concepts"]
+    follows: dict[int, list[str]] = {}
+    for value, each in (report.get("truth") or {"values": {}})["values"].items():
+        if each["recovered"]:
+            follows.setdefault(each["concept"], []).append(value)
+    order = sorted(range(report["n_concepts"]), key=lambda c: (-concepts["co_fires"][c], c))[:SHOWN]
+    return [
+        {
+            "concept": c, "co_fires": concepts["co_fires"][c], "energy": concepts["energy"][c],
+            "entropy": concepts["entropy"][c], "universality": concepts["universality"][c],
+            "co_firing": {name: own[c] for name, own in concepts["co_firing"].items()},
+            "follows": ", ".join(follows.get(c, [])),
+        }
+        for c in order
+    ]  # fmt: skip
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None for every NaN or infinity, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: without_nan(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def figure(value: float | None, digits: int = 2) -> str:
+    """A figure as the page prints it: a dash for what could not be worked out."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    """A share in percent."""
+    return "–" if value is None else f"{100 * value:.0f}%"

@@ -1,0 +1,91 @@
+"""What is bad about a USAE, in plain words, from the figures of its report."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from usae_train.evaluation.metrics import DENSE
+from usae_train.model.statistics import images_needed
+
+LITTLE = 0.3  # R² of a backbone's own tokens under which something is wrong (the paper's lowest: 0.59)
+# From here on choices of ours: what a reader should look at, not what a source calls bad.
+ALONE = 0.2  # largest R² from and to the others under which a backbone shares hardly anything
+UNSTABLE = 0.8  # matched cosine over seeds
+TOO_MANY = 0.05  # share of the concepts that may be dead, dense or twins
+
+
+def warnings(report: dict[str, Any]) -> list[str]:
+    """What is bad, worst first."""
+    found = [*_sharing(report), *_concepts(report), *_comparisons(report)]
+    missing = [level for level in report["quantiles_missing"] if level < 1]
+    if missing:
+        named = ", ".join(f"{100 * level:g}% (needs {images_needed(level)})" for level in missing)
+        found.append(f"{report['n_images']} pictures are too few for these quantiles, which are left out: {named}.")
+    if report.get("unreadable"):
+        found.append(f"{len(report['unreadable'])} pictures could not be read: {report['unreadable'][0]}")
+    if unseen := report.get("truth", {}).get("unseen"):
+        found.append(
+            f"{report['n_images']} scenes have no patches of these values, which are left out: {', '.join(unseen)}."
+        )
+    return found
+
+
+def _sharing(report: dict[str, Any]) -> list[str]:
+    found, summary = [], report["r2_summary"]
+    if len(report["backbones"]) < 2:
+        found.append("One backbone: cross-model figures need two.")
+    for name, row in report["r2"].items():
+        others = [other for other in report["r2"] if other != name]
+        both = [value for other in others for value in (row[other], report["r2"][other][name])]
+        shared = [value for value in both if not math.isnan(value)]
+        if shared and max(shared) < ALONE:
+            found.append(f"{name} shares hardly anything: R² from and to the others is at most {max(shared):.2f}.")
+        if math.isnan(row[name]):
+            found.append(f"{name} sees the same in every patch of these pictures: there is nothing to explain.")
+        elif row[name] < LITTLE:
+            found.append(f"{name} explains only R² {row[name]:.2f} of its own tokens: noise, or too few steps?")
+    if summary["ratio"] is not None and summary["ratio"] < 0.5:
+        found.append(f"Across backbones R² is only {summary['ratio']:.0%} of what it is within one: little is shared.")
+    return found
+
+
+def _concepts(report: dict[str, Any]) -> list[str]:
+    found, n_concepts = [], report["n_concepts"]
+    if report["dead"] > TOO_MANY * n_concepts:
+        found.append(f"{report['dead']} of {n_concepts} concepts never fire on these pictures.")
+    if len(report["dense"]) > TOO_MANY * n_concepts:
+        found.append(f"{len(report['dense'])} concepts fire on more than {DENSE:.0%} of a backbone's tokens.")
+    if len(report["duplicates"]) > TOO_MANY * n_concepts:
+        found.append(f"{len(report['duplicates'])} pairs of concepts are one in every backbone.")
+    peak = report["entropy"]["peak"]
+    if peak is not None and peak < 0.5:
+        found.append("Most concepts fire in few of the backbones: the space is no shared one.")
+    return found
+
+
+def _comparisons(report: dict[str, Any]) -> list[str]:
+    found = []
+    posthoc = report.get("posthoc")
+    if posthoc is None and report.get("independent") and len(report["backbones"]) > 1:
+        found.append("Independent SAEs are aligned on half of the pictures and measured on the other: one is empty.")
+    if posthoc and posthoc["r2_summary"]["off_diagonal"] >= posthoc["joint_r2_summary"]["off_diagonal"]:
+        found.append(
+            f"Independent SAEs aligned afterwards share more (R² {posthoc['r2_summary']['off_diagonal']:.2f}) than the "
+            f"joint space ({posthoc['joint_r2_summary']['off_diagonal']:.2f})."
+        )
+    stability = report.get("stability")
+    if stability and stability["mean"] < UNSTABLE:
+        found.append(f"Other fits find other concepts: their matched cosine is {stability['mean']:.2f}.")
+    return found
+
+
+def headline(report: dict[str, Any]) -> str:
+    """The first thing to know, in one line."""
+    summary = report["r2_summary"]
+    found = f"R² on the diagonal {summary['diagonal']:.3f}"
+    if summary["ratio"] is not None:
+        found += f", off it {summary['off_diagonal']:.3f} ({summary['ratio']:.0%})"
+    if report.get("posthoc"):
+        found += f"; independent SAEs aligned afterwards {report['posthoc']['r2_summary']['off_diagonal']:.3f}"
+    return found

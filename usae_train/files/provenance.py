@@ -1,0 +1,53 @@
+"""Which software made a file: package versions, the commit of a checkout, hashes of files."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide what a fit or a picture comes out as."""
+    found = {}
+    for package in ("usae", "torch", "timm", "kornia"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def required(package: str, extra: str) -> ModuleType:
+    """Import a package that only an extra installs.
+
+    Raises:
+        ValueError: when it is not there; says what to install.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ValueError(f'this needs the package {package!r}; pip install "usae[{extra}]"') from error
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the checkout that this package runs from; None for an installed copy."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def file_hash(file: Path) -> str:
+    """sha256 of a file, in hex."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

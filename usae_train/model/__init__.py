@@ -1,0 +1,1 @@
+"""The USAE: encoders, dictionaries and sparse codes, its statistics and its folder."""

@@ -1,0 +1,315 @@
+"""A USAE folder: config.json, model.safetensors, statistics.safetensors, README.md. Nothing in it can run code."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
+from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.provenance import commit, file_hash, versions
+from usae_train.model.statistics import Statistics, read_origin
+from usae_train.model.usae import USAE
+from usae_train.tokens.standardization import Outliers
+
+if TYPE_CHECKING:
+    from usae_train.pictures.images import ImageSource
+
+SCHEMA = 1
+STATISTICS = "statistics.safetensors"
+DEMO = Path(__file__).parents[1] / "demo" / "universe"
+
+
+class UsaeConfig(BaseModel):
+    """What config.json holds."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    schema_: int = Field(SCHEMA, alias="schema")
+    widths: dict[str, int]
+    n_concepts: int
+    k: int
+    batch_norm: bool
+    recipe: str
+    grid: tuple[int, int] | None
+    backbones: dict[str, BackboneSpec]
+    images: str | None
+    n_images: int | None = None
+    fingerprint: str | None
+    factors: list[str]
+    outliers: dict[str, Outliers] = Field(default_factory=dict)  # folders of before have none
+    versions: dict[str, str]
+    commit: str | None = None
+
+
+def save(usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = ()) -> Path:
+    """Write a USAE folder, whole or not at all.
+
+    Local weight files of its backbones are copied into the folder, so that it stands alone.
+
+    Args:
+        usae: what to save.
+        folder: a folder that does not exist, or is empty.
+        half: keep the weights in float16.
+        beside: other files to copy into it, such as a training's metrics.jsonl.
+
+    Raises:
+        ValueError: when the folder has something in it, or cannot be written.
+    """
+    folder = Path(folder)
+    check_free(folder)
+    with atomic_path(folder) as room:
+        room.mkdir()
+        specs = {name: _bring_weights(name, spec, room) for name, spec in usae.specs.items()}
+        config = UsaeConfig(
+            widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
+            grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
+            fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers,
+            versions=versions(), commit=commit(),
+        )  # fmt: skip
+        (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
+        tensors = {n: _packed(t, half) for n, t in usae.state_dict().items()}
+        save_file(tensors, room / "model.safetensors")
+        if usae.statistics is not None:
+            origin = _origin(usae, file_hash(room / "model.safetensors"))
+            usae.statistics.save(room / STATISTICS, origin)
+        (room / "README.md").write_text(_model_card(config))
+        for file in beside:
+            shutil.copyfile(file, room / file.name)
+        if folder.is_dir():
+            folder.rmdir()
+    return folder
+
+
+def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
+    """Load a USAE: `demo`, a USAE folder, or a repository of the Hugging Face hub (`user/name`).
+
+    Args:
+        usae: id or folder.
+        device: where to put it.
+
+    Raises:
+        ValueError: for an id that nothing answers to, or a folder that is broken; the message says which file.
+    """
+    folder = _find(str(usae))
+    config = _read_config(folder)
+    specs = {name: spec.relative_to(folder) for name, spec in config.backbones.items()}
+    model = USAE(
+        config.widths, config.n_concepts, config.k, batch_norm=config.batch_norm, specs=specs, grid=config.grid,
+        recipe=config.recipe,
+    )  # fmt: skip
+    model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
+    model.factors, model.outliers = config.factors, config.outliers
+    weights = folder / "model.safetensors"
+    try:
+        model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
+                               for name, tensor in load_file(weights).items()})  # fmt: skip
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
+    model.source, model.sha256 = str(usae), file_hash(weights)
+    if (folder / STATISTICS).is_file():
+        model.statistics = Statistics.load(folder / STATISTICS)
+        found, expected = tuple(model.statistics.fires.shape), (len(model.names), model.n_concepts)
+        if found != expected:
+            raise ValueError(
+                f"{folder / STATISTICS} is of {found} backbones and concepts, the USAE of {expected}; remove it, and "
+                "measure again with usae-train evaluate"
+            )
+        _take_origin(model, folder / STATISTICS)
+    return model.eval().requires_grad_(False).to(device)
+
+
+def fills(usae: USAE, statistics: Statistics) -> bool:
+    """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
+    own = usae.source != "demo" and (Path(str(usae.source)).expanduser() / "model.safetensors").is_file()
+    return own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
+
+
+def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, factors: Sequence[str] = ()) -> Path:
+    """Put statistics that were measured on a source into the folder that a USAE was loaded from.
+
+    Args:
+        usae: with the folder and the hash that it was loaded with.
+        statistics: what goes there, instead of what is there.
+        source: the pictures.
+        factors: what the rows of `statistics.auroc` are, where the truth is known.
+
+    Raises:
+        ValueError: when it was not loaded from a folder of one's own, or the weights there are others by now.
+    """
+    folder = Path(str(usae.source)).expanduser()
+    if usae.source == "demo" or not (folder / "model.safetensors").is_file():
+        raise ValueError(f"{usae.source} is no folder of yours; save the USAE to one, and evaluate that")
+    if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
+        raise ValueError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
+    usae.statistics, usae.images, usae.n_images = statistics, source.name, len(source)
+    usae.fingerprint, usae.factors = source.fingerprint(), list(factors)
+    statistics.save(folder / STATISTICS, _origin(usae, found))
+    return folder / STATISTICS
+
+
+def push_to_hub(usae: USAE, repository: str, *, private: bool = False, token: str | None = None) -> str:
+    """Upload a USAE folder to the Hugging Face hub.
+
+    Args:
+        usae: what to upload.
+        repository: `user/name`; made when it does not exist.
+        private: make it private.
+        token: of the hub; the one that `hf auth login` keeps unless told.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        ValueError: when the hub cannot be reached or refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    try:
+        api = HfApi(token=token)
+        api.create_repo(repository, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as room:
+            folder = save(usae, Path(room) / "usae")
+            return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="A USAE"))
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{repository} could not be uploaded: {reason}; check the id, the token, the network"
+        ) from error
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a place that holds something already, or cannot be written: asked before hours of work, not after.
+
+    Raises:
+        ValueError: when it does, is a file, or its parent folder cannot be made or written.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ValueError(f"{folder} exists already; choose another --out, or remove it first")
+    check_writable(folder)
+
+
+def _find(usae: str) -> Path:
+    if usae == "demo":
+        return DEMO
+    folder = Path(usae).expanduser()
+    if folder.is_dir():
+        return folder
+    if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):
+        return _from_hub(usae)
+    near_by = [p.parent.name for p in Path.cwd().glob("*/config.json")]
+    near = difflib.get_close_matches(usae, ["demo", *near_by], n=3, cutoff=0.4) or ["demo"]
+    raise ValueError(f"unknown USAE {usae!r}; expected `demo`, a folder or a hub id; the nearest: {', '.join(near)}")
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        allowed = ["config.json", "*.safetensors", "README.md"]
+        return Path(snapshot_download(repository, allow_patterns=allowed))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ValueError(
+            f"no folder {repository!r}, and the hub did not give it either; check the id and the network, "
+            "or name a local folder"
+        ) from error
+
+
+def _read_config(folder: Path) -> UsaeConfig:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise ValueError(f"{folder} is no USAE folder: it has no config.json")
+    try:
+        values = json.loads(file.read_text())
+        schema = values.get("schema")
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise ValueError(f"{file} is no valid JSON object: {error}") from error
+    if schema != SCHEMA:
+        raise ValueError(f"{file} has schema {schema!r}; this version reads {SCHEMA}: install a matching usae version")
+    try:
+        return UsaeConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _origin(usae: USAE, sha256: str) -> dict[str, str]:
+    """What statistics.safetensors says of itself: in one file with the figures, so that they cannot disagree."""
+    told = {"images": usae.images, "n_images": usae.n_images, "fingerprint": usae.fingerprint, "factors": usae.factors}
+    return {"usae_sha256": sha256, "source": json.dumps(told)}
+
+
+def _take_origin(usae: USAE, file: Path) -> None:
+    origin = read_origin(file)
+    if not origin:
+        return
+    if origin.get("usae_sha256") != usae.sha256:
+        raise ValueError(
+            f"{file} is of another USAE (weights {origin.get('usae_sha256', 'unknown')[:12]}..., here "
+            f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
+        )
+    told = json.loads(origin["source"])
+    usae.images, usae.n_images, usae.fingerprint = told["images"], told["n_images"], told["fingerprint"]
+    usae.factors = told["factors"]
+
+
+def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
+    is_weight = tensor.is_floating_point() and tensor.ndim > 0
+    return (tensor.half() if half and is_weight else tensor).cpu().contiguous()
+
+
+def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
+    if spec.weights in (PRETRAINED, RANDOM):
+        return spec
+    source = Path(spec.weights)
+    if not source.is_file():
+        raise ValueError(f"{name}: its weight file {source} is gone; put it back, or point the spec at another")
+    inside = Path("backbones") / f"{name}.safetensors"
+    (room / "backbones").mkdir(exist_ok=True)
+    if source.suffix == ".safetensors":
+        shutil.copyfile(source, room / inside)
+    else:  # a folder of ours holds no pickles, not even harmless ones
+        from timm.models import load_state_dict
+
+        tensors = load_state_dict(str(source), weights_only=True)
+        save_file({key: tensor.contiguous().clone() for key, tensor in tensors.items()}, room / inside)
+    return spec.model_copy(update={"weights": inside.as_posix()})
+
+
+def _model_card(config: UsaeConfig) -> str:
+    rows = "\n".join(
+        f"| {name} | `{spec.model}` | {config.widths[name]} |" for name, spec in config.backbones.items()
+    ) or "\n".join(f"| {name} | (bare activations) | {width} |" for name, width in config.widths.items())
+    return f"""---
+library_name: usae
+tags: [universal-sparse-autoencoder, interpretability]
+---
+# A universal sparse autoencoder
+
+{config.n_concepts} concepts shared by {len(config.widths)} backbones, {config.k} active a patch.
+Recipe `{config.recipe}`.
+
+| backbone | model | width |
+| --- | --- | --- |
+{rows}
+
+```python
+import usae_train as ut
+usae = ut.load("this folder")
+```
+
+The method: Thasarathan et al., Universal Sparse Autoencoders, ICML 2025, arXiv 2502.03714.
+"""

@@ -1,0 +1,141 @@
+"""What fires where: sums over sparse codes, a batch of pictures at a time, never tokens x concepts as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.model.sparse import Codes
+from usae_train.model.statistics import LEVELS, TAU, TOP_IMAGES, Statistics, images_needed
+
+HALF_MAX = torch.finfo(torch.float16).max
+
+
+class FiringTally:
+    """Fires, co-fires, mean codes, the largest codes of every picture, and the pictures that fire a concept most.
+
+    The largest codes are kept in half precision (a relative error of at most 0.0005): 5,000 pictures, 3 backbones and
+    6144 concepts take 184 MB. The maximum and the top pictures are exact.
+
+    Args:
+        names: the backbones, in the USAE's order.
+        n_concepts: size of the concept space.
+    """
+
+    def __init__(self, names: Sequence[str], n_concepts: int) -> None:
+        self.names, self.n_concepts = list(names), n_concepts
+        shape = len(names), n_concepts
+        self.fires = torch.zeros(shape, dtype=torch.long)
+        self.co_fires = torch.zeros(n_concepts, dtype=torch.long)
+        self.sums = torch.zeros(shape, dtype=torch.float64)
+        self.counts = torch.zeros(2, dtype=torch.long)  # pictures, tokens
+        self.top_values = torch.zeros(*shape, TOP_IMAGES)
+        self.top_images = torch.full((*shape, TOP_IMAGES), -1)
+        self.top_tokens = torch.zeros(*shape, TOP_IMAGES, dtype=torch.int32)
+        self.largest: list[Tensor] = []  # (pictures, backbones, concepts) each, float16
+
+    def add(self, numbers: Tensor, codes: Mapping[str, Codes]) -> None:
+        """Take in some pictures, few at a time: a byte a token and concept is laid out.
+
+        Args:
+            numbers: (pictures,) their numbers in the source.
+            codes: {backbone: codes (pictures, tokens, k)}.
+        """
+        largest, places = [], []
+        for row, name in enumerate(self.names):
+            values, indices = codes[name].values.cpu(), codes[name].indices.cpu()
+            fired = values > TAU
+            self.fires[row] += torch.bincount(indices[fired], minlength=self.n_concepts)
+            self.sums[row].index_add_(0, indices.flatten(), values.flatten().double())
+            of_one, place = _largest(values, indices, self.n_concepts)
+            largest.append(of_one)
+            places.append(place)
+        self.co_fires += self._together(codes)
+        stacked = torch.stack(largest)  # (backbones, pictures, concepts)
+        self.largest.append(stacked.clamp_max(HALF_MAX).half().transpose(0, 1).contiguous())
+        self._keep_top(stacked.mT, numbers.expand(*stacked.mT.shape), torch.stack(places).mT)
+        n_tokens = codes[self.names[0]].values.shape[1]
+        self.counts += torch.tensor([len(numbers), len(numbers) * n_tokens])
+
+    def statistics(self) -> Statistics:
+        """What came together; quantiles for which there were too few pictures are NaN."""
+        top = min(TOP_IMAGES, int(self.counts[0]))
+        return Statistics(
+            fires=self.fires, co_fires=self.co_fires, energy=(self.sums / self.counts[1]).square().float(),
+            quantiles=self._quantiles(), top_images=self.top_images[..., :top].contiguous(),
+            top_tokens=self.top_tokens[..., :top].contiguous(), counts=self.counts,
+        )  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was added up."""
+        return {key: value for key, value in vars(self).items() if key not in ("names", "n_concepts")}
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add another's sums to these."""
+        for key in ("fires", "co_fires", "sums", "counts"):
+            setattr(self, key, getattr(self, key) + state[key])
+        self.largest.extend(state["largest"])
+        self._keep_top(state["top_values"], state["top_images"], state["top_tokens"])
+
+    def _together(self, codes: Mapping[str, Codes]) -> Tensor:
+        """(concepts,): tokens in which a concept fires in every backbone."""
+        tokens = codes[self.names[0]].values.shape[:-1].numel()
+        votes = torch.zeros(tokens, self.n_concepts, dtype=torch.uint8)
+        for name in self.names:
+            fired = (codes[name].values > TAU).to("cpu", torch.uint8).flatten(0, -2)
+            votes.scatter_add_(1, codes[name].indices.cpu().flatten(0, -2), fired)
+        # what fires everywhere fires in the last backbone too: only its places need to be looked at
+        places = codes[self.names[-1]].indices.cpu().flatten(0, -2)
+        return torch.bincount(places[votes.gather(1, places) == len(self.names)], minlength=self.n_concepts)
+
+    def _keep_top(self, values: Tensor, images: Tensor, tokens: Tensor) -> None:
+        """Of what is kept and what comes, each (backbones, concepts, pictures), keep the largest.
+
+        Among equals the picture with the smaller number comes first, however the pictures were dealt out.
+        """
+        images = torch.where(values > 0, images, -1)
+        all_values = torch.cat([self.top_values, values], -1)
+        all_images = torch.cat([self.top_images, images], -1)
+        all_tokens = torch.cat([self.top_tokens, tokens], -1)
+        # the largest of both lots by value alone, then the few that are left by number as well
+        kept = all_values.topk(min(2 * TOP_IMAGES, all_values.shape[-1]), dim=-1).indices
+        all_values, all_images, all_tokens = (t.gather(-1, kept) for t in (all_values, all_images, all_tokens))
+        by_number = all_images.argsort(dim=-1)
+        order = by_number.gather(-1, all_values.gather(-1, by_number).argsort(dim=-1, descending=True, stable=True))
+        order = order[..., :TOP_IMAGES]
+        self.top_values, self.top_images, self.top_tokens = (
+            t.gather(-1, order) for t in (all_values, all_images, all_tokens)
+        )
+
+    def _quantiles(self, chunk: int = 512) -> Tensor:
+        """(backbones, concepts, levels), linear between pictures as numpy's default."""
+        n_images = int(self.counts[0])
+        found = torch.full((len(self.names), self.n_concepts, len(LEVELS)), torch.nan)
+        known = torch.tensor([n_images >= images_needed(level) for level in LEVELS])
+        places = torch.tensor(LEVELS, dtype=torch.float64)[known] * (n_images - 1)
+        for row in range(len(self.names)):
+            for first in range(0, self.n_concepts, chunk):
+                some = torch.cat([block[:, row, first : first + chunk] for block in self.largest]).float()
+                ordered = some.sort(dim=0).values
+                low, high = ordered[places.floor().long()], ordered[places.ceil().long()]
+                found[row, first : first + chunk][:, known] = torch.lerp(low, high, (places % 1).float()[:, None]).T
+        found[..., -1] = self.top_values[..., 0]
+        return found
+
+
+def _largest(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tensor, Tensor]:
+    """Of codes (pictures, tokens, k): each picture's largest code of every concept, and at which token it is.
+
+    Returns:
+        Both (pictures, concepts).
+    """
+    n_images, n_tokens, k = values.shape
+    flat, where = values.flatten(1), indices.flatten(1)
+    largest = torch.zeros(n_images, n_concepts).scatter_reduce_(1, where, flat, "amax")
+    token = torch.arange(n_tokens).repeat_interleave(k).expand(n_images, -1)
+    token = torch.where(flat == largest.gather(1, where), token, n_tokens)  # the first of those that reach it
+    place = torch.full((n_images, n_concepts), n_tokens).scatter_reduce_(1, where, token, "amin")
+    return largest, torch.where(largest > 0, place, 0).int()

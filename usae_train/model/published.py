@@ -1,0 +1,125 @@
+"""The authors' release: a YAML and a .pth file a backbone, turned into a USAE (github.com/YorkUCVIL/UniversalSAE)."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from usae_train.backbones.backbone import PAPER
+from usae_train.commands.config_files import checked, read_mapping
+from usae_train.model.usae import USAE
+
+# Their names for the paper's backbones, ours, and the width of the tokens
+NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}
+LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "dictionary._weights"
+
+
+class _Lenient(BaseModel):
+    """Their YAML says much that is of their training only."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class _Global(_Lenient):
+    nb_components: int = Field(ge=1)
+    standardize: Literal[True] = True
+    divide_norm: Literal[False] = False
+    use_class_tokens: Literal[False] = False
+
+
+class _SaeParams(_Lenient):
+    encoder_module: Literal["mlp_bn_1"] = "mlp_bn_1"
+    dictionary_normalization: Literal["l2"] = "l2"
+    top_k: int = Field(ge=1)
+
+
+class _Model(_Lenient):
+    checkpoint_path: str
+    input_shape: int = Field(ge=1)
+    num_tokens: int = Field(ge=1)
+    model_mean: float
+    model_std: float = Field(gt=0)
+
+
+class _Release(_Lenient):
+    global_: _Global = Field(alias="global")
+    sae_params: _SaeParams
+    model_zoo: dict[str, _Model] = Field(min_length=1)
+
+
+def import_published(config: str | Path) -> USAE:
+    """Convert the authors' release.
+
+    Their names for the paper's three backbones become the preset `paper`'s; with other widths than the paper's, or
+    under another name, a backbone comes without a spec, and the USAE serves activations only.
+
+    Args:
+        config: their YAML; checkpoint paths in it are taken relative to its folder.
+
+    Returns:
+        The USAE, in evaluation mode, without statistics.
+
+    Raises:
+        ValueError: for a YAML or checkpoint of another form (a key that is missing, a shape that differs, a pickle with
+            code in it); says which.
+    """
+    config = Path(config)
+    release = checked(_Release, read_mapping(config), config)
+    zoo = {NAMES.get(name, (name, 0))[0]: (name, model) for name, model in release.model_zoo.items()}
+    known = all(model.input_shape == NAMES.get(theirs, ("", 0))[1] for theirs, model in zoo.values())
+    grids = {model.num_tokens for _, model in zoo.values()}
+    side = math.isqrt(min(grids))
+    if len(grids) > 1 or side * side != min(grids):
+        raise ValueError(f"{config}: num_tokens {sorted(grids)}; expected one square number for all backbones")
+    usae = USAE(
+        {name: model.input_shape for name, (_, model) in zoo.items()}, release.global_.nb_components,
+        release.sae_params.top_k, batch_norm=True, specs={name: PAPER[name] for name in zoo} if known else None,
+        grid=(side, side), recipe="published",
+    )  # fmt: skip
+    for name, (theirs, model) in zoo.items():
+        weights = _read_checkpoint(config.parent / model.checkpoint_path, theirs)
+        _fill(usae, name, weights, f"{config.parent / model.checkpoint_path}")
+        usae.scale(name).mean.fill_(model.model_mean)
+        usae.scale(name).std.fill_(model.model_std)
+    return usae.eval().requires_grad_(False)
+
+
+def _read_checkpoint(file: Path, name: str) -> dict[str, Tensor]:
+    try:
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ValueError(f"{name}: no checkpoint at {file}; paths are taken relative to the YAML's folder") from error
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{name}: {file} holds more than tensors, and nothing that can run code is loaded") from error
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{name}: {file} is no readable checkpoint; it may be cut short") from error
+    weights = content.get("model_state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict):
+        raise ValueError(f"{name}: {file} has no `model_state_dict`; expected a checkpoint of the authors' training")
+    return weights
+
+
+def _fill(usae: USAE, name: str, weights: dict[str, Tensor], where: str) -> None:
+    """Copy one backbone's encoder and dictionary."""
+    encoder, dictionary = usae.encoder(name), usae.decoder(name)
+    assert encoder.norm is not None
+    targets = {
+        f"{LINEAR}.weight": encoder.linear.weight, f"{LINEAR}.bias": encoder.linear.bias,
+        f"{NORM}.weight": encoder.norm.weight, f"{NORM}.bias": encoder.norm.bias,
+        f"{NORM}.running_mean": encoder.norm.running_mean, f"{NORM}.running_var": encoder.norm.running_var,
+        ATOMS: dictionary.weight,
+    }  # fmt: skip
+    with torch.no_grad():
+        for key, target in targets.items():
+            found = weights.get(key)
+            assert target is not None
+            if not isinstance(found, Tensor) or found.shape != target.shape:
+                has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
+                raise ValueError(f"{where}: {key} {has}; by the YAML it should be {tuple(target.shape)}")
+            target.copy_(found)

@@ -1,0 +1,161 @@
+"""Per-concept statistics of a USAE over many pictures: what fires, where, how strongly, and in which backbones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from usae_train.files.atomic import atomic_path
+from usae_train.model.usae import USAE
+from usae_train.tokens.paired import PairedTokens
+
+TAU = 0.1  # a concept fires when its code is larger (Thasarathan et al. 2025, section 4.1)
+LEVELS = (0.5, 0.9, 0.99, 0.999, 1.0)
+TOP_IMAGES = 8  # a concept and backbone
+MIN_COFIRES = 50  # fewer say little about a share; the paper sets 1000 for its larger sets
+
+
+def images_needed(level: float) -> int:
+    """How many pictures a quantile needs: enough that one of them stands above it (99.9%: 1000)."""
+    return 1 if level >= 1 else round(1 / (1 - level))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Figures a concept. The backbone axis follows the USAE's order of backbones."""
+
+    fires: Tensor  # (backbones, concepts) tokens in which the concept fires
+    co_fires: Tensor  # (concepts,) tokens in which it fires in every backbone
+    energy: Tensor  # (backbones, concepts) ||E[z_k] D_k||^2
+    quantiles: Tensor  # (backbones, concepts, 5) of an image's largest code, at LEVELS; NaN where images were too few
+    top_images: Tensor  # (backbones, concepts, top) numbers of the pictures with the largest codes; -1 for none
+    top_tokens: Tensor  # (backbones, concepts, top) which token of the picture
+    counts: Tensor  # (2,) pictures and tokens that were looked at
+    auroc: Tensor | None = None  # (backbones, factor values, concepts), where the truth is known
+
+    def save(self, file: Path, origin: dict[str, str] | None = None) -> None:
+        """Write a .safetensors file, whole or not at all.
+
+        Args:
+            file: where.
+            origin: of which USAE (`usae_sha256`) on which pictures; see `read_origin`.
+        """
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        with atomic_path(file) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, origin)
+
+    @classmethod
+    def load(cls, file: Path) -> Statistics:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: for a file that is broken or lacks a figure.
+        """
+        try:
+            return cls(**load_file(file))
+        except (SafetensorError, OSError, TypeError) as error:
+            raise ValueError(f"{file} is no readable statistics file: {error}") from error
+
+    @property
+    def firing_share(self) -> Tensor:
+        """(backbones, concepts): share of the tokens in which a concept fires."""
+        return self.fires / self.counts[1].clamp_min(1)
+
+    @property
+    def co_firing(self) -> Tensor:
+        """(backbones, concepts): of a backbone's fires, the share that all backbones have at the same patch."""
+        return self.co_fires / self.fires.clamp_min(1)
+
+    @property
+    def firing_entropy(self) -> Tensor:
+        """(concepts,): entropy of the backbones' shares of fires over log(backbones); NaN where nothing fires."""
+        n_backbones = len(self.fires)
+        share = self.fires / self.fires.sum(0)
+        entropy = -torch.special.xlogy(share, share).sum(0)
+        return entropy / math.log(n_backbones) if n_backbones > 1 else torch.full_like(entropy, torch.nan)
+
+    @property
+    def universality(self) -> Tensor:
+        """(concepts,), 0..1: the smallest co-firing share of any backbone; 0 under 50 co-fires.
+
+        Firing entropy asks whether a concept fires equally often; this asks whether it fires on the same patches.
+        """
+        return torch.where(self.co_fires >= MIN_COFIRES, self.co_firing.amin(0), 0.0)
+
+    def percentile(self, backbone: int, concept: int, value: float) -> float:
+        """Where a code stands among the pictures' largest codes, in percent, by the kept quantiles.
+
+        Between two quantiles it is interpolated; above the largest code that was seen it is 100.
+        """
+        kept = self.quantiles[backbone, concept].tolist()
+        known = [(level, own) for level, own in zip(LEVELS, kept, strict=True) if not math.isnan(own)]
+        levels, values = zip((0.0, 0.0), *known, strict=True)
+        if value <= 0:
+            return 0.0
+        for (low, high), (start, end) in zip(pairwise(values), pairwise(levels), strict=True):
+            if value < high:
+                return 100 * (start + (end - start) * (value - low) / (high - low))
+        return 100.0
+
+
+def read_origin(file: Path) -> dict[str, str]:
+    """Of which USAE on which pictures a statistics file is; empty when it does not say.
+
+    Raises:
+        ValueError: for a file that is broken.
+    """
+    try:
+        with safe_open(file, "pt") as opened:
+            return opened.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} is no readable statistics file: {error}") from error
+
+
+@torch.no_grad()
+def measure(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Statistics:
+    """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
+
+    Args:
+        usae: the model.
+        paired: tokens {backbone: (image, token, width)} of its backbones, maybe of others too, and the pictures'
+            numbers.
+        chunk: pictures a step.
+    """
+    from usae_train.model.firing import FiringTally  # which makes what is defined here
+
+    device = usae.dictionary(usae.names[0]).device
+    tally = FiringTally(usae.names, usae.n_concepts)
+    for start in range(0, len(paired.numbers), chunk):
+        some = {name: paired.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
+        tally.add(paired.numbers[start : start + chunk], {name: usae.encode(name, own) for name, own in some.items()})
+    return tally.statistics()
+
+
+def auroc(scores: Tensor, positive: Tensor) -> Tensor:
+    """Area under the ROC curve of many scores against many yes/no labels, ties counted as half.
+
+    Args:
+        scores: (n, concepts).
+        positive: (n, values) bool.
+
+    Returns:
+        (values, concepts); NaN for a label that is always or never true.
+    """
+    truth = positive.to(torch.float64)
+    n_positive = truth.sum(0)[:, None]
+    n_negative = len(truth) - n_positive
+    areas = []
+    for score in scores.T:  # one concept at a time: the ranks of all would not fit into memory
+        _, inverse, count = score.unique(return_inverse=True, return_counts=True)
+        last = count.cumsum(0).to(torch.float64)
+        ranks = (last - (count - 1) / 2)[inverse]
+        areas.append(ranks @ truth)
+    sums = torch.stack(areas, 1)
+    return ((sums - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)).float()

@@ -1,0 +1,256 @@
+"""The universal sparse autoencoder: an encoder and a dictionary a backbone around one concept space."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from usae_train.backbones.names import check_name
+from usae_train.model.sparse import Codes, sparse_decode, top_k
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from usae_train.backbones.backbone import Backbone, BackboneSpec
+    from usae_train.model.statistics import Statistics
+    from usae_train.tokens.standardization import Outliers
+
+STD_EPSILON = 1e-5  # as the authors' code: (a - mean) / (std + 1e-5)
+
+
+class Readout(NamedTuple):
+    """Some concepts' pre-codes as one affine map of a backbone's raw tokens: tokens @ weight.T + bias."""
+
+    weight: Tensor  # (concepts, width)
+    bias: Tensor  # (concepts,)
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """(..., width) -> (..., concepts)."""
+        return functional.linear(tokens, self.weight, self.bias)
+
+
+class USAE(nn.Module):
+    """One sparse concept space for several backbones (Thasarathan et al. 2025, arXiv 2502.03714, section 3).
+
+    Args:
+        widths: {backbone: width of its tokens}.
+        n_concepts: size of the shared space.
+        k: concepts kept a token.
+        batch_norm: BatchNorm between encoder and ReLU, as in the authors' code.
+        specs: {backbone: spec}, when the tokens came from backbones.
+        grid: (rows, cols) that tokens are resampled to, when they came from backbones.
+        recipe: name of the training recipe, for the record.
+
+    Raises:
+        ValueError: for no backbone, a name that none can have, or k outside 1..n_concepts.
+    """
+
+    def __init__(
+        self, widths: Mapping[str, int], n_concepts: int, k: int, *, batch_norm: bool = False,
+        specs: Mapping[str, BackboneSpec] | None = None, grid: tuple[int, int] | None = None, recipe: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if not widths:
+            raise ValueError("a USAE needs at least one backbone; got none")
+        for name in widths:
+            check_name(name)
+        if not 1 <= k <= n_concepts:
+            raise ValueError(f"k is {k}; expected 1 <= k <= n_concepts = {n_concepts}")
+        self.widths, self.n_concepts, self.k = dict(widths), n_concepts, k
+        self.batch_norm, self.recipe = batch_norm, recipe
+        self.specs, self.grid = dict(specs or {}), grid
+        self.statistics: Statistics | None = None
+        self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
+        self.sha256: str | None = None
+        self.n_images: int | None = None
+        self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
+        self.fingerprint: str | None = None
+        self.outliers: dict[str, Outliers] = {}  # high-norm tokens, as standardization found them
+        self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc
+        self._backbones: dict[str, Backbone] = {}
+        self.encoders = nn.ModuleDict({n: Encoder(w, n_concepts, batch_norm) for n, w in widths.items()})
+        self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts) for n, w in widths.items()})
+        self.scales = nn.ModuleDict({n: Standardization() for n in widths})
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a USAE folder; the hub's name for `usae_train.save`."""
+        from usae_train.model.checkpoint import save
+
+        save(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, usae: str | Path, device: torch.device | str = "cpu") -> USAE:
+        """Load an id of ours, a folder or a hub id; the hub's name for `usae_train.load`."""
+        from usae_train.model.checkpoint import load
+
+        return load(usae, device)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload to the Hugging Face hub as `user/name`; returns the commit's address. See `checkpoint.push_to_hub`."""
+        from usae_train.model.checkpoint import push_to_hub
+
+        return push_to_hub(self, repository, private=private, token=token)
+
+    @property
+    def names(self) -> list[str]:
+        """The backbones' names, in order."""
+        return list(self.widths)
+
+    def encoder(self, name: str) -> Encoder:
+        """A backbone's encoder: standardized tokens -> pre-codes."""
+        found = self.encoders[self._known(name)]
+        assert isinstance(found, Encoder)
+        return found
+
+    def decoder(self, name: str) -> Dictionary:
+        """A backbone's dictionary as a module: codes -> standardized tokens."""
+        found = self.dictionaries[self._known(name)]
+        assert isinstance(found, Dictionary)
+        return found
+
+    def scale(self, name: str) -> Standardization:
+        """A backbone's standardization."""
+        found = self.scales[self._known(name)]
+        assert isinstance(found, Standardization)
+        return found
+
+    @property
+    def backbones(self) -> dict[str, Backbone]:
+        """{name: Backbone}, built from their specs when first asked for, on the USAE's device.
+
+        Raises:
+            ValueError: for a USAE fitted on bare activations, or when weights are missing.
+        """
+        from usae_train.backbones.backbone import build_backbones
+
+        if not self.specs:
+            raise ValueError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
+        if not self._backbones:
+            self._backbones = build_backbones(self.specs)
+        device = self.dictionary(self.names[0]).device
+        return {name: backbone.to(device) for name, backbone in self._backbones.items()}
+
+    def standardize(self, name: str, tokens: Tensor) -> Tensor:
+        """Raw tokens (..., width) -> (tokens - mean) / (std + 1e-5), one scalar mean and std a backbone."""
+        if tokens.shape[-1:] != (self.widths[self._known(name)],):
+            raise ValueError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
+        return self.scale(name)(tokens)
+
+    def pre_codes(self, name: str, tokens: Tensor) -> Tensor:
+        """Concepts' values before ReLU and TopK: raw tokens (..., width) -> (..., n_concepts)."""
+        return self.encoder(name)(self.standardize(name, tokens))
+
+    def encode(self, name: str, tokens: Tensor) -> Codes:
+        """Raw tokens (..., width) -> Codes(values, indices), each (..., k)."""
+        return top_k(self.pre_codes(name, tokens), self.k)
+
+    def decode(self, name: str, codes: Codes) -> Tensor:
+        """Codes of any backbone -> tokens (..., width) of this one, in its own units."""
+        return self.scale(name).inverse(self.decoder(name)(codes))
+
+    def dictionary(self, name: str) -> Tensor:
+        """A backbone's unit-norm atoms, (n_concepts, width)."""
+        return self.decoder(name).atoms
+
+    def readout(self, name: str, concepts: Tensor | list[int]) -> Readout:
+        """Standardization, Linear and BatchNorm (in evaluation) of some concepts, folded to one affine map.
+
+        Args:
+            name: a backbone.
+            concepts: (concepts,) indices.
+        """
+        encoder, scale = self.encoder(name), self.scale(name)
+        weight, bias = encoder.folded(torch.as_tensor(concepts, device=encoder.linear.weight.device))
+        weight = weight / (scale.std + STD_EPSILON)
+        return Readout(weight, bias - scale.mean * weight.sum(-1))
+
+    def tokens(self, name: str, canvas: Tensor) -> Tensor:
+        """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
+        backbone = self.backbones[self._known(name)]
+        return backbone(canvas.to(backbone.mean.device), self.grid)
+
+    def _known(self, name: str) -> str:
+        if name not in self.widths:
+            near = difflib.get_close_matches(str(name), self.widths, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"unknown backbone {name!r}; this USAE has {', '.join(self.widths)}{hint}")
+        return name
+
+
+class Encoder(nn.Module):
+    """Standardized tokens (..., width) -> pre-codes (..., n_concepts): Linear, and BatchNorm where asked for."""
+
+    def __init__(self, width: int, n_concepts: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, n_concepts)
+        self.norm = nn.BatchNorm1d(n_concepts) if batch_norm else None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        pre_codes = self.linear(tokens)
+        if self.norm is None:
+            return pre_codes
+        return self.norm(pre_codes.reshape(-1, pre_codes.shape[-1])).view(pre_codes.shape)
+
+    def folded(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (chosen, width) and bias (chosen,) of some concepts (chosen,) in evaluation mode."""
+        weight, bias = self.linear.weight[chosen], self.linear.bias[chosen]
+        if self.norm is None:
+            return weight, bias
+        assert self.norm.running_mean is not None
+        assert self.norm.running_var is not None
+        gain = self.norm.weight[chosen] / (self.norm.running_var[chosen] + self.norm.eps).sqrt()
+        return weight * gain[:, None], (bias - self.norm.running_mean[chosen]) * gain + self.norm.bias[chosen]
+
+
+class Dictionary(nn.Module):
+    """Codes -> standardized tokens: rows divided by their l2 norm, and an offset (zero in the published recipe)."""
+
+    def __init__(self, width: int, n_concepts: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(functional.normalize(torch.randn(n_concepts, width), dim=-1))
+        self.offset = nn.Parameter(torch.zeros(width))
+
+    @property
+    def atoms(self) -> Tensor:
+        """(n_concepts, width), unit norm."""
+        return functional.normalize(self.weight, dim=-1)
+
+    def forward(self, codes: Codes) -> Tensor:
+        return sparse_decode(codes, self.atoms) + self.offset
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Divide the rows of the weight by their norm, in place."""
+        self.weight.div_(self.weight.norm(dim=1, keepdim=True) + 1e-8)  # as overcomplete's dictionary layer
+
+
+class Standardization(nn.Module):
+    """One scalar mean and std: (a - mean) / (std + 1e-5)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+
+    def measure(self, tokens: Tensor) -> None:
+        """Take mean and std from tokens (..., width)."""
+        self.set(tokens.float().mean(), tokens.float().std())
+
+    def set(self, mean: Tensor, std: Tensor) -> None:
+        """Take mean and std."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return (tokens - self.mean).div_(self.std + STD_EPSILON)
+
+    def inverse(self, tokens: Tensor) -> Tensor:
+        return tokens * (self.std + STD_EPSILON) + self.mean

@@ -1,0 +1,1 @@
+"""Pictures: where they come from, what cannot be read, and their spectrum."""

@@ -1,0 +1,244 @@
+"""Where pictures come from: a folder of image files, the demo's scenes, tar shards, a Hugging Face dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import functional as transforms
+
+if TYPE_CHECKING:
+    from usae_train.demo.scenes import SceneParameters
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+DEMO_IMAGES = 2000
+
+
+class ImageSource(Protocol):
+    """Numbered pictures."""
+
+    name: str  # what `open_images` takes
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, size: int) -> Tensor:
+        """One picture as a canvas (3, size, size), float 0..1.
+
+        Raises:
+            ValueError: when the picture cannot be read; the message names it.
+        """
+        ...
+
+    def label(self, index: int) -> str:
+        """What to call a picture: its file name or number."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash that changes when the pictures do (a folder's: their names and sizes)."""
+        ...
+
+
+class FolderImages:
+    """Every image file below a folder, in the order of their paths.
+
+    EXIF rotation is undone, grey becomes RGB, alpha is laid on white, and the centre square is taken.
+    """
+
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
+        self.name = str(folder.resolve())
+        self.folder = folder
+        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())[:limit]
+        if not self.files:
+            raise ValueError(f"no pictures in {folder}; expected files ending in {', '.join(sorted(SUFFIXES))}")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, index: int, size: int) -> Tensor:
+        return read_picture(self.files[index], size, self.label(index))
+
+    def label(self, index: int) -> str:
+        return str(self.files[index].relative_to(self.folder))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for index, file in enumerate(self.files):
+            digest.update(f"{self.label(index)}\0{file.stat().st_size}\n".encode())
+        return digest.hexdigest()
+
+
+def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> Tensor:
+    """The centre square of a picture file, (3, size, size), 0..1: upright, RGB, transparency laid on white.
+
+    Raises:
+        ValueError: for a file that cannot be read; names it by its label.
+    """
+    try:
+        with Image.open(file) as opened:
+            picture = _on_white(_eight_bits(ImageOps.exif_transpose(opened)))
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
+        raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
+    square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """RGB; only what has transparency is laid on white, which takes three passes over all pixels."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture.convert("RGB")
+    clear = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """16-bit grey scaled to 8 bits (PIL would clip it to white); everything else as it is."""
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 bits a channel")
+    if not picture.mode.startswith("I"):
+        return picture
+    deep = np.asarray(picture, dtype=np.float32)
+    return Image.fromarray((deep * (255 / 65535)).round().clip(0, 255).astype(np.uint8))
+
+
+class DemoImages:
+    """Scenes of the demo universe, numbered; a scene's pixels depend on its number and the split's seed alone."""
+
+    BLOCK = 64
+    SPLITS: ClassVar = {"train": 1, "held-out": 2, "test": 3}
+
+    def __init__(self, count: int = DEMO_IMAGES, split: str = "held-out") -> None:
+        if split not in self.SPLITS:
+            raise ValueError(f"unknown split {split!r} of the demo scenes; expected one of {', '.join(self.SPLITS)}")
+        self.name = "demo" if split == "held-out" else f"demo:{split}"
+        self.count, self.split = count, split
+        self._block: tuple[int, SceneParameters] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int, size: int) -> Tensor:
+        return self._scene(index, size)[0]
+
+    def labels(self, index: int, size: int) -> dict[str, Tensor]:
+        """{factor: (size, size) uint8} of one scene."""
+        return self._scene(index, size)[1]
+
+    def parameters(self, numbers: Sequence[int]) -> SceneParameters:
+        """The decisions behind some of the scenes."""
+        from usae_train.demo.scenes import SceneParameters
+
+        own = [self._parameters(number) for number in numbers]
+        return SceneParameters(**{key: torch.cat([getattr(one, key) for one in own]) for key in vars(own[0])})
+
+    def label(self, index: int) -> str:
+        return f"scene {index}"
+
+    def fingerprint(self) -> str:
+        return f"demo-{self.split}-{self.count}"
+
+    def _scene(self, index: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        from usae_train.demo.scenes import render
+
+        scene = render(self._parameters(index), size)
+        return scene.images[0], {factor: value[0] for factor, value in scene.labels.items()}
+
+    def _parameters(self, index: int) -> SceneParameters:
+        from usae_train.demo.scenes import draw_parameters
+
+        number, row = divmod(index, self.BLOCK)
+        if self._block is None or self._block[0] != number:
+            generator = torch.Generator().manual_seed(self.SPLITS[self.split] * 1_000_000_007 + number)
+            self._block = (number, draw_parameters(self.BLOCK, generator))
+        return self._block[1].select(slice(row, row + 1))
+
+
+def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
+    """Open `demo`, `demo:train`, `demo:test`, a folder, a WebDataset (`shards/{000..009}.tar`) or `hf:NAME[:SPLIT]`.
+
+    Args:
+        images: what to open.
+        limit: take at most so many pictures.
+
+    Raises:
+        ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
+    """
+    text = str(images)
+    if text == "demo" or text.startswith("demo:"):
+        return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
+    if text.startswith("hf:"):
+        from usae_train.pictures.hub_images import HubImages
+
+        return HubImages(text.removeprefix("hf:"), limit)
+    folder = Path(images).expanduser()
+    if text.startswith(("http://", "https://")) or (text.endswith(".tar") and not folder.is_dir()):
+        from usae_train.pictures.tar_images import TarImages
+
+        return TarImages(text, limit)
+    if not folder.exists():
+        raise ValueError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
+    if not folder.is_dir():
+        raise ValueError(f"{text!r} is a file; expected a folder of pictures, or `demo`")
+    return FolderImages(folder, limit)
+
+
+def read_batches(
+    source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, workers: int = 0
+) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
+    """Pictures of a source, in order: numbers, canvases (<= batch, 3, size, size), and those that cannot be read.
+
+    Args:
+        source: the pictures.
+        size: side in pixels.
+        batch: pictures that are tried at a time; broken ones are left out.
+        tried: their numbers; all unless told.
+        workers: processes that read; 0 reads in this one.
+    """
+    numbers = range(len(source)) if tried is None else tried
+    groups = [numbers[first : first + batch] for first in range(0, len(numbers), batch)]
+    yield from read_groups(source, size, groups, workers)
+
+
+def read_groups(
+    source: ImageSource, size: int, groups: Sequence[Sequence[int]], workers: int = 0
+) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
+    """The same for batches that are given: the numbers of each one's pictures."""
+    yield from DataLoader(
+        _Reading(source, size), batch_sampler=map(list, groups), num_workers=workers, collate_fn=_together,
+        generator=torch.Generator(),  # or the global one would be drawn from
+    )  # fmt: skip
+
+
+class Failure(NamedTuple):
+    """A picture that cannot be read."""
+
+    number: int
+    why: str
+
+
+class _Reading(Dataset):
+    """A source as torch's loader wants it."""
+
+    def __init__(self, source: ImageSource, size: int) -> None:
+        self.source, self.size = source, size
+
+    def __getitem__(self, number: int) -> tuple[int, Tensor] | Failure:
+        try:
+            return number, self.source.read(number, self.size)
+        except ValueError as error:
+            return Failure(number, str(error))
+
+
+def _together(read: Sequence[tuple[int, Tensor] | Failure]) -> tuple[list[int], Tensor, list[Failure]]:
+    failures = [each for each in read if isinstance(each, Failure)]
+    whole = [each for each in read if not isinstance(each, Failure)]
+    canvases = torch.stack([canvas for _, canvas in whole]) if whole else torch.empty(0, 3, 0, 0)
+    return [number for number, _ in whole], canvases, failures

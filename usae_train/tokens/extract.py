@@ -1,0 +1,155 @@
+"""Extraction: every image through every backbone, once, into an activation store; stopped and resumed as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
+from usae_train.distributed import ALONE, Ranks
+from usae_train.pictures.images import Failure, ImageSource, read_groups
+from usae_train.tokens.extraction_notes import Notes, Written, begin, images_tried, read_failures
+from usae_train.tokens.feeding import StoreFeed
+from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
+from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, bytes_an_image, write_record, write_shard
+from usae_train.training.settings import MAX_BROKEN
+
+SHARD_BYTES = 512e6
+Progress = Callable[[int, int], None]  # images done, images in all
+
+
+class Plan(NamedTuple):
+    """What an extraction will write."""
+
+    record: StoreRecord
+    gigabytes: float
+    backbones: dict[str, Backbone]  # built to learn their widths and grids
+
+
+def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "bfloat16") -> Plan:
+    """What an extraction will write.
+
+    Raises:
+        ValueError: for backbones that cannot be built.
+    """
+    backbones = build_backbones(specs)
+    grid = common_grid(list(backbones.values()))
+    record = StoreRecord(
+        schema=SCHEMA, backbones=dict(specs), widths={name: b.width for name, b in backbones.items()}, grid=grid,
+        dtype=dtype, source=source.name, fingerprint=source.fingerprint(), n_images=len(source),
+    )  # fmt: skip
+    return Plan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
+
+
+@torch.no_grad()
+def extract(
+    source: ImageSource, record: StoreRecord, out: Path, *, batch: int = 32, device: torch.device | str = "cpu",
+    run_in: str = "float32", workers: int = 0, max_broken: float = MAX_BROKEN,
+    images_a_shard: int | None = None, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
+    backbones: Mapping[str, Backbone] | None = None,
+) -> ActivationStore:  # fmt: skip
+    """Write an activation store, or go on with one where it stopped.
+
+    While a shard is written the next one's images are read and seen, so that two are in memory at a time.
+
+    Args:
+        source: the images.
+        record: what `plan` made of them and the backbones.
+        out: the store's folder.
+        batch: images a forward pass.
+        device: where the backbones run.
+        run_in: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
+        workers: processes that read images; 0 reads in this one.
+        max_broken: largest share of images that may be unreadable.
+        images_a_shard: as many as make 512 MB unless told.
+        progress: called after each batch.
+        ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
+
+        backbones: those that `plan` has built; built from the record unless given.
+
+    Raises:
+        ValueError: for a store of other settings or a finished one, a disk without room, too many broken images.
+    """
+    with ranks.together():
+        begun = begin(record, out) if ranks.first else record
+    record, failures = ranks.from_first((begun, read_failures(out, begun) if ranks.first else []))
+    notes = Notes(source, record, failures, out, max_broken, ranks)
+    images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
+    built = build_backbones(record.backbones) if backbones is None else backbones
+    seeing = {name: backbone.to(device) for name, backbone in built.items()}
+    run_backbones_in(seeing.values(), run_in)
+    rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.count)
+    own = [each[ranks.number] for each in rounds if ranks.number < len(each)]
+    batches = read_groups(
+        source, max(backbone.input_size for backbone in built.values()),
+        [tried[first : first + batch] for tried in own for first in range(0, len(tried), batch)], workers,
+    )  # fmt: skip
+    number = len(record.shards) + ranks.number
+    with ThreadPoolExecutor(1) as writer:
+        for each in rounds:
+            writing: Future[Written] | None = None
+            with ranks.together():
+                if ranks.number < len(each):
+                    tried = each[ranks.number]
+
+                    def done(images: int, first: int = each[0].start, together: int = len(each)) -> None:
+                        notes.take_if_written()
+                        progress(min(first + images * together, len(source)), len(source))
+
+                    filled = _fill_shard(
+                        record, seeing, tried, islice(batches, -(-len(tried) // batch)), done
+                    )  # fmt: skip
+                    writing = writer.submit(_write, out, number, tried, *filled)
+            notes.take()
+            notes.writing, number = [writing], number + ranks.count
+        notes.take()
+    record = notes.record
+    with ranks.together():
+        if not sum(shard.images for shard in record.shards):
+            raise ValueError(f"none of the {len(source)} images of {source.name} can be read")
+        if ranks.first:
+            write_record(out, record.model_copy(update={"complete": True}))
+    return ActivationStore(out)
+
+
+def first_outliers(store: ActivationStore) -> dict[str, Outliers]:
+    """High-norm tokens of a store, counted in its first images, 1000 at most."""
+    feed = StoreFeed(store, 0)
+    rows = torch.arange(min(len(feed), STANDARDIZATION_IMAGES * feed.per_image))
+    return {name: own.outliers for name, own in sums_of(feed, rows).items()}
+
+
+def rounds_of(left: range, images_a_shard: int, ranks: int) -> list[list[range]]:
+    """The images of each rank's shard, round after round; the last round may have fewer shards than there are ranks."""
+    shards = [left[first : first + images_a_shard] for first in range(0, len(left), images_a_shard)]
+    return [shards[first : first + ranks] for first in range(0, len(shards), ranks)]
+
+
+def _fill_shard(
+    record: StoreRecord, backbones: Mapping[str, Backbone], tried: range,
+    batches: Iterable[tuple[list[int], torch.Tensor, list[Failure]]], done: Callable[[int], None],
+) -> tuple[dict[str, torch.Tensor], list[int], list[dict[str, object]]]:  # fmt: skip
+    """One shard's tokens, the numbers of its images, and those that cannot be read."""
+    shape, dtype = (len(tried), record.grid[0] * record.grid[1]), getattr(torch, record.dtype)
+    tokens = {name: torch.empty(*shape, width, dtype=dtype) for name, width in record.widths.items()}
+    numbers, failures = list[int](), list[dict[str, object]]()
+    for indices, canvases, broken in batches:
+        failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
+        for name, backbone in backbones.items() if indices else ():
+            shown = canvases.to(backbone.mean.device, non_blocking=True)
+            tokens[name][len(numbers) : len(numbers) + len(indices)] = backbone(shown, record.grid)
+        numbers.extend(indices)
+        done(len(numbers) + len(failures))
+    return {name: own[: len(numbers)] for name, own in tokens.items()}, numbers, failures
+
+
+def _write(
+    out: Path, number: int, tried: range, tokens: Mapping[str, torch.Tensor], numbers: list[int],
+    failures: list[dict[str, object]],
+) -> Written:  # fmt: skip
+    return write_shard(out, number, tokens, torch.tensor(numbers, dtype=torch.long), tried), failures

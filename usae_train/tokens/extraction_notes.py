@@ -1,0 +1,113 @@
+"""What of an extraction is known to be on the disk: where it begins or goes on, and what it notes with each shard."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import Future
+from pathlib import Path
+
+from usae_train.distributed import Ranks
+from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.pictures.images import ImageSource
+from usae_train.tokens.store import FAILURES, Shard, StoreRecord, bytes_an_image, is_store, read_record, write_record
+
+Written = tuple[Shard, list[dict[str, object]]]  # a shard, and those of its images that cannot be read
+
+
+def begin(record: StoreRecord, out: Path) -> StoreRecord:
+    """The record to go on with: a new one, or that of the same extraction."""
+    if is_store(out):
+        found = read_record(out)
+        if found.complete:
+            raise ValueError(f"{out} is a finished store, which is never changed; choose another --out")
+        if differences := found.differences(record):
+            raise ValueError(
+                f"{out} was begun with another {', '.join(differences)}; give the same again, or choose another --out"
+            )
+        return found
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out} exists already and is no store; choose another --out, or remove it first")
+    check_writable(out / "store.json")
+    needed = record.n_images * bytes_an_image(record)
+    place = next(parent for parent in (out, *out.resolve().parents) if parent.exists())
+    if (free := shutil.disk_usage(place).free) < needed:
+        raise ValueError(f"{out} will take {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB free")
+    out.mkdir(parents=True, exist_ok=True)
+    write_record(out, record)
+    return record
+
+
+def images_tried(record: StoreRecord) -> int:
+    """How many images have been tried for the shards that are done."""
+    return record.shards[-1].last + 1 if record.shards else 0
+
+
+def read_failures(out: Path, record: StoreRecord) -> list[dict[str, object]]:
+    """Those of the shards that are done: a shard that was stopped is tried again."""
+    first = images_tried(record)
+    file = out / FAILURES
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return [failure for line in lines if (failure := json.loads(line))["image"] < first]
+
+
+class Notes:
+    """What is known to be on the disk: the record and the failures, of a round of shards that each rank has one of.
+
+    Attributes:
+        record: of the shards that are written.
+        writing: this rank's shard of a round that is being written, None where it has none in it; or no round.
+    """
+
+    def __init__(
+        self, source: ImageSource, record: StoreRecord, failures: list[dict[str, object]], out: Path,
+        max_broken: float, ranks: Ranks,
+    ) -> None:  # fmt: skip
+        self.source, self.record, self.failures, self.out = source, record, failures, out
+        self.max_broken, self.ranks = max_broken, ranks
+        self.writing: list[Future[Written] | None] = []
+
+    def take_if_written(self) -> None:
+        """Note the shard that has been written meanwhile, so that a kill loses less; with other ranks not yet."""
+        if self.ranks.count == 1 and all(each is not None and each.done() for each in self.writing):
+            self.take()
+
+    def take(self) -> None:
+        """Wait for the round that is being written, and note it.
+
+        Raises:
+            ValueError: when it could not be written, or too many images are broken.
+        """
+        for writing in self.writing:
+            with self.ranks.together():
+                written = None if writing is None else writing.result()
+            together = [each for each in self.ranks.gather(written) if each is not None]
+            shards = (*self.record.shards, *(shard for shard, _ in together))
+            self.record = self.record.model_copy(update={"shards": shards})
+            self.failures.extend(failure for _, broken in together for failure in broken)
+            with self.ranks.together():
+                if self.ranks.first:
+                    self._note()
+        self.writing = []
+
+    def _note(self) -> None:
+        _write_failures(self.out, self.failures)
+        if len(self.failures) > self.max_broken * len(self.source):
+            raise ValueError(
+                f"{len(self.failures)} of {images_tried(self.record)} images cannot be read, more than "
+                f"{self.max_broken:.1%} of all; the first: {self.failures[0]['why']}; see {self.out / FAILURES}, "
+                "or allow more with --max-broken"
+            )
+        for shard in self.record.shards:
+            if not (self.out / shard.file).is_file():
+                raise ValueError(
+                    f"{self.out / shard.file} is not here: another machine wrote it on a disk of its own; "
+                    "give an --out that all machines see"
+                )
+        write_record(self.out, self.record)
+
+
+def _write_failures(out: Path, failures: list[dict[str, object]]) -> None:
+    if failures:
+        with atomic_path(out / FAILURES) as temporary:
+            temporary.write_text("".join(json.dumps(failure) + "\n" for failure in failures))

@@ -1,0 +1,222 @@
+"""How training is fed: paired tokens from memory, or shard by shard from a store; both in a random order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from usae_train.tokens.paired import PairedTokens
+from usae_train.tokens.store import ActivationStore, Piece
+
+IMAGES_AT_ONCE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
+PIECE_BYTES = 16e6  # of a shard that are read together: windows mix pieces of all shards, whatever their size
+CHECKED = 65_536  # tokens that are looked through for NaN at a time
+
+
+class Feed(Protocol):
+    """Paired tokens. A window is what is in memory at a time; an epoch goes through all windows."""
+
+    widths: dict[str, int]
+
+    def __len__(self) -> int:
+        """How many tokens there are."""
+        ...
+
+    def pick(self, rows: Tensor) -> dict[str, Tensor]:
+        """Some tokens by number: {backbone: (rows, width)}."""
+        ...
+
+    def windows(self, generator: torch.Generator) -> list[list[int]]:
+        """The windows of an epoch, in a random order, each a list of what `load` takes."""
+        ...
+
+    def load(self, window: list[int]) -> dict[str, Tensor]:
+        """A window's tokens: {backbone: (tokens, width)}; none is as good as no window, an epoch of none an error."""
+        ...
+
+
+class MemoryFeed:
+    """Tokens in memory: one window.
+
+    Args:
+        tokens: {backbone: (n, width)}; row n is the same patch of the same image in all.
+
+    Raises:
+        ValueError: for tokens of different lengths, of another shape, or not finite.
+    """
+
+    def __init__(self, tokens: Mapping[str, Tensor]) -> None:
+        _check_tokens(tokens)
+        self.tokens = dict(tokens)
+        self.widths = {name: own.shape[1] for name, own in tokens.items()}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tokens.values())))
+
+    def pick(self, rows: Tensor) -> dict[str, Tensor]:
+        return {name: own[rows] for name, own in self.tokens.items()}
+
+    def windows(self, generator: torch.Generator) -> list[list[int]]:  # noqa: ARG002  # one window has one order
+        return [[0]]
+
+    def load(self, window: list[int]) -> dict[str, Tensor]:  # noqa: ARG002
+        return self.tokens
+
+
+class StoreFeed:
+    """Tokens of an activation store; a window is as many random pieces of shards as fit into the memory allowed.
+
+    What a piece is does not depend on that memory, so that a training can go on with another.
+
+    Args:
+        store: a finished store.
+        memory: bytes that a window may take.
+    """
+
+    def __init__(self, store: ActivationStore, memory: float) -> None:
+        self.store, self.widths = store, dict(store.record.widths)
+        self.per_image = store.record.grid[0] * store.record.grid[1]
+        self.shards = [number for number, shard in enumerate(store.record.shards) if shard.images]
+        a_piece = max(1, int(PIECE_BYTES / (store.bytes / len(store))))
+        self.pieces = [
+            Piece(number, images[first : first + a_piece])
+            for number in self.shards for images in [range(store.record.shards[number].images)]
+            for first in range(0, len(images), a_piece)
+        ]  # fmt: skip
+        largest = max(len(piece.images) for piece in self.pieces)
+        self.at_once = max(1, int(memory / (store.bytes / len(store) * largest)))
+        counts = torch.tensor([store.record.shards[number].images * self.per_image for number in self.shards])
+        self.ends = counts.cumsum(0)
+        self.dtype: torch.dtype = getattr(torch, store.record.dtype)
+
+    def __len__(self) -> int:
+        return len(self.store) * self.per_image
+
+    def length(self, piece: int) -> int:
+        """How many tokens a piece has of each backbone."""
+        return len(self.pieces[piece].images) * self.per_image
+
+    def pick(self, rows: Tensor) -> dict[str, Tensor]:
+        places = torch.searchsorted(self.ends, rows, right=True)
+        picked = {name: torch.empty(len(rows), width) for name, width in self.widths.items()}
+        for place in places.unique().tolist():
+            own = (places == place).nonzero().squeeze(1)
+            start = int(self.ends[place - 1]) if place else 0
+            images, within = (rows[own] - start) // self.per_image, (rows[own] - start) % self.per_image
+            for wanted in images.unique().split(IMAGES_AT_ONCE):
+                here = torch.isin(images, wanted)
+                which = torch.searchsorted(wanted, images[here])
+                for name, tokens in self.store.images(self.shards[place], wanted.tolist()).items():
+                    picked[name][own[here]] = tokens[which, within[here]].float()
+        return picked
+
+    def windows(self, generator: torch.Generator) -> list[list[int]]:
+        order = torch.randperm(len(self.pieces), generator=generator).tolist()
+        # sorted: a single window is then the same in every epoch, and need not be loaded again
+        return [sorted(order[first : first + self.at_once]) for first in range(0, len(order), self.at_once)]
+
+    def load(self, window: list[int]) -> dict[str, Tensor]:
+        return self.store.read_pieces([self.pieces[piece] for piece in window]).flat()
+
+    def first_window(self) -> PairedTokens:
+        """The tokens of the first images, as many as fit into the memory allowed."""
+        return self.store.read_pieces(self.pieces[: self.at_once])
+
+
+class Batches:
+    """Batches of a feed: epoch after epoch, each in an order of its own; a small set is shown more than once a step.
+
+    Args:
+        feed: the tokens.
+        batch: tokens a step.
+        generator: decides the order.
+
+    Attributes:
+        places: (tokens,) where in the whole batch the last tokens stand; each window's are sorted by row.
+    """
+
+    def __init__(self, feed: Feed, batch: int, generator: torch.Generator) -> None:
+        self.feed, self.batch, self.generator = feed, batch, generator
+        self.places = torch.arange(batch)
+        self.bytes_read = 0  # of all windows that were loaded, this one's included
+        self.windows: list[list[int]] = []
+        self.window = -1
+        self.order, self.position = torch.empty(0, dtype=torch.long), 0
+        self._tokens: dict[str, Tensor] = {}
+        self._length = 0
+        self._advance()
+
+    def next(self) -> dict[str, Tensor]:
+        """{backbone: (batch, width)}."""
+        parts: list[dict[str, Tensor]] = []
+        missing = self.batch
+        while missing > 0:
+            taken = self.order[self.position : self.position + missing].sort().values
+            parts.append({name: own[taken] for name, own in self._tokens.items()})
+            self.position, missing = self.position + len(taken), missing - len(taken)
+            if self.position == len(self.order):
+                self._advance()
+        if len(parts) == 1:
+            return parts[0]
+        return {name: torch.cat([part[name] for part in parts]) for name in self._tokens}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in the data it is; the generator's state is kept by whoever owns it."""
+        return {
+            "windows": self.windows, "window": self.window, "order": self.order, "position": self.position,
+            "bytes_read": self.bytes_read,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there.
+
+        Raises:
+            ValueError: when the window that it stopped in is another now.
+        """
+        self.windows, self.window = state["windows"], state["window"]
+        self.order, self.position = state["order"], state["position"]
+        self.bytes_read = state["bytes_read"]
+        self._length, _ = self._load()
+        self._check_window()
+
+    def _check_window(self) -> None:
+        if self._length != len(self.order):
+            raise ValueError(
+                f"the window that training stopped in has {self._length} tokens, and had {len(self.order)}: other "
+                "pictures can be read now; mend them, or remove the training state to begin anew"
+            )
+
+    def _load(self) -> tuple[int, int]:
+        """Bring the window into memory; how many tokens it has, and how many bytes."""
+        self._tokens = {}  # before the next one comes: there is memory for one
+        self._tokens = self.feed.load(self.windows[self.window])
+        return len(next(iter(self._tokens.values()))), sum(own.nbytes for own in self._tokens.values())
+
+    def _advance(self) -> None:
+        """To the next window that has a token, in a new order."""
+        while True:
+            self.window += 1
+            if self.window >= len(self.windows):
+                self.windows, self.window = self.feed.windows(self.generator), 0
+            if len(self.windows) > 1 or self._length == 0:
+                self._length, size = self._load()
+                self.bytes_read += size
+            if self._length > 0:
+                break
+        self.order, self.position = torch.randperm(self._length, generator=self.generator), 0
+
+
+def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
+    if not tokens:
+        raise ValueError("no tokens to fit; expected {backbone: tensor (n, width)}")
+    for name, own in tokens.items():
+        if own.ndim != 2 or len(own) == 0:
+            raise ValueError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width) with n > 0")
+        if not all(part.isfinite().all() for part in own.split(CHECKED)):
+            raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
+    lengths = {name: len(own) for name, own in tokens.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"tokens differ in number: {lengths}; row n must be the same patch of the same image in all")

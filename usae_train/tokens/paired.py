@@ -1,0 +1,127 @@
+"""From pictures to paired tokens in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import Backbone
+from usae_train.distributed import ALONE, Ranks
+from usae_train.pictures.images import ImageSource, read_batches
+
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+
+@dataclass(frozen=True)
+class PairedTokens:
+    """What several backbones see in the same pictures."""
+
+    tokens: dict[str, Tensor]  # {backbone: (image, token, width)}
+    numbers: Tensor  # (image,) each picture's number in its source
+    failures: list[str] = field(default_factory=list)  # pictures that could not be read, each with why
+
+    def flat(self) -> dict[str, Tensor]:
+        """{backbone: (image * token, width)}."""
+        return {name: own.flatten(0, 1) for name, own in self.tokens.items()}
+
+
+@torch.no_grad()
+def collect_tokens(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
+    dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
+    tried: Sequence[int] | None = None, allow_none: bool = False,
+) -> PairedTokens:  # fmt: skip
+    """Run every picture of a source through every backbone, once.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures; read at the largest input size of the backbones.
+        grid: (rows, cols) of the tokens.
+        batch: pictures a forward pass.
+        dtype: what to keep the tokens in.
+        progress: called after each batch.
+        ranks: processes that divide the pictures; each then has the tokens of all.
+        tried: numbers of the pictures; all unless told.
+        allow_none: it is no error when no picture of these can be read.
+
+    Raises:
+        ValueError: when no picture can be read, or the tokens would not fit into memory.
+    """
+    size = max(b.input_size for b in backbones.values())
+    device = next(iter(backbones.values())).mean.device
+    total = len(source) if tried is None else len(tried)
+    _check_memory(total * bytes_an_image(backbones, grid, dtype), total)
+    numbers: list[int] = []
+    failures: list[str] = []
+    piece = ranks.piece(total, batch)
+    own = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
+    tokens = {name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=dtype) for name, b in backbones.items()}
+    for indices, canvases, broken in read_batches(source, size, batch, own):
+        failures.extend(failure.why for failure in broken)
+        for name, backbone in backbones.items():
+            if indices:
+                done = slice(len(numbers), len(numbers) + len(indices))
+                tokens[name][done] = backbone(canvases.to(device), grid).to("cpu", dtype)
+        numbers.extend(indices)
+        progress(min(total, ranks.count * (len(numbers) + len(failures))), total)
+    every = {name: ranks.join(seen[: len(numbers)]) for name, seen in tokens.items()}
+    known = [failure for each in ranks.gather(failures) for failure in each]
+    joined = ranks.join(torch.tensor(numbers, dtype=torch.long))
+    with ranks.together():
+        if not (len(joined) or allow_none):
+            raise none_can_be_read(total, source, known[0])
+    return PairedTokens(every, joined, known)
+
+
+def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "pictures") -> ValueError:
+    """The error of so many pictures without a single whole one; `why` is the first one's."""
+    return ValueError(f"none of the {count} {what} of {source.name} can be read; the first: {why}")
+
+
+def bytes_an_image(
+    backbones: Mapping[str, Backbone], grid: tuple[int, int], dtype: torch.dtype = torch.bfloat16
+) -> int:  # fmt: skip
+    """Memory that one picture's tokens take."""
+    return grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
+
+
+@torch.no_grad()
+def stream_tokens(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
+    tried: range | None = None,
+) -> Iterator[PairedTokens]:  # fmt: skip
+    """The same a batch at a time, on the backbones' device; nothing is kept.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures; read at the largest input size of the backbones.
+        grid: (rows, cols) of the tokens.
+        batch: pictures a forward pass.
+        tried: numbers of the pictures; all unless told.
+    """
+    size = max(b.input_size for b in backbones.values())
+    device = next(iter(backbones.values())).mean.device
+    for indices, canvases, broken in read_batches(source, size, batch, tried):
+        seen = canvases.to(device)
+        tokens = {name: backbone(seen, grid) for name, backbone in backbones.items()} if indices else {}
+        yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), [failure.why for failure in broken])
+
+
+def present_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _check_memory(needed: int, n_images: int) -> None:
+    present = present_memory()
+    if needed > 0.6 * present:
+        fitting = int(n_images * 0.6 * present / needed)
+        raise ValueError(
+            f"the tokens of {n_images} pictures need {needed / 1e9:.0f} GB of memory, and this machine has "
+            f"{present / 1e9:.0f} GB; take at most {fitting} pictures with --limit, "
+            "or write them to a store with usae-train extract"
+        )

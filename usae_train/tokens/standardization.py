@@ -1,0 +1,112 @@
+"""Mean and std of a backbone's tokens, and its high-norm outliers, in one pass over a sample of any size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from usae_train.tokens.feeding import Feed
+
+STANDARDIZATION_IMAGES = 1000  # as the authors' code
+FACTOR = math.sqrt(10)  # a token is an outlier when its norm is larger than so many times the median; see `Outliers`
+CHUNK = 2048  # tokens that are in memory in float64 at a time
+
+
+class Outliers(BaseModel):
+    """High-norm tokens of one backbone, as in DINOv2 without registers.
+
+    Darcet et al. 2024 (Vision Transformers Need Registers, arXiv 2309.16588) found a few patch tokens of about ten
+    times the others' norm, which hold what concerns the whole picture instead of their patch. They cut by hand, at 150
+    for DINOv2 ViT-g; the rule here holds for every width: halfway between the median norm and ten times that, on a
+    logarithmic scale. It is applied to tokens as they are read: after a final norm layer outliers can look like others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(description="sqrt(10) times the median norm, in the backbone's own units")
+    count: int = Field(ge=0, description="tokens with a larger norm")
+    tokens: int = Field(ge=1, description="tokens that were looked at")
+    masked: bool = Field(False, description="whether such tokens were left out of training")
+
+    @property
+    def share(self) -> float:
+        """Share of the tokens that are outliers."""
+        return self.count / self.tokens
+
+
+@dataclass(frozen=True)
+class TokenSums:
+    """What mean, std and norms are worked out from: each token's sum and sum of squares over its features."""
+
+    sums: Tensor  # (tokens,) float64
+    squares: Tensor  # (tokens,) float64
+    width: int
+
+    @property
+    def outliers(self) -> Outliers:
+        """How many tokens are outliers, and from which norm on."""
+        norms = self.squares.sqrt()
+        threshold = FACTOR * norms.median().item()
+        return Outliers(threshold=threshold, count=int((norms > threshold).sum()), tokens=len(norms))
+
+    def without(self, threshold: float) -> TokenSums:
+        """Those of the tokens whose norm is not larger."""
+        kept = self.squares.sqrt() <= threshold
+        return TokenSums(self.sums[kept], self.squares[kept], self.width)
+
+    @property
+    def mean_and_std(self) -> tuple[Tensor, Tensor]:
+        """Mean and (unbiased) std over tokens and features."""
+        count = len(self.sums) * self.width
+        mean = self.sums.sum() / count
+        return mean, ((self.squares.sum() - count * mean.square()) / (count - 1)).clamp_min(0).sqrt()
+
+
+def sums_of(feed: Feed, rows: Tensor) -> dict[str, TokenSums]:
+    """The sums of some of a feed's tokens (rows,), a chunk at a time.
+
+    What is kept is allocated first and what is passing is one buffer: between large tensors that come and go, small
+    ones that stay kept the allocator from using their places again (3.3 GB resident for 1000 images of 0.45 GB).
+    """
+    sums, squares = ({name: rows.new_empty(len(rows), dtype=torch.double) for name in feed.widths} for _ in range(2))
+    buffer = torch.empty(min(CHUNK, len(rows)) * max(feed.widths.values()), dtype=torch.double)
+    for first in range(0, len(rows), CHUNK):
+        chunk = slice(first, first + CHUNK)
+        for name, tokens in feed.pick(rows[chunk]).items():
+            values = buffer[: tokens.numel()].view_as(tokens).copy_(tokens)
+            sums[name][chunk] = values.sum(-1)
+            squares[name][chunk] = values.square_().sum(-1)
+    return {name: TokenSums(sums[name], squares[name], width) for name, width in feed.widths.items()}
+
+
+def kept_rows(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> tuple[Tensor | slice, int]:
+    """The rows of {backbone: (rows, width)} at which no backbone has an outlier, and how many they are.
+
+    A patch goes for all backbones, for the rows are paired. Should none be left, all stay, and their number is 0.
+    """
+    if not thresholds:
+        return slice(None), len(next(iter(tokens.values())))
+    kept = torch.stack([tokens[name].float().norm(dim=-1) <= most for name, most in thresholds.items()]).all(0)
+    count = int(kept.sum())
+    return kept if count else slice(None), count
+
+
+def without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
+    """The tokens of those rows alone."""
+    kept, _ = kept_rows(tokens, thresholds)
+    return {name: own[kept] for name, own in tokens.items()}
+
+
+def outliers_as_text(outliers: Mapping[str, Outliers]) -> str:
+    """One line: how many of which backbone's tokens have a high norm."""
+    found = [
+        f"{name} {each.count} of {each.tokens} ({each.share:.2%}; norm above {each.threshold:.4g})"
+        for name, each in outliers.items() if each.count
+    ]  # fmt: skip
+    masked = ", left out of training" if any(each.masked for each in outliers.values()) else ""
+    return f"high-norm tokens: {', '.join(found) or 'none'}{masked if found else ''}"

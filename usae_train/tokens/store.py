@@ -1,0 +1,239 @@
+"""An activation store: paired tokens on disk, in shards that appear whole or not at all.
+
+store.json                 schema, backbone specs, image source and its fingerprint, dtype, grid, shards and sha256
+shard-00000.safetensors    {backbone: (image, token, width)}, and `images`: their numbers in the source
+failures.jsonl             images that could not be read, each with why
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.files.atomic import atomic_path
+from usae_train.files.provenance import file_hash
+from usae_train.pictures.images import open_images
+from usae_train.tokens.paired import PairedTokens
+
+SCHEMA = 1
+READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
+RECORD, FAILURES = "store.json", "failures.jsonl"
+IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
+
+
+class Shard(BaseModel):
+    """One file of the store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    images: int = Field(ge=0, description="how many images are in it")
+    first: int = Field(ge=0, description="number of the first image that was tried for it")
+    last: int = Field(ge=0, description="number of the last image that was tried for it")
+    sha256: str
+
+
+class Piece(NamedTuple):
+    """Some images of a shard."""
+
+    shard: int
+    images: range  # their places in it
+
+
+class StoreRecord(BaseModel):
+    """What store.json holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    schema_: int = Field(SCHEMA, alias="schema")
+    backbones: dict[str, BackboneSpec]
+    widths: dict[str, int]
+    grid: tuple[int, int]
+    dtype: str
+    source: str
+    fingerprint: str
+    n_images: int = Field(ge=1, description="images in the source, readable or not")
+    complete: bool = False
+    shards: tuple[Shard, ...] = ()
+
+    def differences(self, other: StoreRecord) -> list[str]:
+        """The names of what another extraction was told otherwise."""
+        told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_"}
+        return sorted(name for name in told if getattr(self, name) != getattr(other, name))
+
+
+class ActivationStore:
+    """A store to read from.
+
+    Args:
+        folder: what `usae-train extract` wrote.
+
+    Raises:
+        ValueError: for a folder that is no store, of another schema, or unfinished.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.record = read_record(self.folder)
+        if not self.record.complete:
+            done = sum(shard.images for shard in self.record.shards)
+            raise ValueError(
+                f"{folder} is unfinished ({done} of {self.record.n_images} images); "
+                "give the same usae-train extract again"
+            )
+
+    @property
+    def specs(self) -> dict[str, BackboneSpec]:
+        """{backbone: spec}; local weight files are where they were when the store was made."""
+        return dict(self.record.backbones)
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return sum(shard.images for shard in self.record.shards)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all tokens in memory."""
+        tokens = self.record.grid[0] * self.record.grid[1]
+        return len(self) * tokens * sum(self.record.widths.values()) * getattr(torch, self.record.dtype).itemsize
+
+    def changed_pictures(self) -> bool:
+        """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
+        folder = Path(self.record.source)
+        if not folder.is_dir():
+            return False
+        try:
+            return open_images(folder, self.record.n_images).fingerprint() != self.record.fingerprint
+        except ValueError:  # it has none at all
+            return True
+
+    def read(self, shards: Sequence[int]) -> PairedTokens:
+        """Some shards' tokens, in the order asked for.
+
+        Raises:
+            ValueError: for a shard that is missing or broken.
+        """
+        return self.read_pieces([Piece(number, range(self.record.shards[number].images)) for number in shards])
+
+    def read_pieces(self, pieces: Sequence[Piece]) -> PairedTokens:
+        """The same of parts of shards."""
+        total, per_image = sum(len(piece.images) for piece in pieces), self.record.grid[0] * self.record.grid[1]
+        dtype = getattr(torch, self.record.dtype)
+        tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}
+        numbers, done = torch.empty(total, dtype=torch.long), 0
+        at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
+        for shard, images in pieces:
+            for first in range(0, len(images), at_once):  # opened anew each time: what was read is unmapped
+                own = images[first : first + at_once]
+                with self._opened(self.record.shards[shard]) as opened:
+                    for name, into in tokens.items():
+                        into[done : done + len(own)] = opened.get_slice(name)[own.start : own.stop]
+                    numbers[done : done + len(own)] = opened.get_slice(IMAGES)[own.start : own.stop]
+                done += len(own)
+        return PairedTokens(tokens, numbers, self.failures())
+
+    def images(self, shard: int, places: Sequence[int]) -> dict[str, Tensor]:
+        """Some images of one shard by their place in it: {backbone: (images, token, width)}; no others are read.
+
+        Raises:
+            ValueError: for a shard that is missing or broken.
+        """
+        with self._opened(self.record.shards[shard]) as opened:
+            slices = {name: opened.get_slice(name) for name in self.record.widths}
+            return {name: torch.cat([own[p : p + 1] for p in places]) for name, own in slices.items()}
+
+    def failures(self) -> list[str]:
+        """Images that could not be read, each with why."""
+        file = self.folder / FAILURES
+        return [json.loads(line)["why"] for line in file.read_text().splitlines()] if file.is_file() else []
+
+    def verify(self) -> Iterator[str]:
+        """Go through every shard and compare its checksum; the name of each as it is found right.
+
+        Raises:
+            ValueError: for one that is missing or has another.
+        """
+        for shard in self.record.shards:
+            file = self.folder / shard.file
+            if not file.is_file():
+                raise ValueError(f"{file} is missing; extract again into another folder")
+            if (found := file_hash(file)) != shard.sha256:
+                raise ValueError(
+                    f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
+                )
+            yield shard.file
+
+    @contextmanager
+    def _opened(self, shard: Shard) -> Iterator[Any]:
+        """A shard as a memory map."""
+        file = self.folder / shard.file
+        try:
+            with safe_open(file, framework="pt") as opened:
+                if set(opened.keys()) != {*self.record.widths, IMAGES}:
+                    raise ValueError(f"{file} holds {', '.join(sorted(opened.keys()))}; expected those of {RECORD}")
+                yield opened
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{file} is missing or broken: {error}") from error
+
+
+def read_record(folder: Path) -> StoreRecord:
+    """Read store.json.
+
+    Raises:
+        ValueError: when it is missing, broken or of another schema.
+    """
+    file = folder / RECORD
+    if not file.is_file():
+        raise ValueError(f"{folder} is no activation store: it has no {RECORD}")
+    try:
+        values = json.loads(file.read_text())
+        if values.get("schema") != SCHEMA:
+            raise ValueError(f"{file} has schema {values.get('schema')!r}; this version reads {SCHEMA}")
+        return StoreRecord(**values)
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, ValidationError) as error:
+        raise ValueError(f"{file} is no valid record of a store: {str(error).splitlines()[0]}") from error
+
+
+def write_record(folder: Path, record: StoreRecord) -> None:
+    """Write store.json, whole or not at all."""
+    with atomic_path(folder / RECORD) as temporary:
+        temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n")
+
+
+def bytes_an_image(record: StoreRecord) -> int:
+    """Size of one image's tokens on disk."""
+    tokens = record.grid[0] * record.grid[1]
+    return tokens * sum(record.widths.values()) * getattr(torch, record.dtype).itemsize
+
+
+def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers: Tensor, tried: range) -> Shard:
+    """Write one shard, whole or not at all.
+
+    Args:
+        folder: the store's.
+        number: of the shard.
+        tokens: {backbone: (image, token, width)}.
+        numbers: (image,) their numbers in the source.
+        tried: numbers of the images that were tried for it.
+    """
+    name = f"shard-{number:05d}.safetensors"
+    with atomic_path(folder / name) as temporary:
+        save_file({**{key: own.contiguous() for key, own in tokens.items()}, IMAGES: numbers}, temporary)
+    return Shard(
+        file=name, images=len(numbers), first=tried.start, last=tried.stop - 1, sha256=file_hash(folder / name)
+    )  # fmt: skip
+
+
+def is_store(place: str | Path) -> bool:
+    """Whether a place is an activation store, finished or not."""
+    return (Path(place) / RECORD).is_file()

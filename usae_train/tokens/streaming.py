@@ -1,0 +1,96 @@
+"""Tokens straight from the backbones into training, for a set of pictures whose tokens fit into no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import Backbone
+from usae_train.distributed import ALONE, Ranks
+from usae_train.pictures.broken_pictures import BrokenPictures
+from usae_train.pictures.images import ImageSource
+from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens, none_can_be_read
+
+Progress = Callable[[int, int], None]  # pictures of the window that are done, pictures in the window
+
+
+class StreamFeed:
+    """Tokens of pictures; a window is as many random pictures as fit into the memory allowed.
+
+    They go through the backbones when it is their turn.
+
+    Within a window the tokens are shuffled, so it is the shuffle buffer. Every picture goes through the backbones once
+    an epoch. Where training asks for single tokens before it starts (mean and std, the dictionaries' first rows) it
+    gets those of a first window of random pictures. A window of which no picture can be read has no token.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures.
+        grid: (rows, cols) of the tokens.
+        memory: bytes that a window may take.
+        numbers: which of the pictures; all unless told.
+        progress: called after each forward pass.
+        broken: is told which pictures cannot be read, and says when they are too many.
+        ranks: processes that divide each window's pictures; each then has the tokens of all.
+
+    Raises:
+        ValueError: when not one picture fits.
+    """
+
+    def __init__(
+        self, backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float,
+        numbers: Sequence[int] | None = None, progress: Progress = lambda done, total: None,
+        broken: BrokenPictures | None = None, ranks: Ranks = ALONE,
+    ) -> None:  # fmt: skip
+        self.backbones, self.source, self.grid = dict(backbones), source, grid
+        self.widths = {name: backbone.width for name, backbone in backbones.items()}
+        self.numbers = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
+        self.per_image = grid[0] * grid[1]
+        self.at_once = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
+        if self.at_once < 1:
+            raise ValueError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
+        self.progress, self.ranks = progress, ranks
+        self.broken = broken or BrokenPictures(len(self.numbers))
+        self._first: PairedTokens | None = None
+        self._in_vain: set[int] = set()  # numbers that were tried since a picture could be read
+
+    def __len__(self) -> int:
+        return len(self.numbers) * self.per_image
+
+    def first_window(self) -> PairedTokens:
+        """The tokens of the first pictures of a random order that is always the same.
+
+        First is the first window in which a picture can be read.
+        """
+        if self._first is None:
+            seen = (self._see(window) for window in self.windows(torch.Generator().manual_seed(0)))
+            self._first = next(paired for paired in seen if len(paired.numbers))
+        return self._first
+
+    def pick(self, rows: Tensor) -> dict[str, Tensor]:
+        flat = self.first_window().flat()
+        length = len(next(iter(flat.values())))
+        return {name: own[rows % length] for name, own in flat.items()}
+
+    def windows(self, generator: torch.Generator) -> list[list[int]]:
+        order = torch.randperm(len(self.numbers), generator=generator).tolist()
+        return [order[first : first + self.at_once] for first in range(0, len(order), self.at_once)]
+
+    def load(self, window: list[int]) -> dict[str, Tensor]:
+        self._first = None  # there is memory for one window
+        return self._see(window).flat()  # of no token when no picture of it can be read
+
+    def _see(self, places: Sequence[int]) -> PairedTokens:
+        numbers = self.numbers[sorted(places)].tolist()  # in the source's order: shards on a disk are read forwards
+        paired = collect_tokens(
+            self.backbones, self.source, self.grid, progress=self.progress, tried=numbers, ranks=self.ranks,
+            allow_none=True,
+        )  # fmt: skip
+        self._in_vain = set() if len(paired.numbers) else self._in_vain.union(numbers)
+        with self.ranks.together():
+            self.broken.add(paired.failures)
+            if len(self._in_vain) == len(self.numbers):  # or training would look for a picture without end
+                raise none_can_be_read(len(self.numbers), self.source, next(iter(self.broken.known)))
+        return paired

@@ -1,0 +1,216 @@
+"""`fit`: tokens or pictures in, a trained USAE with its statistics out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
+from usae_train.distributed import ALONE, Ranks
+from usae_train.model.statistics import measure
+from usae_train.model.usae import USAE
+from usae_train.pictures.broken_pictures import BrokenPictures
+from usae_train.pictures.images import ImageSource, open_images
+from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
+from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens, present_memory
+from usae_train.tokens.store import ActivationStore, is_store
+from usae_train.tokens.streaming import StreamFeed
+from usae_train.training.keeping import Keeper
+from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.settings import DEFAULT, RECIPES, FitSettings, Recipe, check_settings
+
+MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What to call while a fit runs."""
+
+    pictures: Callable[[int, int], None] = lambda done, total: None
+    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
+    log_every: int | None = (
+        None  # optimizer steps between two calls of `steps`; a hundredth of the training unless told
+    )
+    failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
+
+
+def fit(
+    data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore, *,
+    backbones: Mapping[str, BackboneSpec] | None = None, recipe: str | Recipe = DEFAULT, limit: int | None = None,
+    device: torch.device | str = "cpu", watch: Watch | None = None, **settings: Any,
+) -> USAE:  # fmt: skip
+    """Train a USAE.
+
+    Args:
+        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or pictures: a folder,
+            `demo`, or an image source; or an activation store.
+        backbones: {name: spec} to see the pictures with; only with pictures.
+        recipe: `default`, `published`, or a `Recipe`.
+        limit: take at most so many pictures.
+        device: where to train.
+        watch: callbacks for progress.
+        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, start_seed, dtype, mask_outliers,
+            max_broken.
+
+    Returns:
+        The USAE, in evaluation mode, its statistics measured on the same pictures, or on the first 20,000 tokens.
+
+    Raises:
+        ValueError: for settings that do not exist or clash, tokens that do not pair, pictures that cannot be read.
+    """
+    watch = watch or Watch()
+    chosen = fit_settings(recipe, **settings)
+    if isinstance(data, Mapping):
+        if backbones is not None:
+            raise ValueError("backbones are for pictures; the data is tokens already")
+        usae = fit_tokens(data, chosen, device=device, progress=watch.steps, log_every=watch.log_every)
+        rows = torch.arange(min(MEASURED_TOKENS, len(next(iter(data.values())))))
+        usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
+        return usae.to("cpu")
+    if isinstance(data, str | Path) and is_store(data):
+        data = ActivationStore(data)
+    if isinstance(data, ActivationStore):
+        if backbones is not None:
+            raise ValueError("backbones are for pictures; the store has its own")
+        return fit_store(data, chosen, device, watch)
+    if not backbones:
+        raise ValueError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
+    source = open_images(data, limit) if isinstance(data, str | Path) else data
+    return fit_pictures(source, chosen, backbones, device, watch)
+
+
+def fit_pictures(
+    source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
+    device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None,
+    memory: float | None = None, ranks: Ranks = ALONE,
+) -> USAE:  # fmt: skip
+    """Train a USAE on pictures.
+
+    Args:
+        source: the pictures.
+        settings: size, length and recipe.
+        backbones: {name: spec} to see them with.
+        device: where to train.
+        watch: callbacks for progress.
+        keeper: writes training states, and goes on from the last.
+        memory: GB of tokens that are in memory at a time; a third of the machine's unless told. When all of them fit,
+            the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
+            random pictures.
+        ranks: the processes that train as one.
+
+    Returns:
+        The USAE, in evaluation mode, its statistics measured on the same pictures, or a window of them; on ranks other
+        than the first without statistics.
+    """
+    watch = watch or Watch()
+    built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
+    grid = common_grid(list(built.values()))
+    feed, sample = feed_pictures(
+        built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, dtype=settings.dtype
+    )  # fmt: skip
+    usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
+    if keeper is not None:
+        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
+    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
+    usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
+    measured = sample()
+    if ranks.first:
+        usae.statistics = measure(usae, measured)
+    return usae.to("cpu")
+
+
+def feed_pictures(
+    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float | None = None,
+    watch: Watch | None = None, numbers: Sequence[int] | None = None, ranks: Ranks = ALONE, max_broken: float = 1.0,
+    dtype: str = "float32",
+) -> tuple[Feed, Callable[[], PairedTokens]]:  # fmt: skip
+    """The tokens of pictures, in memory if they fit and else streamed; and what gives whole pictures of them.
+
+    Args:
+        backbones: {name: backbone}.
+        source: the pictures.
+        grid: (rows, cols) of the tokens.
+        memory: GB of tokens that are in memory at a time; a third of the machine's unless told.
+        watch: callbacks for progress.
+        numbers: which of the pictures; all unless told.
+        ranks: processes that divide the pictures; each then has the tokens of all.
+        max_broken: largest share of the pictures that may be unreadable.
+        dtype: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
+
+    Raises:
+        ValueError: for more of them, at once or when a window has them.
+    """
+    watch, allowed = watch or Watch(), allowed_memory(memory)
+    run_backbones_in(backbones.values(), dtype)
+    n_images = len(source) if numbers is None else len(numbers)
+    broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.first else lambda why: None)
+    if n_images * bytes_an_image(backbones, grid) > allowed:
+        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks)
+        return stream, stream.first_window
+    paired = collect_tokens(backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks)
+    with ranks.together():
+        broken.add(paired.failures)
+    return MemoryFeed(paired.flat()), lambda: paired
+
+
+def allowed_memory(gigabytes: float | None) -> float:
+    """Bytes of tokens that may be in memory: a third of the machine's unless told."""
+    return gigabytes * 1e9 if gigabytes is not None else present_memory() / 3
+
+
+def fit_store(
+    store: ActivationStore, settings: FitSettings, device: torch.device | str = "cpu", watch: Watch | None = None,
+    keeper: Keeper | None = None, memory: float | None = None, ranks: Ranks = ALONE,
+) -> USAE:  # fmt: skip
+    """Train a USAE on an activation store.
+
+    Args:
+        store: a finished store.
+        settings: size, length and recipe.
+        device: where to train.
+        watch: callbacks for progress.
+        keeper: writes training states, and goes on from the last.
+        memory: GB of tokens that are in memory at a time; a third of the machine's unless told. A store that is larger
+            is gone through in windows of random pieces of its shards. Processes that train as one divide it.
+        ranks: the processes that train as one.
+
+    Returns:
+        The USAE, in evaluation mode, its statistics measured on the first images, as many as make a window; on ranks
+        other than the first without statistics.
+    """
+    watch = watch or Watch()
+    allowed = allowed_memory(memory)
+    record = store.record
+    usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
+    if keeper is not None:
+        keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
+                       "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+    feed = StoreFeed(store, allowed)
+    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
+    usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
+    if ranks.first:
+        usae.statistics = measure(usae, feed.first_window())
+    return usae.to("cpu")
+
+
+def fit_settings(recipe: str | Recipe, **settings: Any) -> FitSettings:
+    """Check a recipe's name and the settings' names and values.
+
+    Raises:
+        ValueError: with the nearest right name, or what was expected.
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise ValueError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}")
+        recipe = RECIPES[recipe]
+    if settings.get("batch") is None:
+        settings["batch"] = recipe.batch
+    chosen = check_settings(FitSettings, recipe=recipe, **settings)
+    if chosen.k > chosen.n_concepts:
+        raise ValueError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
+    return chosen

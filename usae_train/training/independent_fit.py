@@ -1,0 +1,213 @@
+"""`usae-train fit --independent`: one sparse autoencoder a backbone, with the settings of the joint space."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.commands.config_files import read_specs
+from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.model.checkpoint import load, save
+from usae_train.model.statistics import measure
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import ImageSource, open_images
+from usae_train.progress import Report
+from usae_train.tokens.feeding import Feed, StoreFeed
+from usae_train.tokens.store import ActivationStore, is_store
+from usae_train.training.fitting import Watch, allowed_memory, feed_pictures, fit_settings
+from usae_train.training.journal import METRICS, Journal
+from usae_train.training.keeping import Keeper
+from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.settings import FitSettings
+from usae_train.training.watching import journaled
+
+BEGUN = "independent.json"  # what all SAEs of a folder have in common
+FitOne = Callable[[str, FitSettings, Watch, Keeper], USAE]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the trainings are run: what changes nothing of what they come to."""
+
+    device: str = "cpu"
+    memory: float | None = None  # GB of tokens in memory at a time; a third of the machine's unless told
+    every: float = 10.0  # minutes between two training states
+    keep: int = 2  # how many of them
+    log_every: int | None = None  # steps between two lines of metrics.jsonl; a hundredth of the training unless told
+    report: Report = lambda stage, done, total, note: None
+    failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
+
+
+class OneBackbone:
+    """A feed of one backbone's tokens alone.
+
+    Args:
+        feed: all backbones' tokens.
+        name: the backbone.
+    """
+
+    def __init__(self, feed: Feed, name: str) -> None:
+        self.feed, self.name, self.widths = feed, name, {name: feed.widths[name]}
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def pick(self, rows: Tensor) -> dict[str, Tensor]:
+        return {self.name: self.feed.pick(rows)[self.name]}
+
+    def windows(self, generator: torch.Generator) -> list[list[int]]:
+        return self.feed.windows(generator)
+
+    def load(self, window: list[int]) -> dict[str, Tensor]:
+        return {self.name: self.feed.load(window)[self.name]}
+
+
+def fit_independent(
+    images: str, out: Path, backbones: str | None, recipe: str, sizes: Mapping[str, Any], limit: int | None, work: Work
+) -> None:
+    """Train one SAE a backbone and write each as soon as it is done; given again, it goes on where it was.
+
+    Args:
+        images: pictures or a store.
+        out: the folder of folders; training states lie in `.NAME.training` in it.
+        backbones: what `--backbones` takes; a store has its own.
+        recipe: `default` or `published`.
+        sizes: n_concepts, k, steps, batch, seed, start_seed, dtype, mask_outliers, max_broken.
+        limit: take at most so many pictures.
+        work: how it is done.
+
+    Raises:
+        ValueError: for settings that do not exist, a folder with SAEs of other settings, or more than one process.
+        Stopped: after SIGTERM or Ctrl-C; the state is kept.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("--independent trains in one process; start it without torchrun")
+    settings = fit_settings(recipe, **sizes)
+    check_writable(out)
+    if is_store(images):
+        if backbones is not None or limit is not None or settings.dtype != "auto":
+            raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+        store = ActivationStore(images)
+        record = store.record
+        data = {"pictures": record.source, "fingerprint": record.fingerprint, "backbones": _listed(store.specs),
+                "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+        fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
+        return
+    specs, source = read_specs(backbones or "paper"), open_images(images, limit)
+    grid = common_grid(list(build_backbones(specs).values()))
+    data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": _listed(specs)}
+    fit_each(list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data)
+
+
+def fit_each(
+    names: Sequence[str], settings: FitSettings, fit_one: FitOne, out: Path, work: Work | None = None,
+    data: Mapping[str, Any] = MappingProxyType({}),
+) -> None:  # fmt: skip
+    """Train those that are not there yet.
+
+    Each has seeds of its own, `seed + 1 + position` and so `start_seed`: with one all would start from the same tokens,
+    and be more alike than independent training makes them. What all have in common is noted beside the first that is
+    done.
+
+    Args:
+        names: the backbones.
+        settings: of all trainings.
+        fit_one: trains one: name, its settings, what watches it, what keeps its states.
+        out: the folder of folders.
+        work: how it is done.
+        data: what the trainings are on, ready for JSON.
+
+    Raises:
+        ValueError: when those that are there have other settings or are of other data; says which differ.
+    """
+    work, begun = work or Work(), {**settings.model_dump(mode="json"), **data}
+    _check_begun(out / BEGUN, begun)
+    for name in names:
+        if (out / name / "config.json").is_file():
+            _check_same(load(out / name), settings, out / name)
+    for position, name in enumerate(names):
+        if not (out / name / "config.json").is_file():
+            apart = {"seed": settings.seed + 1 + position, "start_seed": settings.start_seed + 1 + position}
+            own = settings.model_copy(update=apart)
+            room = out / f".{name}.training"
+            keeper = Keeper(room, work.every, work.keep)
+            with Journal(room / METRICS) as journal, keeper.listening():
+                watch = journaled(
+                    journal, work.report, own.steps, f"training {name}", f"pictures {name}",
+                    log_every=work.log_every, failure=work.failure,
+                )  # fmt: skip
+                usae = fit_one(name, own, watch, keeper)
+            with atomic_path(out / BEGUN) as temporary:
+                temporary.write_text(json.dumps(begun, indent=2) + "\n")
+            save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
+            shutil.rmtree(room, ignore_errors=True)
+
+
+def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
+    """Compare with the SAEs that are there already; older ones have no note, and are compared one by one."""
+    if not note.is_file() or not any(note.parent.glob("*/config.json")):  # killed before the first was written
+        return
+    try:
+        found = dict(json.loads(note.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{note} cannot be read; choose another --out, or remove {note.parent}") from error
+    told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
+    if differences := sorted(key for key in wanted if key in told and told[key] != wanted[key]):
+        raise ValueError(
+            f"{note.parent} has SAEs of another {', '.join(differences)}; give the same again, choose another --out, "
+            "or remove it"
+        )
+
+
+def _listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
+    """Names and specs, ready for JSON, in their order: it decides the seeds."""
+    return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
+
+
+def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
+    found = there.n_concepts, there.k, there.recipe
+    wanted = settings.n_concepts, settings.k, settings.recipe.name
+    if found != wanted:
+        named = [f"{n_concepts} concepts, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)]
+        raise ValueError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
+
+
+def _of_pictures(
+    source: ImageSource, specs: Mapping[str, BackboneSpec], grid: tuple[int, int], work: Work,
+    name: str, settings: FitSettings, watch: Watch, keeper: Keeper,
+) -> USAE:  # fmt: skip
+    backbone = build_backbones({name: specs[name]})[name].to(work.device)
+    feed, sample = feed_pictures(
+        {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
+    )  # fmt: skip
+    usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
+    keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
+    fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
+    usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
+    usae.statistics = measure(usae, sample())
+    return usae.to("cpu")
+
+
+def _of_store(
+    store: ActivationStore, work: Work, name: str, settings: FitSettings, watch: Watch, keeper: Keeper
+) -> USAE:  # fmt: skip
+    record = store.record
+    every = StoreFeed(store, allowed_memory(work.memory))
+    feed = OneBackbone(every, name)
+    usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
+    keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
+                   "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+    fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
+    usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
+    usae.statistics = measure(usae, every.first_window())
+    return usae.to("cpu")

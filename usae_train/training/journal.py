@@ -1,0 +1,93 @@
+"""metrics.jsonl: a line of figures every so many steps, none doubled and none lost when a training is stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from usae_train.files.atomic import atomic_path
+
+METRICS = "metrics.jsonl"
+JOINT_METRICS = "metrics-joint.jsonl"  # of the training that a grown space is compared with
+
+
+class Tracker(Protocol):
+    """Where figures go besides the file."""
+
+    def log(self, step: int, figures: Mapping[str, Any]) -> None:
+        """One step's figures, nested."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        ...
+
+
+class Journal:
+    """Writes metrics.jsonl, and hands each line to trackers.
+
+    A training that goes on from a state repeats the steps after it: at the first line, those that the file has of the
+    same step or later are dropped, and so is a line that a kill cut short.
+
+    Args:
+        file: where; its folder is made when it is needed.
+        trackers: TensorBoard, W&B.
+    """
+
+    def __init__(self, file: Path, trackers: Sequence[Tracker] = ()) -> None:
+        self.file, self.trackers = file, trackers
+        self._begun = False
+
+    def log(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Add a line; it is in the file when this returns.
+
+        Raises:
+            ValueError: when the file cannot be written.
+        """
+        if not self._begun:
+            self._drop_from(step)
+            self._begun = True
+        try:
+            with self.file.open("a") as opened:
+                opened.write(json.dumps({"step": step, **_finite(figures)}) + "\n")
+        except OSError as error:
+            raise ValueError(f"{self.file} cannot be written: {error.strerror}; free some space") from error
+        for tracker in self.trackers:
+            tracker.log(step, figures)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        """Close the trackers."""
+        for tracker in self.trackers:
+            tracker.close()
+
+    def _drop_from(self, step: int) -> None:
+        kept = [line for line in read_journal(self.file) if line["step"] < step]
+        with atomic_path(self.file) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+def read_journal(file: Path) -> list[dict[str, Any]]:
+    """The whole lines of a metrics.jsonl; none when there is no such file."""
+    if not file.is_file():
+        return []
+    lines = []
+    for text in file.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:  # cut short by a kill
+            continue
+    return lines
+
+
+def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: such a figure becomes null."""
+    return {
+        name: _finite(value) if isinstance(value, Mapping) else value if math.isfinite(value) else None
+        for name, value in figures.items()
+    }

@@ -1,0 +1,274 @@
+"""The one training loop of the USAE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from usae_train.distributed import ALONE, Ranks
+from usae_train.model.usae import USAE
+from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
+from usae_train.tokens.rank_batches import RankBatches
+from usae_train.tokens.shuffling import ShuffledFeed
+from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, kept_rows, sums_of, without_outliers
+from usae_train.training.alignment import aligned_rows
+from usae_train.training.figures import LINES, Speed, is_sound, pair_figures, unsound_pairs
+from usae_train.training.keeping import Keeper, TrainingState
+from usae_train.training.settings import FitSettings, Recipe
+from usae_train.training.step import ERRORS, step_loss
+
+Progress = Callable[[int, dict[str, Any]], None]  # step, figures
+# AdamW's first steps go by the sign of a gradient, and the rounding of a dense product turns the sign of the smallest:
+# with these in float32 50 losses of `published` are within 6.5e-5 of overcomplete's, without them within 1.4e-4
+# (tests/benchmarks/train_speed.py --losses).
+EXACT_STEPS = 10
+LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode them densely
+
+
+def fit_tokens(
+    tokens: Mapping[str, Tensor] | Feed, settings: FitSettings, usae: USAE | None = None,
+    device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
+    keeper: Keeper | None = None, log_every: int | None = None, ranks: Ranks = ALONE, frozen: Sequence[str] = (),
+) -> USAE:  # fmt: skip
+    """Train a USAE on paired tokens.
+
+    Args:
+        tokens: {backbone: (n, width)}, row n the same patch of the same image in all; or a feed of such tokens.
+        settings: size, length and recipe.
+        usae: the model to train; a new one unless given.
+        device: where to train.
+        progress: called with the step and its figures: loss, dead (their share of the concepts), learning_rate,
+            tokens_per_second, gb_read, and {from: {to: ...}} pair_loss and r2.
+        keeper: writes training states, and goes on from the last.
+        log_every: steps between two calls of `progress`; a hundredth of the training unless told.
+        ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
+        frozen: backbones of `usae` that stay as they are, to the bit; the others learn to share their concept space.
+
+    Raises:
+        ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
+    """
+    feed: Feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
+    if settings.recipe.shuffled:
+        feed = ShuffledFeed(feed, settings.seed)
+    usae = (usae or new_usae(feed.widths, settings)).to(device)
+    generator = torch.Generator().manual_seed(settings.seed)
+    rows = standardization_rows(len(feed), usae.grid, generator)
+    trained = [name for name in feed.widths if name not in frozen]
+    set_trained(usae, trained)
+    thresholds = standardize_from(usae, feed, rows, trained, settings.mask_outliers)
+    initialize(usae, feed, settings.recipe, settings.start_seed, frozen, thresholds)
+    optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
+    last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
+    ranks.share_statistics(usae)
+    batches = (
+        Batches(feed, settings.batch, generator)
+        if ranks.count == 1
+        else RankBatches(feed, settings.batch, generator, ranks)
+    )
+    state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
+    first = 0 if keeper is None else keeper.restore(state, ranks)
+    log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
+
+    for step in range(first, settings.steps):
+        shown = batches.next()
+        kept, count = kept_rows(shown, thresholds)
+        if thresholds:  # one rank's part of the batch may have more outliers than another's
+            ranks = ranks.sharing(count)
+            ranks.share_statistics(usae)
+        places = batches.places[kept]
+        batch = {n: usae.standardize(n, t[kept].to(device, torch.float32)) for n, t in shown.items()}
+        drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
+        encoding = encoding_backbones(settings.recipe, usae.names, drawn)
+        stepping = stepping_pairs(settings.recipe, usae.names, drawn, frozen)
+        dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
+        loss, fired = step_loss(
+            usae, batch, encoding, settings.recipe, dead, places.to(device), ranks, stepping, step < EXACT_STEPS
+        )
+        whole_loss = ranks.mean(loss.detach()).item()
+        logged = step % log_every == 0 or step == settings.steps - 1
+        sound = is_sound(whole_loss)
+        # spread over the batch: a rank's part of it is in the order of rows, and the first would be always the same
+        spaced = max(1, -(-len(places) // LOGGED_TOKENS)) if sound else 1
+        some = {name: own[::spaced] for name, own in batch.items()}
+        pairs = pair_figures(usae, some, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
+        if not sound:
+            where = unsound_pairs(pairs["pair_loss"])
+            raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")
+        last_fired[ranks.any(fired & (ranks.weight > 0))] = step
+        usae.zero_grad()
+        (loss * ranks.weight).backward()
+        rate = learning_rate(step, settings)
+        for name in stepping:
+            ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
+        if wrong := clip_pairs(usae, stepping, settings.recipe, optimizers):
+            raise_on_all(ranks, keeper, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
+        for name in stepping:
+            optimizers[name].param_groups[0]["lr"] = rate
+            optimizers[name].step()
+            if settings.recipe.projected:
+                usae.decoder(name).project()
+        speed.add(settings.batch)
+        if logged:
+            figures = {"loss": whole_loss, "dead": len(dead) / usae.n_concepts, "learning_rate": rate}
+            read = {"tokens_per_second": speed.take(), "gb_read": batches.bytes_read / 1e9}
+            progress(step + 1, {**figures, **read, **pairs})
+        if keeper is not None:
+            keeper.after(step + 1, state, ranks)
+    return usae.eval().requires_grad_(False)
+
+
+def raise_on_all(ranks: Ranks, keeper: Keeper | None, what: str) -> NoReturn:
+    """End a training that went wrong, before its step is taken: the states that were written are from before."""
+    kept = "" if keeper is None else keeper.last_good()
+    with ranks.together():
+        raise ValueError(f"{what}; lower the recipe's learning_rate{kept}")
+    raise AssertionError("together lets no error pass")
+
+
+def standardization_rows(length: int, grid: tuple[int, int] | None, generator: torch.Generator) -> Tensor:
+    """The tokens of 1000 random images, from which mean and std are taken; without a grid, 196,000 random tokens."""
+    per_image = 1 if grid is None else grid[0] * grid[1]
+    count = STANDARDIZATION_IMAGES if grid is not None else STANDARDIZATION_IMAGES * 196
+    images = torch.randperm(length // per_image, generator=generator)[:count]
+    return (images[:, None] * per_image + torch.arange(per_image)).flatten()
+
+
+def standardize_from(
+    usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str], mask: bool
+) -> dict[str, float]:  # fmt: skip
+    """Set the trained backbones' mean and std, and note everyone's outliers; their thresholds when they are masked."""
+    found = sums_of(feed, rows)
+    for name, own in found.items():
+        outliers = own.outliers.model_copy(update={"masked": mask})
+        if name in trained:
+            usae.outliers[name] = outliers
+            usae.scale(name).set(*(own.without(outliers.threshold) if mask else own).mean_and_std)
+    return {name: own.outliers.threshold for name, own in found.items()} if mask else {}
+
+
+def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object) -> USAE:
+    """A USAE of a fit's size with weights drawn from its seed; `source` goes to `USAE` (specs, grid)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return USAE(
+            widths, settings.n_concepts, settings.k, batch_norm=settings.recipe.batch_norm,
+            recipe=settings.recipe.name, **source,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+def set_trained(usae: USAE, trained: Sequence[str]) -> None:
+    """Make these backbones' pairs ready for training, and hold the others: no gradients, BatchNorm in evaluation."""
+    for name in usae.names:
+        for part in (usae.encoder(name), usae.decoder(name)):
+            part.train(name in trained).requires_grad_(name in trained).zero_grad()
+
+
+def initialize(
+    usae: USAE, feed: Feed, recipe: Recipe, start_seed: int, frozen: Sequence[str] = (),
+    thresholds: Mapping[str, float] = MappingProxyType({}),
+) -> None:  # fmt: skip
+    """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
+
+    With `start="tokens"` row k is the same patch of the same image in every dictionary, so that a concept begins with
+    one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py). Which tokens is not the
+    training's seed to say, so that two seeds come out alike. Beside frozen backbones, whose concepts have their
+    meanings already, row k is the mean of the tokens at which theirs fire, whatever the recipe.
+    """
+    generator = torch.Generator().manual_seed(start_seed)
+    chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
+    sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
+    if thresholds:  # dictionary rows that start at outliers would be outliers' own
+        sampled = without_outliers(sampled, thresholds)
+        # the first ones, in an order drawn already: an outlier more or less moves the rows by one and changes few
+        rows = torch.arange(usae.n_concepts) % len(next(iter(sampled.values())))
+        chosen_tokens = {name: own[rows] for name, own in sampled.items()}
+    with torch.no_grad():
+        for name in (own for own in feed.widths if own not in frozen):
+            dictionary, linear = usae.decoder(name), usae.encoder(name).linear
+            device = dictionary.weight.device
+            if recipe.offset:
+                dictionary.offset.copy_(usae.standardize(name, sampled[name].to(device).float()).mean(0))
+            if frozen:
+                seen = usae.standardize(name, sampled[name].to(device).float()) - dictionary.offset
+                rows = aligned_rows(usae, sampled, frozen, seen)
+                fires = (rows != 0).any(-1, keepdim=True)
+                dictionary.weight.copy_(torch.where(fires, functional.normalize(rows, dim=-1), dictionary.weight))
+            elif recipe.start == "tokens":
+                chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
+                dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
+            if recipe.tied:
+                linear.weight.copy_(dictionary.atoms)
+                linear.bias.copy_(-linear.weight @ dictionary.offset)
+
+
+def encoding_backbones(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str]:
+    """The backbones that encode at a step: all, or (published) only the one that was drawn."""
+    return [drawn] if recipe.encoding == "one" else list(names)
+
+
+def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str, frozen: Sequence[str] = ()) -> list[str]:
+    """Which encoder-dictionary pairs a step may change: those that encode, and never a frozen one.
+
+    When a frozen one was drawn, the others learn to decode it.
+    """
+    chosen = names if drawn in frozen else encoding_backbones(recipe, names, drawn)
+    return [name for name in chosen if name not in frozen]
+
+
+def clip_pairs(
+    usae: USAE, names: Sequence[str], recipe: Recipe, optimizers: Mapping[str, torch.optim.Optimizer]
+) -> list[str]:  # fmt: skip
+    """Have each pair's optimizer scale its gradients down to a norm of `recipe.clip`; shorter ones are not touched.
+
+    Returns:
+        The backbones whose gradient is not finite; with one of them a step would ruin the weights.
+    """
+    norms = torch.stack([gradient_norm(pair_parameters(usae, name, recipe)) for name in names])
+    # torch's clip_grad_norm_ multiplies by clip / (norm + 1e-6), in a pass of its own over all gradients; a fused
+    # optimizer divides by this while it takes the step, as torch.amp.GradScaler has it do (19.5 for 23 ms, one thread)
+    found = norms.tolist()
+    for name, scale, norm in zip(names, (norms + 1e-6) / recipe.clip, found, strict=True):
+        optimizers[name].grad_scale = scale if norm > recipe.clip else None  # type: ignore[attr-defined]
+    return [name for name, norm in zip(names, found, strict=True) if not math.isfinite(norm)]
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The norm, a scalar, of all these parameters' gradients (..., width) as one vector.
+
+    Row by row: of 6144 x 768 random numbers at once torch's float32 norm is wrong by 2e-4, by rows by less than 1e-7,
+    and with two threads that takes 4.4 ms of 6 such gradients instead of 7.3.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    rows = [torch.linalg.vector_norm(gradient, dim=-1).flatten() for gradient in gradients]
+    return torch.linalg.vector_norm(torch.cat([*rows, parameters[0].new_zeros(1)]))
+
+
+def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
+    """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
+    dictionary = usae.decoder(name)
+    atoms = [] if recipe.frozen else [dictionary.weight]
+    offset = [dictionary.offset] if recipe.offset else []
+    return [*usae.encoder(name).parameters(), *atoms, *offset]
+
+
+def learning_rate(step: int, settings: FitSettings) -> float:
+    """Linear warm-up, then cosine from the recipe's learning rate to its final one."""
+    recipe, warm_up = settings.recipe, settings.recipe.warm_up * settings.steps
+    if step < warm_up:
+        return recipe.learning_rate * min(1.0, (step + 1) / warm_up)
+    passed = (step - warm_up) / max(1.0, settings.steps - warm_up)
+    swing = recipe.learning_rate - recipe.final_learning_rate
+    return recipe.final_learning_rate + swing * 0.5 * (1 + math.cos(math.pi * passed))
+
+
+def new_optimizer(usae: USAE, name: str, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW over what training may change of a pair, fused; `clip_pairs` relies on that."""
+    parameters = pair_parameters(usae, name, recipe)
+    # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
+    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)

@@ -1,0 +1,205 @@
+"""The loss of one training step, from standardized tokens; what it touches is entries, not tokens x concepts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from usae_train.distributed import ALONE, Ranks
+from usae_train.model.sparse import top_indices
+from usae_train.model.usae import USAE, Encoder
+from usae_train.training.entries import Entries, chosen_products, decode_entries, entries_of
+from usae_train.training.left_out import kept_and_left_out
+from usae_train.training.losses import absolute_error, dead_error, squared_error
+from usae_train.training.part_errors import part_errors
+from usae_train.training.products import product_dtype, products
+from usae_train.training.settings import Recipe
+
+ERRORS = {"absolute": absolute_error, "squared": squared_error}
+
+
+class Active(NamedTuple):
+    """What a pass decodes: some tokens' active concepts, and what the auxiliary term needs besides.
+
+    Attributes:
+        values: (tokens, k + revived), >= 0.
+        concepts: (tokens, k + revived), the first k ascending; the others are dead ones for the auxiliary term.
+        left_out: (tokens, n_concepts) codes that TopK left out, for the published auxiliary term alone.
+    """
+
+    values: Tensor
+    concepts: Tensor
+    left_out: Tensor | None = None
+
+
+def step_loss(
+    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor,
+    places: Tensor | None = None, ranks: Ranks = ALONE, stepping: Sequence[str] | None = None, exact: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The loss of one step and the concepts that fired in it.
+
+    Args:
+        usae: the model, in training mode.
+        batch: {backbone: standardized tokens (tokens, width)}.
+        encoding: the backbones that encode; each is decoded by all.
+        recipe: which terms there are.
+        dead: (dead,) concepts that have not fired for long.
+        places: (tokens,) which of the whole batch's tokens these are; the first ones unless told.
+        ranks: who has the other parts of the batch.
+        stepping: the backbones that the step may change; those that encode unless told. The codes of others are
+            decoded to these alone: what the others make of each other moves nothing.
+        exact: every dense product that a gradient passes through in float32, the gradient's as well.
+
+    Returns:
+        The loss, a scalar, and (n_concepts,) bool.
+    """
+    total = torch.zeros((), device=dead.device)
+    fired = torch.zeros(usae.n_concepts, dtype=torch.bool, device=dead.device)
+    if places is None:
+        places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
+    stepping = encoding if stepping is None else stepping
+    for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping, exact):
+        kept = active.concepts[:, : usae.k].flatten(), active.values[:, : usae.k].detach().flatten()
+        fired |= kept[1].new_zeros(usae.n_concepts).scatter_add_(0, *kept) > 0
+        total = total + pass_loss(usae, wanted, active, stepping, recipe, ranks, exact)
+    return total, fired
+
+
+def passes(
+    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor, places: Tensor,
+    stepping: Sequence[str], exact: bool,
+) -> list[tuple[Active, Mapping[str, Tensor]]]:  # fmt: skip
+    """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn."""
+    learning = {name: tokens for name, tokens in batch.items() if name in stepping}
+
+    def encode(source: str, tokens: Tensor) -> Active:
+        if recipe.batch_norm or recipe.auxiliary == "left_out":
+            return dense_active(usae.encoder(source), tokens, usae.k, recipe, dead, exact)
+        return sparse_active(usae.encoder(source), tokens, usae.k, dead if recipe.auxiliary == "dead" else dead[:0])
+
+    if recipe.encoding != "share":
+        return [(encode(name, batch[name]), batch if name in stepping else learning) for name in encoding]
+    rows = {name: (places % len(encoding) == number).nonzero().squeeze(1) for number, name in enumerate(encoding)}
+    found: list[tuple[Active, Mapping[str, Tensor]]] = []
+    for together, targets in (
+        ([name for name in encoding if name in stepping], batch),
+        ([name for name in encoding if name not in stepping], learning),
+    ):  # fmt: skip
+        if sum(len(rows[name]) for name in together):
+            own = torch.cat([rows[name] for name in together])
+            shares = [encode(name, batch[name][rows[name]]) for name in together]
+            wanted = (
+                targets if len(together) == len(encoding) else {n: t[own.sort().values] for n, t in targets.items()}
+            )
+            found.append((joined(shares, own.argsort()), wanted))
+    return found
+
+
+def joined(shares: Sequence[Active], order: Tensor) -> Active:
+    """Several encoders' shares of the tokens as one, in the tokens' order."""
+    left_out = [share.left_out for share in shares if share.left_out is not None]
+    return Active(
+        torch.cat([share.values for share in shares])[order], torch.cat([share.concepts for share in shares])[order],
+        torch.cat(left_out)[order] if left_out else None,
+    )  # fmt: skip
+
+
+def sparse_active(encoder: Encoder, tokens: Tensor, k: int, dead: Tensor) -> Active:
+    """Active concepts of an encoder without BatchNorm: a fast product chooses them, and they alone are computed.
+
+    Args:
+        encoder: Linear alone.
+        tokens: (tokens, width), standardized.
+        k: concepts kept a token.
+        dead: (dead,) concepts of which k at most are added, the largest; may be empty.
+    """
+    weight, bias = encoder.linear.weight, encoder.linear.bias
+    with torch.no_grad():
+        dtype = product_dtype(tokens.device)
+        pre_codes = torch.addmm(bias.to(dtype), tokens.to(dtype), weight.to(dtype).T)
+        concepts = pick(pre_codes, k, dead)
+        bags = torch.arange(len(tokens), device=tokens.device).repeat_interleave(concepts.shape[1])
+        entries = entries_of(concepts.flatten(), bags, len(tokens), len(weight))
+    values = chosen_products(tokens, weight, entries) + bias.index_select(0, entries.concepts)
+    return Active(values.relu().view(concepts.shape), concepts)
+
+
+def dense_active(
+    encoder: Encoder, tokens: Tensor, k: int, recipe: Recipe, dead: Tensor, exact_gradients: bool
+) -> Active:  # fmt: skip
+    """Active concepts of an encoder whose pre-codes are all needed: for BatchNorm, or for what TopK leaves out."""
+    # exact: rounded to bfloat16, pre-codes alone set the loss apart from the authors' by 1e-4
+    pre_codes = products(tokens, encoder.linear.weight.T, exact=True, exact_gradients=exact_gradients)[0]
+    pre_codes = pre_codes.add_(encoder.linear.bias)
+    if encoder.norm is not None:
+        pre_codes = encoder.norm(pre_codes)
+    with torch.no_grad():
+        concepts = pick(pre_codes, k, dead if recipe.auxiliary == "dead" else dead[:0])
+    if recipe.auxiliary == "left_out":
+        values, left_out = kept_and_left_out(pre_codes, concepts)
+        return Active(values, concepts, left_out)
+    return Active(pre_codes.gather(1, concepts).relu(), concepts)
+
+
+def pick(pre_codes: Tensor, k: int, dead: Tensor) -> Tensor:
+    """(tokens, k + revived): the k largest of each token, ascending, then the largest of the dead, k at most."""
+    concepts = top_indices(pre_codes, k).sort(-1).values
+    if len(dead) == 0:
+        return concepts
+    return torch.cat([concepts, dead[pre_codes[:, dead].topk(min(k, len(dead)), dim=-1).indices]], 1)
+
+
+def pass_loss(
+    usae: USAE, batch: Mapping[str, Tensor], active: Active, stepping: Sequence[str], recipe: Recipe,
+    ranks: Ranks = ALONE, exact: bool = False,
+) -> Tensor:  # fmt: skip
+    """The error of all backbones' tokens, decoded from the same codes: all of them, and the nested parts alone.
+
+    A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
+    al. 2025, Matryoshka sparse autoencoders).
+    """
+    entries, n_parts = part_entries(active, usae.n_concepts, usae.k, recipe.nested)
+    values, total = active.values.flatten(), active.values.new_zeros(())
+    revives = active.concepts.shape[1] > usae.k
+    # what the step will not change needs no gradient (stepping_pairs)
+    weights = {
+        name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch
+    }  # fmt: skip
+    explained: dict[str, Tensor] = {}
+    if active.left_out is not None:
+        found = products(active.left_out, *weights.values(), exact=exact, exact_gradients=exact)
+        explained = dict(zip(weights, found, strict=True))
+    for name, tokens in batch.items():
+        learned = name in stepping and recipe.offset
+        offset = usae.decoder(name).offset if learned else usae.decoder(name).offset.detach()
+        parts = decode_entries(values, weights[name], entries, not recipe.projected).view(len(tokens), n_parts, -1)
+        if name in explained:
+            left = tokens - parts.sum(1) - offset
+            total = total + recipe.auxiliary_weight * absolute_error(left, explained[name])
+        living = parts[:, : n_parts - 1] if revives else parts
+        total = total + part_errors(living, offset, tokens, recipe.loss == "squared")
+        if revives:
+            residual = -living[:, -1].detach()  # part_errors has left it there
+            total = total + recipe.auxiliary_weight * dead_error(residual, parts[:, -1], ranks.mean)
+    return total
+
+
+def part_entries(active: Active, n_concepts: int, k: int, nested: Sequence[float]) -> tuple[Entries, int]:
+    """A pass's entries and how many bags a token has: one a part of the space, in order, and one for dead concepts.
+
+    Args:
+        active: the concepts.
+        n_concepts: size of the space.
+        k: concepts kept a token; any further ones are dead.
+        nested: shares of the space that parts end at.
+    """
+    concepts = active.concepts
+    limits = torch.tensor(sorted(round(share * n_concepts) for share in nested), device=concepts.device)
+    parts = torch.bucketize(concepts, limits, right=True)
+    parts[:, k:] = len(limits) + 1
+    n_parts = len(limits) + 1 + (concepts.shape[1] > k)
+    bags = torch.arange(len(concepts), device=concepts.device)[:, None] * n_parts + parts
+    return entries_of(concepts.flatten(), bags.flatten(), len(concepts) * n_parts, n_concepts), n_parts
