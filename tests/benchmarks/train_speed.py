@@ -9,9 +9,9 @@ project's root; it takes about four minutes on 2 cores:
 The peer is TopKSAE with its own encoder (Linear, BatchNorm, ReLU, TopK) and dictionary layer, L1 loss with the
 auxiliary term 0.1, AdamW, one optimizer a pair, as the authors' loop has it. Ours is `fit_tokens` as it stands; after
 each of its steps the peer takes one, so that whatever else the machine does hits both alike. Medians of all steps but
-the first ten, whose products `published` takes in float32 (loop.EXACT_STEPS), on the clock and in processor time. A
-token is one position that every backbone saw: a step has 1568 in every row, and each is encoded once (`default`: a
-third by each backbone) and decoded by all three dictionaries.
+the first ten, whose products `published` takes in float32 (EXACT_STEPS of training/loop.py), on the clock and in
+processor time. A token is one position that every backbone saw: a step has 1568 in every row, and each is encoded once
+(`default`: a third by each backbone) and decoded by all three dictionaries.
 
 `--losses`: our `published` recipe and the peer, from the same weights on the same batches; the largest relative
 difference of their losses should be below 1e-4.
@@ -28,8 +28,8 @@ Measured on two cores of an EPYC with avx512_bf16, nothing beside it:
 
 What keeps them apart is products in bfloat16 and what they turn in the steps after, most of all in AdamW's first ones:
 apart by 1.2e-4 at most from our own losses in float32, with the first ten steps in float32 by 6e-5. Without that, at a
-quarter of the size (--losses --shrink 4, where all in bfloat16 is 2.5e-4 apart) with some of `products.py` in float32
-by hand, over all 50 steps and over the first 10:
+quarter of the size (--losses --shrink 4, where all in bfloat16 is 2.5e-4 apart) with some of `training/products.py` in
+float32 by hand, over all 50 steps and over the first 10:
 
     all in float32                                          4.6e-6   3.4e-6
     gradient of the encoder's weight                        1.8e-4   8.2e-5

@@ -62,8 +62,8 @@ def step_loss(
         places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
     stepping = encoding if stepping is None else stepping
     for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping, exact):
-        kept = active.concepts[:, : usae.k].flatten(), active.values[:, : usae.k].detach().flatten()
-        fired |= kept[1].new_zeros(usae.n_concepts).scatter_add_(0, *kept) > 0
+        concepts, values = (own[:, : usae.k].detach().flatten() for own in (active.concepts, active.values))
+        fired |= values.new_zeros(usae.n_concepts).scatter_add_(0, concepts, values) > 0
         total = total + pass_loss(usae, wanted, active, stepping, recipe, ranks, exact)
     return total, fired
 
