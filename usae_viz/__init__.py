@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from usae_viz.augmentations import Augmentation
-    from usae_viz.maximization import accentuate, invert, maximize, maximize_each
+    from usae_viz.maximization.maximize import accentuate, invert, maximize, maximize_each
+    from usae_viz.maximization.result import Result
+    from usae_viz.maximization.settings import MaximizeSettings
     from usae_viz.objectives import (
         L2,
         Activations,
@@ -26,9 +28,7 @@ if TYPE_CHECKING:
         objective,
         parse_objective,
     )
-    from usae_viz.result import Result
-    from usae_viz.scores import Scores
-    from usae_viz.settings import MaximizeSettings
+    from usae_viz.verification.scores import Scores
 
 __all__ = [
     "L2", "Activations", "Augmentation", "Channel", "Closeness", "Concept", "Direction", "Diversity", "Logit",
@@ -38,10 +38,10 @@ __all__ = [
 
 _HOMES = {
     "augmentations": ("Augmentation",),
-    "maximization": ("accentuate", "invert", "maximize", "maximize_each"),
-    "result": ("Result",),
-    "scores": ("Scores",),
-    "settings": ("MaximizeSettings",),
+    "maximization.maximize": ("accentuate", "invert", "maximize", "maximize_each"),
+    "maximization.result": ("Result",),
+    "verification.scores": ("Scores",),
+    "maximization.settings": ("MaximizeSettings",),
 }
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.terminal import one_line_errors, pick_device
-from usae_viz import page_commands, render_commands
-from usae_viz.render_commands import new_run
+from usae_viz.commands import page_commands, render_commands
+from usae_viz.commands.render_commands import new_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from usae_train.model.usae import USAE
+    from usae_viz.maximization.settings import MaximizeSettings
     from usae_viz.objectives import Objective
-    from usae_viz.settings import MaximizeSettings
 
 app = typer.Typer(
     name="usae-viz", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -139,8 +139,8 @@ def maximize(
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores."""
     with one_line_errors():
         from usae_train.training.settings import check_settings
-        from usae_viz.maximization import kept_close
-        from usae_viz.settings import MaximizeSettings
+        from usae_viz.maximization.maximize import kept_close
+        from usae_viz.maximization.settings import MaximizeSettings
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
@@ -190,8 +190,8 @@ def invert(
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
     with one_line_errors():
         from usae_train.training.settings import check_settings
+        from usae_viz.maximization.settings import MaximizeSettings
         from usae_viz.objectives import SameCodes
-        from usae_viz.settings import MaximizeSettings
 
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
@@ -218,8 +218,8 @@ def concepts(
     """
     with one_line_errors():
         from usae_train.model.checkpoint import load
-        from usae_viz.concepts import concept_rows
-        from usae_viz.labels import names_of, read_labels
+        from usae_viz.concepts.labels import names_of, read_labels
+        from usae_viz.concepts.naming import concept_rows
 
         model = load(usae)
         rows = concept_rows(model, sort, limit or (None if as_json else 30))  # type: ignore[arg-type]
@@ -266,8 +266,8 @@ def _load(usae: str, device: str) -> USAE:
 
 def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str], labels: str | None) -> list[Objective]:
     """What was asked for, each once: concepts by index, label, `top:8` or a name in a labels file; expressions."""
-    from usae_viz.concepts import parse_concepts
-    from usae_viz.labels import numbers, read_labels, with_numbers
+    from usae_viz.concepts.labels import numbers, read_labels, with_numbers
+    from usae_viz.concepts.naming import parse_concepts
     from usae_viz.objectives import Concept, parse_objective
 
     names = numbers(read_labels(labels, usae)) if labels is not None else {}
@@ -281,7 +281,7 @@ def _draw(
     usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings, out: Path, quiet: bool, as_json: bool,
     animation: str,
 ) -> None:  # fmt: skip
-    from usae_viz.plan import plan_objectives
+    from usae_viz.runs.plan import plan_objectives
 
     if animation not in ("gif", "mp4"):
         raise typer.BadParameter(f"--animation is {animation!r}; expected gif or mp4")

@@ -20,12 +20,12 @@ from playwright.sync_api import CDPSession, sync_playwright
 
 import usae_train as ut
 from usae_train.model.statistics import Statistics
-from usae_viz.about import About
 from usae_viz.explorer.natural import WEBP
 from usae_viz.explorer.page import address, explore, size_of
 from usae_viz.explorer.runs import Drawing, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
-from usae_viz.outputs import CELL, to_picture, write_png
+from usae_viz.runs.about import About
+from usae_viz.runs.outputs import CELL, to_picture, write_png
 
 BACKBONES = ("vit", "dino", "siglip")
 CHANGES = {

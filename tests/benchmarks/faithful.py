@@ -43,8 +43,8 @@ from reader import colour_accuracy, read_colour, train_texture_reader
 import usae_train as ut
 import usae_viz as uv
 from usae_train.training.settings import check_settings
-from usae_viz.concepts import FOLLOWS, best_concept
-from usae_viz.settings import MaximizeSettings
+from usae_viz.concepts.naming import FOLLOWS, best_concept
+from usae_viz.maximization.settings import MaximizeSettings
 
 FACTORS = ("colour", "texture")
 STRONG = 99.9  # percentile of natural scenes

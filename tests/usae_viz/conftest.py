@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import usae_train as ut
-import usae_viz.render
+import usae_viz.runs.render
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -61,11 +61,11 @@ def folder(usae, tmp_path_factory):
 def drawings(monkeypatch):
     """What is drawn, as (objective, settings), while a test runs."""
     seen = []
-    really = usae_viz.render.maximize_each
+    really = usae_viz.runs.render.maximize_each
 
     def watched(usae, objectives, settings, *rest):
         seen.extend((str(objective), settings) for objective in objectives)
         return really(usae, objectives, settings, *rest)
 
-    monkeypatch.setattr(usae_viz.render, "maximize_each", watched)
+    monkeypatch.setattr(usae_viz.runs.render, "maximize_each", watched)
     return seen

@@ -5,8 +5,8 @@ import torch
 
 import usae_train as ut
 import usae_viz as uv
-from usae_viz.concepts import concept_rows, parse_concepts
-from usae_viz.outputs import natural_patches
+from usae_viz.concepts.naming import concept_rows, parse_concepts
+from usae_viz.runs.outputs import natural_patches
 
 
 @pytest.fixture(scope="module")

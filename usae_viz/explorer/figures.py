@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from usae_train.model.usae import USAE
-from usae_viz.concepts import follows
+from usae_viz.concepts.naming import follows
 from usae_viz.explorer.runs import Drawing, Picture
 
 Kind = Literal["share", "number", "count", "percent"]

@@ -18,13 +18,13 @@ from PIL import Image
 from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
 from usae_train.files.provenance import versions
 from usae_train.progress import Report
-from usae_viz.concepts import follows
+from usae_viz.concepts.naming import follows
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import WEBP, natural_source, places, write_natural
 from usae_viz.explorer.runs import OWN, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
-from usae_viz.outputs import CELL
-from usae_viz.settings import SHARED
+from usae_viz.maximization.settings import SHARED
+from usae_viz.runs.outputs import CELL
 
 SCHEMA = 1
 MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from usae_viz.about import About, read_about
-from usae_viz.scores import SEED
-from usae_viz.settings import SHARED
+from usae_viz.maximization.settings import SHARED
+from usae_viz.runs.about import About, read_about
+from usae_viz.verification.scores import SEED
 
 OWN = "explorer"  # the page's folder inside a run, see page.py
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.model.statistics import Statistics
 from usae_viz.cli import app
-from usae_viz.concepts import concept_rows, parse_concepts
+from usae_viz.concepts.labels import numbers, read_labels, with_numbers
+from usae_viz.concepts.naming import concept_rows, parse_concepts
 from usae_viz.explorer import explore
 from usae_viz.explorer.sources import open_sources
-from usae_viz.labels import numbers, read_labels, with_numbers
-from usae_viz.outputs import read_png
+from usae_viz.runs.outputs import read_png
 
 pytestmark = pytest.mark.browser
 

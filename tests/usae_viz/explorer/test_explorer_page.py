@@ -14,12 +14,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
-from usae_viz.about import About
 from usae_viz.cli import app
 from usae_viz.explorer import explore
 from usae_viz.explorer.figures import transfer
 from usae_viz.explorer.runs import Drawing, Picture, read_run
 from usae_viz.explorer.sources import open_sources
+from usae_viz.runs.about import About
 
 
 def run(*words):

@@ -5,7 +5,7 @@ const VIEW = {
   query: "", sort: "", descending: true, size: "m", run: "all", favourites: false, label: "", fires: "", not: "", least: 0.001,
   pictures: "", ranges: {}, concept: "", compare: [],
 };
-const FOLLOWS = 0.9; // AUROC from which a concept is said to follow its label, as in usae_viz/concepts.py
+const FOLLOWS = 0.9; // AUROC from which a concept is said to follow its label, as in usae_viz/concepts/naming.py
 
 /** What a card can be found by, in small letters. */
 function haystack(card, label) {

@@ -1,0 +1,82 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from usae_viz.cli import app
+from usae_viz.concepts.labels import Label, names_of, numbers, read_labels, with_numbers
+
+LABELS = [
+    {"concept": 3, "name": "Warm reds", "favourite": True, "note": "[bold]"},
+    {"concept": 7, "name": "warm  reds", "favourite": False, "note": ""},
+    {"concept": 5, "name": "", "favourite": True, "note": "no name"},
+]
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(**change):
+        file = tmp_path / "labels.json"
+        file.write_text(json.dumps({"schema": 1, "usae": "tiny", "usae_sha256": None, "labels": LABELS} | change))
+        return str(file)
+
+    return write
+
+
+def test_names_stand_for_numbers():
+    labels = [Label(**label) for label in LABELS]
+    assert numbers(labels) == {"warmreds": [3, 7], "favourites": [3, 5]}
+    assert with_numbers("WARM REDS , 2, top:3,stripes", numbers(labels)) == "3,7,2,top:3,stripes"
+    assert with_numbers("favourites", numbers(labels)) == "3,5"
+    assert names_of(labels) == {3: {"name": "Warm reds", "note": "[bold]"}, 7: {"name": "warm  reds", "note": ""}}
+
+
+def test_a_name_is_drawn_and_listed(folder, written, tmp_path):
+    quick = ["--steps", "1", "--crops", "1", "--size", "32", "-q", "--usae", folder]
+    words = ["maximize", "-c", "warm reds", "--labels", written(), "-o", str(tmp_path / "run"), *quick]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert {each.name for each in (tmp_path / "run").glob("concept-*")} == {"concept-00003", "concept-00007"}
+    listed = CliRunner().invoke(app, ["concepts", "--usae", folder, "--labels", written(), "--sort", "index"])
+    assert "Warm reds" in listed.output
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\nconcepts: [favourites]\nsettings: {{steps: 1, crops: 1, size: 32}}\n")
+    done = CliRunner().invoke(app, ["render", str(recipe), "--labels", written(), "-o", str(tmp_path / "two"), "-q"])
+    assert done.exit_code == 0, done.output
+    assert {each.name for each in (tmp_path / "two").glob("concept-*")} == {"concept-00003", "concept-00005"}
+    recipe.write_text(
+        f"usae: {folder}\nlabels: labels.json\nconcepts: [warm reds, 2]\nsettings: {{steps: 1, crops: 1, size: 32}}\n"
+    )
+    done = CliRunner().invoke(app, ["render", str(recipe), "-o", str(tmp_path / "three"), "-q"])
+    assert done.exit_code == 0, done.output
+    found = {each.name for each in (tmp_path / "three").glob("concept-*")}
+    assert found == {"concept-00002", "concept-00003", "concept-00007"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "schema: Input should be 1"),
+        ({"labels": [{"concept": 3, "nmae": "x"}]}, "labels.0.nmae: Extra inputs are not permitted"),
+        ({"labels": [{"concept": -1}]}, "labels.0.concept: Input should be greater than or equal to 0"),
+        ({"labels": [{"concept": 12, "name": "x"}]}, "no concept 12; this USAE has 12"),
+        ({"labels": [{"concept": 3, "name": "a, b"}]}, 'concept 3 cannot be called "a, b"; a name has no comma'),
+        ({"labels": [{"concept": 3, "name": "17"}]}, 'cannot be called "17"'),
+        ({"labels": [{"concept": 3, "name": "Top: 8"}]}, 'cannot be called "Top: 8"'),
+        ({"labels": [{"concept": 3, "name": "Favourites"}]}, 'cannot be called "Favourites"'),
+        ({"usae_sha256": "f" * 64}, "names concepts of another USAE (tiny, sha256 ffffffffffff)"),
+    ],
+)
+def test_wrong_labels_are_one_line(folder, written, change, message):
+    done = CliRunner().invoke(app, ["maximize", "-c", "3", "--usae", folder, "--labels", written(**change)])
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_that_is_none_is_said(usae, tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere\.json cannot be read"):
+        read_labels(tmp_path / "nowhere.json", usae)
+    (tmp_path / "torn.json").write_text('{"schema": 1')
+    with pytest.raises(ValueError, match=r"torn\.json: the file: Invalid JSON"):
+        read_labels(tmp_path / "torn.json", usae)

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import usae_viz as uv
+from usae_viz.maximization.result import folder_of
+from usae_viz.runs.outputs import CELL, MARGIN, opacity, sheet, to_picture, write_png
+from usae_viz.runs.plan import folders_of, plan_objectives
+from usae_viz.runs.render import render
+
+QUICK = {"crops": 2, "size": 32}
+
+
+@pytest.fixture(scope="module")
+def drawn(usae):
+    """Five steps, of which every second is kept, and the transparency too."""
+    return uv.maximize(usae, uv.Concept(3), steps=5, snapshots=2, alpha=True, **QUICK)
+
+
+def test_alpha_makes_what_was_never_asked_for_clear(drawn, tmp_path):
+    folder = drawn.save(tmp_path) / "concept-00003"
+    for name in drawn.images:
+        with Image.open(folder / f"{name}.png") as picture:
+            assert picture.mode == "RGBA"
+            pixels = np.asarray(picture)
+        assert pixels[..., 3].min() == 0
+        assert pixels[..., 3].max() == 255
+        assert np.array_equal(pixels[..., :3], np.asarray(to_picture(drawn.images[name])))
+        asked = drawn.alpha[name]
+        assert asked.shape == (32, 32)
+        assert (asked.min() >= 0, asked.max() == 1) == (True, True)
+        strong, weak = pixels[..., 3][asked > asked.quantile(0.9)], pixels[..., 3][asked < asked.quantile(0.1)]
+        assert strong.mean() > weak.mean() + 50
+
+
+def test_without_alpha_a_png_has_no_transparency(usae, tmp_path):
+    folder = uv.maximize(usae, uv.Concept(3), steps=1, **QUICK).save(tmp_path) / "concept-00003"
+    with Image.open(folder / "left.png") as picture:
+        assert picture.mode == "RGB"
+
+
+def test_opacity_by_hand():
+    """A ramp stays one; its lowest and highest tenths become clear and opaque."""
+    shown = opacity(torch.arange(100.0).expand(100, -1))
+    assert (shown[:, :5] == 0).all()
+    assert (shown[:, 95:] == 1).all()
+    assert shown[50, 49:51].mean() == pytest.approx(0.5, abs=0.01)
+    assert (shown.diff(dim=1) >= 0).all()
+    assert opacity(torch.ones(20, 20)).isfinite().all()
+
+
+def test_a_given_picture_stands_first_on_the_sheet(drawn):
+    given = torch.zeros(3, 32, 32)
+    given[0] = 1  # red
+    pictures = {name: to_picture(canvas) for name, canvas in drawn.images.items()}
+    plain = sheet("title", pictures, drawn.scores, {})
+    beside = sheet("title", pictures, drawn.scores, {}, given)
+    assert plain.width == MARGIN + 2 * (CELL + MARGIN)
+    assert (beside.width, beside.height) == (plain.width + CELL + MARGIN, plain.height)
+    middle = (MARGIN + CELL // 2, MARGIN + 50 + CELL // 2)
+    assert beside.getpixel(middle) == (255, 0, 0)
+    assert plain.getpixel(middle) == beside.getpixel((middle[0] + CELL + MARGIN, middle[1]))
+
+
+def test_a_run_with_a_given_picture_has_it_on_its_sheet(usae, tmp_path):
+    start = torch.full((3, 32, 32), 0.5)
+    accentuated = uv.accentuate(usae, uv.Concept(3), start, steps=1, **QUICK)
+    with Image.open(accentuated.save(tmp_path) / accentuated.folder / "sheet.png") as page:
+        assert page.width == MARGIN + 3 * (CELL + MARGIN)
+
+
+def test_results_and_scores_show_themselves(drawn):
+    picture = drawn.scores.heat_map()
+    assert isinstance(picture, Image.Image)
+    assert len(picture.getcolors(10**6)) > 10  # not an empty page
+    for shown in (drawn, drawn.scores):
+        assert shown._repr_png_().startswith(b"\x89PNG\r\n")
+
+
+def test_alpha_does_not_change_the_pixels(tmp_path):
+    canvas = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    write_png(tmp_path / "plain.png", canvas, {})
+    write_png(tmp_path / "alpha.png", canvas, {}, torch.rand(16, 16))
+    plain, alpha = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("plain", "alpha"))
+    assert np.array_equal(plain, alpha[..., :3])
+
+
+@pytest.mark.parametrize(
+    ("objective", "folder"),
+    [
+        (uv.Concept(412), "concept-00412"),
+        (uv.Concept(412, pool="max"), "objective-concept-412-pool-max"),
+        (uv.Concept(3) - 0.5 * uv.Concept(7), "objective-concept-3-minus-0.5-concept-7"),
+        (uv.Channel("left", 3), "objective-channel-left-3"),
+    ],
+    ids=str,
+)
+def test_an_objectives_folder_says_what_it_is(objective, folder):
+    assert folder_of(objective) == folder
+
+
+def test_objectives_of_the_same_words_have_folders_of_their_own(usae, tmp_path):
+    alike = [uv.Concept(3) + uv.Concept(5), uv.Concept(3) * uv.Concept(5), uv.Concept(3)]
+    first = folder_of(alike[0])
+    assert list(folders_of(alike).values()) == [first, f"{first}-2", "concept-00003"]
+    written = render(usae, plan_objectives(usae, alike[:2], [uv.MaximizeSettings(steps=1, **QUICK)]), tmp_path)
+    assert [drawn.folder.name for drawn in written] == [first, f"{first}-2"]
+    assert (tmp_path / f"{first}-2" / "left.png").is_file()

@@ -1,0 +1,108 @@
+import json
+import shlex
+
+from PIL import Image
+from typer.testing import CliRunner
+
+import usae_viz as uv
+from usae_viz.cli import app
+from usae_viz.runs.outputs import read_png, save_png
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def pixels(file):
+    with Image.open(file) as picture:
+        return picture.mode, picture.tobytes()
+
+
+RECIPE = """
+concepts: [3]
+modes: [coupled]
+seeds: [5]
+outputs: [alpha]
+settings: {steps: 3, crops: 1, size: 32, augmentation: {rotate: 3, noise: 0.1}}
+variants:
+  maco: {image: maco, spectrum: 1/f}
+  decay: {decay: 2, objective: "Concept({k}, pool='max') - 0.5 * TotalVariation()"}
+"""
+
+
+def test_show_prints_what_is_inside_and_the_command_draws_the_same_picture(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\n{RECIPE}")
+    assert run("render", "recipe.yaml", "--out", "run", "-q").exit_code == 0
+    for variant in ("maco", "decay"):
+        file = tmp_path / "run" / "concept-00003" / f"{variant}-left.png"
+        shown = run("show", file).stdout.splitlines()
+        assert shown[0] == f"picture     {variant}-left of variant {variant}"
+        assert any(line.startswith("settings    mode coupled, image ") and "seed 5" in line for line in shown)
+        assert any(line.startswith("  through right: code ") for line in shown)
+        assert any(line.startswith("versions    usae ") for line in shown)
+        program, *words = shlex.split(shown[-1].removeprefix("again       "))
+        assert program == "usae-viz"
+        words[words.index("again")] = f"again-{variant}"
+        done = run(*words)
+        assert done.exit_code == 0, done.stderr
+        (drawn,) = (tmp_path / f"again-{variant}").glob("*/left.png")
+        assert pixels(drawn) == pixels(file)
+        assert read_png(drawn)["scores"] == read_png(file)["scores"]
+
+
+def test_a_picture_of_maximize_is_drawn_again_with_its_threads(folder, tmp_path):
+    words = ["-c", "3", "--usae", folder, "--steps", "3", "--crops", "1", "--size", "32", "-q"]
+    assert run("maximize", *words, "--out", tmp_path / "run").exit_code == 0
+    file = tmp_path / "run" / "concept-00003" / "left.png"
+    said = json.loads(run("show", file, "--json").stdout)
+    threads = said["drawn_on"]["threads"]
+    assert said["again"].endswith("--out again" + (f" --threads {threads}" if threads > 1 else ""))
+    assert run("render", file, "--out", tmp_path / "again", "--threads", threads, "-q").exit_code == 0
+    assert pixels(tmp_path / "again" / "concept-00003" / "left.png") == pixels(file)
+
+
+def test_a_picture_of_a_function_of_python_is_drawn_again_by_no_command(usae, tmp_path):
+    @uv.objective
+    def smooth(acts):
+        return -acts.canvas.diff(dim=-1).abs().mean((1, 2, 3))
+
+    result = uv.maximize(usae, uv.Concept(3) + 2 * smooth, steps=1, crops=1, size=32)
+    result.save(tmp_path)
+    (file,) = tmp_path.glob("*/left.png")
+    assert json.loads(run("show", file, "--json").stdout)["again"] is None
+    assert run("show", file).stdout.endswith("again       by no command: its objective was of Python\n")
+
+
+def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
+    words = ["-c", "3", "--usae", folder, "--steps", "1", "--crops", "1", "--size", "32", "-q"]
+    run("maximize", *words, "--out", tmp_path)
+    room = tmp_path / "concept-00003"
+    Image.new("RGB", (4, 4)).save(tmp_path / "plain.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no")
+    about = read_png(room / "left.png")
+    with Image.open(room / "left.png") as picture:
+        save_png(tmp_path / "other.png", picture, {**about, "usae_sha256": "0" * 64})
+        save_png(tmp_path / "tensor.png", picture, {**about, "settings": {"start": "tensor of sha256 00"}})
+        save_png(tmp_path / "odd.png", picture, {**about, "scores": {"fired": "perhaps"}})
+        save_png(tmp_path / "later.png", picture, {**about, "settings": {**about["settings"], "warmth": 3}})
+        save_png(tmp_path / "code.png", picture, {**about, "objective": "own:calm"})
+    for words, message in (
+        (["show", tmp_path / "nowhere.png"], "nowhere.png cannot be read as a picture"),
+        (["show", tmp_path / "broken.png"], "broken.png cannot be read as a picture"),
+        (["show", tmp_path / "plain.png"], "plain.png has no settings inside"),
+        (["show", tmp_path / "odd.png"], "says what no picture of ours says: scores.fired: "),
+        (["show", room / "sheet.png"], "sheet.png is a sheet of several pictures"),
+        (["render", tmp_path / "other.png"], "was drawn with the USAE of sha256 000000000000, and"),
+        (["render", tmp_path / "later.png"], "drawn with settings that this version does not have: warmth = 3: Extra"),
+        (["render", tmp_path / "tensor.png"], "was drawn beside a picture that was in no file"),
+        (
+            ["render", tmp_path / "code.png"],
+            "'own:calm' runs code from a file; look at the file, then add --allow-code",
+        ),
+    ):
+        done = run(*words)
+        assert done.exit_code == 1, words
+        assert message in done.stderr
+        assert (done.stderr.startswith("error: "), done.stderr.count("\n")) == (True, 1)
+    assert "warmth 3" in run("show", tmp_path / "later.png").stdout

@@ -1,0 +1,241 @@
+"""The commands around recipes: `render` and `show`; and how any command draws a plan and tells of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+
+if TYPE_CHECKING:
+    from usae_train.distributed import Ranks
+    from usae_train.model.usae import USAE
+    from usae_viz.runs.estimate import Estimate
+    from usae_viz.runs.plan import Plan
+
+PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
+
+STAMP = r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?"  # what `new_run` puts behind a name
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(render)
+    app.command()(show)
+
+
+def render(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A recipe, such as recipes/first-look.yaml; or a PNG of usae-viz, to be drawn again."),
+    ] = None,
+    usae: Annotated[
+        str | None, typer.Option(help="`demo`, a USAE folder or a hub id, in place of the recipe's.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Your own names for concepts, the JSON that the explorer exports; in place of the recipe's."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Run folder; outputs/ and a name of its own unless told. In one that is there "
+            "already, only what is missing or has changed is drawn."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run at --out, or with the last run of this recipe.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be drawn, how long and how large, after a short trial.")
+    ] = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Let the recipe import its `module:function` objectives.")
+    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")] = "auto",
+    threads: Annotated[
+        int,
+        typer.Option(
+            min=1, help="On the CPU, threads a process; another number changes a picture's last bits. To use more "
+            "cores, let torchrun start more processes."
+        ),
+    ] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:  # fmt: skip
+    """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
+
+    A run that was stopped goes on with the same --out, or with --resume. Under `torchrun --nproc-per-node N -m usae_viz
+    render RECIPE` the pictures are spread over processes and machines.
+    """
+    with one_line_errors():
+        if schema:
+            from usae_viz.runs.recipe import Recipe
+
+            typer.echo(json.dumps(Recipe.model_json_schema(), indent=1))
+            return
+        if recipe is None:
+            raise typer.BadParameter("say which recipe, such as recipes/first-look.yaml")
+        from usae_train.distributed import ranks_of_torchrun
+
+        with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
+            with ranks.together():
+                plan, model = _planned(recipe, usae, labels, device, threads, allow_code)
+            place = ranks.told(lambda: _place(Path(recipe).stem, out, resume, dry_run))
+            if dry_run:
+                if ranks.first:
+                    _tell_estimate(model, plan, place, device, as_json)
+                return
+            draw_plan(model, plan, place, quiet or not ranks.first, as_json, ranks=ranks)
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="A PNG that usae-viz wrote.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything inside as JSON.")] = False,
+) -> None:
+    """Print a picture's settings, scores and versions, and the command that draws it again."""
+    with one_line_errors():
+        from usae_viz.runs.about import read_about
+        from usae_viz.runs.show import command_again, in_words
+
+        about = read_about(file)
+        if as_json:
+            typer.echo(json.dumps({**about.model_dump(mode="json"), "again": command_again(file, about)}, indent=1))
+            return
+        typer.echo(in_words(about))
+        typer.echo(f"again       {command_again(file, about) or 'by no command: its objective was of Python'}")
+
+
+def draw_plan(
+    usae: USAE, plan: Plan, out: Path, quiet: bool, as_json: bool, again: bool = False,
+    ranks: Ranks | None = None,
+) -> None:  # fmt: skip
+    """Draw a plan with progress bars, and tell what came of it.
+
+    Exits with status 130 when it was stopped by hand, and else with 1 when a score was lost.
+    """
+    from rich.console import Console
+
+    from usae_train.distributed import ALONE
+    from usae_viz.runs.render import Drawn
+    from usae_viz.runs.render import render as render_all
+
+    ranks = ranks or ALONE
+    console = Console()
+
+    def speak(drawn: Drawn) -> None:
+        if drawn.images and not quiet and not as_json:
+            words = f"{drawn.objective}: {', '.join(drawn.images)}"
+            console.print(drawn.scores if drawn.scores is not None else words, markup=False)
+
+    with progress_bars(quiet) as progress:
+        written = render_all(usae, plan, out, stages(progress), speak, again, ranks)
+    if as_json and ranks.first:
+        found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
+        typer.echo(json.dumps({"out": str(out), "concepts": found}, indent=1))
+    elif not quiet:
+        failed = sum(len(drawn.scores.failed) for drawn in written if drawn.scores is not None)
+        pictures = sum(len(drawn.images) for drawn in written)
+        console.print(
+            f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""),
+            highlight=False, markup=False,
+        )  # fmt: skip
+    stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
+    if not ranks.first:  # the first tells of all; with another's status torchrun would end it before that
+        if stopped:
+            raise SystemExit(130)
+        return
+    for drawn in written:
+        if drawn.ended is not None:
+            typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)
+    if stopped:
+        raise SystemExit(130)
+    if lost:
+        if len(written) > 1:
+            typer.echo(f"error: the score was lost in {lost} of {len(written)} folders, as said above", err=True)
+        raise SystemExit(1)
+
+
+def new_run(name: str) -> Path:
+    """A folder below outputs/ that no run has yet."""
+    stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    first = Path("outputs") / f"{name}-{stamp}"
+    number = 1
+    while (folder := first if number == 1 else first.with_name(f"{first.name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _planned(
+    recipe: str, usae: str | None, labels: str | None, device: str, threads: int, allow_code: bool
+) -> tuple[Plan, USAE]:  # fmt: skip
+    import torch
+
+    from usae_train.model.checkpoint import load
+    from usae_viz.runs.about import read_about
+    from usae_viz.runs.plan import plan_recipe
+    from usae_viz.runs.recipe import read_recipe
+    from usae_viz.runs.show import plan_again
+
+    torch.set_num_threads(threads)
+    if recipe.lower().endswith(".png"):
+        if labels is not None:
+            raise typer.BadParameter("--labels are for a recipe; a picture says itself what it is of")
+        about = read_about(Path(recipe))
+        model = load(usae or about.usae or "demo", pick_device(device))
+        return plan_again(model, about, Path(recipe), allow_code), model
+    chosen = read_recipe(recipe)
+    chosen = chosen if labels is None else chosen.model_copy(update={"labels": labels})
+    model = load(usae or chosen.usae, pick_device(device))
+    try:
+        return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model
+    except ValueError as error:
+        raise ValueError(f"{recipe}: {error}") from error
+
+
+def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
+    """The run's folder."""
+    if not resume:
+        return out or new_run(name)
+    if out is None:
+        own = re.compile(re.escape(name) + STAMP)
+        runs = [run for run in Path("outputs").glob("*/") if own.fullmatch(run.name) and (run / "manifest").is_dir()]
+        if not runs:
+            raise ValueError(f"no run of {name} below outputs/ to go on with; leave --resume out, or say --out")
+        return max(runs, key=lambda run: [int(number) for number in re.findall(r"\d+", run.name[len(name) :])])
+    if not (out / "manifest").is_dir() and not dry_run:
+        raise ValueError(f"{out} holds no run to go on with; leave --resume out")
+    return out
+
+
+def _tell_estimate(usae: USAE, plan: Plan, out: Path, device: str, as_json: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from usae_viz.runs.estimate import estimate
+
+    found: Estimate = estimate(usae, plan, out)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=1))
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("variant", "mode"):
+        table.add_column(heading)
+    for heading in ("pictures", "seconds", "MB"):
+        table.add_column(heading, justify="right")
+    for part in found.parts:
+        figures = (str(part.pictures), f"{part.seconds:.1f}", f"{part.megabytes:.2f}")
+        table.add_row(part.variant or "", part.mode, *figures)
+    pictures = sum(part.pictures for part in found.parts)
+    typer.echo(f"{pictures} pictures to draw in {found.folders} folders, {found.finished} there already")
+    Console().print(table)
+    minutes, seconds = divmod(round(found.seconds), 60)
+    where = "this CPU" if pick_device(device) == "cpu" else "this GPU"
+    typer.echo(f"about {minutes} min {seconds} s by one process on {where}, {found.megabytes:.1f} MB without sheets")

@@ -1,0 +1,1 @@
+"""Concepts: how a person names them, a reader's labels, and which ones a recipe draws."""

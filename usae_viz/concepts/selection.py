@@ -1,0 +1,141 @@
+"""Which concepts a recipe draws: numbers, ranges, labels, patterns, and the first, last or some of an order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from usae_train.model.usae import USAE
+from usae_viz.concepts.labels import with_numbers
+from usae_viz.concepts.naming import best_concept, by_universality, check_concept, need_statistics, parse_concepts
+
+Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc"]
+RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
+
+
+class Selection(BaseModel):
+    """Concepts by a statistic: `top: 64`, or `spread: 12`, `by: energy`, `backbone: dino`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    top: int | None = Field(None, ge=1, description="so many, the largest first")
+    bottom: int | None = Field(None, ge=1, description="so many, the smallest first")
+    spread: int | None = Field(None, ge=2, description="so many, evenly spread from the largest to the smallest")
+    by: Statistic = Field("universality", description="the statistic that orders them")
+    backbone: str | None = Field(
+        None, description="this backbone's figure (energy, fires, auroc); energy: the mean, others: the smallest of all"
+    )
+    minus: str | None = Field(None, description="less this backbone's figure: what `backbone` has and this one lacks")
+    min_fires: float = Field(
+        0.0, ge=0, le=1,
+        description="only concepts that fire in at least such a share of the tokens, in the backbone where most",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Selection:
+        given = [key for key in ("top", "bottom", "spread") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected one of top, bottom and spread, found {' and '.join(given) or 'none'}")
+        if self.minus is not None and self.backbone is None:
+            raise ValueError("minus is what a backbone's figure is lessened by: say which with `backbone`")
+        if self.backbone is not None and self.by not in ("energy", "fires", "auroc"):
+            raise ValueError(f"{self.by} is no figure of one backbone; expected energy, fires or auroc")
+        return self
+
+
+def select(usae: USAE, item: int | str | Selection, names: Mapping[str, Sequence[int]] | None = None) -> list[int]:
+    """The concepts that one entry of a recipe's list means.
+
+    Args:
+        usae: the USAE.
+        item: an index, `all`, `10-20` (both ends are in), a label, a pattern of labels such as `colour:*`, `top:8`, or
+            a `Selection`.
+        names: a reader's own, {name: concepts}; they go before all else.
+
+    Raises:
+        ValueError: for concepts, labels or figures that the USAE does not have.
+    """
+    if isinstance(item, Selection):
+        return _by_figure(usae, item)
+    if isinstance(item, int):
+        return [check_concept(usae, item)]
+    item = with_numbers(item, names or {})
+    if item == "all":
+        return list(range(usae.n_concepts))
+    if (ends := RANGE.fullmatch(item.strip())) is not None:
+        first, last = (check_concept(usae, int(end)) for end in ends.groups())
+        if first > last:
+            raise ValueError(f"concepts {item!r}: expected the smaller number first")
+        return list(range(first, last + 1))
+    if any(sign in item for sign in "*?["):
+        return _matching(usae, item)
+    return parse_concepts(usae, item)
+
+
+def figures(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
+    """(concepts,): a statistic of each concept, minus infinity where it is not defined.
+
+    Args:
+        usae: with statistics.
+        by: energy is the mean over the backbones, fires (share of the tokens) and auroc (of the factor value that is
+            followed best) the smallest, unless one is asked.
+        backbone: its own figure.
+
+    Raises:
+        ValueError: for a USAE without the statistics, or an unknown backbone.
+    """
+    statistics = need_statistics(usae)
+    if backbone is not None and backbone not in usae.names:
+        raise ValueError(f"unknown backbone {backbone!r}; expected one of {', '.join(usae.names)}")
+    rows = slice(None) if backbone is None else [usae.names.index(backbone)]
+    if by == "auroc":
+        if statistics.auroc is None:
+            raise ValueError("by auroc: this USAE's statistics have no truth to compare with")
+        found = statistics.auroc[rows].amin(0).nan_to_num(0.0).amax(0)
+    elif by == "energy":
+        found = statistics.energy[rows].mean(0)
+    elif by == "fires":
+        found = statistics.firing_share[rows].amin(0)
+    else:
+        found = {
+            "universality": statistics.universality, "entropy": statistics.firing_entropy,
+            "co_fires": statistics.co_fires,
+        }[by]  # fmt: skip
+    return found.double().nan_to_num(-torch.inf)
+
+
+def _by_figure(usae: USAE, wanted: Selection) -> list[int]:
+    figure = figures(usae, wanted.by, wanted.backbone)
+    if wanted.minus is not None:
+        figure = figure - figures(usae, wanted.by, wanted.minus)
+    firing = need_statistics(usae).firing_share.amax(0)
+    enough = [k for k in by_universality(need_statistics(usae)) if firing[k] >= wanted.min_fires]
+    order = sorted(enough, key=lambda k: -figure[k].item())  # stable: equal ones by universality
+    count = wanted.top or wanted.bottom or wanted.spread
+    assert count is not None
+    if count > len(order):
+        which = f" fire in {wanted.min_fires:.3g} of the tokens" if wanted.min_fires else ""
+        raise ValueError(f"{count} concepts by {wanted.by}: there are only {len(order)} that can be chosen{which}")
+    if wanted.spread is not None:
+        return [order[round(place * (len(order) - 1) / (count - 1))] for place in range(count)]
+    return order[:count] if wanted.top is not None else order[::-1][:count]
+
+
+def _matching(usae: USAE, pattern: str) -> list[int]:
+    """The concepts that follow best the factor values whose label, `red` or `colour:red`, matches."""
+    wanted = pattern.lower().replace(" ", "")
+    labels = [factor.lower().replace(" ", "") for factor in usae.factors or ()]
+    found = [
+        best_concept(usae, value)[0] for value, label in enumerate(labels)
+        if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
+    ]  # fmt: skip
+    if not found:
+        known = ", ".join(labels[:6]) if labels else "none: this USAE has no labels"
+        raise ValueError(f"no label matches {pattern!r}; labels are {known}")
+    return list(dict.fromkeys(found))

@@ -1,0 +1,1 @@
+"""Maximization: its settings, the one loop, when it stops, how many pictures at once, and what it returns."""

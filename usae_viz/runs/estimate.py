@@ -1,0 +1,117 @@
+"""What a plan will take, from a trial of a few steps of everything that differs in it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from usae_train.model.usae import USAE
+from usae_viz.maximization.maximize import eyes_for, maximize_each
+from usae_viz.maximization.result import Result
+from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.maximization.snapshots import write_frames
+from usae_viz.runs.manifest import Manifest
+from usae_viz.runs.outputs import write_png
+from usae_viz.runs.plan import Drawing, Plan
+
+TRIAL = 3  # steps; the first, which warms up, is not counted
+
+
+@dataclass(frozen=True)
+class Part:
+    """Everything that is drawn with one variant and mode, which takes equally long."""
+
+    variant: str | None
+    mode: str
+    drawings: int
+    pictures: int
+    seconds: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to draw."""
+
+    folders: int
+    finished: int  # pictures that are there already
+    parts: tuple[Part, ...]
+
+    @property
+    def seconds(self) -> float:
+        """By one process."""
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def megabytes(self) -> float:
+        """Of pictures and animations, without sheets."""
+        return sum(part.megabytes for part in self.parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "folders": self.folders, "finished": self.finished, "pictures": sum(part.pictures for part in self.parts),
+            "seconds": self.seconds, "megabytes": self.megabytes, "parts": [asdict(part) for part in self.parts],
+        }  # fmt: skip
+
+
+def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
+    """Try what is left of a plan; nothing stays on disk.
+
+    Args:
+        usae: the USAE.
+        plan: what would be drawn.
+        out: the run's folder, where pictures may be finished already.
+    """
+    manifest = Manifest(out)
+    left = [drawing for drawing in plan.drawings if not manifest.finished(drawing)]
+    groups: dict[tuple[str | None, MaximizeSettings], list[Drawing]] = {}
+    for drawing in left:
+        alike = drawing.settings.model_copy(update={"seed": 0})
+        groups.setdefault((drawing.variant, alike), []).append(drawing)
+    for drawing in left[:1]:  # what is done but once, such as building the backbones, is not each drawing's
+        _trial(usae, drawing, 1)
+    parts = [_part(usae, plan, variant, drawings) for (variant, _), drawings in groups.items()]
+    finished = plan.pictures - sum(len(drawing.names) for drawing in left)
+    return Estimate(len({drawing.folder for drawing in left}), finished, tuple(parts))
+
+
+def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawing]) -> Part:
+    settings = drawings[0].settings
+    eyes_for(usae, settings, [drawing.objective for drawing in drawings])  # what does not fit into the memory
+    begun = time.perf_counter()
+    result, ticks = _trial(usae, drawings[0], min(TRIAL, settings.steps))
+    ended = time.perf_counter()
+    a_step = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else ticks[0] - begun
+    around = (ended - begun) - (ticks[-1] - ticks[0])  # the first step, the verification
+    seconds = around + a_step * (settings.steps - 1)
+    with tempfile.TemporaryDirectory() as room:
+        for name, canvas in result.images.items():
+            write_png(
+                Path(room) / f"{name}.png", canvas, result.about(name), result.alpha[name] if settings.alpha else None
+            )
+            for animation in plan.animations:
+                length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
+                frames = islice(cycle(result.frames[name]), length)  # equal ones would take next to no room
+                write_frames(Path(room) / f"{name}.{animation}", frames)
+        bytes_each = sum(file.stat().st_size for file in Path(room).iterdir())
+    pictures = sum(len(drawing.names) for drawing in drawings)
+    return Part(
+        variant, settings.mode, len(drawings), pictures, seconds * len(drawings), bytes_each * len(drawings) / 1e6
+    )
+
+
+def _trial(usae: USAE, drawing: Drawing, steps: int) -> tuple[Result, list[float]]:
+    """A drawing of so few steps, with a snapshot at each where it has any, and when each step was done."""
+    snapshots = 1 if drawing.settings.snapshots is not None else None
+    settings = drawing.settings.model_copy(update={"steps": steps, "settle": None, "snapshots": snapshots})
+    ticks: list[float] = []
+    (result,) = maximize_each(
+        usae, [drawing.objective], settings, lambda done, scores: ticks.append(time.perf_counter())
+    )  # fmt: skip
+    return result, ticks

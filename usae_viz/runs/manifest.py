@@ -1,0 +1,224 @@
+"""What of a run is finished: a record a drawing, by the key of its content, written after its files.
+
+A record is what makes a drawing count: files without one are drawn again, and a record whose files are gone or others
+by now counts for nothing. So a run can be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.provenance import file_hash
+from usae_viz.maximization.result import Result
+from usae_viz.runs.outputs import rename_png
+from usae_viz.runs.plan import Drawing
+from usae_viz.verification.scores import Score, Scores
+
+DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture
+Codes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
+
+
+class Record(BaseModel):
+    """What is kept of one drawing, enough to make its folder's sheet and scores without drawing it again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1] = 1
+    key: str
+    names: list[str]
+    files: dict[str, str]  # {file: sha256}
+    concept: int | None
+    scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score}}
+    drawn_for: dict[str, list[str]]
+    signatures: Codes = {}  # mean codes where they are not zero, through the backbones that a picture was drawn for
+    ended: str | None = None
+    cut_short: bool = False
+    failed: bool = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was Ctrl-C that cut it short."""
+        return self.cut_short and not self.failed
+
+
+class Manifest:
+    """The records of a run.
+
+    Args:
+        out: the run's folder.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.folder = out, out / "manifest"
+
+    def read(self, drawing: Drawing) -> Record | None:
+        """A drawing's record, if there is one that can be read."""
+        try:
+            record = Record(**json.loads(self._file(drawing).read_text()))
+        except (OSError, ValueError, TypeError, ValidationError):
+            return None
+        return record if record.key == drawing.key else None
+
+    def finished(self, drawing: Drawing) -> bool:
+        """Whether all files of a drawing are there as they were written."""
+        record = self.read(drawing)
+        return record is not None and not record.cut_short and self._holds(drawing, record)
+
+    def drawn(self, drawing: Drawing) -> Record | None:
+        """A drawing's record, if files of its names are there, whatever is in them by now."""
+        record, room = self.read(drawing), self.out / drawing.folder
+        if record is None or record.names != list(drawing.names):
+            return None
+        return record if all((room / name).is_file() for name in record.files) else None
+
+    def write(self, drawing: Drawing, result: Result, files: Mapping[str, Path]) -> Record:
+        """Keep what a drawing came to, after its files were written."""
+        record = Record(
+            key=drawing.key, names=list(drawing.names),
+            files={name: file_hash(file) for name, file in files.items()},
+            concept=None if result.scores is None else result.scores.concept, **_kept(drawing, result),
+            ended=result.ended, cut_short=result.cut_short, failed=result.failed,
+        )  # fmt: skip
+        self._keep(drawing, record)
+        return record
+
+    def adopt(self, drawing: Drawing) -> bool:
+        """Give finished files the names that a changed recipe has for them; whether there were any.
+
+        The new files stand before the record says so, and the old ones go last.
+        """
+        record = self.read(drawing)
+        if record is None or not self.finished(drawing):
+            return False
+        if record.names == list(drawing.names):
+            return True
+        room, renamed = self.out / drawing.folder, dict(zip(record.names, drawing.names, strict=True))
+        files = {}
+        for old in record.files:
+            stem, ending = old.rsplit(".", 1)
+            new = f"{renamed[stem]}.{ending}"
+            if ending == "png":
+                rename_png(room / old, room / new, {"picture": renamed[stem], "variant": drawing.variant})
+            else:
+                content = (room / old).read_bytes()
+                with atomic_path(room / new) as temporary:
+                    temporary.write_bytes(content)
+            files[new] = file_hash(room / new)
+        again = record.model_copy(update={
+            "names": list(drawing.names), "files": files,
+            "scores": {renamed[name]: row for name, row in record.scores.items()},
+            "drawn_for": {renamed[name]: names for name, names in record.drawn_for.items()},
+            "signatures": {renamed[name]: row for name, row in record.signatures.items()},
+        })  # fmt: skip
+        self._keep(drawing, again)
+        for old in set(record.files) - set(files):
+            (room / old).unlink(missing_ok=True)
+        return True
+
+    def _keep(self, drawing: Drawing, record: Record) -> None:
+        with atomic_path(self._file(drawing)) as temporary:
+            temporary.write_text(record.model_dump_json() + "\n")
+
+    def _file(self, drawing: Drawing) -> Path:
+        return self.folder / f"{drawing.key}.json"
+
+    def _holds(self, drawing: Drawing, record: Record) -> bool:
+        room = self.out / drawing.folder
+        if any("/" in name or "\\" in name for name in record.files) or not record.files:
+            return False
+        try:
+            return all(file_hash(room / name) == sha256 for name, sha256 in record.files.items())
+        except OSError:
+            return False
+
+
+def scores_of(records: list[Record]) -> Scores | None:
+    """The verification of all pictures of some records of one concept."""
+    records = [record for record in records if record.concept is not None]
+    if not records:
+        return None
+    table = {
+        image: {backbone: Score(**own) for backbone, own in row.items()}
+        for record in records for image, row in record.scores.items()
+    }  # fmt: skip
+    drawn_for = {image: tuple(names) for record in records for image, names in record.drawn_for.items()}
+    size = 1 + max((int(i) for r in records for row in r.signatures.values() for c in row.values() for i in c["index"]),
+                   default=0)  # fmt: skip
+    signatures = {
+        image: {backbone: _dense(codes, size) for backbone, codes in row.items()}
+        for record in records for image, row in record.signatures.items()
+    }  # fmt: skip
+    assert records[0].concept is not None
+    return Scores(records[0].concept, table, drawn_for, signatures)
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no other process writes into it; what stays empty goes afterwards.
+
+    Raises:
+        ValueError: when it cannot be written, or another process holds it.
+    """
+    check_writable(out / "run.json")
+    room, missing = out / "manifest", [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        room.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{room} cannot be written: {error.strerror or error}") from error
+    lock = FileLock(room / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(
+            f"{out} is in use by another process; wait until it is done, or choose another place with --out"
+        ) from error
+    for depth in ("", "*/"):  # left by a process that was killed while it wrote; deeper nothing is ours
+        for left in out.glob(f"{depth}.*.[0-9]*.part"):
+            if left.is_file():
+                left.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # nothing was written: leave nothing
+            if {file.name for file in room.iterdir()} <= {"lock"}:
+                (room / "lock").unlink(missing_ok=True)
+                for folder in (room, *missing):
+                    folder.rmdir()
+        lock.release()
+
+
+def _kept(drawing: Drawing, result: Result) -> dict[str, Any]:
+    """The parts of the verification, by the pictures' file names."""
+    if result.scores is None:
+        return {"scores": {}, "drawn_for": {}}
+    files = dict(zip(result.images, drawing.names, strict=True))
+    scores = result.scores
+    return {
+        "scores": {files[name]: {b: asdict(own) for b, own in row.items()} for name, row in scores.table.items()},
+        "drawn_for": {files[name]: list(names) for name, names in scores.drawn_for.items()},
+        "signatures": {
+            files[name]: {backbone: _sparse(codes[backbone]) for backbone in scores.drawn_for[name]}
+            for name, codes in scores.signatures.items()
+        },
+    }  # fmt: skip
+
+
+def _sparse(codes: torch.Tensor) -> dict[str, list[float]]:
+    (index,) = codes.nonzero(as_tuple=True)
+    return {"index": index.tolist(), "value": [round(value, DIGITS) for value in codes[index].tolist()]}
+
+
+def _dense(codes: Mapping[str, list[float]], size: int) -> torch.Tensor:
+    dense = torch.zeros(size)
+    dense[torch.tensor(codes["index"], dtype=torch.long)] = torch.tensor(codes["value"])
+    return dense

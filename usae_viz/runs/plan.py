@@ -1,0 +1,230 @@
+"""What a recipe comes to on a given USAE: every drawing, its settings, its files and the key of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from usae_train.files.provenance import file_hash, versions
+from usae_train.model.usae import USAE
+from usae_viz.concepts.labels import numbers, read_labels
+from usae_viz.concepts.naming import caption
+from usae_viz.concepts.selection import select
+from usae_viz.maximization.maximize import check_objectives, pictures_of, resolved
+from usae_viz.maximization.result import folder_of, spectrum_hash, title_of, words_of
+from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.custom import is_custom, load_custom
+from usae_viz.runs.recipe import Recipe, Run
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The pictures of one objective in one run: what is drawn at once, or not at all."""
+
+    objective: Objective
+    settings: MaximizeSettings  # resolved
+    variant: str | None
+    folder: str  # below the run's
+    title: str  # of the folder
+    names: tuple[str, ...]  # of the pictures, as files; in the order of `pictures_of`
+    key: str  # of everything that decides what the pictures and their files are
+    code: str | None = None  # sha256 of the file with the objective's code, where it is somebody's own
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All drawings, folder by folder.
+
+    Attributes:
+        animations: endings, gif and mp4.
+        sheet: whether each folder gets a sheet.
+        recipe: what was asked, as run.json keeps it.
+    """
+
+    drawings: tuple[Drawing, ...]
+    animations: tuple[str, ...] = ()
+    sheet: bool = True
+    recipe: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def folders(self) -> dict[str, list[Drawing]]:
+        """The drawings of each folder."""
+        folders: dict[str, list[Drawing]] = {}
+        for drawing in self.drawings:
+            folders.setdefault(drawing.folder, []).append(drawing)
+        return folders
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures there are."""
+        return sum(len(drawing.names) for drawing in self.drawings)
+
+
+def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = False) -> Plan:
+    """Work out what a recipe draws.
+
+    Args:
+        usae: the USAE.
+        recipe: the recipe.
+        folder: where it stands: modules of one's own are looked for there.
+        allow_code: whether `module:function` may be imported.
+
+    Raises:
+        ValueError: for concepts and objectives that cannot be, and for two drawings of the same pictures or file.
+    """
+    runs = list(recipe.runs())
+    names = numbers(read_labels(recipe.labels, usae)) if recipe.labels is not None else {}
+    concepts = dict.fromkeys(k for item in recipe.concepts for k in select(usae, item, names))
+    planned: list[tuple[str, str, Run, Objective, str | None]] = []
+    for k in concepts:
+        for run in runs:
+            planned.append((f"concept-{k:05d}", caption(usae, k), run, _for_concept(run.objective, k), None))
+    codes: dict[Objective, str | None] = {}
+    for text in dict.fromkeys(recipe.objectives):
+        if is_custom(text):
+            own = load_custom(text, folder, allow_code)
+            codes[own.objective] = own.sha256
+        else:
+            objective = parse_objective(text)
+            if str(objective) not in map(str, codes):
+                codes[objective] = None
+    as_they_stand = _apart_from_templates(runs, recipe.objective)
+    said = {(str(objective), run.settings) for _, _, run, objective, _ in planned}
+    beside = [own for own in codes if not said.issuperset((str(own), run.settings) for run in as_they_stand)]
+    for objective, name in folders_of(beside, {folder for folder, *_ in planned}).items():
+        planned += [(name, title_of(usae, objective), run, objective, codes[objective]) for run in as_they_stand]
+    animations = tuple(kind for kind in ("gif", "mp4") if kind in recipe.outputs)
+    drawings = _drawings(usae, planned, animations)
+    return Plan(drawings, animations, "sheet" in recipe.outputs, recipe.model_dump(mode="json"))
+
+
+def plan_objectives(
+    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], animation: str = "gif"
+) -> Plan:
+    """Draw each objective with each run's settings."""
+    planned = [
+        (folder, title_of(usae, objective), Run(None, settings), objective, None)
+        for objective, folder in folders_of(objectives).items() for settings in runs
+    ]  # fmt: skip
+    animations = (animation,) if any(settings.snapshots for settings in runs) else ()
+    return Plan(_drawings(usae, planned, animations), animations)
+
+
+def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> dict[Objective, str]:
+    """A folder each; where the words are the same (`a + b` and `a * b`), later ones get a number.
+
+    Args:
+        objectives: what is drawn.
+        taken: folders of concepts, in which something else is drawn for them.
+    """
+    folders: dict[Objective, str] = {}
+    for objective in objectives:
+        first = folder_of(objective) if folder_of(objective) not in taken else words_of(objective)
+        name, number = first, 1
+        while name in folders.values():
+            number += 1
+            name = f"{first}-{number}"
+        folders[objective] = name
+    return folders
+
+
+def given_pictures(settings: MaximizeSettings) -> dict[str, str]:
+    """The files that a drawing starts from or compares with."""
+    given = {"start": settings.start, "reference": settings.reference}
+    return {name: file for name, file in given.items() if file is not None}
+
+
+def _drawings(
+    usae: USAE, planned: Sequence[tuple[str, str, Run, Objective, str | None]], animations: Sequence[str]
+) -> tuple[Drawing, ...]:
+    check_objectives(usae, [objective for _, _, _, objective, _ in planned])
+    runs = list(dict.fromkeys(run for _, _, run, _, _ in planned))
+    settled = {run: resolved(usae, run.settings) for run in runs}
+    hashes = {file: _hash(file) for run in runs for file in given_pictures(run.settings).values()}
+    spectra = {run: spectrum_hash(run.settings.spectrum) if run.settings.image == "maco" else None for run in runs}
+    drawings: list[Drawing] = []
+    for folder, title, run, objective, code in planned:
+        settings = settled[run]
+        asked = settings.model_dump(mode="json", exclude={"memory", *given_pictures(settings), "spectrum"})
+        content = {
+            "folder": folder, "objective": str(objective), "code": code, "settings": asked,
+            "animations": list(animations),
+            "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
+            "spectrum": spectra[run], "usae": usae.sha256, "version": versions()["usae"],
+        }  # fmt: skip
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+        names = _names(usae, objective, settings, run, runs)
+        drawings.append(Drawing(objective, settings, run.variant, folder, title, names, key, code))
+    _check_apart(drawings)
+    return tuple(drawings)
+
+
+def _names(
+    usae: USAE, objective: Objective, settings: MaximizeSettings, run: Run, runs: Sequence[Run]
+) -> tuple[str, ...]:
+    """`left`, `shared`, `coupled-left`, with the variant before and `-seed-N` behind, where there are several."""
+    beside = [other.settings for other in runs if other.variant == run.variant]
+    several_modes = len({other.mode for other in beside}) > 1
+    several_seeds = len({other.seed for other in beside}) > 1
+    before = f"{run.variant}-" if run.variant is not None else ""
+    before += "coupled-" if several_modes and settings.mode == "coupled" else ""
+    behind = f"-seed-{settings.seed}" if several_seeds else ""
+    return tuple(f"{before}{picture.name}{behind}" for picture in pictures_of(usae, objective, settings))
+
+
+def _check_apart(drawings: Sequence[Drawing]) -> None:
+    """Nothing; a ValueError for two drawings that are the same or go into one file, and for a file's name with a /."""
+    keys: dict[tuple[str, str], Drawing] = {}
+    files: dict[tuple[str, str], Drawing] = {}
+    for drawing in drawings:
+        other = keys.setdefault((drawing.folder, drawing.key), drawing)
+        if other is not drawing:
+            raise ValueError(
+                f"{_said(other)} and {_said(drawing)} draw the same pictures of {drawing.objective}; keep one of them"
+            )
+        for name in drawing.names:
+            if "/" in name or "\\" in name or name.startswith("."):
+                raise ValueError(f"a picture named {name!r} would leave the output folder; rename the backbone")
+            other = files.setdefault((drawing.folder.casefold(), name.casefold()), drawing)
+            if other is not drawing or name.casefold() in ("sheet", "scores"):
+                raise ValueError(
+                    f"{_said(other)} and {_said(drawing)} would write one file, {drawing.folder}/{name}.png; rename one"
+                )
+
+
+def _said(drawing: Drawing) -> str:
+    what = f"variant {drawing.variant!r}" if drawing.variant is not None else "the recipe"
+    return f"{what} ({drawing.settings.mode}, seed {drawing.settings.seed})"
+
+
+def _apart_from_templates(runs: Sequence[Run], template: str) -> list[Run]:
+    """The runs without those that differ from others in what they draw for a concept and in nothing else."""
+    settings, kept = {run.settings for run in runs if run.objective == template}, list[Run]()
+    for run in runs:
+        if run.objective == template or run.settings not in settings:
+            kept.append(run)
+            settings.add(run.settings)
+    return kept
+
+
+def _for_concept(template: str, k: int) -> Objective:
+    if is_custom(template):
+        raise ValueError(f"objective {template!r}: a function of your own stands under `objectives`")
+    objective = parse_objective(template.replace("{k}", str(k)))
+    if "{k}" not in template or objective.concepts[:1] != (k,):
+        raise ValueError(
+            f"objective {template!r}: expected Concept({{k}}) as its first concept; it is what is verified"
+        )
+    return objective
+
+
+def _hash(file: str) -> str:
+    try:
+        return file_hash(Path(file))
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error

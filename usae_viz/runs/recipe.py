@@ -1,0 +1,149 @@
+"""Recipes: a YAML file that says which concepts to draw, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from usae_train.commands.config_files import Clash, checked, read_mapping
+from usae_viz.concepts.selection import Selection
+from usae_viz.maximization.settings import MAX_SEED, MaximizeSettings, Mode
+from usae_viz.parameterizations import ANALYTIC
+
+Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
+Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
+VariantName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a file's name
+PLAIN = "Concept({k})"
+FRAMES = 24  # of an animation, unless `snapshots` says every how many steps
+
+
+class Variant(MaximizeSettings):
+    """What one variant changes: any of the settings, the mode, the seed, or what is drawn for a concept."""
+
+    objective: str | None = Field(None, description="what is drawn for each concept, in place of the recipe's")
+
+
+class Recipe(BaseModel):
+    """What `usae-viz render` draws: concepts and objectives x variants x modes x seeds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usae: str = Field("demo", description="`demo`, a USAE folder (taken relative to the recipe) or a hub id")
+    concepts: list[int | str | Selection] = Field(
+        [],
+        description="indices, ranges `10-20`, labels, patterns `colour:*`, `all`, or by a statistic: `{top: 64, by: "
+        "energy}`; one entry needs no list",
+    )
+    labels: str | None = Field(
+        None, description="your own names for concepts: the JSON that the explorer exports, relative to the recipe"
+    )
+    objective: str = Field(PLAIN, description="what is drawn for each concept, whose number stands for {k}")
+    objectives: list[str] = Field(
+        [], description="drawn as they stand: `Concept(12) - 0.5 * Concept(7)`, or `module:function` with --allow-code"
+    )
+    modes: list[Mode] = Field(["per-model"], min_length=1, description="each draws its own pictures")
+    seeds: list[Seed] = Field([0], min_length=1, description="each draws its own pictures")
+    settings: MaximizeSettings = Field(MaximizeSettings(), description="the rest of a maximization's settings")
+    variants: dict[VariantName, Variant] = Field(
+        {}, description="each draws everything with what it changes; without any, the settings are drawn as they are"
+    )
+    outputs: list[Output] = Field(
+        ["png", "sheet"],
+        description="what is written; png is always. alpha: PNGs with transparency; gif, mp4: how it was drawn",
+    )
+
+    @field_validator("concepts", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Recipe:
+        for key in ("mode", "seed", "alpha"):
+            if key in self.settings.model_fields_set:
+                where = "`outputs`" if key == "alpha" else f"the top, as a list under `{key}s`"
+                raise Clash(f"{key} belongs at {where}", "settings", key)
+        if not self.concepts and not self.objectives:
+            raise ValueError("nothing to draw; expected `concepts` or `objectives`")
+        for key in ("modes", "seeds", "outputs"):
+            values: list[Any] = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise Clash(f"{values} says something twice", key)
+        return self
+
+    @model_validator(mode="after")
+    def _without_clash(self) -> Recipe:
+        """What single keys cannot show: keys that do not go together, in the settings or after a variant's change."""
+        animated = {"gif", "mp4"} & set(self.outputs)
+        for variant, settings, changed in self._merged():
+            inside = ("settings",) if variant is None else ("variants", variant)
+            given = self.settings.model_fields_set | changed
+            if "seeds" in given and "seeds" in self.model_fields_set:
+                raise Clash(
+                    "clashes with the recipe's own `seeds`, a list; keep one of them (this one draws its seeds in "
+                    "one batch, which Diversity needs)", *inside, "seeds",
+                )  # fmt: skip
+            if settings.spectrum is not None and settings.image != "maco":
+                raise Clash(f"a spectrum is maco's, and image is {settings.image}", *inside, "spectrum")
+            if settings.spectrum is not None and settings.start is not None:
+                raise Clash("a picture that is started from keeps its own spectrum", *inside, "spectrum")
+            if settings.decay is not None and settings.image != "fourier":
+                raise Clash(f"decay is fourier's, and image is {settings.image}", *inside, "decay")
+            if settings.snapshots is not None and not animated:
+                raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")
+        return self
+
+    def runs(self) -> Iterator[Run]:
+        """Each combination of variant, mode and seed."""
+        for variant, settings, changed in self._merged():
+            objective = self.variants[variant].objective if variant is not None else None
+            for mode in [settings.mode] if "mode" in changed else self.modes:
+                for seed in [settings.seed] if "seed" in changed else self.seeds:
+                    alpha = settings.alpha if "alpha" in changed else "alpha" in self.outputs
+                    update = {"mode": mode, "seed": seed, "alpha": alpha}
+                    if settings.snapshots is None and {"gif", "mp4"} & set(self.outputs):
+                        update["snapshots"] = max(1, settings.steps // FRAMES)
+                    yield Run(variant, settings.model_copy(update=update), objective or self.objective)
+
+    def _merged(self) -> Iterator[tuple[str | None, MaximizeSettings, set[str]]]:
+        """Each variant's name, settings, and which keys it changes."""
+        if not self.variants:
+            yield None, self.settings, set()
+        for name, variant in self.variants.items():
+            changes = {key: getattr(variant, key) for key in variant.model_fields_set - {"objective"}}
+            yield name, self.settings.model_copy(update=changes), set(changes)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way in which everything is drawn."""
+
+    variant: str | None
+    settings: MaximizeSettings
+    objective: str = PLAIN  # for each concept
+
+
+def read_recipe(file: str | Path) -> Recipe:
+    """Read and check a recipe; files that it names are taken relative to it.
+
+    Raises:
+        ValueError: with file, line and key, and the nearest right key.
+    """
+    recipe = checked(Recipe, read_mapping(file), file)
+    folder = Path(file).parent
+    usae = str(folder / recipe.usae) if (folder / recipe.usae / "config.json").is_file() else recipe.usae
+    labels = str(folder / recipe.labels) if recipe.labels is not None else None
+    variants = {name: _relative(variant, folder) for name, variant in recipe.variants.items()}
+    return recipe.model_copy(
+        update={"usae": usae, "labels": labels, "settings": _relative(recipe.settings, folder), "variants": variants}
+    )
+
+
+def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
+    files = {key: getattr(settings, key) for key in ("start", "reference", "spectrum")}
+    named = {key: str(folder / file) for key, file in files.items() if file is not None and file != ANALYTIC}
+    return settings.model_copy(update=named)

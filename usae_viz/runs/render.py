@@ -1,0 +1,270 @@
+"""Drawing a plan into a run folder: what is finished is kept, what is missing is drawn, folder by folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from usae_train.distributed import ALONE, Ranks
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import read_picture
+from usae_train.progress import Report
+from usae_viz.maximization.maximize import eyes_for, maximize_each
+from usae_viz.maximization.result import Result, provenance, run_record
+from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.maximization.snapshots import write_frames
+from usae_viz.objectives import Objective
+from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
+from usae_viz.runs.outputs import natural_patches, read_png, save_png, sheet, write_json, write_png
+from usae_viz.runs.plan import Drawing, Plan, given_pictures
+from usae_viz.verification.scores import Scores
+
+ABREAST = 5  # pictures in a row of a sheet of variants with one picture each
+WIDEST = 8  # pictures in a row of a sheet; more than that, or variants, get rows of their own
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One objective's folder in a run."""
+
+    objective: str
+    folder: Path
+    images: tuple[str, ...]
+    scores: Scores | None  # of all its pictures
+    ended: str | None  # why one of its optimizations ended early
+    stopped: bool  # whether Ctrl-C ended one
+    failed: bool  # whether a score that was lost ended one
+
+
+def render(
+    usae: USAE, plan: Plan, out: Path, report: Report = lambda stage, done, total, note: None,
+    done: Callable[[Drawn], None] = lambda drawn: None, again: bool = False, ranks: Ranks = ALONE,
+) -> list[Drawn]:  # fmt: skip
+    """Draw what of a plan is not there yet; write run.json and one folder an objective.
+
+    After an optimization that was stopped by hand, what is there is written and no more is begun. One whose score was
+    lost on the way is written as far as it came, and the next are begun.
+
+    Args:
+        usae: the USAE.
+        plan: what to draw.
+        out: the run's folder.
+        report: called with the stage, steps done of all, and the scores in words.
+        done: called with each folder that this process has completed.
+        again: draw also what is finished.
+        ranks: which of how many processes this is; all must be given the same plan.
+
+    Returns:
+        Every folder of the plan that has pictures, for the first process; those that it completed for the others.
+
+    Raises:
+        ValueError: when another process holds the folder, its pictures were drawn with another USAE, or a score is lost
+            at the first step.
+    """
+    manifest, run = Manifest(out), _Run(usae, plan, out)
+    with ExitStack() as stack:
+
+        def first_of_all() -> list[list[int]]:
+            stack.enter_context(claimed(out))
+            _check_usae(usae, plan, out, again)
+            return _packs(usae, plan, [] if again else _finished(manifest, plan), ranks)
+
+        packs = ranks.told(first_of_all)
+        stopped, mine = False, list[Drawn]()
+        for pack in packs[ranks.number :: ranks.count]:
+            drawings = [plan.drawings[number] for number in pack]
+            records = run.draw(drawings, report, ranks.first)
+            stopped = any(record.stopped for record in records)
+            for folder in dict.fromkeys(drawing.folder for drawing in drawings):
+                if stopped or run.complete(folder):
+                    mine.append(run.assemble(folder, anew=True))
+                    done(mine[-1])
+            if stopped:
+                break
+        if not stopped:  # else the others go on, and torchrun stops them
+            ranks.wait()
+        return run.close() if ranks.first else mine
+
+
+class _Run:
+    """A run folder being filled by one process."""
+
+    def __init__(self, usae: USAE, plan: Plan, out: Path) -> None:
+        self.usae, self.plan, self.out, self.manifest = usae, plan, out, Manifest(out)
+        self.folders = plan.folders
+
+    def draw(self, drawings: Sequence[Drawing], report: Report, first: bool) -> list[Record]:
+        """Draw a pack of drawings of equal settings, and write their files and records."""
+        settings = drawings[0].settings
+        progress = _steps(report, _stage(drawings), settings.steps)
+        records = []
+        results = maximize_each(self.usae, [drawing.objective for drawing in drawings], settings, progress)
+        for drawing, result in zip(drawings, results, strict=False):  # there are fewer after one that was stopped
+            if first:
+                self.write_record()
+            records.append(self.write(drawing, result))
+        return records
+
+    def write(self, drawing: Drawing, result: Result) -> Record:
+        """Write a drawing's pictures and animations, then its record."""
+        room, files = self.out / drawing.folder, {}
+        by_image = {} if result.scores is None else result.scores.as_dict()["images"]
+        for image, (name, canvas) in zip(drawing.names, result.images.items(), strict=True):
+            about = {**result.about(image), "variant": drawing.variant, "code_sha256": drawing.code}
+            about["scores"] = by_image.get(name)
+            files[f"{image}.png"] = room / f"{image}.png"
+            alpha = result.alpha[name] if result.settings.alpha else None
+            write_png(files[f"{image}.png"], canvas, about, alpha)
+            for animation in self.plan.animations if result.frames else ():
+                files[f"{image}.{animation}"] = room / f"{image}.{animation}"
+                write_frames(files[f"{image}.{animation}"], result.frames[name])
+        return self.manifest.write(drawing, result, files)
+
+    def complete(self, folder: str) -> bool:
+        """Whether all of a folder's drawings are there, whoever drew them, and none is to be drawn again."""
+        records = [self.manifest.drawn(drawing) for drawing in self.folders[folder]]
+        return all(record is not None and not record.stopped for record in records)
+
+    def assemble(self, folder: str, anew: bool = False) -> Drawn:
+        """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""
+        found = [(drawing, self.manifest.drawn(drawing)) for drawing in self.folders[folder]]
+        here = [(drawing, record) for drawing, record in found if record is not None]
+        records = [record for _, record in here]
+        scores, images = scores_of(records), tuple(name for record in records for name in record.names)
+        drawings = [
+            {"key": d.key, "variant": d.variant, "mode": d.settings.mode, "seed": d.settings.seed, "ended": r.ended,
+             "images": r.names}
+            for d, r in here
+        ]  # fmt: skip
+        room = self.out / folder
+        if scores is not None and (anew or _read(room / "scores.json").get("drawings") != drawings):
+            write_json(room / "scores.json", {**scores.as_dict(), "drawings": drawings})
+        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != drawings):
+            about = {"sheet": drawings, "title": here[0][0].title, **provenance(self.usae, self._settings(folder))}
+            save_png(room / "sheet.png", self._sheet(here, scores), about)
+        by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
+        ended = next((record.ended for record in by_weight if record.ended is not None), None)
+        stopped, failed = (any(getattr(record, kind) for record in records) for kind in ("stopped", "failed"))
+        objective = str(self.folders[folder][0].objective)
+        return Drawn(objective, room, images, scores, ended, stopped, failed)
+
+    def close(self) -> list[Drawn]:
+        """The run's record, and every folder that has pictures."""
+        drawn = [each for each in map(self.assemble, self.folders) if each.images]
+        if drawn:
+            self.write_record()
+        return drawn
+
+    def write_record(self) -> None:
+        """Write run.json, unless it says the same already."""
+        drawings = self.plan.drawings
+        runs = dict.fromkeys((drawing.variant, drawing.settings) for drawing in drawings)
+        objectives = list({str(drawing.objective): drawing.objective for drawing in drawings}.values())
+        record = run_record(self.usae, objectives, [settings for _, settings in runs])
+        record["variants"] = [variant for variant, _ in runs]
+        record["recipe"] = self.plan.recipe
+        if _read(self.out / "run.json") != json.loads(json.dumps(record)):
+            write_json(self.out / "run.json", record)
+
+    def _settings(self, folder: str) -> list[MaximizeSettings]:
+        return [drawing.settings for drawing in self.folders[folder]]
+
+    def _sheet(self, here: Sequence[tuple[Drawing, Record]], scores: Scores | None) -> Image.Image:
+        images, rows = {}, dict[Any, list[str]]()
+        many = sum(len(record.names) for _, record in here) > WIDEST
+        for drawing, record in here:
+            row = drawing.variant if drawing.variant is not None else (drawing.key if many else None)
+            for name in record.names:
+                with Image.open(self.out / drawing.folder / f"{name}.png") as picture:
+                    images[name] = picture.convert("RGB")
+                rows.setdefault(row, []).append(name)
+        table = list(rows.values())
+        if len(table) > 1 and all(len(row) == 1 for row in table):  # one below the other would be a ribbon
+            names = list(images)
+            table = [names[place : place + ABREAST] for place in range(0, len(names), ABREAST)]
+        first = here[0][0]
+        patches = natural_patches(self.usae, first.objective.concepts[0]) if first.objective.concepts else {}
+        given, size = given_pictures(first.settings), first.settings.size
+        assert size is not None
+        beside = read_picture(Path(next(iter(reversed(given.values())))), size) if given else None
+        return sheet(first.title, images, scores, patches, beside, table)
+
+
+def _check_usae(usae: USAE, plan: Plan, out: Path, again: bool) -> None:
+    """Nothing; a ValueError when the folder's pictures are of other weights, or a folder in it leads elsewhere."""
+    before = _read(out / "run.json").get("usae_sha256")
+    if not again and before is not None and before != usae.sha256:
+        raise ValueError(
+            f"{out} was drawn with the USAE of sha256 {str(before)[:12]}, and {usae.source} is {str(usae.sha256)[:12]} "
+            "by now; choose another place with --out"
+        )
+    for folder in plan.folders:
+        if not (out / folder).resolve().is_relative_to(out.resolve()):
+            raise ValueError(f"{out / folder} leads out of {out}; remove that link")
+
+
+def _finished(manifest: Manifest, plan: Plan) -> list[int]:
+    """The numbers of the drawings that need not be drawn."""
+    return [number for number, drawing in enumerate(plan.drawings) if manifest.adopt(drawing)]
+
+
+def _packs(usae: USAE, plan: Plan, finished: Sequence[int], ranks: Ranks) -> list[list[int]]:
+    """What is drawn at once: equal settings, as many as the memory holds; a few folders after the other."""
+    skip = set(finished)
+    left = [number for number in range(len(plan.drawings)) if number not in skip]
+    if not left:
+        return []
+    drawn_with: dict[MaximizeSettings, list[Objective]] = {}
+    for number in left:
+        drawn_with.setdefault(plan.drawings[number].settings, []).append(plan.drawings[number].objective)
+    at_once = min(eyes_for(usae, settings, objectives).at_once for settings, objectives in drawn_with.items())
+    folders: dict[str, list[int]] = {}
+    for number in left:
+        folders.setdefault(plan.drawings[number].folder, []).append(number)
+    at_once = min(at_once, -(-len(folders) // ranks.count))
+    rooms, packs = list(folders.values()), list[list[int]]()
+    for first in range(0, len(rooms), at_once):
+        groups: dict[tuple[str | None, MaximizeSettings], list[int]] = {}
+        for number in chain.from_iterable(rooms[first : first + at_once]):
+            drawing = plan.drawings[number]
+            groups.setdefault((drawing.variant, drawing.settings), []).append(number)
+        packs += groups.values()
+    return packs
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON file of ours; empty where there is none that can be read."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sheet_of(file: Path) -> Any:
+    try:
+        return read_png(file).get("sheet")
+    except ValueError:
+        return None
+
+
+def _stage(drawings: Sequence[Drawing]) -> str:
+    first = drawings[0]
+    what = str(first.objective) if len(drawings) == 1 else f"{len(drawings)} objectives"
+    what = what if len(what) <= 40 else what[:37] + "..."
+    variant = f" {first.variant}" if first.variant is not None else ""
+    return f"{what}{variant} {first.settings.mode} seed {first.settings.seed}"
+
+
+def _steps(report: Report, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:
+    def progress(done: int, scores: dict[str, float]) -> None:
+        report(stage, done, steps, "  ".join(f"{name} {score:.2f}" for name, score in scores.items()))
+
+    return progress

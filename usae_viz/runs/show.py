@@ -1,0 +1,86 @@
+"""What a PNG of ours says of itself, and how to draw it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from usae_train.model.usae import USAE
+from usae_viz.maximization.result import spectrum_hash
+from usae_viz.objectives import parse_objective
+from usae_viz.objectives.custom import is_custom, load_custom
+from usae_viz.runs.about import About
+from usae_viz.runs.plan import Plan, plan_objectives
+
+
+def command_again(file: Path, about: About) -> str | None:
+    """The command line that draws a picture again; None where its objective was a Python function in no file."""
+    if not is_custom(about.objective):
+        try:
+            parse_objective(about.objective)
+        except ValueError:
+            return None
+    words = ["usae-viz", "render", str(file), "--out", "again"]
+    if about.drawn_on.get("device") == "cpu" and about.drawn_on.get("threads", 1) != 1:
+        words += ["--threads", str(about.drawn_on["threads"])]
+    if about.code_sha256 is not None:
+        words.append("--allow-code")
+    return shlex.join(words)
+
+
+def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
+    """The drawing that a picture came from.
+
+    Raises:
+        ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file.
+    """
+    if about.usae_sha256 != usae.sha256:
+        raise ValueError(
+            f"{file} was drawn with the USAE of sha256 {str(about.usae_sha256)[:12]}, and {usae.source} is "
+            f"{str(usae.sha256)[:12]} by now; say where it is with --usae"
+        )
+    try:
+        settings = about.drawn_with()
+    except ValueError as error:
+        raise ValueError(f"{file} was drawn with settings that this version does not have: {error}") from error
+    for given in (settings.start, settings.reference):
+        if given is not None and given.startswith("tensor of sha256"):
+            raise ValueError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
+    spectrum = spectrum_hash(settings.spectrum) if settings.image == "maco" else None
+    if spectrum != about.spectrum_sha256:
+        raise ValueError(f"{file} was drawn under another spectrum than {settings.spectrum or 'the packaged one'}")
+    if is_custom(about.objective):
+        own = load_custom(about.objective, Path.cwd(), allow_code)
+        if own.sha256 != about.code_sha256:
+            raise ValueError(f"{file} was drawn with other code than {about.objective} is by now")
+        objective = own.objective
+    else:
+        objective = parse_objective(about.objective)
+    return plan_objectives(usae, [objective], [settings])
+
+
+def in_words(about: About) -> str:
+    """Settings, scores and versions, a line each."""
+    lines = [
+        f"picture     {about.picture}" + (f" of variant {about.variant}" if about.variant else ""),
+        f"objective   {about.objective}",
+        f"USAE        {about.usae}, sha256 {str(about.usae_sha256)[:12]}",
+        "settings    " + _listed({key: value for key, value in about.settings.items() if value is not None}),
+        "drawn on    " + _listed(about.drawn_on),
+        "versions    " + _listed(about.versions) + (f", commit {about.commit[:12]}" if about.commit else ""),
+    ]
+    if about.spectrum_sha256:
+        lines.append(f"spectrum    sha256 {about.spectrum_sha256[:12]}")
+    if about.ended:
+        lines.append(f"ended       {about.ended}")
+    if about.scores is not None:
+        lines.append("fires       " + ("yes" if about.scores.fired else "no: FAILED"))
+        for name, own in about.scores.backbones.items():
+            lines.append(f"  through {name}: " + _listed(own.model_dump(exclude={"fires"})))
+    return "\n".join(lines)
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {f'{value:.4g}' if isinstance(value, float) else value}" for key, value in values.items())

@@ -1,0 +1,1 @@
+"""Verification: finished pictures under views they were not optimized on."""
