@@ -26,24 +26,21 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    name: home
-    for home, names in {
-        "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
-        "model.checkpoint": ("load", "save"),
-        "model.published": ("import_published",),
-        "model.sparse": ("Codes",),
-        "model.statistics": ("Statistics",),
-        "model.usae": ("USAE",),
-        "pictures.images": ("open_images",),
-        "training.fitting": ("fit",),
-        "training.growing": ("add_backbone",),
-        "training.settings": ("FitSettings", "Recipe"),
-    }.items()
-    for name in names
+    "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
+    "model.checkpoint": ("load", "save"),
+    "model.published": ("import_published",),
+    "model.sparse": ("Codes",),
+    "model.statistics": ("Statistics",),
+    "model.usae": ("USAE",),
+    "pictures.images": ("open_images",),
+    "training.fitting": ("fit",),
+    "training.growing": ("add_backbone",),
+    "training.settings": ("FitSettings", "Recipe"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'usae_train' has no attribute {name!r}")
-    return getattr(import_module(f"usae_train.{_HOMES[name]}"), name)
+    home = next(module for module, names in _HOMES.items() if name in names)
+    return getattr(import_module(f"usae_train.{home}"), name)

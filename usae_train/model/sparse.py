@@ -59,11 +59,11 @@ def top_indices(pre_codes: Tensor, k: int) -> Tensor:
 
 def _largest(numbers: Tensor, k: int, sizes: Sequence[int]) -> Tensor:
     """Where the k largest of each row lie: all in the k groups with the largest maxima, which are found likewise."""
-    size, n = sizes[0] if sizes else 1, numbers.shape[1]
-    if size == 1 or n % size or n < 4 * size * k:
+    n = numbers.shape[1]
+    if not sizes or n % sizes[0] or n < 4 * sizes[0] * k:
         return numbers.topk(k, dim=-1, sorted=False).indices
-    groups = n // size
-    best = _largest(numbers.unflatten(1, (size, groups)).amax(1), k, sizes[1:])
+    groups = n // sizes[0]
+    best = _largest(numbers.unflatten(1, (sizes[0], groups)).amax(1), k, sizes[1:])
     members = (best[:, None, :] + torch.arange(0, n, groups, device=numbers.device)[:, None]).flatten(1)
     return members.gather(1, numbers.gather(1, members).topk(k, dim=-1, sorted=False).indices)
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner
+from command_line import run
 
 import usae_train as ut
-from usae_train.cli import app
 from usae_train.evaluation.pass_states import PassKeeper
 from usae_train.files.provenance import file_hash
 from usae_train.model.statistics import read_origin
@@ -28,11 +27,6 @@ right: {model: vit_tiny_patch16_224, weights: random, input_size: 96, seed: 1, o
 SIZES = ["--n-concepts", "24", "-k", "6", "--steps", "60", "--batch", "256", "--limit", "40", "--device", "cpu"]
 SECTIONS = ("r2", "entropy", "co-fires", "independent", "posthoc", "stability", "none", "truth", "concepts")
 PLOTS = 5  # R², entropy, co-fires, consistency, R² aligned afterwards
-
-
-def run(*words: object) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    return done.exit_code, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")

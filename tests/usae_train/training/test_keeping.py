@@ -8,12 +8,11 @@ from concurrent.futures import Future
 
 import pytest
 import torch
+from command_line import run
 from PIL import Image
 from stores import SPECS, YAML, FullDisk, make_pictures, write
 from toys import toy_settings, toy_tokens
-from typer.testing import CliRunner
 
-from usae_train.cli import app
 from usae_train.files.atomic import atomic_path
 from usae_train.pictures.images import open_images
 from usae_train.stop_signals import Stopped
@@ -24,11 +23,6 @@ from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT
 
 SMALL = ["--n-concepts", "6", "-k", "2", "--steps", "3", "--batch", "8", "--device", "cpu"]
-
-
-def run(*words):
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    return done.exit_code, done.stdout, done.stderr
 
 
 class AfterEach(Keeper):

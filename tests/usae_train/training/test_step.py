@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from toys import WIDTHS
 
 from usae_train.model.usae import USAE
 from usae_train.training import step
@@ -12,7 +13,6 @@ from usae_train.training.part_errors import part_errors
 from usae_train.training.settings import DEFAULT, PUBLISHED, Recipe
 from usae_train.training.step import part_entries, pick, step_loss
 
-WIDTHS = {"a": 6, "b": 5, "c": 7}
 N_CONCEPTS, K = 16, 3
 NONE = torch.zeros(0, dtype=torch.long)
 
