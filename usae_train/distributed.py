@@ -6,6 +6,7 @@ that was started alone is the same with nothing to exchange: `ALONE`.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -74,13 +75,11 @@ class Ranks:
         """Replace gradients by their mean over ranks, so that each is the whole batch's; sparse ones stay sparse."""
         if self.count == 1:
             return
-        begun = []
+        gradients = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+        wholes = [gradient.to_dense() if gradient.is_sparse else gradient for _, gradient in gradients]
         with _lost_others():
-            for parameter in parameters:
-                if (gradient := parameter.grad) is not None:
-                    whole = gradient.to_dense() if gradient.is_sparse else gradient
-                    begun.append((parameter, gradient, whole, distributed.all_reduce(whole, async_op=True)))
-            for parameter, gradient, whole, exchange in begun:
+            exchanges = [distributed.all_reduce(whole, async_op=True) for whole in wholes]
+            for (parameter, gradient), whole, exchange in zip(gradients, wholes, exchanges, strict=True):
                 exchange.wait()
                 whole /= self.count
                 if gradient.is_sparse:  # all ranks' rows together are nearly all: to_dense loses little
@@ -272,12 +271,20 @@ def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterato
     on_gpu = device.startswith("cuda")
     if on_gpu:
         torch.cuda.set_device(device)
+    # Its functions' defaults are the group at the moment when it is imported. AdamW and backbones import it; later than
+    # here it would keep the group and gloo's threads, and these abort the process now and then when Python ends.
+    importlib.import_module("torch.distributed.nn.functional")
     try:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=patience)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other processes cannot be joined: {error}; start them with torchrun") from error
-    yield Ranks(distributed.get_rank(), distributed.get_world_size())
-    distributed.destroy_process_group()  # not after an error: it would wait for exchanges that others have begun
+    fine = False
+    try:
+        yield Ranks(distributed.get_rank(), distributed.get_world_size())
+        fine = True
+    finally:
+        if fine or not on_gpu:  # after an error nccl would wait for exchanges that others have begun
+            distributed.destroy_process_group()
 
 
 @contextmanager

@@ -253,6 +253,33 @@ def torchrun(*words: object) -> list[str]:
     return [*start, *(str(word) for word in words)]
 
 
+LEAVES = """
+import weakref
+from torch import distributed
+from usae_train.distributed import ranks_of_torchrun
+
+try:
+    with ranks_of_torchrun("cpu") as ranks:
+        group = weakref.ref(distributed.group.WORLD)
+        import torch.distributed.nn.functional  # as AdamW does, or a backbone
+        ranks.wait()
+        {end}
+except ValueError:
+    pass
+assert group() is None
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["pass", "raise ValueError"])
+def test_nothing_keeps_the_group_and_its_threads_beyond_its_end(tmp_path, end):
+    """Gloo's threads, alive when Python ends, abort the process now and then: "terminate called ..."."""
+    (tmp_path / "leaves.py").write_text(LEAVES.format(end=end))
+    words = [*torchrun()[:-2], str(tmp_path / "leaves.py")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 SMALL = ["--n-concepts", 12, "-k", 3, "--steps", 150, "--batch", 8, "--log-every", 7]
 
 
