@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,9 @@ from usae_train.commands.options import (
     StartSeed,
 )
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
+
+if TYPE_CHECKING:
+    from usae_train.distributed import Ranks
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +60,10 @@ def fit(
         int | None, typer.Option(help="Tokens a step; the recipe's own (4096, published 6272) unless told.")
     ] = None,
     limit: Limit = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Compare a store's checksums first, which reads all of it once more."),
+    ] = False,
     independent: Annotated[
         bool,
         typer.Option(
@@ -104,6 +111,8 @@ def fit(
                 "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
                 "start_seed": start_seed, "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
             }  # fmt: skip
+            if verify:
+                _verify(images, quiet)
             with progress_bars(quiet) as progress:
                 work = Work(pick_device(device), memory, every, keep, log_every, stages(progress), say_skipped)
                 fit_independent(images, out, backbones, recipe, sizes, limit, work)
@@ -143,6 +152,9 @@ def fit(
                     raise ValueError(f"{images} is a store, with backbones and pictures of its own")
                 specs = read_specs(backbones or "paper") if store is None else {}
                 source = open_images(images, limit) if store is None else None
+            if verify:
+                _verify(images, quiet, ranks)
+            with ranks.together():
                 trackers = []
                 if ranks.first:
                     trackers = open_trackers(tensorboard, wandb, out.name, settings.model_dump(mode="json"), room)
@@ -256,6 +268,19 @@ def add_backbone(
         elif not quiet:
             typer.echo(f"{out}: {grown.usae.n_concepts} concepts over {', '.join(grown.usae.names)}")
             typer.echo(figures_as_text(grown))
+
+
+def _verify(store: str, quiet: bool, ranks: Ranks | None = None) -> None:
+    """Compare a store's checksums, each rank those of its share of the shards."""
+    from usae_train.distributed import ALONE
+    from usae_train.tokens.store import ActivationStore
+
+    ranks = ranks or ALONE
+    with ranks.together(), progress_bars(quiet or not ranks.first) as progress:
+        report, opened = stages(progress), ActivationStore(store)
+        own = opened.record.shards[ranks.number :: ranks.count]
+        for done, _ in enumerate(opened.verify(own), 1):
+            report("checksums", done, len(own), "")
 
 
 def say_skipped(why: str) -> None:

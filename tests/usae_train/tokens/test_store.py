@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from command_line import SMALL, assert_one_error, run
 from PIL import Image
 from stores import SPECS, YAML, begun, make_pictures, write
 from torch.utils.data import DataLoader
@@ -168,6 +169,12 @@ def test_a_damaged_shard_is_found(pictures, tmp_path):
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"shard-00001\.safetensors has the checksum"):
         list(store.verify())
+    assert list(store.verify(store.record.shards[::2])) == ["shard-00000.safetensors", "shard-00002.safetensors"]
+    for way in ([], ["--independent"]):
+        words = ["fit", tmp_path / "store", "-o", tmp_path / "usae", *SMALL, *way]
+        assert_one_error(run(*words, "--verify"), "shard-00001.safetensors has the checksum")
+        assert {place.name for place in tmp_path.iterdir()} == {"pictures", "store"}
+    assert_one_error(run("fit", "demo", *words[2:], "--verify"), "demo is no activation store")
     file.write_bytes(content[:100])
     with pytest.raises(ValueError, match=r"shard-00001\.safetensors is missing or broken"):
         store.read([1])
