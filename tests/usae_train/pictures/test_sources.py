@@ -94,6 +94,19 @@ def test_shards_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     assert_one_error(run("spectrum", tmp_path / "empty.tar", *out), "no pictures in")
 
 
+@pytest.mark.parametrize("damage", ["a header that is none", "half a header", "no end"])
+def test_a_shard_that_ends_between_two_members_is_refused(tmp_path: Path, damage: str) -> None:
+    write_tar(tmp_path / "a.tar", {f"{n}.png": png(n) for n in range(4)})
+    whole = (tmp_path / "a.tar").read_bytes()
+    with tarfile.open(tmp_path / "a.tar") as opened:
+        third = opened.getmember("2.png").offset
+    cut = {"a header that is none": whole[:third] + b"?" * 512 + whole[third + 512 :],
+           "half a header": whole[: third + 256], "no end": whole[:third]}[damage]  # fmt: skip
+    (tmp_path / "a.tar").write_bytes(cut)
+    with pytest.raises(ValueError, match=rf"a\.tar is no whole, .*: after 2 members, at byte {third}, it is cut short"):
+        open_images(tmp_path / "a.tar")
+
+
 def test_shards_at_urls_are_fetched_once(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
