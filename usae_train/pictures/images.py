@@ -65,7 +65,8 @@ class FolderImages:
         return read_picture(self.files[index], size, self.label(index))
 
     def label(self, index: int) -> str:
-        return str(self.files[index].relative_to(self.folder))
+        name = str(self.files[index].relative_to(self.folder))
+        return name.encode(errors="surrogateescape").decode(errors="backslashreplace")  # a name may be no UTF-8
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,19 @@ def test_files_are_found_below_the_folder_in_the_order_of_their_paths(tmp_path: 
     source = FolderImages(tmp_path)
     assert [source.label(i) for i in range(len(source))] == ["a.jpg", "b/x.PNG", "c.png"]
     assert len(FolderImages(tmp_path, 2)) == 2
+
+
+def test_a_file_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (9, 9), RED)
+    picture.save(tmp_path / "a.png")
+    try:
+        os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/\xfc.png")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    source = FolderImages(tmp_path)
+    assert source.label(0) == r"\xfc.png"
+    assert len(source.fingerprint()) == 64
+    assert pixel(source.read(0, 8), 0, 0) == [1, 0, 0]
 
 
 def test_the_fingerprint_changes_with_the_files(picture_folder: Path) -> None:
