@@ -173,6 +173,8 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
         ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
     text = str(images)
+    if text in ("", "hf:"):  # an unset variable of a shell's would be the folder that one is in
+        raise ValueError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     if text.startswith("hf:"):
