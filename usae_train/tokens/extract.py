@@ -73,7 +73,8 @@ def extract(
         backbones: those that `plan` has built; built from the record unless given.
 
     Raises:
-        ValueError: for a store of other settings or a finished one, a disk without room, too many broken images.
+        ValueError: for a store of other settings or a finished one, a disk without room, too many broken images, tokens
+            that are not finite.
     """
     with ranks.together():
         begun = begin(record, out) if ranks.first else record
@@ -141,8 +142,13 @@ def _fill_shard(
     for indices, canvases, broken in batches:
         failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
         for name, backbone in backbones.items() if indices else ():
-            shown = canvases.to(backbone.mean.device, non_blocking=True)
-            tokens[name][len(numbers) : len(numbers) + len(indices)] = backbone(shown, record.grid)
+            seen = backbone(canvases.to(backbone.mean.device, non_blocking=True), record.grid).to(dtype)
+            if not seen.isfinite().all():
+                raise ValueError(
+                    f"{name}: some tokens of the images {indices[0]} to {indices[-1]} are NaN or infinite in "
+                    f"{record.dtype}; check the backbone's weights, or give another --dtype or --run-in"
+                )
+            tokens[name][len(numbers) : len(numbers) + len(indices)] = seen
         numbers.extend(indices)
         done(len(numbers) + len(failures))
     return {name: own[: len(numbers)] for name, own in tokens.items()}, numbers, failures

@@ -138,6 +138,29 @@ def test_too_many_broken_images_stop_it(pictures, tmp_path):
         extract(source, plan(source, SPECS)[0], tmp_path / "store")
 
 
+def test_tokens_that_are_not_finite_are_never_stored(pictures, tmp_path):
+    source = open_images(pictures)
+    record, _, built = plan(source, SPECS)
+    with torch.no_grad():
+        built["right"].model.norm.weight.mul_(torch.nan)
+    with pytest.raises(ValueError, match="right: some tokens of the images 0 to 10 are NaN or infinite in bfloat16"):
+        extract(source, record, tmp_path / "store", backbones=built, max_broken=0.2)
+    assert not list((tmp_path / "store").glob("*.safetensors"))
+
+
+def test_a_store_whose_tokens_are_not_finite_is_no_question_of_the_learning_rate(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("usae_train.tokens.extract._write", lambda *given: store_write_of_nan(*given))
+    store = write(pictures, tmp_path / "store")
+    with pytest.raises(ValueError, match="left: some tokens are NaN or infinite; check the backbone's weights"):
+        ut.fit(store, n_concepts=8, k=2, steps=3, batch=16)
+
+
+def store_write_of_nan(out, number, tried, tokens, numbers, failures):
+    spoilt = {**tokens, "left": tokens["left"].clone()}
+    spoilt["left"][0, 0, 0] = torch.nan
+    return store_write(out, number, spoilt, torch.tensor(numbers), tried), failures
+
+
 def test_what_does_not_go_together_is_refused(pictures, tmp_path):
     source = open_images(pictures)
     with pytest.raises(ValueError, match="more than"):
