@@ -13,7 +13,7 @@ import torch
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
 from usae_train.distributed import ALONE, Ranks
 from usae_train.pictures.images import Failure, ImageSource, read_groups
-from usae_train.tokens.extraction_notes import Notes, Written, begin, images_tried, read_failures
+from usae_train.tokens.extraction_notes import Notes, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, bytes_an_image, write_record, write_shard
@@ -78,7 +78,8 @@ def extract(
     """
     with ranks.together():
         begun = begin(record, out) if ranks.first else record
-    record, failures = ranks.from_first((begun, read_failures(out, begun) if ranks.first else []))
+        known = failures_before(out, begun) if ranks.first else []
+    record, failures = ranks.from_first((begun, known))
     notes = Notes(source, record, failures, out, max_broken, ranks)
     images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
     built = build_backbones(record.backbones) if backbones is None else backbones

@@ -10,7 +10,16 @@ from pathlib import Path
 from usae_train.distributed import Ranks
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.pictures.images import ImageSource
-from usae_train.tokens.store import FAILURES, Shard, StoreRecord, bytes_an_image, is_store, read_record, write_record
+from usae_train.tokens.store import (
+    FAILURES,
+    Shard,
+    StoreRecord,
+    bytes_an_image,
+    is_store,
+    read_failures,
+    read_record,
+    write_record,
+)
 
 Written = tuple[Shard, list[dict[str, object]]]  # a shard, and those of its images that cannot be read
 
@@ -43,12 +52,9 @@ def images_tried(record: StoreRecord) -> int:
     return record.shards[-1].last + 1 if record.shards else 0
 
 
-def read_failures(out: Path, record: StoreRecord) -> list[dict[str, object]]:
+def failures_before(out: Path, record: StoreRecord) -> list[dict[str, object]]:
     """Those of the shards that are done: a shard that was stopped is tried again."""
-    first = images_tried(record)
-    file = out / FAILURES
-    lines = file.read_text().splitlines() if file.is_file() else []
-    return [failure for line in lines if (failure := json.loads(line))["image"] < first]
+    return [failure for failure in read_failures(out) if failure["image"] < images_tried(record)]
 
 
 class Notes:

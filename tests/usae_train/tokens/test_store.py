@@ -279,3 +279,36 @@ def test_a_shard_read_in_pieces_is_the_whole(pictures, tmp_path, monkeypatch):
     for name in ("left", "right"):
         assert torch.equal(pieces.tokens[name], whole.tokens[name])
         assert torch.equal(StoreFeed(store, memory=1e9).pick(rows)[name], picked[name])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "grid",
+            [3, 3],
+            r"shard-00000.* holds left in the shape \[4, 4, 16\]; by store.json .* \[4, 9, 16\]: .* another",
+        ),
+        (
+            "widths",
+            {"left": 16, "right": 24},
+            r"right in the shape \[4, 4, 16\]; by store.json it should be \[4, 4, 24\]",
+        ),
+        ("dtype", "int8", r"store\.json is no valid record of a store: dtype: .*'bfloat16'"),
+        ("shards", [], "store has no images in its shards"),
+    ],
+)
+def test_a_record_that_is_not_of_its_shards_is_one_line(pictures, tmp_path, key, value, message):
+    write(pictures, tmp_path / "store")
+    record = tmp_path / "store" / "store.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), key: value}))
+    with pytest.raises(ValueError, match=message):
+        ut.fit(tmp_path / "store", n_concepts=8, k=2, steps=3, batch=16)
+
+
+@pytest.mark.parametrize("damage", ["no JSON\n", "{}\n", "[3]\n", '{"image": "x", "why": ""}\n'])
+def test_damaged_failures_are_named(pictures, tmp_path, damage):
+    write(pictures, tmp_path / "store")
+    (tmp_path / "store" / "failures.jsonl").write_text(damage)
+    with pytest.raises(ValueError, match=r"store/failures\.jsonl is damaged: .*; put it back as it was, or extract"):
+        ActivationStore(tmp_path / "store").failures()
