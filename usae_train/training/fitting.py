@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,13 @@ def feed_pictures(
 
 
 def allowed_memory(gigabytes: float | None) -> float:
-    """Bytes of tokens that may be in memory: a third of the machine's unless told."""
+    """Bytes of tokens that may be in memory: a third of the machine's unless told.
+
+    Raises:
+        ValueError: for a number that is no size.
+    """
+    if gigabytes is not None and not 0 <= gigabytes < math.inf:  # NaN is neither
+        raise ValueError(f"--memory is {gigabytes} GB; expected a number of GB, 0 or more")
     return gigabytes * 1e9 if gigabytes is not None else present_memory() / 3
 
 
@@ -213,4 +220,6 @@ def fit_settings(recipe: str | Recipe, **settings: Any) -> FitSettings:
     chosen = check_settings(FitSettings, recipe=recipe, **settings)
     if chosen.k > chosen.n_concepts:
         raise ValueError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
+    if recipe.batch_norm and chosen.batch == 1:
+        raise ValueError(f"batch is 1, and recipe {recipe.name!r} normalizes over a batch; expected 2 tokens or more")
     return chosen
