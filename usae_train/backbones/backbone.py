@@ -161,6 +161,11 @@ class Backbone(nn.Module):
         return features[0]
 
 
+def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
+    """Names and specs, ready for JSON, in their order: it decides what is drawn when."""
+    return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
+
+
 def build_backbones(specs: Mapping[str, BackboneSpec]) -> dict[str, Backbone]:
     """Build every backbone of a set of specs, in their order.
 

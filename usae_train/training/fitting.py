@@ -11,7 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
+from usae_train.backbones.backbone import (
+    Backbone,
+    BackboneSpec,
+    build_backbones,
+    common_grid,
+    listed,
+    run_backbones_in,
+)
 from usae_train.distributed import ALONE, Ranks
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -116,7 +123,8 @@ def fit_pictures(
     )  # fmt: skip
     usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
     if keeper is not None:
-        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
+        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths,
+                       "backbones": listed(backbones)}  # fmt: skip
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     measured = sample()

@@ -110,6 +110,28 @@ def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT, seed=1), keeper=other)
 
 
+@pytest.mark.parametrize("way", [[], ["--independent"]])
+def test_a_resume_with_other_backbones_of_the_same_width_is_refused(tmp_path, way, monkeypatch):
+    folder, out, specs = make_pictures(tmp_path / "pictures"), tmp_path / "usae", tmp_path / "specs.yaml"
+    words = ["fit", folder, "--backbones", specs, "-o", out, "--max-broken", "0.2", "--every", "0", *SMALL, *way]
+    specs.write_text(YAML)
+
+    def stopped(*given, **named):
+        raise ValueError("stopped")
+
+    with monkeypatch.context() as patched:
+        for place in ("training.independent_fit", "model.checkpoint"):  # the first imports from the second
+            patched.setattr(f"usae_train.{place}.save", stopped)
+        assert run(*words)[2].endswith("error: stopped\n")
+    specs.write_text(YAML.replace("seed: 0", "seed: 2"))
+    code, _, err = run(*words, *([] if way else ["--resume"]))
+    assert code == 1
+    assert "was begun with another backbones; give the same again" in err
+    specs.write_text(YAML)
+    code, _, err = run(*words, *([] if way else ["--resume"]))
+    assert code == 0, err
+
+
 def test_no_state_is_written_of_weights_that_are_not_finite(tmp_path):
     class SpoiledAtThree(AfterEach):
         def after(self, step, state, ranks):
