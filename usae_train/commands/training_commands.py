@@ -124,7 +124,7 @@ def fit(
 
         from usae_train.commands.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
-        from usae_train.model.checkpoint import check_free, save
+        from usae_train.model.checkpoint import check_free, check_weights, save
         from usae_train.pictures.images import open_images
         from usae_train.stop_signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
@@ -150,6 +150,8 @@ def fit(
                 store = ActivationStore(images) if is_store(images) else None
                 if store is not None and (backbones is not None or limit is not None or dtype != "auto"):
                     raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+                if store is not None:
+                    check_weights(store.specs)
                 specs = read_specs(backbones or "paper") if store is None else {}
                 source = open_images(images, limit) if store is None else None
             if verify:

@@ -6,7 +6,7 @@ import difflib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -201,6 +201,19 @@ def check_free(folder: Path) -> None:
     check_writable(folder)
 
 
+def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
+    """Refuse local weight files that are not there, which `save` would copy: asked before hours of work, not after.
+
+    Raises:
+        ValueError: for the first that is gone.
+    """
+    for name, spec in specs.items():
+        if spec.weights not in (PRETRAINED, RANDOM) and not Path(spec.weights).is_file():
+            raise ValueError(
+                f"{name}: its weight file {spec.weights} is gone; put it back, or point the spec at another"
+            )
+
+
 def _find(usae: str) -> Path:
     if usae == "demo":
         return DEMO
@@ -274,9 +287,8 @@ def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
 def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
     if spec.weights in (PRETRAINED, RANDOM):
         return spec
+    check_weights({name: spec})
     source = Path(spec.weights)
-    if not source.is_file():
-        raise ValueError(f"{name}: its weight file {source} is gone; put it back, or point the spec at another")
     inside = Path("backbones") / f"{name}.safetensors"
     (room / "backbones").mkdir(exist_ok=True)
     if source.suffix == ".safetensors":

@@ -17,7 +17,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid, listed
 from usae_train.commands.config_files import read_specs
 from usae_train.files.atomic import atomic_path, check_writable
-from usae_train.model.checkpoint import load, save
+from usae_train.model.checkpoint import check_weights, load, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource, open_images
@@ -98,6 +98,7 @@ def fit_independent(
         if backbones is not None or limit is not None or settings.dtype != "auto":
             raise ValueError(f"{images} is a store, with backbones and pictures of its own")
         store = ActivationStore(images)
+        check_weights(store.specs)
         record = store.record
         data = {"pictures": record.source, "fingerprint": record.fingerprint, "backbones": listed(store.specs),
                 "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip

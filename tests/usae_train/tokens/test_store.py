@@ -9,6 +9,7 @@ import pytest
 import torch
 from command_line import SMALL, assert_one_error, run
 from PIL import Image
+from safetensors.torch import save_file
 from stores import SPECS, YAML, begun, make_pictures, write
 from torch.utils.data import DataLoader
 from typer.testing import CliRunner
@@ -304,6 +305,24 @@ def test_a_record_that_is_not_of_its_shards_is_one_line(pictures, tmp_path, key,
     record.write_text(json.dumps({**json.loads(record.read_text()), key: value}))
     with pytest.raises(ValueError, match=message):
         ut.fit(tmp_path / "store", n_concepts=8, k=2, steps=3, batch=16)
+
+
+def test_a_store_of_local_weights_is_fitted_from_anywhere_and_not_without_them(pictures, tmp_path, monkeypatch):
+    donor = plan(open_images(pictures), SPECS).backbones["left"]
+    save_file(donor.model.state_dict(), tmp_path / "w.safetensors")
+    (tmp_path / "specs.yaml").write_text(YAML.replace("weights: random", "weights: w.safetensors", 1))
+    monkeypatch.chdir(tmp_path)
+    words = ["extract", "pictures", "--backbones", "specs.yaml", "-o", "store", "--max-broken", "0.2"]
+    assert run(*words)[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("fit", "../store", "-o", "usae", *SMALL)[0] == 0
+    assert (tmp_path / "elsewhere" / "usae" / "backbones" / "left.safetensors").is_file()
+    (tmp_path / "w.safetensors").unlink()
+    for way in ([], ["--independent"]):
+        refused = run("fit", "../store", "-o", "other", *SMALL, *way)
+        assert_one_error(refused, f"left: its weight file {tmp_path / 'w.safetensors'} is gone; put it back")
+        assert [place.name for place in (tmp_path / "elsewhere").iterdir()] == ["usae"]  # before a step was taken
 
 
 @pytest.mark.parametrize("damage", ["no JSON\n", "{}\n", "[3]\n", '{"image": "x", "why": ""}\n'])
