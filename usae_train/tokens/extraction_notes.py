@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from usae_train.distributed import Ranks
-from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
 from usae_train.pictures.images import ImageSource
 from usae_train.tokens.store import (
     FAILURES,
@@ -34,6 +34,7 @@ def begin(record: StoreRecord, out: Path) -> StoreRecord:
             raise ValueError(
                 f"{out} was begun with another {', '.join(differences)}; give the same again, or choose another --out"
             )
+        remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
         return found
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} exists already and is no store; choose another --out, or remove it first")

@@ -1,5 +1,6 @@
 """Training states: how many are kept, what a resume refuses, a disk that fills up."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -95,9 +96,10 @@ def test_a_state_that_does_not_know_a_setting_is_gone_on_from(tmp_path):
 
 def test_states_of_which_none_can_be_read_are_not_passed_over(tmp_path):
     (tmp_path / "step-000000006.pt").write_bytes(b"no state")
+    torch.save({"of": "something else"}, tmp_path / "step-000000005.pt")
     with pytest.raises(ValueError, match=r"no training state in .* can be read; remove the folder to begin anew"):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT), keeper=AfterEach(tmp_path))
-    assert [file.name for file in tmp_path.iterdir()] == ["step-000000006.pt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["step-000000005.pt", "step-000000006.pt"]
 
 
 def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
@@ -208,6 +210,27 @@ def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path, monkeyp
     assert not list(out.glob(".*part"))
     whole = write(folder, tmp_path / "whole")
     assert extract(source, record, out, **settings).record == whole.record
+
+
+def test_what_kills_left_half_written_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folder, out, store = make_pictures(tmp_path / "pictures"), tmp_path / "usae", tmp_path / "store"
+    write(folder, store)
+    record = json.loads((store / "store.json").read_text())
+    (store / "store.json").write_text(json.dumps({**record, "complete": False, "shards": record["shards"][:1]}))
+    room = tmp_path / ".usae.training"
+    room.mkdir()
+    lefts = [f"store/.shard-00001.safetensors.{ended.pid}.part", f".usae.training/.step-000000009.pt.{ended.pid}.part"]
+    for left in lefts:
+        (tmp_path / left).write_bytes(b"half")
+    (tmp_path / f".usae.{ended.pid}.part" / "backbones").mkdir(parents=True)
+    write(folder, store)
+    assert not list(store.glob(".*"))
+    assert Keeper(room)._newest() == (0, {})
+    assert not list(room.iterdir())
+    assert run("fit", store, "-o", out, "--resume", *SMALL)[0] == 0
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["pictures", "store", "usae"]
 
 
 def test_atomic_path_leaves_what_was_there(tmp_path):
