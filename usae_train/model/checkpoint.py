@@ -198,6 +198,8 @@ def check_free(folder: Path) -> None:
     Raises:
         ValueError: when it does, is a file, or its parent folder cannot be made or written.
     """
+    if not folder.name:  # what is beside it could not be named after it
+        raise ValueError(f"{str(folder)!r} is no name of a folder; give one with --out")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f"{folder} exists already; choose another --out, or remove it first")
     check_writable(folder)

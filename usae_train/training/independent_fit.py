@@ -17,6 +17,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid, listed
 from usae_train.commands.config_files import read_specs
 from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.holding import held
 from usae_train.model.checkpoint import check_weights, load, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -102,12 +103,14 @@ def fit_independent(
         record = store.record
         data = {"pictures": record.source, "fingerprint": record.fingerprint, "backbones": listed(store.specs),
                 "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
-        fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
+        with held(out):
+            fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
         return
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     grid = common_grid(list(build_backbones(specs).values()))
     data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}
-    fit_each(list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data)
+    with held(out):
+        fit_each(list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data)
 
 
 def fit_each(
