@@ -175,6 +175,8 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
     text = str(images)
     if text in ("", "hf:"):  # an unset variable of a shell's would be the folder that one is in
         raise ValueError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
+    if limit is not None and limit < 1:  # a slice would take all but the last ones
+        raise ValueError(f"limit is {limit}; expected 1 picture or more")
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     if text.startswith("hf:"):

@@ -170,6 +170,9 @@ def test_folders_without_pictures_missing_folders_and_files_are_refused(tmp_path
     (tmp_path / "a.png").write_text("")
     with pytest.raises(ValueError, match=r"'.*a\.png' is a file; expected a folder of pictures"):
         open_images(tmp_path / "a.png")
+    for limit in (0, -1):
+        with pytest.raises(ValueError, match=f"limit is {limit}; expected 1 picture or more"):
+            open_images("demo", limit)
     for unnamed in ("", "hf:"):  # Path("") is the folder that one is in
         with pytest.raises(ValueError, match=f"no pictures named: '{unnamed}'"):
             open_images(unnamed)

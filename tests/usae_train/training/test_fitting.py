@@ -75,6 +75,13 @@ def test_fit_does_not_change_the_tokens_it_was_given() -> None:
     assert all(torch.equal(own, toy_tokens()[name]) for name, own in tokens.items())
 
 
+def test_tokens_with_a_gradient_are_taken_without_it() -> None:
+    plain = fit(toy_tokens(), **SMALL)
+    kept = {name: own.requires_grad_() for name, own in toy_tokens().items()}
+    assert torch.equal(fit(kept, **SMALL).dictionary("a"), plain.dictionary("a"))
+    assert all(own.grad is None for own in kept.values())
+
+
 def test_recipes_by_name_and_by_value() -> None:
     assert fit_settings("published").recipe == PUBLISHED
     assert fit_settings("default").recipe == DEFAULT
