@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
@@ -86,6 +86,8 @@ def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> 
             picture = _on_white(_eight_bits(ImageOps.exif_transpose(opened)))
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
+        raise ValueError(f"{label or file} cannot be read: it is no picture of a kind that PIL knows") from error
     except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
         raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
     square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
