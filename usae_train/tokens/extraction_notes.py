@@ -42,7 +42,7 @@ def begin(record: StoreRecord, out: Path) -> StoreRecord:
     needed = record.n_images * bytes_an_image(record)
     place = next(parent for parent in (out, *out.resolve().parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
-        raise ValueError(f"{out} will take {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB free")
+        raise ValueError(f"{out} will take {needed / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB free")
     out.mkdir(parents=True, exist_ok=True)
     write_record(out, record)
     return record

@@ -212,6 +212,14 @@ def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path, monkeyp
     assert extract(source, record, out, **settings).record == whole.record
 
 
+def test_a_disk_without_room_for_a_store_is_refused_in_gb_that_can_be_read(tmp_path, monkeypatch):
+    source = open_images(make_pictures(tmp_path / "pictures"))
+    monkeypatch.setattr("shutil.disk_usage", lambda place: types.SimpleNamespace(free=2500))
+    with pytest.raises(ValueError, match=r"store will take 2\.82e-06 GB, and the disk has 2\.5e-06 GB free"):
+        extract(source, plan(source, SPECS)[0], tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_what_kills_left_half_written_is_removed(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
