@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,7 @@ def extract(
         from usae_train.backbones.backbone import DTYPES
         from usae_train.commands.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
+        from usae_train.files.holding import held
         from usae_train.pictures.images import open_images
         from usae_train.tokens.extract import extract as write_store
         from usae_train.tokens.extract import first_outliers, plan
@@ -64,8 +66,10 @@ def extract(
         if run_in not in DTYPES:
             raise typer.BadParameter(f"--run-in is {run_in!r}; expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
         where = pick_device(device)
-        with ranks_of_torchrun(where) as ranks:
+        with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             with ranks.together():
+                if ranks.first:
+                    holding.enter_context(held(out))
                 source = open_images(images, limit)
                 record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -16,6 +16,8 @@ from usae_train.backbones.names import check_name
 PRETRAINED = "pretrained"
 RANDOM = "random"
 RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
+Level = Annotated[float, Field(allow_inf_nan=False)]
+Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 DTYPES: tuple[str, ...] = get_args(RunIn)
 
 
@@ -29,11 +31,11 @@ class BackboneSpec(BaseModel):
     layer: int = Field(-1, description="block or stage to read; negative counts from the end")
     norm: bool = Field(True, description="apply the model's final norm to the layer, where timm can")
     input_size: int | None = Field(None, ge=1, description="pixels a side; timm's own unless told")
-    mean: tuple[float, float, float] | None = Field(None, description="normalization; timm's own unless told")
-    std: tuple[float, float, float] | None = Field(None, description="normalization; timm's own unless told")
+    mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own unless told")
+    std: tuple[Spread, Spread, Spread] | None = Field(None, description="normalization; timm's own unless told")
     classes: int = Field(0, ge=0, description="size of the classifier to keep, for class logits; 0 leaves it out")
     options: dict[str, Any] = Field(default_factory=dict, description="further arguments of `timm.create_model`")
-    seed: int = Field(0, description="seed of the weights when they are `random`")
+    seed: int = Field(0, ge=-(2**63), lt=2**64, description="seed of the weights when they are `random`")
 
     @field_validator("options")
     @classmethod
@@ -157,6 +159,11 @@ class Backbone(nn.Module):
             normalized, indices=[self.spec.layer], norm=self.spec.norm, stop_early=True, intermediates_only=True
         )
         return features[0]
+
+
+def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
+    """Names and specs, ready for JSON, in their order: it decides what is drawn when."""
+    return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
 
 
 def build_backbones(specs: Mapping[str, BackboneSpec]) -> dict[str, Backbone]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,10 @@ def _load_weights(name: str, spec: BackboneSpec) -> nn.Module:
     try:
         weights = load_state_dict(str(path), weights_only=True)
     except Exception as error:  # a broken file can raise anything, from four libraries
+        if isinstance(error.__cause__ or error, pickle.UnpicklingError):
+            raise ValueError(
+                f"{name}: {path} is no file of tensors alone, and nothing that can run code is loaded"
+            ) from error
         raise ValueError(
             f"{name}: {path} is no readable weight file ({first_line(error)}); it may be cut short"
         ) from error

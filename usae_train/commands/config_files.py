@@ -164,11 +164,12 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
     if text.endswith((".yaml", ".yml")):
         content = read_mapping(text)
         specs = {}
+        folder = Path(text).parent.resolve()  # whole: a store or a resume may be gone on with from another place
         for name, own in content.items():
             if not isinstance(own, CommentedMap):
                 line = content.lc.key(name)[0] + 1
                 raise ValueError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
-            specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(Path(text).parent)
+            specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(folder)
         if not specs:
             raise ValueError(f"{text}: no backbones in it")
         return specs

@@ -124,7 +124,8 @@ def fit(
 
         from usae_train.commands.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
-        from usae_train.model.checkpoint import check_free, save
+        from usae_train.files.holding import held
+        from usae_train.model.checkpoint import check_free, check_weights, save
         from usae_train.pictures.images import open_images
         from usae_train.stop_signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
@@ -141,15 +142,18 @@ def fit(
             dtype=dtype, mask_outliers=mask_outliers, max_broken=max_broken,
         )  # fmt: skip
         where = pick_device(device)
-        with ranks_of_torchrun(where) as ranks:
+        with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             with ranks.together():
                 if ranks.first:
                     check_free(out)
+                    holding.enter_context(held(out))
                 room = training_room(out, resume or not ranks.first)
                 ranks.part(settings.batch)
                 store = ActivationStore(images) if is_store(images) else None
                 if store is not None and (backbones is not None or limit is not None or dtype != "auto"):
                     raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+                if store is not None:
+                    check_weights(store.specs)
                 specs = read_specs(backbones or "paper") if store is None else {}
                 source = open_images(images, limit) if store is None else None
             if verify:
@@ -227,10 +231,11 @@ def add_backbone(
     .NAME.training beside the folder NAME until it is finished, and so does metrics.jsonl (of joint training
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
-    with one_line_errors():
+    with one_line_errors(), contextlib.ExitStack() as holding:
         import shutil
 
         from usae_train.commands.config_files import read_specs
+        from usae_train.files.holding import held
         from usae_train.model.checkpoint import check_free, load, save
         from usae_train.training.growing import add_backbone as grow
         from usae_train.training.growing import figures_as_text
@@ -239,6 +244,7 @@ def add_backbone(
         from usae_train.training.watching import journaled
 
         check_free(out)
+        holding.enter_context(held(out))
         room = training_room(out, resume)
         keeper = Keeper(room, every, keep)
         specs = read_specs(backbone)

@@ -6,7 +6,8 @@ import difflib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
-from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
@@ -68,6 +69,7 @@ def save(usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Pa
     """
     folder = Path(folder)
     check_free(folder)
+    remove_leftovers(folder.parent.glob(f".{escape(folder.name)}.*.part"))  # of saves that were killed
     with atomic_path(folder) as room:
         room.mkdir()
         specs = {name: _bring_weights(name, spec, room) for name, spec in usae.specs.items()}
@@ -196,9 +198,24 @@ def check_free(folder: Path) -> None:
     Raises:
         ValueError: when it does, is a file, or its parent folder cannot be made or written.
     """
+    if not folder.name:  # what is beside it could not be named after it
+        raise ValueError(f"{str(folder)!r} is no name of a folder; give one with --out")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise ValueError(f"{folder} exists already; choose another --out, or remove it first")
     check_writable(folder)
+
+
+def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
+    """Refuse local weight files that are not there, which `save` would copy: asked before hours of work, not after.
+
+    Raises:
+        ValueError: for the first that is gone.
+    """
+    for name, spec in specs.items():
+        if spec.weights not in (PRETRAINED, RANDOM) and not Path(spec.weights).is_file():
+            raise ValueError(
+                f"{name}: its weight file {spec.weights} is gone; put it back, or point the spec at another"
+            )
 
 
 def _find(usae: str) -> Path:
@@ -274,9 +291,8 @@ def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
 def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
     if spec.weights in (PRETRAINED, RANDOM):
         return spec
+    check_weights({name: spec})
     source = Path(spec.weights)
-    if not source.is_file():
-        raise ValueError(f"{name}: its weight file {source} is gone; put it back, or point the spec at another")
     inside = Path("backbones") / f"{name}.safetensors"
     (room / "backbones").mkdir(exist_ok=True)
     if source.suffix == ".safetensors":

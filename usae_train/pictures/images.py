@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
@@ -65,7 +65,8 @@ class FolderImages:
         return read_picture(self.files[index], size, self.label(index))
 
     def label(self, index: int) -> str:
-        return str(self.files[index].relative_to(self.folder))
+        name = str(self.files[index].relative_to(self.folder))
+        return name.encode(errors="surrogateescape").decode(errors="backslashreplace")  # a name may be no UTF-8
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
@@ -85,6 +86,8 @@ def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> 
             picture = _on_white(_eight_bits(ImageOps.exif_transpose(opened)))
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
+        raise ValueError(f"{label or file} cannot be read: it is no picture of a kind that PIL knows") from error
     except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
         raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
     square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
@@ -172,6 +175,10 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
         ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
     text = str(images)
+    if text in ("", "hf:"):  # an unset variable of a shell's would be the folder that one is in
+        raise ValueError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
+    if limit is not None and limit < 1:  # a slice would take all but the last ones
+        raise ValueError(f"limit is {limit}; expected 1 picture or more")
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     if text.startswith("hf:"):

@@ -98,11 +98,21 @@ def pictures_of(shard: Path, number: int) -> list[Member]:
                 if member.isfile() and f".{ending.lower()}" in SUFFIXES:
                     sample = f"{folder}/{key}"
                     found.setdefault(sample, Member(number, member.name, member.offset_data, member.size))
+            _check_end(opened)
     except FileNotFoundError as error:
         raise ValueError(f"no shard {str(shard)!r}; check the pattern's numbers") from error
     except (tarfile.TarError, OSError, EOFError) as error:
         raise ValueError(f"{shard} is no whole, uncompressed tar file: {error}") from error
     return list(found.values())
+
+
+def _check_end(shard: tarfile.TarFile) -> None:
+    """A ReadError when no mark of the end follows the last member: tarfile takes a damaged header for one as well."""
+    with Path(str(shard.name)).open("rb") as opened:
+        opened.seek(shard.offset)
+        if opened.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            where = f"after {len(shard.getmembers())} members, at byte {shard.offset}"
+            raise tarfile.ReadError(f"{where}, it is cut short or damaged")
 
 
 def fetched(url: str) -> Path:

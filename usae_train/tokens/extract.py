@@ -13,7 +13,7 @@ import torch
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
 from usae_train.distributed import ALONE, Ranks
 from usae_train.pictures.images import Failure, ImageSource, read_groups
-from usae_train.tokens.extraction_notes import Notes, Written, begin, images_tried, read_failures
+from usae_train.tokens.extraction_notes import Notes, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, bytes_an_image, write_record, write_shard
@@ -73,11 +73,13 @@ def extract(
         backbones: those that `plan` has built; built from the record unless given.
 
     Raises:
-        ValueError: for a store of other settings or a finished one, a disk without room, too many broken images.
+        ValueError: for a store of other settings or a finished one, a disk without room, too many broken images, tokens
+            that are not finite.
     """
     with ranks.together():
         begun = begin(record, out) if ranks.first else record
-    record, failures = ranks.from_first((begun, read_failures(out, begun) if ranks.first else []))
+        known = failures_before(out, begun) if ranks.first else []
+    record, failures = ranks.from_first((begun, known))
     notes = Notes(source, record, failures, out, max_broken, ranks)
     images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
     built = build_backbones(record.backbones) if backbones is None else backbones
@@ -141,8 +143,13 @@ def _fill_shard(
     for indices, canvases, broken in batches:
         failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
         for name, backbone in backbones.items() if indices else ():
-            shown = canvases.to(backbone.mean.device, non_blocking=True)
-            tokens[name][len(numbers) : len(numbers) + len(indices)] = backbone(shown, record.grid)
+            seen = backbone(canvases.to(backbone.mean.device, non_blocking=True), record.grid).to(dtype)
+            if not seen.isfinite().all():
+                raise ValueError(
+                    f"{name}: some tokens of the images {indices[0]} to {indices[-1]} are NaN or infinite in "
+                    f"{record.dtype}; check the backbone's weights, or give another --dtype or --run-in"
+                )
+            tokens[name][len(numbers) : len(numbers) + len(indices)] = seen
         numbers.extend(indices)
         done(len(numbers) + len(failures))
     return {name: own[: len(numbers)] for name, own in tokens.items()}, numbers, failures

@@ -8,9 +8,18 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from usae_train.distributed import Ranks
-from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
 from usae_train.pictures.images import ImageSource
-from usae_train.tokens.store import FAILURES, Shard, StoreRecord, bytes_an_image, is_store, read_record, write_record
+from usae_train.tokens.store import (
+    FAILURES,
+    Shard,
+    StoreRecord,
+    bytes_an_image,
+    is_store,
+    read_failures,
+    read_record,
+    write_record,
+)
 
 Written = tuple[Shard, list[dict[str, object]]]  # a shard, and those of its images that cannot be read
 
@@ -25,6 +34,7 @@ def begin(record: StoreRecord, out: Path) -> StoreRecord:
             raise ValueError(
                 f"{out} was begun with another {', '.join(differences)}; give the same again, or choose another --out"
             )
+        remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
         return found
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} exists already and is no store; choose another --out, or remove it first")
@@ -32,7 +42,7 @@ def begin(record: StoreRecord, out: Path) -> StoreRecord:
     needed = record.n_images * bytes_an_image(record)
     place = next(parent for parent in (out, *out.resolve().parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
-        raise ValueError(f"{out} will take {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB free")
+        raise ValueError(f"{out} will take {needed / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB free")
     out.mkdir(parents=True, exist_ok=True)
     write_record(out, record)
     return record
@@ -43,12 +53,9 @@ def images_tried(record: StoreRecord) -> int:
     return record.shards[-1].last + 1 if record.shards else 0
 
 
-def read_failures(out: Path, record: StoreRecord) -> list[dict[str, object]]:
+def failures_before(out: Path, record: StoreRecord) -> list[dict[str, object]]:
     """Those of the shards that are done: a shard that was stopped is tried again."""
-    first = images_tried(record)
-    file = out / FAILURES
-    lines = file.read_text().splitlines() if file.is_file() else []
-    return [failure for line in lines if (failure := json.loads(line))["image"] < first]
+    return [failure for failure in read_failures(out) if failure["image"] < images_tried(record)]
 
 
 class Notes:

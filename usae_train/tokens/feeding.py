@@ -50,7 +50,7 @@ class MemoryFeed:
 
     def __init__(self, tokens: Mapping[str, Tensor]) -> None:
         _check_tokens(tokens)
-        self.tokens = dict(tokens)
+        self.tokens = {name: own.detach() for name, own in tokens.items()}  # or a second step would go back into them
         self.widths = {name: own.shape[1] for name, own in tokens.items()}
 
     def __len__(self) -> int:
@@ -213,8 +213,10 @@ def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
     if not tokens:
         raise ValueError("no tokens to fit; expected {backbone: tensor (n, width)}")
     for name, own in tokens.items():
-        if own.ndim != 2 or len(own) == 0:
-            raise ValueError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width) with n > 0")
+        if not isinstance(own, Tensor):
+            raise ValueError(f"{name}: tokens are a {type(own).__name__}; expected a torch tensor (n, width)")
+        if own.ndim != 2 or own.numel() == 0:
+            raise ValueError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width), both above 0")
         if not all(part.isfinite().all() for part in own.split(CHECKED)):
             raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
     lengths = {name: len(own) for name, own in tokens.items()}

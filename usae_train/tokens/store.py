@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -59,7 +59,7 @@ class StoreRecord(BaseModel):
     backbones: dict[str, BackboneSpec]
     widths: dict[str, int]
     grid: tuple[int, int]
-    dtype: str
+    dtype: Literal["bfloat16", "float16", "float32"]
     source: str
     fingerprint: str
     n_images: int = Field(ge=1, description="images in the source, readable or not")
@@ -91,6 +91,8 @@ class ActivationStore:
                 f"{folder} is unfinished ({done} of {self.record.n_images} images); "
                 "give the same usae-train extract again"
             )
+        if not len(self):
+            raise ValueError(f"{folder} has no images in its shards; extract again into another folder")
 
     @property
     def specs(self) -> dict[str, BackboneSpec]:
@@ -154,8 +156,7 @@ class ActivationStore:
 
     def failures(self) -> list[str]:
         """Images that could not be read, each with why."""
-        file = self.folder / FAILURES
-        return [json.loads(line)["why"] for line in file.read_text().splitlines()] if file.is_file() else []
+        return [str(failure["why"]) for failure in read_failures(self.folder)]
 
     def verify(self, shards: Sequence[Shard] | None = None) -> Iterator[str]:
         """Go through some shards, or all, and compare their checksums; the name of each as it is found right.
@@ -181,6 +182,14 @@ class ActivationStore:
             with safe_open(file, framework="pt") as opened:
                 if set(opened.keys()) != {*self.record.widths, IMAGES}:
                     raise ValueError(f"{file} holds {', '.join(sorted(opened.keys()))}; expected those of {RECORD}")
+                tokens = self.record.grid[0] * self.record.grid[1]
+                shapes = {name: [shard.images, tokens, width] for name, width in self.record.widths.items()}
+                for name, expected in {**shapes, IMAGES: [shard.images]}.items():
+                    if (found := opened.get_slice(name).get_shape()) != expected:
+                        raise ValueError(
+                            f"{file} holds {name} in the shape {found}; by {RECORD} it should be {expected}: it is of "
+                            "another store, of other backbones or another grid"
+                        )
                 yield opened
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file} is missing or broken: {error}") from error
@@ -200,8 +209,26 @@ def read_record(folder: Path) -> StoreRecord:
         if values.get("schema") != SCHEMA:
             raise ValueError(f"{file} has schema {values.get('schema')!r}; this version reads {SCHEMA}")
         return StoreRecord(**values)
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, ValidationError) as error:
-        raise ValueError(f"{file} is no valid record of a store: {str(error).splitlines()[0]}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise ValueError(f"{file} is no valid record of a store: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{file} is no valid record of a store: {where}: {first['msg']}") from error
+
+
+def read_failures(folder: Path) -> list[dict[str, Any]]:
+    """The lines of failures.jsonl: `image`, the number of one that could not be read, and `why`.
+
+    Raises:
+        ValueError: when the file is broken.
+    """
+    file = folder / FAILURES
+    try:
+        failures = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        return [{"image": int(failure["image"]), "why": failure["why"]} for failure in failures]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is damaged: {error}; put it back as it was, or extract again") from error
 
 
 def write_record(folder: Path, record: StoreRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
+from usae_train.backbones.backbone import (
+    Backbone,
+    BackboneSpec,
+    build_backbones,
+    common_grid,
+    listed,
+    run_backbones_in,
+)
 from usae_train.distributed import ALONE, Ranks
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -115,7 +123,8 @@ def fit_pictures(
     )  # fmt: skip
     usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
     if keeper is not None:
-        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
+        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths,
+                       "backbones": listed(backbones)}  # fmt: skip
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     measured = sample()
@@ -159,7 +168,13 @@ def feed_pictures(
 
 
 def allowed_memory(gigabytes: float | None) -> float:
-    """Bytes of tokens that may be in memory: a third of the machine's unless told."""
+    """Bytes of tokens that may be in memory: a third of the machine's unless told.
+
+    Raises:
+        ValueError: for a number that is no size.
+    """
+    if gigabytes is not None and not 0 <= gigabytes < math.inf:  # NaN is neither
+        raise ValueError(f"--memory is {gigabytes} GB; expected a number of GB, 0 or more")
     return gigabytes * 1e9 if gigabytes is not None else present_memory() / 3
 
 
@@ -213,4 +228,6 @@ def fit_settings(recipe: str | Recipe, **settings: Any) -> FitSettings:
     chosen = check_settings(FitSettings, recipe=recipe, **settings)
     if chosen.k > chosen.n_concepts:
         raise ValueError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
+    if recipe.batch_norm and chosen.batch == 1:
+        raise ValueError(f"batch is 1, and recipe {recipe.name!r} normalizes over a batch; expected 2 tokens or more")
     return chosen

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid, listed
 from usae_train.commands.config_files import read_specs
 from usae_train.files.atomic import atomic_path, check_writable
-from usae_train.model.checkpoint import load, save
+from usae_train.files.holding import held
+from usae_train.model.checkpoint import check_weights, load, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource, open_images
@@ -98,15 +99,18 @@ def fit_independent(
         if backbones is not None or limit is not None or settings.dtype != "auto":
             raise ValueError(f"{images} is a store, with backbones and pictures of its own")
         store = ActivationStore(images)
+        check_weights(store.specs)
         record = store.record
-        data = {"pictures": record.source, "fingerprint": record.fingerprint, "backbones": _listed(store.specs),
+        data = {"pictures": record.source, "fingerprint": record.fingerprint, "backbones": listed(store.specs),
                 "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
-        fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
+        with held(out):
+            fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
         return
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     grid = common_grid(list(build_backbones(specs).values()))
-    data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": _listed(specs)}
-    fit_each(list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data)
+    data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}
+    with held(out):
+        fit_each(list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data)
 
 
 def fit_each(
@@ -169,11 +173,6 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
         )
 
 
-def _listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
-    """Names and specs, ready for JSON, in their order: it decides the seeds."""
-    return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
-
-
 def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
     found = there.n_concepts, there.k, there.recipe
     wanted = settings.n_concepts, settings.k, settings.recipe.name
@@ -191,7 +190,8 @@ def _of_pictures(
         {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
     )  # fmt: skip
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
-    keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths}
+    keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths,
+                   "backbones": listed({name: specs[name]})}  # fmt: skip
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     usae.statistics = measure(usae, sample())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from usae_train.distributed import ALONE, Ranks
+from usae_train.files.atomic import remove_leftovers
 from usae_train.files.state_files import write_state
 from usae_train.model.usae import USAE
 from usae_train.stop_signals import Stopped, hearing, status_of
@@ -124,10 +125,12 @@ class Keeper:
         return f"; the last good state is of step {self.kept} in {self.folder}" if self.kept else ""
 
     def _newest(self) -> tuple[int, dict[str, Any]]:
+        remove_leftovers(self.folder.glob(".step-*.part"))  # of kills while a state was written: each as large as one
         files = sorted(self.folder.glob("step-*.pt"), reverse=True)
         for file in files:
             with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
                 found = torch.load(file, map_location="cpu", weights_only=True)
+                dict(**found["settings"], **found["data"])  # or it is no state of ours
                 return int(file.stem.removeprefix("step-")), found
         return UNREADABLE if files else 0, {}
 

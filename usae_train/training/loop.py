@@ -148,6 +148,8 @@ def standardize_from(
     """Set the trained backbones' mean and std, and note everyone's outliers; their thresholds when they are masked."""
     found = sums_of(feed, rows)
     for name, own in found.items():
+        if not own.squares.isfinite().all():
+            raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
         outliers = own.outliers.model_copy(update={"masked": mask})
         if name in trained:
             usae.outliers[name] = outliers

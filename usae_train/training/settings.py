@@ -71,9 +71,12 @@ class FitSettings(BaseModel):
     k: int = Field(32, ge=1, description="concepts kept a token (the paper's code: 32)")
     steps: int = Field(10_000, ge=1, description="optimizer steps")
     batch: int = Field(4096, ge=1, description="tokens a step")
-    seed: int = 0
+    seed: int = Field(0, ge=-(2**63), lt=2**64, description="decides every random draw, but for start_seed's")
     start_seed: int = Field(
-        0, ge=0, description="which tokens dictionaries start at; not seed's to say, so that other seeds come out alike"
+        0,
+        ge=0,
+        lt=2**64,
+        description="which tokens dictionaries start at; not seed's to say, so that other seeds come out alike",
     )
     dtype: RunIn = Field("auto", description="what the backbones run in; auto: bfloat16 on a GPU, float32 elsewhere")
     mask_outliers: bool = Field(False, description="leave patches out at which a backbone has a high-norm token")

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,19 @@ def test_files_are_found_below_the_folder_in_the_order_of_their_paths(tmp_path: 
     assert len(FolderImages(tmp_path, 2)) == 2
 
 
+def test_a_file_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (9, 9), RED)
+    picture.save(tmp_path / "a.png")
+    try:
+        os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/\xfc.png")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    source = FolderImages(tmp_path)
+    assert source.label(0) == r"\xfc.png"
+    assert len(source.fingerprint()) == 64
+    assert pixel(source.read(0, 8), 0, 0) == [1, 0, 0]
+
+
 def test_the_fingerprint_changes_with_the_files(picture_folder: Path) -> None:
     first = FolderImages(picture_folder).fingerprint()
     assert FolderImages(picture_folder).fingerprint() == first
@@ -156,6 +170,12 @@ def test_folders_without_pictures_missing_folders_and_files_are_refused(tmp_path
     (tmp_path / "a.png").write_text("")
     with pytest.raises(ValueError, match=r"'.*a\.png' is a file; expected a folder of pictures"):
         open_images(tmp_path / "a.png")
+    for limit in (0, -1):
+        with pytest.raises(ValueError, match=f"limit is {limit}; expected 1 picture or more"):
+            open_images("demo", limit)
+    for unnamed in ("", "hf:"):  # Path("") is the folder that one is in
+        with pytest.raises(ValueError, match=f"no pictures named: '{unnamed}'"):
+            open_images(unnamed)
 
 
 def test_demo_scenes_do_not_depend_on_the_order_of_reading() -> None:

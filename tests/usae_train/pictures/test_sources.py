@@ -63,6 +63,22 @@ def test_broken_members_are_left_out_also_by_workers(shards: str, workers: int) 
     assert [(failure.number, failure.why[:18]) for failure in failures] == [(3, "a-001.tar/d/3.png ")]
 
 
+def test_a_broken_member_is_one_however_often_it_is_read(tmp_path: Path) -> None:
+    """`BrokenPictures` counts by what is said."""
+    write_tar(tmp_path / "a.tar", {"0.png": b"none", "1.png": b"", "2.png": png(2)[:30]})
+    source, kept = open_images(tmp_path / "a.tar"), []
+    said = []
+    for _ in range(3):
+        for number in range(3):
+            kept.append(bytearray(1 << number))  # so that objects lie elsewhere next time
+            with pytest.raises(ValueError, match=rf"^a\.tar/{number}\.png cannot be read: ") as refusal:
+                source.read(number, 8)
+            said.append(str(refusal.value))
+            kept.append(refusal)
+    assert len(set(said)) == 3
+    assert said[0] == "a.tar/0.png cannot be read: it is no picture of a kind that PIL knows"
+
+
 def test_a_limit_opens_no_more_shards_than_it_needs(shards: str, tmp_path: Path) -> None:
     (tmp_path / "a-001.tar").unlink()
     assert len(open_images(shards, 3)) == 3
@@ -92,6 +108,19 @@ def test_shards_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     assert_one_error(run("spectrum", tmp_path / "cut.tar", *out), "cut.tar is no whole, uncompressed tar file")
     assert_one_error(run("spectrum", tmp_path / "text.tar", *out), "text.tar is no whole, uncompressed tar file")
     assert_one_error(run("spectrum", tmp_path / "empty.tar", *out), "no pictures in")
+
+
+@pytest.mark.parametrize("damage", ["a header that is none", "half a header", "no end"])
+def test_a_shard_that_ends_between_two_members_is_refused(tmp_path: Path, damage: str) -> None:
+    write_tar(tmp_path / "a.tar", {f"{n}.png": png(n) for n in range(4)})
+    whole = (tmp_path / "a.tar").read_bytes()
+    with tarfile.open(tmp_path / "a.tar") as opened:
+        third = opened.getmember("2.png").offset
+    cut = {"a header that is none": whole[:third] + b"?" * 512 + whole[third + 512 :],
+           "half a header": whole[: third + 256], "no end": whole[:third]}[damage]  # fmt: skip
+    (tmp_path / "a.tar").write_bytes(cut)
+    with pytest.raises(ValueError, match=rf"a\.tar is no whole, .*: after 2 members, at byte {third}, it is cut short"):
+        open_images(tmp_path / "a.tar")
 
 
 def test_shards_at_urls_are_fetched_once(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from command_line import SMALL, assert_one_error, run
 from PIL import Image
+from safetensors.torch import save_file
 from stores import SPECS, YAML, begun, make_pictures, write
 from torch.utils.data import DataLoader
 from typer.testing import CliRunner
@@ -138,6 +139,29 @@ def test_too_many_broken_images_stop_it(pictures, tmp_path):
         extract(source, plan(source, SPECS)[0], tmp_path / "store")
 
 
+def test_tokens_that_are_not_finite_are_never_stored(pictures, tmp_path):
+    source = open_images(pictures)
+    record, _, built = plan(source, SPECS)
+    with torch.no_grad():
+        built["right"].model.norm.weight.mul_(torch.nan)
+    with pytest.raises(ValueError, match="right: some tokens of the images 0 to 10 are NaN or infinite in bfloat16"):
+        extract(source, record, tmp_path / "store", backbones=built, max_broken=0.2)
+    assert not list((tmp_path / "store").glob("*.safetensors"))
+
+
+def test_a_store_whose_tokens_are_not_finite_is_no_question_of_the_learning_rate(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("usae_train.tokens.extract._write", lambda *given: store_write_of_nan(*given))
+    store = write(pictures, tmp_path / "store")
+    with pytest.raises(ValueError, match="left: some tokens are NaN or infinite; check the backbone's weights"):
+        ut.fit(store, n_concepts=8, k=2, steps=3, batch=16)
+
+
+def store_write_of_nan(out, number, tried, tokens, numbers, failures):
+    spoilt = {**tokens, "left": tokens["left"].clone()}
+    spoilt["left"][0, 0, 0] = torch.nan
+    return store_write(out, number, spoilt, torch.tensor(numbers), tried), failures
+
+
 def test_what_does_not_go_together_is_refused(pictures, tmp_path):
     source = open_images(pictures)
     with pytest.raises(ValueError, match="more than"):
@@ -260,3 +284,54 @@ def test_a_shard_read_in_pieces_is_the_whole(pictures, tmp_path, monkeypatch):
     for name in ("left", "right"):
         assert torch.equal(pieces.tokens[name], whole.tokens[name])
         assert torch.equal(StoreFeed(store, memory=1e9).pick(rows)[name], picked[name])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "grid",
+            [3, 3],
+            r"shard-00000.* holds left in the shape \[4, 4, 16\]; by store.json .* \[4, 9, 16\]: .* another",
+        ),
+        (
+            "widths",
+            {"left": 16, "right": 24},
+            r"right in the shape \[4, 4, 16\]; by store.json it should be \[4, 4, 24\]",
+        ),
+        ("dtype", "int8", r"store\.json is no valid record of a store: dtype: .*'bfloat16'"),
+        ("shards", [], "store has no images in its shards"),
+    ],
+)
+def test_a_record_that_is_not_of_its_shards_is_one_line(pictures, tmp_path, key, value, message):
+    write(pictures, tmp_path / "store")
+    record = tmp_path / "store" / "store.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), key: value}))
+    with pytest.raises(ValueError, match=message):
+        ut.fit(tmp_path / "store", n_concepts=8, k=2, steps=3, batch=16)
+
+
+def test_a_store_of_local_weights_is_fitted_from_anywhere_and_not_without_them(pictures, tmp_path, monkeypatch):
+    donor = plan(open_images(pictures), SPECS).backbones["left"]
+    save_file(donor.model.state_dict(), tmp_path / "w.safetensors")
+    (tmp_path / "specs.yaml").write_text(YAML.replace("weights: random", "weights: w.safetensors", 1))
+    monkeypatch.chdir(tmp_path)
+    words = ["extract", "pictures", "--backbones", "specs.yaml", "-o", "store", "--max-broken", "0.2"]
+    assert run(*words)[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("fit", "../store", "-o", "usae", *SMALL)[0] == 0
+    assert (tmp_path / "elsewhere" / "usae" / "backbones" / "left.safetensors").is_file()
+    (tmp_path / "w.safetensors").unlink()
+    for way in ([], ["--independent"]):
+        refused = run("fit", "../store", "-o", "other", *SMALL, *way)
+        assert_one_error(refused, f"left: its weight file {tmp_path / 'w.safetensors'} is gone; put it back")
+        assert [place.name for place in (tmp_path / "elsewhere").iterdir()] == ["usae"]  # before a step was taken
+
+
+@pytest.mark.parametrize("damage", ["no JSON\n", "{}\n", "[3]\n", '{"image": "x", "why": ""}\n'])
+def test_damaged_failures_are_named(pictures, tmp_path, damage):
+    write(pictures, tmp_path / "store")
+    (tmp_path / "store" / "failures.jsonl").write_text(damage)
+    with pytest.raises(ValueError, match=r"store/failures\.jsonl is damaged: .*; put it back as it was, or extract"):
+        ActivationStore(tmp_path / "store").failures()

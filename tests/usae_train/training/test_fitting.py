@@ -8,7 +8,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.model.statistics import measure
 from usae_train.pictures.images import open_images
 from usae_train.tokens.paired import PairedTokens
-from usae_train.training.fitting import Watch, fit, fit_settings
+from usae_train.training.fitting import Watch, allowed_memory, fit, fit_settings
 from usae_train.training.settings import DEFAULT, PUBLISHED
 
 SMALL = {"n_concepts": 8, "k": 2, "steps": 3, "batch": 16}
@@ -75,6 +75,13 @@ def test_fit_does_not_change_the_tokens_it_was_given() -> None:
     assert all(torch.equal(own, toy_tokens()[name]) for name, own in tokens.items())
 
 
+def test_tokens_with_a_gradient_are_taken_without_it() -> None:
+    plain = fit(toy_tokens(), **SMALL)
+    kept = {name: own.requires_grad_() for name, own in toy_tokens().items()}
+    assert torch.equal(fit(kept, **SMALL).dictionary("a"), plain.dictionary("a"))
+    assert all(own.grad is None for own in kept.values())
+
+
 def test_recipes_by_name_and_by_value() -> None:
     assert fit_settings("published").recipe == PUBLISHED
     assert fit_settings("default").recipe == DEFAULT
@@ -100,12 +107,21 @@ def test_the_published_recipe_is_the_authors() -> None:
         ({"recipe": DEFAULT, "n_concept": 5}, r"n_concept = 5: .*; did you mean 'n_concepts'\?"),
         ({"recipe": DEFAULT, "steps": 0}, "steps = 0: .*greater than or equal to 1"),
         ({"recipe": DEFAULT, "batch": "many"}, "batch = 'many': .*integer"),
+        ({"recipe": DEFAULT, "seed": 10**20}, "seed = 100000000000000000000: .*less than 18446744073709551616"),
+        ({"recipe": DEFAULT, "start_seed": 2**64}, "start_seed = 18446744073709551616: .*less than"),
+        ({"recipe": "published", "batch": 1}, "batch is 1, and recipe 'published' normalizes .*; expected 2 tokens"),
         ({"recipe": DEFAULT, "n_concepts": 4, "k": 5}, "k is 5 and n_concepts 4; expected k <= n_concepts"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_settings(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("gigabytes", [-1.0, float("nan"), float("inf")])
+def test_memory_that_is_no_size_is_refused(gigabytes: float) -> None:
+    with pytest.raises(ValueError, match=f"--memory is {gigabytes} GB; expected a number of GB, 0 or more"):
+        allowed_memory(gigabytes)
 
 
 def test_tokens_and_backbones_together_are_refused(tiny_specs: dict[str, BackboneSpec]) -> None:

@@ -1,5 +1,6 @@
 """Training states: how many are kept, what a resume refuses, a disk that fills up."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -95,9 +96,10 @@ def test_a_state_that_does_not_know_a_setting_is_gone_on_from(tmp_path):
 
 def test_states_of_which_none_can_be_read_are_not_passed_over(tmp_path):
     (tmp_path / "step-000000006.pt").write_bytes(b"no state")
+    torch.save({"of": "something else"}, tmp_path / "step-000000005.pt")
     with pytest.raises(ValueError, match=r"no training state in .* can be read; remove the folder to begin anew"):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT), keeper=AfterEach(tmp_path))
-    assert [file.name for file in tmp_path.iterdir()] == ["step-000000006.pt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["step-000000005.pt", "step-000000006.pt"]
 
 
 def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
@@ -108,6 +110,28 @@ def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
     other.data = {"pictures": "here", "fingerprint": "g"}
     with pytest.raises(ValueError, match="was begun with another fingerprint, seed; give the same again, or remove it"):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT, seed=1), keeper=other)
+
+
+@pytest.mark.parametrize("way", [[], ["--independent"]])
+def test_a_resume_with_other_backbones_of_the_same_width_is_refused(tmp_path, way, monkeypatch):
+    folder, out, specs = make_pictures(tmp_path / "pictures"), tmp_path / "usae", tmp_path / "specs.yaml"
+    words = ["fit", folder, "--backbones", specs, "-o", out, "--max-broken", "0.2", "--every", "0", *SMALL, *way]
+    specs.write_text(YAML)
+
+    def stopped(*given, **named):
+        raise ValueError("stopped")
+
+    with monkeypatch.context() as patched:
+        for place in ("training.independent_fit", "model.checkpoint"):  # the first imports from the second
+            patched.setattr(f"usae_train.{place}.save", stopped)
+        assert run(*words)[2].endswith("error: stopped\n")
+    specs.write_text(YAML.replace("seed: 0", "seed: 2"))
+    code, _, err = run(*words, *([] if way else ["--resume"]))
+    assert code == 1
+    assert "was begun with another backbones; give the same again" in err
+    specs.write_text(YAML)
+    code, _, err = run(*words, *([] if way else ["--resume"]))
+    assert code == 0, err
 
 
 def test_no_state_is_written_of_weights_that_are_not_finite(tmp_path):
@@ -186,6 +210,35 @@ def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path, monkeyp
     assert not list(out.glob(".*part"))
     whole = write(folder, tmp_path / "whole")
     assert extract(source, record, out, **settings).record == whole.record
+
+
+def test_a_disk_without_room_for_a_store_is_refused_in_gb_that_can_be_read(tmp_path, monkeypatch):
+    source = open_images(make_pictures(tmp_path / "pictures"))
+    monkeypatch.setattr("shutil.disk_usage", lambda place: types.SimpleNamespace(free=2500))
+    with pytest.raises(ValueError, match=r"store will take 2\.82e-06 GB, and the disk has 2\.5e-06 GB free"):
+        extract(source, plan(source, SPECS)[0], tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_what_kills_left_half_written_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folder, out, store = make_pictures(tmp_path / "pictures"), tmp_path / "usae", tmp_path / "store"
+    write(folder, store)
+    record = json.loads((store / "store.json").read_text())
+    (store / "store.json").write_text(json.dumps({**record, "complete": False, "shards": record["shards"][:1]}))
+    room = tmp_path / ".usae.training"
+    room.mkdir()
+    lefts = [f"store/.shard-00001.safetensors.{ended.pid}.part", f".usae.training/.step-000000009.pt.{ended.pid}.part"]
+    for left in lefts:
+        (tmp_path / left).write_bytes(b"half")
+    (tmp_path / f".usae.{ended.pid}.part" / "backbones").mkdir(parents=True)
+    write(folder, store)
+    assert not list(store.glob(".*"))
+    assert Keeper(room)._newest() == (0, {})
+    assert not list(room.iterdir())
+    assert run("fit", store, "-o", out, "--resume", *SMALL)[0] == 0
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["pictures", "store", "usae"]
 
 
 def test_atomic_path_leaves_what_was_there(tmp_path):

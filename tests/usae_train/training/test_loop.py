@@ -250,7 +250,9 @@ def test_a_loss_that_blows_up_says_at_which_step_and_what_to_do() -> None:
     ("tokens", "message"),
     [
         ({}, r"no tokens to fit; expected \{backbone: tensor \(n, width\)\}"),
-        ({"a": torch.ones(3)}, r"a: tokens have shape \(3,\); expected \(n, width\) with n > 0"),
+        ({"a": torch.ones(3)}, r"a: tokens have shape \(3,\); expected \(n, width\), both above 0"),
+        ({"a": torch.ones(3, 0)}, r"a: tokens have shape \(3, 0\)"),
+        ({"a": torch.ones(3, 2).numpy()}, r"a: tokens are a ndarray; expected a torch tensor \(n, width\)"),
         ({"a": torch.ones(0, 3)}, r"a: tokens have shape \(0, 3\)"),
         ({"a": torch.tensor([[1.0, math.nan]])}, "a: some tokens are NaN or infinite"),
         ({"a": torch.tensor([[1.0, math.inf]])}, "a: some tokens are NaN or infinite"),
