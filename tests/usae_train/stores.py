@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ContextDecorator
 
 from PIL import Image
 
@@ -50,7 +51,7 @@ def begun(words, out, wait, within="."):
     return process, room
 
 
-class FullDisk:
+class FullDisk(ContextDecorator):
     """No file may grow beyond so many bytes: the nearest to a full disk that needs no disk."""
 
     def __init__(self, size):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,6 @@ class Keeper:
 
     Attributes:
         data: what the training is on, in words that are compared when it goes on (source, fingerprint, widths).
-        to_the_end: write the state of the last step as well, because a further training comes after it.
     """
 
     def __init__(self, folder: Path, minutes: float = 10.0, keep: int = 2) -> None:
@@ -83,14 +82,12 @@ class Keeper:
         self.data: dict[str, Any] = {}
         self.kept = 0  # the step of the last state that was written
         self._last = time.monotonic()
-        self.to_the_end = False
         self._stop = 0  # the signal that asked for it
         self._training = False  # there is a state that a stop could write
         self._next: list[Keeper] = []
 
     def next(self, name: str) -> Keeper:
         """For a further training of the same command: its states lie in a folder within, and it hears signals too."""
-        self.to_the_end = True
         further = Keeper(self.folder / name, self.seconds / 60, self.keep)
         self._next.append(further)
         return further
@@ -137,17 +134,20 @@ class Keeper:
     def after(self, step: int, state: TrainingState, ranks: Ranks = ALONE) -> None:
         """Called after each step: the first rank writes the state when it is time, or when a signal came to any.
 
+        After the last step it is always time: statistics are measured then and the USAE is saved, and what goes wrong
+        there, a kill or a full disk, must not cost a training. That it cannot be written is then no reason to stop.
+
         Raises:
             Stopped: after SIGTERM or Ctrl-C, when the state is written.
             ValueError: when it cannot be written; those before are kept.
         """
         stop = bool(ranks.any(torch.tensor(self._stop > 0)))
         self._training = step < state.settings.steps
-        last = self.to_the_end and not self._training
-        if not (stop or last) and time.monotonic() - self._last < self.seconds:
+        if not stop and self._training and time.monotonic() - self._last < self.seconds:
             return
         if ranks.first:
-            self._write(step, state)
+            with nullcontext() if stop or self._training else suppress(ValueError):
+                self._write(step, state)
         self._last = time.monotonic()
         if stop:
             raise Stopped(

@@ -9,12 +9,15 @@ from concurrent.futures import Future
 
 import pytest
 import torch
-from command_line import run
+from command_line import assert_one_error, run
 from PIL import Image
+from safetensors.torch import save_file
 from stores import SPECS, YAML, FullDisk, make_pictures, write
 from toys import toy_settings, toy_tokens
 
+import usae_train as ut
 from usae_train.files.atomic import atomic_path
+from usae_train.files.state_files import write_state
 from usae_train.pictures.images import open_images
 from usae_train.stop_signals import Stopped
 from usae_train.tokens.extract import extract, plan
@@ -162,6 +165,28 @@ def test_a_disk_that_fills_up_leaves_the_last_state_and_one_line(tmp_path):
         fit_tokens(toy_tokens(), settings, keeper=FullAtFour(room))
     assert sorted(file.name for file in room.iterdir()) == ["step-000000002.pt", "step-000000003.pt"]
     resumed = fit_tokens(toy_tokens(), settings, keeper=AfterEach(room)).state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_goes_wrong_after_the_last_step_costs_no_training(tmp_path, kept):
+    """A disk that is full when the USAE is saved; where it has no room for the last state either, saving is tried."""
+    store, out, room = tmp_path / "store", tmp_path / "usae", tmp_path / ".usae.training"
+    write(make_pictures(tmp_path / "pictures"), store)
+    words = ["fit", store, *SMALL, "--every", "1000"]
+    assert run(*words, "-o", tmp_path / "whole")[0] == 0
+    with pytest.MonkeyPatch.context() as full:
+        full.setattr("usae_train.model.checkpoint.save_file", FullDisk(100)(save_file))
+        if not kept:
+            full.setattr("usae_train.training.keeping.write_state", FullDisk(100)(write_state))
+        assert_one_error(run(*words, "-o", out), "usae cannot be written: ")
+    assert sorted(file.name for file in room.iterdir()) == ["metrics.jsonl", "step-000000003.pt"][: 1 + kept]
+    assert not out.exists()
+    with pytest.MonkeyPatch.context() as training:
+        if kept:
+            training.setattr("usae_train.training.loop.step_loss", None)
+        assert run(*words, "-o", out, "--resume")[0] == 0
+    whole, resumed = (ut.load(folder).state_dict() for folder in (tmp_path / "whole", out))
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
