@@ -148,7 +148,7 @@ def sheet(
             if scores is not None:
                 text, ink = _score_line(scores, name)
                 pen.text((x, top + 20 + CELL + 4), text, ink, _font(12))
-            if number == 0:
+            if number == 0 and (scores is not None or patches):  # an objective without a concept has none anywhere
                 drawn_for = (name,) if scores is None else scores.drawn_for[name]
                 shown = next((b for b in drawn_for if b in patches and b not in seen), drawn_for[0])
                 shown = shown if shown in patches else next(iter(patches), "")
@@ -232,13 +232,18 @@ def write_concept(
 
 
 def _score_line(scores: Scores, name: str) -> tuple[str, str]:
-    """What stands under a picture: its score in the backbone it was drawn for, or the weakest of several."""
+    """What stands under a picture: its score in the backbone it was drawn for, or the weakest of several.
+
+    A picture fails by the share of its tokens: under one that failed stands that, which a large code in a few denies.
+    """
     row, drawn_for = scores[name], scores.drawn_for[name]
+    if not scores.fired(name):
+        least = min(drawn_for, key=lambda backbone: row[backbone].share)
+        through = "" if len(drawn_for) == 1 else f" in {least}"
+        return f"FAILED{through}: fires in {row[least].share:.1%} of tokens", BAD
     own: Score = min((row[backbone] for backbone in drawn_for), key=lambda score: score.code)
     where = "" if len(drawn_for) == 1 else "weakest: "
     natural = "" if own.percentile is None else f", p{own.percentile:.1f}" + ("" if where else " of natural")
-    if not scores.fired(name):
-        return f"FAILED: does not fire ({where}code {own.code:.2f})", BAD
     return f"{where}code {own.code:.2f}, rank {own.rank}{natural}", FAINT
 
 

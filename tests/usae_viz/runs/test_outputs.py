@@ -5,9 +5,10 @@ from PIL import Image
 
 import usae_viz as uv
 from usae_viz.maximization.result import folder_of
-from usae_viz.runs.outputs import CELL, MARGIN, ROW, opacity, sheet, to_picture, write_png
+from usae_viz.runs.outputs import BAD, CELL, MARGIN, ROW, _score_line, opacity, sheet, to_picture, write_png
 from usae_viz.runs.plan import folders_of, plan_objectives
 from usae_viz.runs.render import render
+from usae_viz.verification.scores import Score, Scores
 
 QUICK = {"crops": 2, "size": 32}
 
@@ -96,6 +97,21 @@ def test_many_seeds_get_a_row_each(drawn, names, columns, rows):
     page = sheet("title", dict.fromkeys(names, to_picture(drawn.images["left"])), None, {})
     assert page.width == MARGIN + columns * (CELL + MARGIN)
     assert page.height == one.height + (rows - 1) * ROW
+
+
+def test_what_stands_under_a_picture_that_failed_is_why():
+    """In `shared` the backbone with the smallest code need not be the one in which too few tokens fire."""
+    row = {"left": Score(2.0, 3, 0.031, 80.0), "right": Score(1.5, 4, 0.4, 70.0)}
+    one, both = Scores(3, {"left": row}, {"left": ("left",)}), Scores(3, {"shared": row}, {"shared": tuple(row)})
+    assert _score_line(one, "left") == ("FAILED: fires in 3.1% of tokens", BAD)
+    assert _score_line(both, "shared") == ("FAILED in left: fires in 3.1% of tokens", BAD)
+
+
+def test_without_a_concept_no_patches_are_missed(drawn):
+    pictures = {"left": to_picture(drawn.images["left"])}
+    below = (0, MARGIN + 50 + CELL + 2, 420, MARGIN + 50 + CELL + 60)
+    assert ink_in(sheet("title", pictures, drawn.scores, {}), below)  # "no natural patches at hand"
+    assert not ink_in(sheet("title", pictures, None, {}), below)
 
 
 def test_a_given_picture_stands_first_on_the_sheet(drawn):
