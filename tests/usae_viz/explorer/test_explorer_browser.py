@@ -270,6 +270,13 @@ def test_a_link_to_a_concept_opens_it(atlas, visit):
     assert found(nonsense) == 13
 
 
+def test_without_natural_pictures_there_is_no_heading_of_them(atlas, many, visit):
+    for folder, headings in ((atlas, ["Natural pictures", "Figures"]), (many, ["Figures"])):
+        page = visit(folder, "concept=5")
+        page.wait_for_selector("dialog[open] .figures")
+        assert page.locator("dialog .beside-runs h3").all_inner_texts() == headings
+
+
 def test_comparing(atlas, visit):
     page = visit(atlas)
     for concept in ("3", "5"):
