@@ -160,7 +160,7 @@ def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
 
     What is in no file, or has gone by now, is left out.
     """
-    hashes = {}
+    hashes: dict[str, str] = {}
     for name, file in (("start", settings.start), ("reference", settings.reference)):
         with suppress(OSError):
             hashes |= {name: file_hash(Path(file))} if file is not None else {}

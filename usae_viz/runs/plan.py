@@ -75,7 +75,7 @@ def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = Fal
         allow_code: whether `module:function` may be imported.
 
     Raises:
-        ValueError: for concepts and objectives that cannot be, for one that compares with a picture where none is given,
+        ValueError: for concepts and objectives that cannot be, for one that compares with a picture that is not given,
             and for two drawings of the same pictures or file.
     """
     runs = list(recipe.runs())

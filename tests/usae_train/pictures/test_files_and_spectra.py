@@ -129,5 +129,7 @@ def test_what_is_no_spectrum_is_refused(picture_folder: Path, tmp_path: Path) ->
     save_spectrum(torch.zeros(3, 16, 9), tmp_path / "flat.safetensors", FolderImages(picture_folder))
     save_file({"weight": torch.ones(3, 16, 9)}, tmp_path / "model.safetensors")
     for name in ("flat", "model"):
-        with pytest.raises(ValueError, match=rf"{name}\.safetensors is no spectrum: no `magnitude` in it that is not 0"):
+        with pytest.raises(
+            ValueError, match=rf"{name}\.safetensors is no spectrum: no `magnitude` in it that is not 0"
+        ):
             load_spectrum(tmp_path / f"{name}.safetensors")
