@@ -350,6 +350,14 @@ def test_a_phone_has_no_sideways_scrolling(atlas, visit):
     page.wait_for_selector("#panel", state="hidden")
 
 
+def test_small_cards_keep_the_dots_of_the_backbones(atlas, visit):
+    """Their names go, and with a width in letters of no size the dots went too."""
+    page = visit(atlas, "size=s")
+    page.wait_for_selector(".naturals .dot", state="attached")
+    boxes = "[...document.querySelectorAll('.naturals .backbone')].map((name) => name.getBoundingClientRect().width)"
+    becomes(page, lambda: min(page.evaluate(boxes)) > 4, True)
+
+
 def test_every_control_has_a_name(atlas, visit):
     page = visit(atlas, "concept=3")
     page.wait_for_selector("dialog[open]")
