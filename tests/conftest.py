@@ -1,5 +1,10 @@
+import os
 import shutil
 import signal
+
+# Before torch is imported, and for all processes that tests start: models are so small that a second thread gains
+# nothing, and beside other work the two wait for each other (killed trainings: 4 minutes, and more than 10 with two).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

@@ -221,28 +221,32 @@ def test_fit_takes_a_store(pictures, tmp_path):
     assert usae.grid == (2, 2)
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A training that nobody stops: (the words to fit it, its weights)."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    write(make_pictures(folder / "pictures"), folder / "store")
+    words = ["fit", folder / "store", "--n-concepts", 12, "-k", 3, "--steps", 1000, "--batch", 8, "-q"]
+    assert run(*words, "-o", folder / "usae")[0] == 0
+    return [str(word) for word in words], ut.load(folder / "usae").state_dict()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_training_goes_on_bit_for_bit(pictures, tmp_path, end):
-    write(pictures, tmp_path / "store")
-    size = ["--n-concepts", "12", "-k", "3", "--steps", "3000", "--batch", "8", "--every", "0", "-q"]
-    whole, out = tmp_path / "whole", tmp_path / "usae"
-    words = ["fit", str(tmp_path / "store"), *size]
-    assert CliRunner().invoke(app, [*words, "-o", str(whole)]).exit_code == 0
-    process, room = begun([*words, "-o", str(out)], out, 2)
+def test_a_killed_training_goes_on_bit_for_bit(unbroken, tmp_path, end):
+    (words, whole), out = unbroken, tmp_path / "usae"
+    words = [*words, "-o", str(out)]
+    process, room = begun([*words, "--every", "0"], out, 2)
     process.send_signal(end)
     assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[end]
     assert list(room.glob("step-*.pt"))
     assert not out.exists()
-    refused = CliRunner().invoke(app, [*words, "-o", str(out)])
-    assert "give --resume to go on, or remove it" in refused.stderr
-    others = CliRunner().invoke(app, [*words, "-o", str(out), "--seed", "1", "--resume"])
-    assert "was begun with another seed" in others.stderr
-    done = CliRunner().invoke(app, [*words, "-o", str(out), "--resume"])
-    assert done.exit_code == 0, done.stderr
+    assert_one_error(run(*words), "give --resume to go on, or remove it")
+    assert_one_error(run(*words, "--seed", "1", "--resume"), "was begun with another seed")
+    assert run(*words, "--resume") == (0, "", "")
     assert not room.exists()
-    first, second = ut.load(whole).state_dict(), ut.load(out).state_dict()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    resumed = ut.load(out).state_dict()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_shard_read_in_pieces_is_the_whole(pictures, tmp_path, monkeypatch):
