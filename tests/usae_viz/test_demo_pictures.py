@@ -7,6 +7,7 @@ import usae_train as ut
 import usae_viz as uv
 from usae_viz.concepts.naming import concept_rows, parse_concepts
 from usae_viz.runs.outputs import natural_patches
+from usae_viz.runs.plan import plan_objectives
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,13 @@ def test_labels_lead_to_concepts_that_follow_them(demo):
         assert rows[concept].follows.value.endswith(label.partition(":")[2].strip() or label)
     with pytest.raises(ValueError, match="no concept is labelled 'rde'; the nearest labels: red"):
         parse_concepts(demo, "rde")
+
+
+@pytest.mark.parametrize("k", [256, 10**20])
+def test_an_objective_of_a_concept_that_is_not_there_is_refused_before_it_gets_a_title(demo, k):
+    """A title says what a concept follows, which only a USAE with a known truth looks up."""
+    with pytest.raises(ValueError, match=f"no concept {k}; this USAE has 256, numbered 0 to 255"):
+        plan_objectives(demo, [uv.Concept(k)], [uv.MaximizeSettings()])
 
 
 def test_natural_patches_of_a_colours_concept_have_the_colour(demo):

@@ -56,9 +56,13 @@ def load_spectrum(file: Path) -> Tensor:
         ValueError: for a file that is broken or of another form.
     """
     try:
-        magnitude = load_file(file)["magnitude"].float()
-    except (SafetensorError, OSError, KeyError) as error:
+        magnitude = load_file(file).get("magnitude", torch.zeros(())).float()
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is no spectrum: {error}; make one with usae-train spectrum") from error
+    if not magnitude.any():  # pictures of it are of one colour, and no phase changes them
+        raise ValueError(
+            f"{file} is no spectrum: no `magnitude` in it that is not 0; make one with usae-train spectrum"
+        )
     if magnitude.ndim != 3 or magnitude.shape[0] != 3 or magnitude.shape[2] != magnitude.shape[1] // 2 + 1:
         raise ValueError(f"{file} has a spectrum of shape {tuple(magnitude.shape)}; expected (3, s, s // 2 + 1)")
     if magnitude.shape[1] < SMALLEST or not (magnitude.isfinite() & (magnitude >= 0)).all():

@@ -78,7 +78,7 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
         ValueError: for a file that is none, a name that `--concept` cannot take, or labels of another USAE.
     """
     try:
-        found = LabelFile.model_validate_json(Path(file).read_text(encoding="utf-8"))
+        found = LabelFile.model_validate_json(Path(file).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
     except ValidationError as error:

@@ -115,8 +115,12 @@ def best_concept(usae: USAE, value: int) -> tuple[int, float]:
 
 
 def caption(usae: USAE, concept: int) -> str:
-    """One line on a concept for a sheet: its number, and what it follows if that is known."""
-    found = follows(usae, concept)
+    """One line on a concept for a sheet: its number, and what it follows if that is known.
+
+    Raises:
+        ValueError: when the USAE has no such concept.
+    """
+    found = follows(usae, check_concept(usae, concept))
     if found is None:
         return f"concept {concept}"
     word = "follows" if found.auroc >= FOLLOWS else "nearest to"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ class Result:
         return {
             "picture": name, "objective": str(self.objective), "settings": self.settings.model_dump(mode="json"),
             "ended": self.ended, "drawn_on": _drawn_on(self.usae, self.settings),
+            "given_sha256": given_hashes(self.settings),
             **provenance(self.usae, [self.settings]),
         }  # fmt: skip
 
@@ -151,6 +153,18 @@ def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
         "usae": usae.source, "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
         "versions": versions(), "commit": commit(),
     }  # fmt: skip
+
+
+def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
+    """{`start` or `reference`: sha256} of the files that a drawing begins at or is compared with.
+
+    What is in no file, or has gone by now, is left out.
+    """
+    hashes: dict[str, str] = {}
+    for name, file in (("start", settings.start), ("reference", settings.reference)):
+        with suppress(OSError):
+            hashes |= {name: file_hash(Path(file))} if file is not None else {}
+    return hashes
 
 
 def spectrum_hash(spectrum: str | None) -> str:

@@ -38,10 +38,12 @@ class MaximizeSettings(BaseModel):
         None, ge=0, le=4, description="fourier's: the coefficients' scale falls as 1/f^decay; 1.5 unless told"
     )
     spectrum: str | None = Field(
-        None, description="MACO's: `1/f`, or a file of usae-train spectrum; the packaged one unless told"
+        None, min_length=1, description="MACO's: `1/f`, or a file of usae-train spectrum; the packaged one unless told"
     )
-    start: str | None = Field(None, description="a picture file to start from instead of from noise")
-    reference: str | None = Field(None, description="a picture file to compare with; the start unless told")
+    start: str | None = Field(None, min_length=1, description="a picture file to start from instead of from noise")
+    reference: str | None = Field(
+        None, min_length=1, description="a picture file to compare with; the start unless told"
+    )
     dtype: Dtype = Field(
         "auto", description="what the backbones run in; auto: bfloat16 where the processor computes in it"
     )

@@ -118,8 +118,14 @@ def write_frames(file: Path, frames: Iterable[Tensor]) -> None:
                 encoded, format="FFMPEG", mode="I", fps=1 / FRAME_SECONDS, macro_block_size=2
             ) as film:  # fmt: skip
                 for picture in pictures:
-                    film.append_data(picture)  # type: ignore[attr-defined]
+                    film.append_data(_even(picture))  # type: ignore[attr-defined]
             encoded.replace(temporary)
+
+
+def _even(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) with sides of a whole number of the film's blocks: an odd one shows its last row or column twice."""
+    height, width, _ = picture.shape
+    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def _in_bytes(frames: Iterable[Tensor]) -> Iterator[np.ndarray]:

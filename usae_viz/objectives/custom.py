@@ -51,7 +51,7 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     try:
         importlib.invalidate_caches()
         module = importlib.import_module(module_name)
-    except Exception as error:  # the code is anybody's: whatever it raises is said in one line
+    except (Exception, SystemExit) as error:  # anybody's code: whatever it raises is said, a script's own exit too
         raise ValueError(f"objective {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
     finally:
         sys.path.remove(str(folder.resolve()))

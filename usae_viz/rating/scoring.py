@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
 from scipy.stats import binomtest
 
 COLUMNS = ("study", "rater", "trial", "choice", "seconds")
@@ -34,6 +35,21 @@ class Outcome:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {**asdict(self), "share": self.share}
+
+
+class Trial(BaseModel):
+    """What scoring needs of a question."""
+
+    condition: str
+    answer: int
+
+
+class Key(BaseModel):
+    """What scoring needs of key.json."""
+
+    study: str
+    choices: int = Field(ge=2)
+    trials: list[Trial]
 
 
 @dataclass(frozen=True)
@@ -114,13 +130,18 @@ def _read_key(study: Path) -> dict[str, Any]:
     file = study / "key.json"
     try:
         key = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(
             f"{study} is no study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
         ) from error
     if not isinstance(key, dict) or key.get("schema") != 1:
         raise ValueError(f"{file} has another schema than 1; install a matching usae version")
-    return key
+    try:
+        return Key.model_validate(key).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{file}: {at}: {first['msg']}; expected what usae-viz rate wrote") from error
 
 
 def _outcome(group: str, answers: Sequence[Answer], key: dict[str, Any]) -> Outcome:

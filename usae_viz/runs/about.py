@@ -48,6 +48,7 @@ class About(BaseModel):
     usae_sha256: str | None = None
     spectrum_sha256: str | None = None
     code_sha256: str | None = None
+    given_sha256: dict[str, str] = {}  # of the files `start` and `reference`
     variant: str | None = None
     ended: str | None = None
     drawn_on: dict[str, Any] = {}

@@ -75,7 +75,8 @@ def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = Fal
         allow_code: whether `module:function` may be imported.
 
     Raises:
-        ValueError: for concepts and objectives that cannot be, and for two drawings of the same pictures or file.
+        ValueError: for concepts and objectives that cannot be, for one that compares with a picture that is not given,
+            and for two drawings of the same pictures or file.
     """
     runs = list(recipe.runs())
     names = numbers(read_labels(recipe.labels, usae)) if recipe.labels is not None else {}
@@ -150,6 +151,8 @@ def _drawings(
     drawings: list[Drawing] = []
     for folder, title, run, objective, code in planned:
         settings = settled[run]
+        if objective.needs_reference and not given_pictures(settings):  # else said when all before it is drawn
+            raise ValueError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
         asked = settings.model_dump(mode="json", exclude={"memory", *given_pictures(settings), "spectrum"})
         content = {
             "folder": folder, "objective": str(objective), "code": code, "settings": asked,

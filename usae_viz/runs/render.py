@@ -22,12 +22,9 @@ from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.maximization.snapshots import write_frames
 from usae_viz.objectives import Objective
 from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
-from usae_viz.runs.outputs import natural_patches, read_png, save_png, sheet, write_json, write_png
+from usae_viz.runs.outputs import ABREAST, WIDEST, natural_patches, read_png, save_png, sheet, write_json, write_png
 from usae_viz.runs.plan import Drawing, Plan, given_pictures
 from usae_viz.verification.scores import Scores
-
-ABREAST = 5  # pictures in a row of a sheet of variants with one picture each
-WIDEST = 8  # pictures in a row of a sheet; more than that, or variants, get rows of their own
 
 
 @dataclass(frozen=True)

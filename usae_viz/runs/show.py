@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.model.usae import USAE
-from usae_viz.maximization.result import spectrum_hash
+from usae_viz.maximization.result import given_hashes, spectrum_hash
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.custom import is_custom, load_custom
 from usae_viz.runs.about import About
@@ -48,6 +48,9 @@ def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
     for given in (settings.start, settings.reference):
         if given is not None and given.startswith("tensor of sha256"):
             raise ValueError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
+    for name, sha256 in given_hashes(settings).items():
+        if about.given_sha256.get(name, sha256) != sha256:
+            raise ValueError(f"{file} was drawn beside another picture than {getattr(settings, name)} is by now")
     spectrum = spectrum_hash(settings.spectrum) if settings.image == "maco" else None
     if spectrum != about.spectrum_sha256:
         raise ValueError(f"{file} was drawn under another spectrum than {settings.spectrum or 'the packaged one'}")

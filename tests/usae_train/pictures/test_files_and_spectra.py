@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.provenance import file_hash
@@ -125,3 +126,10 @@ def test_what_is_no_spectrum_is_refused(picture_folder: Path, tmp_path: Path) ->
         save_spectrum(wrong, tmp_path / "u.safetensors", FolderImages(picture_folder))
         with pytest.raises(ValueError, match=r"u\.safetensors is no spectrum: expected at least 16 rows of finite"):
             load_spectrum(tmp_path / "u.safetensors")
+    save_spectrum(torch.zeros(3, 16, 9), tmp_path / "flat.safetensors", FolderImages(picture_folder))
+    save_file({"weight": torch.ones(3, 16, 9)}, tmp_path / "model.safetensors")
+    for name in ("flat", "model"):
+        with pytest.raises(
+            ValueError, match=rf"{name}\.safetensors is no spectrum: no `magnitude` in it that is not 0"
+        ):
+            load_spectrum(tmp_path / f"{name}.safetensors")

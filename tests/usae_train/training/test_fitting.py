@@ -136,5 +136,6 @@ def test_pictures_without_backbones_are_refused(picture_folder: Path) -> None:
 
 def test_the_packages_names_are_all_there() -> None:
     assert all(getattr(usae_train, name) is not None for name in usae_train.__all__)
+    assert set(usae_train.__all__) <= set(dir(usae_train))
     with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
         _ = usae_train.fitt

@@ -302,6 +302,9 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         ),
         (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
         (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["invert", "", *QUICK], "reference = '': String should have at least 1 character"),
+        (["maximize", "-c", "3", "--start", ""], "start = '': String should have at least 1 character"),
+        (["maximize", "-c", "3", "--image", "maco", "--spectrum", ""], "spectrum = '': String should have at least 1"),
         (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: Input should be greater than or equal to 1"),
     ],
 )

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -29,6 +30,13 @@ def test_names_stand_for_numbers():
     assert with_numbers("WARM REDS , 2, top:3,stripes", numbers(labels)) == "3,7,2,top:3,stripes"
     assert with_numbers("favourites", numbers(labels)) == "3,5"
     assert names_of(labels) == {3: {"name": "Warm reds", "note": "[bold]"}, 7: {"name": "warm  reds", "note": ""}}
+
+
+def test_labels_that_an_editor_saved_with_a_byte_order_mark_are_read(usae, written):
+    file = Path(written())
+    plain = read_labels(file, usae)
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert read_labels(file, usae) == plain
 
 
 def test_a_name_is_drawn_and_listed(folder, written, tmp_path):

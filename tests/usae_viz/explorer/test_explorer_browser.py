@@ -270,6 +270,13 @@ def test_a_link_to_a_concept_opens_it(atlas, visit):
     assert found(nonsense) == 13
 
 
+def test_without_natural_pictures_there_is_no_heading_of_them(atlas, many, visit):
+    for folder, headings in ((atlas, ["Natural pictures", "Figures"]), (many, ["Figures"])):
+        page = visit(folder, "concept=5")
+        page.wait_for_selector("dialog[open] .figures")
+        assert page.locator("dialog .beside-runs h3").all_inner_texts() == headings
+
+
 def test_comparing(atlas, visit):
     page = visit(atlas)
     for concept in ("3", "5"):
@@ -341,6 +348,14 @@ def test_a_phone_has_no_sideways_scrolling(atlas, visit):
     page.wait_for_selector("#panel", state="visible")
     page.click(".close-panel")
     page.wait_for_selector("#panel", state="hidden")
+
+
+def test_small_cards_keep_the_dots_of_the_backbones(atlas, visit):
+    """Their names go, and with a width in letters of no size the dots went too."""
+    page = visit(atlas, "size=s")
+    page.wait_for_selector(".naturals .dot", state="attached")
+    boxes = "[...document.querySelectorAll('.naturals .backbone')].map((name) => name.getBoundingClientRect().width)"
+    becomes(page, lambda: min(page.evaluate(boxes)) > 4, True)
 
 
 def test_every_control_has_a_name(atlas, visit):

@@ -184,6 +184,24 @@ def test_answers_to_something_else(key, tmp_path):
     assert "is no study" in run("rate-score", tmp_path / "nowhere", tmp_path / "other.csv").stderr
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"trials": None}, "trials: Input should be a valid list"),
+        ({"trials": [{"condition": "natural"}]}, "trials.0.answer: Field required"),
+        ({"choices": 0}, "choices: Input should be greater than or equal to 2"),
+        ({"study": 7}, "study: Input should be a valid string"),
+    ],
+)
+def test_a_damaged_key_is_one_line(key, damage, message):
+    answers, file = answered(key, "r,1,1,2"), key / "key.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **damage}))
+    done = run("rate-score", key, answers)
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert f"key.json: {message}" in done.stderr
+    assert "expected what usae-viz rate wrote" in done.stderr
+
+
 def test_a_study_is_never_written_over(study, run_folder):
     before = (study / "key.json").read_bytes()
     done = run("rate", run_folder, "--out", study)

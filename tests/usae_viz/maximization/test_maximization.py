@@ -257,3 +257,8 @@ def test_bfloat16_draws_nearly_the_same_picture(usae):
         assert not torch.equal(full, half)
         assert torch.cosine_similarity(full, half, dim=0) > 0.98
         assert torch.cosine_similarity(full, other, dim=0) < 0.8
+
+
+def test_the_packages_names_are_all_there_and_are_offered():
+    assert all(getattr(uv, name) is not None for name in uv.__all__)
+    assert set(uv.__all__) <= set(dir(uv))

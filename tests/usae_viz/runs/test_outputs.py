@@ -5,9 +5,10 @@ from PIL import Image
 
 import usae_viz as uv
 from usae_viz.maximization.result import folder_of
-from usae_viz.runs.outputs import CELL, MARGIN, opacity, sheet, to_picture, write_png
+from usae_viz.runs.outputs import BAD, CELL, MARGIN, ROW, _score_line, opacity, sheet, to_picture, write_png
 from usae_viz.runs.plan import folders_of, plan_objectives
 from usae_viz.runs.render import render
+from usae_viz.verification.scores import Score, Scores
 
 QUICK = {"crops": 2, "size": 32}
 
@@ -48,6 +49,69 @@ def test_opacity_by_hand():
     assert shown[50, 49:51].mean() == pytest.approx(0.5, abs=0.01)
     assert (shown.diff(dim=1) >= 0).all()
     assert opacity(torch.ones(20, 20)).isfinite().all()
+
+
+LONG = "Concept(12, backbone='left') - Concept(12, backbone='right')"
+
+
+def ink_in(page, box):
+    """Whether anything is drawn in a part of a page."""
+    return np.asarray(page.crop(box).convert("L")).min() < 255
+
+
+def test_a_title_is_broken_into_lines_that_fit(drawn):
+    """The page of one picture is 420 px wide, and this title 560: it was cut off at the right."""
+    pictures = {"left": to_picture(drawn.images["left"])}
+    pages = [sheet(title, pictures, drawn.scores, {}) for title in ("short", LONG, "many words " * 99, "x" * 99)]
+    assert [page.width for page in pages] == [420] * 4
+    assert [page.height - pages[0].height for page in pages] == [0, 24, 48, 0]
+    for page in pages[:3]:
+        assert not ink_in(page, (420 - MARGIN, 0, 420, page.height))
+    for page in pages:  # what stands below the title has moved with it
+        below = page.height - pages[0].height + MARGIN + 50
+        assert page.crop((MARGIN, below, MARGIN + CELL, below + CELL)) == pages[0].crop(
+            (MARGIN, MARGIN + 50, MARGIN + CELL, MARGIN + 50 + CELL)
+        )
+
+
+def test_a_pictures_name_ends_where_the_picture_does(drawn):
+    long = "a-variant-of-so-many-letters-as-there-can-be-coupled-left-seed-17"
+    page = sheet("title", {long: to_picture(drawn.images["left"])}, None, {})
+    assert ink_in(page, (MARGIN, MARGIN + 30, MARGIN + CELL, MARGIN + 50))
+    assert not ink_in(page, (MARGIN + CELL + 1, MARGIN + 30, 420, MARGIN + 50))
+
+
+@pytest.mark.parametrize(
+    ("names", "columns", "rows"),
+    [
+        ([f"{name}-seed-{seed}" for seed in range(4) for name in ("left", "right")], 8, 1),
+        ([f"{name}-seed-{seed}" for seed in range(10) for name in ("left", "right")], 2, 10),
+        ([f"shared-seed-{seed}" for seed in range(12)], 5, 3),
+        ([f"backbone-{number}" for number in range(9)], 9, 1),
+    ],
+    ids=["few", "seeds", "shared", "backbones"],
+)
+def test_many_seeds_get_a_row_each(drawn, names, columns, rows):
+    """Ten seeds of three backbones made a ribbon of 7092 x 492 pixels."""
+    one = sheet("title", {"left": to_picture(drawn.images["left"])}, None, {})
+    page = sheet("title", dict.fromkeys(names, to_picture(drawn.images["left"])), None, {})
+    assert page.width == MARGIN + columns * (CELL + MARGIN)
+    assert page.height == one.height + (rows - 1) * ROW
+
+
+def test_what_stands_under_a_picture_that_failed_is_why():
+    """In `shared` the backbone with the smallest code need not be the one in which too few tokens fire."""
+    row = {"left": Score(2.0, 3, 0.031, 80.0), "right": Score(1.5, 4, 0.4, 70.0)}
+    one, both = Scores(3, {"left": row}, {"left": ("left",)}), Scores(3, {"shared": row}, {"shared": tuple(row)})
+    assert _score_line(one, "left") == ("FAILED: fires in 3.1% of tokens", BAD)
+    assert _score_line(both, "shared") == ("FAILED in left: fires in 3.1% of tokens", BAD)
+
+
+def test_without_a_concept_no_patches_are_missed(drawn):
+    pictures = {"left": to_picture(drawn.images["left"])}
+    below = (0, MARGIN + 50 + CELL + 2, 420, MARGIN + 50 + CELL + 60)
+    assert ink_in(sheet("title", pictures, drawn.scores, {}), below)  # "no natural patches at hand"
+    assert not ink_in(sheet("title", pictures, None, {}), below)
 
 
 def test_a_given_picture_stands_first_on_the_sheet(drawn):

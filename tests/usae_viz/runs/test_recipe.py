@@ -252,6 +252,14 @@ def test_code_is_imported_only_with_leave(usae, tmp_path):
             planned(usae, tmp_path, f"objectives: ['{wrong}']\n", allow_code=True)
 
 
+def test_a_script_that_ends_itself_when_imported_is_said(usae, tmp_path):
+    """usae-viz ended with the script's status, and without a word."""
+    (tmp_path / "own_script.py").write_text("import sys\nsys.exit(3)\n")
+    recipe = Recipe(objectives=["own_script:calm"])
+    with pytest.raises(ValueError, match=r"own_script cannot be imported from .*: SystemExit\(3\)"):
+        plan_recipe(usae, recipe, tmp_path, allow_code=True)
+
+
 def test_code_that_fails_is_one_line_with_the_place(usae, tmp_path):
     (tmp_path / "own_wrong.py").write_text("def typo(acts):\n    return acts.canvass\n")
     plan = planned(usae, tmp_path, "objectives: [own_wrong:typo]\n", allow_code=True)

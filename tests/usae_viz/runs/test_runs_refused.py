@@ -55,6 +55,17 @@ def test_pictures_that_are_compared_and_do_not_fit_together_leave_nothing(folder
     assert not (tmp_path / "run").exists()
 
 
+def test_a_comparison_with_no_picture_is_refused_before_anything_is_drawn(folder, tmp_path):
+    """It was said when all before it was drawn, and by a dry run not at all."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\nconcepts: [3]\nobjectives: [Concept(5) + Closeness()]\n{QUICK}")
+    for words in (["--dry-run"], []):
+        done = run("render", recipe, "--out", tmp_path / "run", *words)
+        assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+        assert "objective Concept(5) + Closeness() compares with a picture; give one as `start`" in done.stderr
+        assert not (tmp_path / "run").exists()
+
+
 def test_only_files_of_ours_are_cleaned_away(folder, tmp_path):
     others = [".download.part", "mine/deep/.left.png.1.part", "mine/.model.1.part/weights"]
     left = ["concept-00003/.left.png.17.part", ".run.json.17.part"]

@@ -106,3 +106,22 @@ def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
         assert message in done.stderr
         assert (done.stderr.startswith("error: "), done.stderr.count("\n")) == (True, 1)
     assert "warmth 3" in run("show", tmp_path / "later.png").stdout
+
+
+def test_a_picture_is_not_drawn_again_beside_another_than_its_own(folder, tmp_path, monkeypatch):
+    """The file that it started from may have been changed, which its name does not say."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (32, 32), "red").save("photo.png")
+    words = ["--usae", folder, "--steps", "1", "--crops", "1", "--size", "32", "-q"]
+    assert run("maximize", "-c", "3", "--start", "photo.png", *words, "--out", "run").exit_code == 0
+    (drawn,) = tmp_path.glob("run/objective-*/left.png")
+    assert run("render", drawn, "-q", "--out", "again").exit_code == 0
+    assert len(json.loads(run("show", drawn, "--json").stdout)["given_sha256"]["start"]) == 64
+    Image.new("RGB", (32, 32), "blue").save("photo.png")
+    for change, message in ((None, "was drawn beside another picture than photo.png is by now"), ("", "No such file")):
+        if change is not None:
+            (tmp_path / "photo.png").unlink()
+        done = run("render", drawn, "-q", "--out", "other")
+        assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+        assert message in done.stderr
+    assert not (tmp_path / "other").exists()

@@ -101,7 +101,7 @@ function conceptPart(page, at, detail, level) {
     h(level, { class: "part-title", id: level === "h2" ? "sheet-title" : null }, number !== null && h("b", {}, number), " ", words, " ", followed),
     ownWords(page, card.id),
     h("div", { class: runs.length > 1 ? "runs beside" : "runs" }, runs.length ? runs : h("p", { class: "fine" }, "Not drawn here. ", h("code", {}, command))),
-    h("div", { class: "beside-runs" }, h("div", {}, h("h3", {}, "Natural pictures"), naturalInFull(data, card, detail)),
+    h("div", { class: "beside-runs" }, data.natural ? h("div", {}, h("h3", {}, "Natural pictures"), naturalInFull(data, card, detail)) : null,
       h("div", {}, h("h3", {}, "Figures"), figuresTable(data, at))));
 }
 
