@@ -25,7 +25,8 @@ from usae_viz.explorer.page import address, explore, size_of
 from usae_viz.explorer.runs import Drawing, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.runs.about import About
-from usae_viz.runs.outputs import CELL, to_picture, write_png
+from usae_viz.runs.png import to_picture, write_png
+from usae_viz.runs.sheet import CELL
 
 BACKBONES = ("vit", "dino", "siglip")
 CHANGES = {

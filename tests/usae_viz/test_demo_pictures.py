@@ -6,7 +6,7 @@ import torch
 import usae_train as ut
 import usae_viz as uv
 from usae_viz.concepts.naming import concept_rows, parse_concepts
-from usae_viz.runs.outputs import natural_patches
+from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.plan import plan_objectives
 
 

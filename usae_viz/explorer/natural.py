@@ -14,7 +14,8 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource, open_images
-from usae_viz.runs.outputs import around, to_picture
+from usae_viz.runs.patches import around
+from usae_viz.runs.png import to_picture
 
 TILE = 64  # pixels of a patch with its surroundings
 WHOLE = 192  # pixels of a whole picture, at most

@@ -24,7 +24,7 @@ from usae_viz.explorer.natural import WEBP, natural_source, places, write_natura
 from usae_viz.explorer.runs import OWN, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.maximization.settings import SHARED
-from usae_viz.runs.outputs import CELL
+from usae_viz.runs.sheet import CELL
 
 SCHEMA = 1
 MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's

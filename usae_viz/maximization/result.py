@@ -22,7 +22,10 @@ from usae_viz.maximization.snapshots import Frames, write_frames
 from usae_viz.objectives import Concept, Objective
 from usae_viz.parameterizations import ANALYTIC
 from usae_viz.parameterizations.maco import PACKAGED
-from usae_viz.runs.outputs import natural_patches, sheet, to_picture, write_concept, write_json
+from usae_viz.runs.outputs import write_concept, write_json
+from usae_viz.runs.patches import natural_patches
+from usae_viz.runs.png import to_picture
+from usae_viz.runs.sheet import sheet
 from usae_viz.verification.scores import Scores
 
 

@@ -23,7 +23,7 @@ from usae_train.model.statistics import TAU
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource
 from usae_viz.explorer.runs import Picture, Run
-from usae_viz.runs.outputs import around, inside_window
+from usae_viz.runs.patches import around, inside_window
 
 SCHEMA = 1
 TRIES = 40  # natural patches that are looked at for a distractor in which the concept does not fire

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from usae_train.training.settings import check_settings
 from usae_viz.maximization.settings import MaximizeSettings
-from usae_viz.runs.outputs import read_png
+from usae_viz.runs.png import read_png
 
 
 class Seen(BaseModel):

@@ -16,8 +16,8 @@ from usae_viz.maximization.result import Result
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.maximization.snapshots import write_frames
 from usae_viz.runs.manifest import Manifest
-from usae_viz.runs.outputs import write_png
 from usae_viz.runs.plan import Drawing, Plan
+from usae_viz.runs.png import write_png
 
 TRIAL = 3  # steps; the first, which warms up, is not counted
 

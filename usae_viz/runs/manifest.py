@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.provenance import file_hash
 from usae_viz.maximization.result import Result
-from usae_viz.runs.outputs import rename_png
 from usae_viz.runs.plan import Drawing
+from usae_viz.runs.png import rename_png
 from usae_viz.verification.scores import Score, Scores
 
 DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture

@@ -22,8 +22,11 @@ from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.maximization.snapshots import write_frames
 from usae_viz.objectives import Objective
 from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
-from usae_viz.runs.outputs import ABREAST, WIDEST, natural_patches, read_png, save_png, sheet, write_json, write_png
+from usae_viz.runs.outputs import write_json
+from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.plan import Drawing, Plan, given_pictures
+from usae_viz.runs.png import read_png, save_png, write_png
+from usae_viz.runs.sheet import ABREAST, WIDEST, sheet
 from usae_viz.verification.scores import Scores
 
 

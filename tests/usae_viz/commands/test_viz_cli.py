@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import usae_viz.commands.render_commands
 from usae_viz.cli import app
-from usae_viz.runs.outputs import read_png
+from usae_viz.runs.png import read_png
 
 QUICK = ["--steps", "3", "--crops", "1", "--size", "32"]
 

@@ -9,8 +9,8 @@ import usae_train as ut
 import usae_viz as uv
 from usae_train.pictures.images import open_images
 from usae_viz.explorer.page import address
-from usae_viz.runs.outputs import read_png, to_picture, write_png
 from usae_viz.runs.plan import plan_objectives
+from usae_viz.runs.png import read_png, to_picture, write_png
 from usae_viz.runs.render import render
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -11,7 +11,7 @@ from browser_waiting import becomes, soon
 import usae_train as ut
 from usae_viz.explorer import explore
 from usae_viz.explorer.sources import open_sources
-from usae_viz.runs.outputs import read_png
+from usae_viz.runs.png import read_png
 
 pytestmark = pytest.mark.browser
 NAMES = ("left", "right")

@@ -15,7 +15,7 @@ from usae_train.pictures.images import open_images
 from usae_viz.cli import app
 from usae_viz.explorer.runs import read_run
 from usae_viz.rating import make_study, score_answers
-from usae_viz.runs.outputs import around, inside_window
+from usae_viz.runs.patches import around, inside_window
 
 STUDY = "abcdefabcdef"
 COLUMNS = "study,rater,trial,choice,seconds"

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 import usae_viz as uv
 from usae_viz.augmentations import PRESETS
 from usae_viz.maximization.loop import Eyes, perceive
-from usae_viz.runs.outputs import read_png
+from usae_viz.runs.png import read_png
 
 QUICK = {"steps": 6, "crops": 2, "size": 32}
 

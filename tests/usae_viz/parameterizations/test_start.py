@@ -3,7 +3,7 @@ import torch
 
 import usae_viz as uv
 from usae_viz.objectives import Closeness
-from usae_viz.runs.outputs import read_png, to_picture
+from usae_viz.runs.png import read_png, to_picture
 
 QUICK = {"crops": 2, "size": 32}
 

@@ -5,9 +5,10 @@ from PIL import Image
 
 import usae_viz as uv
 from usae_viz.maximization.result import folder_of
-from usae_viz.runs.outputs import BAD, CELL, MARGIN, ROW, _score_line, opacity, sheet, to_picture, write_png
 from usae_viz.runs.plan import folders_of, plan_objectives
+from usae_viz.runs.png import opacity, to_picture, write_png
 from usae_viz.runs.render import render
+from usae_viz.runs.sheet import BAD, CELL, MARGIN, ROW, _score_line, sheet
 from usae_viz.verification.scores import Score, Scores
 
 QUICK = {"crops": 2, "size": 32}

@@ -14,10 +14,11 @@ from running_recipes import QUICK, contents, drawn, run
 import usae_viz.runs.render
 from usae_train.distributed import ALONE, Ranks
 from usae_viz.commands.render_commands import draw_plan
-from usae_viz.runs.outputs import CELL, MARGIN, ROW, read_png
 from usae_viz.runs.plan import plan_recipe
+from usae_viz.runs.png import read_png
 from usae_viz.runs.recipe import Recipe
 from usae_viz.runs.render import _packs
+from usae_viz.runs.sheet import CELL, MARGIN, ROW
 
 
 def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 import usae_viz as uv
 from usae_viz.cli import app
-from usae_viz.runs.outputs import read_png, save_png
+from usae_viz.runs.png import read_png, save_png
 
 
 def run(*words):

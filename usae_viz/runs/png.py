@@ -1,0 +1,80 @@
+"""PNGs that know their settings and scores: a text chunk inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kornia.filters import gaussian_blur2d
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from usae_train.files.atomic import atomic_path
+
+
+def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
+    """Write a canvas (3, H, W) with its settings and scores inside (text chunk `usae`, JSON).
+
+    Args:
+        file: the .png.
+        canvas: 0..1.
+        about: what it keeps inside.
+        alpha: (H, W), 0..1, what the gradient asked for: becomes the transparency, see `opacity`.
+    """
+    picture = to_picture(canvas)
+    if alpha is not None:
+        picture.putalpha(transforms.to_pil_image(opacity(alpha)))
+    save_png(file, picture, about)
+
+
+def save_png(file: Path, picture: Image.Image, about: Mapping[str, Any]) -> None:
+    """Write a picture with what it is about inside (text chunk `usae`, JSON), whole or not at all."""
+    info = PngInfo()
+    info.add_itxt("usae", json.dumps(about))
+    with atomic_path(file) as temporary:
+        picture.save(temporary, "PNG", pnginfo=info)
+
+
+def read_png(file: Path) -> dict[str, Any]:
+    """The settings and scores inside a PNG of ours.
+
+    Raises:
+        ValueError: for a file that is none.
+    """
+    try:
+        with Image.open(file) as picture:
+            text = picture.info.get("usae")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} cannot be read as a picture: {error}") from error
+    try:
+        about = json.loads(text or "")
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict):
+        raise ValueError(f"{file} has no settings inside; expected a PNG that usae-viz wrote")
+    return about
+
+
+def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
+    """Write a PNG of ours again under another name; what it says of itself is changed by `names`."""
+    about = {**read_png(old), **names}
+    with Image.open(old) as picture:
+        picture.load()
+        save_png(new, picture, about)
+
+
+def opacity(alpha: Tensor) -> Tensor:
+    """Smooth what the gradient asked for, (H, W), and stretch its 10th to 90th percentile over 0..1."""
+    side = max(3, 2 * (min(alpha.shape) // 16) + 1)
+    smooth = gaussian_blur2d(alpha[None, None].float(), (side, side), (side / 4, side / 4))[0, 0]
+    low, high = smooth.quantile(0.1), smooth.quantile(0.9)
+    return ((smooth - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+
+
+def to_picture(canvas: Tensor) -> Image.Image:
+    """(3, H, W), 0..1 -> an 8-bit picture."""
+    return transforms.to_pil_image(canvas.detach().cpu().clamp(0, 1))
