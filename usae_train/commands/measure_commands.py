@@ -70,6 +70,8 @@ def evaluate(
         from usae_train.stop_signals import said_once
 
         check_writable(out / "report.json")
+        if (out / "index.html").exists() and not (out / "report.json").exists():
+            raise ValueError(f"{out / 'index.html'} is a page of something else; choose another --out")
         where = pick_device(device)
         model, ranks = load(usae, where), named_by_torchrun()
         run_backbones_in(model.backbones.values(), dtype)

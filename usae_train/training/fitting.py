@@ -19,6 +19,7 @@ from usae_train.backbones.backbone import (
     listed,
     run_backbones_in,
 )
+from usae_train.commands.config_files import read_specs
 from usae_train.distributed import ALONE, Ranks
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -49,15 +50,16 @@ class Watch:
 
 def fit(
     data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore, *,
-    backbones: Mapping[str, BackboneSpec] | None = None, recipe: str | Recipe = DEFAULT, limit: int | None = None,
-    device: torch.device | str = "cpu", watch: Watch | None = None, **settings: Any,
+    backbones: str | Mapping[str, BackboneSpec | str] | None = None, recipe: str | Recipe = DEFAULT,
+    limit: int | None = None, device: torch.device | str = "cpu", watch: Watch | None = None, **settings: Any,
 ) -> USAE:  # fmt: skip
     """Train a USAE.
 
     Args:
         data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or pictures: a folder,
             `demo`, or an image source; or an activation store.
-        backbones: {name: spec} to see the pictures with; only with pictures.
+        backbones: {name: spec or timm id} to see the pictures with, or what `--backbones` takes: `paper`, `demo`, a
+            YAML file, timm ids with commas; only with pictures.
         recipe: `default`, `published`, or a `Recipe`.
         limit: take at most so many pictures.
         device: where to train.
@@ -89,7 +91,13 @@ def fit(
     if not backbones:
         raise ValueError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
     source = open_images(data, limit) if isinstance(data, str | Path) else data
-    return fit_pictures(source, chosen, backbones, device, watch)
+    return fit_pictures(source, chosen, _specs(backbones), device, watch)
+
+
+def _specs(backbones: str | Mapping[str, BackboneSpec | str]) -> dict[str, BackboneSpec]:
+    if isinstance(backbones, str):
+        return read_specs(backbones)
+    return {name: BackboneSpec(model=own) if isinstance(own, str) else own for name, own in backbones.items()}
 
 
 def fit_pictures(

@@ -214,6 +214,13 @@ def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> 
     assert not (tmp_path / "report").exists()
 
 
+def test_a_page_of_something_else_is_not_overwritten(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("an explorer's")
+    code, _, said = run("evaluate", place / "usae", "demo:test", "--limit", 4, "--out", tmp_path)
+    assert (code, said) == (1, f"error: {tmp_path / 'index.html'} is a page of something else; choose another --out\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["index.html"]
+
+
 def test_a_seed_given_twice_is_refused(place: Path, tmp_path: Path) -> None:
     """It would be its own like, and lift the mean."""
     twice = ["--other-seed", place / "second", "--other-seed", shutil.copytree(place / "second", tmp_path / "copy")]

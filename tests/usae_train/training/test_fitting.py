@@ -4,10 +4,11 @@ import pytest
 import torch
 
 import usae_train
-from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.backbone import PAPER, BackboneSpec
 from usae_train.model.statistics import measure
 from usae_train.pictures.images import open_images
 from usae_train.tokens.paired import PairedTokens
+from usae_train.training import fitting
 from usae_train.training.fitting import Watch, allowed_memory, fit, fit_settings
 from usae_train.training.settings import DEFAULT, PUBLISHED
 
@@ -132,6 +133,21 @@ def test_tokens_and_backbones_together_are_refused(tiny_specs: dict[str, Backbon
 def test_pictures_without_backbones_are_refused(picture_folder: Path) -> None:
     with pytest.raises(ValueError, match="no backbones to see the pictures with"):
         fit(picture_folder, **SMALL)
+
+
+def test_backbones_are_named_as_the_command_line_names_them(
+    picture_folder: Path, tiny_specs: dict[str, BackboneSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(fitting, "fit_pictures", lambda source, settings, specs, *rest: seen.append(specs))
+    for told in ("resnet18.a1_in1k,resnet50.a1_in1k", "paper", {"a": "resnet18.a1_in1k", **tiny_specs}):
+        fit(picture_folder, backbones=told, **SMALL)
+    ids, paper, mixed = seen
+    assert {name: spec.model for name, spec in ids.items()} == {
+        "resnet18": "resnet18.a1_in1k", "resnet50": "resnet50.a1_in1k",
+    }  # fmt: skip
+    assert paper == PAPER
+    assert mixed == {"a": BackboneSpec(model="resnet18.a1_in1k"), **tiny_specs}
 
 
 def test_the_packages_names_are_all_there() -> None:
