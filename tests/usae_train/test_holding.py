@@ -1,5 +1,7 @@
 """One process at a time writes a folder."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +49,21 @@ def test_nothing_stays_beside_a_folder_that_was_not_written(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="wrong"), held(tmp_path / "a" / "b" / "out"):
         raise ValueError("wrong")
     assert not list(tmp_path.iterdir())
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"file/out cannot be written: (File exists|Not a directory); choose"), \
-            held(tmp_path / "file" / "out"):  # fmt: skip
-        pass
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES, errno.EROFS])
+def test_where_no_lock_can_be_had_nothing_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
+    """A file system that knows none, or a parent folder in which nothing can be made."""
+
+    def refused(*given: object) -> None:
+        if reason not in (errno.EACCES, errno.EROFS) or ".out.lock" in str(given[0]):
+            raise OSError(reason, os.strerror(reason))
+
+    place = "os.open" if reason in (errno.EACCES, errno.EROFS) else "fcntl.flock"
+    entered = False
+    with monkeypatch.context() as patched:
+        patched.setattr(place, refused)
+        with held(tmp_path / "out"):
+            entered = True
+    assert entered
+    assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -28,9 +28,6 @@ from usae_train.commands.options import (
     StartSeed,
 )
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
-
-if TYPE_CHECKING:
-    from usae_train.distributed import Ranks
 
 
 def register(app: typer.Typer) -> None:
@@ -111,11 +108,9 @@ def fit(
                 "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
                 "start_seed": start_seed, "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
             }  # fmt: skip
-            if verify:
-                _verify(images, quiet)
             with progress_bars(quiet) as progress:
                 work = Work(pick_device(device), memory, every, keep, log_every, stages(progress), say_skipped)
-                fit_independent(images, out, backbones, recipe, sizes, limit, work)
+                fit_independent(images, out, backbones, recipe, sizes, limit, work, verify)
             if not quiet:
                 typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone")
             return
@@ -130,8 +125,9 @@ def fit(
         from usae_train.stop_signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.store import ActivationStore, is_store
+        from usae_train.tokens.verifying import verify as compare_checksums
         from usae_train.training.display import TrainingDisplay
-        from usae_train.training.fitting import Watch, fit_pictures, fit_settings, fit_store
+        from usae_train.training.fitting import Watch, allowed_memory, fit_pictures, fit_settings, fit_store
         from usae_train.training.journal import METRICS, Journal
         from usae_train.training.keeping import Keeper, training_room
         from usae_train.training.trackers import open_trackers
@@ -144,20 +140,24 @@ def fit(
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             with ranks.together():
+                allowed_memory(memory)
                 if ranks.first:
-                    check_free(out)
                     holding.enter_context(held(out))
+                    check_free(out)
                 room = training_room(out, resume or not ranks.first)
                 ranks.part(settings.batch)
                 store = ActivationStore(images) if is_store(images) else None
                 if store is not None and (backbones is not None or limit is not None or dtype != "auto"):
                     raise ValueError(f"{images} is a store, with backbones and pictures of its own")
-                if store is not None:
+                if store is not None and ranks.first:
                     check_weights(store.specs)
+                if store is None and verify:
+                    raise ValueError(f"--verify compares the checksums of a store, and {images} is none")
                 specs = read_specs(backbones or "paper") if store is None else {}
                 source = open_images(images, limit) if store is None else None
-            if verify:
-                _verify(images, quiet, ranks)
+            if verify and store is not None:
+                with progress_bars(quiet or not ranks.first) as progress:
+                    compare_checksums(store, stages(progress), ranks)
             with ranks.together():
                 trackers = []
                 if ranks.first:
@@ -189,7 +189,8 @@ def fit(
                     assert source is not None
                     usae = fit_pictures(source, settings, specs, where, watch, keeper, memory, ranks)
             if ranks.first:
-                save(usae, out, beside=[room / METRICS])
+                with keeper.told_of():
+                    save(usae, out, beside=[room / METRICS])
                 shutil.rmtree(room, ignore_errors=True)
                 if not quiet:
                     typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
@@ -243,8 +244,8 @@ def add_backbone(
         from usae_train.training.keeping import Keeper, training_room
         from usae_train.training.watching import journaled
 
-        check_free(out)
         holding.enter_context(held(out))
+        check_free(out)
         room = training_room(out, resume)
         keeper = Keeper(room, every, keep)
         specs = read_specs(backbone)
@@ -267,26 +268,14 @@ def add_backbone(
                 keeper=keeper, steps=steps, batch=batch, seed=seed, start_seed=start_seed, dtype=dtype,
                 mask_outliers=mask_outliers, max_broken=max_broken,
             )  # fmt: skip
-        save(grown.usae, out, beside=[file for file in files if file.is_file()])
+        with keeper.told_of():
+            save(grown.usae, out, beside=[file for file in files if file.is_file()])
         shutil.rmtree(room, ignore_errors=True)
         if as_json:
             typer.echo(json.dumps(grown.figures(), indent=1))
         elif not quiet:
             typer.echo(f"{out}: {grown.usae.n_concepts} concepts over {', '.join(grown.usae.names)}")
             typer.echo(figures_as_text(grown))
-
-
-def _verify(store: str, quiet: bool, ranks: Ranks | None = None) -> None:
-    """Compare a store's checksums, each rank those of its share of the shards."""
-    from usae_train.distributed import ALONE
-    from usae_train.tokens.store import ActivationStore
-
-    ranks = ranks or ALONE
-    with ranks.together(), progress_bars(quiet or not ranks.first) as progress:
-        report, opened = stages(progress), ActivationStore(store)
-        own = opened.record.shards[ranks.number :: ranks.count]
-        for done, _ in enumerate(opened.verify(own), 1):
-            report("checksums", done, len(own), "")
 
 
 def say_skipped(why: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +42,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
                 shutil.rmtree(temporary)
             else:
                 temporary.unlink(missing_ok=True)
+
+
+def leftovers_of(target: Path) -> list[Path]:
+    """What `atomic_path(target)` left beside it where processes were killed; none of targets with longer names."""
+    own = re.compile(rf"\.{re.escape(target.name)}\.\d+\.part")
+    return [place for place in target.parent.glob(".*.part") if own.fullmatch(place.name)]
 
 
 def remove_leftovers(temporaries: Iterable[Path]) -> None:

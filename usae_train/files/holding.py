@@ -13,28 +13,28 @@ from filelock import FileLock, Timeout
 def held(out: Path) -> Iterator[None]:
     """Hold the place of a folder that is to be written; nothing is left beside it afterwards.
 
-    On a file system that knows no locks nothing is held.
+    Where no lock can be had nothing is held: on a file system that knows none, or beside a folder that may be written
+    in a parent that may not. What cannot be written at all is for the one who writes to say.
 
     Raises:
-        ValueError: when another process holds it, or nothing can be written there.
+        ValueError: when another process holds it.
     """
     out = out.absolute()
     missing = [parent for parent in out.parents if not parent.exists()]
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    try:
+    lock = FileLock(out.with_name(f".{out.name}.lock"), fallback_to_soft=False)
+    with suppress(OSError, NotImplementedError):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(NotImplementedError):
+        try:
             lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ValueError(
-            f"{out} is being written by another process; wait until it is done, or choose another --out"
-        ) from error
-    except OSError as error:
-        raise ValueError(f"{out} cannot be written: {error.strerror}; choose another place with --out") from error
+        except Timeout as error:
+            raise ValueError(
+                f"{out} is being written by another process; wait until it is done, or choose another --out"
+            ) from error
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
         with suppress(OSError):
             for parent in missing:

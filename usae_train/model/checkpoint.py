@@ -7,7 +7,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
-from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
+from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
@@ -69,7 +68,7 @@ def save(usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Pa
     """
     folder = Path(folder)
     check_free(folder)
-    remove_leftovers(folder.parent.glob(f".{escape(folder.name)}.*.part"))  # of saves that were killed
+    remove_leftovers(leftovers_of(folder))
     with atomic_path(folder) as room:
         room.mkdir()
         specs = {name: _bring_weights(name, spec, room) for name, spec in usae.specs.items()}

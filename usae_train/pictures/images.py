@@ -52,7 +52,7 @@ class FolderImages:
     """
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
-        self.name = str(folder.resolve())
+        self.name = printable(str(folder.resolve()))
         self.folder = folder
         self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())[:limit]
         if not self.files:
@@ -65,14 +65,18 @@ class FolderImages:
         return read_picture(self.files[index], size, self.label(index))
 
     def label(self, index: int) -> str:
-        name = str(self.files[index].relative_to(self.folder))
-        return name.encode(errors="surrogateescape").decode(errors="backslashreplace")  # a name may be no UTF-8
+        return printable(str(self.files[index].relative_to(self.folder)))
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
         for index, file in enumerate(self.files):
             digest.update(f"{self.label(index)}\0{file.stat().st_size}\n".encode())
         return digest.hexdigest()
+
+
+def printable(name: str) -> str:
+    """A file's name with those of its bytes that are no UTF-8 written out, for records and messages."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> Tensor:

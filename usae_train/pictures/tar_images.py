@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from usae_train.files.provenance import required
-from usae_train.pictures.images import SUFFIXES, read_picture
+from usae_train.pictures.images import SUFFIXES, printable, read_picture
 
 REMOTE = re.compile(r"https?://")
 
@@ -74,7 +74,7 @@ class TarImages:
 
     def label(self, index: int) -> str:
         member = self.members[index]
-        return f"{self.shards[member.shard].name}/{member.name}"
+        return printable(f"{self.shards[member.shard].name}/{member.name}")
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
@@ -108,11 +108,11 @@ def pictures_of(shard: Path, number: int) -> list[Member]:
 
 def _check_end(shard: tarfile.TarFile) -> None:
     """A ReadError when no mark of the end follows the last member: tarfile takes a damaged header for one as well."""
-    with Path(str(shard.name)).open("rb") as opened:
-        opened.seek(shard.offset)
-        if opened.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            where = f"after {len(shard.getmembers())} members, at byte {shard.offset}"
-            raise tarfile.ReadError(f"{where}, it is cut short or damaged")
+    assert shard.fileobj is not None
+    shard.fileobj.seek(shard.offset)
+    if shard.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        where = f"after {len(shard.getmembers())} members, at byte {shard.offset}"
+        raise tarfile.ReadError(f"{where}, it is cut short or damaged, or was written without a mark of its end")
 
 
 def fetched(url: str) -> Path:

@@ -221,16 +221,26 @@ def fit_store(
     return usae.to("cpu")
 
 
+def named_recipe(recipe: str | Recipe) -> Recipe:
+    """A recipe by its name; what is one already stays as it is.
+
+    Raises:
+        ValueError: for a name that none has.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise ValueError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}")
+    return RECIPES[recipe]
+
+
 def fit_settings(recipe: str | Recipe, **settings: Any) -> FitSettings:
     """Check a recipe's name and the settings' names and values.
 
     Raises:
         ValueError: with the nearest right name, or what was expected.
     """
-    if isinstance(recipe, str):
-        if recipe not in RECIPES:
-            raise ValueError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}")
-        recipe = RECIPES[recipe]
+    recipe = named_recipe(recipe)
     if settings.get("batch") is None:
         settings["batch"] = recipe.batch
     chosen = check_settings(FitSettings, recipe=recipe, **settings)

@@ -16,7 +16,7 @@ from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource, open_images
 from usae_train.tokens.paired import PairedTokens, collect_tokens, none_can_be_read
-from usae_train.training.fitting import Watch, feed_pictures, fit_settings
+from usae_train.training.fitting import Watch, feed_pictures, fit_settings, named_recipe
 from usae_train.training.keeping import Keeper
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitSettings, Recipe
@@ -182,8 +182,8 @@ def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any)
     for own in ("n_concepts", "k"):
         if settings.setdefault(own, getattr(usae, own)) != getattr(usae, own):
             raise ValueError(f"{own} is {settings[own]}, and the USAE's {getattr(usae, own)}; its space stays as it is")
-    chosen = fit_settings(recipe, **settings)
-    return chosen.model_copy(update={"recipe": chosen.recipe.model_copy(update={"batch_norm": usae.batch_norm})})
+    named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm})
+    return fit_settings(named, **settings)
 
 
 def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:

@@ -25,6 +25,7 @@ from usae_train.pictures.images import ImageSource, open_images
 from usae_train.progress import Report
 from usae_train.tokens.feeding import Feed, StoreFeed
 from usae_train.tokens.store import ActivationStore, is_store
+from usae_train.tokens.verifying import verify as compare_checksums
 from usae_train.training.fitting import Watch, allowed_memory, feed_pictures, fit_settings
 from usae_train.training.journal import METRICS, Journal
 from usae_train.training.keeping import Keeper
@@ -74,7 +75,14 @@ class OneBackbone:
 
 
 def fit_independent(
-    images: str, out: Path, backbones: str | None, recipe: str, sizes: Mapping[str, Any], limit: int | None, work: Work
+    images: str,
+    out: Path,
+    backbones: str | None,
+    recipe: str,
+    sizes: Mapping[str, Any],
+    limit: int | None,
+    work: Work,
+    verify: bool = False,
 ) -> None:
     """Train one SAE a backbone and write each as soon as it is done; given again, it goes on where it was.
 
@@ -86,6 +94,7 @@ def fit_independent(
         sizes: n_concepts, k, steps, batch, seed, start_seed, dtype, mask_outliers, max_broken.
         limit: take at most so many pictures.
         work: how it is done.
+        verify: compare a store's checksums first.
 
     Raises:
         ValueError: for settings that do not exist, a folder with SAEs of other settings, or more than one process.
@@ -104,8 +113,12 @@ def fit_independent(
         data = {"pictures": record.source, "fingerprint": record.fingerprint, "backbones": listed(store.specs),
                 "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
         with held(out):
+            if verify:
+                compare_checksums(store, work.report)
             fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
         return
+    if verify:
+        raise ValueError(f"--verify compares the checksums of a store, and {images} is none")
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     grid = common_grid(list(build_backbones(specs).values()))
     data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}

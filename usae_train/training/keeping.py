@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,14 @@ class Keeper:
     def last_good(self) -> str:
         """Where the last state is, for the end of a message; empty when none was written."""
         return f"; the last good state is of step {self.kept} in {self.folder}" if self.kept else ""
+
+    @contextmanager
+    def told_of(self) -> Iterator[None]:
+        """An error within it says where the last state is."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"{error}{self.last_good()}") from error
 
     def _newest(self) -> tuple[int, dict[str, Any]]:
         remove_leftovers(self.folder.glob(".step-*.part"))  # of kills while a state was written: each as large as one

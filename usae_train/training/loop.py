@@ -101,6 +101,9 @@ def fit_tokens(
         some = {name: own[::spaced] for name, own in batch.items()}
         pairs = pair_figures(usae, some, ERRORS[settings.recipe.loss], ranks) if logged or not sound else {}
         if not sound:
+            if broken := backbones_of_broken_tokens(batch, ranks):
+                what = f"{', '.join(broken)}: some tokens of step {step} are NaN or infinite"
+                raise_on_all(ranks, keeper, what, "check the backbone's weights")
             where = unsound_pairs(pairs["pair_loss"])
             raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")
         last_fired[ranks.any(fired & (ranks.weight > 0))] = step
@@ -126,11 +129,19 @@ def fit_tokens(
     return usae.eval().requires_grad_(False)
 
 
-def raise_on_all(ranks: Ranks, keeper: Keeper | None, what: str) -> NoReturn:
+def backbones_of_broken_tokens(batch: Mapping[str, Tensor], ranks: Ranks) -> list[str]:
+    """The backbones that have a token of the batch, on any rank, that is not finite."""
+    own = [name for name, tokens in batch.items() if not tokens.isfinite().all()]
+    return sorted({name for names in ranks.gather(own) for name in names})
+
+
+def raise_on_all(
+    ranks: Ranks, keeper: Keeper | None, what: str, advice: str = "lower the recipe's learning_rate"
+) -> NoReturn:
     """End a training that went wrong, before its step is taken: the states that were written are from before."""
     kept = "" if keeper is None else keeper.last_good()
     with ranks.together():
-        raise ValueError(f"{what}; lower the recipe's learning_rate{kept}")
+        raise ValueError(f"{what}; {advice}{kept}")
     raise AssertionError("together lets no error pass")
 
 

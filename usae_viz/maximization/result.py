@@ -165,8 +165,9 @@ def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
     """
     hashes: dict[str, str] = {}
     for name, file in (("start", settings.start), ("reference", settings.reference)):
-        with suppress(OSError):
-            hashes |= {name: file_hash(Path(file))} if file is not None else {}
+        if file is not None:
+            with suppress(OSError):
+                hashes[name] = file_hash(Path(file))
     return hashes
 
 

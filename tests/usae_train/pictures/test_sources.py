@@ -123,6 +123,13 @@ def test_a_shard_that_ends_between_two_members_is_refused(tmp_path: Path, damage
         open_images(tmp_path / "a.tar")
 
 
+def test_a_member_whose_name_is_no_utf8_is_written_out(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"\udcfc.png": png(0)})
+    source = open_images(tmp_path / "a.tar")
+    assert source.label(0) == r"a.tar/\xfc.png"
+    assert len(source.fingerprint()) == 64
+
+
 def test_shards_at_urls_are_fetched_once(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 

@@ -198,7 +198,7 @@ def test_a_damaged_shard_is_found(pictures, tmp_path):
         words = ["fit", tmp_path / "store", "-o", tmp_path / "usae", *SMALL, *way]
         assert_one_error(run(*words, "--verify"), "shard-00001.safetensors has the checksum")
         assert {place.name for place in tmp_path.iterdir()} == {"pictures", "store"}
-    assert_one_error(run("fit", "demo", *words[2:], "--verify"), "demo is no activation store")
+        assert_one_error(run("fit", "demo", *words[2:], "--verify"), "checksums of a store, and demo is none")
     file.write_bytes(content[:100])
     with pytest.raises(ValueError, match=r"shard-00001\.safetensors is missing or broken"):
         store.read([1])

@@ -194,6 +194,13 @@ def test_a_killed_growth_goes_on_bit_for_bit(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_one_token_a_step_is_refused_where_the_space_normalizes_over_a_batch() -> None:
+    normalized, plain = (ut.USAE({"a": 4}, 12, 3, batch_norm=own) for own in (True, False))
+    with pytest.raises(ValueError, match="batch is 1, and recipe 'default' normalizes over a batch"):
+        growth_settings(normalized, DEFAULT, batch=1)
+    assert growth_settings(plain, "published", batch=1).batch == 1
+
+
 def test_the_added_one_is_kept_for_joint_training_and_for_what_comes_after(
     small: str, picture_folder: Path, tmp_path: Path
 ) -> None:

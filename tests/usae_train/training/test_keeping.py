@@ -127,7 +127,7 @@ def test_a_resume_with_other_backbones_of_the_same_width_is_refused(tmp_path, wa
     with monkeypatch.context() as patched:
         for place in ("training.independent_fit", "model.checkpoint"):  # the first imports from the second
             patched.setattr(f"usae_train.{place}.save", stopped)
-        assert run(*words)[2].endswith("error: stopped\n")
+        assert "\nerror: stopped" in run(*words)[2]
     specs.write_text(YAML.replace("seed: 0", "seed: 2"))
     code, _, err = run(*words, *([] if way else ["--resume"]))
     assert code == 1
@@ -179,7 +179,9 @@ def test_what_goes_wrong_after_the_last_step_costs_no_training(tmp_path, kept):
         full.setattr("usae_train.model.checkpoint.save_file", FullDisk(100)(save_file))
         if not kept:
             full.setattr("usae_train.training.keeping.write_state", FullDisk(100)(write_state))
-        assert_one_error(run(*words, "-o", out), "usae cannot be written: ")
+        refused = run(*words, "-o", out)
+        assert_one_error(refused, "usae cannot be written: ")
+        assert (f"; the last good state is of step 3 in {room}" in refused[2]) == kept
     assert sorted(file.name for file in room.iterdir()) == ["metrics.jsonl", "step-000000003.pt"][: 1 + kept]
     assert not out.exists()
     with pytest.MonkeyPatch.context() as training:
@@ -258,12 +260,14 @@ def test_what_kills_left_half_written_is_removed(tmp_path):
     for left in lefts:
         (tmp_path / left).write_bytes(b"half")
     (tmp_path / f".usae.{ended.pid}.part" / "backbones").mkdir(parents=True)
+    of_another = tmp_path / f".usae.v2.{ended.pid}.part"  # which may be living on another machine
+    of_another.mkdir()
     write(folder, store)
     assert not list(store.glob(".*"))
     assert Keeper(room)._newest() == (0, {})
     assert not list(room.iterdir())
     assert run("fit", store, "-o", out, "--resume", *SMALL)[0] == 0
-    assert sorted(place.name for place in tmp_path.iterdir()) == ["pictures", "store", "usae"]
+    assert sorted(place.name for place in tmp_path.iterdir()) == [of_another.name, "pictures", "store", "usae"]
 
 
 def test_atomic_path_leaves_what_was_there(tmp_path):

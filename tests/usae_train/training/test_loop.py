@@ -246,6 +246,18 @@ def test_a_loss_that_blows_up_says_at_which_step_and_what_to_do() -> None:
         fit_tokens(toy_tokens(), toy_settings(recipe, steps=5))
 
 
+def test_tokens_that_are_broken_where_nobody_looked_before_are_named():
+    """Mean and std are of a sample; in an old store the first NaN can be anywhere."""
+
+    class Spoiled(MemoryFeed):
+        def load(self, window):
+            whole = super().load(window)
+            return {**whole, "b": whole["b"].index_fill(0, torch.tensor(5), torch.nan)}
+
+    with pytest.raises(ValueError, match=r"^b: some tokens of step \d+ are NaN or infinite; check the backbone's"):
+        fit_tokens(Spoiled(toy_tokens()), toy_settings(DEFAULT, steps=50))
+
+
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [

@@ -1,0 +1,27 @@
+"""Comparing the checksums of a store before it is trained on."""
+
+from __future__ import annotations
+
+from usae_train.distributed import ALONE, Ranks
+from usae_train.progress import Report
+from usae_train.tokens.store import ActivationStore
+
+
+def verify(
+    store: ActivationStore, report: Report = lambda stage, done, total, note: None, ranks: Ranks = ALONE
+) -> None:
+    """Compare all shards' checksums, each rank one at a time, so that damage is said within one shard's time.
+
+    Args:
+        store: a finished store.
+        report: called with the stage, shards done of all, and nothing more.
+        ranks: the processes that share the work.
+
+    Raises:
+        ValueError: for a shard that is missing or has another checksum.
+    """
+    shards = store.record.shards
+    for first in range(0, len(shards), ranks.count):
+        with ranks.together():
+            list(store.verify(shards[first : first + ranks.count][ranks.number : ranks.number + 1]))
+        report("checksums", min(first + ranks.count, len(shards)), len(shards), "")
