@@ -51,7 +51,7 @@ def sheet(
     if given is not None:
         pen.text((MARGIN, head), "the given picture", INK, _font(14))
         page.paste(to_picture(given).resize((CELL, CELL), Image.Resampling.BICUBIC), (MARGIN, head + 20))
-    seen = set[str]()  # a picture for several backbones shows patches of one that has none yet
+    seen = set[str]()  # a backbone's patches stand under one picture; one for several shows those of the next
     for number, row in enumerate(rows):
         top = head + (0 if number == 0 else 38 + lower + number * ROW)
         for column, name in enumerate(row, first):
@@ -63,10 +63,11 @@ def sheet(
                 pen.text((x, top + 20 + CELL + 4), text, ink, _font(12))
             if number == 0 and (scores is not None or patches):  # an objective without a concept has none anywhere
                 drawn_for = (name,) if scores is None else scores.drawn_for[name]
-                shown = next((b for b in drawn_for if b in patches and b not in seen), drawn_for[0])
-                shown = shown if shown in patches else next(iter(patches), "")
+                own = [backbone for backbone in drawn_for if backbone in patches] or list(patches)
+                shown = next((backbone for backbone in own if backbone not in seen), "")
                 seen.add(shown)
-                _paste_patches(page, pen, (x, top + 20 + CELL + 26), shown, patches.get(shown, ()), tile)
+                if shown or not patches:
+                    _paste_patches(page, pen, (x, top + 20 + CELL + 26), shown, patches.get(shown, ()), tile)
     return page
 
 

@@ -115,6 +115,16 @@ def test_without_a_concept_no_patches_are_missed(drawn):
     assert not ink_in(sheet("title", pictures, None, {}), below)
 
 
+def test_a_backbones_patches_stand_under_one_picture_alone(drawn):
+    """Five seeds of a picture for three backbones had one's patches three times."""
+    pictures = dict.fromkeys((f"shared-seed-{seed}" for seed in range(3)), to_picture(drawn.images["left"]))
+    scores = Scores(3, dict.fromkeys(pictures, drawn.scores["left"]), dict.fromkeys(pictures, ("left", "right")))
+    page = sheet("title", pictures, scores, {name: [pictures["shared-seed-0"]] for name in ("left", "right")})
+    top = MARGIN + 50 + CELL + 26
+    columns = [MARGIN + number * (CELL + MARGIN) for number in range(3)]
+    assert [ink_in(page, (x, top, x + CELL, page.height)) for x in columns] == [True, True, False]
+
+
 def test_a_given_picture_stands_first_on_the_sheet(drawn):
     given = torch.zeros(3, 32, 32)
     given[0] = 1  # red
