@@ -124,10 +124,16 @@ def fit(
         from usae_train.pictures.images import open_images
         from usae_train.stop_signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
-        from usae_train.tokens.store import ActivationStore, is_store
         from usae_train.tokens.verifying import verify as compare_checksums
         from usae_train.training.display import TrainingDisplay
-        from usae_train.training.fitting import Watch, allowed_memory, fit_pictures, fit_settings, fit_store
+        from usae_train.training.fitting import (
+            Watch,
+            allowed_memory,
+            fit_pictures,
+            fit_settings,
+            fit_store,
+            store_to_fit,
+        )
         from usae_train.training.journal import METRICS, Journal
         from usae_train.training.keeping import Keeper, training_room
         from usae_train.training.trackers import open_trackers
@@ -146,13 +152,9 @@ def fit(
                     check_free(out)
                 room = training_room(out, resume or not ranks.first)
                 ranks.part(settings.batch)
-                store = ActivationStore(images) if is_store(images) else None
-                if store is not None and (backbones is not None or limit is not None or dtype != "auto"):
-                    raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+                store = store_to_fit(images, backbones, limit, dtype, verify)
                 if store is not None and ranks.first:
                     check_weights(store.specs)
-                if store is None and verify:
-                    raise ValueError(f"--verify compares the checksums of a store, and {images} is none")
                 specs = read_specs(backbones or "paper") if store is None else {}
                 source = open_images(images, limit) if store is None else None
             if verify and store is not None:

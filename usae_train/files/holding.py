@@ -9,27 +9,39 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
+def taken(file: Path, busy: str) -> FileLock:
+    """Take a lock file at once. Where no lock can be had, as on a file system that knows none, nothing is held.
+
+    Raises:
+        ValueError: with the words `busy`, when another process has it.
+    """
+    lock = FileLock(file, fallback_to_soft=False)
+    with suppress(OSError, NotImplementedError):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ValueError(busy) from error
+    return lock
+
+
 @contextmanager
 def held(out: Path) -> Iterator[None]:
     """Hold the place of a folder that is to be written; nothing is left beside it afterwards.
 
-    Where no lock can be had nothing is held: on a file system that knows none, or beside a folder that may be written
-    in a parent that may not. What cannot be written at all is for the one who writes to say.
+    Where no lock can be had nothing is held, nor beside a folder that may be written in a parent that may not. What
+    cannot be written at all is for the one who writes to say.
 
     Raises:
         ValueError: when another process holds it.
     """
     out = out.absolute()
     missing = [parent for parent in out.parents if not parent.exists()]
-    lock = FileLock(out.with_name(f".{out.name}.lock"), fallback_to_soft=False)
-    with suppress(OSError, NotImplementedError):
+    with suppress(OSError):
         out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ValueError(
-                f"{out} is being written by another process; wait until it is done, or choose another --out"
-            ) from error
+    lock = taken(
+        out.with_name(f".{out.name}.lock"),
+        f"{out} is being written by another process; wait until it is done, or choose another --out",
+    )
     try:
         yield
     finally:

@@ -186,6 +186,23 @@ def allowed_memory(gigabytes: float | None) -> float:
     return gigabytes * 1e9 if gigabytes is not None else present_memory() / 3
 
 
+def store_to_fit(
+    images: str, backbones: str | None, limit: int | None, dtype: str, verify: bool
+) -> ActivationStore | None:
+    """The store that `usae-train fit` is given; none where it is given pictures.
+
+    Raises:
+        ValueError: for a store that cannot be read, options of pictures with a store, or one of a store with pictures.
+    """
+    if not is_store(images):
+        if verify:
+            raise ValueError(f"--verify compares the checksums of a store, and {images} is none")
+        return None
+    if backbones is not None or limit is not None or dtype != "auto":
+        raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+    return ActivationStore(images)
+
+
 def fit_store(
     store: ActivationStore, settings: FitSettings, device: torch.device | str = "cpu", watch: Watch | None = None,
     keeper: Keeper | None = None, memory: float | None = None, ranks: Ranks = ALONE,

@@ -24,9 +24,9 @@ from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource, open_images
 from usae_train.progress import Report
 from usae_train.tokens.feeding import Feed, StoreFeed
-from usae_train.tokens.store import ActivationStore, is_store
+from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import verify as compare_checksums
-from usae_train.training.fitting import Watch, allowed_memory, feed_pictures, fit_settings
+from usae_train.training.fitting import Watch, allowed_memory, feed_pictures, fit_settings, store_to_fit
 from usae_train.training.journal import METRICS, Journal
 from usae_train.training.keeping import Keeper
 from usae_train.training.loop import fit_tokens, new_usae
@@ -104,10 +104,7 @@ def fit_independent(
         raise ValueError("--independent trains in one process; start it without torchrun")
     settings = fit_settings(recipe, **sizes)
     check_writable(out)
-    if is_store(images):
-        if backbones is not None or limit is not None or settings.dtype != "auto":
-            raise ValueError(f"{images} is a store, with backbones and pictures of its own")
-        store = ActivationStore(images)
+    if (store := store_to_fit(images, backbones, limit, settings.dtype, verify)) is not None:
         check_weights(store.specs)
         record = store.record
         data = {"pictures": record.source, "fingerprint": record.fingerprint, "backbones": listed(store.specs),
@@ -117,8 +114,6 @@ def fit_independent(
                 compare_checksums(store, work.report)
             fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
         return
-    if verify:
-        raise ValueError(f"--verify compares the checksums of a store, and {images} is none")
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     grid = common_grid(list(build_backbones(specs).values()))
     data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.holding import taken
 from usae_train.files.provenance import file_hash
 from usae_viz.maximization.result import Result
 from usae_viz.runs.plan import Drawing
@@ -175,13 +175,10 @@ def claimed(out: Path) -> Iterator[None]:
         room.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{room} cannot be written: {error.strerror or error}") from error
-    lock = FileLock(room / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ValueError(
-            f"{out} is in use by another process; wait until it is done, or choose another place with --out"
-        ) from error
+    lock = taken(
+        room / "lock",
+        f"{out} is in use by another process; wait until it is done, or choose another place with --out",
+    )
     for depth in ("", "*/"):  # left by a process that was killed while it wrote; deeper nothing is ours
         for left in out.glob(f"{depth}.*.[0-9]*.part"):
             if left.is_file():

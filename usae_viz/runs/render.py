@@ -26,7 +26,7 @@ from usae_viz.runs.outputs import write_json
 from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.plan import Drawing, Plan, given_pictures
 from usae_viz.runs.png import read_png, save_png, write_png
-from usae_viz.runs.sheet import ABREAST, WIDEST, sheet
+from usae_viz.runs.sheet import WIDEST, abreast, sheet
 from usae_viz.verification.scores import Scores
 
 
@@ -185,10 +185,9 @@ class _Run:
                 with Image.open(self.out / drawing.folder / f"{name}.png") as picture:
                     images[name] = picture.convert("RGB")
                 rows.setdefault(row, []).append(name)
-        table = list(rows.values())
-        if len(table) > 1 and all(len(row) == 1 for row in table):  # one below the other would be a ribbon
-            names = list(images)
-            table = [names[place : place + ABREAST] for place in range(0, len(names), ABREAST)]
+        table: list[Sequence[str]] = list(rows.values())
+        if len(table) > 1 and all(len(row) == 1 for row in table):
+            table = abreast(list(images))
         first = here[0][0]
         patches = natural_patches(self.usae, first.objective.concepts[0]) if first.objective.concepts else {}
         given, size = given_pictures(first.settings), first.settings.size

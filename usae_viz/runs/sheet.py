@@ -80,8 +80,13 @@ def _a_row_a_seed(row: Sequence[str]) -> list[Sequence[str]]:
         found = SEED.search(name)
         seeds.setdefault("" if found is None else found.group(), []).append(name)
     if len(seeds) == len(row):
-        return [row[place : place + ABREAST] for place in range(0, len(row), ABREAST)]
+        return abreast(row)
     return list(seeds.values())
+
+
+def abreast(names: Sequence[str]) -> list[Sequence[str]]:
+    """Rows of names that would each have one of its own: one below the other would be a ribbon."""
+    return [names[place : place + ABREAST] for place in range(0, len(names), ABREAST)]
 
 
 def _wrapped(text: str, size: int, width: int) -> list[str]:

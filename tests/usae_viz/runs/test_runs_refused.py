@@ -102,3 +102,15 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(folder, tmp_path, mo
     drawn(folder, tmp_path, text)
     assert [objective for objective, _ in drawings] == ["Concept(5)"]
     assert contents(tmp_path / "run") == whole
+
+
+def test_a_folder_where_no_lock_can_be_had_can_be_written_all_the_same(tmp_path, monkeypatch):
+    """As on NFS without its lock daemon, where a run was refused."""
+
+    def no_locks(*given):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with claimed(tmp_path / "run"):
+        (tmp_path / "run" / "run.json").write_text("{}")
+    assert (tmp_path / "run" / "run.json").is_file()
