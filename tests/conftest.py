@@ -7,6 +7,7 @@ import signal
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from real_networks import WHERE, real_folder
 
 BROWSER_ARGUMENTS = ["--no-sandbox", "--disable-gpu"]  # CI runs as root, on machines without a display
 
@@ -28,3 +29,12 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=program, args=BROWSER_ARGUMENTS, timeout=120_000)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def real():
+    """The folder of real weights and photographs; its README says what is in it."""
+    folder = real_folder()
+    if folder is None:
+        pytest.skip(f"no real networks: {WHERE}")
+    return folder
