@@ -26,7 +26,7 @@ from usae_viz.runs.outputs import write_concept, write_json
 from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.png import to_picture
 from usae_viz.runs.sheet import sheet
-from usae_viz.verification.scores import Scores
+from usae_viz.verification.scores import Scores, counted
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Result:
     Attributes:
         images: {name: (3, H, W), float 0..1}; a name is a backbone or `shared`, with `-seed-N` where there are several.
         alpha: {name: (H, W), 0..1}: how much the gradient asked for each pixel, summed over the steps.
-        scores: image x backbone; None for an objective that names no concept.
+        scores: image x backbone, of a concept or a class; None for an objective that names neither.
         settings: what they were drawn with.
         frames: {name: a sequence of canvases (3, H, W)}, with the setting `snapshots`; read from disk.
         given: (3, H, W), the picture that they started from or were compared with.
@@ -70,7 +70,10 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Write run.json and the pictures' folder below `folder`; see `DESIGN.md`, "A run's outputs"."""
         folder = Path(folder)
-        write_json(folder / "run.json", run_record(self.usae, [self.objective], [self.settings]))
+        verdicts = counted([] if self.scores is None else [self.scores])
+        write_json(
+            folder / "run.json", {**run_record(self.usae, [self.objective], [self.settings]), "verdicts": verdicts}
+        )
         about = {name: self.about(name) for name in self.images}
         alpha = self.alpha if self.settings.alpha else {}
         write_concept(
