@@ -28,7 +28,7 @@ import torch
 
 import usae_train as ut
 import usae_viz as uv
-from usae_train.model.statistics import LEVELS, TAU
+from usae_train.model.statistics import LEVELS, TAU, Statistics
 from usae_train.model.usae import USAE
 from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import FOLLOWS
@@ -66,12 +66,15 @@ def main() -> None:
         tell([row for file in chosen.again for row in json.loads(file.read_text())], asked)
         return
     usae = ut.load(chosen.usae)
+    usae = usae if chosen.backbones is None else part(usae, chosen.backbones.split(","))
     changes = dict(part.split("=") for part in chosen.settings.split(",") if part)
     settings = resolved(usae, check_settings(MaximizeSettings, mode=chosen.mode, **changes))
-    names = chosen.backbones.split(",") if chosen.backbones else usae.names
+    names = usae.names
     rows: list[Row] = []
     begun = time.process_time()
     for row in figures(usae, settings, names, chosen):
+        if chosen.out and rows and rows[-1]["kind"] != row["kind"]:
+            chosen.out.write_text(json.dumps(rows))
         rows.append(row)
         if row["kind"].startswith("drawn"):
             words = f"{row['kind']}  {row['subject']}  {row['image']}  {verdict(row, asked)}"
@@ -92,11 +95,28 @@ def figures(usae: USAE, settings: MaximizeSettings, names: Sequence[str], chosen
         return
     yield from of_noise(usae, settings, names, chosen.noise)
     any_concept = torch.randperm(usae.n_concepts, generator=generator)[: chosen.one_step].tolist()
-    yield from drawn(usae, [of_concept(usae, k, names) for k in any_concept], one, "one step")
+    yield from drawn(usae, [uv.Concept(k) for k in any_concept], one, "one step")
     found = recoverable(usae, names)
     print(f"recoverable: {len(found)} of {usae.n_concepts} concepts in {', '.join(names)}", flush=True)
     some = [found[place] for place in torch.randperm(len(found), generator=generator)[: chosen.concepts].tolist()]
-    yield from drawn(usae, [of_concept(usae, k, names) for k in some], settings, "drawn")
+    yield from drawn(usae, [uv.Concept(k) for k in some], settings, "drawn")
+
+
+def part(usae: USAE, names: Sequence[str]) -> USAE:
+    """The same space over some of its backbones alone: pictures are not looked at through the others."""
+    rows = [usae.names.index(name) for name in names]
+    found = USAE(
+        {name: usae.widths[name] for name in names}, usae.n_concepts, usae.k, batch_norm=usae.batch_norm,
+        specs={name: usae.specs[name] for name in names}, grid=usae.grid, recipe=usae.recipe,
+    )  # fmt: skip
+    found.load_state_dict({key: own for key, own in usae.state_dict().items() if key.split(".")[1] in names})
+    if usae.statistics is not None:
+        shared = ("co_fires", "counts")
+        figures = {
+            key: own if own is None or key in shared else own[rows] for key, own in vars(usae.statistics).items()
+        }
+        found.statistics = Statistics(**figures)
+    return found.eval()
 
 
 def recoverable(usae: USAE, names: Sequence[str]) -> list[int]:
@@ -108,13 +128,6 @@ def recoverable(usae: USAE, names: Sequence[str]) -> list[int]:
         return (statistics.auroc.amin(0).nan_to_num(0).amax(0) >= FOLLOWS).nonzero()[:, 0].tolist()
     own = [usae.names.index(name) for name in names]
     return (statistics.quantiles[own, :, LEVELS.index(LIVES)].amin(0) > TAU).nonzero()[:, 0].tolist()
-
-
-def of_concept(usae: USAE, concept: int, names: Sequence[str]) -> uv.Objective:
-    """A concept, in some backbones alone where not all are asked."""
-    if list(names) == usae.names:
-        return uv.Concept(concept)
-    return sum(uv.Concept(concept, backbone=name) for name in names)  # type: ignore[return-value]  # of one at least
 
 
 def drawn(usae: USAE, objectives: Sequence[uv.Objective], settings: MaximizeSettings, kind: str) -> Iterator[Row]:

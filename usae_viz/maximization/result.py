@@ -26,6 +26,7 @@ from usae_viz.runs.outputs import write_concept, write_json
 from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.png import to_picture
 from usae_viz.runs.sheet import sheet
+from usae_viz.verification.classes import class_name
 from usae_viz.verification.scores import Scores, counted
 
 
@@ -108,8 +109,9 @@ class Result:
         }  # fmt: skip
 
     def patches(self) -> dict[str, Any]:
-        """The top natural patches of the first concept, a list a backbone."""
-        return natural_patches(self.usae, self.objective.concepts[0]) if self.objective.concepts else {}
+        """The top natural patches of its concept, or else of that it was scored for, a list a backbone."""
+        concept = shown_concept(self.objective, self.settings)
+        return {} if concept is None else natural_patches(self.usae, concept)
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
@@ -118,9 +120,17 @@ class Result:
         return page.getvalue()
 
 
+def shown_concept(objective: Objective, settings: MaximizeSettings) -> int | None:
+    """The concept whose natural patches stand under pictures: their own, or else the one that they are scored for."""
+    return next(iter(objective.concepts), settings.verify)
+
+
 def title_of(usae: USAE, objective: Objective) -> str:
     """What stands over an objective's sheet."""
-    return caption(usae, objective.concepts[0]) if isinstance(objective, Concept) else str(objective)
+    if isinstance(objective, Concept):
+        return caption(usae, objective.concepts[0])
+    names = [class_name(usae.specs[backbone].classes, index) for backbone, index in objective.classes]
+    return str(objective) + "".join(f": {name}" for name in names[:1] if name and not objective.concepts)
 
 
 def folder_of(objective: Objective) -> str:

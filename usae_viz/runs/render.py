@@ -17,7 +17,7 @@ from usae_train.model.usae import USAE
 from usae_train.pictures.images import read_picture
 from usae_train.progress import Report
 from usae_viz.maximization.maximize import eyes_for, maximize_each
-from usae_viz.maximization.result import Result, provenance, run_record
+from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.maximization.snapshots import write_frames
 from usae_viz.objectives import Objective
@@ -198,7 +198,8 @@ class _Run:
         if len(table) > 1 and all(len(row) == 1 for row in table):
             table = abreast(list(images))
         first = here[0][0]
-        patches = natural_patches(self.usae, first.objective.concepts[0]) if first.objective.concepts else {}
+        concept = shown_concept(first.objective, first.settings)
+        patches = {} if concept is None else natural_patches(self.usae, concept)
         given, size = given_pictures(first.settings), first.settings.size
         assert size is not None
         beside = read_picture(Path(next(iter(reversed(given.values())))), size) if given else None

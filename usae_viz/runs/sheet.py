@@ -70,6 +70,8 @@ def sheet(
                 seen.add(shown)
                 if shown or not patches:
                     _paste_patches(page, pen, (x, top + 20 + CELL + 26), shown, patches.get(shown, ()), tile)
+            elif number == 0 and scores is not None:
+                pen.text((x, top + 20 + CELL + 22), _short(_other_readers(scores, name), 11, CELL), FAINT, _font(11))
     return page
 
 
@@ -135,6 +137,12 @@ def score_line(scores: Scores, name: str) -> tuple[str, str]:
     where = f" in {backbone}" if len(scores.drawn_for[name]) > 1 else ""
     word = verdict.upper() if verdict == "failed" else verdict
     return f"{word}{where}: {', '.join(short) or scores[name][backbone].in_words()}", COLOUR[verdict]
+
+
+def _other_readers(scores: Scores, name: str) -> str:
+    """What classifiers say of a picture that was not drawn for them."""
+    others = {backbone: own for backbone, own in scores[name].items() if backbone not in scores.drawn_for[name]}
+    return ", ".join(f"{backbone} reads {own.cell()}" for backbone, own in others.items())
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:

@@ -55,17 +55,20 @@ def verify_classes(
         home, index = next((own for own in classes if own[0] in drawn_for[image]), classes[0])
         count = usae.specs[home].classes
         for backbone in (name for name, spec in usae.specs.items() if spec.classes == count):
-            table[image][backbone] = _score(usae, backbone, index, canvas[None], seed, noise)
+            closer = CLOSER if backbone in drawn_for[image] else ()
+            table[image][backbone] = _score(usae, backbone, index, canvas[None], seed, noise, closer)
     scored = {image: tuple(name for name in drawn_for[image] if name in row) for image, row in table.items()}
     return Scores(None, table, {image: own or tuple(table[image]) for image, own in scored.items()}, {}, thresholds)
 
 
-def _score(usae: USAE, backbone: str, index: int, canvas: Tensor, seed: int, noise: Noise | None) -> ClassScore:
+def _score(
+    usae: USAE, backbone: str, index: int, canvas: Tensor, seed: int, noise: Noise | None, shares: Sequence[float]
+) -> ClassScore:
     seen = probabilities(usae, backbone, canvas, seed)[0].mean(0)
     read_as = int(seen.argmax())
     closer = {
         f"{share:g}": probabilities(usae, backbone, canvas, seed, CLOSER_VIEWS, from_closer(share))[0].mean(0)
-        for share in CLOSER
+        for share in shares
     }  # fmt: skip
     return ClassScore(
         index, class_name(len(seen), index), seen[index].item(), int((seen > seen[index]).sum()) + 1,

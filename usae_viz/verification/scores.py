@@ -30,7 +30,7 @@ class Score:
     code: float  # mean over views of the largest code after TopK
     rank: int  # of the concept by its mean code, 1 is the strongest of all
     share: float  # of the tokens in which it fires (code > 0.1)
-    percentile: float | None  # of `code` among the largest codes of natural images; None without statistics
+    percentile: float | None = None  # of `code` among the largest codes of natural images; None without statistics
     others: float | None = None  # chance: the same figure as `code`, mean over random other concepts in this picture
     noise: float | None = None  # chance: the same figure as `code` in pictures that nothing was optimized in
     closer: Mapping[str, float] = field(default_factory=dict)  # {share of the side: `code` in views of it}
@@ -55,9 +55,9 @@ class Score:
         if self.rank > thresholds.rank:
             short.append(f"rank {self.rank}")
         if self.percentile is not None and self.percentile < thresholds.percentile:
-            short.append(f"p{_down(self.percentile)} of natural")
+            short.append(f"p{_less(self.percentile, thresholds.percentile)} of natural")
         if self.noise is not None and self.code < thresholds.margin * self.noise:
-            short.append(f"{_down(self.code / self.noise)} times noise")
+            short.append(f"{_less(self.code / self.noise, thresholds.margin)} times noise")
         return ("weak" if short else "strong"), short
 
     def in_words(self) -> str:
@@ -103,9 +103,9 @@ class ClassScore:
             return "failed", ["no more than in noise"]
         short = [] if self.rank == 1 else [read]
         if self.probability < thresholds.probability:
-            short.append(f"probability {_down(self.probability, 2)}")
+            short.append(f"probability {_less(self.probability, thresholds.probability, 2)}")
         if self.noise is not None and self.probability < thresholds.margin * self.noise:
-            short.append(f"{_down(self.probability / self.noise)} times noise")
+            short.append(f"{_less(self.probability / self.noise, thresholds.margin)} times noise")
         return ("weak" if short else "strong"), short
 
     def in_words(self) -> str:
@@ -202,7 +202,7 @@ class Scores:
             for image, row in self.table.items()
         }  # fmt: skip
         return {
-            "concept": self.concept, "images": images, "agreement": self.agreement,
+            "concept": self.concept, "subject": self.subject, "images": images, "agreement": self.agreement,
             "thresholds": self.thresholds.model_dump(),
         }  # fmt: skip
 
@@ -251,6 +251,7 @@ def counted(scores: Iterable[Scores]) -> dict[Verdict, int]:
     return {verdict: given.count(verdict) for verdict in VERDICTS}
 
 
-def _down(value: float, digits: int = 1) -> str:
-    """A figure that is too small, never rounded up to what would do."""
-    return f"{int(value * 10**digits) / 10**digits:.{digits}f}"
+def _less(value: float, enough: float, digits: int = 1) -> str:
+    """A figure that is too small, rounded as elsewhere, but never up to what would be enough."""
+    rounded = f"{value:.{digits}f}"
+    return rounded if float(rounded) < enough else f"{int(value * 10**digits) / 10**digits:.{digits}f}"

@@ -45,7 +45,6 @@ def verify(
         dense = codes.dense(usae.n_concepts)
         means, largest = dense.mean((1, 2)), dense.amax(2).mean(1)  # (image, n_concepts)
         chance = None if noise is None else noise.code(usae, backbone, concept)
-        closer = _closer(usae, backbone, concept, pictures, seed)
         for i, image in enumerate(names):
             table[image][backbone] = Score(
                 code=code[i].item(),
@@ -54,7 +53,9 @@ def verify(
                 percentile=_percentile(usae, row, concept, code[i].item()),
                 others=largest[i, others].mean().item() if len(others) else 0.0,
                 noise=chance,
-                closer={share: values[i].item() for share, values in closer.items()},
+                closer=_closer(usae, backbone, concept, pictures[i : i + 1], seed)
+                if backbone in drawn_for[image]
+                else {},
             )
             signatures[image][backbone] = means[i].cpu()
     return Scores(concept, table, {image: tuple(drawn_for[image]) for image in names}, signatures, thresholds)
@@ -65,14 +66,10 @@ def _largest(ours: Tensor) -> Tensor:
     return ours.amax(-1).mean(1)
 
 
-def _closer(usae: USAE, backbone: str, concept: int, pictures: Tensor, seed: int) -> dict[str, Tensor]:
-    """{share of the side: (image,) `Score.code` in views of just that}."""
-    return {
-        f"{share:g}": _largest(
-            seen_codes(usae, backbone, pictures, seed, CLOSER_VIEWS, from_closer(share)).of(concept)
-        )
-        for share in CLOSER
-    }  # fmt: skip
+def _closer(usae: USAE, backbone: str, concept: int, picture: Tensor, seed: int) -> dict[str, float]:
+    """{share of the side: `Score.code` of a picture (1, 3, H, W) in views of just that}."""
+    seen = {share: seen_codes(usae, backbone, picture, seed, CLOSER_VIEWS, from_closer(share)) for share in CLOSER}
+    return {f"{share:g}": _largest(codes.of(concept)).item() for share, codes in seen.items()}
 
 
 def _other_concepts(usae: USAE, concept: int) -> Tensor:
