@@ -42,6 +42,7 @@ def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "b
     record = StoreRecord(
         schema=SCHEMA, backbones=dict(specs), widths={name: b.width for name, b in backbones.items()}, grid=grid,
         dtype=dtype, source=source.name, fingerprint=source.fingerprint(), n_images=len(source),
+        weights={name: backbone.record() for name, backbone in backbones.items()},
     )  # fmt: skip
     return Plan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
 
