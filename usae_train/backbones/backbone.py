@@ -99,7 +99,8 @@ class Backbone(nn.Module):
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
         from usae_train.backbones.allocator import keep_memory
         from usae_train.backbones.folding import lay_channels_last
-        from usae_train.backbones.timm_models import create_model, data_config, first_line
+        from usae_train.backbones.timm_models import create_model, data_config
+        from usae_train.backbones.weight_files import first_line
 
         super().__init__()
         keep_memory()
