@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,6 +101,24 @@ def stages(progress: Progress) -> Report:
         if stage not in bars:
             bars[stage] = progress.add_task(stage, total=total, note=note)
         progress.update(bars[stage], completed=done, total=total, note=note)
+
+    return report
+
+
+def watched(progress: Progress, quiet: bool) -> Report:
+    """Bars on a terminal; elsewhere, as in a log, a line every half minute; nothing when quiet."""
+    return stages(progress) if quiet or not progress.disable else lines()
+
+
+def lines(seconds: float = 30.0) -> Report:
+    """A report that prints a line on stderr now and then: what is done, of how many."""
+    last = time.monotonic()
+
+    def report(stage: str, done: int, total: int, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            print(f"{stage}: {done} of {total}{', ' if note else ''}{note}", file=sys.stderr, flush=True)
 
     return report
 

@@ -73,7 +73,9 @@ class StoreRecord(BaseModel):
         told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights"}
         differing = [name for name in told if getattr(self, name) != getattr(other, name)]
         hashes = [{name: own.sha256 for name, own in record.weights.items()} for record in (self, other)]
-        return sorted([*differing, *(["weights"] if self.weights and hashes[0] != hashes[1] else [])])
+        if "backbones" not in differing and self.weights and hashes[0] != hashes[1]:
+            differing.append("weights")
+        return sorted(differing)
 
 
 class ActivationStore:
