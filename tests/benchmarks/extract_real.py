@@ -4,6 +4,10 @@ Each build is a folder with `usae_train` in it, and runs in a process of its own
 is told, of `--limit` photographs of ../shared/real through its three networks. Run from the project's root:
 
     python tests/benchmarks/extract_real.py [BUILD ...] [--limit 943] [--turns 1]
+
+Measured (BEFORE NOW --limit 256, one thread, while other processes ran; BEFORE: commit a572b30, without what backbones/
+does now about batch norms, the order of channels, the allocator and attention): 71.1 s, 28.3 of them the kernel's, and
+35.3 s, 1.0 of them the kernel's; starting and what is measured afterwards included.
 """
 
 import argparse
