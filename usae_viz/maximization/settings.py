@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from usae_viz.augmentations import PRESETS, Augmentation
+from usae_viz.verification.verdict import VerdictSettings
 
 Mode = Literal["per-model", "shared", "coupled"]
 Image = Literal["fourier", "maco", "pixel"]
@@ -26,10 +27,13 @@ class MaximizeSettings(BaseModel):
     )
     image: Image = Field("fourier", description="parameterization")
     size: int | None = Field(
-        None, ge=MIN_SIZE, le=MAX_SIZE, description="canvas side, pixels; the largest input size unless told"
+        None,
+        ge=MIN_SIZE,
+        le=MAX_SIZE,
+        description="canvas side, pixels; 16/7 of the largest input size unless told (512 for 224)",
     )
     steps: int = Field(96, ge=1, description="optimizer steps")
-    crops: int = Field(6, ge=1, description="views a step")
+    crops: int = Field(4, ge=1, description="views a step")
     learning_rate: float | None = Field(
         None, gt=0, le=1e37, description="Adam's; the parameterization's own unless told"
     )
@@ -37,6 +41,10 @@ class MaximizeSettings(BaseModel):
     decay: float | None = Field(
         None, ge=0, le=4, description="fourier's: the coefficients' scale falls as 1/f^decay; 1.5 unless told"
     )
+    contrast: float | None = Field(
+        None, gt=0, le=10,
+        description="fourier's: the picture's standard deviation, in logits of decorrelated colour; 1.5 unless told",
+    )  # fmt: skip
     spectrum: str | None = Field(
         None, min_length=1, description="MACO's: `1/f`, or a file of usae-train spectrum; the packaged one unless told"
     )
@@ -56,6 +64,12 @@ class MaximizeSettings(BaseModel):
     seeds: int = Field(1, ge=1, description="draw so many times: seed, seed + 1, ...")
     memory: float | None = Field(
         None, gt=0, description="GB that the pictures drawn at once may take; CPU: one objective at a time unless told"
+    )
+    verify: int | None = Field(
+        None, ge=0, description="score the pictures for this concept; for the objective's first concept unless told"
+    )
+    verdict: VerdictSettings = Field(
+        VerdictSettings(), description="thresholds of `strong` and `failed`, such as `{rank: 1, percentile: 99.9}`"
     )
 
     @field_validator("augmentation", mode="before")
