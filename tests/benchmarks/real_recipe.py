@@ -31,13 +31,14 @@ live in dino. What led to the default, with 500 steps, no weight decay and dead 
 
 Why, as we read it, the mean token has to go first, though the offset starts at it: Adam's steps go by the sign of a
 gradient, and a step of all of a row's weights along the mean token moves its pre-codes by the rate times that token's
-absolute sum, for all tokens at once. The same holds of every direction in which many tokens vary much, which is why half
-whitening helps further. One norm: atoms have norm 1 in every backbone, and the codes that suit 112 features of variance 1
-are too small for 384.
+absolute sum, for all tokens at once. The same holds of every direction in which many tokens vary much, which is why
+half whitening helps further. One norm: atoms have norm 1 in every backbone, and the codes that suit 112 features of
+variance 1 are too small for 384.
 
 What is in the way of more across backbones: a dense linear map from the same 400 photographs reaches 0.449 of the
-held-out ones (dino to lite0 and lite2 0.32 and 0.32, to dino 0.38 and 0.40, lite0 to lite2 0.62, back 0.66). --limit 400
-takes the first by name, 363 of them of one collection; 40 of the 118 held-out ones are of collections not among them.
+held-out ones (dino to lite0 and lite2 0.32 and 0.32, to dino 0.38 and 0.40, lite0 to lite2 0.62, back 0.66).
+--limit 400 takes the first by name, 363 of them of one collection; 40 of the 118 held-out ones are of collections that
+are not among them.
 """
 
 import argparse
