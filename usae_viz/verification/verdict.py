@@ -21,7 +21,7 @@ class VerdictSettings(BaseModel):
         99.0, ge=0, le=100, description="strong: its code is beyond so many percent of the natural images' largest"
     )
     margin: float = Field(
-        1.5, ge=1,
+        1.2, ge=1,
         description="strong: its code (or a class's probability) is so many times that in pictures of noise, in the "
         "same backbone; failed: it is no more than there",
     )  # fmt: skip
