@@ -78,9 +78,9 @@ def _score(
 
 
 def class_name(count: int, index: int) -> str | None:
-    """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for another."""
-    names = _names(count)
-    return None if names is None else names[index]
+    """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for any other."""
+    names = _names(count) or []
+    return names[index] if index < len(names) else None
 
 
 @cache

@@ -10,6 +10,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.commands.config_files import read_specs
 from usae_train.model.usae import USAE
 from usae_viz.runs.about import read_about
+from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.show import in_words
 from usae_viz.verification.classes import class_name
 
@@ -117,6 +118,7 @@ def test_any_objective_can_be_scored_for_a_concept(usae):
 def test_names_are_those_of_imagenet_where_the_size_is():
     assert class_name(1000, 207) == "golden retriever"
     assert class_name(7, 4) is None
+    assert class_name(1000, 1000) is None
 
 
 @pytest.mark.real
@@ -133,4 +135,6 @@ def test_a_picture_of_a_real_class_gets_its_name_and_probability(real):
     assert result.scores["lite0"]["lite0"].probability > 0.5 > 0.01 > result.scores["lite0"]["lite0"].noise
     assert "class 207, golden retriever" in str(result.scores)
     with pytest.raises(ValueError, match="no class 1000; lite0's classifier has 1000, numbered 0 to 999"):
-        uv.maximize(usae, uv.Logit("lite0", 1000))
+        plan_objectives(usae, [uv.Logit("lite0", 1000)], [uv.MaximizeSettings()])
+    with pytest.raises(ValueError, match="unknown backbone 'nope'"):
+        plan_objectives(usae, [uv.Logit("nope", 3)], [uv.MaximizeSettings()])
