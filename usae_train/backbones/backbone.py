@@ -88,6 +88,7 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, spec: BackboneSpec) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
+        from usae_train.backbones.folding import lay_channels_last
         from usae_train.backbones.timm_models import create_model, data_config, first_line
 
         super().__init__()
@@ -100,13 +101,13 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
         try:
-            with torch.no_grad():
-                features = self._features(torch.zeros(1, 3, self.input_size, self.input_size))
+            features = self._folded()
         except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"{name}: {spec.model!r} cannot be read at layer {spec.layer} and {self.input_size} px: "
                 f"{first_line(error)}"
             ) from error
+        self._layout = lay_channels_last(self.model)
         self.width: int = features.shape[1]
         self.grid: tuple[int, int] = (features.shape[2], features.shape[3])
 
@@ -121,15 +122,10 @@ class Backbone(nn.Module):
             (batch, rows * cols, width), row by row, in the backbone's own units.
         """
         if self.run_in == torch.float32:  # in whatever the caller's autocast says
-            features = self._features(self._normalized(canvas))
-        else:
-            with torch.autocast(canvas.device.type, self.run_in):
-                features = self._features(self._normalized(canvas)).float()
-        if grid is not None and features.shape[-2:] != grid:
-            features = functional.interpolate(
-                features.float(), grid, mode="bilinear", antialias=True, align_corners=False
-            )
-        return features.flatten(2).mT
+            return _as_tokens(self._features(self._normalized(canvas)), grid)
+        with torch.autocast(canvas.device.type, self.run_in):
+            features = self._features(self._normalized(canvas)).float()
+        return _as_tokens(features, grid)
 
     def logits(self, canvas: Tensor) -> Tensor:
         """What the model's own classifier says of pictures (batch, 3, height, width): (batch, classes).
@@ -137,9 +133,24 @@ class Backbone(nn.Module):
         Raises:
             ValueError: for a backbone whose spec keeps no classifier.
         """
+        self._check_classifier()
+        return self.model(self._normalized(canvas))
+
+    def tokens_and_logits(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+        """What `forward` and `logits` say of pictures, in one pass through the network where timm's parts allow it.
+
+        Raises:
+            ValueError: for a backbone whose spec keeps no classifier.
+        """
+        self._check_classifier()
+        if not self._in_one_pass:
+            return self(canvas, grid), self.logits(canvas)
+        features, logits = self._features_and_logits(self._normalized(canvas))
+        return _as_tokens(features, grid), logits
+
+    def _check_classifier(self) -> None:
         if self.spec.classes == 0:
             raise ValueError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
-        return self.model(self._normalized(canvas))
 
     def _normalized(self, canvas: Tensor) -> Tensor:
         """Canvases at the model's own input size, mean and std."""
@@ -152,13 +163,51 @@ class Backbone(nn.Module):
         side = (self.input_size, self.input_size)
         if canvas.shape[-2:] != side:
             canvas = functional.interpolate(canvas, side, mode="bilinear", antialias=True, align_corners=False)
-        return (canvas - self.mean) / self.std
+        return ((canvas - self.mean) / self.std).contiguous(memory_format=self._layout)
+
+    @torch.no_grad()
+    def _folded(self) -> Tensor:
+        """Batch norms put into the convolutions, wherever a pass shows that it changes nothing; the features of zeros.
+
+        Not those that the classifier sees otherwise than the layer that is read.
+        """
+        from usae_train.backbones.folding import Watched, fold
+
+        zeros = torch.zeros(1, 3, self.input_size, self.input_size)
+        with Watched(self.model) as reading:
+            features = self._features(zeros)
+        pairs = reading.pairs(features)
+        self._in_one_pass = False
+        if self.spec.classes:
+            with Watched(self.model) as classifying:
+                logits = self.model(zeros)
+            # a few models' last layer is not what their head takes, and some have a head of another kind
+            joint = self._features_and_logits(zeros)
+            self._in_one_pass = torch.allclose(joint[0], features) and torch.allclose(joint[1], logits)
+            both = classifying.pairs(logits)
+            pairs = [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]
+        fold(self.model, pairs)
+        return features
 
     def _features(self, normalized: Tensor) -> Tensor:
         features: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]  # timm's own method
             normalized, indices=[self.spec.layer], norm=self.spec.norm, stop_early=True, intermediates_only=True
         )
         return features[0]
+
+    def _features_and_logits(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
+        features: list[Tensor]
+        last, features = self.model.forward_intermediates(  # type: ignore[operator]
+            normalized, indices=[self.spec.layer], norm=self.spec.norm
+        )
+        return features[0], self.model.forward_head(last)  # type: ignore[operator]
+
+
+def _as_tokens(features: Tensor, grid: tuple[int, int] | None) -> Tensor:
+    """Features (batch, width, rows, cols), resampled to a grid where another is asked for: (batch, token, width)."""
+    if grid is not None and features.shape[-2:] != grid:
+        features = functional.interpolate(features.float(), grid, mode="bilinear", antialias=True, align_corners=False)
+    return features.flatten(2).mT
 
 
 def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:

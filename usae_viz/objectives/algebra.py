@@ -49,6 +49,11 @@ class Objective:
         """The backbones in which it asks for more, not for less; None for all."""
         return self.backbones and (tuple(b for b in self.backbones if b not in self.lowered) or self.backbones)
 
+    @property
+    def classifies(self) -> frozenset[str]:
+        """The backbones whose logits it asks for: they come from the same pass as the tokens."""
+        return frozenset(backbone for backbone, _ in self.classes)
+
     def __call__(self, acts: Activations) -> Tensor:
         return self._function(acts)
 

@@ -89,8 +89,6 @@ class Channel(Objective):
 class Logit(Objective):
     """A class logit of a backbone that kept its classifier (`classes` in its spec).
 
-    It runs the whole network a second time, beyond the layer that is read.
-
     Args:
         backbone: the backbone's name.
         index: the class.
