@@ -93,7 +93,7 @@ def test_pictures_of_two_classes_are_each_scored_for_their_own_backbones(classif
     [
         ("Logit('left', 7)", "no class 7; left's classifier has 7, numbered 0 to 6"),
         ("Concept(3) + Logit('five', 6)", "no class 6; five's classifier has 5, numbered 0 to 4"),
-        ("Logit('none', 0)", "none has no classifier, `classes` of its spec is 0; those with one are left .7., right"),
+        ("Logit('none', 0)", "none has no classifier; set `classes` in its spec, or ask one that has: left .7., right"),
     ],
 )
 def test_a_class_that_is_not_there_is_said_before_anything_is_drawn(classifying, objective, message):
