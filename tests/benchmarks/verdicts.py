@@ -35,10 +35,9 @@ from usae_viz.concepts.naming import FOLLOWS
 from usae_viz.maximization.maximize import STARTS_BY, resolved
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.parameterizations import parameterization
-from usae_viz.verification.classes import verify_classes
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import ClassScore, Score
-from usae_viz.verification.unseen import seen_codes
+from usae_viz.verification.unseen import probabilities, seen_codes
 from usae_viz.verification.verdict import VERDICTS, VerdictSettings, worst
 
 NOISE_SEED = 77_000  # not the seeds of the level of chance
@@ -165,13 +164,7 @@ def of_classes(
 ) -> Iterator[Row]:
     """The three kinds of pictures of classes of one classifier, read by every classifier of its size."""
     order = torch.randperm(usae.specs[name].classes, generator=generator).tolist()
-    chance, canvases = chance_of(usae, settings), noise(settings, chosen.noise)
-    pictures = {f"noise {number}": canvas for number, canvas in enumerate(canvases)}
-    for index in order[: chosen.one_step]:
-        scores = verify_classes(usae, [(name, index)], pictures, {image: [name] for image in pictures}, 0, chance)
-        for image, row in scores.table.items():
-            own = {name: asdict(row[name])}
-            yield {"kind": "class, noise", "subject": scores.subject, "image": image, "figures": own}
+    yield from of_noise_by_class(usae, settings, name, chosen.noise)
     one = settings.model_copy(update={"steps": 1})
     yield from drawn(usae, [uv.Logit(name, index) for index in order[: chosen.one_step]], one, "class, one step")
     for result in uv.maximize_each(usae, [uv.Logit(name, index) for index in order[: chosen.classes]], settings):
@@ -181,6 +174,19 @@ def of_classes(
                 kind = "drawn, class" if reader == name else f"drawn, class, read by {reader}"
                 figures = {reader: asdict(row[reader])}
                 yield {"kind": kind, "subject": result.scores.subject, "image": image, "figures": figures}
+
+
+@torch.no_grad()
+def of_noise_by_class(usae: USAE, settings: MaximizeSettings, name: str, count: int) -> Iterator[Row]:
+    """Every class in pictures of noise, as if each had been drawn for it."""
+    chance = chance_of(usae, settings)
+    for number, seen in enumerate(probabilities(usae, name, noise(settings, count), settings.seed).mean(1)):
+        read_as, ranks = int(seen.argmax()), 1 + (seen[None] > seen[:, None]).sum(1)
+        for index, value in enumerate(seen.tolist()):
+            level = chance.probability(usae, name, index)
+            own = ClassScore(index, None, value, int(ranks[index]), read_as, None, noise=level)
+            figures = {name: asdict(own)}
+            yield {"kind": "class, noise", "subject": f"class {index}", "image": f"noise {number}", "figures": figures}
 
 
 def noise(settings: MaximizeSettings, count: int) -> torch.Tensor:
