@@ -55,7 +55,7 @@ class Score:
         if self.rank > thresholds.rank:
             short.append(f"rank {self.rank}")
         if self.percentile is not None and self.percentile < thresholds.percentile:
-            short.append(f"p{_less(self.percentile, thresholds.percentile)} of natural")
+            short.append(f"p{_less(self.percentile, thresholds.percentile)}")
         if self.noise is not None and self.code < thresholds.margin * self.noise:
             short.append(f"{_less(self.code / self.noise, thresholds.margin)} times noise")
         return ("weak" if short else "strong"), short
