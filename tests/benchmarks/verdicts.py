@@ -32,9 +32,8 @@ from usae_train.model.statistics import LEVELS, TAU, Statistics
 from usae_train.model.usae import USAE
 from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import FOLLOWS
-from usae_viz.maximization.maximize import STARTS_BY, resolved
+from usae_viz.maximization.maximize import STARTS_BY, resolved, starts
 from usae_viz.maximization.settings import MaximizeSettings
-from usae_viz.parameterizations import parameterization
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import ClassScore, Score
 from usae_viz.verification.unseen import probabilities, seen_codes
@@ -191,17 +190,12 @@ def of_noise_by_class(usae: USAE, settings: MaximizeSettings, name: str, count: 
 
 def noise(settings: MaximizeSettings, count: int) -> torch.Tensor:
     """(count, 3, H, W): how drawings with other seeds start."""
-    assert settings.size is not None
-    seeds = range(NOISE_SEED, NOISE_SEED + count)
-    with torch.no_grad():
-        return parameterization(settings.image, seeds, settings.size, settings.spectrum, settings.decay)()
+    return starts(settings, range(NOISE_SEED, NOISE_SEED + count))
 
 
 def chance_of(usae: USAE, settings: MaximizeSettings) -> Any:
     """The level of chance that pictures with these settings are held against."""
-    from usae_viz.maximization.maximize import _starts
-
-    return shared_noise(usae, settings.model_dump_json(include=STARTS_BY), lambda seeds: _starts(settings, seeds))
+    return shared_noise(usae, settings.model_dump_json(include=STARTS_BY), lambda seeds: starts(settings, seeds))
 
 
 def verdict(row: Row, asked: VerdictSettings) -> str:
