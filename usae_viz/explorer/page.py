@@ -141,7 +141,8 @@ def _card(
         for number, drawing in enumerate(card.drawings) if drawing is not None
     ]  # fmt: skip
     return {
-        "id": card.id, "concept": card.concept, "detail": at, "objective": _words(card), "of_class": bool(_of_class(card)),
+        "id": card.id, "concept": card.concept, "detail": at, "objective": _words(card),
+        "of_class": bool(_of_class(card)),
         "follows": None if found is None else found.value,
         "natural": [len(row) for row in rows], "drawn": drawn,
     }  # fmt: skip
