@@ -11,16 +11,16 @@ Verdict = Literal["strong", "weak", "failed"]
 VERDICTS: tuple[Verdict, ...] = ("strong", "weak", "failed")  # the best first
 
 
-# Measured by tests/benchmarks/verdicts.py, whose docstring has the tables. In the demo, of 12,288 pairs of a concept and
+# Measured by tests/benchmarks/verdicts.py, whose docstring has the tables. In the demo, of 12288 pairs of a concept and
 # a picture of noise, and of 172 pictures of one step, strong are
 #     by `rank` alone                      109    13      (of every hundred concepts one is among the three in noise)
 #     by `rank` and `percentile` 90         34     7
-#     by `rank` and `percentile` 99          1     1      (of 21 pictures drawn in 48 steps, 2 views: 21)
-#     with `margin` 1.2 as well              1     1      (21)
-#     with `margin` 1.5                      0     1      (20: a concept that fires in noise is at 1.45)
-# and on real networks, lite0, of 3072 and 50 none by `percentile` 99; of 5 drawn in 48 steps, 3 views, all 5. The drawn
-# ones have rank 1 or 2 and 99.5 or more. `share`: a picture of noise reached 0.03 (the demo's stripes, before they could
-# be drawn). Classes of lite0: of 6000 pairs with noise and 15 pictures of one step none is strong, and 19 are weak; two
+#     by `rank` and `percentile` 99          1     1      (of 24 pictures drawn in 48 steps, 2 views: 24)
+#     with `margin` 1.2 as well              1     1      (24)
+#     with `margin` 1.5                      0     1      (23: a concept that fires in noise is at 1.45)
+# and on real networks, lite0, of 3072 and 50 none by `percentile` 99; of 6 drawn in 48 steps, 3 views, all 6. Drawn ones
+# have rank 1 or 2 and 99.5 or more. `share`: a picture of noise reached 0.03 (the demo's stripes, before they could be
+# drawn). Classes of lite0: of 6000 pairs with noise and 15 pictures of one step none is strong, and 19 are weak; two
 # drawn ones have 0.999, and 0.95 and 0.99 through lite2.
 class VerdictSettings(BaseModel):
     """From which figures on a picture is strong, and below which it has failed."""
