@@ -66,7 +66,7 @@ def figures_as_text(grown: Grown) -> str:
     """A row a backbone: R² from the new one to it and from it to the new one, and the same after joint training."""
     new, matrices = grown.name, [m for m in (grown.r2, grown.joint) if m is not None]
     heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
-    rows = [f"R² of {new} on {grown.n_held_out} held-out pictures"]
+    rows = [f"R² of {new} around each feature's mean, on {grown.n_held_out} held-out pictures"]
     rows.append(f"  {'':12s}" + "".join(f"{head:>16s}" for head in heads))
     for other in grown.usae.names:
         values = [value for matrix in matrices for value in (matrix[new][other], matrix[other][new])]
@@ -123,6 +123,7 @@ def add_backbone(
     backbones = {**known, name: Backbone(name, spec).to(device)}
     assert usae.grid is not None
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
+    grown.weights = {**usae.weights, name: backbones[name].record()}
     jointly = None
     if keeper is not None:
         keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": grown.widths,
@@ -154,7 +155,10 @@ def add_backbone(
 
 @torch.no_grad()
 def held_out_r2(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Matrix:
-    """R² of every backbone's codes decoded by every dictionary, in raw units, a chunk of pictures at a time."""
+    """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units.
+
+    A chunk of pictures is taken at a time.
+    """
     sums = Reconstruction(usae.names, usae.names)
     for first in range(0, len(paired.numbers), chunk):
         tokens = {name: own[first : first + chunk].flatten(0, 1).float() for name, own in paired.tokens.items()}
@@ -205,5 +209,6 @@ def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: Fi
         {**usae.widths, name: width}, settings, specs={**usae.specs, name: spec}, grid=usae.grid
     )  # fmt: skip
     grown.recipe, grown.outliers = usae.recipe, dict(usae.outliers)
-    grown.load_state_dict({**grown.state_dict(), **usae.state_dict()})
+    fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}
+    grown.load_state_dict({**fresh, **usae.state_dict()})
     return grown

@@ -1,0 +1,101 @@
+"""Files that are no weights, or another model's: one line says which, and nothing is taken by chance."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.backbones.timm_models import create_model
+
+SMALL = {"depth": 2, "embed_dim": 32, "num_heads": 2}
+VIT = BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=64, options=SMALL)
+DINO = BackboneSpec(model="vit_small_patch14_dinov2", weights="random", input_size=28, options=SMALL)
+
+
+def tensors_of(spec: BackboneSpec, **changes: object) -> dict[str, torch.Tensor]:
+    return dict(create_model("donor", spec.model_copy(update={"seed": 3, **changes})).state_dict())
+
+
+def built(spec: BackboneSpec, file: Path, tensors: object = None) -> Backbone:
+    if tensors is not None:
+        torch.save(tensors, file)
+    return Backbone("a", spec.model_copy(update={"weights": str(file)}))
+
+
+def refused(spec: BackboneSpec, file: Path, words: str, tensors: object = None) -> None:
+    with pytest.raises(ValueError, match=words) as seen:
+        built(spec, file, tensors)
+    assert str(seen.value).startswith("a: ")
+    assert "\n" not in str(seen.value)
+
+
+def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.jpg")
+    refused(VIT, tmp_path / "photo.jpg", "photo.jpg is a picture; expected a .safetensors or .pth file")
+    (tmp_path / "model.pth").write_bytes(b"\x08\x07\x12\x07pytorch\x1a\x052.1.0")
+    refused(VIT, tmp_path / "model.pth", "is an ONNX file, whose tensors have other names")
+    np.savez(tmp_path / "model.npz", a=np.zeros(2))
+    refused(VIT, tmp_path / "model.npz", "is a NumPy file")
+    refused(VIT, tmp_path / "list.pth", "holds no tensors by name; expected", [torch.zeros(2)])
+
+
+@pytest.mark.parametrize("empty", [{}, {"state_dict": {}}])
+def test_a_file_without_tensors_asks_nothing_of_the_hub(
+    tmp_path: Path, empty: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("a model was asked for"))
+    refused(VIT, tmp_path / "empty.pth", "has no tensors in it", empty)
+
+
+def test_what_lies_under_names_of_its_own_is_named(tmp_path: Path) -> None:
+    nested = {"teacher": tensors_of(VIT), "student": tensors_of(VIT)}
+    refused(VIT, tmp_path / "w.pth", "holds teacher, student; save the one that you mean", nested)
+
+
+def test_foreign_names_and_another_architecture_are_said(tmp_path: Path) -> None:
+    foreign = {f"encoder.layer.{key}": value for key, value in tensors_of(VIT).items()}
+    refused(VIT, tmp_path / "w.pth", r"none of its \d+ names is one of the model's: it has 'encoder.layer.", foreign)
+    conv = BackboneSpec(model="resnet10t", weights="random", input_size=64)
+    refused(VIT, tmp_path / "w.pth", "does not fit 'vit_tiny_patch16_224': none of its", tensors_of(conv))
+    wider = tensors_of(VIT, options={**SMALL, "embed_dim": 48})
+    refused(VIT, tmp_path / "w.pth", r"cls_token has the shape \(1, 1, 48\), and the model's \(1, 1, 32\)", wider)
+
+
+def test_more_blocks_than_the_model_has_are_refused(tmp_path: Path) -> None:
+    deeper = tensors_of(VIT, options={**SMALL, "depth": 3})
+    refused(VIT, tmp_path / "w.pth", r"it has 'blocks\.2\..*', and the model ends before", deeper)
+
+
+@pytest.mark.parametrize("input_size", [64, 32])
+def test_a_classifier_of_another_size_is_refused_and_its_own_is_taken(tmp_path: Path, input_size: int) -> None:
+    tensors = tensors_of(VIT, classes=10)
+    spec = VIT.model_copy(update={"input_size": input_size, "classes": 7})
+    refused(
+        spec, tmp_path / "w.pth", "its classifier has 10 classes, and the spec says 7; set `classes` to 10", tensors
+    )
+    kept = built(spec.model_copy(update={"classes": 10}), tmp_path / "w.pth")
+    assert torch.equal(kept.model.head.weight, tensors["head.weight"])  # type: ignore[union-attr]
+    refused(spec, tmp_path / "none.pth", "head", tensors_of(VIT))
+
+
+def test_a_head_is_left_out_at_another_input_size_where_the_architecture_has_none(tmp_path: Path) -> None:
+    tensors = tensors_of(DINO, classes=5)
+    backbone = built(DINO.model_copy(update={"input_size": 42}), tmp_path / "w.pth", tensors)
+    assert backbone.grid == (3, 3)
+    assert torch.equal(backbone.model.blocks[1].mlp.fc1.weight, tensors["blocks.1.mlp.fc1.weight"])  # type: ignore
+
+
+def test_options_of_unknown_layers_are_said_with_the_backbones_name() -> None:
+    with pytest.raises(ValueError, match="a: timm cannot build 'vit_tiny_patch16_224' with these options"):
+        Backbone("a", VIT.model_copy(update={"options": {**SMALL, "act_layer": "nonsense"}}))
+
+
+def test_safetensors_that_lack_a_tensor_say_which(tmp_path: Path) -> None:
+    tensors = tensors_of(VIT)
+    del tensors["blocks.1.mlp.fc1.weight"]
+    save_file(tensors, tmp_path / "w.safetensors")
+    refused(VIT, tmp_path / "w.safetensors", r"it lacks 1 tensors, 'blocks\.1\.mlp\.fc1\.weight' first")
