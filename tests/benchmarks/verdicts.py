@@ -33,10 +33,10 @@ On real networks (512 concepts, k = 12, 1000 steps of 2048 tokens of 400 photogr
     drawn                              6       0       0       6    100.0%
     class, noise                       0      19    5981    6000      0.0%
     class, one step                    0       0      15      15      0.0%
-    drawn, class                       2       0       0       2    100.0%
-    drawn, class, read by lite2        2       0       0       2    100.0%
+    drawn, class                       3       0       0       3    100.0%
+    drawn, class, read by lite2        2       0       1       3     66.7%
 
-The drawn ones are few: 8 concepts in three backbones, 6 concepts, 2 classes.
+The drawn ones are few: 8 concepts in three backbones, 6 concepts, 3 classes.
 """
 
 import argparse
