@@ -18,10 +18,10 @@ VERDICTS: tuple[Verdict, ...] = ("strong", "weak", "failed")  # the best first
 #     by `rank` and `percentile` 99          1     1      (of 24 pictures drawn in 48 steps, 2 views: 24)
 #     with `margin` 1.2 as well              1     1      (24)
 #     with `margin` 1.5                      0     1      (23: a concept that fires in noise is at 1.45)
-# and on real networks, lite0, of 3072 and 50 none by `percentile` 99; of 6 drawn in 48 steps, 3 views, all 6. Drawn
-# ones have rank 1 or 2 and 99.5 or more. `share`: a picture of noise reached 0.03 (the demo's stripes, before they
-# could be drawn). Classes of lite0: of 6000 pairs with noise and 15 pictures of one step none is strong, and 19 are weak;
-# three drawn ones have 0.9999, 0.999 and 0.57 (a moving van, which lite2 reads as a sea cucumber: 48 steps were too few).
+# and on real networks, lite0, of 3072 and 50 none by `percentile` 99; of 6 drawn in 48 steps, 3 views, all. Drawn ones
+# have rank 1 or 2 and 99.5 or more. `share`: a picture of noise reached 0.03 (the demo's stripes, before they could be
+# drawn). Classes of lite0: of 6000 pairs with noise and 15 pictures of one step none is strong, 19 are weak; three
+# drawn ones have 0.9999, 0.999 and 0.57 (a moving van, which lite2 reads as a sea cucumber: 48 steps were too few).
 class VerdictSettings(BaseModel):
     """From which figures on a picture is strong, and below which it has failed."""
 
