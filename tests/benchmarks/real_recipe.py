@@ -44,12 +44,13 @@ are not among them.
 import argparse
 from pathlib import Path
 
+import torch
 from clocks import clocks, since
 
 from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import r2_summary
-from usae_train.tokens.feeding import Feed, StoreFeed
+from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.independent_fit import OneBackbone
@@ -70,6 +71,19 @@ VARIANTS: dict[str, Recipe] = {
     "all encode a step": DEFAULT.model_copy(update={"encoding": "all"}),
     "published": PUBLISHED,
 }
+
+PHOTOGRAPHS = 400  # of train, as the figures that were asked for
+
+
+def tokens_of(store: Path, which: str) -> MemoryFeed:
+    """The tokens of a store's photographs: `all`, or 400 of them, the `first` by name or `drawn` with seed 0."""
+    tokens = StoreFeed(ActivationStore(store), 1e10).first_window().tokens
+    count = len(next(iter(tokens.values())))
+    order = torch.arange(count)
+    if which == "drawn":
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    chosen = order[: count if which == "all" else PHOTOGRAPHS]
+    return MemoryFeed({name: own[chosen].flatten(0, 1) for name, own in tokens.items()})
 
 
 def judged(label: str, recipe: Recipe, feed: Feed, held: PairedTokens, steps: int) -> Measures:
@@ -94,9 +108,11 @@ def main() -> None:
     parser.add_argument("stores", type=Path, help="folder with the stores `train` and `held`")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--only", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--alone", action="store_true", help="dino by itself as well")
+    parser.add_argument("--photographs", choices=("drawn", "first", "all"), default="drawn")
     chosen = parser.parse_args()
-    train, held = (StoreFeed(ActivationStore(chosen.stores / name), 1e10) for name in ("train", "held"))
-    tokens = held.first_window()
+    train = tokens_of(chosen.stores / "train", chosen.photographs)
+    tokens = StoreFeed(ActivationStore(chosen.stores / "held"), 1e10).first_window()
     print(f"{chosen.steps} steps{'':13s} off-diagonal  diagonal  entropy  live ({', '.join(train.widths)})  seconds")
     for number, label in enumerate(chosen.only):
         measures = judged(label, VARIANTS[label], train, tokens, chosen.steps)
@@ -104,7 +120,8 @@ def main() -> None:
             found = ceiling_figures(measures.ceiling, measures.whole().r2)
             assert found is not None
             print(f"  a dense linear map: {found['mean']:.3f} off the diagonal; this {found['mean_share']:.0%} of it")
-    judged("dino alone", DEFAULT, OneBackbone(train, "dino"), tokens, chosen.steps)
+    if chosen.alone:
+        judged("dino alone", DEFAULT, OneBackbone(train, "dino"), tokens, chosen.steps)
 
 
 if __name__ == "__main__":
