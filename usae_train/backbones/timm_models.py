@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import pickle
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -14,6 +13,7 @@ from timm.models._hub import load_model_config_from_path
 from torch import nn
 
 from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
+from usae_train.backbones.weight_files import in_order, weight_file
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:
@@ -81,10 +81,8 @@ def _has_fixed_input(model: str) -> bool:
 
 
 def _load_weights(name: str, spec: BackboneSpec) -> nn.Module:
-    """Weights from a local file; every tensor that the model has must come from it."""
-    path = Path(spec.weights)
-    if not path.is_file():
-        raise ValueError(f"{name}: no weight file at {spec.weights!r}; expected a .safetensors or .pth file")
+    """Weights from a file; every tensor that the model has must come from it."""
+    path = weight_file(name, spec)
     try:
         weights = load_state_dict(str(path), weights_only=True)
     except Exception as error:  # a broken file can raise anything, from four libraries
@@ -97,6 +95,8 @@ def _load_weights(name: str, spec: BackboneSpec) -> nn.Module:
         ) from error
     model = _timm_model(name, spec, pretrained=False)
     own = model.state_dict()
+    if spec.tensors == "ordered":
+        weights = in_order(name, path, weights, own)
     if all(key in weights and weights[key].shape == value.shape for key, value in own.items()):
         model.load_state_dict({key: weights[key] for key in own})
         return model
