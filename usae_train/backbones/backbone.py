@@ -37,7 +37,8 @@ class BackboneSpec(BaseModel):
         None, pattern=r"^[0-9a-f]{64}$", description="of the weights' file: another is refused; not checked unless told"
     )
     tensors: Literal["named", "ordered"] = Field(
-        "named", description="which of the file's tensors is which: by timm's names, or (.pth) one to one in their order"
+        "named",
+        description="which of the file's tensors is which: by timm's names, or (.pth) one to one in their order",
     )
     layer: int = Field(-1, description="block or stage to read; negative counts from the end")
     norm: bool = Field(True, description="apply the model's final norm to the layer, where timm can")

@@ -38,8 +38,8 @@ GPU and from PyPI alone.
 
 ## What it is not
 
-{judged.trained_on} crops of photographs are little: animals, food, monuments, landscapes and household things are there,
-and people, text, streets, indoor scenes and much else are hardly. So it says what these two networks share on such
+{judged.trained_on} crops of photographs are little: animals, food, monuments, landscapes and household things are
+there, and people, text, streets, indoor scenes and much else are hardly. So it says what these two networks share on such
 pictures, and not what they know. A concept's name was given by looking at the patches of those photographs in which it
 is strongest; it says what is seen there, and has been tested on no labels. The two networks are of one family, trained
 on the same pictures by the same recipe: what they share may be that.
@@ -59,7 +59,8 @@ Concepts that fire in some training photograph: {live}.
 ## How it was made
 
 `usae-train photos TRAIN HELD --out DIR`, two folders of photographs of which none is in both: recipe
-`{usae.recipe}`, {settings.steps} steps of {settings.batch} tokens, seed {settings.seed}, start seed {settings.start_seed}; kept in half precision.
+`{usae.recipe}`, {settings.steps} steps of {settings.batch} tokens, seed {settings.seed}, start seed
+{settings.start_seed}; kept in half precision.
 
 ```python
 import usae_train as ut

@@ -29,8 +29,8 @@ def explore(
         list[str],
         typer.Argument(
             metavar="RUN_OR_USAE...",
-            help="Run folders: a card a drawn concept. `demo`, a USAE folder or a hub id: a card for every concept. "
-            "Both can be given together, and several runs to compare them.",
+            help="Run folders: a card a drawn concept. `demo`, `photos`, a USAE folder or a hub id: a card for every "
+            "concept. Both can be given together, and several runs to compare them.",
         ),
     ],
     out: Annotated[

@@ -19,6 +19,7 @@ from usae_train.files.atomic import atomic_path, check_writable, remove_leftover
 from usae_train.files.provenance import versions
 from usae_train.model.natural import natural_pictures
 from usae_train.progress import Report
+from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import follows
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import WEBP, places, write_natural
@@ -105,6 +106,7 @@ def page_data(
             "n_concepts": None if usae is None else usae.n_concepts, "k": None if usae is None else usae.k,
             "grid": None if usae is None else usae.grid, "images": None if usae is None else usae.images,
             "labels": [] if usae is None else usae.factors,
+            "names": [] if usae is None else [label.model_dump() for label in labels_of(usae)],
         },
         "backbones": backbones, "natural": count if natural else 0, "missing": list(missing),
         "runs": [{"name": run.name, "full": _full(run, number, out), "about": _about(run)}

@@ -32,7 +32,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usae: str = Field("demo", description="`demo`, a USAE folder (taken relative to the recipe) or a hub id")
+    usae: str = Field("demo", description="`demo`, `photos`, a USAE folder (taken relative to the recipe) or a hub id")
     concepts: list[int | str | Selection] = Field(
         [],
         description="indices, ranges `10-20`, labels, patterns `colour:*`, `all`, or by a statistic: `{top: 64, by: "

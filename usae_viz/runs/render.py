@@ -144,10 +144,14 @@ class _Run:
             for d, r in here
         ]  # fmt: skip
         room = self.out / folder
+        pictures = None if self.usae.natural is None else self.usae.natural.source.fingerprint()
         if scores is not None and (anew or _read(room / "scores.json").get("drawings") != drawings):
             write_json(room / "scores.json", {**scores.as_dict(), "drawings": drawings})
-        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != drawings):
-            about = {"sheet": drawings, "title": here[0][0].title, **provenance(self.usae, self._settings(folder))}
+        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != (drawings, pictures)):
+            about = {
+                "sheet": drawings, "images": pictures, "title": here[0][0].title,
+                **provenance(self.usae, self._settings(folder)),
+            }  # fmt: skip
             save_png(room / "sheet.png", self._sheet(here, scores), about)
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
@@ -247,11 +251,13 @@ def _read(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _sheet_of(file: Path) -> Any:
+def _sheet_of(file: Path) -> tuple[Any, Any] | None:
+    """What a sheet shows, and the fingerprint of the reader's own pictures that its natural patches are of."""
     try:
-        return read_png(file).get("sheet")
+        found = read_png(file)
     except ValueError:
         return None
+    return found.get("sheet"), found.get("images")
 
 
 def _stage(drawings: Sequence[Drawing]) -> str:
