@@ -92,6 +92,8 @@ def save(
         (room / "README.md").write_text(card or _model_card(config))
         for file in beside:
             shutil.copyfile(file, room / file.name)
+        if usae.labels_file is not None:
+            _bring_labels(usae.labels_file, room)
         if folder.is_dir():
             folder.rmdir()
     return folder
@@ -308,6 +310,13 @@ def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
         save_file({key: tensor.contiguous().clone() for key, tensor in tensors.items()}, room / inside)
     sha256 = None if spec.sha256 is None else file_hash(room / inside)
     return spec.model_copy(update={"weights": inside.as_posix(), "tensors": "named", "sha256": sha256})
+
+
+def _bring_labels(file: Path, room: Path) -> None:
+    """The names of concepts, said of the weights that are saved: in another precision they are others to the bit."""
+    labels = json.loads(file.read_text(encoding="utf-8"))
+    labels["usae_sha256"] = file_hash(room / "model.safetensors")
+    (room / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")
 
 
 def _tensors_of(name: str, spec: BackboneSpec) -> Mapping[str, torch.Tensor]:

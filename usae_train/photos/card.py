@@ -39,10 +39,10 @@ GPU and from PyPI alone.
 ## What it is not
 
 {judged.trained_on} crops of photographs are little: animals, food, monuments, landscapes and household things are
-there, and people, text, streets, indoor scenes and much else are hardly. So it says what these two networks share on such
-pictures, and not what they know. A concept's name was given by looking at the patches of those photographs in which it
-is strongest; it says what is seen there, and has been tested on no labels. The two networks are of one family, trained
-on the same pictures by the same recipe: what they share may be that.
+there, and people, text, streets, indoor scenes and much else are hardly. So it says what these two networks share on
+such pictures, and not what they know. A concept's name was given by looking at the patches of those photographs in
+which it is strongest; it says what is seen there, and has been tested on no labels. The two networks are of one family,
+trained on the same pictures by the same recipe: what they share may be that.
 
 No photograph is inside, nor the backbones' weights. Percentiles and top pictures are those of the training photographs.
 
