@@ -136,7 +136,7 @@ def test_a_saved_usae_names_the_package_and_brings_no_weights(packaged, tmp_path
     usae = _fitted(packaged)
     ut.save(usae, tmp_path / "out")
     assert not (tmp_path / "out" / "backbones").exists()
-    assert ut.load(tmp_path / "out").specs["a"] == packaged
+    assert ut.load(tmp_path / "out").specs["a"].model_dump(mode="json") == packaged.model_dump(mode="json")
 
 
 def test_a_saved_usae_brings_an_ordered_file_of_ones_own_under_timms_names(packaged, tmp_path):
@@ -168,5 +168,5 @@ def test_the_packages_say_of_photographs_what_the_float16_copies_say(real, name)
         found = Backbone(name, SPECS[name]).logits(canvases)
         wanted = copied((canvases - 0.5) / 0.5)
     assert torch.equal(found.argmax(1), wanted.argmax(1))
-    # weights in half precision are off by at most 2^-11 of themselves; measured: see the assertion
-    assert (found - wanted).abs().max() < 0.05 * found.std()
+    # weights in half precision; measured: lite0 0.038, lite2 0.054, of logits whose deviation is 1.2 and 1.3
+    assert (found - wanted).abs().max() < 0.1
