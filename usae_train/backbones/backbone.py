@@ -118,6 +118,7 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, spec: BackboneSpec) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
+        from usae_train.backbones.folding import lay_channels_last
         from usae_train.backbones.timm_models import create_model, data_config, first_line
 
         super().__init__()
@@ -130,13 +131,13 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
         try:
-            with torch.no_grad():
-                features = self._features(torch.zeros(1, 3, self.input_size, self.input_size))
+            features = self._folded()
         except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"{name}: {spec.model!r} cannot be read at layer {spec.layer} and {self.input_size} px: "
                 f"{first_line(error)}"
             ) from error
+        self._layout = lay_channels_last(self.model)
         self.width: int = features.shape[1]
         self.grid: tuple[int, int] = (features.shape[2], features.shape[3])
 
@@ -182,7 +183,27 @@ class Backbone(nn.Module):
         side = (self.input_size, self.input_size)
         if canvas.shape[-2:] != side:
             canvas = functional.interpolate(canvas, side, mode="bilinear", antialias=True, align_corners=False)
-        return (canvas - self.mean) / self.std
+        return ((canvas - self.mean) / self.std).contiguous(memory_format=self._layout)
+
+    @torch.no_grad()
+    def _folded(self) -> Tensor:
+        """Batch norms put into the convolutions, wherever a pass shows that it changes nothing; the features of zeros.
+
+        Not those that the classifier sees otherwise than the layer that is read.
+        """
+        from usae_train.backbones.folding import Watched, fold
+
+        zeros = torch.zeros(1, 3, self.input_size, self.input_size)
+        with Watched(self.model) as reading:
+            features = self._features(zeros)
+        pairs = reading.pairs(features)
+        if self.spec.classes:
+            with Watched(self.model) as classifying:
+                logits = self.model(zeros)
+            both = classifying.pairs(logits)
+            pairs = [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]
+        fold(self.model, pairs)
+        return features
 
     def _features(self, normalized: Tensor) -> Tensor:
         features: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]  # timm's own method

@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
+from usae_train.backbones.timm_models import create_model
 
 CASES = {
     "vit": (
@@ -198,8 +199,7 @@ def test_a_truncated_weight_file_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_another_models_weights_are_refused(tmp_path: Path) -> None:
-    donor = Backbone("donor", CASES["resnet"][0])
-    save_file(donor.model.state_dict(), tmp_path / "resnet.safetensors")
+    save_file(create_model("donor", CASES["resnet"][0]).state_dict(), tmp_path / "resnet.safetensors")
     with pytest.raises(ValueError, match=r"a: .*resnet\.safetensors does not fit 'vit_tiny_patch16_224'"):
         Backbone("a", VIT.model_copy(update={"weights": str(tmp_path / "resnet.safetensors")}))
 
