@@ -211,7 +211,7 @@ def test_two_processes_have_the_losses_of_one(trained, kind):
     assert apart <= 2
     assert len(first[kind]) == 12
     if kind == "memory-default":
-        assert first[kind][-1]["dead"] > 0  # so that their loss is compared as well
+        assert max(first[kind][-1]["dead"].values()) > 0  # so that their loss is compared as well
 
 
 @pytest.mark.slow
@@ -316,7 +316,7 @@ def test_torchrun_stops_goes_on_and_ends_as_one_process(tmp_path, uninterrupted,
     assert list(room.glob("step-*.pt"))
     done = subprocess.run(torchrun(*words, "--resume"), capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{out}: 12 concepts over left, right\n")
+    assert done.stdout.startswith(f"{out}: 12 concepts over left, right; dead: left ")
     assert not room.exists()
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert steps == [*range(1, 150, 7), 150]

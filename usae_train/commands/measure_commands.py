@@ -63,7 +63,7 @@ def evaluate(
         from usae_train.evaluation.independent import load_independent
         from usae_train.evaluation.pass_states import PassKeeper
         from usae_train.evaluation.report import write_report
-        from usae_train.evaluation.verdict import headline
+        from usae_train.evaluation.verdict import ceiling_lines, headline
         from usae_train.files.atomic import check_writable
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.pictures.images import open_images
@@ -101,6 +101,8 @@ def evaluate(
             typer.echo((out / "report.json").read_text(encoding="utf-8"), nl=False)
         elif not quiet:
             typer.echo(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
+            for line in ceiling_lines(figures):
+                typer.echo(line)
         if not quiet:
             for line in figures["warnings"]:
                 typer.echo(f"warning: {line}", err=True)

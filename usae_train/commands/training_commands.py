@@ -102,6 +102,7 @@ def fit(
     """
     with one_line_errors():
         if independent:
+            from usae_train.training.display import dead_shares
             from usae_train.training.independent_fit import Work, fit_independent
 
             if tensorboard is not None or wandb is not None:
@@ -112,9 +113,9 @@ def fit(
             }  # fmt: skip
             with progress_bars(quiet) as progress:
                 work = Work(pick_device(device), memory, every, keep, log_every, stages(progress), say_skipped)
-                fit_independent(images, out, backbones, recipe, sizes, limit, work, verify)
+                dead = fit_independent(images, out, backbones, recipe, sizes, limit, work, verify)
             if not quiet:
-                typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone")
+                typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone; dead: {dead_shares(dead)}")
             return
 
         import shutil
@@ -127,7 +128,8 @@ def fit(
         from usae_train.stop_signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import verify as compare_checksums
-        from usae_train.training.display import TrainingDisplay
+        from usae_train.training.display import TrainingDisplay, dead_shares
+        from usae_train.training.figures import dead_of
         from usae_train.training.fitting import (
             Watch,
             allowed_memory,
@@ -197,7 +199,8 @@ def fit(
                     save(usae, out, beside=[room / METRICS])
                 shutil.rmtree(room, ignore_errors=True)
                 if not quiet:
-                    typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+                    unused = dead_shares(dead_of(usae))
+                    typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}; dead: {unused}")
                     typer.echo(outliers_as_text(usae.outliers))
 
 

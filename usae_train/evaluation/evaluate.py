@@ -11,6 +11,7 @@ import torch
 
 from usae_train.backbones.backbone import PAPER
 from usae_train.distributed import ALONE, Ranks
+from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.independent import consistency
 from usae_train.evaluation.measures import Measures
@@ -32,7 +33,7 @@ from usae_train.model.usae import STD_EPSILON, USAE
 from usae_train.pictures.images import DemoImages, ImageSource
 from usae_train.tokens.paired import none_can_be_read, stream_tokens
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
 MOST = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
 REFERENCE: dict[str, Any] = {
     "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59},
@@ -133,6 +134,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
         "n_concepts": usae.n_concepts, "k": usae.k, "backbones": usae.names,
         "n_images": int(statistics.counts[0]), "n_tokens": int(statistics.counts[1]),
         "r2": whole.r2, "r2_scalar": whole.r2_scalar, "r2_summary": r2_summary(whole.r2),
+        "ceiling": ceiling_figures(measures.ceiling, whole.r2),
         "errors": standardized_errors(usae, whole), **concept_figures(usae, statistics),
         "quantiles_missing": [level for level in LEVELS if int(statistics.counts[0]) < images_needed(level)],
     }  # fmt: skip
@@ -151,8 +153,12 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
 
 
 def standardized_errors(usae: USAE, whole: Reconstruction) -> dict[str, Matrix]:
-    """Mean squared and absolute errors in units of each target's own standard deviation, as training sees them."""
-    spread = {name: usae.scale(name).std.item() + STD_EPSILON for name in usae.names}
+    """Mean squared and absolute errors in units of each target's own standard deviation.
+
+    That is the one of its scalar standardization, as training sees them; without one, that of these tokens.
+    """
+    stds = {name: usae.scale(name).std for name in usae.names}
+    spread = {name: whole.spread(name) if std is None else std.item() + STD_EPSILON for name, std in stds.items()}
     return {
         kind: {
             source: {target: value / spread[target] ** power for target, value in row.items()}
@@ -173,7 +179,9 @@ def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
     # rounded, an entropy can be a hair above 1, which histc would leave out
     counts = torch.histc(entropy[alive].nan_to_num(0.0).clamp(0, 1), 20, 0, 1).int().tolist()
     figures: dict[str, Any] = {
-        "dead": int((~alive).sum()), "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
+        "dead": dict(zip(usae.names, (statistics.fires == 0).sum(1).tolist(), strict=True)),
+        "dead_everywhere": int((~alive).sum()),
+        "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
         "duplicates": duplicates([usae.dictionary(name).cpu() for name in usae.names]),
         "entropy": {
             "mean": entropy[alive].mean().item() if several else None,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.evaluation.ceiling import Ceiling
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.model.firing import FiringTally
@@ -33,6 +34,7 @@ class Measures:
         self.firing = FiringTally(usae.names, usae.n_concepts)
         self.reconstruction = [Reconstruction(usae.names, usae.names) for _ in range(self.halves)]
         self.posthoc = PostHoc(independent) if independent else None
+        self.ceiling = Ceiling({name: usae.scale(name).mean for name in usae.names}, usae.widths)
         self.kept: list[dict[str, Tensor]] | None = [] if keep_codes else None
 
     def shares(self, n_images: int) -> list[range]:
@@ -57,6 +59,8 @@ class Measures:
                 )
             codes = {name: self.usae.encode(name, own) for name, own in tokens.items()}
             self.firing.add(numbers, codes)
+            if len(tokens) > 1:
+                self.ceiling.add(numbers, tokens)
             flat = {name: own.flatten(0, 1) for name, own in tokens.items()}
             reconstruct(self.usae, flat, codes, self.reconstruction[half])
             if self.posthoc is not None:
@@ -86,7 +90,7 @@ class Measures:
         return {
             "firing": self.firing.state_dict(), "kept": self.kept,
             "reconstruction": [half.state_dict() for half in self.reconstruction],
-            "posthoc": self.posthoc.state_dict() if self.posthoc else None,
+            "posthoc": self.posthoc.state_dict() if self.posthoc else None, "ceiling": self.ceiling.state_dict(),
         }  # fmt: skip
 
     def merge(self, state: Mapping[str, Any]) -> None:
@@ -94,6 +98,7 @@ class Measures:
         self.firing.merge(state["firing"])
         for half, other in zip(self.reconstruction, state["reconstruction"], strict=True):
             half.merge(other)
+        self.ceiling.merge(state["ceiling"])
         if self.posthoc is not None:
             self.posthoc.merge(state["posthoc"])
         if self.kept is not None:

@@ -55,6 +55,12 @@ class Reconstruction:
         """
         return self._r2(per_feature=False)
 
+    def spread(self, target: str) -> float:
+        """Root mean variance of a backbone's features; never 0."""
+        total, square = self.totals[f"{target}.sum"], self.totals[f"{target}.square"].sum()
+        variance = (square - total.square().sum() / self.totals[f"{target}.count"]) / self._numbers(target)
+        return max(variance.item(), STILL * square.item() / self._numbers(target).item(), STILL) ** 0.5
+
     def mean_error(self, kind: str) -> Matrix:
         """Mean `squared` or `absolute` error over tokens and features."""
         found: Matrix = {source: {} for source in self.sources}

@@ -52,8 +52,12 @@ def _sharing(report: dict[str, Any]) -> list[str]:
 
 def _concepts(report: dict[str, Any]) -> list[str]:
     found, n_concepts = [], report["n_concepts"]
-    if report["dead"] > TOO_MANY * n_concepts:
-        found.append(f"{report['dead']} of {n_concepts} concepts never fire on these pictures.")
+    for name, count in report["dead"].items():
+        if count > TOO_MANY * n_concepts:
+            found.append(
+                f"{name} uses {1 - count / n_concepts:.0%} of the concepts: the other {count} never fire through it on "
+                "these pictures."
+            )
     if len(report["dense"]) > TOO_MANY * n_concepts:
         found.append(f"{len(report['dense'])} concepts fire on more than {DENSE:.0%} of a backbone's tokens.")
     if len(report["duplicates"]) > TOO_MANY * n_concepts:
@@ -83,9 +87,23 @@ def _comparisons(report: dict[str, Any]) -> list[str]:
 def headline(report: dict[str, Any]) -> str:
     """The first thing to know, in one line."""
     summary = report["r2_summary"]
-    found = f"R² on the diagonal {summary['diagonal']:.3f}"
+    found = f"R² around each feature's mean: on the diagonal {summary['diagonal']:.3f}"
     if summary["ratio"] is not None:
         found += f", off it {summary['off_diagonal']:.3f} ({summary['ratio']:.0%})"
     if report.get("posthoc"):
         found += f"; independent SAEs aligned afterwards {report['posthoc']['r2_summary']['off_diagonal']:.3f}"
+    return found
+
+
+def ceiling_lines(report: dict[str, Any]) -> list[str]:
+    """R² of every two backbones beside that of a dense linear map, and the share of it that the space reaches."""
+    ceiling = report.get("ceiling")
+    if not ceiling:
+        return []
+    heads = f"a dense linear map from one backbone's tokens to another's: R² {ceiling['mean']:.3f}"
+    found = [f"{heads}; the space reaches {ceiling['mean_share']:.0%} of it"]
+    for source, row in ceiling["r2"].items():
+        for target, linear in row.items():
+            reached, share = report["r2"][source][target], ceiling["share"][source][target]
+            found.append(f"  {source} -> {target}: R² {reached:.3f} of {linear:.3f} ({share:.0%})")
     return found

@@ -84,7 +84,8 @@ def save(
             versions=versions(), commit=commit(),
         )  # fmt: skip
         (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
-        tensors = {n: _packed(t, half) for n, t in usae.state_dict().items()}
+        # in float16 a matrix and its inverse would no longer undo each other
+        tensors = {n: _packed(t, half and not n.startswith("scales.")) for n, t in usae.state_dict().items()}
         save_file(tensors, room / "model.safetensors")
         if usae.statistics is not None:
             origin = _origin(usae, file_hash(room / "model.safetensors"))

@@ -85,8 +85,7 @@ def import_published(config: str | Path) -> USAE:
     for name, (theirs, model) in zoo.items():
         weights = _read_checkpoint(config.parent / model.checkpoint_path, theirs)
         _fill(usae, name, weights, f"{config.parent / model.checkpoint_path}")
-        usae.scale(name).mean.fill_(model.model_mean)
-        usae.scale(name).std.fill_(model.model_std)
+        usae.scale(name).set(torch.tensor(model.model_mean), torch.tensor(model.model_std))
     return usae.eval().requires_grad_(False)
 
 

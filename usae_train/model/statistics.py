@@ -69,6 +69,11 @@ class Statistics:
         return self.fires / self.counts[1].clamp_min(1)
 
     @property
+    def dead_share(self) -> Tensor:
+        """(backbones,): share of the concepts that a backbone never fires."""
+        return (self.fires == 0).float().mean(1)
+
+    @property
     def co_firing(self) -> Tensor:
         """(backbones, concepts): of a backbone's fires, the share that all backbones have at the same patch."""
         return self.co_fires / self.fires.clamp_min(1)

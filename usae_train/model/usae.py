@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +139,7 @@ class USAE(nn.Module):
         return {name: backbone.to(device) for name, backbone in self._backbones.items()}
 
     def standardize(self, name: str, tokens: Tensor) -> Tensor:
-        """Raw tokens (..., width) -> (tokens - mean) / (std + 1e-5), one scalar mean and std a backbone."""
+        """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
         if tokens.shape[-1:] != (self.widths[self._known(name)],):
             raise ValueError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
         return self.scale(name)(tokens)
@@ -169,8 +169,7 @@ class USAE(nn.Module):
         """
         encoder, scale = self.encoder(name), self.scale(name)
         weight, bias = encoder.folded(torch.as_tensor(concepts, device=encoder.linear.weight.device))
-        weight = weight / (scale.std + STD_EPSILON)
-        return Readout(weight, bias - scale.mean * weight.sum(-1))
+        return Readout(*scale.folded(weight, bias))
 
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
@@ -233,27 +232,62 @@ class Dictionary(nn.Module):
 
 
 class Standardization(nn.Module):
-    """One scalar mean and std: (a - mean) / (std + 1e-5)."""
+    """(a - mean) / (std + 1e-5) with one mean and std for all, or (a - mean token) @ matrix.
 
-    mean: Tensor
-    std: Tensor
+    The published recipe has the former, ours the latter. What is loaded decides which it is: a folder keeps either.
+    """
+
+    mean: Tensor  # (), or (width,)
+    std: Tensor | None
+    matrix: Tensor | None  # (width, width)
+    inverse_matrix: Tensor | None
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
+        self.register_buffer("matrix", None)
+        self.register_buffer("inverse_matrix", None)
 
     def measure(self, tokens: Tensor) -> None:
-        """Take mean and std from tokens (..., width)."""
+        """Take one mean and std from tokens (..., width)."""
         self.set(tokens.float().mean(), tokens.float().std())
 
     def set(self, mean: Tensor, std: Tensor) -> None:
-        """Take mean and std."""
-        self.mean.copy_(mean)
-        self.std.copy_(std)
+        """Take one mean and std, each a scalar."""
+        self.mean, self.std = mean.to(self.mean), std.to(self.mean)
+        self.matrix = self.inverse_matrix = None
+
+    def set_matrix(self, mean: Tensor, matrix: Tensor) -> None:
+        """Take a mean token (width,) and a matrix (width, width) that has an inverse, best in float64."""
+        self.matrix, self.inverse_matrix = matrix.to(self.mean), torch.linalg.inv(matrix).to(self.mean)
+        self.mean, self.std = mean.to(self.mean), None
 
     def forward(self, tokens: Tensor) -> Tensor:
+        if self.matrix is not None:
+            return (tokens - self.mean) @ self.matrix
+        assert self.std is not None
         return (tokens - self.mean).div_(self.std + STD_EPSILON)
 
     def inverse(self, tokens: Tensor) -> Tensor:
+        if self.inverse_matrix is not None:
+            return tokens @ self.inverse_matrix + self.mean
+        assert self.std is not None
         return tokens * (self.std + STD_EPSILON) + self.mean
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """An affine map of standardized tokens, (n, width) and (n,), as one of raw tokens."""
+        if self.matrix is not None:
+            weight = weight @ self.matrix.T
+            return weight, bias - weight @ self.mean
+        assert self.std is not None
+        weight = weight / (self.std + STD_EPSILON)
+        return weight, bias - self.mean * weight.sum(-1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Take the form that is kept, whichever this one has."""
+        if prefix + "mean" in state_dict:
+            for own in ("mean", "std", "matrix", "inverse_matrix"):
+                kept = state_dict.get(prefix + own)
+                setattr(self, own, None if kept is None else self.mean.new_empty(kept.shape))
+        super()._load_from_state_dict(state_dict, prefix, *others)

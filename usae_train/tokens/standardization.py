@@ -1,9 +1,9 @@
-"""Mean and std of a backbone's tokens, and its high-norm outliers, in one pass over a sample of any size."""
+"""How a backbone's tokens are standardized, and its high-norm outliers, from a sample of any size."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,10 @@ from usae_train.tokens.feeding import Feed
 STANDARDIZATION_IMAGES = 1000  # as the authors' code
 FACTOR = math.sqrt(10)  # a token is an outlier when its norm is larger than so many times the median; see `Outliers`
 CHUNK = 2048  # tokens that are in memory in float64 at a time
+# How far the way to white tokens is gone: the covariance to the power of minus half of this. 0 leaves a few directions
+# of a transformer to dominate, 1 makes as much of noise as of anything (tests/benchmarks/real_recipe.py has the table).
+WHITENING = 0.5
+FLOOR = 1e-3  # of the mean variance, added to that of every direction: one that never varies has no inverse
 
 
 class Outliers(BaseModel):
@@ -54,9 +58,13 @@ class TokenSums:
         threshold = FACTOR * norms.median().item()
         return Outliers(threshold=threshold, count=int((norms > threshold).sum()), tokens=len(norms))
 
+    def within(self, threshold: float) -> Tensor:
+        """(tokens,) bool: those whose norm is not larger."""
+        return self.squares.sqrt() <= threshold
+
     def without(self, threshold: float) -> TokenSums:
         """Those of the tokens whose norm is not larger."""
-        kept = self.squares.sqrt() <= threshold
+        kept = self.within(threshold)
         return TokenSums(self.sums[kept], self.squares[kept], self.width)
 
     @property
@@ -65,6 +73,45 @@ class TokenSums:
         count = len(self.sums) * self.width
         mean = self.sums.sum() / count
         return mean, ((self.squares.sum() - count * mean.square()) / (count - 1)).clamp_min(0).sqrt()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean token and covariance of a backbone's tokens."""
+
+    mean: Tensor  # (width,) float64
+    covariance: Tensor  # (width, width) float64, around the mean token
+
+    def whitening(self, norm: float, power: float = WHITENING) -> Tensor:
+        """The symmetric matrix (width, width) that tokens less their mean are multiplied with.
+
+        Args:
+            norm: root mean square norm of the tokens that come out.
+            power: 0 changes no direction, 1 makes all alike.
+        """
+        variance, directions = torch.linalg.eigh(self.covariance)
+        mean = variance.mean()
+        if mean <= 0:  # tokens that are all the same
+            return torch.eye(len(self.mean), dtype=torch.double)
+        gains = (variance.clamp_min(0) / mean + FLOOR) ** (-power / 2)
+        gains *= norm / (gains.square() * variance).sum().sqrt()
+        return directions @ (gains[:, None] * directions.T)
+
+
+def spreads_of(feed: Feed, rows: Tensor, names: Iterable[str]) -> dict[str, Spread]:
+    """Mean token and covariance of some of a feed's tokens (rows,), a chunk at a time."""
+    sums = {name: torch.zeros(feed.widths[name], dtype=torch.double) for name in names}
+    products = {name: torch.zeros(len(own), len(own), dtype=torch.double) for name, own in sums.items()}
+    near: dict[str, Tensor] = {}  # about the mean token: what is left is small enough for products in float32
+    for chunk in rows.split(CHUNK):
+        picked = feed.pick(chunk)
+        for name in sums:
+            tokens = picked[name].float()
+            tokens -= near.setdefault(name, tokens.mean(0))
+            sums[name] += tokens.sum(0, dtype=torch.double)
+            products[name] += tokens.T @ tokens
+    rests = {name: total / len(rows) for name, total in sums.items()}
+    return {name: Spread(near[name] + own, products[name] / len(rows) - own.outer(own)) for name, own in rests.items()}
 
 
 def sums_of(feed: Feed, rows: Tensor) -> dict[str, TokenSums]:

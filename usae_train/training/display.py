@@ -25,19 +25,24 @@ class TrainingDisplay(Progress):
 
 
 def summary(figures: Mapping[str, Any]) -> str:
-    """One line: loss, R² on and off the diagonal, dead share, learning rate, speed, what was read."""
+    """One line: loss, R² on and off the diagonal, each backbone's dead share, learning rate, speed, what was read."""
     on, off = mean_on_and_off(figures["r2"])
     across = "" if off is None else f", of others {off:.3f}"
     return (
-        f"loss {figures['loss']:.4f}   R² of own {on:.3f}{across}   dead {figures['dead']:.1%}   "
+        f"loss {figures['loss']:.4f}   R² of own {on:.3f}{across}   dead {dead_shares(figures['dead'])}   "
         f"learning rate {figures['learning_rate']:.2e}   {figures['tokens_per_second']:,.0f} tokens/s   "
         f"{figures['gb_read']:.3g} GB read"
     )
 
 
+def dead_shares(dead: Mapping[str, float]) -> str:
+    """Each backbone's share of dead concepts: `dino 85.0%, vit 0.2%`."""
+    return ", ".join(f"{name} {share:.1%}" for name, share in dead.items())
+
+
 def r2_table(matrix: Mapping[str, Mapping[str, float]]) -> Table:
     """R², a row for the backbone whose codes they are, a column for the one they are decoded to."""
-    table = Table(title="R² on the last batch", title_justify="left")
+    table = Table(title="R² on the last batch, around each feature's mean", title_justify="left")
     table.add_column("from")
     for target in matrix:
         table.add_column(f"to {target}", justify="right")

@@ -52,6 +52,13 @@ def pair_figures(
     return figures
 
 
+def dead_of(usae: USAE) -> dict[str, float]:
+    """{backbone: share of the concepts that it never fires on the pictures of the statistics}."""
+    if usae.statistics is None:  # an older folder may have none
+        return dict.fromkeys(usae.names, math.nan)
+    return dict(zip(usae.names, usae.statistics.dead_share.tolist(), strict=True))
+
+
 def is_sound(loss: float) -> bool:
     """Whether a pair's loss is finite and has not exploded."""
     return math.isfinite(loss) and loss < EXPLODED

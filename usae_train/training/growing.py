@@ -205,5 +205,6 @@ def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: Fi
         {**usae.widths, name: width}, settings, specs={**usae.specs, name: spec}, grid=usae.grid
     )  # fmt: skip
     grown.recipe, grown.outliers = usae.recipe, dict(usae.outliers)
-    grown.load_state_dict({**grown.state_dict(), **usae.state_dict()})
+    fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}
+    grown.load_state_dict({**fresh, **usae.state_dict()})
     return grown

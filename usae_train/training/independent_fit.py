@@ -26,6 +26,7 @@ from usae_train.progress import Report
 from usae_train.tokens.feeding import Feed, StoreFeed
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import verify as compare_checksums
+from usae_train.training.figures import dead_of
 from usae_train.training.fitting import Watch, allowed_memory, feed_pictures, fit_settings, store_to_fit
 from usae_train.training.journal import METRICS, Journal
 from usae_train.training.keeping import Keeper
@@ -83,7 +84,7 @@ def fit_independent(
     limit: int | None,
     work: Work,
     verify: bool = False,
-) -> None:
+) -> dict[str, float]:
     """Train one SAE a backbone and write each as soon as it is done; given again, it goes on where it was.
 
     Args:
@@ -95,6 +96,9 @@ def fit_independent(
         limit: take at most so many pictures.
         work: how it is done.
         verify: compare a store's checksums first.
+
+    Returns:
+        {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
 
     Raises:
         ValueError: for settings that do not exist, a folder with SAEs of other settings, or more than one process.
@@ -112,19 +116,20 @@ def fit_independent(
         with held(out):
             if verify:
                 compare_checksums(store, work.report)
-            fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
-        return
+            return fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     grid = common_grid(list(build_backbones(specs).values()))
     data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}
     with held(out):
-        fit_each(list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data)
+        return fit_each(
+            list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data
+        )
 
 
 def fit_each(
     names: Sequence[str], settings: FitSettings, fit_one: FitOne, out: Path, work: Work | None = None,
     data: Mapping[str, Any] = MappingProxyType({}),
-) -> None:  # fmt: skip
+) -> dict[str, float]:  # fmt: skip
     """Train those that are not there yet.
 
     Each has seeds of its own, `seed + 1 + position` and so `start_seed`: with one all would start from the same tokens,
@@ -138,6 +143,9 @@ def fit_each(
         out: the folder of folders.
         work: how it is done.
         data: what the trainings are on, ready for JSON.
+
+    Returns:
+        {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
 
     Raises:
         ValueError: when those that are there have other settings or are of other data; says which differ.
@@ -163,6 +171,7 @@ def fit_each(
                 temporary.write_text(json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
             shutil.rmtree(room, ignore_errors=True)
+    return {name: dead_of(load(out / name))[name] for name in names}
 
 
 def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:

@@ -16,7 +16,14 @@ from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
-from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, kept_rows, sums_of, without_outliers
+from usae_train.tokens.standardization import (
+    STANDARDIZATION_IMAGES,
+    WHITENING,
+    kept_rows,
+    spreads_of,
+    sums_of,
+    without_outliers,
+)
 from usae_train.training.alignment import aligned_rows
 from usae_train.training.figures import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.training.keeping import Keeper, TrainingState
@@ -28,6 +35,7 @@ Progress = Callable[[int, dict[str, Any]], None]  # step, figures
 # with these in float32 50 losses of `published` are within 7.6e-5 of overcomplete's, without them within 1.4e-4
 # (tests/benchmarks/train_speed.py --losses).
 EXACT_STEPS = 10
+NORM_TOKENS = 4096  # from which the norm of backbones that stay as they are is taken
 LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode them densely
 
 
@@ -43,8 +51,9 @@ def fit_tokens(
         settings: size, length and recipe.
         usae: the model to train; a new one unless given.
         device: where to train.
-        progress: called with the step and its figures: loss, dead (their share of the concepts), learning_rate,
-            tokens_per_second, gb_read, and {from: {to: ...}} pair_loss and r2.
+        progress: called with the step and its figures: loss, dead ({backbone: share of the concepts that have not
+            fired for long through its encoder}), learning_rate, tokens_per_second, gb_read, and {from: {to: ...}}
+            pair_loss and r2, the latter around each feature's mean.
         keeper: writes training states, and goes on from the last.
         log_every: steps between two calls of `progress`; a hundredth of the training unless told.
         ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
@@ -64,10 +73,10 @@ def fit_tokens(
     rows = standardization_rows(len(feed), usae.grid, generator)
     trained = [name for name in feed.widths if name not in frozen]
     set_trained(usae, trained)
-    thresholds = standardize_from(usae, feed, rows, trained, settings.mask_outliers)
+    thresholds = standardize_from(usae, feed, rows, trained, settings)
     initialize(usae, feed, settings.recipe, settings.start_seed, frozen, thresholds)
     optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
-    last_fired = torch.zeros(usae.n_concepts, dtype=torch.long, device=device)
+    last_fired = torch.zeros(len(usae.names), usae.n_concepts, dtype=torch.long, device=device)
     ranks.share_statistics(usae)
     batches = (
         Batches(feed, settings.batch, generator)
@@ -89,7 +98,7 @@ def fit_tokens(
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = encoding_backbones(settings.recipe, usae.names, drawn)
         stepping = stepping_pairs(settings.recipe, usae.names, drawn, frozen)
-        dead = (step - last_fired > settings.recipe.dead_after).nonzero().squeeze(1)
+        dead = step - last_fired > settings.recipe.dead_after
         loss, fired = step_loss(
             usae, batch, encoding, settings.recipe, dead, places.to(device), ranks, stepping, step < EXACT_STEPS
         )
@@ -121,7 +130,8 @@ def fit_tokens(
                 usae.decoder(name).project()
         speed.add(settings.batch)
         if logged:
-            figures = {"loss": whole_loss, "dead": len(dead) / usae.n_concepts, "learning_rate": rate}
+            unused = dict(zip(usae.names, dead.float().mean(1).tolist(), strict=True))
+            figures = {"loss": whole_loss, "dead": unused, "learning_rate": rate}
             read = {"tokens_per_second": speed.take(), "gb_read": batches.bytes_read / 1e9}
             progress(step + 1, {**figures, **read, **pairs})
         if keeper is not None:
@@ -154,18 +164,43 @@ def standardization_rows(length: int, grid: tuple[int, int] | None, generator: t
 
 
 def standardize_from(
-    usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str], mask: bool
+    usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str], settings: FitSettings
 ) -> dict[str, float]:  # fmt: skip
-    """Set the trained backbones' mean and std, and note everyone's outliers; their thresholds when they are masked."""
-    found = sums_of(feed, rows)
+    """Set the trained backbones' standardization and note everyone's outliers; their thresholds when masked."""
+    found, mask, kind = sums_of(feed, rows), settings.mask_outliers, settings.recipe.standardization
     for name, own in found.items():
         if not own.squares.isfinite().all():
             raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
         outliers = own.outliers.model_copy(update={"masked": mask})
         if name in trained:
             usae.outliers[name] = outliers
-            usae.scale(name).set(*(own.without(outliers.threshold) if mask else own).mean_and_std)
-    return {name: own.outliers.threshold for name, own in found.items()} if mask else {}
+            if kind == "scalar":
+                usae.scale(name).set(*(own.without(outliers.threshold) if mask else own).mean_and_std)
+    thresholds = {name: own.outliers.threshold for name, own in found.items()} if mask else {}
+    if kind != "scalar":
+        within = [found[name].within(most) for name, most in thresholds.items()]
+        kept = rows[torch.stack(within).all(0)] if within else rows
+        norm = common_norm(usae, feed, rows, trained)
+        for name, spread in spreads_of(feed, kept if len(kept) else rows, trained).items():
+            matrix = spread.whitening(norm, WHITENING if kind == "whitened" else 0.0)
+            usae.scale(name).set_matrix(spread.mean, matrix)
+    return thresholds
+
+
+def common_norm(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) -> float:
+    """The root mean square norm that all backbones' standardized tokens get, so that one code suits them all.
+
+    The atoms of a concept have norm 1 in every backbone: tokens of one scalar std have norms that grow with the width,
+    and the same code would be too small for a wide backbone and too large for a narrow one. Beside backbones that stay
+    as they are, it is theirs.
+    """
+    known = [name for name in usae.names if name not in trained]
+    if not known:
+        return math.sqrt(sum(usae.widths.values()) / len(usae.widths))
+    tokens = feed.pick(rows[:NORM_TOKENS])
+    seen = [usae.standardize(name, tokens[name].to(usae.dictionary(name).device).float()) for name in known]
+    squares = [(own - own.mean(0)).square().sum(-1).mean() for own in seen]
+    return math.sqrt(torch.stack(squares).mean().item())
 
 
 def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object) -> USAE:

@@ -24,6 +24,10 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "custom"
+    standardization: Literal["scalar", "centred", "whitened"] = Field(
+        "whitened", description="scalar: one mean and std a backbone; centred: less its mean token, all backbones of "
+        "one root mean square norm; whitened: half of the way to white tokens besides",
+    )  # fmt: skip
     batch_norm: bool = Field(False, description="BatchNorm between encoder and ReLU")
     offset: bool = Field(True, description="learn an offset a dictionary, started at the mean token")
     start: Literal["random", "tokens"] = Field("tokens", description="dictionary rows at the start: noise, or tokens")
@@ -42,7 +46,9 @@ class Recipe(BaseModel):
     )
     auxiliary: Literal["left_out", "dead", "none"] = "dead"
     auxiliary_weight: float = Field(1 / 32, ge=0, description="Gao et al. 2024, appendix A.2: 1/32")
-    dead_after: int = Field(200, ge=1, description="steps without firing after which a concept counts as dead")
+    dead_after: int = Field(
+        200, ge=1, description="steps without firing through a backbone after which a concept counts as dead there"
+    )
     learning_rate: float = Field(1e-2, gt=0)
     final_learning_rate: float = Field(1e-5, ge=0)
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
@@ -52,9 +58,9 @@ class Recipe(BaseModel):
 
 
 PUBLISHED = Recipe(
-    name="published", batch_norm=True, offset=False, start="random", tied=False, projected=True, encoding="one",
-    loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1, learning_rate=3e-4,
-    final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
+    name="published", standardization="scalar", batch_norm=True, offset=False, start="random", tied=False,
+    projected=True, encoding="one", loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1,
+    learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
 FROZEN = Recipe(name="frozen", frozen=True, start="random")

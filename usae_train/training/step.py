@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.model.sparse import top_indices
@@ -27,6 +28,7 @@ class Active(NamedTuple):
     Attributes:
         values: (tokens, k + revived), >= 0.
         concepts: (tokens, k + revived), the first k ascending; the others are dead ones for the auxiliary term.
+            A token whose encoder has fewer dead ones than another's is filled up with values of 0.
         left_out: (tokens, n_concepts) codes that TopK left out, for the published auxiliary term alone.
     """
 
@@ -39,14 +41,15 @@ def step_loss(
     usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor,
     places: Tensor | None = None, ranks: Ranks = ALONE, stepping: Sequence[str] | None = None, exact: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The loss of one step and the concepts that fired in it.
+    """The loss of one step and the concepts that fired in it, through which backbone's encoder.
 
     Args:
         usae: the model, in training mode.
         batch: {backbone: standardized tokens (tokens, width)}.
         encoding: the backbones that encode; each is decoded by all.
         recipe: which terms there are.
-        dead: (dead,) concepts that have not fired for long.
+        dead: (backbones, n_concepts) bool, in the USAE's order: what has not fired for long through a backbone's
+            encoder, and is to be revived there; only in backbones that the step may change.
         places: (tokens,) which of the whole batch's tokens these are; the first ones unless told.
         ranks: who has the other parts of the batch.
         stepping: the backbones that the step may change; those that encode unless told. The codes of others are
@@ -54,31 +57,39 @@ def step_loss(
         exact: every dense product that a gradient passes through in float32, the gradient's as well.
 
     Returns:
-        The loss, a scalar, and (n_concepts,) bool.
+        The loss, a scalar, and (backbones, n_concepts) bool; of backbones that do not encode nothing fires.
     """
     total = torch.zeros((), device=dead.device)
-    fired = torch.zeros(usae.n_concepts, dtype=torch.bool, device=dead.device)
+    fired = torch.zeros_like(dead)
     if places is None:
         places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
     stepping = encoding if stepping is None else stepping
-    for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping, exact):
-        concepts, values = (own[:, : usae.k].detach().flatten() for own in (active.concepts, active.values))
-        fired |= values.new_zeros(usae.n_concepts).scatter_add_(0, concepts, values) > 0
+    for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping, exact, fired):
         total = total + pass_loss(usae, wanted, active, stepping, recipe, ranks, exact)
     return total, fired
 
 
 def passes(
     usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor, places: Tensor,
-    stepping: Sequence[str], exact: bool,
+    stepping: Sequence[str], exact: bool, fired: Tensor,
 ) -> list[tuple[Active, Mapping[str, Tensor]]]:  # fmt: skip
-    """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn."""
+    """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn.
+
+    What fires is noted in `fired` (backbones, n_concepts).
+    """
     learning = {name: tokens for name, tokens in batch.items() if name in stepping}
 
     def encode(source: str, tokens: Tensor) -> Active:
+        row = usae.names.index(source)
+        revivable = recipe.auxiliary == "dead" and source in stepping
+        own_dead = dead[row].nonzero().squeeze(1) if revivable else places[:0]
         if recipe.batch_norm or recipe.auxiliary == "left_out":
-            return dense_active(usae.encoder(source), tokens, usae.k, recipe, dead, exact)
-        return sparse_active(usae.encoder(source), tokens, usae.k, dead if recipe.auxiliary == "dead" else dead[:0])
+            active = dense_active(usae.encoder(source), tokens, usae.k, recipe, own_dead, exact)
+        else:
+            active = sparse_active(usae.encoder(source), tokens, usae.k, own_dead)
+        concepts, values = (own[:, : usae.k].detach().flatten() for own in (active.concepts, active.values))
+        fired[row] = values.new_zeros(usae.n_concepts).scatter_add_(0, concepts, values) > 0
+        return active
 
     if recipe.encoding != "share":
         return [(encode(name, batch[name]), batch if name in stepping else learning) for name in encoding]
@@ -101,10 +112,12 @@ def passes(
 def joined(shares: Sequence[Active], order: Tensor) -> Active:
     """Several encoders' shares of the tokens as one, in the tokens' order."""
     left_out = [share.left_out for share in shares if share.left_out is not None]
-    return Active(
-        torch.cat([share.values for share in shares])[order], torch.cat([share.concepts for share in shares])[order],
-        torch.cat(left_out)[order] if left_out else None,
-    )  # fmt: skip
+    widest = max(share.values.shape[1] for share in shares)
+    values, concepts = (
+        torch.cat([functional.pad(own, (0, widest - own.shape[1])) for own in every])[order]
+        for every in ([share.values for share in shares], [share.concepts for share in shares])
+    )
+    return Active(values, concepts, torch.cat(left_out)[order] if left_out else None)
 
 
 def sparse_active(encoder: Encoder, tokens: Tensor, k: int, dead: Tensor) -> Active:
@@ -137,7 +150,7 @@ def dense_active(
     if encoder.norm is not None:
         pre_codes = encoder.norm(pre_codes)
     with torch.no_grad():
-        concepts = pick(pre_codes, k, dead if recipe.auxiliary == "dead" else dead[:0])
+        concepts = pick(pre_codes, k, dead)
     if recipe.auxiliary == "left_out":
         values, left_out = kept_and_left_out(pre_codes, concepts)
         return Active(values, concepts, left_out)
@@ -173,18 +186,29 @@ def pass_loss(
         found = products(active.left_out, *weights.values(), exact=exact, exact_gradients=exact)
         explained = dict(zip(weights, found, strict=True))
     for name, tokens in batch.items():
+        weight = error_weight(usae, name, recipe)
         learned = name in stepping and recipe.offset
         offset = usae.decoder(name).offset if learned else usae.decoder(name).offset.detach()
         parts = decode_entries(values, weights[name], entries, not recipe.projected).view(len(tokens), n_parts, -1)
         if name in explained:
             left = tokens - parts.sum(1) - offset
-            total = total + recipe.auxiliary_weight * absolute_error(left, explained[name])
+            total = total + weight * recipe.auxiliary_weight * absolute_error(left, explained[name])
         living = parts[:, : n_parts - 1] if revives else parts
-        total = total + part_errors(living, offset, tokens, recipe.loss == "squared")
+        total = total + weight * part_errors(living, offset, tokens, recipe.loss == "squared")
         if revives:
             residual = -living[:, -1].detach()  # part_errors has left it there
             total = total + recipe.auxiliary_weight * dead_error(residual, parts[:, -1], ranks.mean)
     return total
+
+
+def error_weight(usae: USAE, name: str, recipe: Recipe) -> float:
+    """What makes a mean error over features one over the shares of a token, whatever the backbone's width.
+
+    Tokens of one norm in all backbones have a mean square that is smaller in a wide one; each counts the same.
+    """
+    if recipe.standardization == "scalar":
+        return 1.0
+    return usae.widths[name] * len(usae.widths) / sum(usae.widths.values())
 
 
 def part_entries(active: Active, n_concepts: int, k: int, nested: Sequence[float]) -> tuple[Entries, int]:

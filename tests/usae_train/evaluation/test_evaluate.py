@@ -112,7 +112,12 @@ def test_a_report_has_what_it_should(usae):
     assert set(report["r2"]) == {"left", "right"}
     assert report["r2"]["left"]["left"] > report["r2"]["left"]["right"]
     assert report["r2_summary"]["diagonal"] > 0
-    assert sum(report["entropy"]["histogram"]) == 24 - report["dead"]
+    assert sum(report["entropy"]["histogram"]) == 24 - report["dead_everywhere"]
+    assert all(report["dead_everywhere"] <= count <= 24 for count in report["dead"].values())
+    assert report["dead"] == dict(zip(("left", "right"), (statistics.fires == 0).sum(1).tolist(), strict=True))
+    assert set(report["ceiling"]["r2"]) == {"left", "right"}
+    share = report["r2"]["left"]["right"] / report["ceiling"]["r2"]["left"]["right"]
+    assert report["ceiling"]["share"]["left"]["right"] == pytest.approx(share)
     assert set(report["truth"]["recovered"]) == {"colour", "texture", "shape"}
     assert all(0 <= share <= 1 for row in report["truth"]["flips"].values() for share in row.values())
     assert len(report["truth"]["values"]) == 9 + 6 + 6
@@ -156,11 +161,14 @@ def test_a_noise_backbone_is_visible_at_a_glance():
     usae = ut.fit(tokens, n_concepts=16, k=3, steps=300, batch=128)
     matrix = r2_matrix(usae, tokens)
     report = {
-        "backbones": list(tokens), "r2": matrix, "r2_summary": r2_summary(matrix), "n_concepts": 16, "dead": 0,
-        "dense": [], "n_images": 5000, "duplicates": [], "entropy": {"peak": None}, "quantiles_missing": [],
+        "backbones": list(tokens), "r2": matrix, "r2_summary": r2_summary(matrix), "n_concepts": 16,
+        "dead": {"first": 0, "second": 0, "noise": 4}, "dense": [], "n_images": 5000, "duplicates": [],
+        "entropy": {"peak": None}, "quantiles_missing": [],
     }  # fmt: skip
     assert any(line.startswith("noise shares hardly anything: R² from and to") for line in warnings(report))
     assert not any(line.startswith(("first", "second")) for line in warnings(report))
+    used = "noise uses 75% of the concepts: the other 4 never fire through it on these pictures."
+    assert used in warnings(report)
 
 
 def test_the_command_writes_a_page_that_stands_alone(usae, tmp_path):
@@ -168,7 +176,8 @@ def test_the_command_writes_a_page_that_stands_alone(usae, tmp_path):
     words = ["evaluate", str(tmp_path / "usae"), "demo:test", "--limit", "12", "--out", str(tmp_path / "report")]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.stderr
-    assert "R² on the diagonal" in done.stdout
+    assert "R² around each feature's mean: on the diagonal" in done.stdout
+    assert "\n  left -> right: R² " in done.stdout
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.count("<svg") == 3
     assert page.count("fill: currentColor") > 20  # words in plots are in the page's colour, light or dark
@@ -223,6 +232,8 @@ def test_a_backbone_that_sees_the_same_everywhere_is_named_and_drawn(usae, tmp_p
     write_report(report, tmp_path)
     page = (tmp_path / "index.html").read_text()
     assert "nan" not in page
+    assert report["ceiling"]["r2"]["left"]["right"] < 0.1  # a constant tells nothing
+    assert math.isnan(report["ceiling"]["r2"]["right"]["left"])
     assert json.loads((tmp_path / "report.json").read_text())["r2"]["right"]["left"] is None
 
 
@@ -231,7 +242,8 @@ def test_where_nothing_fires_there_is_no_peak(usae):
     names = dict.fromkeys(usae.names, Codes(torch.zeros(2, 3, 6), torch.arange(6).expand(2, 3, 6)))
     measures.firing.add(torch.arange(2), names)
     figures = concept_figures(usae, measures.firing.statistics())
-    assert figures["dead"] == 24
+    assert figures["dead"] == {"left": 24, "right": 24}
+    assert figures["dead_everywhere"] == 24
     assert figures["entropy"]["peak"] is None
 
 

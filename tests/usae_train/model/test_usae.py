@@ -77,6 +77,44 @@ def test_standardize_by_hand() -> None:
     assert usae.standardize("a", torch.tensor([9.0, 9.0]))[0].item() == pytest.approx(expected, rel=1e-6)
 
 
+def whitened_usae() -> USAE:
+    """`random_usae` whose tokens of `dino` are turned and stretched after a mean token was taken off."""
+    usae = random_usae(False)
+    generator = torch.Generator().manual_seed(4)
+    width = usae.widths["dino"]
+    half = torch.randn(width, width, generator=generator).double()
+    usae.scale("dino").set_matrix(torch.arange(width).double(), half @ half.T + torch.eye(width).double())
+    return usae
+
+
+def test_a_matrix_is_undone_by_decode_and_folded_in_the_readout() -> None:
+    usae = whitened_usae()
+    scale = usae.scale("dino")
+    tokens = 3 * torch.randn(20, usae.widths["dino"], generator=torch.Generator().manual_seed(5)) + 7
+    assert scale.matrix is not None
+    torch.testing.assert_close(usae.standardize("dino", tokens), (tokens - scale.mean) @ scale.matrix)
+    torch.testing.assert_close(scale.inverse(usae.standardize("dino", tokens)), tokens, rtol=1e-4, atol=1e-4)
+    codes = usae.encode("dino", tokens)
+    standardized = codes.dense(10) @ usae.dictionary("dino") + usae.decoder("dino").offset
+    torch.testing.assert_close(usae.standardize("dino", usae.decode("dino", codes)), standardized, rtol=1e-3, atol=1e-3)
+    read = usae.readout("dino", [7, 2])(tokens)
+    torch.testing.assert_close(read, usae.pre_codes("dino", tokens)[:, [7, 2]], rtol=1e-4, atol=1e-3)
+
+
+def test_what_is_loaded_decides_the_form_of_the_standardization() -> None:
+    whitened, scalar = whitened_usae(), random_usae(False)
+    tokens = torch.randn(4, scalar.widths["dino"])
+    expected = scalar.standardize("dino", tokens), whitened.standardize("dino", tokens)
+    kept = scalar.state_dict(), whitened.state_dict()
+    assert {"scales.dino.mean", "scales.dino.std"} == {key for key in kept[0] if key.startswith("scales.dino")}
+    for state, wanted, other in ((kept[1], expected[1], scalar), (kept[0], expected[0], whitened)):
+        fresh = random_usae(False)
+        for usae in (fresh, other):  # whatever it was before
+            usae.load_state_dict({key: value.clone() for key, value in state.items()})
+            assert torch.equal(usae.standardize("dino", tokens), wanted)
+            assert usae.state_dict().keys() == state.keys()
+
+
 @pytest.mark.parametrize("ask", ["pre_codes", "encode", "standardize"])
 def test_unknown_backbone_names_the_nearest(ask: str) -> None:
     usae = random_usae(False)

@@ -10,9 +10,20 @@ from command_line import SMALL, SPECS, run
 
 import usae_train as ut
 from usae_train.tokens.feeding import MemoryFeed
-from usae_train.tokens.standardization import CHUNK, Outliers, kept_rows, outliers_as_text, sums_of, without_outliers
+from usae_train.tokens.standardization import (
+    CHUNK,
+    Outliers,
+    Spread,
+    kept_rows,
+    outliers_as_text,
+    spreads_of,
+    sums_of,
+    without_outliers,
+)
 from usae_train.tokens.store import ActivationStore
+from usae_train.training.settings import DEFAULT
 
+SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
 PLANTED = torch.tensor([3, 17, 40])
 
 
@@ -44,6 +55,26 @@ def test_planted_outliers_are_counted_and_the_threshold_is_a_multiple_of_the_med
     assert (just_below.count, just_above.count) == (0, 3)
 
 
+def test_mean_token_and_covariance_are_torchs_over_several_chunks() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(2 * CHUNK + 7, 4, generator=generator) @ torch.randn(4, 4, generator=generator) + 100
+    (own,) = spreads_of(MemoryFeed({"a": tokens}), torch.arange(len(tokens)), ["a"]).values()
+    torch.testing.assert_close(own.mean, tokens.double().mean(0), rtol=1e-8, atol=0)
+    torch.testing.assert_close(own.covariance, tokens.double().T.cov(correction=0), rtol=1e-5, atol=1e-5)
+
+
+def test_whitening_takes_a_share_of_the_way_and_gives_the_norm() -> None:
+    spread = Spread(torch.zeros(2, dtype=torch.double), torch.diag(torch.tensor([16.0, 1.0], dtype=torch.double)))
+    kept, half, white = (spread.whitening(3.0, power).diagonal() for power in (0.0, 0.5, 1.0))
+    assert (kept[0] / kept[1]).item() == pytest.approx(1)
+    assert (half[0] / half[1]).item() == pytest.approx(0.5, rel=1e-2)  # the floor bends it a little
+    assert (white[0] / white[1]).item() == pytest.approx(0.25, rel=1e-2)
+    for gains in (kept, half, white):
+        assert (gains.square() * torch.tensor([16.0, 1.0])).sum().item() == pytest.approx(9)
+    flat = Spread(torch.zeros(2, dtype=torch.double), torch.zeros(2, 2, dtype=torch.double))
+    assert torch.equal(flat.whitening(3.0), torch.eye(2, dtype=torch.double))
+
+
 def test_a_patch_goes_for_all_backbones() -> None:
     tokens = planted()
     left = without_outliers(tokens, {"a": 2 * math.sqrt(10), "b": 100.0})
@@ -58,11 +89,16 @@ def test_masked_they_do_not_move_mean_and_std_nor_training() -> None:
     clean = planted(1.0)
     stayed = torch.tensor([row for row in range(60) if row not in PLANTED.tolist()])
     size = {"n_concepts": 6, "k": 2, "steps": 5, "batch": 60}
+    scalar = ut.fit(planted(), **size, mask_outliers=True, recipe=SCALAR)
+    assert scalar.scale("a").std is not None
+    assert scalar.scale("a").std.item() == pytest.approx(clean["a"][stayed].std().item(), rel=1e-5)
     masked = ut.fit(planted(), **size, mask_outliers=True)
     wild = ut.fit(planted(1000.0), **size, mask_outliers=True)
     bare = ut.fit(planted(), **size)
-    assert masked.scale("a").std.item() == pytest.approx(clean["a"][stayed].std().item(), rel=1e-5)
-    assert bare.scale("a").std > 1.5 * masked.scale("a").std
+    torch.testing.assert_close(masked.scale("a").mean, clean["a"][stayed].mean(0))
+    standardized = masked.standardize("a", clean["a"][stayed])
+    assert standardized.square().sum(-1).mean().item() == pytest.approx(8, rel=1e-4)
+    assert bare.standardize("a", clean["a"][stayed]).square().sum(-1).mean() < 4
     names = [name for name in masked.state_dict() if name.startswith(("encoders", "dictionaries"))]
     assert all(torch.equal(masked.state_dict()[name], wild.state_dict()[name]) for name in names)
     assert (masked.outliers["a"].count, masked.outliers["a"].masked, bare.outliers["a"].masked) == (3, True, False)

@@ -22,7 +22,8 @@ from usae_train.training.losses import absolute_error, squared_error
 from usae_train.training.settings import DEFAULT, PUBLISHED
 from usae_train.training.trackers import TensorBoard
 
-FIGURES = {"loss": 1.5, "dead": 0.25, "learning_rate": 1e-3, "tokens_per_second": 5000.0, "gb_read": 0.5,
+FIGURES = {"loss": 1.5, "dead": {"a": 0.25, "b": 0.0}, "learning_rate": 1e-3,
+           "tokens_per_second": 5000.0, "gb_read": 0.5,
            "pair_loss": {"a": {"a": 0.5, "b": 1.0}, "b": {"a": 2.0, "b": 0.25}},
            "r2": {"a": {"a": 0.75, "b": 0.5}, "b": {"a": 0.25, "b": 0.65}}}  # fmt: skip
 
@@ -140,7 +141,9 @@ def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path):
     events = accumulator.EventAccumulator(str(tmp_path / "tb")).Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 1.0), (11, 14.0), (21, 24.0), (31, 34.0)]
     assert [e.value for e in events.Scalars("r2/a/b")] == [0.5] * 4
-    assert {"dead", "learning_rate", "tokens_per_second", "gb_read", "pair_loss/b/a"} <= set(events.Tags()["scalars"])
+    assert {"dead/a", "dead/b", "learning_rate", "tokens_per_second", "gb_read", "pair_loss/b/a"} <= set(
+        events.Tags()["scalars"]
+    )
 
 
 @pytest.mark.parametrize(("option", "package"), [("--tensorboard", "tensorboard"), ("--wandb", "wandb")])
@@ -157,8 +160,8 @@ def test_a_missing_package_is_one_line(tmp_path, monkeypatch, option, package):
 def test_the_terminal_shows_what_matters():
     said = summary(FIGURES)
     assert said == (
-        "loss 1.5000   R² of own 0.700, of others 0.375   dead 25.0%   learning rate 1.00e-03   5,000 tokens/s   "
-        "0.5 GB read"
+        "loss 1.5000   R² of own 0.700, of others 0.375   dead a 25.0%, b 0.0%   learning rate 1.00e-03   "
+        "5,000 tokens/s   0.5 GB read"
     )
     console = Console(width=80, file=io.StringIO())
     console.print(r2_table(FIGURES["r2"]))

@@ -15,6 +15,7 @@ from usae_train.training.step import part_entries, pick, step_loss
 
 N_CONCEPTS, K = 16, 3
 NONE = torch.zeros(0, dtype=torch.long)
+NOTHING_DEAD = torch.zeros(len(WIDTHS), N_CONCEPTS, dtype=torch.bool)
 
 
 @pytest.fixture(autouse=True)
@@ -35,25 +36,38 @@ def toy(recipe: Recipe) -> tuple[USAE, dict[str, Tensor]]:
     return usae, {name: torch.randn(9, width) for name, width in WIDTHS.items()}
 
 
+def dead_in(**concepts: list[int]) -> Tensor:
+    """(backbones, concepts) bool: which concepts are dead in which backbone."""
+    mask = NOTHING_DEAD.clone()
+    for name, own in concepts.items():
+        mask[list(WIDTHS).index(name), own] = True
+    return mask
+
+
 def reference(
-    usae: USAE, batch: dict[str, Tensor], encoding: list[str], recipe: Recipe, dead: Tensor = NONE
+    usae: USAE, batch: dict[str, Tensor], encoding: list[str], recipe: Recipe, dead: Tensor = NOTHING_DEAD
 ) -> tuple[Tensor, Tensor]:
-    """The same loss with dense codes, and the concepts that fired."""
-    total, fired = torch.zeros(()), torch.zeros(N_CONCEPTS, dtype=torch.bool)
-    n = len(batch["a"])
+    """The same loss with dense codes, and the concepts that fired in which backbone."""
+    total, fired = torch.zeros(()), torch.zeros_like(dead)
+    n, mean_width = len(batch["a"]), sum(WIDTHS.values()) / len(WIDTHS)
+    shared = recipe.encoding == "share"  # then what the dead make of it is one error of all shares of the tokens
     for number, source in enumerate(encoding):
-        rows = torch.arange(n)
-        if recipe.encoding == "share":
+        if number == 0 or not shared:
+            revived_in, residual_in = ({name: torch.zeros_like(own) for name, own in batch.items()} for _ in range(2))
+        rows, own_dead = torch.arange(n), dead[list(WIDTHS).index(source)].nonzero().squeeze(1)
+        if shared:
             rows = rows[number :: len(encoding)]
         pre_codes = usae.encoder(source)(batch[source][rows])
         rank = pre_codes.argsort(-1, descending=True).argsort(-1)
         codes = torch.where(rank < K, pre_codes.relu(), 0.0)
-        fired |= (codes > 0).any(0)
+        fired[list(WIDTHS).index(source)] = (codes > 0).any(0)
         for target in batch:
             tokens, decoder = batch[target][rows], usae.decoder(target)
             atoms = decoder.weight if recipe.projected else functional.normalize(decoder.weight, dim=-1)
             residual = tokens - codes @ atoms - decoder.offset
-            share = len(rows) / n if recipe.encoding == "share" else 1.0
+            share = len(rows) / n if shared else 1.0
+            if recipe.standardization != "scalar":
+                share *= WIDTHS[target] / mean_width
             if recipe.loss == "absolute":
                 total = total + share * residual.abs().mean()
             else:
@@ -64,13 +78,17 @@ def reference(
             if recipe.auxiliary == "left_out":
                 half = torch.where((rank >= K) & (rank < K + N_CONCEPTS // 2), pre_codes.relu(), 0.0)
                 total = total + share * recipe.auxiliary_weight * (residual - half @ atoms).abs().mean()
-            elif len(dead):
-                of_dead = torch.zeros_like(pre_codes).index_copy(1, dead, pre_codes[:, dead])
-                ranked = torch.full_like(pre_codes, -torch.inf).index_copy(1, dead, pre_codes[:, dead])
+            elif len(own_dead) or (shared and dead.any()):
+                of_dead = torch.zeros_like(pre_codes).index_copy(1, own_dead, pre_codes[:, own_dead])
+                ranked = torch.full_like(pre_codes, -torch.inf).index_copy(1, own_dead, pre_codes[:, own_dead])
                 revived = of_dead.where(ranked.argsort(-1, descending=True).argsort(-1) < K, 0.0).relu()
-                residual = residual.detach()
-                scale = residual.square().mean()
-                total = total + recipe.auxiliary_weight * (residual - revived @ atoms).square().mean() / scale
+                revived_in[target] = revived_in[target].index_copy(0, rows, revived @ atoms)
+                residual_in[target] = residual_in[target].index_copy(0, rows, residual.detach())
+        if not shared or source == encoding[-1]:
+            for target, residual in residual_in.items():
+                if residual.any():
+                    error = (residual - revived_in[target]).square().mean() / residual.square().mean()
+                    total = total + recipe.auxiliary_weight * error
     return total, fired
 
 
@@ -79,21 +97,24 @@ ABSOLUTE = ALL.model_copy(update={"loss": "absolute", "nested": ()})
 THREE_PARTS = ALL.model_copy(update={"nested": (0.5, 0.25)})
 WITH_NORM = ALL.model_copy(update={"batch_norm": True})
 ONE = DEFAULT.model_copy(update={"encoding": "one"})
+SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
 
 
 @pytest.mark.parametrize(
     ("recipe", "encoding", "dead"),
     [
-        (DEFAULT, ["a", "b", "c"], NONE),
-        (ALL, ["a", "b", "c"], NONE),
-        (ALL, ["a", "b", "c"], torch.tensor([2, 5, 9, 11, 15])),
-        (THREE_PARTS, ["a", "b", "c"], torch.tensor([1, 4])),
-        (ABSOLUTE, ["a", "b", "c"], NONE),
-        (WITH_NORM, ["a", "b", "c"], torch.tensor([0, 7, 8, 9])),
-        (ONE, ["c"], NONE),
-        (PUBLISHED, ["b"], NONE),
+        (DEFAULT, ["a", "b", "c"], NOTHING_DEAD),
+        (DEFAULT, ["a", "b", "c"], dead_in(a=[2, 5, 9, 11, 15], c=[3])),
+        (ALL, ["a", "b", "c"], NOTHING_DEAD),
+        (ALL, ["a", "b", "c"], dead_in(a=[2, 5, 9, 11, 15], b=[5, 6])),
+        (THREE_PARTS, ["a", "b", "c"], dead_in(a=[1, 4], b=[1, 4], c=[1, 4])),
+        (ABSOLUTE, ["a", "b", "c"], NOTHING_DEAD),
+        (WITH_NORM, ["a", "b", "c"], dead_in(a=[0, 7, 8, 9], b=[0], c=[7, 8])),
+        (SCALAR, ["a", "b", "c"], NOTHING_DEAD),
+        (ONE, ["c"], NOTHING_DEAD),
+        (PUBLISHED, ["b"], NOTHING_DEAD),
     ],
-    ids=["share", "all", "dead", "three parts", "absolute", "batch norm", "one", "published"],
+    ids=["share", "dead in some", "all", "dead", "three parts", "absolute", "batch norm", "scalar", "one", "published"],
 )
 def test_a_step_equals_the_dense_reference_with_its_gradients(
     recipe: Recipe, encoding: list[str], dead: Tensor
@@ -122,7 +143,7 @@ def test_a_step_equals_the_dense_reference_with_its_gradients(
 def test_an_exact_step_is_in_float32_where_bfloat16_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     def loss_and_gradient(exact: bool) -> tuple[Tensor, Tensor]:
         usae, batch = toy(PUBLISHED)
-        loss, _ = step_loss(usae, batch, ["b"], PUBLISHED, NONE, exact=exact)
+        loss, _ = step_loss(usae, batch, ["b"], PUBLISHED, NOTHING_DEAD, exact=exact)
         loss.backward()
         weights = (usae.encoder("b").linear.weight, usae.decoder("b").weight)
         return loss.detach(), torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None])
@@ -138,7 +159,7 @@ def test_an_exact_step_is_in_float32_where_bfloat16_is_fast(monkeypatch: pytest.
 
 def test_a_step_that_changes_one_pair_has_no_gradient_for_the_others() -> None:
     usae, batch = toy(PUBLISHED)
-    step_loss(usae, batch, ["b"], PUBLISHED, NONE)[0].backward()
+    step_loss(usae, batch, ["b"], PUBLISHED, NOTHING_DEAD)[0].backward()
     assert usae.decoder("b").weight.grad is not None
     assert usae.decoder("a").weight.grad is None
 
@@ -146,9 +167,9 @@ def test_a_step_that_changes_one_pair_has_no_gradient_for_the_others() -> None:
 def test_parts_of_a_batch_on_two_ranks_give_the_loss_of_the_whole() -> None:
     usae, batch = toy(DEFAULT)
     batch = {name: torch.cat([own, own[:1] + 1]) for name, own in batch.items()}  # ten
-    whole = step_loss(usae, batch, ["a", "b", "c"], DEFAULT, NONE)[0]
+    whole = step_loss(usae, batch, ["a", "b", "c"], DEFAULT, NOTHING_DEAD)[0]
     parts = [
-        step_loss(usae, {n: own[rows] for n, own in batch.items()}, ["a", "b", "c"], DEFAULT, NONE, rows)[0]
+        step_loss(usae, {n: own[rows] for n, own in batch.items()}, ["a", "b", "c"], DEFAULT, NOTHING_DEAD, rows)[0]
         for rows in (torch.arange(5), torch.arange(5, 10))
     ]
     torch.testing.assert_close(sum(parts) / 2, whole)
