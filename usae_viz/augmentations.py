@@ -6,11 +6,12 @@ nor on somebody else's seed; all geometry is one affine warp, so a view is inter
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
-from kornia.enhance import adjust_brightness, adjust_contrast, adjust_saturation
+from kornia.enhance import adjust_brightness, adjust_contrast
+from kornia.enhance import adjust_saturation_with_gray_subtraction as adjust_saturation
 from kornia.geometry.transform import warp_affine
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
@@ -33,6 +34,11 @@ class Augmentation(BaseModel):
     crop_normal: tuple[float, float] | None = Field(
         None, description="mean and standard deviation of the crop's side, cut off at `crop`; uniform unless told"
     )
+    scales: Literal["uniform", "even"] = Field(
+        "uniform",
+        description="how the sides are drawn from `crop`: each by chance; or one from each of as many parts as there "
+        "are crops, equal on a logarithmic scale, so that every step sees the whole and the smallest",
+    )
     shift: float | None = Field(
         None, ge=0, le=0.5,
         description="further shift of a crop, largest share of the side; half of the largest patch unless told",
@@ -50,6 +56,8 @@ class Augmentation(BaseModel):
         low, high = self.crop
         if not 0 < low <= high <= 1:
             raise ValueError(f"crop is {self.crop}; expected two shares with 0 < smallest <= largest <= 1")
+        if self.crop_normal is not None and self.scales != "uniform":
+            raise ValueError("crop_normal draws each side by chance; leave scales or crop_normal out")
         if self.crop_normal is not None and not all(0 <= share <= 1 for share in self.crop_normal):
             raise ValueError(f"crop_normal is {self.crop_normal}; expected a mean and a standard deviation of 0 to 1")
         return self
@@ -98,11 +106,7 @@ def draw(settings: Augmentation, generator: torch.Generator, crops: int, size: i
         brightness, contrast, saturation; noise (crops, 3, size, size), or (crops, 0) without noise.
     """
     uniform = torch.rand(crops, 7, generator=generator)
-    low, high = settings.crop
-    side = low + (high - low) * uniform[:, 0]
-    if settings.crop_normal is not None:
-        mean, spread = settings.crop_normal
-        side = (mean + spread * torch.randn(crops, generator=generator)).clamp(low, high)
+    side = _sides(settings, uniform[:, 0], generator)
     free = (1 - side[:, None]) / 2 + (settings.shift or 0.0)  # a crop stays inside, but for the shift, which reflects
     centre = 0.5 + (2 * uniform[:, 1:3] - 1) * free
     angle = (2 * uniform[:, 3] - 1) * settings.rotate
@@ -113,6 +117,17 @@ def draw(settings: Augmentation, generator: torch.Generator, crops: int, size: i
         strength = settings.noise * torch.rand(crops, 1, 1, 1, generator=generator)
         noise = strength * torch.randn(crops, 3, size, size, generator=generator)
     return torch.cat([side[:, None], centre, angle[:, None]], 1), colour, noise
+
+
+def _sides(settings: Augmentation, uniform: Tensor, generator: torch.Generator) -> Tensor:
+    """Sides of the crops (crops,), as shares, from as many numbers of 0 to 1."""
+    low, high = settings.crop
+    if settings.crop_normal is not None:
+        mean, spread = settings.crop_normal
+        return (mean + spread * torch.randn(len(uniform), generator=generator)).clamp(low, high)
+    if settings.scales == "even":
+        return low * (high / low) ** ((torch.arange(len(uniform)) + uniform) / len(uniform))
+    return low + (high - low) * uniform
 
 
 def views(
@@ -130,15 +145,10 @@ def views(
     Returns:
         (n, crops, 3, size, size). What a rotation or shift brings in from outside the canvas is its reflection.
     """
-    canvas = _no_finer_than(canvas, math.ceil(size / settings.crop[0]))
-    n, _, height, width = canvas.shape
+    n = len(canvas)
     drawn = [draw(settings, generator, crops, size) for generator in generators]
     geometry, colour, noise = (torch.cat(part).to(canvas.device) for part in zip(*drawn, strict=True))
-    repeated = canvas[:, None].expand(n, crops, 3, height, width).flatten(0, 1)
-    warped = warp_affine(
-        repeated, _matrices(geometry, (height, width), size), (size, size),
-        mode="bilinear", padding_mode="reflection", align_corners=False,
-    )  # fmt: skip
+    warped = _warped(canvas, geometry, size)
     if settings.brightness:
         warped = adjust_brightness(warped, colour[:, 0])
     if settings.contrast:
@@ -150,14 +160,35 @@ def views(
     return warped.unflatten(0, (n, crops))
 
 
-def _no_finer_than(canvas: Tensor, side: int) -> Tensor:
-    """A canvas no larger than the smallest crop needs: warping samples points, so finer detail would alias."""
-    if min(canvas.shape[-2:]) <= side:
+def _warped(canvas: Tensor, geometry: Tensor, size: int) -> Tensor:
+    """Crops (n * crops, 3, size, size) of canvases (n, 3, H, W), each from a canvas about as fine as it is itself.
+
+    Warping samples points: a crop of the whole of a canvas of 512 px, shown at 224, would see every other one.
+    """
+    crops = len(geometry) // len(canvas)
+    owners = torch.arange(len(geometry), device=canvas.device) // crops
+    pixels = geometry[:, 0] * min(canvas.shape[-2:]) / size  # of the canvas, for one of the view
+    halvings = pixels.log2().round().clamp_min(0).long()
+    warped = canvas.new_empty(len(geometry), 3, size, size)
+    for level in halvings.unique().tolist():
+        rows = (halvings == level).nonzero()[:, 0]
+        coarser = _halved(canvas, level)
+        warped[rows] = warp_affine(
+            coarser.index_select(0, owners[rows]), _matrices(geometry[rows], coarser.shape[-2:], size), (size, size),
+            mode="bilinear", padding_mode="reflection", align_corners=False,
+        )  # fmt: skip
+    return warped
+
+
+def _halved(canvas: Tensor, times: int) -> Tensor:
+    """Canvases of half the side so many times, antialiased."""
+    if times == 0:
         return canvas
-    return functional.interpolate(canvas, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    height, width = (max(1, round(side / 2**times)) for side in canvas.shape[-2:])
+    return functional.interpolate(canvas, (height, width), mode="area")
 
 
-def _matrices(geometry: Tensor, shape: tuple[int, int], size: int) -> Tensor:
+def _matrices(geometry: Tensor, shape: Sequence[int], size: int) -> Tensor:
     """kornia's (views, 2, 3) matrices, from canvas pixels to view pixels."""
     side, x, y, degrees = geometry.unbind(1)
     height, width = shape

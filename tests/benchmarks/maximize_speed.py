@@ -45,7 +45,7 @@ from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_
 from usae_train.model.usae import USAE
 from usae_viz.augmentations import PRESETS, UNSEEN, views
 from usae_viz.maximization.loop import Eyes, Picture, ascend, perceive
-from usae_viz.maximization.maximize import dtype_for
+from usae_viz.maximization.precision import dtype_for
 from usae_viz.objectives import Concept
 from usae_viz.parameterizations import analytic_spectrum, parameterization
 
@@ -77,8 +77,7 @@ def ours(
     preset: str = "maco",
 ) -> torch.Tensor:  # fmt: skip
     """Draw with this project's loop; returns the canvases."""
-    dtype = dtype_for("auto", torch.device("cpu"))
-    eyes = Eyes(usae, PRESETS[preset].for_patches(1 / 14), crops, dtype)
+    eyes = Eyes(usae, PRESETS[preset].for_patches(1 / 14), crops, "auto")
     drawn = [Picture(str(n), Concept(CONCEPT + n), seed, tuple(usae.names)) for n in range(pictures)]
     made = parameterization(image, [seed] * pictures, size, "1/f" if image == "maco" else None)
     return ascend(eyes, made, drawn, steps=steps, learning_rate=made.learning_rate).canvas
@@ -152,7 +151,7 @@ def unseen_pre_code(usae: USAE, canvas: torch.Tensor, near: bool = False) -> flo
 
 def step_part() -> None:
     usae = random_usae({"vit": "vit_base_patch16_224"})
-    dtype = dtype_for("auto", torch.device("cpu"))
+    dtype = dtype_for("auto", usae.backbones["vit"])
     full, auto = seconds(bare(usae, CROPS, torch.float32)), seconds(bare(usae, CROPS, dtype))
     print(f"bare network, {CROPS} crops: float32 {full:.2f} s, {dtype} {auto:.2f} s")
     print("canvas  image    ours s   / bare   Horama s   ours / Horama")

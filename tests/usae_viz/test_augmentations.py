@@ -152,3 +152,26 @@ def test_draws_go_on_from_step_to_step():
     (generator,) = generators(4)
     first, second = (views(canvases(1), PRESETS["lucid"], [generator], 2, 32) for _ in range(2))
     assert not torch.allclose(first, second, atol=1e-3)
+
+
+def test_even_scales_have_one_crop_in_each_part_of_the_range_at_every_step():
+    settings = Augmentation(crop=(0.25, 1.0), scales="even", noise=0)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([draw(settings, generator, 4, 8)[0][:, 0] for _ in range(500)])
+    edges = torch.tensor([0.25, 0.25 * 2**0.5, 0.5, 0.5 * 2**0.5, 1.0])
+    assert (drawn >= edges[:-1] - 1e-6).all()
+    assert (drawn <= edges[1:] + 1e-6).all()
+    within = ((drawn.log2() - edges[:-1].log2()) / 0.5).flatten()
+    assert within.quantile(torch.tensor([0.0, 0.5, 1.0])).tolist() == pytest.approx([0, 0.5, 1], abs=0.03)
+    with pytest.raises(ValidationError, match="leave scales or crop_normal out"):
+        Augmentation(crop_normal=(0.3, 0.1), scales="even")
+
+
+def test_a_crop_that_shows_a_canvas_smaller_sees_every_pixel_of_it():
+    """Lines of one pixel are grey from afar, not black or white as the points happen to fall."""
+    lines = (torch.arange(64) % 2).float().expand(1, 3, 64, 64)
+    settings = Augmentation(crop=(0.5, 1.0), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0)
+    whole = views(lines, settings.model_copy(update={"crop": (1.0, 1.0)}), generators(0), 1, 32)
+    assert torch.allclose(whole, torch.tensor(0.5), atol=1e-3)
+    half = views(lines, settings.model_copy(update={"crop": (0.5, 0.5)}), generators(0), 8, 32)
+    assert half.max() - half.min() > 0.5  # a pixel of the view for one of the canvas: as it is

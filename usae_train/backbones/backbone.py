@@ -152,15 +152,10 @@ class Backbone(nn.Module):
             (batch, rows * cols, width), row by row, in the backbone's own units.
         """
         if self.run_in == torch.float32:  # in whatever the caller's autocast says
-            features = self._features(self._normalized(canvas))
-        else:
-            with torch.autocast(canvas.device.type, self.run_in):
-                features = self._features(self._normalized(canvas)).float()
-        if grid is not None and features.shape[-2:] != grid:
-            features = functional.interpolate(
-                features.float(), grid, mode="bilinear", antialias=True, align_corners=False
-            )
-        return features.flatten(2).mT
+            return _as_tokens(self._features(self._normalized(canvas)), grid)
+        with torch.autocast(canvas.device.type, self.run_in):
+            features = self._features(self._normalized(canvas)).float()
+        return _as_tokens(features, grid)
 
     def logits(self, canvas: Tensor) -> Tensor:
         """What the model's own classifier says of pictures (batch, 3, height, width): (batch, classes).
@@ -168,9 +163,24 @@ class Backbone(nn.Module):
         Raises:
             ValueError: for a backbone whose spec keeps no classifier.
         """
+        self._check_classifier()
+        return self.model(self._normalized(canvas))
+
+    def tokens_and_logits(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+        """What `forward` and `logits` say of pictures, in one pass through the network where timm's parts allow it.
+
+        Raises:
+            ValueError: for a backbone whose spec keeps no classifier.
+        """
+        self._check_classifier()
+        if not self._in_one_pass:
+            return self(canvas, grid), self.logits(canvas)
+        features, logits = self._features_and_logits(self._normalized(canvas))
+        return _as_tokens(features, grid), logits
+
+    def _check_classifier(self) -> None:
         if self.spec.classes == 0:
             raise ValueError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
-        return self.model(self._normalized(canvas))
 
     def _normalized(self, canvas: Tensor) -> Tensor:
         """Canvases at the model's own input size, mean and std."""
@@ -197,9 +207,13 @@ class Backbone(nn.Module):
         with Watched(self.model) as reading:
             features = self._features(zeros)
         pairs = reading.pairs(features)
+        self._in_one_pass = False
         if self.spec.classes:
             with Watched(self.model) as classifying:
                 logits = self.model(zeros)
+            # a few models' last layer is not what their head takes, and some have a head of another kind
+            joint = self._features_and_logits(zeros)
+            self._in_one_pass = torch.allclose(joint[0], features) and torch.allclose(joint[1], logits)
             both = classifying.pairs(logits)
             pairs = [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]
         fold(self.model, pairs)
@@ -210,6 +224,20 @@ class Backbone(nn.Module):
             normalized, indices=[self.spec.layer], norm=self.spec.norm, stop_early=True, intermediates_only=True
         )
         return features[0]
+
+    def _features_and_logits(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
+        features: list[Tensor]
+        last, features = self.model.forward_intermediates(  # type: ignore[operator]
+            normalized, indices=[self.spec.layer], norm=self.spec.norm
+        )
+        return features[0], self.model.forward_head(last)  # type: ignore[operator]
+
+
+def _as_tokens(features: Tensor, grid: tuple[int, int] | None) -> Tensor:
+    """Features (batch, width, rows, cols), resampled to a grid where another is asked for: (batch, token, width)."""
+    if grid is not None and features.shape[-2:] != grid:
+        features = functional.interpolate(features.float(), grid, mode="bilinear", antialias=True, align_corners=False)
+    return features.flatten(2).mT
 
 
 def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:

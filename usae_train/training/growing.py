@@ -66,7 +66,7 @@ def figures_as_text(grown: Grown) -> str:
     """A row a backbone: R² from the new one to it and from it to the new one, and the same after joint training."""
     new, matrices = grown.name, [m for m in (grown.r2, grown.joint) if m is not None]
     heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
-    rows = [f"R² of {new} on {grown.n_held_out} held-out pictures"]
+    rows = [f"R² of {new} around each feature's mean, on {grown.n_held_out} held-out pictures"]
     rows.append(f"  {'':12s}" + "".join(f"{head:>16s}" for head in heads))
     for other in grown.usae.names:
         values = [value for matrix in matrices for value in (matrix[new][other], matrix[other][new])]
@@ -154,7 +154,10 @@ def add_backbone(
 
 @torch.no_grad()
 def held_out_r2(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Matrix:
-    """R² of every backbone's codes decoded by every dictionary, in raw units, a chunk of pictures at a time."""
+    """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units.
+
+    A chunk of pictures is taken at a time.
+    """
     sums = Reconstruction(usae.names, usae.names)
     for first in range(0, len(paired.numbers), chunk):
         tokens = {name: own[first : first + chunk].flatten(0, 1).float() for name, own in paired.tokens.items()}

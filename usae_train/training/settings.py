@@ -47,12 +47,12 @@ class Recipe(BaseModel):
     auxiliary: Literal["left_out", "dead", "none"] = "dead"
     auxiliary_weight: float = Field(1 / 32, ge=0, description="Gao et al. 2024, appendix A.2: 1/32")
     dead_after: int = Field(
-        200, ge=1, description="steps without firing through a backbone after which a concept counts as dead there"
+        50, ge=1, description="steps without firing through a backbone after which a concept counts as dead there"
     )
     learning_rate: float = Field(1e-2, gt=0)
     final_learning_rate: float = Field(1e-5, ge=0)
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.1, ge=0)
     batch: int = Field(4096, ge=1, description="tokens a step, unless the fit says otherwise")
     clip: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
 
@@ -60,7 +60,7 @@ class Recipe(BaseModel):
 PUBLISHED = Recipe(
     name="published", standardization="scalar", batch_norm=True, offset=False, start="random", tied=False,
     projected=True, encoding="one", loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1,
-    learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
+    dead_after=200, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
 FROZEN = Recipe(name="frozen", frozen=True, start="random")

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from usae_train.backbones.backbone import Backbone
 from usae_train.model.usae import USAE
 from usae_viz.augmentations import Augmentation, views
+from usae_viz.maximization.precision import dtype_for
+from usae_viz.maximization.settings import Dtype
 from usae_viz.maximization.stopping import Best, Settled
 from usae_viz.objectives import Activations, NoScore, Objective, score
 
@@ -35,7 +37,7 @@ class Eyes:
         usae: with the backbones.
         augmentation: how views are drawn.
         crops: views a picture and step.
-        dtype: what the backbones run in.
+        dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
     """
@@ -43,7 +45,7 @@ class Eyes:
     usae: USAE
     augmentation: Augmentation
     crops: int
-    dtype: torch.dtype = torch.float32
+    dtype: Dtype = "float32"
     at_once: int = 1
     reference: Tensor | None = None
 
@@ -153,7 +155,8 @@ def look(
         shown, beside = _views(eyes, own, [generators[row] for row in rows], size)
         told = False
         for name in pictures[rows[0]].seen_by:
-            acts = perceive(eyes, backbones[name], own, shown, beside, shared=len(pictures[rows[0]].seen_by) > 1)
+            shared, classifies = len(pictures[rows[0]].seen_by) > 1, _classifies(pictures, rows, name)
+            acts = perceive(eyes, backbones[name], own, shown, beside, shared, classifies)
             values = picture_scores(acts, pictures, rows)
             if (row := _not_finite(values, rows)) is not None:
                 raise Lost(row, f"the score through {name} is not finite")
@@ -185,20 +188,34 @@ def looked_at_together(pictures: Sequence[Picture], at_once: int) -> list[list[i
     return batches
 
 
+def _classifies(pictures: Sequence[Picture], rows: Sequence[int], backbone: str) -> bool:
+    """Whether the objective of one of these pictures asks for a backbone's logits."""
+    return any(backbone in pictures[row].objective.classifies for row in rows)
+
+
 def perceive(
-    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None, shared: bool = False
-) -> Activations:
-    """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference."""
+    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None, shared: bool = False,
+    classifies: bool = False,
+) -> Activations:  # fmt: skip
+    """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference.
 
-    def tokens(views: Tensor) -> Tensor:
-        with torch.autocast(views.device.type, eyes.dtype, enabled=eyes.dtype != torch.float32):
-            return backbone(views.flatten(0, 1), eyes.usae.grid).float().unflatten(0, views.shape[:2])
+    With `classifies` its logits come from the same pass as its tokens.
+    """
 
-    reference = None
-    if beside is not None:
-        with torch.no_grad():
-            reference = Activations(eyes.usae, backbone.name, canvas, beside, tokens(beside), shared=shared)
-    return Activations(eyes.usae, backbone.name, canvas, shown, tokens(shown), reference, shared)
+    def seen(views: Tensor, reference: Activations | None = None) -> Activations:
+        dtype, logits = dtype_for(eyes.dtype, backbone), None
+        with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32):
+            if classifies:
+                tokens, logits = backbone.tokens_and_logits(views.flatten(0, 1), eyes.usae.grid)
+                logits = logits.float().unflatten(0, views.shape[:2])
+            else:
+                tokens = backbone(views.flatten(0, 1), eyes.usae.grid)
+        tokens = tokens.float().unflatten(0, views.shape[:2])
+        return Activations(eyes.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
+
+    with torch.no_grad():
+        reference = None if beside is None else seen(beside)
+    return seen(shown, reference)
 
 
 def picture_scores(acts: Activations, pictures: Sequence[Picture], rows: Sequence[int]) -> Tensor:

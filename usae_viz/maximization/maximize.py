@@ -20,7 +20,6 @@ from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import check_concept
 from usae_viz.maximization.loop import Ascent, Eyes, Lost, Picture, Step, ascend
 from usae_viz.maximization.packing import pictures_at_once
-from usae_viz.maximization.precision import dtype_for
 from usae_viz.maximization.result import Result
 from usae_viz.maximization.settings import MAX_SIZE, SHARED, MaximizeSettings
 from usae_viz.maximization.snapshots import Frames, Snapshots
@@ -243,8 +242,7 @@ def eyes_for(
         ValueError: when not even one objective's fit into the memory.
     """
     assert settings.size is not None
-    dtype = dtype_for(settings.dtype, usae.dictionary(usae.names[0]).device)
-    eyes = Eyes(usae, settings.augmentation, settings.crops, dtype, reference=reference)
+    eyes = Eyes(usae, settings.augmentation, settings.crops, settings.dtype, reference=reference)
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
     together = settings.seeds if any(objective.whole_batch for objective in objectives) else 1
     at_once = pictures_at_once(eyes, settings.size, settings.memory, canvases, settings.seeds, together)

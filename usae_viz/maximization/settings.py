@@ -45,7 +45,7 @@ class MaximizeSettings(BaseModel):
         None, min_length=1, description="a picture file to compare with; the start unless told"
     )
     dtype: Dtype = Field(
-        "auto", description="what the backbones run in; auto: bfloat16 where the processor computes in it"
+        "auto", description="what the backbones run in; auto: bfloat16 where that is faster, float32 elsewhere"
     )
     settle: int | None = Field(
         None, ge=2, description="stop when the mean score of so many steps is no better than that of as many before"

@@ -23,13 +23,14 @@ class Activations:
 
     def __init__(
         self, usae: USAE, backbone: str, canvas: Tensor, views: Tensor, tokens: Tensor,
-        reference: Activations | None = None, shared: bool = False,
+        reference: Activations | None = None, shared: bool = False, logits: Tensor | None = None,
     ) -> None:  # fmt: skip
         self.usae, self.backbone = usae, backbone
         self.canvas, self.views, self.tokens = canvas, views, tokens
         self.grid = usae.grid or (1, tokens.shape[-2])
         self.reference, self.shared = reference, shared
         self._pre_codes: Tensor | None = None
+        self._logits = logits
 
     @property
     def pre_codes(self) -> Tensor:
@@ -47,11 +48,16 @@ class Activations:
     def logits(self) -> Tensor:
         """(batch, crop, class): what the backbone's own classifier says; needs `classes` in its spec.
 
+        It comes with the tokens for objectives that say that they ask for it (`Objective.classifies`, as `Logit`
+        does); for others the network runs a second time.
+
         Raises:
             ValueError: for a backbone without its classifier.
         """
-        seen = self.usae.backbones[self.backbone].logits(self.views.flatten(0, 1))
-        return seen.float().unflatten(0, self.views.shape[:2])
+        if self._logits is None:
+            seen = self.usae.backbones[self.backbone].logits(self.views.flatten(0, 1))
+            self._logits = seen.float().unflatten(0, self.views.shape[:2])
+        return self._logits
 
     def pre_code(self, concept: int) -> Tensor:
         """One concept's pre-code (batch, crop, token): one dot product a token, without the other concepts'."""
@@ -64,6 +70,8 @@ class Activations:
         if rows == list(range(len(self.canvas))):
             return self
         reference = self.reference.select(rows) if self.reference is not None else None
+        logits = self._logits[rows] if self._logits is not None else None
         return Activations(
-            self.usae, self.backbone, self.canvas[rows], self.views[rows], self.tokens[rows], reference, self.shared
+            self.usae, self.backbone, self.canvas[rows], self.views[rows], self.tokens[rows], reference, self.shared,
+            logits,
         )  # fmt: skip

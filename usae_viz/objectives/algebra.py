@@ -29,16 +29,19 @@ class Objective:
         whole_batch: whether a picture's score depends on the other pictures of the same objective.
         needs_reference: whether it compares with a given picture (`Activations.reference`).
         lowered: those of `concepts` and `backbones` that it asks for less of, and nowhere for more.
+        classifies: the backbones whose logits it asks for: they come from the same pass as the tokens.
     """
 
     def __init__(
         self, function: Score, name: str, concepts: Sequence[int] = (), backbones: Sequence[str] | None = None,
         whole_batch: bool = False, needs_reference: bool = False, lowered: Collection[int | str] = (),
+        classifies: Collection[str] = (),
     ) -> None:  # fmt: skip
         self._function, self.name, self.lowered = function, name, frozenset(lowered)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.lowered.__contains__))
         self.backbones = None if backbones is None else tuple(dict.fromkeys(backbones))
         self.whole_batch, self.needs_reference = whole_batch, needs_reference
+        self.classifies = frozenset(classifies)
 
     @property
     def raised(self) -> tuple[str, ...] | None:
@@ -99,6 +102,7 @@ class Objective:
         return Objective(
             lambda acts: join(self(acts), other(acts)), f"{own} {sign} {others}", self.concepts + other.concepts,
             asked, self.whole_batch or other.whole_batch, self.needs_reference or other.needs_reference, lowered,
+            self.classifies | other.classifies,
         )  # fmt: skip
 
     @property
@@ -108,7 +112,10 @@ class Objective:
 
     def _like(self, function: Score, name: str, turned: bool = False) -> Objective:
         lowered = self._more if turned else self.lowered
-        return Objective(function, name, self.concepts, self.backbones, self.whole_batch, self.needs_reference, lowered)
+        return Objective(
+            function, name, self.concepts, self.backbones, self.whole_batch, self.needs_reference, lowered,
+            self.classifies,
+        )  # fmt: skip
 
 
 def objective(function: Score) -> Objective:

@@ -89,8 +89,6 @@ class Channel(Objective):
 class Logit(Objective):
     """A class logit of a backbone that kept its classifier (`classes` in its spec).
 
-    It runs the whole network a second time, beyond the layer that is read.
-
     Args:
         backbone: the backbone's name.
         index: the class.
@@ -114,4 +112,4 @@ class Logit(Objective):
                 raise ValueError(f"no class {index}; {backbone}'s classifier has {logits.shape[-1]}")
             return logits[..., index].mean(1)
 
-        super().__init__(logit, spelled("Logit", backbone, index), backbones=[backbone])
+        super().__init__(logit, spelled("Logit", backbone, index), backbones=[backbone], classifies=[backbone])

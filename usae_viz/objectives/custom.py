@@ -61,7 +61,9 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     own = found if isinstance(found, Objective) else objective(found)
     file = getattr(module, "__file__", None)
     told = _told(own, text, file)
-    named = Objective(told, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.lowered)
+    named = Objective(
+        told, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.lowered, own.classifies
+    )
     return Custom(named, hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None)
 
 

@@ -94,7 +94,7 @@ def test_the_published_recipe_is_the_authors() -> None:
         "name": "published", "batch_norm": True, "offset": False, "start": "random", "tied": False, "projected": True,
         "standardization": "scalar", "frozen": False, "shuffled": False, "encoding": "one", "loss": "absolute",
         "auxiliary": "left_out", "auxiliary_weight": 0.1, "nested": (),
-        "dead_after": PUBLISHED.dead_after, "learning_rate": 3e-4, "final_learning_rate": 1e-6, "warm_up": 1 / 30,
+        "dead_after": 200, "learning_rate": 3e-4, "final_learning_rate": 1e-6, "warm_up": 1 / 30,
         "weight_decay": 1e-5, "clip": 1.0, "batch": 6272,
     }  # fmt: skip
     settings = fit_settings("published")

@@ -144,7 +144,9 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
         "add-backbone", small, picture_folder, "--backbone", tmp_path / "new.yaml", "-o", out, *words, "--joint"
     )  # fmt: skip
     assert code == 0, err
-    assert said.startswith(f"{out}: 8 concepts over vit, conv, third\nR² of third on 1 held-out pictures\n")
+    first, second = said.splitlines()[:2]
+    assert first == f"{out}: 8 concepts over vit, conv, third"
+    assert second == "R² of third around each feature's mean, on 1 held-out pictures"
     assert "all trained together:" in said
     for kept in ("metrics.jsonl", "metrics-joint.jsonl"):
         assert [line["step"] for line in read_journal(out / kept)] == [1, 2, 3]

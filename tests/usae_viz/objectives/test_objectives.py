@@ -210,6 +210,25 @@ def test_maximizing_a_logit_raises_it_and_without_a_classifier_there_is_one_clea
         uv.maximize(usae, Logit("left", 4), steps=1, **settings)
 
 
+def test_a_logit_comes_from_the_pass_that_the_tokens_come_from(classifying):
+    model, _ = classifying
+    runs = []
+    handle = model.backbones["left"].model.patch_embed.register_forward_hook(lambda *passed: runs.append(1))
+    try:
+        for objective in (Logit("left", 4), Concept(3) + 2 * Logit("left", 1), Concept(3)):
+            runs.clear()
+            uv.maximize(model, objective, steps=4, crops=1, size=32)
+            # what is left are views that concepts are verified under, those of the picture and of two of noise
+            assert len(runs) == 4 + 3 * bool(objective.concepts)
+    finally:
+        handle.remove()
+
+
+def test_what_asks_for_logits_says_so_in_any_sum():
+    assert (Concept(3) - 2 * Logit("left", 1) + 1).classifies == {"left"}
+    assert not Concept(3).classifies
+
+
 def seen(canvas=None, tokens=None):
     """Activations of which only the canvas or the tokens are looked at."""
     return SimpleNamespace(canvas=canvas, tokens=tokens)

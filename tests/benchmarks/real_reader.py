@@ -1,0 +1,218 @@
+"""Do pictures of classes show them at every scale that a person looks at? Read by a network that took no part.
+
+Class logits of ImageNet are drawn through EfficientNet-Lite0, through -Lite2 and through both at once (`shared`), and
+read by the other network: the whole picture, and random crops of 0.7, 0.5 and 0.3 of its side, each resampled to the
+reader's 224 px. A figure is the share of crops in which the class is the likeliest of 1000, and its mean probability.
+Horama's two methods draw the same classes through the same network; its MACO gets a spectrum of the photographs.
+Concepts of a USAE are drawn through one backbone, and verified in those that the picture was not drawn through.
+
+Needs ../shared/real or USAE_REAL, and for `--horama` the `bench` extra. From the project's root; fifty classes through
+one network take about half an hour of a core:
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --through lite0,lite2 [--classes 50] [--out DIR]
+    OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --through lite0 --set size=224 --set steps=48 ...
+    OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --horama fourier,maco --classes 4 --steps 128
+    OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --usae FOLDER --concepts 16
+    PYTHONPATH=ANOTHER_BUILD python tests/benchmarks/real_reader.py ...          # the same, of another build
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from real_networks import needs_real_folder
+from torch import Tensor
+from torch.nn import functional
+from torchvision.utils import save_image
+
+import usae_train as ut
+import usae_viz as uv
+from usae_train.backbones.backbone import Backbone, build_backbones
+from usae_train.commands.config_files import read_specs
+from usae_train.model.usae import USAE
+
+SCALES = (1.0, 0.7, 0.5, 0.3)  # of the side
+CROPS = 8  # random crops a scale; the whole is one
+CLASSES = 1000
+CLIPPED = 0.02  # a channel this near to its end counts as clipped
+OTHER = {"lite0": "lite2", "lite2": "lite0"}  # who reads what a network drew
+
+Drawn = tuple[int, Tensor, float]  # a class, its picture (3, H, W), processor seconds
+
+
+def classes(count: int) -> list[int]:
+    """Classes of ImageNet, a random draw, always the same."""
+    return torch.randperm(CLASSES, generator=torch.Generator().manual_seed(0))[:count].tolist()
+
+
+def crops(picture: Tensor, scale: float, size: int) -> Tensor:
+    """Random crops (crop, 3, size, size) of a share of the side of a picture (3, H, W), always at the same places."""
+    side = round(scale * picture.shape[-1])
+    free = picture.shape[-1] - side + 1
+    generator = torch.Generator().manual_seed(77)
+    shown = []
+    for _ in range(CROPS if free > 1 else 1):
+        y, x = torch.randint(free, (2,), generator=generator).tolist()
+        own = picture[None, :, y : y + side, x : x + side]
+        shown.append(functional.interpolate(own, (size, size), mode="bilinear", antialias=True, align_corners=False))
+    return torch.cat(shown).clamp(0, 1)
+
+
+@torch.no_grad()
+def read(reader: Backbone, picture: Tensor, index: int) -> dict[float, tuple[float, float]]:
+    """{scale: (share of the crops read as the class, its mean probability)}."""
+    found = {}
+    for scale in SCALES:
+        shares = reader.logits(crops(picture, scale, reader.input_size)).softmax(-1)
+        found[scale] = ((shares.argmax(-1) == index).float().mean().item(), shares[:, index].mean().item())
+    return found
+
+
+def network(names: list[str]) -> USAE:
+    """An untrained USAE over some of the real networks: logits need none of its concepts."""
+    folder = needs_real_folder()
+    every = read_specs(str(folder / "specs.yaml"))
+    specs = {name: every[name] for name in names}
+    backbones = build_backbones(specs)
+    grid = min((backbone.grid for backbone in backbones.values()), key=lambda own: own[0] * own[1])
+    return USAE({name: own.width for name, own in backbones.items()}, 8, 2, specs=specs, grid=grid).eval()
+
+
+def ours(names: list[str], wanted: list[int], settings: dict[str, Any]) -> Iterator[Drawn]:
+    """Draw classes with this project, through one network or through both at once."""
+    usae = network(names)
+    assert usae.backbones  # built before the clock runs
+    mode = "shared" if len(names) > 1 else "per-model"
+    for index in wanted:
+        parts = [uv.Logit(name, index) for name in names]
+        objective = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        began = time.process_time()
+        result = uv.maximize(usae, objective, mode=mode, **settings)
+        (picture,) = result.images.values()
+        yield index, picture, time.process_time() - began
+
+
+def horamas(method: str, name: str, wanted: list[int], steps: int) -> Iterator[Drawn]:
+    """Draw classes with Horama, through the network as timm has it, normalized as it wants it."""
+    import horama
+
+    backbone = Backbone(name, read_specs(str(needs_real_folder() / "specs.yaml"))[name])
+    for index in wanted:
+        torch.manual_seed(0)
+
+        def score(views: Tensor, index: int = index) -> Tensor:
+            return backbone.model(views)[:, index].mean()
+
+        began = time.process_time()
+        # mean and std of both networks are 0.5: values of -1 to 1 are a picture of 0 to 1
+        picture, _ = getattr(horama, method)(
+            score, total_steps=steps, image_size=512, values_range=(-1, 1), device="cpu"
+        )
+        yield index, (picture.detach() * 0.5 + 0.5).clamp(0, 1), time.process_time() - began
+
+
+def table(label: str, drawn: Iterator[Drawn], reader: Backbone, out: Path | None) -> None:
+    """Draw, read and print; pictures go to `out`."""
+    rows, seconds, clipped = [], [], []
+    for index, picture, taken in drawn:
+        rows.append(read(reader, picture, index))
+        seconds.append(taken)
+        clipped.append(((picture < CLIPPED) | (picture > 1 - CLIPPED)).float().mean().item())
+        if out is not None:
+            (out / label).mkdir(parents=True, exist_ok=True)
+            save_image(picture, out / label / f"{index:03d}.png")
+    figures = []
+    for scale in SCALES:
+        right, share = (sum(row[scale][part] for row in rows) / len(rows) for part in (0, 1))
+        figures.append(f"{scale:g}: {right:.3f} {share:.2f}")
+    mean = sum(seconds) / len(seconds)
+    print(
+        f"{label:28s} {len(rows):3d} classes, {mean:5.1f} s of a core, {sum(clipped) / len(rows):.1%} clipped;  "
+        + ",  ".join(figures), flush=True,
+    )  # fmt: skip
+
+
+def concepts(folder: str, count: int, settings: dict[str, Any]) -> None:
+    """Draw concepts through each backbone alone; how strong are they in the others?"""
+    usae = ut.load(folder)
+    assert usae.statistics is not None
+    alive = (usae.statistics.fires > 0).all(0).nonzero()[:, 0]
+    order = torch.randperm(len(alive), generator=torch.Generator().manual_seed(0))[:count]
+    found: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for concept in alive[order].tolist():
+        scores = uv.maximize(usae, uv.Concept(concept), **settings).scores
+        assert scores is not None
+        for image in usae.names:
+            for backbone in usae.names:
+                score = scores[image][backbone]
+                found.setdefault((image, backbone), []).append((score.rank, score.percentile or 0.0))
+    print(f"{count} concepts, live in every backbone, at random: median rank; share beyond the 99th percentile")
+    for (image, backbone), rows in found.items():
+        rank = torch.tensor([float(row[0]) for row in rows]).median().item()
+        share = sum(row[1] >= 99 for row in rows) / len(rows)
+        print(f"drawn through {image:6s} in {backbone:6s} rank {rank:4.0f}   {share:.2f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--through", default="", help="lite0, lite2, shared, with commas")
+    parser.add_argument("--classes", type=int, default=50)
+    parser.add_argument("--set", action="append", default=[], help="a setting, such as steps=48; JSON values")
+    parser.add_argument("--horama", default="", help="fourier, maco, with commas")
+    parser.add_argument("--steps", type=int, default=128, help="Horama's")
+    parser.add_argument("--usae")
+    parser.add_argument("--concepts", type=int, default=16)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    warnings.filterwarnings("ignore", message="settled")
+    settings: dict[str, Any] = {}
+    for each in chosen.set:
+        key, _, value = each.partition("=")
+        try:
+            settings[key] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key] = value
+    wanted = classes(chosen.classes)
+    every = read_specs(str(needs_real_folder() / "specs.yaml"))
+    readers = {name: Backbone(name, every[name]) for name in OTHER}
+    for name in filter(None, chosen.through.split(",")):
+        if name == "shared":  # both took part: how well it shows is an upper bound
+            pictures = list(ours(list(OTHER), wanted, settings))
+            for reader in OTHER:
+                table(f"shared read by {reader}", iter(pictures), readers[reader], chosen.out)
+        else:
+            table(f"{name} read by {OTHER[name]}", ours([name], wanted, settings), readers[OTHER[name]], chosen.out)
+    with tempfile.TemporaryDirectory() as room:
+        before = Path.cwd()
+        for method in filter(None, chosen.horama.split(",")):
+            out = chosen.out and chosen.out.resolve()
+            if method == "maco":
+                np.save(Path(room) / "spectrum_decorrelated.npy", photographs_spectrum().numpy())
+            os.chdir(room)  # where it looks for its spectrum
+            try:
+                drawn = horamas(method, "lite0", wanted, chosen.steps)
+                table(f"Horama {method} lite0", drawn, readers["lite2"], out)
+            finally:
+                os.chdir(before)
+    if chosen.usae:
+        concepts(chosen.usae, chosen.concepts, settings)
+
+
+def photographs_spectrum() -> Tensor:
+    """The magnitudes of the photographs of `train`, (3, 224, 113)."""
+    from usae_train.pictures.images import open_images
+    from usae_train.pictures.spectrum import mean_magnitude
+
+    return mean_magnitude(open_images(str(needs_real_folder() / "photos" / "train")), 224)
+
+
+if __name__ == "__main__":
+    main()
