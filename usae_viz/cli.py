@@ -90,6 +90,19 @@ Memory = Annotated[
         "after the other, and only asks whether one fits."
     ),
 ]
+Verify = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Score the pictures for this concept; for the objective's own concept or class unless told."
+    ),
+]
+Thresholds = Annotated[
+    str | None,
+    typer.Option(
+        "--verdict", help="When a picture is strong or failed: `rank=1,percentile=99.9`; of rank, percentile, margin "
+        "(times noise), share, probability, class_rank.",
+    ),
+]  # fmt: skip
 
 
 @app.command()
@@ -139,6 +152,8 @@ def maximize(
     snapshots: Snapshots = None,
     animation: Animation = "gif",
     memory: Memory = None,
+    verify: Verify = None,
+    verdict: Thresholds = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -155,7 +170,7 @@ def maximize(
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
             augmentation=augmentation, start=start, spectrum=spectrum, decay=decay, dtype=dtype, seed=seed, seeds=seeds,
-            alpha=alpha, settle=settle, snapshots=snapshots, memory=memory,
+            alpha=alpha, settle=settle, snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
         )  # fmt: skip
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
@@ -191,6 +206,8 @@ def invert(
     snapshots: Snapshots = None,
     animation: Animation = "gif",
     memory: Memory = None,
+    verify: Verify = None,
+    verdict: Thresholds = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -203,7 +220,8 @@ def invert(
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
             augmentation=augmentation, reference=picture, spectrum=spectrum, decay=decay, dtype=dtype, seed=seed,
-            seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory,
+            seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory, verify=verify,
+            verdict=verdict or {},
         )  # fmt: skip
         names = [name.strip() for name in backbones.split(",")] if backbones else []
         _draw(_load(usae, device), [SameCodes(names)], settings, out or new_run("invert"), quiet, as_json, animation)

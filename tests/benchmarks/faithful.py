@@ -45,6 +45,7 @@ import usae_viz as uv
 from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import FOLLOWS, best_concept
 from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.verification.scores import Score
 
 FACTORS = ("colour", "texture")
 STRONG = 99.9  # percentile of natural scenes
@@ -100,7 +101,8 @@ def main() -> None:
             scores = result.scores
             assert scores is not None  # it was not told to leave them out
             for name, seen in zip(result.images, read, strict=True):
-                percentiles = [scores[name][backbone].percentile for backbone in scores.drawn_for[name]]
+                own = [scores[name][backbone] for backbone in scores.drawn_for[name]]
+                percentiles = [score.percentile for score in own if isinstance(score, Score)]
                 strong = all(percentile is not None and percentile >= STRONG for percentile in percentiles)
                 tally.setdefault(name, []).append((seen == value, scores.fired(name), strong))
             concept, auroc = found[row]

@@ -129,13 +129,14 @@ def draw_plan(
     from usae_train.distributed import ALONE
     from usae_viz.runs.render import Drawn
     from usae_viz.runs.render import render as render_all
+    from usae_viz.verification.scores import counted
 
     ranks = ranks or ALONE
     console = Console()
 
     def speak(drawn: Drawn) -> None:
         if drawn.images and not quiet and not as_json:
-            words = f"{drawn.objective}: {', '.join(drawn.images)}"
+            words = f"{drawn.objective}: {', '.join(drawn.images)} (not verified: of no concept or class; see --verify)"
             console.print(drawn.scores if drawn.scores is not None else words, markup=False)
 
     with progress_bars(quiet) as progress:
@@ -144,12 +145,10 @@ def draw_plan(
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
         typer.echo(json.dumps({"out": str(out), "concepts": found}, indent=1))
     elif not quiet:
-        failed = sum(len(drawn.scores.failed) for drawn in written if drawn.scores is not None)
+        given = counted(drawn.scores for drawn in written if drawn.scores is not None)
         pictures = sum(len(drawn.images) for drawn in written)
-        console.print(
-            f"{out}: {pictures} pictures" + (f", {failed} of which do not fire their concept" if failed else ""),
-            highlight=False, markup=False,
-        )  # fmt: skip
+        words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
+        console.print(f"{out}: {pictures} pictures" + (f", {words}" if words else ""), highlight=False, markup=False)
     stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
     if not ranks.first:  # the first tells of all; with another's status torchrun would end it before that
         if stopped:

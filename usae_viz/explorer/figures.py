@@ -96,12 +96,15 @@ def picture_columns(run: int, name: str, drawings: Sequence[Drawing | None], alo
     columns = [
         Column(f"code.{run}", f"drawn: code{of}", "in the backbone it was drawn for; the weakest of its pictures",
                "number", [_weakest(drawing, "code") for drawing in drawings]),
+        Column(f"probability.{run}", f"drawn: probability{of}",
+               "of its class, through the backbone it was drawn for; the lowest of its pictures", "share",
+               [_weakest(drawing, "probability") for drawing in drawings]),
         Column(f"percentile.{run}", f"drawn: percentile{of}",
                "of that code among natural pictures; the lowest of its pictures", "percent",
                [_weakest(drawing, "percentile") for drawing in drawings]),
         Column(f"transfer.{run}", f"drawn: transfer{of}",
-               "code of a picture through the other backbones as a share of the code through its own, mean", "share",
-               [transfer(drawing) for drawing in drawings]),
+               "code or probability of a picture through the other backbones as a share of that through its own, mean",
+               "share", [transfer(drawing) for drawing in drawings]),
         Column(f"agreement.{run}", f"drawn: seeds agree{of}", "cosine of the codes of pictures from different seeds",
                "share", [_agreement(drawing) for drawing in drawings]),
     ]  # fmt: skip
@@ -109,14 +112,14 @@ def picture_columns(run: int, name: str, drawings: Sequence[Drawing | None], alo
 
 
 def transfer(drawing: Drawing | None) -> float | None:
-    """Mean, over the pictures drawn for one backbone, of code through each other one / code through its own."""
+    """Mean, over the pictures drawn for one backbone, of strength through each other one / strength through its own."""
     shares: list[float] = []
     for picture in [] if drawing is None else drawing.pictures:
         scores = picture.about.scores
         if scores is None or len(scores.drawn_for) != 1 or scores.drawn_for[0] not in scores.backbones:
             continue
-        own = scores.backbones[scores.drawn_for[0]].code
-        others = [seen.code for name, seen in scores.backbones.items() if name != scores.drawn_for[0]]
+        own = scores.backbones[scores.drawn_for[0]].strength
+        others = [seen.strength for name, seen in scores.backbones.items() if name != scores.drawn_for[0]]
         if own > 0 and others:
             shares.append(sum(others) / len(others) / own)
     return round(sum(shares) / len(shares), 4) if shares else None
@@ -132,7 +135,7 @@ def _own(picture: Picture, figure: str) -> list[float]:
     if scores is None:
         return []
     seen = [scores.backbones[name] for name in scores.drawn_for if name in scores.backbones]
-    return [value for each in seen if (value := getattr(each, figure)) is not None]
+    return [value for each in seen if (value := getattr(each, figure, None)) is not None]  # a class has no code
 
 
 def _agreement(drawing: Drawing | None) -> float | None:

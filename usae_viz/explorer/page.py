@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from usae_viz.explorer.runs import OWN, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.maximization.settings import SHARED
 from usae_viz.runs.sheet import CELL
+from usae_viz.verification.scores import ClassScore
 
 SCHEMA = 1
 MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
@@ -142,10 +144,16 @@ def _card(
         for number, drawing in enumerate(card.drawings) if drawing is not None
     ]  # fmt: skip
     return {
-        "id": card.id, "concept": card.concept, "detail": at, "objective": card.objective,
+        "id": card.id, "concept": card.concept, "detail": at, "objective": card.objective, "of_class": _of_class(card),
         "follows": None if found is None else found.value,
         "natural": [len(row) for row in rows], "drawn": drawn,
     }  # fmt: skip
+
+
+def _of_class(card: Card) -> bool:
+    """Whether its pictures were scored for a class, so that their strength is a probability."""
+    scored = (picture.about.scores for drawing in card.drawings if drawing is not None for picture in drawing.pictures)
+    return any(isinstance(own, ClassScore) for scores in scored if scores for own in scores.backbones.values())
 
 
 def _in_order(pictures: Sequence[Picture], backbones: Sequence[str]) -> list[Picture]:
@@ -159,10 +167,13 @@ def _in_order(pictures: Sequence[Picture], backbones: Sequence[str]) -> list[Pic
 
 
 def _picture(picture: Picture, backbones: Sequence[str]) -> list[Any]:
-    """[path below the run, mode, backbone, seed, fired (null: not known), codes by backbone, animation, variant]."""
+    """[path below the run, mode, backbone, seed, verdict (null: not known), strength by backbone, animation, variant].
+
+    The strength is a concept's code, or a class's probability.
+    """
     scores = picture.about.scores
-    codes = None if scores is None else [
-        round(scores.backbones[name].code, 2) if name in scores.backbones else None for name in backbones
+    strengths = None if scores is None else [
+        round(scores.backbones[name].strength, 2) if name in scores.backbones else None for name in backbones
     ]  # fmt: skip
     moving = None if picture.animation is None else picture.animation.suffix
     return [
@@ -170,8 +181,8 @@ def _picture(picture: Picture, backbones: Sequence[str]) -> list[Any]:
         picture.mode,
         picture.backbone,
         picture.seed,
-        scores and scores.fired,
-        codes,
+        picture.verdict,
+        strengths,
         moving,
         picture.about.variant,
     ]
@@ -246,8 +257,19 @@ def _details(sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], r
 
 def _in_full(picture: Picture) -> dict[str, Any]:
     about = picture.about
-    scores = None if about.scores is None else about.scores.model_dump()
-    return {"scores": scores, "ended": about.ended, "settings": about.settings}
+    return {"scores": _judged(picture), "ended": about.ended, "settings": about.settings}
+
+
+def _judged(picture: Picture) -> dict[str, Any] | None:
+    """A picture's verification, with the verdict in each backbone and what it lacks there."""
+    scores = picture.about.scores
+    if scores is None:
+        return None
+    rows = {}
+    for name, own in scores.backbones.items():
+        verdict, short = own.lacks(picture.thresholds)
+        rows[name] = {**asdict(own), "verdict": verdict, "short": ", ".join(short)}
+    return {"verdict": picture.verdict, "drawn_for": scores.drawn_for, "backbones": rows}
 
 
 class _replaced:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from usae_viz.maximization.settings import SHARED
 from usae_viz.runs.about import About, read_about
-from usae_viz.verification.scores import SEED
+from usae_viz.verification.scores import DEFAULT, SEED
+from usae_viz.verification.verdict import Verdict, VerdictSettings
 
 OWN = "explorer"  # the page's folder inside a run, see page.py
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
@@ -26,6 +27,12 @@ class Picture:
     below: str  # its path from the run's folder, without .png
     about: About
     animation: Path | None
+    thresholds: VerdictSettings = DEFAULT  # of its folder's last verdicts
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """`strong`, `weak` or `failed`; None for a picture that was not verified."""
+        return None if self.about.scores is None else self.about.scores.verdict(self.thresholds)
 
     @property
     def name(self) -> str:
@@ -137,9 +144,19 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
         except ValueError as error:
             unreadable.append(str(error))
             continue
+        thresholds = _thresholds(file.parent) or about.thresholds
         moving = (file.with_suffix(ending) for ending in ANIMATIONS)
         below = file.relative_to(folder).with_suffix("").as_posix()
-        yield Picture(file, below, about, next((film for film in moving if film.is_file()), None))
+        yield Picture(file, below, about, next((film for film in moving if film.is_file()), None), thresholds)
+
+
+def _thresholds(folder: Path) -> VerdictSettings | None:
+    """By which a folder's verdicts were last given: newer than its PNGs', when a recipe's thresholds were changed."""
+    try:
+        found = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["thresholds"]
+        return VerdictSettings.model_validate(found)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _agreement(folder: Path) -> dict[str, float]:

@@ -25,11 +25,14 @@ from usae_viz.maximization.settings import MAX_SIZE, SHARED, MaximizeSettings
 from usae_viz.maximization.snapshots import Frames, Snapshots
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.parameterizations import PARAMETERIZATIONS, CoupledImage, Parameterization, parameterization
+from usae_viz.verification.classes import check_class, verify_classes
+from usae_viz.verification.noise import shared_noise
+from usae_viz.verification.scores import Scores
 from usae_viz.verification.verify import verify
 
 Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
-CHANCE_PICTURES = 2  # starts of other seeds, scored for the level of chance
-CHANCE_SEED = 0xC4A2CE
+# What decides how a drawing starts: equal ones share their pictures of noise.
+STARTS_BY = {"image", "size", "decay", "spectrum"}
 CLOSENESS = 5.0
 
 
@@ -190,7 +193,7 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
     """Nothing.
 
     Raises:
-        ValueError: for what is no objective, or one of a concept or backbone that the USAE does not have.
+        ValueError: for what is no objective, or one of a concept, backbone or class that the USAE does not have.
     """
     for objective in objectives:
         if not isinstance(objective, Objective):
@@ -202,14 +205,18 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
             check_concept(usae, concept)
         for backbone in objective.backbones or ():
             usae.scale(backbone)
+        for backbone, index in objective.classes:
+            check_class(usae, backbone, index)
 
 
 def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     """The settings with size, learning rate and the augmentation's shift filled in.
 
     Raises:
-        ValueError: for crops of less than one pixel of the canvas.
+        ValueError: for crops of less than one pixel of the canvas, or a concept to verify that is not there.
     """
+    if settings.verify is not None:
+        check_concept(usae, settings.verify)
     backbones = usae.backbones.values()
     size = settings.size or max(backbone.input_size for backbone in backbones)
     _check_crops(size, settings.augmentation.crop[0])
@@ -291,17 +298,12 @@ def _results(
     snapshots: Snapshots | None, settings: MaximizeSettings,
 ) -> Iterator[Result]:  # fmt: skip
     """Take the pictures of several objectives apart, and verify each."""
-    with torch.no_grad():
-        seeds = [CHANCE_SEED + number for number in range(CHANCE_PICTURES)]
-        noise = _parameterization(settings, seeds)().to(ascent.canvas)
     given = None if eyes.reference is None else eyes.reference.cpu()
     for objective in objectives:
         rows = {picture.name: row for row, picture in enumerate(pictures) if picture.objective is objective}
         images = {name: ascent.canvas[row] for name, row in rows.items()}
-        scores = None
-        if objective.concepts:
-            drawn_for = {name: _raised_in(objective, pictures[row].seen_by) for name, row in rows.items()}
-            scores = verify(eyes.usae, objective.concepts[0], images, drawn_for, settings.seed, noise)
+        drawn_for = {name: _raised_in(objective, pictures[row].seen_by) for name, row in rows.items()}
+        scores = verified(eyes.usae, objective, settings, images, drawn_for)
         after = [ascent.settled[row] for row in rows.values()]
         ended, own = ascent.ended, 0 if snapshots is None else snapshots.count
         if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
@@ -314,6 +316,37 @@ def _results(
             alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
             frames=frames, given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.lost is not None,
         )  # fmt: skip
+
+
+def verified(
+    usae: USAE, objective: Objective, settings: MaximizeSettings, images: dict[str, Tensor],
+    drawn_for: dict[str, Sequence[str]],
+) -> Scores | None:  # fmt: skip
+    """Score pictures {name: (3, H, W)} for the concept to `verify`, the objective's first concept, or its first class.
+
+    Args:
+        usae: a USAE with backbones.
+        objective: what was drawn.
+        settings: how, resolved.
+        images: the pictures.
+        drawn_for: {name: the backbones it was drawn for}.
+
+    Returns:
+        None for an objective of neither, and no concept to `verify`.
+    """
+    noise = shared_noise(usae, settings.model_dump_json(include=STARTS_BY), lambda seeds: _starts(settings, seeds))
+    concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
+    if concept is not None:
+        return verify(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
+    if objective.classes:
+        return verify_classes(usae, objective.classes, images, drawn_for, settings.seed, noise, settings.verdict)
+    return None
+
+
+@torch.no_grad()
+def _starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
+    """Canvases (seed, 3, H, W) that nothing was optimized in."""
+    return _parameterization(settings, seeds)()
 
 
 def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:

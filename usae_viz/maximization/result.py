@@ -26,7 +26,8 @@ from usae_viz.runs.outputs import write_concept, write_json
 from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.png import to_picture
 from usae_viz.runs.sheet import sheet
-from usae_viz.verification.scores import Scores
+from usae_viz.verification.classes import class_name
+from usae_viz.verification.scores import Scores, counted
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Result:
     Attributes:
         images: {name: (3, H, W), float 0..1}; a name is a backbone or `shared`, with `-seed-N` where there are several.
         alpha: {name: (H, W), 0..1}: how much the gradient asked for each pixel, summed over the steps.
-        scores: image x backbone; None for an objective that names no concept.
+        scores: image x backbone, of a concept or a class; None for an objective that names neither.
         settings: what they were drawn with.
         frames: {name: a sequence of canvases (3, H, W)}, with the setting `snapshots`; read from disk.
         given: (3, H, W), the picture that they started from or were compared with.
@@ -70,7 +71,10 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Write run.json and the pictures' folder below `folder`; see `DESIGN.md`, "A run's outputs"."""
         folder = Path(folder)
-        write_json(folder / "run.json", run_record(self.usae, [self.objective], [self.settings]))
+        verdicts = counted([] if self.scores is None else [self.scores])
+        write_json(
+            folder / "run.json", {**run_record(self.usae, [self.objective], [self.settings]), "verdicts": verdicts}
+        )
         about = {name: self.about(name) for name in self.images}
         alpha = self.alpha if self.settings.alpha else {}
         write_concept(
@@ -105,8 +109,9 @@ class Result:
         }  # fmt: skip
 
     def patches(self) -> dict[str, Any]:
-        """The top natural patches of the first concept, a list a backbone."""
-        return natural_patches(self.usae, self.objective.concepts[0]) if self.objective.concepts else {}
+        """The top natural patches of its concept, or else of that it was scored for, a list a backbone."""
+        concept = shown_concept(self.objective, self.settings)
+        return {} if concept is None else natural_patches(self.usae, concept)
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
@@ -115,9 +120,17 @@ class Result:
         return page.getvalue()
 
 
+def shown_concept(objective: Objective, settings: MaximizeSettings) -> int | None:
+    """The concept whose natural patches stand under pictures: their own, or else the one that they are scored for."""
+    return next(iter(objective.concepts), settings.verify)
+
+
 def title_of(usae: USAE, objective: Objective) -> str:
     """What stands over an objective's sheet."""
-    return caption(usae, objective.concepts[0]) if isinstance(objective, Concept) else str(objective)
+    if isinstance(objective, Concept):
+        return caption(usae, objective.concepts[0])
+    names = [class_name(usae.specs[backbone].classes, index) for backbone, index in objective.classes]
+    return str(objective) + "".join(f": {name}" for name in names[:1] if name and not objective.concepts)
 
 
 def folder_of(objective: Objective) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from usae_viz.augmentations import PRESETS, Augmentation
+from usae_viz.verification.verdict import VerdictSettings
 
 Mode = Literal["per-model", "shared", "coupled"]
 Image = Literal["fourier", "maco", "pixel"]
@@ -56,6 +57,12 @@ class MaximizeSettings(BaseModel):
     seeds: int = Field(1, ge=1, description="draw so many times: seed, seed + 1, ...")
     memory: float | None = Field(
         None, gt=0, description="GB that the pictures drawn at once may take; CPU: one objective at a time unless told"
+    )
+    verify: int | None = Field(
+        None, ge=0, description="score the pictures for this concept; for the objective's first concept unless told"
+    )
+    verdict: VerdictSettings = Field(
+        VerdictSettings(), description="thresholds of `strong` and `failed`, such as `{rank: 1, percentile: 99.9}`"
     )
 
     @field_validator("augmentation", mode="before")

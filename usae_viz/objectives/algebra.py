@@ -12,6 +12,7 @@ from torch import Tensor
 from usae_viz.objectives.activations import Activations
 
 Score = Callable[[Activations], Tensor]
+Asked = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
 
 
 class Objective:
@@ -28,25 +29,30 @@ class Objective:
         backbones: the backbones it asks, by name; None for all of them, none for what looks at the picture alone.
         whole_batch: whether a picture's score depends on the other pictures of the same objective.
         needs_reference: whether it compares with a given picture (`Activations.reference`).
-        lowered: those of `concepts` and `backbones` that it asks for less of, and nowhere for more.
-        classifies: the backbones whose logits it asks for: they come from the same pass as the tokens.
+        lowered: those of `concepts`, `backbones` and `classes` that it asks for less of, and nowhere for more.
+        classes: the classes it looks at, each with its backbone; checked and ordered as concepts are.
     """
 
     def __init__(
         self, function: Score, name: str, concepts: Sequence[int] = (), backbones: Sequence[str] | None = None,
-        whole_batch: bool = False, needs_reference: bool = False, lowered: Collection[int | str] = (),
-        classifies: Collection[str] = (),
+        whole_batch: bool = False, needs_reference: bool = False, lowered: Collection[Asked] = (),
+        classes: Sequence[tuple[str, int]] = (),
     ) -> None:  # fmt: skip
         self._function, self.name, self.lowered = function, name, frozenset(lowered)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.lowered.__contains__))
+        self.classes = tuple(sorted(dict.fromkeys(classes), key=self.lowered.__contains__))
         self.backbones = None if backbones is None else tuple(dict.fromkeys(backbones))
         self.whole_batch, self.needs_reference = whole_batch, needs_reference
-        self.classifies = frozenset(classifies)
 
     @property
     def raised(self) -> tuple[str, ...] | None:
         """The backbones in which it asks for more, not for less; None for all."""
         return self.backbones and (tuple(b for b in self.backbones if b not in self.lowered) or self.backbones)
+
+    @property
+    def classifies(self) -> frozenset[str]:
+        """The backbones whose logits it asks for: they come from the same pass as the tokens."""
+        return frozenset(backbone for backbone, _ in self.classes)
 
     def __call__(self, acts: Activations) -> Tensor:
         return self._function(acts)
@@ -98,24 +104,23 @@ class Objective:
             others = _inside(others, "+-")
         asked = None if self.backbones is None or other.backbones is None else self.backbones + other.backbones
         more, less = (other._more, other.lowered) if sign == "+" else (other.lowered, other._more)
-        lowered = frozenset[int | str]() if sign == "*" else (self.lowered | less) - self._more - more
+        lowered = frozenset[Asked]() if sign == "*" else (self.lowered | less) - self._more - more
         return Objective(
             lambda acts: join(self(acts), other(acts)), f"{own} {sign} {others}", self.concepts + other.concepts,
             asked, self.whole_batch or other.whole_batch, self.needs_reference or other.needs_reference, lowered,
-            self.classifies | other.classifies,
+            self.classes + other.classes,
         )  # fmt: skip
 
     @property
-    def _more(self) -> frozenset[int | str]:
-        """The concepts and backbones that it asks for more of."""
-        return frozenset[int | str]((*self.concepts, *(self.backbones or ()))) - self.lowered
+    def _more(self) -> frozenset[Asked]:
+        """The concepts, backbones and classes that it asks for more of."""
+        return frozenset[Asked]((*self.concepts, *(self.backbones or ()), *self.classes)) - self.lowered
 
     def _like(self, function: Score, name: str, turned: bool = False) -> Objective:
         lowered = self._more if turned else self.lowered
         return Objective(
-            function, name, self.concepts, self.backbones, self.whole_batch, self.needs_reference, lowered,
-            self.classifies,
-        )  # fmt: skip
+            function, name, self.concepts, self.backbones, self.whole_batch, self.needs_reference, lowered, self.classes
+        )
 
 
 def objective(function: Score) -> Objective:

@@ -112,4 +112,4 @@ class Logit(Objective):
                 raise ValueError(f"no class {index}; {backbone}'s classifier has {logits.shape[-1]}")
             return logits[..., index].mean(1)
 
-        super().__init__(logit, spelled("Logit", backbone, index), backbones=[backbone], classifies=[backbone])
+        super().__init__(logit, spelled("Logit", backbone, index), backbones=[backbone], classes=[(backbone, index)])

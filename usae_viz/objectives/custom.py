@@ -62,7 +62,7 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     file = getattr(module, "__file__", None)
     told = _told(own, text, file)
     named = Objective(
-        told, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.lowered, own.classifies
+        told, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.lowered, own.classes
     )
     return Custom(named, hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None)
 

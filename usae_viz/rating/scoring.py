@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from scipy.stats import binomtest
 
+from usae_viz.verification.verdict import VERDICTS, Verdict
+
 COLUMNS = ("study", "rater", "trial", "choice", "seconds")
 
 
@@ -42,6 +44,7 @@ class Trial(BaseModel):
 
     condition: str
     answer: int
+    verdict: Verdict | None = None
 
 
 class Key(BaseModel):
@@ -62,7 +65,7 @@ class Answer:
 
 
 def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
-    """Score answers over all, by condition, and by rater when there are several.
+    """Score answers over all, by condition, and by verdict and by rater when there are several.
 
     The test takes answers as independent. Those of several raters to the same questions are so only given the
     questions: with few concepts, look at the raters one by one.
@@ -91,6 +94,10 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
     for condition in sorted({trials[answer.trial]["condition"] for answer in given}):
         own = [answer for answer in given if trials[answer.trial]["condition"] == condition]
         found.append(_outcome("natural pictures (control)" if condition == "natural" else condition, own, key))
+    verdicts = [verdict for verdict in VERDICTS if any(trials[each.trial]["verdict"] == verdict for each in drawn)]
+    for verdict in verdicts if len(verdicts) > 1 else []:  # is what the verification says what people find?
+        own = [answer for answer in drawn if trials[answer.trial]["verdict"] == verdict]
+        found.append(_outcome(f"drawn, {verdict}", own, key))
     raters = sorted({answer.rater for answer in given})
     for rater in raters if len(raters) > 1 else []:
         own = [answer for answer in drawn if answer.rater == rater]

@@ -25,6 +25,7 @@ from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource
 from usae_viz.explorer.runs import Picture, Run
 from usae_viz.runs.patches import around, inside_window
+from usae_viz.verification.verdict import Verdict
 
 SCHEMA = 1
 TRIES = 40  # natural patches that are looked at for a distractor in which the concept does not fire
@@ -53,12 +54,18 @@ class Trial:
     answer: int  # which choice is the concept's
     strongest_distractor: float  # largest code of the concept in a distractor, through any backbone
 
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verification's, of a drawn picture."""
+        return self.query.verdict if isinstance(self.query, Picture) else None
+
     def as_dict(self) -> dict[str, Any]:
         """For key.json."""
         query = self.query.below if isinstance(self.query, Picture) else asdict(self.query)
         return {
             "concept": self.concept, "condition": self.condition, "query": query, "answer": self.answer + 1,
             "choices": [asdict(choice) for choice in self.choices], "strongest_distractor": self.strongest_distractor,
+            "verdict": self.verdict,
         }  # fmt: skip
 
 

@@ -10,30 +10,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from usae_train.training.settings import check_settings
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.runs.png import read_png
-
-
-class Seen(BaseModel):
-    """One concept in one picture through one backbone; the figures of `scores.Score`."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    code: float
-    rank: int
-    share: float
-    percentile: float | None = None
-    others: float | None = None
-    noise: float | None = None
-    fires: bool
+from usae_viz.verification.scores import ClassScore, Score
+from usae_viz.verification.verdict import Verdict, VerdictSettings, worst
 
 
 class Verification(BaseModel):
-    """A picture's row in scores.json."""
+    """A picture's row in scores.json. Verdicts are given anew on its figures: older files have none."""
 
     model_config = ConfigDict(extra="ignore")
 
-    fired: bool
     drawn_for: list[str]
-    backbones: dict[str, Seen]
+    backbones: dict[str, ClassScore | Score]
+
+    def verdict(self, thresholds: VerdictSettings) -> Verdict:
+        """In the worst of the backbones that it was drawn for."""
+        own = [self.backbones[name] for name in self.drawn_for if name in self.backbones]
+        return worst(score.lacks(thresholds)[0] for score in own or self.backbones.values())
 
 
 class About(BaseModel):
@@ -55,6 +47,19 @@ class About(BaseModel):
     versions: dict[str, str] = {}
     commit: str | None = None
     scores: Verification | None = None
+
+    @property
+    def thresholds(self) -> VerdictSettings:
+        """Of its verdict; those of today for a picture that does not say."""
+        try:
+            return VerdictSettings.model_validate(self.settings.get("verdict") or {})
+        except ValidationError:  # another version's
+            return VerdictSettings()
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether to believe it; None for one that was not verified."""
+        return None if self.scores is None else self.scores.verdict(self.thresholds)
 
     def drawn_with(self) -> MaximizeSettings:
         """The settings, to draw with.

@@ -22,7 +22,8 @@ from usae_train.files.provenance import file_hash
 from usae_viz.maximization.result import Result
 from usae_viz.runs.plan import Drawing
 from usae_viz.runs.png import rename_png
-from usae_viz.verification.scores import Score, Scores
+from usae_viz.verification.scores import Scores, read_score
+from usae_viz.verification.verdict import VerdictSettings
 
 DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture
 Codes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
@@ -38,7 +39,7 @@ class Record(BaseModel):
     names: list[str]
     files: dict[str, str]  # {file: sha256}
     concept: int | None
-    scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score}}
+    scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
     signatures: Codes = {}  # mean codes where they are not zero, through the backbones that a picture was drawn for
     ended: str | None = None
@@ -142,13 +143,13 @@ class Manifest:
             return False
 
 
-def scores_of(records: list[Record]) -> Scores | None:
-    """The verification of all pictures of some records of one concept."""
-    records = [record for record in records if record.concept is not None]
+def scores_of(records: list[Record], thresholds: VerdictSettings) -> Scores | None:
+    """The verification of all pictures of some records of one concept or class, with its verdicts given anew."""
+    records = [record for record in records if record.scores]
     if not records:
         return None
     table = {
-        image: {backbone: Score(**own) for backbone, own in row.items()}
+        image: {backbone: read_score(own) for backbone, own in row.items()}
         for record in records for image, row in record.scores.items()
     }  # fmt: skip
     drawn_for = {image: tuple(names) for record in records for image, names in record.drawn_for.items()}
@@ -158,8 +159,7 @@ def scores_of(records: list[Record]) -> Scores | None:
         image: {backbone: _dense(codes, size) for backbone, codes in row.items()}
         for record in records for image, row in record.signatures.items()
     }  # fmt: skip
-    assert records[0].concept is not None
-    return Scores(records[0].concept, table, drawn_for, signatures)
+    return Scores(records[0].concept, table, drawn_for, signatures, thresholds)
 
 
 @contextmanager

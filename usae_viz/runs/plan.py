@@ -153,7 +153,9 @@ def _drawings(
         settings = settled[run]
         if objective.needs_reference and not given_pictures(settings):  # else said when all before it is drawn
             raise ValueError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
-        asked = settings.model_dump(mode="json", exclude={"memory", *given_pictures(settings), "spectrum"})
+        unasked = {"memory", "verdict", *given_pictures(settings), "spectrum"}  # a verdict is given anew on old figures
+        unasked |= {"verify"} if settings.verify is None else set()
+        asked = settings.model_dump(mode="json", exclude=unasked)
         content = {
             "folder": folder, "objective": str(objective), "code": code, "settings": asked,
             "animations": list(animations),

@@ -87,6 +87,8 @@ class Recipe(BaseModel):
                     "clashes with the recipe's own `seeds`, a list; keep one of them (this one draws its seeds in "
                     "one batch, which Diversity needs)", *inside, "seeds",
                 )  # fmt: skip
+            for key in {"verify", "verdict"} & (changed if variant is not None else set()):
+                raise Clash("belongs in `settings`: pictures on one sheet are judged alike", *inside, key)
             if settings.spectrum is not None and settings.image != "maco":
                 raise Clash(f"a spectrum is maco's, and image is {settings.image}", *inside, "spectrum")
             if settings.spectrum is not None and settings.start is not None:

@@ -17,7 +17,7 @@ from usae_train.model.usae import USAE
 from usae_train.pictures.images import read_picture
 from usae_train.progress import Report
 from usae_viz.maximization.maximize import eyes_for, maximize_each
-from usae_viz.maximization.result import Result, provenance, run_record
+from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.maximization.snapshots import write_frames
 from usae_viz.objectives import Objective
@@ -27,7 +27,7 @@ from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.plan import Drawing, Plan, given_pictures
 from usae_viz.runs.png import read_png, save_png, write_png
 from usae_viz.runs.sheet import WIDEST, abreast, sheet
-from usae_viz.verification.scores import Scores
+from usae_viz.verification.scores import Scores, counted
 
 
 @dataclass(frozen=True)
@@ -137,21 +137,23 @@ class _Run:
         found = [(drawing, self.manifest.drawn(drawing)) for drawing in self.folders[folder]]
         here = [(drawing, record) for drawing, record in found if record is not None]
         records = [record for _, record in here]
-        scores, images = scores_of(records), tuple(name for record in records for name in record.names)
+        thresholds = self.folders[folder][0].settings.verdict
+        scores, images = scores_of(records, thresholds), tuple(name for record in records for name in record.names)
         drawings = [
             {"key": d.key, "variant": d.variant, "mode": d.settings.mode, "seed": d.settings.seed, "ended": r.ended,
              "images": r.names}
             for d, r in here
         ]  # fmt: skip
         room = self.out / folder
-        pictures = None if self.usae.natural is None else self.usae.natural.source.fingerprint()
-        if scores is not None and (anew or _read(room / "scores.json").get("drawings") != drawings):
+        own = self.usae.natural
+        pictures = None if own is None else own.source.fingerprint()
+        of_now = {"drawings": drawings, "thresholds": thresholds.model_dump()}
+        before = _read(room / "scores.json")
+        if scores is not None and (anew or any(before.get(key) != value for key, value in of_now.items())):
             write_json(room / "scores.json", {**scores.as_dict(), "drawings": drawings})
-        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != (drawings, pictures)):
-            about = {
-                "sheet": drawings, "images": pictures, "title": here[0][0].title,
-                **provenance(self.usae, self._settings(folder)),
-            }  # fmt: skip
+        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != {**of_now, "images": pictures}):
+            about = {"sheet": drawings, "title": here[0][0].title, "thresholds": of_now["thresholds"],
+                     "images": pictures, **provenance(self.usae, self._settings(folder))}  # fmt: skip
             save_png(room / "sheet.png", self._sheet(here, scores), about)
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
@@ -163,17 +165,22 @@ class _Run:
         """The run's record, and every folder that has pictures."""
         drawn = [each for each in map(self.assemble, self.folders) if each.images]
         if drawn:
-            self.write_record()
+            self.write_record([each.scores for each in drawn if each.scores is not None])
         return drawn
 
-    def write_record(self) -> None:
-        """Write run.json, unless it says the same already."""
+    def write_record(self, scores: Sequence[Scores] = ()) -> None:
+        """Write run.json, unless it says the same already.
+
+        Args:
+            scores: of all folders, when they are there.
+        """
         drawings = self.plan.drawings
         runs = dict.fromkeys((drawing.variant, drawing.settings) for drawing in drawings)
         objectives = list({str(drawing.objective): drawing.objective for drawing in drawings}.values())
         record = run_record(self.usae, objectives, [settings for _, settings in runs])
         record["variants"] = [variant for variant, _ in runs]
         record["recipe"] = self.plan.recipe
+        record["verdicts"] = counted(scores)
         if _read(self.out / "run.json") != json.loads(json.dumps(record)):
             write_json(self.out / "run.json", record)
 
@@ -193,7 +200,8 @@ class _Run:
         if len(table) > 1 and all(len(row) == 1 for row in table):
             table = abreast(list(images))
         first = here[0][0]
-        patches = natural_patches(self.usae, first.objective.concepts[0]) if first.objective.concepts else {}
+        concept = shown_concept(first.objective, first.settings)
+        patches = {} if concept is None else natural_patches(self.usae, concept)
         given, size = given_pictures(first.settings), first.settings.size
         assert size is not None
         beside = read_picture(Path(next(iter(reversed(given.values())))), size) if given else None
@@ -251,13 +259,16 @@ def _read(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _sheet_of(file: Path) -> tuple[Any, Any] | None:
-    """What a sheet shows, and the fingerprint of the reader's own pictures that its natural patches are of."""
+def _sheet_of(file: Path) -> dict[str, Any]:
+    """What a sheet shows, by which thresholds, and of which pictures of the reader's own its natural patches are.
+
+    Those of one without verdicts are none.
+    """
     try:
-        found = read_png(file)
+        inside = read_png(file)
     except ValueError:
-        return None
-    return found.get("sheet"), found.get("images")
+        return {}
+    return {"drawings": inside.get("sheet"), "thresholds": inside.get("thresholds"), "images": inside.get("images")}
 
 
 def _stage(drawings: Sequence[Drawing]) -> str:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from usae_viz.runs.patches import MOST
 from usae_viz.runs.png import to_picture
-from usae_viz.verification.scores import SEED, Score, Scores
+from usae_viz.verification.scores import SEED, Scores
+from usae_viz.verification.verdict import Verdict
 
 CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
@@ -18,7 +19,8 @@ PATCHES = MOST // 2  # natural patches a row, two rows a backbone
 WIDEST = 8  # pictures in a row; more than that get a row a seed
 ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
 TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels
-INK, FAINT, BAD, PAPER = "#1a1a1a", "#6b6b6b", "#b3261e", "#ffffff"
+INK, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
+COLOUR: dict[Verdict, str] = {"strong": "#1b6e3c", "weak": "#8a5a00", "failed": "#b3261e"}
 
 
 def sheet(
@@ -59,15 +61,17 @@ def sheet(
             pen.text((x, top), _short(name, 14, CELL), INK, _font(14))
             page.paste(images[name].resize((CELL, CELL), Image.Resampling.BICUBIC), (x, top + 20))
             if scores is not None:
-                text, ink = _score_line(scores, name)
-                pen.text((x, top + 20 + CELL + 4), text, ink, _font(12))
-            if number == 0 and (scores is not None or patches):  # an objective without a concept has none anywhere
+                text, ink = score_line(scores, name)
+                pen.text((x, top + 20 + CELL + 4), _short(text, 12, CELL + MARGIN - 2), ink, _font(12))
+            if number == 0 and (patches or (scores is not None and scores.concept is not None)):  # a class has none
                 drawn_for = (name,) if scores is None else scores.drawn_for[name]
                 own = [backbone for backbone in drawn_for if backbone in patches] or list(patches)
                 shown = next((backbone for backbone in own if backbone not in seen), "")
                 seen.add(shown)
                 if shown or not patches:
                     _paste_patches(page, pen, (x, top + 20 + CELL + 26), shown, patches.get(shown, ()), tile)
+            elif number == 0 and scores is not None:
+                pen.text((x, top + 20 + CELL + 22), _short(_other_readers(scores, name), 11, CELL), FAINT, _font(11))
     return page
 
 
@@ -128,20 +132,22 @@ def _paste_patches(
         page.paste(patch.resize((tile, tile), Image.Resampling.BICUBIC), at)
 
 
-def _score_line(scores: Scores, name: str) -> tuple[str, str]:
-    """What stands under a picture: its score in the backbone it was drawn for, or the weakest of several.
+def score_line(scores: Scores, name: str) -> tuple[str, str]:
+    """What stands under a picture, and its colour: its verdict, and its figures in the backbone where it is worst.
 
-    A picture fails by the share of its tokens: under one that failed stands that, which a large code in a few denies.
+    A picture that is not strong says what it lacks: by a large code alone nobody would see that it is weak.
     """
-    row, drawn_for = scores[name], scores.drawn_for[name]
-    if not scores.fired(name):
-        least = min(drawn_for, key=lambda backbone: row[backbone].share)
-        through = "" if len(drawn_for) == 1 else f" in {least}"
-        return f"FAILED{through}: fires in {row[least].share:.1%} of tokens", BAD
-    own: Score = min((row[backbone] for backbone in drawn_for), key=lambda score: score.code)
-    where = "" if len(drawn_for) == 1 else "weakest: "
-    natural = "" if own.percentile is None else f", p{own.percentile:.1f}" + ("" if where else " of natural")
-    return f"{where}code {own.code:.2f}, rank {own.rank}{natural}", FAINT
+    backbone = scores.weakest(name)
+    verdict, short = scores[name][backbone].lacks(scores.thresholds)
+    where = f" in {backbone}" if len(scores.drawn_for[name]) > 1 else ""
+    word = verdict.upper() if verdict == "failed" else verdict
+    return f"{word}{where}: {', '.join(short) or scores[name][backbone].in_words()}", COLOUR[verdict]
+
+
+def _other_readers(scores: Scores, name: str) -> str:
+    """What classifiers say of a picture that was not drawn for them."""
+    others = {backbone: own for backbone, own in scores[name].items() if backbone not in scores.drawn_for[name]}
+    return ", ".join(f"{backbone} reads {own.cell()}" for backbone, own in others.items())
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:

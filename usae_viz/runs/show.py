@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,13 @@ def in_words(about: About) -> str:
     if about.ended:
         lines.append(f"ended       {about.ended}")
     if about.scores is not None:
-        lines.append("fires       " + ("yes" if about.scores.fired else "no: FAILED"))
+        lines.append(f"verdict     {about.verdict}")
         for name, own in about.scores.backbones.items():
-            lines.append(f"  through {name}: " + _listed(own.model_dump(exclude={"fires"})))
+            verdict, short = own.lacks(about.thresholds)
+            figures = {key: value for key, value in asdict(own).items() if value is not None and key != "closer"}
+            closer = {f"at {share} of the side": value for share, value in own.closer.items()}
+            why = f" ({', '.join(short)})" if short else ""
+            lines.append(f"  through {name}: {verdict}{why}; " + _listed({**figures, **closer}))
     return "\n".join(lines)
 
 

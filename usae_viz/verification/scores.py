@@ -1,23 +1,26 @@
-"""What the verification says: image x backbone, as a table, a heat map and JSON."""
+"""What the verification says: image x backbone, with a verdict each, and as JSON."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
-from rich.table import Table
-from rich.text import Text
 from torch import Tensor
 from torch.nn import functional
 
-MIN_SHARE = 0.05  # of the tokens; a picture of noise reached 0.03 (the demo's stripes, before they could be drawn)
+from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
 SEED = re.compile(r"-seed-\d+$")  # what tells pictures of one kind apart
+DEFAULT = VerdictSettings()
 
 
 @dataclass(frozen=True)
@@ -27,35 +30,147 @@ class Score:
     code: float  # mean over views of the largest code after TopK
     rank: int  # of the concept by its mean code, 1 is the strongest of all
     share: float  # of the tokens in which it fires (code > 0.1)
-    percentile: float | None  # of `code` among the largest codes of natural images; None without statistics
-    others: float = 0.0  # chance: the same figure as `code`, mean over random other concepts in this picture
+    percentile: float | None = None  # of `code` among the largest codes of natural images; None without statistics
+    others: float | None = None  # chance: the same figure as `code`, mean over random other concepts in this picture
     noise: float | None = None  # chance: the same figure as `code` in pictures that nothing was optimized in
+    closer: Mapping[str, float] = field(default_factory=dict)  # {share of the side: `code` in views of it}
 
     @property
     def fires(self) -> bool:
         """Whether the concept fires after TopK in at least 5% of the tokens."""
-        return self.share >= MIN_SHARE
+        return self.share >= DEFAULT.share
+
+    @property
+    def strength(self) -> float:
+        """What pictures are compared by."""
+        return self.code
+
+    def lacks(self, thresholds: VerdictSettings = DEFAULT) -> tuple[Verdict, list[str]]:
+        """The verdict, and in words what is in the way of a better one."""
+        if self.share < thresholds.share:
+            return "failed", [f"fires in {self.share:.1%} of tokens"]
+        if self.noise is not None and self.code <= self.noise:
+            return "failed", ["no more than in noise"]
+        short = []
+        if self.rank > thresholds.rank:
+            short.append(f"rank {self.rank}")
+        if self.percentile is not None and self.percentile < thresholds.percentile:
+            short.append(f"p{_less(self.percentile, thresholds.percentile)} of natural")
+        if self.noise is not None and self.code < thresholds.margin * self.noise:
+            short.append(f"{_less(self.code / self.noise, thresholds.margin)} times noise")
+        return ("weak" if short else "strong"), short
+
+    def in_words(self) -> str:
+        """Short, for a line under a picture."""
+        natural = "" if self.percentile is None else f", p{self.percentile:.1f}"
+        return f"code {self.code:.2f}, rank {self.rank}{natural}"
+
+    def cell(self) -> str:
+        """Shorter, for a table."""
+        natural = "" if self.percentile is None else f" p{self.percentile:.1f}"
+        return f"{self.code:.2f} #{self.rank} {self.share:.0%}{natural}"
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class in one picture through one backbone's classifier, over views that the picture was not optimized on."""
+
+    index: int  # the class
+    name: str | None  # what timm calls it; None for a classifier whose classes it does not know
+    probability: float  # mean over views
+    rank: int  # by that, 1 is the most probable of all
+    read_as: int  # the most probable class
+    read_name: str | None  # its name
+    noise: float | None = None  # chance: mean probability in pictures that nothing was optimized in
+    closer: Mapping[str, float] = field(default_factory=dict)  # {share of the side: `probability` in views of it}
+
+    @property
+    def fires(self) -> bool:
+        """Whether it is the most probable class."""
+        return self.rank == 1
+
+    @property
+    def strength(self) -> float:
+        """What pictures are compared by."""
+        return self.probability
+
+    def lacks(self, thresholds: VerdictSettings = DEFAULT) -> tuple[Verdict, list[str]]:
+        """The verdict, and in words what is in the way of a better one."""
+        read = f"read as {self.read_name or f'class {self.read_as}'}"
+        if self.rank > thresholds.class_rank:
+            return "failed", [read]
+        if self.noise is not None and self.probability <= self.noise:
+            return "failed", ["no more than in noise"]
+        short = [] if self.rank == 1 else [read]
+        if self.probability < thresholds.probability:
+            short.append(f"probability {_less(self.probability, thresholds.probability, 2)}")
+        if self.noise is not None and self.probability < thresholds.margin * self.noise:
+            short.append(f"{_less(self.probability / self.noise, thresholds.margin)} times noise")
+        return ("weak" if short else "strong"), short
+
+    def in_words(self) -> str:
+        """Short, for a line under a picture."""
+        return f"probability {self.probability:.2f}, rank {self.rank}"
+
+    def cell(self) -> str:
+        """Shorter, for a table."""
+        other = "" if self.rank == 1 else f" ({self.read_name or self.read_as})"
+        return f"{self.probability:.2f} #{self.rank}{other}"
+
+
+def read_score(kept: Mapping[str, Any]) -> Score | ClassScore:
+    """What JSON of ours keeps of one picture through one backbone; what else it says (its verdict) is left out.
+
+    Raises:
+        TypeError: for a figure that is missing.
+    """
+    kind = ClassScore if "probability" in kept else Score
+    known = {each.name for each in fields(kind)}
+    return kind(**{name: value for name, value in kept.items() if name in known})
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Image x backbone: `scores[image][backbone]` is a `Score`."""
+    """Image x backbone: `scores[image][backbone]` is a `Score`, or a `ClassScore` where the picture is of a class."""
 
-    concept: int
-    table: Mapping[str, Mapping[str, Score]]
+    concept: int | None  # None for pictures of a class
+    table: Mapping[str, Mapping[str, Score | ClassScore]]
     drawn_for: Mapping[str, tuple[str, ...]]  # {image: the backbones it was drawn for}
     signatures: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, repr=False)  # mean codes (n_concepts,)
+    thresholds: VerdictSettings = DEFAULT
 
-    def __getitem__(self, image: str) -> Mapping[str, Score]:
+    def __getitem__(self, image: str) -> Mapping[str, Score | ClassScore]:
         return self.table[image]
 
+    @property
+    def subject(self) -> str:
+        """What the pictures were scored for."""
+        if self.concept is not None:
+            return f"concept {self.concept}"
+        own = {(score.index, score.name) for row in self.table.values() for score in row.values()
+               if isinstance(score, ClassScore)}  # fmt: skip
+        return " and ".join(f"class {index}" + (f", {name}" if name else "") for index, name in sorted(own))
+
+    def verdict(self, image: str, backbone: str | None = None) -> Verdict:
+        """`strong`, `weak` or `failed`, in one backbone; unless told, in the worst of those it was drawn for."""
+        if backbone is not None:
+            return self.table[image][backbone].lacks(self.thresholds)[0]
+        return worst(self.verdict(image, name) for name in self.drawn_for[image])
+
+    def weakest(self, image: str) -> str:
+        """Of the backbones that a picture was drawn for, the one with the worst verdict; of equals the least strength.
+
+        Where pictures fail by the share of their tokens, the least share counts: a large code in a few denies that.
+        """
+        return self._in_order(image)[-1]
+
     def fired(self, image: str) -> bool:
-        """Whether a picture fires its concept in every backbone that it was drawn for."""
-        return all(self.table[image][backbone].fires for backbone in self.drawn_for[image])
+        """Whether a picture has not failed in any backbone that it was drawn for."""
+        return self.verdict(image) != "failed"
 
     @property
     def failed(self) -> list[str]:
-        """The images that do not fire their concept."""
+        """The images that have failed."""
         return [image for image in self.table if not self.fired(image)]
 
     @property
@@ -81,38 +196,35 @@ class Scores:
         """What scores.json holds."""
         images = {
             image: {
-                "fired": self.fired(image), "drawn_for": list(self.drawn_for[image]),
-                "backbones": {name: {**asdict(score), "fires": score.fires} for name, score in row.items()},
+                "verdict": self.verdict(image), "fired": self.fired(image), "drawn_for": list(self.drawn_for[image]),
+                "backbones": {name: self._one_as_dict(score) for name, score in row.items()},
             }
             for image, row in self.table.items()
         }  # fmt: skip
-        return {"concept": self.concept, "images": images, "agreement": self.agreement}
+        return {
+            "concept": self.concept, "subject": self.subject, "images": images, "agreement": self.agreement,
+            "thresholds": self.thresholds.model_dump(),
+        }  # fmt: skip
 
     def heat_map(self) -> Image.Image:
-        """Image x backbone, the code in each cell; a frame marks the backbones that a picture was drawn for."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Rectangle
+        """Image x backbone, the strength in each cell; a frame marks the backbones that a picture was drawn for."""
+        from usae_viz.verification.tables import heat_map
 
-        images, names = list(self.table), list(next(iter(self.table.values())))
-        codes = [[self.table[image][name].code for name in names] for image in images]
-        figure = Figure(figsize=(1.6 + 1.0 * len(names), 1.3 + 0.5 * len(images)), dpi=110, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        highest = max(1e-6, *(code for row in codes for code in row))
-        axes.imshow(codes, cmap="viridis", vmin=0, vmax=highest, aspect="auto")
-        for row, image in enumerate(images):
-            for column, name in enumerate(names):
-                ink = "white" if codes[row][column] < 0.6 * highest else "black"
-                axes.text(column, row, f"{codes[row][column]:.2f}", ha="center", va="center", color=ink, fontsize=9)
-                if name in self.drawn_for[image]:
-                    axes.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False, ec="white", lw=2))
-        axes.set_xticks(range(len(names)), [f"through {name}" for name in names], fontsize=9)
-        marked = [f"{image} (FAILED)" if image in self.failed else image for image in images]
-        axes.set_yticks(range(len(images)), marked, fontsize=9)
-        axes.set_title(f"concept {self.concept}: code after TopK", fontsize=10)
-        canvas.draw()
-        return Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert("RGB")
+        return heat_map(self)
+
+    def _one_as_dict(self, score: Score | ClassScore) -> dict[str, Any]:
+        return {**asdict(score), "fires": score.fires, "verdict": score.lacks(self.thresholds)[0]}
+
+    def _in_order(self, image: str) -> Sequence[str]:
+        """The backbones that a picture was drawn for, from the best to the worst."""
+
+        def badness(backbone: str) -> tuple[bool, bool, float]:
+            score = self.table[image][backbone]
+            verdict, _ = score.lacks(self.thresholds)
+            least = score.share if verdict == "failed" and isinstance(score, Score) else score.strength
+            return verdict != "strong", verdict == "failed", -least
+
+        return sorted(self.drawn_for[image], key=badness)
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
@@ -120,27 +232,9 @@ class Scores:
         return page.getvalue()
 
     def __rich__(self) -> Table:
-        noise = [score.noise for row in self.table.values() for score in row.values() if score.noise is not None]
-        others = [score.others for row in self.table.values() for score in row.values()]
-        chance = f"chance: random other concepts {sum(others) / len(others):.2f}" if others else ""
-        if noise:
-            chance += f", pictures of noise {sum(noise) / len(noise):.2f}"
-        alike = ", ".join(f"{kind} {cosine:.2f}" for kind, cosine in self.agreement.items())
-        table = Table(
-            title=f"concept {self.concept}, under views that the pictures were not optimized on",
-            caption="code after TopK, #rank among concepts, share of tokens that fire, p: percentile of natural\n"
-            + chance
-            + (f"\nagreement over seeds (cosine of mean codes): {alike}" if alike else ""),
-            title_justify="left", caption_justify="left",
-        )  # fmt: skip
-        table.add_column("image", no_wrap=True)
-        for name in next(iter(self.table.values())):
-            table.add_column(f"through {name}", justify="right")
-        table.add_column("fires")
-        for image, row in self.table.items():
-            cells = [_cell(score) for score in row.values()]
-            table.add_row(image, *cells, "yes" if self.fired(image) else Text("FAILED", "bold red"))
-        return table
+        from usae_viz.verification.tables import rich_table
+
+        return rich_table(self)
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -151,6 +245,13 @@ class Scores:
         return capture.get()
 
 
-def _cell(score: Score) -> str:
-    natural = "" if score.percentile is None else f" p{score.percentile:.1f}"
-    return f"{score.code:.2f} #{score.rank} {score.share:.0%}{natural}"
+def counted(scores: Iterable[Scores]) -> dict[Verdict, int]:
+    """How many pictures of several objectives have which verdict."""
+    given = [each.verdict(image) for each in scores for image in each.table]
+    return {verdict: given.count(verdict) for verdict in VERDICTS}
+
+
+def _less(value: float, enough: float, digits: int = 1) -> str:
+    """A figure that is too small, rounded as elsewhere, but never up to what would be enough."""
+    rounded = f"{value:.{digits}f}"
+    return rounded if float(rounded) < enough else f"{int(value * 10**digits) / 10**digits:.{digits}f}"

@@ -1,4 +1,4 @@
-"""Verification: does a finished picture fire its concept, in which backbones, under views it was not optimized on?"""
+"""Verification: what is a finished picture to the backbones, under views that it was not optimized on?"""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from usae_train.model.sparse import Codes
 from usae_train.model.statistics import TAU
 from usae_train.model.usae import USAE
-from usae_viz.augmentations import UNSEEN, views
-from usae_viz.maximization.loop import Eyes, perceive
-from usae_viz.verification.scores import Score, Scores
+from usae_viz.verification.noise import Noise
+from usae_viz.verification.scores import DEFAULT, Score, Scores
+from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, UNSEEN_SEED, from_closer, seen_codes
+from usae_viz.verification.verdict import VerdictSettings
 
-VIEWS = 8  # with 32 the codes of six demo pictures, 8 to 12, moved by at most 0.17
-UNSEEN_SEED = 0x5EED  # added to the run's seed, so that a run is verified under draws that it did not optimize under
 OTHERS = 64  # random other concepts that give the level of chance in a picture
 
 
 @torch.no_grad()
 def verify(
     usae: USAE, concept: int, canvases: Mapping[str, Tensor], drawn_for: Mapping[str, Sequence[str]], seed: int,
-    noise: Tensor | None = None,
+    noise: Noise | None = None, thresholds: VerdictSettings = DEFAULT,
 ) -> Scores:  # fmt: skip
     """Score pictures of one concept through every backbone.
 
@@ -32,21 +30,21 @@ def verify(
         canvases: {image: (3, H, W)}.
         drawn_for: {image: the backbones it was drawn for}.
         seed: the run's seed; the views are drawn from another one derived from it.
-        noise: (n, 3, H, W), pictures that nothing was optimized in: the level of chance.
+        noise: pictures that nothing was optimized in: the level of chance.
+        thresholds: of the verdicts.
     """
     names = list(canvases)
-    stacked = torch.stack([canvases[name] for name in names])
+    pictures = torch.stack([canvases[name] for name in names])
     others = _other_concepts(usae, concept)
-    pictures = stacked if noise is None else torch.cat([stacked, noise.to(stacked)])
     table: dict[str, dict[str, Score]] = {image: {} for image in names}
     signatures: dict[str, dict[str, Tensor]] = {image: {} for image in names}
     for row, backbone in enumerate(usae.backbones):
         codes = seen_codes(usae, backbone, pictures, seed)
         ours = codes.of(concept)  # (image, view, token)
-        code = ours.amax(-1).mean(1)  # (image,)
+        code = _largest(ours)
         dense = codes.dense(usae.n_concepts)
         means, largest = dense.mean((1, 2)), dense.amax(2).mean(1)  # (image, n_concepts)
-        chance = None if noise is None else code[len(names) :].mean().item()
+        chance = None if noise is None else noise.code(usae, backbone, concept)
         for i, image in enumerate(names):
             table[image][backbone] = Score(
                 code=code[i].item(),
@@ -55,23 +53,23 @@ def verify(
                 percentile=_percentile(usae, row, concept, code[i].item()),
                 others=largest[i, others].mean().item() if len(others) else 0.0,
                 noise=chance,
+                closer=_closer(usae, backbone, concept, pictures[i : i + 1], seed)
+                if backbone in drawn_for[image]
+                else {},
             )
             signatures[image][backbone] = means[i].cpu()
-    return Scores(concept, table, {image: tuple(drawn_for[image]) for image in names}, signatures)
+    return Scores(concept, table, {image: tuple(drawn_for[image]) for image in names}, signatures, thresholds)
 
 
-def seen_codes(usae: USAE, backbone: str, canvases: Tensor, seed: int) -> Codes:
-    """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
-    eyes = Eyes(usae, UNSEEN, VIEWS)
-    size = max(each.input_size for each in usae.backbones.values())
-    values, indices = [], []
-    for canvas in canvases.split(1):  # one by one: memory, and a picture's scores do not depend on the others
-        generator = torch.Generator().manual_seed(seed + UNSEEN_SEED)
-        shown = views(canvas, eyes.augmentation, [generator], eyes.crops, size)
-        codes = perceive(eyes, usae.backbones[backbone], canvas, shown).codes
-        values.append(codes.values)
-        indices.append(codes.indices)
-    return Codes(torch.cat(values), torch.cat(indices))
+def _largest(ours: Tensor) -> Tensor:
+    """(image, view, token) -> (image,): the largest code of a view, mean over views."""
+    return ours.amax(-1).mean(1)
+
+
+def _closer(usae: USAE, backbone: str, concept: int, picture: Tensor, seed: int) -> dict[str, float]:
+    """{share of the side: `Score.code` of a picture (1, 3, H, W) in views of just that}."""
+    seen = {share: seen_codes(usae, backbone, picture, seed, CLOSER_VIEWS, from_closer(share)) for share in CLOSER}
+    return {f"{share:g}": _largest(codes.of(concept)).item() for share, codes in seen.items()}
 
 
 def _other_concepts(usae: USAE, concept: int) -> Tensor:

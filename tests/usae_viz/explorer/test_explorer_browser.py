@@ -86,19 +86,23 @@ def test_it_shows_what_was_drawn_and_what_is_known(atlas, visit, usae_folder):
     assert f"{statistics.universality[3]:.2f}" in card.inner_text()
 
 
-def test_a_failed_picture_is_marked(atlas, visit, run_folder):
+def test_weak_and_failed_pictures_are_marked_and_found(atlas, visit):
     page = visit(atlas)
     tiles = page.evaluate(
         """[...document.querySelectorAll('.tile img')].map((image) =>
-        [image.alt, image.parentElement.classList.contains('failed'), image.parentElement.textContent])"""
+        [image.alt, image.parentElement.className, image.parentElement.textContent])"""
     )
-    assert ["concept 5 through left, does not fire", True, "does not fire"] in tiles
-    inside = [read_png(file) for file in run_folder.rglob("*.png") if not file.stem.endswith("sheet")]
-    failed = [picture["objective"] for picture in inside if not picture["scores"]["fired"]]
-    assert [marked for _, marked, _ in tiles].count(True) == len(failed)
-    assert set(failed) == {"Concept(5)"}
-    page.select_option('.choice:has-text("Pictures") select', "failed")
-    shows(page, "5")
+    marked = [(alt.partition(", code")[0], name, badge) for alt, name, badge in tiles if badge]
+    assert sorted(marked) == [
+        ("concept 5 through left, failed", "tile failed", "failed"),
+        ("concept 5 through right, weak", "tile weak", "weak"),
+    ]
+    assert sum(name == "tile strong" for _, name, _ in tiles) == 7
+    for wanted in ("failed", "weak"):
+        page.select_option('.choice:has-text("Pictures") select', wanted)
+        shows(page, "5")
+    page.select_option('.choice:has-text("Pictures") select', "strong")
+    shows(page, "3", "Concept(3) - Concept(5)")
 
 
 def test_a_hostile_label_stays_text(atlas, visit, hostile):

@@ -8,7 +8,7 @@ from usae_viz.maximization.result import folder_of
 from usae_viz.runs.plan import folders_of, plan_objectives
 from usae_viz.runs.png import opacity, to_picture, write_png
 from usae_viz.runs.render import render
-from usae_viz.runs.sheet import BAD, CELL, MARGIN, ROW, _score_line, sheet
+from usae_viz.runs.sheet import CELL, COLOUR, MARGIN, ROW, score_line, sheet
 from usae_viz.verification.scores import Score, Scores
 
 QUICK = {"crops": 2, "size": 32}
@@ -104,8 +104,8 @@ def test_what_stands_under_a_picture_that_failed_is_why():
     """In `shared` the backbone with the smallest code need not be the one in which too few tokens fire."""
     row = {"left": Score(2.0, 3, 0.031, 80.0), "right": Score(1.5, 4, 0.4, 70.0)}
     one, both = Scores(3, {"left": row}, {"left": ("left",)}), Scores(3, {"shared": row}, {"shared": tuple(row)})
-    assert _score_line(one, "left") == ("FAILED: fires in 3.1% of tokens", BAD)
-    assert _score_line(both, "shared") == ("FAILED in left: fires in 3.1% of tokens", BAD)
+    assert score_line(one, "left") == ("FAILED: fires in 3.1% of tokens", COLOUR["failed"])
+    assert score_line(both, "shared") == ("FAILED in left: fires in 3.1% of tokens", COLOUR["failed"])
 
 
 def test_without_a_concept_no_patches_are_missed(drawn):

@@ -14,9 +14,12 @@ from running_recipes import QUICK, contents, drawn, run
 
 import usae_train as ut
 from usae_train.distributed import Ranks
+from usae_train.files.provenance import file_hash
 from usae_viz.cli import app
+from usae_viz.explorer.runs import read_run
 from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import plan_recipe
+from usae_viz.runs.png import read_png, rename_png
 from usae_viz.runs.recipe import read_recipe
 from usae_viz.runs.render import render
 
@@ -207,3 +210,56 @@ def test_killed_at_any_moment_nothing_is_lost_or_broken(folder, tmp_path):
     assert not list(out.rglob(".*"))
     for name, times in finished.items():
         assert (out / name).stat().st_mtime_ns == times
+
+
+def verdicts(out):
+    kept = json.loads((out / "concept-00003" / "scores.json").read_text())
+    return {image: row["verdict"] for image, row in kept["images"].items()}, kept["thresholds"]
+
+
+def test_other_thresholds_draw_nothing_and_give_the_verdicts_anew(folder, tmp_path, drawings):
+    """Wherever they are read: scores.json, run.json, the sheet, and the explorer, which reads the PNGs."""
+    lenient = "{rank: 12, percentile: 0, margin: 1, share: 0}"
+    text = "concepts: [3]\nsettings: {steps: 1, crops: 1, size: 32, verdict: VERDICT}\n"
+    out = drawn(folder, tmp_path, text.replace("VERDICT", lenient))
+    first, sheet = verdicts(out), (out / "concept-00003" / "sheet.png").read_bytes()
+    drawings.clear()
+    drawn(folder, tmp_path, text.replace("VERDICT", "{share: 1}"))
+    assert drawings == []
+    found, thresholds = verdicts(out)
+    assert found == {"left": "failed", "right": "failed"} != first[0]
+    assert thresholds["share"] == 1
+    assert json.loads((out / "run.json").read_text())["verdicts"] == {"strong": 0, "weak": 0, "failed": 2}
+    assert (out / "concept-00003" / "sheet.png").read_bytes() != sheet
+    assert {picture.verdict for picture in read_run(out).drawings[0].pictures} == {"failed"}
+
+
+def test_a_run_of_before_there_were_verdicts_gets_them_without_being_drawn_again(folder, tmp_path, drawings):
+    text = f"concepts: [3]\n{QUICK}"
+    out = drawn(folder, tmp_path, text)
+    now = verdicts(out)
+    for file in (out / "manifest").glob("*.json"):
+        record = json.loads(file.read_text())
+        for row in record["scores"].values():
+            for own in row.values():
+                del own["closer"]
+        for name in record["names"]:
+            png = out / "concept-00003" / f"{name}.png"
+            rename_png(png, png, {"scores": {"fired": True, **of_before(read_png(png)["scores"])}})
+            record["files"][png.name] = file_hash(png)
+        file.write_text(json.dumps(record))
+    scores = out / "concept-00003" / "scores.json"
+    kept = json.loads(scores.read_text())
+    scores.write_text(json.dumps({"concept": 3, "images": {}, "agreement": {}, "drawings": kept["drawings"]}))
+    assert [picture.verdict for picture in read_run(out).drawings[0].pictures] == list(now[0].values())
+    drawings.clear()
+    drawn(folder, tmp_path, text)
+    assert drawings == []
+    assert verdicts(out) == now
+
+
+def of_before(scores):
+    """A PNG's scores as they were."""
+    figures = ("code", "rank", "share", "percentile", "others", "noise", "fires")
+    backbones = {name: {key: own[key] for key in figures} for name, own in scores["backbones"].items()}
+    return {"drawn_for": scores["drawn_for"], "backbones": backbones}

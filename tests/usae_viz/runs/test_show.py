@@ -39,7 +39,7 @@ def test_show_prints_what_is_inside_and_the_command_draws_the_same_picture(folde
         shown = run("show", file).stdout.splitlines()
         assert shown[0] == f"picture     {variant}-left of variant {variant}"
         assert any(line.startswith("settings    mode coupled, image ") and "seed 5" in line for line in shown)
-        assert any(line.startswith("  through right: code ") for line in shown)
+        assert any(line.startswith("  through right: ") and ", rank " in line for line in shown)
         assert any(line.startswith("versions    usae ") for line in shown)
         program, *words = shlex.split(shown[-1].removeprefix("again       "))
         assert program == "usae-viz"

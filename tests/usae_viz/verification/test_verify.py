@@ -5,8 +5,11 @@ import torch
 from rich.console import Console
 
 import usae_viz as uv
-from usae_viz.verification.scores import MIN_SHARE, Score, Scores
-from usae_viz.verification.verify import seen_codes, verify
+from usae_viz.augmentations import UNSEEN
+from usae_viz.verification.noise import PICTURES, Noise, shared_noise
+from usae_viz.verification.scores import DEFAULT, Score, Scores
+from usae_viz.verification.unseen import CLOSER_VIEWS, seen_codes
+from usae_viz.verification.verify import verify
 
 
 def test_scores_are_worked_out_on_the_codes_after_topk(usae):
@@ -44,7 +47,7 @@ def score(share):
     return Score(code=1.0, rank=1, share=share, percentile=None)
 
 
-@pytest.mark.parametrize(("own", "other", "fired"), [(0.5, 0.0, True), (MIN_SHARE / 2, 0.9, False)])
+@pytest.mark.parametrize(("own", "other", "fired"), [(0.5, 0.0, True), (DEFAULT.share / 2, 0.9, False)])
 def test_a_picture_has_failed_when_its_own_backbone_does_not_fire(own, other, fired):
     scores = Scores(3, {"left-seed-1": {"left": score(own), "right": score(other)}}, {"left-seed-1": ("left",)})
     assert scores.fired("left-seed-1") is fired
@@ -58,7 +61,7 @@ def test_the_mark_of_a_failed_picture_is_a_word_however_the_table_is_printed():
     for markup in (True, False):
         with console.capture() as capture:
             console.print(scores, markup=markup)
-        assert "FAILED │" in capture.get()
+        assert "FAILED: fires in 0.0% of tokens" in capture.get()
         assert "[" not in capture.get()
 
 
@@ -93,14 +96,47 @@ def test_chance_is_the_same_figure_of_other_concepts_and_of_noise(drawn, usae):
             largest = dense.amax(2).mean((0, 1))  # over tokens, then views
             assert own.code == pytest.approx(largest[0].item(), abs=1e-4)
             assert own.others == pytest.approx(largest[1:].mean().item(), abs=1e-4)
-    noise = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+
+
+def test_the_level_of_noise_is_measured_once_and_is_the_mean_over_its_pictures(usae):
+    asked = []
+
+    def draw(seeds):
+        asked.extend(seeds)
+        return torch.stack([torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+    noise = Noise(draw)
+    found = [noise.code(usae, "left", concept) for concept in (0, 3, 3)]
+    assert len(asked) == len(set(asked)) == PICTURES
+    seeds = asked.copy()
+    largest = [seen_codes(usae, "left", draw([seed]), seeds[0], views=1).dense(12)[0, 0].amax(0) for seed in seeds]
+    by_hand = torch.stack(largest).mean(0)
+    assert found == pytest.approx([by_hand[0].item(), by_hand[3].item(), by_hand[3].item()], abs=1e-5)
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(6))
-    scores = verify(usae, 0, {"left": canvas}, {"left": ["left"]}, seed=0, noise=noise)
-    both = verify(usae, 0, {"a": noise[0], "b": noise[1]}, {"a": ["left"], "b": ["left"]}, seed=0)
-    for backbone in usae.names:
-        by_hand = (both["a"][backbone].code + both["b"][backbone].code) / 2
-        assert scores["left"][backbone].noise == pytest.approx(by_hand, abs=1e-5)
-    assert both["a"]["left"].noise is None
+    scores = verify(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0, noise=noise)
+    assert scores["left"]["left"].noise == found[1]
+    assert verify(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].noise is None
+
+
+def test_noise_is_kept_for_a_run_and_forgotten_when_weights_change(usae):
+    def draw(seeds):
+        return torch.zeros(len(seeds), 3, 32, 32)
+
+    first = shared_noise(usae, "fourier", draw)
+    assert shared_noise(usae, "fourier", draw) is first
+    assert shared_noise(usae, "maco", draw) is not first
+    with torch.no_grad():
+        next(usae.parameters()).mul_(1)
+    assert shared_noise(usae, "fourier", draw) is not first
+
+
+def test_figures_from_closer_are_those_of_views_of_that_share(usae):
+    canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = verify(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].closer
+    assert list(found) == ["0.7", "0.5"]
+    half = UNSEEN.model_copy(update={"crop": (0.5, 0.5)})
+    by_hand = seen_codes(usae, "left", canvas[None], 0, CLOSER_VIEWS, half).of(3).amax(-1).mean().item()
+    assert found["0.5"] == pytest.approx(by_hand)
 
 
 def test_chance_is_kept_in_json_and_said_in_the_table(drawn, tmp_path):

@@ -44,17 +44,22 @@ const ownCode = (data, picture) => {
 function described(data, card, run, picture) {
   const where = picture[2] === "shared" ? "shared by all backbones" : `through ${picture[2]}`;
   const code = ownCode(data, picture);
-  const outcome = picture[4] === false ? ", does not fire" : code === null ? "" : `, code ${figure(code, "number")}`;
+  const outcome = picture[4] === null ? "" : `, ${picture[4]}${code === null ? "" : `, ${strengthWord(card)} ${figure(code, "number")}`}`;
   const of = data.runs.length > 1 ? `${data.runs[run].name}: ` : "";
   return `${of}${card.concept === null ? card.objective : `concept ${card.id}`} ${where}${picture[7] ? `, ${picture[7]}` : ""}${picture[1] === "coupled" ? ", coupled" : ""}${outcome}`;
 }
 
+/** What a picture's strength is: of a concept its code, of a class the probability. */
+const strengthWord = (card) => (card.of_class ? "probability" : "code");
+
+/** The mark of a picture that is not to be believed without a second look; strong ones need none. */
+const mark = (picture) => (picture[4] === "weak" || picture[4] === "failed") && h("span", { class: `badge ${picture[4]}` }, picture[4]);
+
 function tile(data, card, run, picture) {
   if (!picture) return h("div", { class: "tile empty", "aria-hidden": "true" });
-  const failed = picture[4] === false;
-  return h("div", { class: failed ? "tile failed" : "tile" },
+  return h("div", { class: `tile ${picture[4] ?? ""}` },
     h("img", { src: thumb(run, picture), alt: described(data, card, run, picture), title: described(data, card, run, picture), loading: "lazy", decoding: "async" }),
-    failed && h("span", { class: "badge" }, "does not fire"));
+    mark(picture));
 }
 
 /** Image x backbone in small: how dark a cell is says how strong the code is. */

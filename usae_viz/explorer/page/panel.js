@@ -94,7 +94,7 @@ function makePanel(page, element) {
     data.columns.some((column) => column.key.startsWith("fires.")) && data.backbones.length > 1 ? h("fieldset", {}, h("legend", {}, "Fires in one, not in another"),
       h("div", { class: "pair" }, add(choice(page, "fires", "fires in", [["", "any"], ...names])), add(choice(page, "not", "but not in", [["", "–"], ...names]))),
       h("p", { class: "fine" }, "firing: in at least ", least, " % of the patches")) : "",
-    data.runs.length ? add(choice(page, "pictures", "Pictures", [["", "any"], ["drawn", "drawn"], ["fired", "drawn, all fire"], ["failed", "some do not fire"], ["none", "not drawn"]])) : "",
+    data.runs.length ? add(choice(page, "pictures", "Pictures", [["", "any"], ["drawn", "drawn"], ["strong", "all strong"], ["fired", "none failed"], ["weak", "some weak"], ["failed", "some failed"], ["none", "not drawn"]])) : "",
     ...columns((column) => !column.backbone).map((column) => add(rangeFilter(page, column))),
     ...perBackbone.map((group) => h("details", {}, h("summary", { title: group[0].about }, `${group[0].label} by backbone`), group.map((column) => add(rangeFilter(page, column))))),
     h("div", { class: "exchange" }, h("h2", {}, "Names and notes"),

@@ -4,17 +4,20 @@
 const largePicture = (data, run, picture) => address(data.runs[run].full, picture[0], ".png");
 
 function pictureInFull(data, card, run, picture, seen) {
-  const failed = picture[4] === false;
   const scores = seen?.scores;
-  const own = scores && scores.drawn_for.map((name) => scores.backbones[name]).filter(Boolean).sort((a, b) => a.code - b.code)[0];
+  const order = ["failed", "weak", "strong"], strength = (each) => each.probability ?? each.code;
+  const [where, own] = (scores && scores.drawn_for.map((name) => [name, scores.backbones[name]]).filter((each) => each[1])
+    .sort(([, a], [, b]) => order.indexOf(a.verdict) - order.indexOf(b.verdict) || strength(a) - strength(b))[0]) || [];
   const row = data.backbones.indexOf(picture[2]);
   const image = h("img", { src: largePicture(data, run, picture), alt: described(data, card, run, picture), decoding: "async" });
   image.addEventListener("error", () => { image.src = thumb(run, picture); }, { once: true }); // the page was sent without the run
   const moving = picture[6] && address(data.runs[run].full, picture[0], picture[6]);
-  return h("figure", { class: failed ? "full failed" : "full" },
-    h("a", { href: largePicture(data, run, picture), target: "_blank", rel: "noopener", "aria-label": `the PNG: ${described(data, card, run, picture)}` }, image, failed && h("span", { class: "badge" }, "does not fire")),
+  return h("figure", { class: `full ${picture[4] ?? ""}` },
+    h("a", { href: largePicture(data, run, picture), target: "_blank", rel: "noopener", "aria-label": `the PNG: ${described(data, card, run, picture)}` }, image, mark(picture)),
     h("figcaption", {}, h("div", {}, row >= 0 ? backboneName(data, row) : h("span", { class: "backbone" }, picture[2]), picture[3] ? h("span", { class: "faint" }, ` seed ${picture[3]}`) : ""),
-      own && h("div", { class: "faint" }, `code ${figure(own.code, "number")} · rank ${own.rank}${own.percentile === null ? "" : ` · ${figure(own.percentile, "percent")}`}`),
+      own && h("div", { class: `verdict ${own.verdict}` }, own.verdict, scores.drawn_for.length > 1 ? ` in ${where}` : "", own.short && `: ${own.short}`),
+      own && h("div", { class: "faint" }, own.probability === undefined ? `code ${figure(own.code, "number")} · rank ${own.rank}${own.percentile === null ? "" : ` · ${figure(own.percentile, "percent")}`}`
+        : `${own.name ?? `class ${own.index}`} · probability ${figure(own.probability, "number")} · rank ${own.rank}`),
       seen?.ended && h("div", { class: "faint" }, seen.ended),
       moving && h("a", { href: moving, target: "_blank", rel: "noopener" }, "animation")));
 }
@@ -23,22 +26,24 @@ function pictureInFull(data, card, run, picture, seen) {
 function transferTable(data, pictures, inFull) {
   const scored = pictures.filter((picture) => inFull[picture[0]]?.scores);
   if (!scored.length) return null;
-  const codes = scored.flatMap((picture) => Object.values(inFull[picture[0]].scores.backbones).map((seen) => seen.code));
+  const codes = scored.flatMap((picture) => Object.values(inFull[picture[0]].scores.backbones).map((seen) => seen.probability ?? seen.code));
   const most = Math.max(1e-6, ...codes);
-  const first = inFull[scored[0][0]].scores.backbones[data.backbones[0]];
+  const seenBy = inFull[scored[0][0]].scores.backbones, through = data.backbones.find((name) => seenBy[name]); // a class has no figure where there is no classifier
+  const first = seenBy[through], ofClass = first?.probability !== undefined;
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "transfer" }, h("table", { class: "transfer" },
-    h("caption", {}, "Transfer: code of each picture through each backbone, under views it was not optimized on"),
+    h("caption", {}, `Transfer: ${ofClass ? "probability of the class" : "code"} of each picture through each backbone, under views it was not optimized on`),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "picture"), data.backbones.map((_, row) => h("th", { scope: "col" }, backboneName(data, row))))),
     h("tbody", {}, scored.map((picture) => {
       const { scores } = inFull[picture[0]];
-      return h("tr", {}, h("th", { scope: "row" }, `${picture[7] ? `${picture[7]}, ` : ""}${picture[2]}${picture[1] === "coupled" ? " (coupled)" : ""}${picture[3] ? ` s${picture[3]}` : ""}`, picture[4] === false && h("span", { class: "bad" }, " ✕ fails")),
+      return h("tr", {}, h("th", { scope: "row" }, `${picture[7] ? `${picture[7]}, ` : ""}${picture[2]}${picture[1] === "coupled" ? " (coupled)" : ""}${picture[3] ? ` s${picture[3]}` : ""}`, picture[4] && picture[4] !== "strong" && h("span", { class: `verdict ${picture[4]}` }, picture[4] === "failed" ? " ✕ failed" : " weak")),
         data.backbones.map((name) => {
           const seen = scores.backbones[name];
           if (!seen) return h("td", {}, "–");
-          return h("td", { class: scores.drawn_for.includes(name) ? "own" : null, style: { "--strength": `${Math.round((100 * seen.code) / most)}%` }, title: `rank ${seen.rank}, fires in ${(100 * seen.share).toFixed(0)}% of the tokens` },
-            figure(seen.code, "number"), h("small", {}, ` #${seen.rank}`));
+          return h("td", { class: scores.drawn_for.includes(name) ? "own" : null, style: { "--strength": `${Math.round((100 * (seen.probability ?? seen.code)) / most)}%` }, title: `${seen.verdict}${seen.short && `: ${seen.short}`}; rank ${seen.rank}${seen.share === undefined ? `, read as ${seen.read_name ?? seen.read_as}` : `, fires in ${(100 * seen.share).toFixed(0)}% of the tokens`}` },
+            figure(seen.probability ?? seen.code, "number"), h("small", {}, ` #${seen.rank}`));
         }));
-    }))), typeof first?.noise === "number" && typeof first.others === "number" && h("p", { class: "fine" }, `Chance, through ${data.backbones[0]}: random other concepts reach ${first.others.toFixed(2)} in the first picture, and this concept ${first.noise.toFixed(2)} in pictures of noise.`));
+    }))), ofClass && typeof first.noise === "number" && h("p", { class: "fine" }, `Chance, through ${through}: in pictures of noise the class has a probability of ${figure(first.noise, "number")}.`),
+    typeof first?.noise === "number" && typeof first.others === "number" && h("p", { class: "fine" }, `Chance, through ${through}: random other concepts reach ${first.others.toFixed(2)} in the first picture, and this concept ${first.noise.toFixed(2)} in pictures of noise.`));
 }
 
 function figuresTable(data, at) {

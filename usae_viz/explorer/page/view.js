@@ -50,10 +50,11 @@ function fits(card, label, wanted, auroc) {
 }
 
 function hasPictures(card, wanted) {
-  const fired = card.drawn.flatMap((drawing) => drawing.pictures.map((picture) => picture[4]));
-  if (wanted === "none") return fired.length === 0;
-  if (wanted === "failed") return fired.includes(false);
-  return fired.length > 0 && (wanted === "drawn" || !fired.includes(false));
+  const verdicts = card.drawn.flatMap((drawing) => drawing.pictures.map((picture) => picture[4]));
+  if (wanted === "none") return verdicts.length === 0;
+  if (wanted === "failed" || wanted === "weak") return verdicts.includes(wanted);
+  if (wanted === "strong") return verdicts.length > 0 && verdicts.every((verdict) => verdict === "strong");
+  return verdicts.length > 0 && (wanted === "drawn" || !verdicts.includes("failed")); // "fired", in links of before
 }
 
 /** Sorted by a figure; cards that lack it come last, and equals keep the order of their numbers. */

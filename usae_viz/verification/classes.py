@@ -1,0 +1,94 @@
+"""Pictures of a class: what every classifier that has it says of them, under views they were not optimized on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from usae_train.model.usae import USAE
+from usae_viz.verification.noise import Noise
+from usae_viz.verification.scores import DEFAULT, ClassScore, Scores
+from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, from_closer, probabilities
+from usae_viz.verification.verdict import VerdictSettings
+
+Class = tuple[str, int]  # a backbone and a class of its classifier
+
+
+def check_class(usae: USAE, backbone: str, index: int) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for a backbone without its classifier, or a class that this does not have.
+    """
+    spec = usae.specs.get(backbone)
+    if spec is None or spec.classes == 0:
+        having = [f"{name} ({own.classes})" for name, own in usae.specs.items() if own.classes]
+        which = f"those with one are {', '.join(having)}" if having else "no backbone of this USAE has one"
+        raise ValueError(f"no class {index}: {backbone} has no classifier, `classes` of its spec is 0; {which}")
+    if index >= spec.classes:
+        raise ValueError(
+            f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"
+        )
+
+
+@torch.no_grad()
+def verify_classes(
+    usae: USAE, classes: Sequence[Class], canvases: Mapping[str, Tensor], drawn_for: Mapping[str, Sequence[str]],
+    seed: int, noise: Noise | None = None, thresholds: VerdictSettings = DEFAULT,
+) -> Scores:  # fmt: skip
+    """Score pictures of a class through every backbone with a classifier of as many classes.
+
+    Args:
+        usae: the model.
+        classes: those that are drawn; a picture is scored for the first that is of a backbone it was drawn for.
+        canvases: {image: (3, H, W)}.
+        drawn_for: {image: the backbones it was drawn for}.
+        seed: the run's seed; the views are drawn from another one derived from it.
+        noise: pictures that nothing was optimized in: the level of chance.
+        thresholds: of the verdicts.
+    """
+    table: dict[str, dict[str, ClassScore]] = {image: {} for image in canvases}
+    for image, canvas in canvases.items():
+        home, index = next((own for own in classes if own[0] in drawn_for[image]), classes[0])
+        count = usae.specs[home].classes
+        for backbone in (name for name, spec in usae.specs.items() if spec.classes == count):
+            closer = CLOSER if backbone in drawn_for[image] else ()
+            table[image][backbone] = _score(usae, backbone, index, canvas[None], seed, noise, closer)
+    scored = {image: tuple(name for name in drawn_for[image] if name in row) for image, row in table.items()}
+    return Scores(None, table, {image: own or tuple(table[image]) for image, own in scored.items()}, {}, thresholds)
+
+
+def _score(
+    usae: USAE, backbone: str, index: int, canvas: Tensor, seed: int, noise: Noise | None, shares: Sequence[float]
+) -> ClassScore:
+    seen = probabilities(usae, backbone, canvas, seed)[0].mean(0)
+    read_as = int(seen.argmax())
+    closer = {
+        f"{share:g}": probabilities(usae, backbone, canvas, seed, CLOSER_VIEWS, from_closer(share))[0].mean(0)
+        for share in shares
+    }  # fmt: skip
+    return ClassScore(
+        index, class_name(len(seen), index), seen[index].item(), int((seen > seen[index]).sum()) + 1,
+        read_as, class_name(len(seen), read_as), None if noise is None else noise.probability(usae, backbone, index),
+        {share: values[index].item() for share, values in closer.items()},
+    )  # fmt: skip
+
+
+def class_name(count: int, index: int) -> str | None:
+    """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for another."""
+    names = _names(count)
+    return None if names is None else names[index]
+
+
+@cache
+def _names(count: int) -> list[str] | None:
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": count})
+    if subset is None:
+        return None
+    known = ImageNetInfo(subset)
+    return [known.index_to_description(index).partition(",")[0] for index in range(count)]

@@ -1,0 +1,62 @@
+"""What backbones make of canvases under views that no picture is optimized on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from usae_train.model.sparse import Codes
+from usae_train.model.usae import USAE
+from usae_viz.augmentations import UNSEEN, Augmentation, views
+from usae_viz.maximization.loop import Eyes, perceive
+
+VIEWS = 8  # with 32 the codes of six demo pictures, 8 to 12, moved by at most 0.17
+UNSEEN_SEED = 0x5EED  # added to the run's seed, so that a run is verified under draws that it did not optimize under
+# A verdict is given on nearly the whole picture (`UNSEEN`: 0.75 to 0.98 of the side). A picture should be right at
+# every scale that a person looks at, so what it is from closer is told beside that, in the backbones it was drawn for.
+CLOSER = (0.7, 0.5)
+CLOSER_VIEWS = 4  # each
+
+
+def seen_codes(
+    usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = UNSEEN
+) -> Codes:
+    """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
+    values, indices = [], []
+    for canvas, shown in _shown(usae, canvases, seed, views, augmentation):
+        eyes = Eyes(usae, augmentation, views)
+        codes = perceive(eyes, usae.backbones[backbone], canvas, shown).codes
+        values.append(codes.values)
+        indices.append(codes.indices)
+    return Codes(torch.cat(values), torch.cat(indices))
+
+
+def probabilities(
+    usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = UNSEEN
+) -> Tensor:
+    """(image, view, class): what a backbone's own classifier says of canvases (image, 3, H, W) under such views."""
+    logits = [
+        usae.backbones[backbone].logits(shown.flatten(0, 1)).float()
+        for _, shown in _shown(usae, canvases, seed, views, augmentation)
+    ]  # fmt: skip
+    return torch.stack(logits).softmax(-1)
+
+
+def from_closer(share: float) -> Augmentation:
+    """The unseen views, of just this share of the side."""
+    return UNSEEN.model_copy(update={"crop": (share, share)})
+
+
+def _shown(
+    usae: USAE, canvases: Tensor, seed: int, count: int, augmentation: Augmentation
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each canvas (1, 3, H, W) and its views (1, view, 3, size, size), one by one.
+
+    It takes less memory, and a picture's scores do not depend on the others.
+    """
+    size = max(each.input_size for each in usae.backbones.values())
+    for canvas in canvases.split(1):
+        generator = torch.Generator().manual_seed(seed + UNSEEN_SEED)
+        yield canvas, views(canvas, augmentation, [generator], count, size)
