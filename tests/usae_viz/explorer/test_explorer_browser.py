@@ -15,7 +15,6 @@ from usae_viz.concepts.labels import numbers, read_labels, with_numbers
 from usae_viz.concepts.naming import concept_rows, parse_concepts
 from usae_viz.explorer import explore
 from usae_viz.explorer.sources import open_sources
-from usae_viz.runs.png import read_png
 
 pytestmark = pytest.mark.browser
 
