@@ -11,7 +11,7 @@ import typer
 from usae_train.commands import measure_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages, watched
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -45,7 +45,8 @@ def extract(
 ) -> None:
     """Write an activation store: every picture through every backbone, once, in shards with checksums.
 
-    A store that was stopped is gone on with when the same command is given again.
+    A store that was stopped is gone on with when the same command is given again: SIGTERM and Ctrl-C keep all that was
+    seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors():
         from usae_train.backbones.backbone import DTYPES
@@ -77,7 +78,7 @@ def extract(
             if not quiet:
                 typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
             with progress_bars(quiet) as progress:
-                report = stages(progress)
+                report = watched(progress, quiet)
                 store = write_store(
                     source, record, out, batch=batch, device=where, run_in=run_in,
                     workers=workers, max_broken=max_broken, ranks=ranks, backbones=built,

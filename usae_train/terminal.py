@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +25,8 @@ Bars = TypeVar("Bars", bound="Progress")
 def one_line_errors() -> Iterator[None]:
     """Turn what a user can cause into one line on stderr and exit status 1; a stop into its own status."""
     try:
-        yield
+        with _one_line_warnings():
+            yield
     except (ValueError, MemoryError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         print(f"error: {reason}", file=sys.stderr)
@@ -39,6 +42,24 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
+    from usae_train.backbones.warned import NearlyTheWeights
+
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, NearlyTheWeights):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager
@@ -80,6 +101,24 @@ def stages(progress: Progress) -> Report:
         if stage not in bars:
             bars[stage] = progress.add_task(stage, total=total, note=note)
         progress.update(bars[stage], completed=done, total=total, note=note)
+
+    return report
+
+
+def watched(progress: Progress, quiet: bool) -> Report:
+    """Bars on a terminal; elsewhere, as in a log, a line every half minute; nothing when quiet."""
+    return stages(progress) if quiet or not progress.disable else lines()
+
+
+def lines(seconds: float = 30.0) -> Report:
+    """A report that prints a line on stderr now and then: what is done, of how many."""
+    last = time.monotonic()
+
+    def report(stage: str, done: int, total: int, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            print(f"{stage}: {done} of {total}{', ' if note else ''}{note}", file=sys.stderr, flush=True)
 
     return report
 

@@ -50,11 +50,12 @@ Mode = Annotated[
 ]
 Image = Annotated[str, typer.Option(help="Parameterization: `fourier`, `maco` or `pixel`.")]
 Size = Annotated[
-    int | None, typer.Option(help="Side of the canvas in pixels; the backbones' largest input size unless told.")
+    int | None,
+    typer.Option(help="Side of the canvas in pixels; 16/7 of the backbones' largest input size unless told."),
 ]
 Steps = Annotated[int, typer.Option(help="Optimizer steps.")]
 Crops = Annotated[int, typer.Option(help="Augmented views a step.")]
-Rate = Annotated[float | None, typer.Option(help="Adam's; fourier and maco 0.1, pixel 0.05 unless told.")]
+Rate = Annotated[float | None, typer.Option(help="Adam's; fourier 0.25, maco 0.1, pixel 0.05 unless told.")]
 Augment = Annotated[str, typer.Option(help="`default`, `maco`, `lucid` or `none`.")]
 Spectrum = Annotated[
     str | None,
@@ -66,9 +67,13 @@ Decay = Annotated[
         help="For fourier: its coefficients are scaled by 1/f^decay, 0 to 4; higher is smoother; 1.5 unless told."
     ),
 ]
+Contrast = Annotated[
+    float | None,
+    typer.Option(help="For fourier: the picture's standard deviation, which is held, in logits; 1.5 unless told."),
+]
 Dtype = Annotated[
     str,
-    typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 where the processor has it."),
+    typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 where that is faster."),
 ]
 Seed = Annotated[int, typer.Option(help="Decides the start and the augmentation draws.")]
 Seeds = Annotated[int, typer.Option(help="Draw each so many times, with seed, seed + 1, ...")]
@@ -128,7 +133,7 @@ def maximize(
     image: Image = "fourier",
     size: Size = None,
     steps: Steps = 96,
-    crops: Crops = 6,
+    crops: Crops = 4,
     learning_rate: Rate = None,
     augmentation: Augment = "default",
     start: Annotated[
@@ -144,6 +149,7 @@ def maximize(
     device: Device = "auto",
     spectrum: Spectrum = None,
     decay: Decay = None,
+    contrast: Contrast = None,
     dtype: Dtype = "auto",
     seed: Seed = 0,
     seeds: Seeds = 1,
@@ -169,8 +175,9 @@ def maximize(
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
-            augmentation=augmentation, start=start, spectrum=spectrum, decay=decay, dtype=dtype, seed=seed, seeds=seeds,
-            alpha=alpha, settle=settle, snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
+            augmentation=augmentation, start=start, spectrum=spectrum, decay=decay, contrast=contrast, dtype=dtype,
+            seed=seed, seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory, verify=verify,
+            verdict=verdict or {},
         )  # fmt: skip
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
@@ -191,13 +198,14 @@ def invert(
     image: Image = "fourier",
     size: Size = None,
     steps: Steps = 96,
-    crops: Crops = 6,
+    crops: Crops = 4,
     learning_rate: Rate = None,
     augmentation: Augment = "default",
     out: Out = None,
     device: Device = "auto",
     spectrum: Spectrum = None,
     decay: Decay = None,
+    contrast: Contrast = None,
     dtype: Dtype = "auto",
     seed: Seed = 0,
     seeds: Seeds = 1,
@@ -219,9 +227,9 @@ def invert(
 
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
-            augmentation=augmentation, reference=picture, spectrum=spectrum, decay=decay, dtype=dtype, seed=seed,
-            seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory, verify=verify,
-            verdict=verdict or {},
+            augmentation=augmentation, reference=picture, spectrum=spectrum, decay=decay, contrast=contrast,
+            dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory,
+            verify=verify, verdict=verdict or {},
         )  # fmt: skip
         names = [name.strip() for name in backbones.split(",")] if backbones else []
         _draw(_load(usae, device), [SameCodes(names)], settings, out or new_run("invert"), quiet, as_json, animation)

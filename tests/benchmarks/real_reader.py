@@ -38,6 +38,7 @@ import usae_viz as uv
 from usae_train.backbones.backbone import Backbone, build_backbones
 from usae_train.commands.config_files import read_specs
 from usae_train.model.usae import USAE
+from usae_viz.verification.scores import Score
 
 SCALES = (1.0, 0.7, 0.5, 0.3)  # of the side
 CROPS = 8  # random crops a scale; the whole is one
@@ -153,6 +154,7 @@ def concepts(folder: str, count: int, settings: dict[str, Any]) -> None:
         for image in usae.names:
             for backbone in usae.names:
                 score = scores[image][backbone]
+                assert isinstance(score, Score)
                 found.setdefault((image, backbone), []).append((score.rank, score.percentile or 0.0))
     print(f"{count} concepts, live in every backbone, at random: median rank; share beyond the 99th percentile")
     for (image, backbone), rows in found.items():

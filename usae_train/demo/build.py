@@ -72,6 +72,7 @@ def fit_demo(
         progress=lambda done, total: report("tokens", done, total, "training scenes"),
     )  # fmt: skip
     usae = new_usae({name: b.width for name, b in backbones.items()}, settings, specs=specs, grid=grid)
+    usae.weights = {name: backbone.record() for name, backbone in backbones.items()}
     fit_tokens(train.flat(), settings, usae, device,
                lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"))  # fmt: skip
     usae.to("cpu")

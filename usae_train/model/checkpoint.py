@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.statistics import Statistics, read_origin
@@ -50,6 +51,7 @@ class UsaeConfig(BaseModel):
     fingerprint: str | None
     factors: list[str]
     outliers: dict[str, Outliers] = Field(default_factory=dict)  # folders of before have none
+    weights: dict[str, WeightsRecord] = Field(default_factory=dict)  # nor this
     versions: dict[str, str]
     commit: str | None = None
 
@@ -80,7 +82,7 @@ def save(
         config = UsaeConfig(
             widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
             grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
-            fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers,
+            fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers, weights=usae.weights,
             versions=versions(), commit=commit(),
         )  # fmt: skip
         (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
@@ -118,7 +120,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         recipe=config.recipe,
     )  # fmt: skip
     model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
-    model.factors, model.outliers = config.factors, config.outliers
+    model.factors, model.outliers, model.weights = config.factors, config.outliers, config.weights
     weights = folder / "model.safetensors"
     try:
         model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor

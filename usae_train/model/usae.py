@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from usae_train.backbones.backbone import Backbone, BackboneSpec
+    from usae_train.backbones.identity import WeightsRecord
     from usae_train.model.natural import NaturalPictures
     from usae_train.model.statistics import Statistics
     from usae_train.tokens.standardization import Outliers
@@ -75,6 +76,7 @@ class USAE(nn.Module):
         self.fingerprint: str | None = None
         self.outliers: dict[str, Outliers] = {}  # high-norm tokens, as standardization found them
         self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc
+        self.weights: dict[str, WeightsRecord] = {}  # of the backbones that it was trained with, where they are known
         self._backbones: dict[str, Backbone] = {}
         self.encoders = nn.ModuleDict({n: Encoder(w, n_concepts, batch_norm) for n, w in widths.items()})
         self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts) for n, w in widths.items()})
@@ -127,14 +129,20 @@ class USAE(nn.Module):
         """{name: Backbone}, built from their specs when first asked for, on the USAE's device.
 
         Raises:
-            ValueError: for a USAE fitted on bare activations, or when weights are missing.
+            ValueError: for a USAE fitted on bare activations, or when weights are missing, or not those that it was
+                trained with.
         """
         from usae_train.backbones.backbone import build_backbones
+        from usae_train.backbones.identity import check_records
 
         if not self.specs:
             raise ValueError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
         if not self._backbones:
-            self._backbones = build_backbones(self.specs)
+            built = build_backbones(self.specs)
+            if self.weights:
+                found = {name: backbone.record() for name, backbone in built.items()}
+                check_records(found, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})
+            self._backbones = built
         device = self.dictionary(self.names[0]).device
         return {name: backbone.to(device) for name, backbone in self._backbones.items()}
 

@@ -64,6 +64,7 @@ Concepts that fire in some training photograph: {live}.
 
 ```python
 import usae_train as ut
+
 usae = ut.load("photos")
 ```
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +14,10 @@ import torch
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
 from usae_train.distributed import ALONE, Ranks
 from usae_train.pictures.images import Failure, ImageSource, read_groups
+from usae_train.stop_signals import hearing
 from usae_train.tokens.extraction_notes import Notes, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
+from usae_train.tokens.pieces import SECONDS, Pieces, Seen
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, bytes_an_image, write_record, write_shard
 from usae_train.training.settings import MAX_BROKEN
@@ -42,6 +45,7 @@ def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "b
     record = StoreRecord(
         schema=SCHEMA, backbones=dict(specs), widths={name: b.width for name, b in backbones.items()}, grid=grid,
         dtype=dtype, source=source.name, fingerprint=source.fingerprint(), n_images=len(source),
+        weights={name: backbone.record() for name, backbone in backbones.items()},
     )  # fmt: skip
     return Plan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
 
@@ -51,11 +55,13 @@ def extract(
     source: ImageSource, record: StoreRecord, out: Path, *, batch: int = 32, device: torch.device | str = "cpu",
     run_in: str = "float32", workers: int = 0, max_broken: float = MAX_BROKEN,
     images_a_shard: int | None = None, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
-    backbones: Mapping[str, Backbone] | None = None,
+    backbones: Mapping[str, Backbone] | None = None, piece_seconds: float = SECONDS,
 ) -> ActivationStore:  # fmt: skip
-    """Write an activation store, or go on with one where it stopped.
+    """Write an activation store, or go on with one where it stopped, within a shard too.
 
-    While a shard is written the next one's images are read and seen, so that two are in memory at a time.
+    SIGTERM and Ctrl-C keep what was seen, and stop; a kill loses what was seen in the last minute. Processes that
+    extract together are ended by torchrun as by a kill. While a shard is written the next one's images are read and
+    seen, so that two are in memory at a time.
 
     Args:
         source: the images.
@@ -68,6 +74,7 @@ def extract(
         max_broken: largest share of images that may be unreadable.
         images_a_shard: as many as make 512 MB unless told.
         progress: called after each batch.
+        piece_seconds: time between two pieces of a shard that are kept until it is whole.
         ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
 
         backbones: those that `plan` has built; built from the record unless given.
@@ -75,6 +82,7 @@ def extract(
     Raises:
         ValueError: for a store of other settings or a finished one, a disk without room, too many broken images, tokens
             that are not finite.
+        Stopped: after SIGTERM or Ctrl-C; says how many images are kept.
     """
     with ranks.together():
         begun = begin(record, out) if ranks.first else record
@@ -87,12 +95,17 @@ def extract(
     run_backbones_in(seeing.values(), run_in)
     rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.count)
     own = [each[ranks.number] for each in rounds if ranks.number < len(each)]
+    pieces = Pieces(out, piece_seconds)
+    kept = {tried: pieces.of(tried, record.widths) for tried in own}
+    left = {tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in kept.items()}
     batches = read_groups(
         source, max(backbone.input_size for backbone in built.values()),
-        [tried[first : first + batch] for tried in own for first in range(0, len(tried), batch)], workers,
+        [tried[first : first + batch] for tried in left.values() for first in range(0, len(tried), batch)], workers,
     )  # fmt: skip
     number = len(record.shards) + ranks.number
-    with ThreadPoolExecutor(1) as writer:
+    # of many processes one that waits for the others would not hear
+    listening = hearing(pieces.stop) if ranks.count == 1 else nullcontext()
+    with ThreadPoolExecutor(1) as writer, listening, notes.taken_at_a_stop():
         for each in rounds:
             writing: Future[Written] | None = None
             with ranks.together():
@@ -103,11 +116,12 @@ def extract(
                         notes.take_if_written()
                         progress(min(first + images * together, len(source)), len(source))
 
-                    filled = _fill_shard(
-                        record, seeing, tried, islice(batches, -(-len(tried) // batch)), done
-                    )  # fmt: skip
+                    own_batches = islice(batches, -(-len(left[tried]) // batch))
+                    filled = _fill_shard(record, seeing, tried, own_batches, done, pieces, kept.pop(tried))
                     writing = writer.submit(_write, out, number, tried, *filled)
             notes.take()
+            if ranks.first:
+                pieces.remove(images_tried(notes.record))
             notes.writing, number = [writing], number + ranks.count
         notes.take()
     record = notes.record
@@ -115,6 +129,7 @@ def extract(
         if not sum(shard.images for shard in record.shards):
             raise ValueError(f"none of the {len(source)} images of {source.name} can be read")
         if ranks.first:
+            pieces.remove()
             write_record(out, record.model_copy(update={"complete": True}))
     return ActivationStore(out)
 
@@ -134,12 +149,19 @@ def rounds_of(left: range, images_a_shard: int, ranks: int) -> list[list[range]]
 
 def _fill_shard(
     record: StoreRecord, backbones: Mapping[str, Backbone], tried: range,
-    batches: Iterable[tuple[list[int], torch.Tensor, list[Failure]]], done: Callable[[int], None],
+    batches: Iterable[tuple[list[int], torch.Tensor, list[Failure]]], done: Callable[[int], None], pieces: Pieces,
+    kept: Sequence[Seen],
 ) -> tuple[dict[str, torch.Tensor], list[int], list[dict[str, object]]]:  # fmt: skip
-    """One shard's tokens, the numbers of its images, and those that cannot be read."""
+    """One shard's tokens, the numbers of its images, and those that cannot be read; pieces of it are kept meanwhile."""
     shape, dtype = (len(tried), record.grid[0] * record.grid[1]), getattr(torch, record.dtype)
     tokens = {name: torch.empty(*shape, width, dtype=dtype) for name, width in record.widths.items()}
     numbers, failures = list[int](), list[dict[str, object]]()
+    for piece in kept:
+        for name, own in piece.tokens.items():
+            tokens[name][len(numbers) : len(numbers) + len(own)] = own
+        numbers.extend(piece.numbers)
+        failures.extend(piece.failures)
+    written = len(numbers), len(failures)
     for indices, canvases, broken in batches:
         failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
         for name, backbone in backbones.items() if indices else ():
@@ -151,7 +173,13 @@ def _fill_shard(
                 )
             tokens[name][len(numbers) : len(numbers) + len(indices)] = seen
         numbers.extend(indices)
-        done(len(numbers) + len(failures))
+        known = len(numbers) + len(failures)
+        if pieces.due and known < len(tried):
+            new = {name: own[written[0] : len(numbers)] for name, own in tokens.items()}
+            pieces.write(Seen(tried[sum(written) : known], new, numbers[written[0] :], failures[written[1] :]))
+            written = len(numbers), len(failures)
+            pieces.check(tried.start + known, record.n_images)
+        done(known)
     return {name: own[: len(numbers)] for name, own in tokens.items()}, numbers, failures
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 from usae_train.distributed import Ranks
 from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
 from usae_train.pictures.images import ImageSource
+from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import (
     FAILURES,
     Shard,
@@ -78,6 +81,15 @@ class Notes:
         """Note the shard that has been written meanwhile, so that a kill loses less; with other ranks not yet."""
         if self.ranks.count == 1 and all(each is not None and each.done() for each in self.writing):
             self.take()
+
+    @contextmanager
+    def taken_at_a_stop(self) -> Iterator[None]:
+        """What is being written when a stop comes is waited for and noted, or its images would be seen again."""
+        try:
+            yield
+        except Stopped:
+            self.take()
+            raise
 
     def take(self) -> None:
         """Wait for the round that is being written, and note it.

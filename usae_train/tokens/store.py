@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path
 from usae_train.files.provenance import file_hash
 from usae_train.pictures.images import open_images
@@ -63,13 +64,18 @@ class StoreRecord(BaseModel):
     source: str
     fingerprint: str
     n_images: int = Field(ge=1, description="images in the source, readable or not")
+    weights: dict[str, WeightsRecord] = Field(default_factory=dict, description="stores of before have none")
     complete: bool = False
     shards: tuple[Shard, ...] = ()
 
     def differences(self, other: StoreRecord) -> list[str]:
         """The names of what another extraction was told otherwise."""
-        told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_"}
-        return sorted(name for name in told if getattr(self, name) != getattr(other, name))
+        told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights"}
+        differing = [name for name in told if getattr(self, name) != getattr(other, name)]
+        hashes = [{name: own.sha256 for name, own in record.weights.items()} for record in (self, other)]
+        if "backbones" not in differing and self.weights and hashes[0] != hashes[1]:
+            differing.append("weights")
+        return sorted(differing)
 
 
 class ActivationStore:

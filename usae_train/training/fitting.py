@@ -130,6 +130,7 @@ def fit_pictures(
         built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, dtype=settings.dtype
     )  # fmt: skip
     usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
+    usae.weights = {name: backbone.record() for name, backbone in built.items()}
     if keeper is not None:
         keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths,
                        "backbones": listed(backbones)}  # fmt: skip
@@ -227,6 +228,7 @@ def fit_store(
     allowed = allowed_memory(memory)
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
+    usae.weights = dict(record.weights)
     if keeper is not None:
         keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
                        "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip

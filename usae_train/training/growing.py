@@ -123,6 +123,7 @@ def add_backbone(
     backbones = {**known, name: Backbone(name, spec).to(device)}
     assert usae.grid is not None
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
+    grown.weights = {**usae.weights, name: backbones[name].record()}
     jointly = None
     if keeper is not None:
         keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": grown.widths,

@@ -207,6 +207,7 @@ def _of_pictures(
         {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
     )  # fmt: skip
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
+    usae.weights = {name: backbone.record()}
     keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths,
                    "backbones": listed({name: specs[name]})}  # fmt: skip
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
@@ -222,6 +223,7 @@ def _of_store(
     every = StoreFeed(store, allowed_memory(work.memory))
     feed = OneBackbone(every, name)
     usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
+    usae.weights = {name: own for name, own in record.weights.items() if name in usae.names}
     keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
                    "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)

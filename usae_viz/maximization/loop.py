@@ -100,8 +100,8 @@ def ascend(
     """
     generators = [torch.Generator().manual_seed(picture.seed + VIEWS_SEED) for picture in pictures]
     optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
-    # full rate for the first half, then down to almost nothing: the last steps take noise out of the pictures
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - step / steps) + 0.02))
+    # full rate for the first quarter, then down to almost nothing: the last steps take noise out of the pictures
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 4 / 3 * (1 - step / steps) + 0.02))
     best, settled, attention, done = Best(), Settled(settle), torch.zeros(()), 0
     try:
         while done < steps and not settled:

@@ -34,6 +34,9 @@ Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mea
 # What decides how a drawing starts: equal ones share their pictures of noise.
 STARTS_BY = {"image", "size", "decay", "spectrum"}
 CLOSENESS = 5.0
+CANVAS = (
+    16 / 7
+)  # of the largest input size: 512 px for networks of 224, of which a crop of 0.44 is shown pixel by pixel
 
 
 def maximize(
@@ -218,7 +221,7 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     if settings.verify is not None:
         check_concept(usae, settings.verify)
     backbones = usae.backbones.values()
-    size = settings.size or max(backbone.input_size for backbone in backbones)
+    size = settings.size or round(CANVAS * max(backbone.input_size for backbone in backbones))
     _check_crops(size, settings.augmentation.crop[0])
     return settings.model_copy(
         update={
@@ -356,7 +359,7 @@ def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
 
 def _parameterization(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization:
     assert settings.size is not None
-    return parameterization(settings.image, seeds, settings.size, settings.spectrum, settings.decay)
+    return parameterization(settings.image, seeds, settings.size, settings.spectrum, settings.decay, settings.contrast)
 
 
 def _described(picture: Tensor | str | Path) -> str:

