@@ -59,7 +59,10 @@ Rate = Annotated[float | None, typer.Option(help="Adam's; fourier 0.25, maco 0.1
 Augment = Annotated[str, typer.Option(help="`default`, `maco`, `lucid` or `none`.")]
 Spectrum = Annotated[
     str | None,
-    typer.Option(help="For maco: `1/f`, or a file of usae-train spectrum; the packaged one unless told."),
+    typer.Option(
+        help="For maco: `photographs`, `demo`, `1/f`, or a file of usae-train spectrum; photographs unless told, or "
+        "demo for a USAE of the demo's scenes."
+    ),
 ]
 Decay = Annotated[
     float | None,

@@ -8,7 +8,37 @@ around each feature's mean. `live`: share of the concepts that fire in held-out 
     usae-train extract ../shared/real/photos/held --backbones ../shared/real/specs.yaml --out STORES/held
     python tests/benchmarks/real_recipe.py STORES [--steps 1000] [--only default scalar ...]
 
-TABLE
+With --steps 1000 (`now`: the default; `dino alone`: `--independent` of dino), on a machine that others used as well:
+
+                                       off-diagonal  diagonal  entropy  live (dino, lite0, lite2)  seconds
+    default                                   0.362     0.588    0.960          0.98, 1.00, 1.00       95
+    dino alone                                          0.744                   0.99                   56
+    scalar, dead over all backbones (before)  0.350     0.583    0.58           0.15, -, 1.00           -
+
+The first trial's code and figures are the last row's; with the mean token off alone it had 0.368, 0.586, 0.82 and 0.99
+live in dino. What led to the default, with 500 steps, no weight decay and dead after 200 steps unless named:
+
+    mean token off, variance 1 a feature      0.342     0.553    0.710          0.99, 0.92, 0.92
+    the same, one norm in all (`centred`)     0.346     0.576    0.812          0.99, 0.98, 0.99
+    one variance for every feature            0.352     0.560    0.783          0.92, 0.99, 0.98
+    half whitened (`whitened`)                0.356     0.579    0.877          0.99, 0.99, 0.97
+    decay 0.3                                 0.361     0.584    0.753          0.77, 0.86, 0.85
+    decay 0.2, dead after 50                  0.362     0.584    0.825          0.85, 0.96, 0.97
+    noise of half the tokens' size            0.365     0.575    0.723          0.94, 0.89, 0.90
+    noise of 0.3, 1000 steps                  0.370     0.589    0.951          0.99, 0.99, 0.99
+    noise of 0.3, not nested                  0.367     0.582    0.854          0.98, 0.97, 0.97
+    encoders alone see white tokens           0.262     0.489    0.756          1.00, 1.00, 0.99
+
+Why, as we read it, the mean token has to go first, though the offset starts at it: Adam's steps go by the sign of a
+gradient, and a step of all of a row's weights along the mean token moves its pre-codes by the rate times that token's
+absolute sum, for all tokens at once. The same holds of every direction in which many tokens vary much, which is why
+half whitening helps further. One norm: atoms have norm 1 in every backbone, and the codes that suit 112 features of
+variance 1 are too small for 384.
+
+What is in the way of more across backbones: a dense linear map from the same 400 photographs reaches 0.449 of the
+held-out ones (dino to lite0 and lite2 0.32 and 0.32, to dino 0.38 and 0.40, lite0 to lite2 0.62, back 0.66).
+--limit 400 takes the first by name, 363 of them of one collection; 40 of the 118 held-out ones are of collections that
+are not among them.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,17 +76,19 @@ class Ceiling:
         self.moments = self.moments + state["moments"]
 
     def _errors(self, here: Tensor, there: Tensor) -> dict[tuple[str, str], Tensor]:
-        """{(from, to): squared errors there of the maps that are best here: (ridges + 1,), the last of no map}."""
+        """{(from, to): squared errors there of the maps that are best here, the first of no map at all}."""
         found, places = {}, self._places()
         for source, rows in places.items():
             variance, directions = torch.linalg.eigh(here[rows, rows])
+            variance = variance.clamp_min(0)
             turned = directions.T @ there[rows, rows] @ directions
             for target, columns in places.items():
                 if target == source:
                     continue
                 fitted, measured = (directions.T @ moments[rows, columns] for moments in (here, there))
-                maps = [fitted / (variance + ridge * variance.mean())[:, None].clamp_min(1e-30) for ridge in RIDGES]
-                maps.append(torch.zeros_like(fitted))
+                maps = [torch.zeros_like(fitted)]
+                if not math.isnan(self._variance(source)):  # of what never varies rounding would make a map
+                    maps += [fitted / (variance + ridge * variance.mean())[:, None] for ridge in RIDGES]
                 whole = there[columns, columns].diagonal().sum()
                 found[source, target] = torch.stack(
                     [whole - 2 * (own * measured).sum() + (own * (turned @ own)).sum() for own in maps]

@@ -33,17 +33,19 @@ def pair_figures(
         ranks: who has the other parts of the batch.
 
     Returns:
-        {"pair_loss": {from: {to: error}}, "r2": {from: {to: R² around each feature's mean}}}.
+        {"pair_loss": {from: {to: error}}, "r2": {from: {to: R² around each feature's mean, in raw units}}}.
     """
     modes = [(module, module.training) for module in usae.modules()]
     usae.eval()
-    spread = {n: ranks.mean((own - ranks.mean(own.mean(0))).square().mean()) for n, own in batch.items()}
+    raw = {name: usae.scale(name).inverse(own) for name, own in batch.items()}
+    spread = {n: ranks.mean((own - ranks.mean(own.mean(0))).square().mean()) for n, own in raw.items()}
     figures: dict[str, Matrix] = {"pair_loss": {}, "r2": {}}
     for source in batch:
         codes = top_k(usae.encoder(source)(batch[source]), usae.k)
         decoded = {target: usae.decoder(target)(codes) for target in batch}
         lost = ranks.mean(torch.stack([error(batch[target], own) for target, own in decoded.items()]))
-        left = ranks.mean(torch.stack([squared_error(batch[target], own) for target, own in decoded.items()]))
+        raw_errors = [squared_error(raw[target], usae.scale(target).inverse(own)) for target, own in decoded.items()]
+        left = ranks.mean(torch.stack(raw_errors))
         shares = left / torch.stack([spread[target] for target in decoded]).clamp_min(torch.finfo(left.dtype).tiny)
         figures["pair_loss"][source] = dict(zip(decoded, lost.tolist(), strict=True))
         figures["r2"][source] = dict(zip(decoded, (1 - shares).tolist(), strict=True))

@@ -20,8 +20,7 @@ from usae_viz.maximization.precision import dtype_for
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.maximization.snapshots import Frames, write_frames
 from usae_viz.objectives import Concept, Objective
-from usae_viz.parameterizations import ANALYTIC
-from usae_viz.parameterizations.maco import PACKAGED
+from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.outputs import write_concept, write_json
 from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.png import to_picture
@@ -164,7 +163,7 @@ def _drawn_on(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
 
 def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
     """Which weights, natural spectrum (of the first run that needs one) and software pictures are made with."""
-    spectra = dict.fromkeys(spectrum_hash(settings.spectrum) for settings in runs if settings.image == "maco")
+    spectra = dict.fromkeys(spectrum_hash(settings.spectrum) for settings in runs if settings.spectrum)
     return {
         "usae": usae.source, "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
         "versions": versions(), "commit": commit(),
@@ -182,15 +181,3 @@ def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
             with suppress(OSError):
                 hashes[name] = file_hash(Path(file))
     return hashes
-
-
-def spectrum_hash(spectrum: str | None) -> str:
-    """Of the file; the analytic spectrum is a formula and stands for itself.
-
-    Raises:
-        ValueError: for a file that cannot be read.
-    """
-    try:
-        return ANALYTIC if spectrum == ANALYTIC else file_hash(Path(spectrum) if spectrum else PACKAGED)
-    except OSError as error:
-        raise ValueError(f"{spectrum} cannot be read: {error.strerror or error}") from error

@@ -46,7 +46,10 @@ class MaximizeSettings(BaseModel):
         description="fourier's: the picture's standard deviation, in logits of decorrelated colour; 1.5 unless told",
     )  # fmt: skip
     spectrum: str | None = Field(
-        None, min_length=1, description="MACO's: `1/f`, or a file of usae-train spectrum; the packaged one unless told"
+        None,
+        min_length=1,
+        description="MACO's: `photographs`, `demo`, `1/f`, or a file of usae-train spectrum; photographs unless told, or "
+        "demo for a USAE of the demo's scenes",
     )
     start: str | None = Field(None, min_length=1, description="a picture file to start from instead of from noise")
     reference: str | None = Field(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from usae_train.pictures.spectrum import load_spectrum
 from usae_viz.parameterizations.coupled import CoupledImage
 from usae_viz.parameterizations.fourier import FourierImage
-from usae_viz.parameterizations.maco import MacoImage, analytic_spectrum
+from usae_viz.parameterizations.maco import MacoImage
 from usae_viz.parameterizations.pixel import PixelImage
+from usae_viz.parameterizations.spectra import ANALYTIC, analytic_spectrum, spectrum_named
 from usae_viz.parameterizations.start import Parameterization
 
 PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
@@ -17,7 +16,6 @@ PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
     "maco": MacoImage,
     "pixel": PixelImage,
 }
-ANALYTIC = "1/f"
 
 
 def parameterization(
@@ -30,7 +28,7 @@ def parameterization(
         image: a key of `PARAMETERIZATIONS`.
         seeds: one picture a seed.
         size: side of the canvas in pixels.
-        spectrum: for `maco`, `1/f` or a file of usae-train spectrum; the packaged one unless told.
+        spectrum: for `maco`, `photographs`, `demo`, `1/f` or a file of usae-train spectrum; `photographs` unless told.
         decay: for `fourier`, how steeply the scale of the coefficients falls with frequency; 1.5 unless told.
         contrast: for `fourier`, the standard deviation of the picture in decorrelated logits; 1.5 unless told.
 
@@ -46,9 +44,7 @@ def parameterization(
     if fourier and image != "fourier":
         raise ValueError(f"{' and '.join(fourier)} is for the parameterization fourier, not for {image}")
     if spectrum is not None:
-        return MacoImage(
-            seeds, size, analytic_spectrum(size) if spectrum == ANALYTIC else load_spectrum(Path(spectrum))
-        )
+        return MacoImage(seeds, size, spectrum_named(spectrum, size))
     if fourier:
         return FourierImage(seeds, size, **fourier)
     return PARAMETERIZATIONS[image](seeds, size)

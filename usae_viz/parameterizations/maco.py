@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Self
 
 import torch
@@ -13,18 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.pictures.colour import from_canvas, to_canvas
-from usae_train.pictures.spectrum import load_spectrum
-from usae_viz.parameterizations.fourier import frequencies
+from usae_viz.parameterizations.spectra import packaged_spectrum
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
-
-PACKAGED = Path(__file__).parent / "spectrum.safetensors"  # usae-train spectrum demo:train
-ANALYTIC_STD = 1.0
-
-
-@cache
-def packaged_spectrum() -> Tensor:
-    """The spectrum that comes with the package, (3, 96, 49)."""
-    return load_spectrum(PACKAGED)
 
 
 def spectrum_at(magnitude: Tensor, size: int) -> Tensor:
@@ -48,22 +36,6 @@ def spectrum_at(magnitude: Tensor, size: int) -> Tensor:
     return read / reach * (size / side)
 
 
-def analytic_spectrum(size: int) -> Tensor:
-    """A 1/f spectrum (3, size, size // 2 + 1), the same in each decorrelated colour channel, zero at zero frequency.
-
-    Natural pictures' amplitudes fall as 1/f (Field 1987). The standard deviation of the picture in decorrelated logits
-    is `ANALYTIC_STD`.
-    """
-    falling = 1 / frequencies(size).clamp_min(1 / size)
-    falling[0, 0] = 0
-    both_halves = torch.full((size // 2 + 1,), 2.0)  # rfft2 keeps one half; its first column, and an even side's last,
-    both_halves[0] = 1  # stand for themselves
-    if size % 2 == 0:
-        both_halves[-1] = 1
-    power = (falling.square() * both_halves).sum() / size**2  # orthonormal: mean square of the pixels
-    return (falling * ANALYTIC_STD / power.sqrt()).expand(3, -1, -1).clone()
-
-
 class MacoImage(Parameterization):
     """Canvases whose spectrum's magnitude is held to a template; only phases are learned.
 
@@ -73,9 +45,10 @@ class MacoImage(Parameterization):
     Args:
         seeds: one picture a seed.
         size: side of the canvas in pixels.
-        magnitude: (3, s, s // 2 + 1), in decorrelated logits; the packaged one unless given.
+        magnitude: (3, s, s // 2 + 1), in decorrelated logits; that of photographs unless given.
 
     Example:
+        >>> from usae_viz.parameterizations import analytic_spectrum
         >>> image = MacoImage(seeds=[0], size=64, magnitude=analytic_spectrum(64))
         >>> magnitude = torch.fft.rfft2(image.decorrelated(image.latent), norm="ortho").abs()
         >>> bool((magnitude[0, :, :, 1:-1] - image.magnitude[:, :, 1:-1]).abs().max() < 1e-3)

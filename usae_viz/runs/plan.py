@@ -15,10 +15,11 @@ from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.maximization.maximize import check_objectives, pictures_of, resolved
-from usae_viz.maximization.result import folder_of, spectrum_hash, title_of, words_of
+from usae_viz.maximization.result import folder_of, title_of, words_of
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import is_custom, load_custom
+from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import Recipe, Run
 
 
@@ -147,7 +148,7 @@ def _drawings(
     runs = list(dict.fromkeys(run for _, _, run, _, _ in planned))
     settled = {run: resolved(usae, run.settings) for run in runs}
     hashes = {file: _hash(file) for run in runs for file in given_pictures(run.settings).values()}
-    spectra = {run: spectrum_hash(run.settings.spectrum) if run.settings.image == "maco" else None for run in runs}
+    spectra = {run: own.spectrum and spectrum_hash(own.spectrum) for run, own in settled.items()}
     drawings: list[Drawing] = []
     for folder, title, run, objective, code in planned:
         settings = settled[run]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from usae_train.commands.config_files import Clash, checked, read_mapping
 from usae_viz.concepts.selection import Selection
 from usae_viz.maximization.settings import MAX_SEED, MaximizeSettings, Mode
-from usae_viz.parameterizations import ANALYTIC
+from usae_viz.parameterizations.spectra import is_file
 
 Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
 Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
@@ -148,5 +148,5 @@ def read_recipe(file: str | Path) -> Recipe:
 
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
     files = {key: getattr(settings, key) for key in ("start", "reference", "spectrum")}
-    named = {key: str(folder / file) for key, file in files.items() if file is not None and file != ANALYTIC}
+    named = {key: str(folder / file) for key, file in files.items() if file is not None and is_file(file)}
     return settings.model_copy(update=named)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.model.usae import USAE
-from usae_viz.maximization.result import given_hashes, spectrum_hash
+from usae_viz.maximization.result import given_hashes
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.custom import is_custom, load_custom
+from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.about import About
 from usae_viz.runs.plan import Plan, plan_objectives
 
@@ -52,9 +53,13 @@ def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
     for name, sha256 in given_hashes(settings).items():
         if about.given_sha256.get(name, sha256) != sha256:
             raise ValueError(f"{file} was drawn beside another picture than {getattr(settings, name)} is by now")
-    spectrum = spectrum_hash(settings.spectrum) if settings.image == "maco" else None
-    if spectrum != about.spectrum_sha256:
-        raise ValueError(f"{file} was drawn under another spectrum than {settings.spectrum or 'the packaged one'}")
+    if settings.image == "maco" and settings.start is None:
+        # before 0.3 the packaged spectrum, of the demo's scenes, had no name: its hash has one
+        settings = settings.model_copy(update={"spectrum": settings.spectrum or packaged_with(about.spectrum_sha256)})
+        if spectrum_hash(settings.spectrum) != about.spectrum_sha256:
+            raise ValueError(
+                f"{file} was drawn under another spectrum than {settings.spectrum or 'any that this version has'}"
+            )
     if is_custom(about.objective):
         own = load_custom(about.objective, Path.cwd(), allow_code)
         if own.sha256 != about.code_sha256:
