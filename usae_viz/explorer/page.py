@@ -144,16 +144,24 @@ def _card(
         for number, drawing in enumerate(card.drawings) if drawing is not None
     ]  # fmt: skip
     return {
-        "id": card.id, "concept": card.concept, "detail": at, "objective": card.objective, "of_class": _of_class(card),
+        "id": card.id, "concept": card.concept, "detail": at, "objective": _words(card),
+        "of_class": bool(_of_class(card)),
         "follows": None if found is None else found.value,
         "natural": [len(row) for row in rows], "drawn": drawn,
     }  # fmt: skip
 
 
-def _of_class(card: Card) -> bool:
-    """Whether its pictures were scored for a class, so that their strength is a probability."""
+def _of_class(card: Card) -> list[ClassScore]:
+    """What its pictures were scored for where that is a class: their strength is a probability then."""
     scored = (picture.about.scores for drawing in card.drawings if drawing is not None for picture in drawing.pictures)
-    return any(isinstance(own, ClassScore) for scores in scored if scores for own in scores.backbones.values())
+    seen = [own for scores in scored if scores for own in scores.backbones.values()]
+    return [own for own in seen if isinstance(own, ClassScore)]
+
+
+def _words(card: Card) -> str:
+    """Its objective, and what its class is called."""
+    names = dict.fromkeys(own.name for own in _of_class(card) if own.name)
+    return f"{card.objective}: {', '.join(names)}" if names else card.objective
 
 
 def _in_order(pictures: Sequence[Picture], backbones: Sequence[str]) -> list[Picture]:

@@ -33,7 +33,7 @@ from usae_viz.verification.verify import verify
 
 Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
 # What decides how a drawing starts: equal ones share their pictures of noise.
-STARTS_BY = {"image", "size", "decay", "spectrum"}
+STARTS_BY = {"image", "size", "decay", "contrast", "spectrum"}
 CLOSENESS = 5.0
 CANVAS = (
     16 / 7
@@ -346,7 +346,7 @@ def verified(
     Returns:
         None for an objective of neither, and no concept to `verify`.
     """
-    noise = shared_noise(usae, settings.model_dump_json(include=STARTS_BY), lambda seeds: _starts(settings, seeds))
+    noise = shared_noise(usae, settings.model_dump_json(include=STARTS_BY), lambda seeds: starts(settings, seeds))
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:
         return verify(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
@@ -356,7 +356,7 @@ def verified(
 
 
 @torch.no_grad()
-def _starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
+def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
     """Canvases (seed, 3, H, W) that nothing was optimized in."""
     return _parameterization(settings, seeds)()
 

@@ -128,8 +128,11 @@ def title_of(usae: USAE, objective: Objective) -> str:
     """What stands over an objective's sheet."""
     if isinstance(objective, Concept):
         return caption(usae, objective.concepts[0])
-    names = [class_name(usae.specs[backbone].classes, index) for backbone, index in objective.classes]
-    return str(objective) + "".join(f": {name}" for name in names[:1] if name and not objective.concepts)
+    if objective.concepts or not objective.classes:
+        return str(objective)
+    backbone, index = objective.classes[0]
+    name = class_name(usae.specs[backbone].classes, index) if backbone in usae.specs else None
+    return str(objective) if name is None else f"{objective}: {name}"
 
 
 def folder_of(objective: Objective) -> str:

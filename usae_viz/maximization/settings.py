@@ -48,8 +48,8 @@ class MaximizeSettings(BaseModel):
     spectrum: str | None = Field(
         None,
         min_length=1,
-        description="MACO's: `photographs`, `demo`, `1/f`, or a file of usae-train spectrum; photographs unless told, or "
-        "demo for a USAE of the demo's scenes",
+        description="MACO's: `photographs`, `demo`, `1/f`, or a file of usae-train spectrum; photographs unless told, "
+        "or demo for a USAE of the demo's scenes",
     )
     start: str | None = Field(None, min_length=1, description="a picture file to start from instead of from noise")
     reference: str | None = Field(

@@ -62,7 +62,7 @@ def sheet(
             page.paste(images[name].resize((CELL, CELL), Image.Resampling.BICUBIC), (x, top + 20))
             if scores is not None:
                 text, ink = score_line(scores, name)
-                pen.text((x, top + 20 + CELL + 4), _short(text, 12, CELL + MARGIN - 2), ink, _font(12))
+                pen.text((x, top + 20 + CELL + 4), text, ink, _font(12))
             if number == 0 and (patches or (scores is not None and scores.concept is not None)):  # a class has none
                 drawn_for = (name,) if scores is None else scores.drawn_for[name]
                 own = [backbone for backbone in drawn_for if backbone in patches] or list(patches)
@@ -141,7 +141,12 @@ def score_line(scores: Scores, name: str) -> tuple[str, str]:
     verdict, short = scores[name][backbone].lacks(scores.thresholds)
     where = f" in {backbone}" if len(scores.drawn_for[name]) > 1 else ""
     word = verdict.upper() if verdict == "failed" else verdict
-    return f"{word}{where}: {', '.join(short) or scores[name][backbone].in_words()}", COLOUR[verdict]
+    told = short or [scores[name][backbone].in_words()]
+    text = f"{word}{where}: {', '.join(told)}"
+    while _font(12).getlength(text) > CELL and len(told) > 1:  # the first says enough
+        told = told[:-1]
+        text = f"{word}{where}: {', '.join(told)}, ..."
+    return _short(text, 12, CELL), COLOUR[verdict]
 
 
 def _other_readers(scores: Scores, name: str) -> str:

@@ -26,8 +26,8 @@ def check_class(usae: USAE, backbone: str, index: int) -> None:
     spec = usae.specs.get(backbone)
     if spec is None or spec.classes == 0:
         having = [f"{name} ({own.classes})" for name, own in usae.specs.items() if own.classes]
-        which = f"those with one are {', '.join(having)}" if having else "no backbone of this USAE has one"
-        raise ValueError(f"no class {index}: {backbone} has no classifier, `classes` of its spec is 0; {which}")
+        which = f", or ask one that has: {', '.join(having)}" if having else ""
+        raise ValueError(f"no class {index}: {backbone} has no classifier; set `classes` in its spec{which}")
     if index >= spec.classes:
         raise ValueError(
             f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"
@@ -78,9 +78,9 @@ def _score(
 
 
 def class_name(count: int, index: int) -> str | None:
-    """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for another."""
-    names = _names(count)
-    return None if names is None else names[index]
+    """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for any other."""
+    names = _names(count) or []
+    return names[index] if index < len(names) else None
 
 
 @cache

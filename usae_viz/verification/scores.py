@@ -55,7 +55,7 @@ class Score:
         if self.rank > thresholds.rank:
             short.append(f"rank {self.rank}")
         if self.percentile is not None and self.percentile < thresholds.percentile:
-            short.append(f"p{_less(self.percentile, thresholds.percentile)} of natural")
+            short.append(f"p{_less(self.percentile, thresholds.percentile)}")
         if self.noise is not None and self.code < thresholds.margin * self.noise:
             short.append(f"{_less(self.code / self.noise, thresholds.margin)} times noise")
         return ("weak" if short else "strong"), short
@@ -165,13 +165,13 @@ class Scores:
         return self._in_order(image)[-1]
 
     def fired(self, image: str) -> bool:
-        """Whether a picture has not failed in any backbone that it was drawn for."""
-        return self.verdict(image) != "failed"
+        """Whether a picture fires its concept (or is read as its class) in every backbone that it was drawn for."""
+        return all(self.table[image][backbone].fires for backbone in self.drawn_for[image])
 
     @property
     def failed(self) -> list[str]:
         """The images that have failed."""
-        return [image for image in self.table if not self.fired(image)]
+        return [image for image in self.table if self.verdict(image) == "failed"]
 
     @property
     def agreement(self) -> dict[str, float]:

@@ -48,6 +48,25 @@ def test_json_can_be_parsed(folder, tmp_path):
     assert [row["universality"] for row in listed] == sorted((row["universality"] for row in listed), reverse=True)
 
 
+def test_any_objective_is_scored_for_a_concept_that_is_named(folder, tmp_path):
+    words = ["--objective", "Channel('left', 3)", "--usae", folder, *QUICK]
+    strict = [*words, "--verify", "5", "--verdict", "share=1", "--out", str(tmp_path / "run")]
+    done = run("maximize", *strict)
+    assert done.exit_code == 0, done.stderr
+    assert "concept 5, under views" in done.stdout
+    assert " ".join(done.stdout.split()).endswith("run: 1 pictures, 1 failed")  # a line is broken where it is too long
+    (kept,) = json.loads(run("maximize", *strict, "--json").stdout)["concepts"]
+    assert (kept["subject"], kept["images"]["left"]["verdict"], kept["thresholds"]["share"]) == (
+        "concept 5",
+        "failed",
+        1,
+    )
+    done = run("maximize", *words, "--out", str(tmp_path / "without"))
+    assert "Channel('left', 3): left (not verified: of no concept or class; see --verify)" in " ".join(
+        done.stdout.split()
+    )
+
+
 def test_concepts_prints_a_table(folder):
     done = run("concepts", "--usae", folder, "--sort", "energy", "--limit", "4")
     assert done.exit_code == 0
@@ -154,6 +173,10 @@ def test_wrong_usage_is_status_2():
         ),
         ("concepts: [3]\nseeds: [-1]\n", "recipe.yaml:2: seeds.0: Input should be greater than or equal to 0"),
         ("concepts: [3]\nseeds: [1, 1]\n", "says something twice"),
+        (
+            "concepts: [3]\nvariants:\n  a: {}\n  b: {verdict: {rank: 1}}\n",
+            "recipe.yaml:4: variants.b.verdict: belongs in `settings`: pictures on one sheet are judged alike",
+        ),
     ],
 )
 def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
@@ -306,6 +329,9 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         (["maximize", "-c", "3", "--start", ""], "start = '': String should have at least 1 character"),
         (["maximize", "-c", "3", "--image", "maco", "--spectrum", ""], "spectrum = '': String should have at least 1"),
         (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: Input should be greater than or equal to 1"),
+        (["maximize", "--objective", "Channel('left', 1)", "--verify", "12"], "no concept 12; this USAE has 12"),
+        (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': Extra inputs are not permitted; did you"),
+        (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is no threshold; expected such as rank=1,"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, monkeypatch, words, message):

@@ -19,9 +19,9 @@ DOG = ClassScore(207, "golden retriever", 0.9, 1, 207, "golden retriever", noise
         ({}, "strong", []),
         ({"percentile": None, "noise": None}, "strong", []),  # a USAE without statistics, an old file
         ({"rank": 4}, "weak", ["rank 4"]),
-        ({"percentile": 98.97}, "weak", ["p98.9 of natural"]),  # not p99.0: what is too little never reads as enough
+        ({"percentile": 98.97}, "weak", ["p98.9"]),  # not p99.0: what is too little never reads as enough
         ({"noise": 4.02}, "weak", ["1.9 times noise"]),
-        ({"percentile": 96.08}, "weak", ["p96.1 of natural"]),
+        ({"percentile": 96.08}, "weak", ["p96.1"]),
         ({"rank": 9, "noise": 5.0}, "weak", ["rank 9", "1.6 times noise"]),
         ({"noise": 8.0}, "failed", ["no more than in noise"]),
         ({"share": 0.049}, "failed", ["fires in 4.9% of tokens"]),
