@@ -72,7 +72,10 @@ Decay = Annotated[
 ]
 Contrast = Annotated[
     float | None,
-    typer.Option(help="For fourier: the picture's standard deviation, which is held, in logits; 1.5 unless told."),
+    typer.Option(
+        help="For fourier: the picture's root mean square, which is held, in logits of decorrelated colour; 1.5 unless "
+        "told, 4 for a USAE of the demo's scenes."
+    ),
 ]
 Dtype = Annotated[
     str,
