@@ -89,14 +89,14 @@ def test_what_the_classifier_says_of_photographs_is_right(real, specs):
 
 def test_from_photographs_to_a_report(real, tmp_path):
     pictures = real / "photos"
-    words = (pictures / "train", "--backbones", real / "specs.yaml", "--limit", 16, "-o", tmp_path / "store")
+    words = (pictures / "train", "--backbones", real / "specs.yaml", "--limit", 24, "-o", tmp_path / "store")
     code, _, err = run("extract", *words)
     assert code == 0, err
-    size = ("--n-concepts", 64, "-k", 8, "--steps", 100, "--batch", 512)
+    size = ("--n-concepts", 64, "-k", 8, "--steps", 150, "--batch", 1024)
     code, said, err = run("fit", tmp_path / "store", *size, "-o", tmp_path / "usae")
     assert code == 0, err
     assert said.startswith(f"{tmp_path / 'usae'}: 64 concepts over dino, lite0, lite2; dead: dino ")
-    code, said, err = run("evaluate", tmp_path / "usae", pictures / "held", "--limit", 8, "-o", tmp_path / "report")
+    code, said, err = run("evaluate", tmp_path / "usae", pictures / "held", "--limit", 12, "-o", tmp_path / "report")
     assert code == 0, err
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert max(report["dead"].values()) <= 6
