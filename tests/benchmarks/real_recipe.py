@@ -26,6 +26,7 @@ it had 0.368, 0.586, 0.82 and 0.99 live in dino. What led to the default, with 5
     the same, one norm in all (`centred`)     0.346     0.576    0.812          0.99, 0.98, 0.99
     one variance for every feature            0.352     0.560    0.783          0.92, 0.99, 0.98
     half whitened (`whitened`)                0.356     0.579    0.877          0.99, 0.99, 0.97
+    a quarter whitened (WHITENING = 0.25)     0.353     0.584    0.848          1.00, 0.99, 0.99
     decay 0.3                                 0.361     0.584    0.753          0.77, 0.86, 0.85
     decay 0.2, dead after 50                  0.362     0.584    0.825          0.85, 0.96, 0.97
     noise of half the tokens' size            0.365     0.575    0.723          0.94, 0.89, 0.90

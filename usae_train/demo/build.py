@@ -24,13 +24,17 @@ TRAINING_SCENES, HELD_OUT_SCENES = 4000, 2000
 # Of the starts 0 to 5 only from 2 and 3 one index each told every colour and texture (the others miss `solid` or
 # `checker`, AUROC 0.83 to 0.89), and 2's pictures of dots are so fine that an outside reader takes them for speckle.
 START = 3
+# Standardized and revived as when the packaged universe was made: with today's default a fit of 300 steps on 400 scenes
+# has R² 0.846 and 0.665 instead of 0.828 and 0.648, and tells every colour, but fewer surfaces and shapes (AUROC of
+# solid 0.78 instead of 0.83, square 0.75 instead of 0.84, background 0.68 instead of 0.88).
+AS_PACKAGED = {"encoding": "all", "standardization": "scalar", "weight_decay": 0.0, "dead_after": 200}
 SETTINGS = FitSettings(  # small enough for every backbone to encode every token
     n_concepts=256,
     k=24,
     steps=1500,
     batch=2048,
     start_seed=START,
-    recipe=DEFAULT.model_copy(update={"encoding": "all"}),
+    recipe=DEFAULT.model_copy(update=AS_PACKAGED),
 )
 
 
