@@ -10,7 +10,7 @@ import typer
 
 from usae_train.commands import measure_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages, watched
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -129,7 +129,7 @@ def demo(
         from usae_train.demo.build import build
 
         with progress_bars(quiet) as progress:
-            build(out, seed, pick_device(device), stages(progress), workers)
+            build(out, seed, pick_device(device), watched(progress, quiet), workers)
         if not quiet:
             typer.echo(f"{out}: the demo universe")
 

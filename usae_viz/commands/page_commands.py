@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
@@ -64,7 +64,7 @@ def explore(
         check_place(place)
         sources = open_sources(named, usae, pictures_only, pick_device(device))
         with progress_bars(quiet) as progress:
-            missing = write(sources, place, natural, stages(progress))
+            missing = write(sources, place, natural, watched(progress, quiet))
         for line in missing:
             typer.echo(line, err=True)
         if not quiet:
@@ -110,7 +110,7 @@ def rate(
         if source is None:
             raise ValueError(f"a study needs natural pictures. {why}")
         with progress_bars(quiet) as progress:
-            report = stages(progress)
+            report = watched(progress, quiet)
             trials = make_study(
                 sources.usae, source, sources.runs[0], seed, choices, controls,
                 lambda done, total: report("questions", done, total, ""),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
 if TYPE_CHECKING:
     from usae_train.distributed import Ranks
@@ -136,7 +136,7 @@ def draw_plan(
             console.print(drawn.scores if drawn.scores is not None else words, markup=False)
 
     with progress_bars(quiet) as progress:
-        written = render_all(usae, plan, out, stages(progress), speak, again, ranks)
+        written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks)
     if as_json and ranks.first:
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
         typer.echo(json.dumps({"out": str(out), "concepts": found}, indent=1))
