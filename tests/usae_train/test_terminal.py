@@ -30,7 +30,8 @@ def test_a_line_comes_when_its_time_has_come(capsys, monkeypatch):
     assert capsys.readouterr().err == "pictures: 4 of 11\npictures: 6 of 11, slow\n"
 
 
-def test_a_fit_says_how_far_it_is_and_how_well_it_goes(pictures, tmp_path, every_line):
+@pytest.mark.usefixtures("every_line")
+def test_a_fit_says_how_far_it_is_and_how_well_it_goes(pictures, tmp_path):
     code, _, err = run("fit", *pictures, "-o", tmp_path / "usae", *SMALL)
     assert code == 0, err
     assert "pictures: 6 of 6\n" in err
@@ -39,13 +40,15 @@ def test_a_fit_says_how_far_it_is_and_how_well_it_goes(pictures, tmp_path, every
     assert all("R² of own" in line and "dead vit " in line for line in steps)
 
 
-def test_independent_fits_say_which_they_are_at(pictures, tmp_path, every_line):
+@pytest.mark.usefixtures("every_line")
+def test_independent_fits_say_which_they_are_at(pictures, tmp_path):
     code, _, err = run("fit", *pictures, "-o", tmp_path / "own", "--independent", *SMALL)
     assert code == 0, err
     assert "training vit: 3 of 3, loss " in err
     assert "training conv: 3 of 3, loss " in err
 
 
-def test_quiet_has_no_lines(pictures, tmp_path, every_line):
+@pytest.mark.usefixtures("every_line")
+def test_quiet_has_no_lines(pictures, tmp_path):
     code, out, err = run("fit", *pictures, "-o", tmp_path / "usae", "--quiet", *SMALL)
     assert (code, out, err) == (0, "", "")
