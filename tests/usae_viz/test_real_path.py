@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import usae_train.cli
 import usae_viz.cli
 import usae_viz.verification.noise
+import usae_viz.verification.verify
 from usae_viz.explorer.runs import OWN
 from usae_viz.runs.png import read_png
 
@@ -68,7 +69,8 @@ def runs(space, listed, tmp_path_factory):
     """{mode: its run folder and what the command printed}, each of the most universal concept."""
     place, found = tmp_path_factory.mktemp("runs"), {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(usae_viz.verification.noise, "PICTURES", 2)  # 32 of them through three networks take 5 s
+        patch.setattr(usae_viz.verification.noise, "PICTURES", 1)  # 32 of them through three networks take 5 s
+        patch.setattr(usae_viz.verification.verify, "CLOSER_VIEWS", 1)
         for mode in DRAWN:
             words = ("--usae", space, "--mode", mode, "--steps", 2, "--crops", 1, "--size", SIDE, "--json")
             told = run(usae_viz.cli.app, "maximize", "-c", listed[0]["concept"], *words, "-o", place / mode)
@@ -132,13 +134,13 @@ def test_the_explorer_shows_every_run_and_natural_patches_of_every_network(runs,
 
 
 def test_a_study_asks_about_every_picture(runs, listed, tmp_path):
-    said = run(usae_viz.cli.app, "rate", runs["per-model"][0], "-o", tmp_path / "study")
+    said = run(usae_viz.cli.app, "rate", runs["per-model"][0], "--choices", 2, "-o", tmp_path / "study")
     assert "4 questions" in said  # a picture a network, and a control
     key = finite((tmp_path / "study" / "key.json").read_text())
     assert {trial["condition"] for trial in key["trials"]} == {"natural", *(f"per-model {name}" for name in BACKBONES)}
     assert {trial["concept"] for trial in key["trials"]} == {listed[0]["concept"]}
     for number, trial in enumerate(key["trials"], 1):
-        assert len(trial["choices"]) == 4
+        assert len(trial["choices"]) == 2
         assert all(choice["number"] < PHOTOGRAPHS for choice in trial["choices"])
-        shown = [tmp_path / "study" / "study" / "pictures" / f"{number}-{place}.webp" for place in range(5)]
+        shown = [tmp_path / "study" / "study" / "pictures" / f"{number}-{place}.webp" for place in range(3)]
         assert all(file.is_file() for file in shown)
