@@ -10,6 +10,7 @@ import typer
 
 from usae_train.commands import measure_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
+from usae_train.commands.training_commands import say_skipped
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
 app = typer.Typer(
@@ -132,6 +133,33 @@ def demo(
             build(out, seed, pick_device(device), watched(progress, quiet), workers)
         if not quiet:
             typer.echo(f"{out}: the demo universe")
+
+
+@app.command()
+def photos(
+    out: Out,
+    train: Annotated[str, typer.Argument(help="Photographs to train on, a folder.")] = "photos/train",
+    held: Annotated[
+        str, typer.Argument(help="Photographs to judge it on, a folder; none of the others.")
+    ] = "photos/held",
+    device: Device = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Rebuild `photos`, the USAE over two real networks: its statistics, its card (on a core about five minutes).
+
+    The networks' weights are the packages of the extra `photos`. Names of concepts belong to the weights that they were
+    given to, and are not made anew.
+    """
+    with one_line_errors():
+        from usae_train.photos.build import SETTINGS, build
+
+        settings = SETTINGS.model_copy(update={"seed": seed})
+        with progress_bars(quiet) as progress:
+            judged = build(train, held, out, settings, pick_device(device), watched(progress, quiet), say_skipped)
+        if not quiet:
+            typer.echo(f"{out}: {settings.n_concepts} concepts over {', '.join(judged.live)}")
+            typer.echo(judged.in_words())
 
 
 measure_commands.register(app)

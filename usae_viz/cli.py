@@ -10,6 +10,7 @@ import typer
 
 from usae_train.terminal import one_line_errors, pick_device
 from usae_viz.commands import page_commands, render_commands
+from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ app = typer.Typer(
     help="Draw universal concepts as each vision backbone sees them: coordinated activation maximization.",
 )  # fmt: skip
 
-UsaeId = Annotated[str, typer.Option("--usae", help="`demo`, a USAE folder or a hub id.")]
+UsaeId = Annotated[str, typer.Option("--usae", help="`demo`, `photos`, a USAE folder or a hub id.")]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own unless told.")
 ]
 Labels = Annotated[
     str | None,
-    typer.Option(help="Names of your own for concepts: the JSON that the explorer exports. `favourites` names those."),
+    typer.Option(
+        help="Names of your own for concepts, beside those that the USAE has: the JSON that the explorer exports. "
+        "`favourites` names those."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
@@ -68,7 +72,10 @@ Decay = Annotated[
 ]
 Contrast = Annotated[
     float | None,
-    typer.Option(help="For fourier: the picture's standard deviation, which is held, in logits; 1.5 unless told."),
+    typer.Option(
+        help="For fourier: the picture's root mean square, which is held, in logits of decorrelated colour; 1.5 unless "
+        "told, 4 for a USAE of the demo's scenes."
+    ),
 ]
 Dtype = Annotated[
     str,
@@ -116,7 +123,8 @@ def maximize(
         typer.Option(
             "--concept",
             "-c",
-            help="An index, several with commas, `top:8` for the most universal, or a label such as `red`.",
+            help="An index, several with commas, `top:8` for the most universal, a name such as `eyes` (see usae-viz "
+            "concepts), or in the demo what it follows, such as `red`.",
         ),
     ] = None,
     objective: Annotated[
@@ -142,6 +150,7 @@ def maximize(
         typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 unless told."),
     ] = None,
     labels: Labels = None,
+    images: Images = None,
     out: Out = None,
     device: Device = "auto",
     spectrum: Spectrum = None,
@@ -180,6 +189,7 @@ def maximize(
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
         if start is not None:
             chosen = [kept_close(each, closeness) for each in chosen]
+        take_pictures(model, images, quiet)
         _draw(model, chosen, settings, out or new_run("maximize"), quiet, as_json, animation)
 
 
@@ -237,22 +247,25 @@ def concepts(
     sort: Annotated[str, typer.Option(help="universality, energy, entropy, fires, auroc or index.")] = "universality",
     labels: Labels = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Rows to print; 30, or with --json all, unless told.")
+        int | None, typer.Option(min=1, help="Rows to print; 30, or with --json or --named all, unless told.")
     ] = None,
+    only_named: Annotated[bool, typer.Option("--named", help="Only concepts that have a name.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List concepts: universality, firing entropy, energy, firing share a backbone, and the factor each follows best.
+    """List concepts: universality, firing entropy, energy, firing share a backbone, name, factor that it follows best.
 
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """
     with one_line_errors():
         from usae_train.model.checkpoint import load
-        from usae_viz.concepts.labels import names_of, read_labels
+        from usae_viz.concepts.labels import labels_of, names_of
         from usae_viz.concepts.naming import concept_rows
 
         model = load(usae)
-        rows = concept_rows(model, sort, limit or (None if as_json else 30))  # type: ignore[arg-type]
-        named = names_of(read_labels(labels, model)) if labels is not None else {}
+        named = names_of(labels_of(model, labels))
+        rows = concept_rows(model, sort)  # type: ignore[arg-type]
+        rows = [row for row in rows if row.concept in named or not only_named]
+        rows = rows[: limit or (None if as_json or only_named else 30)]
         if as_json:
             typer.echo(json.dumps([{**row.as_dict(), **named.get(row.concept, {})} for row in rows], indent=1))
             return
@@ -264,7 +277,7 @@ def concepts(
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in ("concept", "universal", "entropy", "energy", *model.names):
             table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("follows")
+        table.add_column("follows" if model.factors else "name")
         for row in rows:
             followed = "" if row.follows is None else f"{row.follows.value} ({row.follows.auroc:.2f})"
             if row.concept in named:
@@ -280,7 +293,8 @@ def concepts(
             )
         typer.echo(f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}")
         Console().print(table)
-        typer.echo("below a backbone's name: share of the tokens in which the concept fires; follows: patch AUROC")
+        says = "; follows: patch AUROC" if model.factors else ""
+        typer.echo(f"below a backbone's name: share of the tokens in which the concept fires{says}")
 
 
 render_commands.register(app)
@@ -294,14 +308,13 @@ def _load(usae: str, device: str) -> USAE:
 
 
 def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str], labels: str | None) -> list[Objective]:
-    """What was asked for, each once: concepts by index, label, `top:8` or a name in a labels file; expressions."""
-    from usae_viz.concepts.labels import numbers, read_labels, with_numbers
+    """What was asked for, each once: concepts by index, label, `top:8` or a name; expressions."""
+    from usae_viz.concepts.labels import labels_of
     from usae_viz.concepts.naming import parse_concepts
     from usae_viz.objectives import Concept, parse_objective
 
-    names = numbers(read_labels(labels, usae)) if labels is not None else {}
-    concepts = [with_numbers(text, names) for text in concepts]
-    indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text))
+    named = labels_of(usae, labels)
+    indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, named))
     wanted = [Concept(concept) for concept in indices] + [parse_objective(text) for text in expressions]
     return list({str(each): each for each in wanted}.values())
 

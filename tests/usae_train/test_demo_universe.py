@@ -7,7 +7,7 @@ from matrices import r2_matrix
 
 from usae_train.commands.config_files import read_specs
 from usae_train.demo.factors import FACTOR_VALUES
-from usae_train.model.checkpoint import DEMO, load
+from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import DemoImages
 
@@ -50,7 +50,7 @@ def test_statistics_and_truth_are_there(demo: USAE) -> None:
 
 
 def test_the_folder_is_small_and_holds_nothing_that_runs() -> None:
-    files = [p for p in DEMO.rglob("*") if p.is_file()]
+    files = [p for p in EMBEDDED["demo"].rglob("*") if p.is_file()]
     assert {p.suffix for p in files} <= {".json", ".safetensors", ".md"}
     assert sum(p.stat().st_size for p in files) < 12e6
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,6 +16,7 @@ from usae_train.backbones.names import check_name
 
 PRETRAINED = "pretrained"
 RANDOM = "random"
+PACKAGE = "package:"
 RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
 Level = Annotated[float, Field(allow_inf_nan=False)]
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -28,7 +29,18 @@ class BackboneSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(min_length=1, description="timm id, or `hf-hub:` and a repository")
-    weights: str = Field(PRETRAINED, description="`pretrained`, `random`, or a .safetensors/.pth file of timm's form")
+    weights: str = Field(
+        PRETRAINED,
+        description="`pretrained`, `random`, a .safetensors/.pth file of timm's form, or one inside an installed "
+        "package: `package:NAME==VERSION/FILE`",
+    )
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="of the weights' file: another is refused; not checked unless told"
+    )
+    tensors: Literal["named", "ordered"] = Field(
+        "named",
+        description="which of the file's tensors is which: by timm's names, or (.pth) one to one in their order",
+    )
     layer: int = Field(-1, description="block or stage to read; negative counts from the end")
     norm: bool = Field(True, description="apply the model's final norm to the layer, where timm can")
     input_size: int | None = Field(None, ge=1, description="pixels a side; timm's own unless told")
@@ -46,6 +58,24 @@ class BackboneSpec(BaseModel):
             raise ValueError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
         return options
 
+    @model_validator(mode="after")
+    def _said_of_a_file(self) -> BackboneSpec:
+        if not (self.is_packaged or self.has_own_file) and (self.sha256 is not None or self.tensors == "ordered"):
+            raise ValueError(f"sha256 and tensors are of a weight file, and weights is {self.weights!r}")
+        if self.tensors == "ordered" and self.weights.endswith(".safetensors"):
+            raise ValueError("tensors cannot be `ordered`: a .safetensors file keeps no order")
+        return self
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether its weights lie inside an installed package."""
+        return self.weights.startswith(PACKAGE)
+
+    @property
+    def has_own_file(self) -> bool:
+        """Whether its weights are a file of the reader's own, of which a USAE folder takes a copy."""
+        return self.weights not in (PRETRAINED, RANDOM) and not self.is_packaged
+
     @property
     def short_name(self) -> str:
         """A name that can be a file's: the id without a hub prefix or the tag of the weights."""
@@ -57,11 +87,13 @@ class BackboneSpec(BaseModel):
             return f"random weights depend on torch's version (here {torch.__version__}); use the one of the training"
         if self.weights == PRETRAINED:
             return f"give the weights of the training as a file in `weights` of its spec; {self.model!r} has others now"
+        if self.is_packaged:
+            return f"install the package of the training anew, of which its spec says {self.weights}"
         return f"put the weight file of the training at {self.weights}"
 
     def relative_to(self, folder: Path) -> BackboneSpec:
         """The same spec, with a relative weight file taken to lie in `folder`."""
-        if self.weights in (PRETRAINED, RANDOM) or Path(self.weights).is_absolute():
+        if not self.has_own_file or Path(self.weights).is_absolute():
             return self
         return self.model_copy(update={"weights": str(folder / self.weights)})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -14,6 +13,7 @@ from timm.models._hub import load_model_config_from_path
 from torch import Tensor, nn
 
 from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
+from usae_train.backbones.packaged import in_order, weight_file
 from usae_train.backbones.weight_files import beyond, first_line, misfit, read_weights
 
 
@@ -82,11 +82,13 @@ def _has_fixed_input(model: str) -> bool:
 
 
 def _load_weights(name: str, spec: BackboneSpec) -> nn.Module:
-    """Weights from a local file; every tensor that the model has must come from it."""
-    path = Path(spec.weights)
+    """Weights from a file; every tensor that the model has must come from it."""
+    path = weight_file(name, spec)
     weights = read_weights(name, path)
     model = _timm_model(name, spec, pretrained=False)
     own, misfits = model.state_dict(), f"{name}: {path} does not fit {spec.model!r}: "
+    if spec.tensors == "ordered":
+        weights = in_order(weights, own, misfits)
     weights = _with_classifier_of(spec, model, weights, misfits)
     if (further := beyond(weights, own)) is not None:
         raise ValueError(f"{misfits}it has {further!r}, and the model ends before; it is of a deeper one")

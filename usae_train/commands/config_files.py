@@ -148,19 +148,19 @@ def _short(value: Any) -> str:
 
 
 def read_specs(text: str) -> dict[str, BackboneSpec]:
-    """Turn what `--backbones` takes into specs: `paper`, `demo`, a YAML file, or timm ids with commas.
+    """Turn what `--backbones` takes into specs: `paper`, `demo`, `photos`, a YAML file, or timm ids with commas.
 
     The YAML maps a name of one's own to a spec. Weight files are taken relative to the YAML's folder.
 
     Raises:
         ValueError: for anything else.
     """
+    from usae_train.model.checkpoint import EMBEDDED, load
+
     if text == "paper":
         return dict(PAPER)
-    if text == "demo":
-        from usae_train.model.checkpoint import load
-
-        return load("demo").specs
+    if text in EMBEDDED:
+        return load(text).specs
     if text.endswith((".yaml", ".yml")):
         content = read_mapping(text)
         specs = {}
@@ -175,7 +175,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         return specs
     models = [part.strip() for part in text.split(",") if part.strip()]
     if not models:
-        raise ValueError("no backbones; expected `paper`, `demo`, a YAML file, or timm ids with commas")
+        raise ValueError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids with commas")
     specs = {spec.short_name: spec for spec in (BackboneSpec(model=model) for model in models)}
     if len(specs) < len(models):
         raise ValueError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")

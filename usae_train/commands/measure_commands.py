@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    usae: Annotated[str, typer.Argument(help="`demo`, a USAE folder or a hub id.")],
+    usae: Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")],
     images: Annotated[str, typer.Argument(help=f"Pictures it was not trained on: {SOURCES}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
     independent: Annotated[

@@ -41,7 +41,9 @@ def fit(
     out: Out,
     backbones: Annotated[
         str | None,
-        typer.Option(help="`paper`, `demo`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"),
+        typer.Option(
+            help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"
+        ),
     ] = None,
     recipe: Annotated[
         str,
@@ -205,7 +207,7 @@ def fit(
 
 
 def add_backbone(
-    usae: Annotated[str, typer.Argument(help="The concept space: `demo`, a USAE folder or a hub id.")],
+    usae: Annotated[str, typer.Argument(help="The concept space: `demo`, `photos`, a USAE folder or a hub id.")],
     images: Images,
     backbone: Annotated[str, typer.Option(help="The new one: a timm id, or a YAML of one spec with a name.")],
     out: Out,

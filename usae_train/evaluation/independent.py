@@ -55,7 +55,10 @@ def _differences(one: BackboneSpec | None, other: BackboneSpec | None) -> str:
     """What two specs read differently; nothing where one is of bare activations."""
     if one is None or other is None:
         return ""
-    a, b = ({**spec.model_dump(exclude={"classes"}), "weights": _identity(spec.weights)} for spec in (one, other))
+    a, b = (
+        {**spec.model_dump(exclude={"classes", "sha256", "tensors"}), "weights": _identity(spec.weights)}
+        for spec in (one, other)
+    )
     return ", ".join(key for key in a if a[key] != b[key])
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
+from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
 from usae_train.files.provenance import commit, file_hash, versions
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 STATISTICS = "statistics.safetensors"
-DEMO = Path(__file__).parents[1] / "demo" / "universe"
+LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
+PACKAGE = Path(__file__).parents[1]
+EMBEDDED = {"demo": PACKAGE / "demo" / "universe", "photos": PACKAGE / "photos" / "universe"}  # ids of ours
 
 
 class UsaeConfig(BaseModel):
@@ -54,7 +56,9 @@ class UsaeConfig(BaseModel):
     commit: str | None = None
 
 
-def save(usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = ()) -> Path:
+def save(
+    usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = (), card: str | None = None
+) -> Path:
     """Write a USAE folder, whole or not at all.
 
     Local weight files of its backbones are copied into the folder, so that it stands alone.
@@ -64,6 +68,7 @@ def save(usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Pa
         folder: a folder that does not exist, or is empty.
         half: keep the weights in float16.
         beside: other files to copy into it, such as a training's metrics.jsonl.
+        card: its README.md; one that says the least unless told.
 
     Raises:
         ValueError: when the folder has something in it, or cannot be written.
@@ -87,16 +92,18 @@ def save(usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Pa
         if usae.statistics is not None:
             origin = _origin(usae, file_hash(room / "model.safetensors"))
             usae.statistics.save(room / STATISTICS, origin)
-        (room / "README.md").write_text(_model_card(config))
+        (room / "README.md").write_text(card or _model_card(config))
         for file in beside:
             shutil.copyfile(file, room / file.name)
+        if usae.labels_file is not None:
+            _bring_labels(usae.labels_file, room)
         if folder.is_dir():
             folder.rmdir()
     return folder
 
 
 def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
-    """Load a USAE: `demo`, a USAE folder, or a repository of the Hugging Face hub (`user/name`).
+    """Load a USAE: `demo`, `photos`, a USAE folder, or a repository of the Hugging Face hub (`user/name`).
 
     Args:
         usae: id or folder.
@@ -122,6 +129,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
     model.source, model.sha256 = str(usae), file_hash(weights)
+    model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
         model.statistics = Statistics.load(folder / STATISTICS)
         found, expected = tuple(model.statistics.fires.shape), (len(model.names), model.n_concepts)
@@ -136,7 +144,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
 
 def fills(usae: USAE, statistics: Statistics) -> bool:
     """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
-    own = usae.source != "demo" and (Path(str(usae.source)).expanduser() / "model.safetensors").is_file()
+    own = usae.source not in EMBEDDED and (Path(str(usae.source)).expanduser() / "model.safetensors").is_file()
     return own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
@@ -153,7 +161,7 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
         ValueError: when it was not loaded from a folder of one's own, or the weights there are others by now.
     """
     folder = Path(str(usae.source)).expanduser()
-    if usae.source == "demo" or not (folder / "model.safetensors").is_file():
+    if usae.source in EMBEDDED or not (folder / "model.safetensors").is_file():
         raise ValueError(f"{usae.source} is no folder of yours; save the USAE to one, and evaluate that")
     if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
         raise ValueError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
@@ -214,23 +222,24 @@ def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
         ValueError: for the first that is gone.
     """
     for name, spec in specs.items():
-        if spec.weights not in (PRETRAINED, RANDOM) and not Path(spec.weights).is_file():
+        if spec.has_own_file and not Path(spec.weights).is_file():
             raise ValueError(
                 f"{name}: its weight file {spec.weights} is gone; put it back, or point the spec at another"
             )
 
 
 def _find(usae: str) -> Path:
-    if usae == "demo":
-        return DEMO
+    if usae in EMBEDDED:
+        return EMBEDDED[usae]
     folder = Path(usae).expanduser()
     if folder.is_dir():
         return folder
     if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):
         return _from_hub(usae)
     near_by = [p.parent.name for p in Path.cwd().glob("*/config.json")]
-    near = difflib.get_close_matches(usae, ["demo", *near_by], n=3, cutoff=0.4) or ["demo"]
-    raise ValueError(f"unknown USAE {usae!r}; expected `demo`, a folder or a hub id; the nearest: {', '.join(near)}")
+    near = difflib.get_close_matches(usae, [*EMBEDDED, *near_by], n=3, cutoff=0.4) or list(EMBEDDED)
+    ids = ", ".join(f"`{each}`" for each in EMBEDDED)
+    raise ValueError(f"unknown USAE {usae!r}; expected {ids}, a folder or a hub id; the nearest: {', '.join(near)}")
 
 
 def _from_hub(repository: str) -> Path:
@@ -238,7 +247,7 @@ def _from_hub(repository: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        allowed = ["config.json", "*.safetensors", "README.md"]
+        allowed = ["config.json", "*.safetensors", "README.md", LABELS]
         return Path(snapshot_download(repository, allow_patterns=allowed))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ValueError(
@@ -291,7 +300,7 @@ def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
 
 
 def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
-    if spec.weights in (PRETRAINED, RANDOM):
+    if not spec.has_own_file:
         return spec
     check_weights({name: spec})
     source = Path(spec.weights)
@@ -300,11 +309,29 @@ def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
     if source.suffix == ".safetensors":
         shutil.copyfile(source, room / inside)
     else:  # a folder of ours holds no pickles, not even harmless ones
-        from timm.models import load_state_dict
-
-        tensors = load_state_dict(str(source), weights_only=True)
+        tensors = _tensors_of(name, spec)
         save_file({key: tensor.contiguous().clone() for key, tensor in tensors.items()}, room / inside)
-    return spec.model_copy(update={"weights": inside.as_posix()})
+    sha256 = None if spec.sha256 is None else file_hash(room / inside)
+    return spec.model_copy(update={"weights": inside.as_posix(), "tensors": "named", "sha256": sha256})
+
+
+def _bring_labels(file: Path, room: Path) -> None:
+    """The names of concepts, said of the weights that are saved: in another precision they are others to the bit."""
+    labels = json.loads(file.read_text(encoding="utf-8"))
+    labels["usae_sha256"] = file_hash(room / "model.safetensors")
+    (room / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")
+
+
+def _tensors_of(name: str, spec: BackboneSpec) -> Mapping[str, torch.Tensor]:
+    """A .pth file's tensors under timm's names."""
+    if spec.tensors == "ordered":  # a .safetensors file keeps no order
+        from usae_train.backbones.timm_models import create_model
+
+        return create_model(name, spec).state_dict()
+    from timm.models import load_state_dict
+
+    tensors: Mapping[str, torch.Tensor] = load_state_dict(spec.weights, weights_only=True)
+    return tensors
 
 
 def _model_card(config: UsaeConfig) -> str:

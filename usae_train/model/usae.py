@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from usae_train.backbones.backbone import Backbone, BackboneSpec
     from usae_train.backbones.identity import WeightsRecord
+    from usae_train.model.natural import NaturalPictures
     from usae_train.model.statistics import Statistics
     from usae_train.tokens.standardization import Outliers
 
@@ -66,8 +67,10 @@ class USAE(nn.Module):
         self.batch_norm, self.recipe = batch_norm, recipe
         self.specs, self.grid = dict(specs or {}), grid
         self.statistics: Statistics | None = None
+        self.natural: NaturalPictures | None = None  # to show natural patches of, where not those of the statistics
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
         self.sha256: str | None = None
+        self.labels_file: Path | None = None  # names of its concepts, where its folder has some
         self.n_images: int | None = None
         self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
         self.fingerprint: str | None = None

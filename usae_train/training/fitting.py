@@ -58,8 +58,8 @@ def fit(
     Args:
         data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or pictures: a folder,
             `demo`, or an image source; or an activation store.
-        backbones: {name: spec or timm id} to see the pictures with, or what `--backbones` takes: `paper`, `demo`, a
-            YAML file, timm ids with commas; only with pictures.
+        backbones: {name: spec or timm id} to see the pictures with, or what `--backbones` takes: `paper`, `demo`,
+            `photos`, a YAML file, timm ids with commas; only with pictures.
         recipe: `default`, `published`, or a `Recipe`.
         limit: take at most so many pictures.
         device: where to train.

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_viz.commands.own_pictures import Images, take_pictures
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
@@ -28,8 +29,8 @@ def explore(
         list[str],
         typer.Argument(
             metavar="RUN_OR_USAE...",
-            help="Run folders: a card a drawn concept. `demo`, a USAE folder or a hub id: a card for every concept. "
-            "Both can be given together, and several runs to compare them.",
+            help="Run folders: a card a drawn concept. `demo`, `photos`, a USAE folder or a hub id: a card for every "
+            "concept. Both can be given together, and several runs to compare them.",
         ),
     ],
     out: Annotated[
@@ -44,6 +45,7 @@ def explore(
         int, typer.Option(min=0, max=8, help="Top natural pictures a backbone and concept; 0 leaves them out.")
     ] = 6,
     usae: Usae = None,
+    images: Images = None,
     pictures_only: Annotated[
         bool, typer.Option("--pictures-only", help="Do without the USAE: no statistics, no natural pictures.")
     ] = False,
@@ -62,7 +64,11 @@ def explore(
 
         place = out or _own_place(named)
         check_place(place)
+        if pictures_only and images is not None:
+            raise typer.BadParameter("--images shows natural patches, which --pictures-only leaves out")
         sources = open_sources(named, usae, pictures_only, pick_device(device))
+        if sources.usae is not None and natural:
+            take_pictures(sources.usae, images, quiet)
         with progress_bars(quiet) as progress:
             missing = write(sources, place, natural, watched(progress, quiet))
         for line in missing:
@@ -86,6 +92,7 @@ def rate(
         int, typer.Option(min=0, help="Questions a concept that show a natural patch instead of a picture.")
     ] = 1,
     usae: Usae = None,
+    images: Images = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -95,7 +102,7 @@ def rate(
     """
     with one_line_errors():
         from usae_train.files.atomic import check_writable
-        from usae_viz.explorer.natural import natural_source
+        from usae_train.model.natural import natural_pictures
         from usae_viz.explorer.runs import is_run
         from usae_viz.explorer.sources import open_sources
         from usae_viz.rating import make_study, write_study
@@ -106,16 +113,17 @@ def rate(
         check_writable(place / "key.json")
         sources = open_sources([str(run)], usae, device=pick_device(device))
         assert sources.usae is not None
-        source, why = natural_source(sources.usae)
-        if source is None:
+        take_pictures(sources.usae, images, quiet)
+        natural, why = natural_pictures(sources.usae)
+        if natural is None:
             raise ValueError(f"a study needs natural pictures. {why}")
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             trials = make_study(
-                sources.usae, source, sources.runs[0], seed, choices, controls,
+                sources.usae, natural, sources.runs[0], seed, choices, controls,
                 lambda done, total: report("questions", done, total, ""),
             )  # fmt: skip
-        write_study(trials, sources.usae, source, sources.runs[0], seed, place)
+        write_study(trials, sources.usae, natural.source, sources.runs[0], seed, place)
         if not quiet:
             typer.echo(
                 f"{place / 'study' / 'index.html'}: {len(trials)} questions; keep {place / 'key.json'} to yourself"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_viz.commands.own_pictures import Images, take_pictures
 
 if TYPE_CHECKING:
     from usae_train.distributed import Ranks
@@ -35,12 +36,13 @@ def render(
         typer.Argument(help="A recipe, such as recipes/first-look.yaml; or a PNG of usae-viz, to be drawn again."),
     ] = None,
     usae: Annotated[
-        str | None, typer.Option(help="`demo`, a USAE folder or a hub id, in place of the recipe's.")
+        str | None, typer.Option(help="`demo`, `photos`, a USAE folder or a hub id, in place of the recipe's.")
     ] = None,
     labels: Annotated[
         str | None,
         typer.Option(help="Your own names for concepts, the JSON that the explorer exports; in place of the recipe's."),
     ] = None,
+    images: Images = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -92,6 +94,8 @@ def render(
                 if ranks.first:
                     _tell_estimate(model, plan, place, device, as_json)
                 return
+            with ranks.together():
+                take_pictures(model, images, quiet or not ranks.first)
             draw_plan(model, plan, place, quiet or not ranks.first, as_json, ranks=ranks)
 
 

@@ -1,9 +1,10 @@
-"""A reader's own names for concepts: the JSON that the explorer exports and `--labels` reads."""
+"""Names for concepts: those in a USAE's folder, and a reader's own, the JSON that the explorer exports."""
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,16 @@ class LabelFile(BaseModel):
     labels: list[Label]
 
 
+def labels_of(usae: USAE, file: str | Path | None = None) -> list[Label]:
+    """What concepts are called: the USAE's own labels, then those of a reader's file, which go before them.
+
+    Raises:
+        ValueError: as `read_labels`.
+    """
+    files = [each for each in (usae.labels_file, file) if each is not None]
+    return [label for each in files for label in read_labels(each, usae)]
+
+
 def numbers(labels: Sequence[Label]) -> dict[str, list[int]]:
     """{name in small letters without spaces: its concepts}; `favourites` names all of them."""
     found: dict[str, list[int]] = {}
@@ -47,8 +58,15 @@ def numbers(labels: Sequence[Label]) -> dict[str, list[int]]:
 
 
 def names_of(labels: Sequence[Label]) -> dict[int, dict[str, str]]:
-    """{concept: its name and note}, of those that have a name."""
+    """{concept: its name and note}, of those that have a name; of two the later one."""
     return {label.concept: {"name": label.name, "note": label.note} for label in labels if label.name}
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that are spelt most like one, at most three; the first six where none is like it."""
+    spelt = {folded(each): each for each in known}
+    near = difflib.get_close_matches(folded(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
+    return [spelt[each] for each in near]
 
 
 def folded(name: str) -> str:

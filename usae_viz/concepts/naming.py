@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Literal, get_args
 
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
+from usae_viz.concepts.labels import Label, labels_of, names_of, nearest, numbers, with_numbers
 
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "index"]
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
@@ -39,16 +39,22 @@ class ConceptRow:
         return asdict(self)
 
 
-def parse_concepts(usae: USAE, text: str) -> list[int]:
-    """Turn `12`, `12,40,101`, `top:8`, a label such as `red` or `colour: red`, or a mixture with commas into indices.
+def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None) -> list[int]:
+    """Turn `12`, `top:8`, a name, a label such as `red` or `colour: red`, or several of them with commas into indices.
+
+    Args:
+        usae: whose concepts.
+        text: what a person typed.
+        labels: names that go before all else; the USAE's own unless told.
 
     Raises:
         ValueError: for an index out of range, or a label that no concept has; says what there is.
     """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    labels = labels_of(usae) if labels is None else labels
+    parts = [part.strip() for part in with_numbers(text, numbers(labels)).split(",") if part.strip()]
     if not parts:
         raise ValueError(f"no concept in {text!r}; expected an index, `top:8` or a label")
-    return list(dict.fromkeys(concept for part in parts for concept in _parse_one(usae, part)))
+    return list(dict.fromkeys(concept for part in parts for concept in _parse_one(usae, part, labels)))
 
 
 def check_concept(usae: USAE, concept: int) -> int:
@@ -115,16 +121,19 @@ def best_concept(usae: USAE, value: int) -> tuple[int, float]:
 
 
 def caption(usae: USAE, concept: int) -> str:
-    """One line on a concept for a sheet: its number, and what it follows if that is known.
+    """One line on a concept for a sheet: its number, its name if it has one, and what it follows if that is known.
 
     Raises:
         ValueError: when the USAE has no such concept.
     """
-    found = follows(usae, check_concept(usae, concept))
-    if found is None:
-        return f"concept {concept}"
-    word = "follows" if found.auroc >= FOLLOWS else "nearest to"
-    return f"concept {concept}: {word} {found.value} (AUROC {found.auroc:.2f})"
+    found, said = follows(usae, check_concept(usae, concept)), list[str]()
+    named = names_of(labels_of(usae)).get(concept)
+    if named is not None:
+        said.append(named["name"])
+    if found is not None:
+        word = "follows" if found.auroc >= FOLLOWS else "nearest to"
+        said.append(f"{word} {found.value} (AUROC {found.auroc:.2f})")
+    return f"concept {concept}" + (f": {', '.join(said)}" if said else "")
 
 
 def by_universality(statistics: Statistics) -> list[int]:
@@ -149,7 +158,7 @@ def need_statistics(usae: USAE) -> Statistics:
     return usae.statistics
 
 
-def _parse_one(usae: USAE, part: str) -> list[int]:
+def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
     if part.removeprefix("-").isdecimal():
         return [check_concept(usae, int(part))]
     if part.startswith("top:"):
@@ -157,18 +166,19 @@ def _parse_one(usae: USAE, part: str) -> list[int]:
         if not count.isdecimal() or not 1 <= int(count) <= usae.n_concepts:
             raise ValueError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
         return by_universality(need_statistics(usae))[: int(count)]
-    return [_labelled(usae, part)]
+    return [_labelled(usae, part, labels)]
 
 
-def _labelled(usae: USAE, label: str) -> int:
-    if not usae.factors:
-        raise ValueError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
-    names = _label_names(usae.factors)
+def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
+    """The concept that follows a factor value best; a name was turned to its number before."""
+    values = _label_names(usae.factors)
     wanted = label.lower().replace(" ", "")
-    if wanted not in names:
-        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5) or list(names)[:6]
-        raise ValueError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(near)}")
-    return best_concept(usae, names[wanted])[0]
+    if wanted in values:
+        return best_concept(usae, values[wanted])[0]
+    known = [*(each.name for each in labels if each.name), *values]
+    if not known:
+        raise ValueError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
+    raise ValueError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest(label, known))}")
 
 
 def _label_names(factors: Sequence[str]) -> dict[str, int]:

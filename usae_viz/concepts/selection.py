@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from usae_train.model.usae import USAE
-from usae_viz.concepts.labels import with_numbers
+from usae_viz.concepts.labels import Label, folded, labels_of, numbers, with_numbers
 from usae_viz.concepts.naming import best_concept, by_universality, check_concept, need_statistics, parse_concepts
 
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc"]
@@ -49,14 +49,14 @@ class Selection(BaseModel):
         return self
 
 
-def select(usae: USAE, item: int | str | Selection, names: Mapping[str, Sequence[int]] | None = None) -> list[int]:
+def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | None = None) -> list[int]:
     """The concepts that one entry of a recipe's list means.
 
     Args:
         usae: the USAE.
         item: an index, `all`, `10-20` (both ends are in), a label, a pattern of labels such as `colour:*`, `top:8`, or
             a `Selection`.
-        names: a reader's own, {name: concepts}; they go before all else.
+        labels: names that go before all else; the USAE's own unless told.
 
     Raises:
         ValueError: for concepts, labels or figures that the USAE does not have.
@@ -65,7 +65,8 @@ def select(usae: USAE, item: int | str | Selection, names: Mapping[str, Sequence
         return _by_figure(usae, item)
     if isinstance(item, int):
         return [check_concept(usae, item)]
-    item = with_numbers(item, names or {})
+    labels = labels_of(usae) if labels is None else labels
+    item = with_numbers(item, numbers(labels))
     if item == "all":
         return list(range(usae.n_concepts))
     if (ends := RANGE.fullmatch(item.strip())) is not None:
@@ -74,8 +75,8 @@ def select(usae: USAE, item: int | str | Selection, names: Mapping[str, Sequence
             raise ValueError(f"concepts {item!r}: expected the smaller number first")
         return list(range(first, last + 1))
     if any(sign in item for sign in "*?["):
-        return _matching(usae, item)
-    return parse_concepts(usae, item)
+        return _matching(usae, item, labels)
+    return parse_concepts(usae, item, labels)
 
 
 def figures(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
@@ -127,15 +128,17 @@ def _by_figure(usae: USAE, wanted: Selection) -> list[int]:
     return order[:count] if wanted.top is not None else order[::-1][:count]
 
 
-def _matching(usae: USAE, pattern: str) -> list[int]:
-    """The concepts that follow best the factor values whose label, `red` or `colour:red`, matches."""
-    wanted = pattern.lower().replace(" ", "")
-    labels = [factor.lower().replace(" ", "") for factor in usae.factors or ()]
-    found = [
-        best_concept(usae, value)[0] for value, label in enumerate(labels)
+def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
+    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`."""
+    wanted = folded(pattern)
+    values = [folded(factor) for factor in usae.factors]
+    names = numbers(labels)
+    found = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
+    found += [
+        best_concept(usae, value)[0] for value, label in enumerate(values)
         if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
     ]  # fmt: skip
     if not found:
-        known = ", ".join(labels[:6]) if labels else "none: this USAE has no labels"
+        known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
         raise ValueError(f"no label matches {pattern!r}; labels are {known}")
     return list(dict.fromkeys(found))

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from usae_train.model.natural import NaturalPictures
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import ImageSource, open_images
+from usae_train.pictures.images import ImageSource
 from usae_viz.runs.patches import around
 from usae_viz.runs.png import to_picture
 
@@ -35,39 +36,17 @@ class Place:
     token: int
 
 
-def natural_source(usae: USAE) -> tuple[ImageSource | None, str | None]:
-    """The pictures that the statistics were measured on, or what is missing."""
-    if usae.statistics is None:
-        return None, "This USAE has no statistics, so its top natural pictures are not known."
-    if usae.images is None or usae.grid is None or not usae.specs:
-        return None, "This USAE was fitted on bare activations: there are no natural pictures to show."
-    try:
-        source = open_images(usae.images, limit=usae.n_images)
-        if source.fingerprint() != usae.fingerprint:
-            return (
-                None,
-                f"The pictures of {usae.images} have changed since the statistics were measured: none is shown.",
-            )
-    except (ValueError, OSError) as error:
-        return None, f"No natural pictures: {error}."
-    return source, None
-
-
-def places(usae: USAE, concepts: Sequence[int], count: int) -> list[Place]:
+def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> list[Place]:
     """Up to `count` pictures a backbone for each concept, the strongest first."""
-    assert usae.statistics is not None
-    chosen = torch.tensor(concepts, dtype=torch.long)
-    numbers = usae.statistics.top_images[:, chosen, :count].tolist()
-    tokens = usae.statistics.top_tokens[:, chosen, :count].tolist()
     return [
-        Place(concept, row, rank, number, tokens[row][at][rank])
-        for at, concept in enumerate(concepts) for row in range(len(usae.names))
-        for rank, number in enumerate(numbers[row][at]) if number >= 0
+        Place(concept, row, rank, number, token)
+        for concept in concepts for row in range(len(natural.images))
+        for rank, (number, token) in enumerate(natural.strongest(row, concept)[:count])
     ]  # fmt: skip
 
 
 def write_natural(
-    usae: USAE, source: ImageSource, wanted: Sequence[Place], count: int, room: Path, progress: Progress
+    usae: USAE, natural: NaturalPictures, wanted: Sequence[Place], count: int, room: Path, progress: Progress
 ) -> tuple[dict[int, list[list[dict[str, Any]]]], list[str]]:
     """Write natural/NUMBER.webp (whole) and patches/CONCEPT.webp (a row a backbone, `count` tiles each).
 
@@ -88,14 +67,14 @@ def write_natural(
     (room / "natural").mkdir(parents=True, exist_ok=True)
     (room / "patches").mkdir(exist_ok=True)
     assert usae.grid is not None
-    for number, canvas, codes in _seen(usae, source, sorted(of_picture), unreadable, progress):
+    for number, canvas, codes in _seen(usae, natural.source, sorted(of_picture), unreadable, progress):
         if canvas is not None:
             whole = to_picture(canvas)
             whole.thumbnail((WHOLE, WHOLE), Image.Resampling.BICUBIC)
             whole.save(room / "natural" / f"{number}.webp", **WEBP)
         for place in of_picture[number]:
             if canvas is not None:
-                entry = _entry(usae, source, place, codes)
+                entry = _entry(natural, place, codes)
                 found[place.concept][place.row].append({"rank": place.rank, **entry})
                 strip = strips.setdefault(place.concept, Image.new("RGB", (count * TILE, len(usae.names) * TILE)))
                 patch = around(canvas, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
@@ -109,16 +88,15 @@ def write_natural(
     return found, unreadable
 
 
-def _entry(usae: USAE, source: ImageSource, place: Place, codes: Sequence[Tensor]) -> dict[str, Any]:
-    assert usae.statistics is not None
-    peaks = usae.statistics.quantiles[:, place.concept, -1].clamp_min(1e-6)
+def _entry(natural: NaturalPictures, place: Place, codes: Sequence[Tensor]) -> dict[str, Any]:
+    peaks = natural.largest[:, place.concept].clamp_min(1e-6)
     maps = [own[:, place.concept] for own in codes]
     heat = [
         base64.b64encode((255 * one / peak).clamp(0, 255).byte().numpy().tobytes()).decode()
         for one, peak in zip(maps, peaks, strict=True)
     ]
     return {
-        "image": place.number, "token": place.token, "label": source.label(place.number),
+        "image": place.number, "token": place.token, "label": natural.source.label(place.number),
         "codes": [round(one.max().item(), 3) for one in maps], "heat": heat,
     }  # fmt: skip
 

@@ -18,10 +18,12 @@ from PIL import Image
 
 from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
 from usae_train.files.provenance import versions
+from usae_train.model.natural import natural_pictures
 from usae_train.progress import Report
+from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import follows
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
-from usae_viz.explorer.natural import WEBP, natural_source, places, write_natural
+from usae_viz.explorer.natural import WEBP, places, write_natural
 from usae_viz.explorer.runs import OWN, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.maximization.settings import SHARED
@@ -106,6 +108,7 @@ def page_data(
             "n_concepts": None if usae is None else usae.n_concepts, "k": None if usae is None else usae.k,
             "grid": None if usae is None else usae.grid, "images": None if usae is None else usae.images,
             "labels": [] if usae is None else usae.factors,
+            "names": [] if usae is None else [label.model_dump() for label in labels_of(usae)],
         },
         "backbones": backbones, "natural": count if natural else 0, "missing": list(missing),
         "runs": [{"name": run.name, "full": _full(run, number, out), "about": _about(run)}
@@ -232,13 +235,13 @@ def _natural(
     sources: Sources, count: int, room: Path, report: Report, missing: list[str]
 ) -> dict[int, list[list[dict[str, Any]]]]:
     assert sources.usae is not None
-    source, why = natural_source(sources.usae)
-    if source is None:
-        missing.append(str(why))
+    pictures, why = natural_pictures(sources.usae)
+    if pictures is None:
+        missing.append(why)
         return {}
     concepts = [card.concept for card in sources.cards if card.concept is not None]
     found, unreadable = write_natural(
-        sources.usae, source, places(sources.usae, concepts, count), count, room,
+        sources.usae, pictures, places(pictures, concepts, count), count, room,
         lambda done, total: report("natural pictures", done, total, ""),
     )  # fmt: skip
     if unreadable:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from usae_train.model.checkpoint import load
+from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
 from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
 
@@ -82,8 +82,10 @@ def _checked(named: str) -> bool:
         raise ValueError(f"{named} is a file; expected a run folder or a USAE")
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise ValueError(f"{named} is neither a run folder (it has no run.json) nor a USAE folder (no config.json)")
-    if not folder.is_dir() and named != "demo" and (named.count("/") != 1 or folder.parent.is_dir()):
-        raise ValueError(f"no such folder: {named}; expected a run folder, a USAE folder, `demo` or a hub id")
+    if not folder.is_dir() and named not in EMBEDDED and (named.count("/") != 1 or folder.parent.is_dir()):
+        raise ValueError(
+            f"no such folder: {named}; expected a run folder, a USAE folder, {', '.join(EMBEDDED)} or a hub id"
+        )
     return False
 
 

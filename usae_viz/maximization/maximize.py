@@ -25,6 +25,7 @@ from usae_viz.maximization.settings import MAX_SIZE, SHARED, MaximizeSettings
 from usae_viz.maximization.snapshots import Frames, Snapshots
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.parameterizations import PARAMETERIZATIONS, CoupledImage, Parameterization, parameterization
+from usae_viz.parameterizations.fourier import CONTRAST
 from usae_viz.parameterizations.spectra import DEMO, PHOTOGRAPHS
 from usae_viz.verification.classes import check_class, verify_classes
 from usae_viz.verification.noise import shared_noise
@@ -145,8 +146,9 @@ def maximize_each(
     if not isinstance(usae, USAE):
         raise ValueError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
     check_objectives(usae, objectives)
-    if (start is not None or settings.start is not None) and settings.spectrum is not None:
-        raise ValueError("a picture that is started from keeps its own spectrum; leave --spectrum or --start out")
+    for own in ("spectrum", "contrast"):
+        if (start is not None or settings.start is not None) and getattr(settings, own) is not None:
+            raise ValueError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
     settings = resolved(usae, settings)
     assert settings.size is not None
     device = usae.dictionary(usae.names[0]).device
@@ -227,18 +229,21 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     return settings.model_copy(
         update={
             "size": size,
-            "spectrum": _spectrum(usae, settings),
+            **_natural(usae, settings),
             "learning_rate": settings.learning_rate or PARAMETERIZATIONS[settings.image].learning_rate,
             "augmentation": settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones)),
         }
     )
 
 
-def _spectrum(usae: USAE, settings: MaximizeSettings) -> str | None:
-    """The name of the spectrum that MACO holds to: of what the USAE has seen, where it comes with the package."""
-    if settings.spectrum is not None or settings.image != "maco" or settings.start is not None:
-        return settings.spectrum
-    return DEMO if (usae.images or "").partition(":")[0] == DEMO else PHOTOGRAPHS
+def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
+    """The spectrum or contrast that pictures are held to, unless told: that of the pictures that the USAE has seen."""
+    if settings.start is not None:  # it keeps its own
+        return {}
+    seen = DEMO if (usae.images or "").partition(":")[0] == DEMO else PHOTOGRAPHS
+    if settings.image == "maco":
+        return {"spectrum": settings.spectrum or seen}
+    return {"contrast": settings.contrast or CONTRAST[seen]} if settings.image == "fourier" else {}
 
 
 def _check_crops(size: int, share: float) -> None:

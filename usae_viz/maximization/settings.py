@@ -43,7 +43,8 @@ class MaximizeSettings(BaseModel):
     )
     contrast: float | None = Field(
         None, gt=0, le=10,
-        description="fourier's: the picture's standard deviation, in logits of decorrelated colour; 1.5 unless told",
+        description="fourier's: root mean square of the picture in logits of decorrelated colour, which is held; 1.5 "
+        "unless told, 4 for a USAE of the demo's scenes",
     )  # fmt: skip
     spectrum: str | None = Field(
         None,

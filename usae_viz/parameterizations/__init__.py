@@ -30,7 +30,7 @@ def parameterization(
         size: side of the canvas in pixels.
         spectrum: for `maco`, `photographs`, `demo`, `1/f` or a file of usae-train spectrum; `photographs` unless told.
         decay: for `fourier`, how steeply the scale of the coefficients falls with frequency; 1.5 unless told.
-        contrast: for `fourier`, the standard deviation of the picture in decorrelated logits; 1.5 unless told.
+        contrast: for `fourier`, the root mean square of the picture in decorrelated logits; 1.5 unless told.
 
     Raises:
         ValueError: for a name that does not exist, a file that is no spectrum, a spectrum without `maco`, or a decay

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from usae_train.pictures.colour import from_canvas, to_canvas
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
-# Standard deviation of a picture in decorrelated logits, which is held while it is drawn: steps turn its contents, not
-# its contrast. Four ImageNet classes through EfficientNet-Lite0 on a canvas of 512 px, read by -Lite2 (96 steps, 4
-# crops): with 1.5 no channel is clipped and the probability is 1.00 for the whole, 0.56 for crops of 0.3 of the side;
-# with 2.0 1% and 0.51; left free, as the field has it, 4% and 0.60, in colours that no photograph has.
-CONTRAST = 1.5
+# Root mean square of a picture in decorrelated logits, which is held while it is drawn: steps turn its contents, not
+# its contrast. Photographs' crops have 1.6 without their mean colour. Left free, as the field has it, 4% of the channels
+# of ImageNet's classes, drawn through EfficientNet-Lite0, come out at their ends, in colours that no photograph has; at
+# 1.5 0.1%, at 2 0.3%, and both are read alike. The demo's scenes are all colour (4.3): at 1.5 its reds came out pale
+# beside the opposite colour, and green was read as grey.
+CONTRAST = {"photographs": 1.5, "demo": 4.0}
 # A picture that is started from has a contrast of its own, and is free. Its coefficients are in this unit, of which a
 # step goes as far as it did when accentuation was looked at (a rate of 0.1 at a unit of 1/8).
 FREE = 20
@@ -52,7 +53,7 @@ class FourierImage(Parameterization):
         decay: how steeply the scale falls with frequency, 1/f^decay. With 1, lucid's, four real classes were read with
             probability 0.32 in crops of 0.3 of the side and 13% of the channels were clipped; with 1.5, Horama's, 0.46
             and 6%; with 2 they were read from no distance (0.60 for the whole, 0.25).
-        contrast: standard deviation of the picture in decorrelated logits, all channels together.
+        contrast: root mean square of the picture in decorrelated logits, all channels together.
 
     Example:
         >>> image = FourierImage(seeds=[0, 0, 1], size=96)
@@ -66,7 +67,9 @@ class FourierImage(Parameterization):
     learning_rate = 0.25
     scale: Tensor
 
-    def __init__(self, seeds: Sequence[int], size: int, decay: float = 1.5, contrast: float = CONTRAST) -> None:
+    def __init__(
+        self, seeds: Sequence[int], size: int, decay: float = 1.5, contrast: float = CONTRAST["photographs"]
+    ) -> None:
         super().__init__(seeds, size)
         self.register_buffer("scale", falling(size, decay), persistent=False)
         self.contrast: float | None = contrast
@@ -76,8 +79,7 @@ class FourierImage(Parameterization):
         picture = torch.fft.irfft2(torch.view_as_complex(latent) * self.scale, s=(self.size, self.size))
         if self.contrast is None:
             return to_canvas(picture / FREE)
-        picture = picture - picture.mean((1, 2, 3), keepdim=True)
-        return to_canvas(picture * (self.contrast / picture.std((1, 2, 3), keepdim=True)))
+        return to_canvas(picture * (self.contrast / picture.square().mean((1, 2, 3), keepdim=True).sqrt()))
 
     @torch.no_grad()
     def begin_at(self, canvas: Tensor) -> Self:

@@ -15,7 +15,7 @@ from usae_viz.parameterizations.fourier import frequencies
 ANALYTIC = "1/f"
 ANALYTIC_STD = 1.0
 # `photographs`: 943 crops of photographs (usae-train spectrum photos/train --size 224); of their energy, but for the
-# mean colour, the three decorrelated channels have 37, 35 and 28%. `demo`: scenes of the demo universe (usae-train spectrum
+# mean colour, the three decorrelated channels have 37, 35 and 28%. `demo`: the demo's scenes (usae-train spectrum
 # demo:train), which are all colour: 4, 36 and 60%.
 PHOTOGRAPHS, DEMO = "photographs", "demo"
 PACKAGED = {name: Path(__file__).parent / "spectra" / f"{name}.safetensors" for name in (PHOTOGRAPHS, DEMO)}

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.model.natural import NaturalPictures
 from usae_train.model.statistics import TAU
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource
@@ -69,7 +70,7 @@ class Trial:
 
 
 def make_study(
-    usae: USAE, source: ImageSource, run: Run, seed: int, choices: int = 4, controls: int = 1,
+    usae: USAE, natural: NaturalPictures, run: Run, seed: int, choices: int = 4, controls: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> list[Trial]:  # fmt: skip
     """Draw a study's questions.
@@ -80,8 +81,8 @@ def make_study(
     can be compared with.
 
     Args:
-        usae: with statistics.
-        source: the pictures that they were measured on.
+        usae: the run's.
+        natural: the pictures that patches are taken from.
         run: whose pictures; those of other objectives than a single concept are left out.
         seed: decides everything that is drawn.
         choices: natural patches a question.
@@ -99,7 +100,7 @@ def make_study(
     if not any(picture for _, picture in asked):
         raise ValueError(f"{run.folder} shows no single concept; a study asks about pictures of concepts")
     generator = torch.Generator().manual_seed(seed)
-    maker = _Maker(usae, source, generator, choices)
+    maker = _Maker(usae, natural, generator, choices)
     order = torch.randperm(len(asked), generator=generator).tolist()
     trials = []
     for done, place in enumerate(order, 1):
@@ -114,8 +115,8 @@ def make_study(
 class _Maker:
     """Draws questions with one generator; remembers what the backbones saw in a picture."""
 
-    def __init__(self, usae: USAE, source: ImageSource, generator: torch.Generator, choices: int) -> None:
-        self.usae, self.source, self.generator, self.choices = usae, source, generator, choices
+    def __init__(self, usae: USAE, natural: NaturalPictures, generator: torch.Generator, choices: int) -> None:
+        self.usae, self.natural, self.generator, self.choices = usae, natural, generator, choices
         self.size = max(backbone.input_size for backbone in usae.backbones.values())
         self.seen: dict[int, list[Tensor]] = {}
 
@@ -138,12 +139,7 @@ class _Maker:
         return names.index(picture.backbone) if picture and picture.backbone in names else self._below(len(names))
 
     def _patches(self, concept: int, row: int) -> list[Patch]:
-        statistics = self.usae.statistics
-        assert statistics is not None
-        found = zip(
-            statistics.top_images[row, concept].tolist(), statistics.top_tokens[row, concept].tolist(), strict=True
-        )
-        return [Patch(number, token) for number, token in found if number >= 0]
+        return [Patch(number, token) for number, token in self.natural.strongest(row, concept)]
 
     def _distractors(self, concept: int) -> tuple[list[Patch], float]:
         """Top patches of other concepts, in which this one does not fire; and its largest code in them."""
@@ -172,7 +168,7 @@ class _Maker:
         assert self.usae.grid is not None
         if patch.number not in self.seen:
             with torch.no_grad():
-                canvas = self.source.read(patch.number, self.size)[None]
+                canvas = self.natural.source.read(patch.number, self.size)[None]
                 canvas = canvas.to(self.usae.dictionary(self.usae.names[0]).device)
                 codes = [self.usae.encode(n, self.usae.tokens(n, canvas)) for n in self.usae.names]
                 self.seen[patch.number] = [own.dense(self.usae.n_concepts)[0].cpu() for own in codes]

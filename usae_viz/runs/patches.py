@@ -5,41 +5,37 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
+from usae_train.model.natural import natural_pictures
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import ImageSource, open_images
 from usae_viz.runs.png import to_picture
 
 MOST = 6  # natural patches a backbone
 WINDOW = 0.34  # side of a natural patch with its surroundings, as a share of the picture
 
 
-def natural_patches(usae: USAE, concept: int, source: ImageSource | None = None) -> dict[str, list[Image.Image]]:
+def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     """The patches of natural pictures in which a concept is strongest, with their surroundings, a list a backbone.
 
     Args:
-        usae: a USAE with statistics.
+        usae: the USAE; see `natural_pictures` for whose pictures these are.
         concept: the concept.
-        source: the pictures that the statistics were measured on; opened from the USAE's record unless given.
 
     Returns:
-        {backbone: pictures}; empty without statistics, or when the pictures are not at hand or are others by now.
+        {backbone: pictures}; empty when no pictures are at hand.
     """
-    if usae.statistics is None or usae.images is None or usae.grid is None:
+    natural, _ = natural_pictures(usae)
+    if natural is None:
         return {}
+    assert usae.grid is not None
+    size = max(backbone.input_size for backbone in usae.backbones.values())
+    found: dict[str, list[Image.Image]] = {}
     try:
-        source = source or open_images(usae.images, limit=usae.n_images)
-        if source.fingerprint() != usae.fingerprint:
-            return {}
-        size = max(backbone.input_size for backbone in usae.backbones.values())
-        found: dict[str, list[Image.Image]] = {}
         for row, name in enumerate(usae.names):
-            numbers = usae.statistics.top_images[row, concept].tolist()
-            places = usae.statistics.top_tokens[row, concept].tolist()
-            strongest = list(zip(numbers, places, strict=True))[:MOST]
-            found[name] = [around(source.read(n, size), p, usae.grid) for n, p in strongest if n >= 0]
-        return found
-    except ValueError:  # the folder has moved: a sheet without patches says so
+            strongest = natural.strongest(row, concept)[:MOST]
+            found[name] = [around(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
+    except ValueError:  # a picture has gone: a sheet without patches says so
         return {}
+    return found
 
 
 def around(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:

@@ -11,7 +11,7 @@ from typing import Any
 
 from usae_train.files.provenance import file_hash, versions
 from usae_train.model.usae import USAE
-from usae_viz.concepts.labels import numbers, read_labels
+from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.maximization.maximize import check_objectives, pictures_of, resolved
@@ -80,8 +80,8 @@ def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = Fal
             and for two drawings of the same pictures or file.
     """
     runs = list(recipe.runs())
-    names = numbers(read_labels(recipe.labels, usae)) if recipe.labels is not None else {}
-    concepts = dict.fromkeys(k for item in recipe.concepts for k in select(usae, item, names))
+    labels = labels_of(usae, recipe.labels)
+    concepts = dict.fromkeys(k for item in recipe.concepts for k in select(usae, item, labels))
     planned: list[tuple[str, str, Run, Objective, str | None]] = []
     for k in concepts:
         for run in runs:

@@ -32,7 +32,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usae: str = Field("demo", description="`demo`, a USAE folder (taken relative to the recipe) or a hub id")
+    usae: str = Field("demo", description="`demo`, `photos`, a USAE folder (taken relative to the recipe) or a hub id")
     concepts: list[int | str | Selection] = Field(
         [],
         description="indices, ranges `10-20`, labels, patterns `colour:*`, `all`, or by a statistic: `{top: 64, by: "
@@ -91,8 +91,9 @@ class Recipe(BaseModel):
                 raise Clash("belongs in `settings`: pictures on one sheet are judged alike", *inside, key)
             if settings.spectrum is not None and settings.image != "maco":
                 raise Clash(f"a spectrum is maco's, and image is {settings.image}", *inside, "spectrum")
-            if settings.spectrum is not None and settings.start is not None:
-                raise Clash("a picture that is started from keeps its own spectrum", *inside, "spectrum")
+            for own in ("spectrum", "contrast"):
+                if getattr(settings, own) is not None and settings.start is not None:
+                    raise Clash(f"a picture that is started from keeps its own {own}", *inside, own)
             for own in ("decay", "contrast"):
                 if getattr(settings, own) is not None and settings.image != "fourier":
                     raise Clash(f"{own} is fourier's, and image is {settings.image}", *inside, own)

@@ -145,13 +145,15 @@ class _Run:
             for d, r in here
         ]  # fmt: skip
         room = self.out / folder
+        own = self.usae.natural
+        pictures = None if own is None else own.source.fingerprint()
         of_now = {"drawings": drawings, "thresholds": thresholds.model_dump()}
         before = _read(room / "scores.json")
         if scores is not None and (anew or any(before.get(key) != value for key, value in of_now.items())):
             write_json(room / "scores.json", {**scores.as_dict(), "drawings": drawings})
-        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != of_now):
+        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != {**of_now, "images": pictures}):
             about = {"sheet": drawings, "title": here[0][0].title, "thresholds": of_now["thresholds"],
-                     **provenance(self.usae, self._settings(folder))}  # fmt: skip
+                     "images": pictures, **provenance(self.usae, self._settings(folder))}  # fmt: skip
             save_png(room / "sheet.png", self._sheet(here, scores), about)
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
@@ -258,12 +260,15 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _sheet_of(file: Path) -> dict[str, Any]:
-    """What a sheet shows, and by which thresholds; those of one without verdicts are none."""
+    """What a sheet shows, by which thresholds, and of which pictures of the reader's own its natural patches are.
+
+    Those of one without verdicts are none.
+    """
     try:
         inside = read_png(file)
     except ValueError:
         return {}
-    return {"drawings": inside.get("sheet"), "thresholds": inside.get("thresholds")}
+    return {"drawings": inside.get("sheet"), "thresholds": inside.get("thresholds"), "images": inside.get("images")}
 
 
 def _stage(drawings: Sequence[Drawing]) -> str:

@@ -120,7 +120,12 @@ def _paste_patches(
     patches: Sequence[Image.Image], tile: int,
 ) -> None:  # fmt: skip
     x, y = place
-    pen.text(place, f"natural patches, {backbone}" if patches else "no natural patches at hand", FAINT, _font(11))
+    pen.text(
+        place,
+        f"natural patches, {backbone}" if patches else "no natural patches at hand: see --images",
+        FAINT,
+        _font(11),
+    )
     for number, patch in enumerate(patches):
         row, column = divmod(number, PATCHES)
         at = (x + column * (tile + 4), y + 18 + row * (tile + 4))

@@ -115,7 +115,7 @@ def test_two_ids_of_one_short_name_are_refused() -> None:
 
 
 def test_no_ids_are_refused() -> None:
-    with pytest.raises(ValueError, match="no backbones; expected `paper`, `demo`, a YAML file, or timm ids"):
+    with pytest.raises(ValueError, match="no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids"):
         read_specs(" , ")
 
 

@@ -226,7 +226,9 @@ def test_statistics_of_another_size_are_refused_whatever_they_say_of_themselves(
 
 def test_an_unknown_id_names_the_nearest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
-    with pytest.raises(ValueError, match=r"unknown USAE 'univers'; expected `demo`, a folder .* nearest: universe"):
+    with pytest.raises(
+        ValueError, match=r"unknown USAE 'univers'; expected `demo`, `photos`, a folder .* nearest: universe"
+    ):
         load("univers")
     with pytest.raises(ValueError, match=r"unknown USAE 'dmeo'.*nearest: demo"):
         load("dmeo")

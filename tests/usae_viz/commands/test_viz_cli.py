@@ -133,7 +133,7 @@ def test_an_unknown_usae_names_the_nearest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = run("maximize", "-c", "3", "--usae", "dmo")
     assert done.exit_code == 1
-    assert "unknown USAE 'dmo'; expected `demo`, a folder or a hub id; the nearest: demo" in done.stderr
+    assert "unknown USAE 'dmo'; expected `demo`, `photos`, a folder or a hub id; the nearest: demo" in done.stderr
 
 
 def test_an_output_folder_that_cannot_be_written_is_said(folder, tmp_path):

@@ -1,11 +1,15 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import usae_train as ut
 from usae_viz.cli import app
-from usae_viz.concepts.labels import Label, names_of, numbers, read_labels, with_numbers
+from usae_viz.concepts.labels import Label, labels_of, names_of, numbers, read_labels, with_numbers
+from usae_viz.concepts.naming import caption, parse_concepts
+from usae_viz.concepts.selection import select
 
 LABELS = [
     {"concept": 3, "name": "Warm reds", "favourite": True, "note": "[bold]"},
@@ -88,3 +92,42 @@ def test_a_file_that_is_none_is_said(usae, tmp_path):
     (tmp_path / "torn.json").write_text('{"schema": 1')
     with pytest.raises(ValueError, match=r"torn\.json: the file: Invalid JSON"):
         read_labels(tmp_path / "torn.json", usae)
+
+
+@pytest.fixture
+def named_folder(folder, tmp_path):
+    """A USAE that comes with names."""
+    place = tmp_path / "named"
+    shutil.copytree(folder, place)
+    labels = [{"concept": 3, "name": "Eyes in fur", "note": "of cats"}, {"concept": 7, "name": "grass"}]
+    (place / "labels.json").write_text(json.dumps({"schema": 1, "labels": labels}))
+    return place
+
+
+def test_a_usaes_own_names_need_no_file(named_folder, written):
+    usae = ut.load(named_folder)
+    assert parse_concepts(usae, "eyes in FUR, 2, grass") == [3, 2, 7]
+    assert select(usae, "*fur*") == [3]
+    assert caption(usae, 3) == "concept 3: Eyes in fur"
+    assert caption(usae, 4) == "concept 4"
+    listed = CliRunner().invoke(app, ["concepts", "--usae", str(named_folder), "--named", "--json"])
+    assert {row["concept"]: row["name"] for row in json.loads(listed.output)} == {3: "Eyes in fur", 7: "grass"}
+    both = labels_of(usae, written())
+    assert names_of(both)[3]["name"] == "Warm reds"  # the reader's goes before the USAE's
+    assert parse_concepts(usae, "eyesinfur, warm reds", both) == [3, 7]
+
+
+def test_a_name_that_there_is_not_says_the_nearest(named_folder, tmp_path):
+    done = CliRunner().invoke(
+        app, ["maximize", "-c", "eyes in furr", "--usae", str(named_folder), "-o", str(tmp_path / "x")]
+    )
+    assert done.exit_code == 1
+    assert "no concept is labelled 'eyes in furr'; the nearest labels: Eyes in fur" in done.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_usae_that_is_saved_elsewhere_keeps_its_names(named_folder, tmp_path):
+    file = named_folder / "labels.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "usae_sha256": ut.load(named_folder).sha256}))
+    ut.save(ut.load(named_folder), tmp_path / "half", half=True)  # other weights, to the bit
+    assert parse_concepts(ut.load(tmp_path / "half"), "grass") == [7]

@@ -99,7 +99,8 @@ def test_moved_pictures_are_said_and_the_rest_is_shown(run_copy, usae_folder, tm
     sources = open_sources([str(run_copy)])
     missing = explore(type(sources)(moved, sources.runs, sources.cards), tmp_path / "page")
     assert missing == [
-        f"No natural pictures: no folder '{tmp_path / 'gone'}'; expected a folder of pictures, or `demo`."
+        f"No natural pictures: no folder '{tmp_path / 'gone'}'; expected a folder of pictures, or `demo`; "
+        "--images takes your own."
     ]
     (data,) = called(tmp_path / "page" / "explorer" / "data.js", "usaeData")
     assert data["missing"] == missing

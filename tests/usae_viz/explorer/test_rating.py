@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
+from usae_train.model.natural import natural_pictures
 from usae_train.model.statistics import TAU
 from usae_train.pictures.images import open_images
 from usae_viz.cli import app
@@ -50,8 +51,8 @@ def answered(folder, *rows, name="answers.csv"):
 
 def test_a_study_is_the_same_from_its_seed_and_another_from_another(usae_folder, run_folder):
     usae = ut.load(usae_folder)
-    source = open_images(usae.images)
-    made = [[t.as_dict() for t in make_study(usae, source, read_run(run_folder), seed)] for seed in (4, 4, 5)]
+    natural, _ = natural_pictures(usae)
+    made = [[t.as_dict() for t in make_study(usae, natural, read_run(run_folder), seed)] for seed in (4, 4, 5)]
     assert made[0] == made[1]
     assert made[0] != made[2]
     assert (
@@ -61,9 +62,10 @@ def test_a_study_is_the_same_from_its_seed_and_another_from_another(usae_folder,
 
 def test_the_answer_is_among_the_concepts_own_and_distractors_are_not(usae_folder, run_folder):
     usae = ut.load(usae_folder)
-    source = open_images(usae.images)
+    natural, _ = natural_pictures(usae)
+    source = natural.source
     answers = set()
-    for trial in make_study(usae, source, read_run(run_folder), seed=0, choices=3):
+    for trial in make_study(usae, natural, read_run(run_folder), seed=0, choices=3):
         top = usae.statistics.top_images[:, trial.concept]
         tokens = usae.statistics.top_tokens[:, trial.concept]
         right = trial.choices[trial.answer]

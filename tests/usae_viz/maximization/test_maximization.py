@@ -93,7 +93,7 @@ def test_saving_writes_what_the_design_says(usae, tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == ["left.png", "right.png", "scores.json", "sheet.png"]
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["runs"][0]["seed"] == 0
-    assert run["runs"][0]["learning_rate"] == 0.1
+    assert run["runs"][0]["learning_rate"] == 0.25
     assert run["objectives"] == ["Concept(3)"]
     inside = read_png(folder / "left.png")
     assert inside["settings"]["steps"] == 6
@@ -141,7 +141,8 @@ def test_wrong_settings_are_said_in_one_line(usae, objective, settings, message)
     [
         (19, 0.05, "raise --size to 20, or take an augmentation of larger crops"),
         (16, 1 / 16.5, "raise --size to 17, or take an augmentation of larger crops"),
-        (None, 0.0208, "raise --size to 49, or take an augmentation of larger crops"),  # the larger input: 48 px
+        # 16/7 of the larger input of 48 px are 110
+        (None, 1 / 110.5, "raise --size to 111, or take an augmentation of larger crops"),
         (4096, 1 / 4097, "px; take an augmentation of larger crops"),  # no canvas is large enough
         (4096, 5e-324, "px; take an augmentation of larger crops"),
     ],
@@ -256,7 +257,7 @@ def test_bfloat16_draws_nearly_the_same_picture(usae):
         full, half, other = moved(name, 3, "float32"), moved(name, 3, "bfloat16"), moved(name, 5, "float32")
         assert not torch.equal(full, half)
         assert torch.cosine_similarity(full, half, dim=0) > 0.98
-        assert torch.cosine_similarity(full, other, dim=0) < 0.8
+        assert torch.cosine_similarity(full, other, dim=0) < 0.9
 
 
 def test_the_packages_names_are_all_there_and_are_offered():

@@ -5,7 +5,8 @@ import usae_viz as uv
 from usae_train.pictures.colour import FROM_RGB, from_canvas, to_canvas
 from usae_viz.parameterizations import PARAMETERIZATIONS, MacoImage, analytic_spectrum, parameterization
 from usae_viz.parameterizations.fourier import falling
-from usae_viz.parameterizations.maco import packaged_spectrum, spectrum_at
+from usae_viz.parameterizations.maco import spectrum_at
+from usae_viz.parameterizations.spectra import packaged_spectrum, packaged_with, spectrum_hash
 
 
 @pytest.mark.parametrize("image", PARAMETERIZATIONS)
@@ -47,13 +48,36 @@ def test_maco_holds_the_magnitude_before_colour_and_squashing(size):
 
 
 def test_a_spectrum_read_at_its_own_size_is_itself_and_falls_on_above_it():
-    own = packaged_spectrum()
+    own = packaged_spectrum("demo")
     assert torch.equal(spectrum_at(own, own.shape[1]), own)
     larger = spectrum_at(own, 192)
     assert larger.shape == (3, 192, 97)
     # the same cycles a picture; twice the side, so twice the orthonormal magnitude
     assert torch.allclose(larger[:, 5, 7], 2 * own[:, 5, 7], rtol=0.05)
     assert larger[0, 0, 96] < larger[0, 0, 40]
+
+
+def test_photographs_vary_most_in_brightness_and_the_demos_scenes_in_colour():
+    def shares(name):
+        """Of the energy of the three decorrelated channels, but for the mean colour."""
+        energy = packaged_spectrum(name).square()
+        energy[:, 0, 0] = 0
+        return (energy.sum((1, 2)) / energy.sum()).tolist()
+
+    assert shares("photographs") == pytest.approx([0.37, 0.355, 0.275], abs=0.01)
+    assert shares("demo") == pytest.approx([0.035, 0.36, 0.605], abs=0.01)
+    assert packaged_with(spectrum_hash("demo")) == "demo"
+    assert packaged_with("0" * 64) is None
+
+
+@pytest.mark.parametrize("contrast", [0.5, 1.5])
+@pytest.mark.parametrize("size", [32, 33])
+def test_a_fourier_picture_has_its_contrast_whatever_the_coefficients(contrast, size):
+    made = parameterization("fourier", [0, 1], size, contrast=contrast)
+    for scale in (1e-3, 1.0, 1e3):
+        made.latent.data = scale * torch.randn(made.latent.shape, generator=torch.Generator().manual_seed(1))
+        decorrelated = torch.einsum("cr,nrhw->nchw", FROM_RGB.double(), made().detach().double().logit())
+        assert decorrelated.square().mean((1, 2, 3)).sqrt().tolist() == pytest.approx([contrast] * 2, rel=0.01)
 
 
 def test_colour_axes_invert():
@@ -68,7 +92,7 @@ def natural(size):
 
 
 @pytest.mark.parametrize("image", PARAMETERIZATIONS)
-@pytest.mark.parametrize("size", [32, 33, 96])  # 96 is the packaged spectrum's own
+@pytest.mark.parametrize("size", [32, 33, 224])  # 224 is the packaged spectrum's own
 def test_every_seed_can_begin_at_a_given_picture(image, size):
     before = packaged_spectrum().clone()
     made = parameterization(image, [0, 1], size)

@@ -72,8 +72,8 @@ def agreement(usae, name, one, other):
 def test_inversion_has_the_given_pictures_codes_at_their_places(usae, given):
     """The mirrored picture's inversion has the same codes elsewhere: what agreement comes to by chance."""
     noise = uv.invert(usae, given, steps=1, learning_rate=1e-6, **QUICK)
-    mirrored = uv.invert(usae, given.flip(-1), steps=25, **QUICK)
-    drawn = uv.invert(usae, given, steps=25, **QUICK)
+    mirrored = uv.invert(usae, given.flip(-1), steps=50, **QUICK)
+    drawn = uv.invert(usae, given, steps=50, **QUICK)
     assert drawn.scores is None
     assert torch.equal(drawn.given, given)
     for name in usae.names:

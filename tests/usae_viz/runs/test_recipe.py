@@ -186,7 +186,7 @@ def test_the_key_is_of_what_decides_the_picture(usae, tmp_path):
         return planned(usae, tmp_path, f"concepts: [3]\n{text}").drawings[0].key
 
     plain = key("")
-    assert key("settings: {steps: 96, size: 48}") == plain  # what the defaults come to
+    assert key("settings: {steps: 96, size: 110}") == plain  # what the defaults come to
     assert key("settings: {memory: 4}") == plain
     assert key("outputs: [png]") == plain
     others = ["settings: {steps: 95}", "seeds: [1]", "modes: [shared]", "outputs: [gif]", "outputs: [alpha]",

