@@ -74,7 +74,8 @@ def render(
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
     A run that was stopped goes on with the same --out, or with --resume. Under `torchrun --nproc-per-node N -m usae_viz
-    render RECIPE` the pictures are spread over processes and machines.
+    render RECIPE` the pictures are spread over processes and machines. Off a terminal a line about every half minute
+    says how far it is.
     """
     with one_line_errors():
         if schema:
