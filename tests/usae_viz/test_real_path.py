@@ -15,6 +15,7 @@ import usae_viz.verification.noise
 import usae_viz.verification.verify
 from usae_viz.explorer.runs import OWN
 from usae_viz.runs.png import read_png
+from usae_viz.verification.unseen import VIEWS, seen_codes
 
 pytestmark = pytest.mark.real
 
@@ -49,6 +50,11 @@ def of_script(file: Path) -> Any:
     return finite(text[text.index("(") + 1 : text.rindex(")")])
 
 
+def few_views(usae, backbone, canvases, seed, views=VIEWS, *rest):
+    """`seen_codes` of two views at most: of eight, all pictures of these tests take 6 s more."""
+    return seen_codes(usae, backbone, canvases, seed, min(views, 2), *rest)
+
+
 @pytest.fixture(scope="module")
 def space(real, tmp_path_factory):
     """A folder with a USAE over all three networks, of a few photographs."""
@@ -70,7 +76,7 @@ def runs(space, listed, tmp_path_factory):
     place, found = tmp_path_factory.mktemp("runs"), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(usae_viz.verification.noise, "PICTURES", 1)  # 32 of them through three networks take 5 s
-        patch.setattr(usae_viz.verification.verify, "CLOSER_VIEWS", 1)
+        patch.setattr(usae_viz.verification.verify, "seen_codes", few_views)
         for mode in DRAWN:
             words = ("--usae", space, "--mode", mode, "--steps", 2, "--crops", 1, "--size", SIDE, "--json")
             told = run(usae_viz.cli.app, "maximize", "-c", listed[0]["concept"], *words, "-o", place / mode)
@@ -118,7 +124,7 @@ def test_a_concept_is_drawn_and_scored_through_every_network(runs, listed, mode)
 
 def test_the_explorer_shows_every_run_and_natural_patches_of_every_network(runs, listed, tmp_path):
     folders, concept = [out for out, _ in runs.values()], listed[0]["concept"]
-    said = run(usae_viz.cli.app, "explore", *folders, "-o", tmp_path / "page")
+    said = run(usae_viz.cli.app, "explore", *folders, "--natural", 1, "-o", tmp_path / "page")
     assert "1 cards" in said
     assert (tmp_path / "page" / "index.html").is_file()
     data = of_script(tmp_path / "page" / OWN / "data.js")
@@ -128,7 +134,7 @@ def test_the_explorer_shows_every_run_and_natural_patches_of_every_network(runs,
     drawn = {data["runs"][own["run"]]["name"]: len(own["pictures"]) for own in card["drawn"]}
     assert drawn == {mode: len(names) for mode, names in DRAWN.items()}
     with Image.open(tmp_path / "page" / OWN / "patches" / f"{concept}.webp") as strip:
-        assert strip.size == (6 * 64, len(BACKBONES) * 64)
+        assert strip.size == (64, len(BACKBONES) * 64)
         rows = [strip.convert("L").crop((0, 64 * row, 64, 64 * row + 64)) for row in range(len(BACKBONES))]
     assert all(low < high for low, high in (row.getextrema() for row in rows))
 
