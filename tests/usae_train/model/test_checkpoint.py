@@ -258,7 +258,7 @@ def test_a_hub_repository_is_loaded_without_asking_for_pickles(folder: Path, mon
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     assert load("someone/universe").source == "someone/universe"
-    assert asked == [["config.json", "*.safetensors", "README.md"]]
+    assert asked == [["config.json", "*.safetensors", "README.md", "labels.json"]]
 
 
 def test_a_published_recipe_is_named_and_keeps_its_batch_norm(usae: USAE, folder: Path) -> None:
