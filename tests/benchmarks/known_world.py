@@ -26,8 +26,8 @@ Now, of half-whitened tokens (the joint space alone was measured again):
     off-diagonal R²: joint                            0.682                 0.524
 
 In the hard world, where white noise is a backbone and private atoms are many, whitening costs: with `centred` tokens
-0.44 of the atoms are recovered, AUROC 0.63, R² 0.526; with `scalar` ones, no decay and dead after 200 steps, 0.31, 0.74
-and 0.518.
+0.44 of the atoms are recovered, AUROC 0.63, R² 0.526; a quarter whitened (WHITENING = 0.25) 0.44, 0.61 and 0.526, which
+was not measured on real networks yet; with `scalar` ones, no decay and dead after 200 steps, 0.31, 0.74 and 0.518.
 
 In the easy world hardly any concept goes to private atoms. In the hard one the report says of the fourth backbone
 "noise shares hardly anything: R² from and to the others is at most -0.03", and that most concepts fire in few.

@@ -92,7 +92,7 @@ def test_from_photographs_to_a_report(real, tmp_path):
     words = (pictures / "train", "--backbones", real / "specs.yaml", "--limit", 24, "-o", tmp_path / "store")
     code, _, err = run("extract", *words)
     assert code == 0, err
-    size = ("--n-concepts", 64, "-k", 8, "--steps", 150, "--batch", 1024, "--dtype", "auto")
+    size = ("--n-concepts", 64, "-k", 8, "--steps", 150, "--batch", 1024)
     code, said, err = run("fit", tmp_path / "store", *size, "-o", tmp_path / "usae")
     assert code == 0, err
     assert said.startswith(f"{tmp_path / 'usae'}: 64 concepts over dino, lite0, lite2; dead: dino ")

@@ -29,9 +29,9 @@ def summary(figures: Mapping[str, Any]) -> str:
     on, off = mean_on_and_off(figures["r2"])
     across = "" if off is None else f", of others {off:.3f}"
     return (
-        f"loss {figures['loss']:.4f}   R² of own {on:.3f}{across}   dead {dead_shares(figures['dead'])}   "
-        f"learning rate {figures['learning_rate']:.2e}   {figures['tokens_per_second']:,.0f} tokens/s   "
-        f"{figures['gb_read']:.3g} GB read"
+        f"loss {figures['loss']:.4f}   R² of own {on:.3f}{across} around the mean token   "
+        f"dead {dead_shares(figures['dead'])}   learning rate {figures['learning_rate']:.2e}   "
+        f"{figures['tokens_per_second']:,.0f} tokens/s   {figures['gb_read']:.3g} GB read"
     )
 
 

@@ -162,8 +162,8 @@ def test_a_missing_package_is_one_line(tmp_path, monkeypatch, option, package):
 def test_the_terminal_shows_what_matters():
     said = summary(FIGURES)
     assert said == (
-        "loss 1.5000   R² of own 0.700, of others 0.375   dead a 25.0%, b 0.0%   learning rate 1.00e-03   "
-        "5,000 tokens/s   0.5 GB read"
+        "loss 1.5000   R² of own 0.700, of others 0.375 around the mean token   "
+        "dead a 25.0%, b 0.0%   learning rate 1.00e-03   5,000 tokens/s   0.5 GB read"
     )
     console = Console(width=80, file=io.StringIO())
     console.print(r2_table(FIGURES["r2"]))

@@ -341,7 +341,7 @@ def test_wandb_is_told_every_line_and_a_resume_is_the_same_run(tmp_path, monkeyp
     assert begun[0]["id"] == begun[1]["id"]
     logged = [call for call in calls if call[0] == "log"]
     assert [call[1] for call in logged[:3]] == [1, 2, 3]
-    assert {"loss", "dead", "learning_rate", "r2/left/right", "pair_loss/right/left"} <= set(logged[0][2])
+    assert {"loss", "dead/left", "learning_rate", "r2/left/right", "pair_loss/right/left"} <= set(logged[0][2])
     assert calls.count(("finish",)) == 2
 
 
