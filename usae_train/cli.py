@@ -11,7 +11,7 @@ import typer
 from usae_train.commands import measure_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages, watched
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -130,7 +130,7 @@ def demo(
         from usae_train.demo.build import build
 
         with progress_bars(quiet) as progress:
-            build(out, seed, pick_device(device), stages(progress), workers)
+            build(out, seed, pick_device(device), watched(progress, quiet), workers)
         if not quiet:
             typer.echo(f"{out}: the demo universe")
 
@@ -156,7 +156,7 @@ def photos(
 
         settings = SETTINGS.model_copy(update={"seed": seed})
         with progress_bars(quiet) as progress:
-            judged = build(train, held, out, settings, pick_device(device), stages(progress), say_skipped)
+            judged = build(train, held, out, settings, pick_device(device), watched(progress, quiet), say_skipped)
         if not quiet:
             typer.echo(f"{out}: {settings.n_concepts} concepts over {', '.join(judged.live)}")
             typer.echo(judged.in_words())

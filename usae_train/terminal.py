@@ -106,7 +106,7 @@ def stages(progress: Progress) -> Report:
 
 
 def watched(progress: Progress, quiet: bool) -> Report:
-    """Bars on a terminal; elsewhere, as in a log, a line every half minute; nothing when quiet."""
+    """Bars on a terminal; elsewhere, as in a log, a line about every half minute; nothing when quiet."""
     return stages(progress) if quiet or not progress.disable else lines()
 
 

@@ -169,7 +169,10 @@ def maximize(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores."""
+    """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores.
+
+    Off a terminal a line about every half minute says how far it is.
+    """
     with one_line_errors():
         from usae_train.training.settings import check_settings
         from usae_viz.maximization.maximize import kept_close

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
 
 def register(app: typer.Typer) -> None:
@@ -84,8 +84,9 @@ def evaluate(
             other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, ranks=ranks,
             seed=seed,
         )  # fmt: skip
-        with said_once(ranks.first), progress_bars(quiet) as progress, keeper.listening():
-            report = stages(progress)
+        unseen = quiet or not ranks.first
+        with said_once(ranks.first), progress_bars(unseen) as progress, keeper.listening():
+            report = watched(progress, unseen)
             made = measure(
                 model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
             )  # fmt: skip
@@ -123,7 +124,7 @@ def spectrum(
 
         source = open_images(images, limit)
         with progress_bars(quiet) as progress:
-            report = stages(progress)
+            report = watched(progress, quiet)
             magnitude = mean_magnitude(
                 source, size, lambda done, total: report("pictures", done, total, ""), pick_device(device)
             )

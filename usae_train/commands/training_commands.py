@@ -27,7 +27,7 @@ from usae_train.commands.options import (
     Seed,
     StartSeed,
 )
-from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, watched
 
 
 def register(app: typer.Typer) -> None:
@@ -98,7 +98,8 @@ def fit(
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
 
     Training states and metrics.jsonl lie in .NAME.training beside the folder NAME until it is finished; then
-    metrics.jsonl lies in it. SIGTERM and Ctrl-C write a state and stop; a second Ctrl-C stops at once.
+    metrics.jsonl lies in it. SIGTERM and Ctrl-C write a state and stop; a second Ctrl-C stops at once. Off a terminal
+    a line about every half minute says how far it is.
     """
     with one_line_errors():
         if independent:
@@ -112,7 +113,8 @@ def fit(
                 "start_seed": start_seed, "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
             }  # fmt: skip
             with progress_bars(quiet) as progress:
-                work = Work(pick_device(device), memory, every, keep, log_every, stages(progress), say_skipped)
+                report = watched(progress, quiet)
+                work = Work(pick_device(device), memory, every, keep, log_every, report, say_skipped)
                 dead = fit_independent(images, out, backbones, recipe, sizes, limit, work, verify)
             if not quiet:
                 typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone; dead: {dead_shares(dead)}")
@@ -128,7 +130,7 @@ def fit(
         from usae_train.stop_signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import verify as compare_checksums
-        from usae_train.training.display import TrainingDisplay, dead_shares
+        from usae_train.training.display import TrainingDisplay, dead_shares, summary
         from usae_train.training.figures import dead_of
         from usae_train.training.fitting import (
             Watch,
@@ -149,6 +151,7 @@ def fit(
         )  # fmt: skip
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
+            unseen = quiet or not ranks.first
             with ranks.together():
                 allowed_memory(memory)
                 if ranks.first:
@@ -162,8 +165,8 @@ def fit(
                 specs = read_specs(backbones or "paper") if store is None else {}
                 source = open_images(images, limit) if store is None else None
             if verify and store is not None:
-                with progress_bars(quiet or not ranks.first) as progress:
-                    compare_checksums(store, stages(progress), ranks)
+                with progress_bars(unseen) as progress:
+                    compare_checksums(store, watched(progress, unseen), ranks)
             with ranks.together():
                 trackers = []
                 if ranks.first:
@@ -176,17 +179,17 @@ def fit(
             keeper = Keeper(room, every, keep)
             with (
                 said_once(ranks.first), Journal(room / METRICS, trackers) as journal, keeper.listening(),
-                bars(TrainingDisplay, quiet or not ranks.first) as progress,
+                bars(TrainingDisplay, unseen) as progress,
             ):  # fmt: skip
 
                 def beneath_the_bars(figures: Mapping[str, Any]) -> str:
                     progress.figures = figures
-                    return ""
+                    return summary(figures) if progress.disable else ""
 
                 watch = Watch(log_every=log_every)
                 if ranks.first:
                     watch = journaled(
-                        journal, stages(progress), settings.steps, note=beneath_the_bars, failure=say_skipped,
+                        journal, watched(progress, unseen), settings.steps, note=beneath_the_bars, failure=say_skipped,
                         log_every=log_every,
                     )  # fmt: skip
                 if store is not None:
@@ -264,7 +267,7 @@ def add_backbone(
             progress = opened.enter_context(progress_bars(quiet))
             opened.enter_context(keeper.listening())
             journals = [opened.enter_context(Journal(file)) for file in files]
-            report = stages(progress)
+            report = watched(progress, quiet)
             watches = [
                 journaled(journal, report, steps, stage, failure=say_skipped, log_every=log_every)
                 for stage, journal in zip(("training", "joint training"), journals, strict=False)

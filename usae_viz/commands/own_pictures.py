@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.terminal import progress_bars, stages
+from usae_train.terminal import progress_bars, watched
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -33,5 +33,5 @@ def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
 
     source = open_images(images)
     with progress_bars(quiet) as progress:
-        report = stages(progress)
+        report = watched(progress, quiet)
         usae.natural = look_through(usae, source, lambda done, total: report("natural pictures", done, total, ""))

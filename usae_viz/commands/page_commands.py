@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
@@ -70,7 +70,7 @@ def explore(
         if sources.usae is not None and natural:
             take_pictures(sources.usae, images, quiet)
         with progress_bars(quiet) as progress:
-            missing = write(sources, place, natural, stages(progress))
+            missing = write(sources, place, natural, watched(progress, quiet))
         for line in missing:
             typer.echo(line, err=True)
         if not quiet:
@@ -118,7 +118,7 @@ def rate(
         if natural is None:
             raise ValueError(f"a study needs natural pictures. {why}")
         with progress_bars(quiet) as progress:
-            report = stages(progress)
+            report = watched(progress, quiet)
             trials = make_study(
                 sources.usae, natural, sources.runs[0], seed, choices, controls,
                 lambda done, total: report("questions", done, total, ""),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, stages
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def render(
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
     A run that was stopped goes on with the same --out, or with --resume. Under `torchrun --nproc-per-node N -m usae_viz
-    render RECIPE` the pictures are spread over processes and machines.
+    render RECIPE` the pictures are spread over processes and machines. Off a terminal a line about every half minute
+    says how far it is.
     """
     with one_line_errors():
         if schema:
@@ -140,7 +141,7 @@ def draw_plan(
             console.print(drawn.scores if drawn.scores is not None else words, markup=False)
 
     with progress_bars(quiet) as progress:
-        written = render_all(usae, plan, out, stages(progress), speak, again, ranks)
+        written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks)
     if as_json and ranks.first:
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
         typer.echo(json.dumps({"out": str(out), "concepts": found}, indent=1))

@@ -309,10 +309,11 @@ class _replaced:
         finally:
             for left in (self.room, self.aside):
                 shutil.rmtree(left, ignore_errors=True)
-        if isinstance(error, OSError):
+        if error is not None:
             with suppress(OSError):  # nothing was written: leave nothing
                 for parent in self.missing:
                     parent.rmdir()
+        if isinstance(error, OSError):
             raise ValueError(
                 f"{self.folder} cannot be written: {error.strerror or error}; free some space, or choose another place "
                 "with --out"

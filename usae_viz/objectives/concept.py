@@ -58,7 +58,7 @@ class Concept(Objective):
         >>> import usae_train as ut, usae_viz as uv
         >>> result = uv.maximize(ut.load("demo"), Concept(3, pool="top"), steps=2, crops=1)
         >>> result.images["dino"].shape
-        torch.Size([3, 96, 96])
+        torch.Size([3, 219, 219])
     """
 
     def __init__(self, k: int, pool: Pool = "auto", of: Of = "pre_code", backbone: str | None = None) -> None:

@@ -13,8 +13,8 @@ from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
 # Root mean square of a picture in decorrelated logits, which is held while it is drawn: steps turn its contents, not
 # its contrast. Crops of photographs have 1.6 without their mean colour. Left free, as the field has it, 4% of the
-# channels of ImageNet's classes, drawn through EfficientNet-Lite0, are at their ends, in colours that no photograph has;
-# at 1.5 0.1%, at 2 0.3%, and both are read alike. The demo's scenes are all colour (4.3): at 1.5 its reds came out pale
+# channels of ImageNet's classes, drawn through EfficientNet-Lite0, are at their ends, in colours that no photo has; at
+# 1.5 0.1%, at 2 0.3%, and both are read alike. The demo's scenes are all colour (4.3): at 1.5 its reds came out pale
 # beside the opposite colour, and green was read as grey.
 CONTRAST = {"photographs": 1.5, "demo": 4.0}
 # A picture that is started from has a contrast of its own, and is free. Its coefficients are in this unit, of which a

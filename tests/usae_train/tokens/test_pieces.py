@@ -10,7 +10,6 @@ import pytest
 from stores import YAML, make_pictures, write
 
 from usae_train.stop_signals import Stopped
-from usae_train.terminal import lines
 from usae_train.tokens import extract as extracting
 from usae_train.tokens.pieces import Pieces
 from usae_train.tokens.store import read_record
@@ -114,12 +113,3 @@ def test_the_command_says_what_is_kept_when_it_is_stopped(pictures, tmp_path):
         assert not read_record(tmp_path / "store").complete
     else:  # it was told before it listened, or was done already
         assert process.returncode in (-signal.SIGTERM, 0)
-
-
-def test_off_a_terminal_a_line_now_and_then_says_how_far_it_is(capsys):
-    report = lines(seconds=0)
-    report("pictures", 3, 11, "")
-    report("pictures", 4, 11, "slow")
-    assert capsys.readouterr().err == "pictures: 3 of 11\npictures: 4 of 11, slow\n"
-    lines()("pictures", 1, 11, "")
-    assert capsys.readouterr().err == ""

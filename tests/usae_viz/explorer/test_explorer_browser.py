@@ -370,3 +370,9 @@ def test_every_control_has_a_name(atlas, visit):
     )
     assert nameless == []
     assert page.evaluate("[...document.images].every((image) => image.hasAttribute('alt'))")
+
+
+def test_a_filter_is_shown_where_there_is_something_to_choose(atlas, many, visit):
+    for folder, shown in ((atlas, True), (many, False)):
+        labels = visit(folder).locator("label.choice").filter(has_text="Label")
+        assert labels.is_visible() == shown

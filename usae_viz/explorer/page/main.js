@@ -33,7 +33,8 @@ function usaeData(data) {
   page.say = () => {
     const { view, places } = page;
     const active = filterCount(view);
-    byId("found").textContent = places.length === data.cards.length ? `${data.cards.length.toLocaleString("en")} concepts` : `${places.length.toLocaleString("en")} of ${data.cards.length.toLocaleString("en")} concepts`;
+    const all = `${data.cards.length.toLocaleString("en")} ${data.cards.length === 1 ? "concept" : "concepts"}`;
+    byId("found").textContent = places.length === data.cards.length ? all : `${places.length.toLocaleString("en")} of ${all}`;
     byId("nothing").hidden = places.length > 0;
     byId("reset").hidden = !active && !view.query;
     byId("n-filters").textContent = active;

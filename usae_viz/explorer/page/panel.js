@@ -82,6 +82,7 @@ function makePanel(page, element) {
     label.select.replaceChildren(h("option", { value: "" }, "any"),
       ...(own.length ? [h("optgroup", { label: "my names" }, options(own.map((name) => [`own:${name}`, name])))] : []),
       ...(counts.size ? [h("optgroup", { label: "follows (AUROC ≥ 0.9)" }, options([...counts].sort().map(([name, count]) => [name, `${name} (${count})`])))] : []));
+    label.element.hidden = !own.length && !counts.size; // nothing to choose
     label.sync();
   };
   const least = h("input", { type: "number", min: 0, max: 100, step: "any", class: "least", "aria-label": "percent of the patches from which a concept counts as firing", onchange: () => page.update({ least: Math.max(0, Number(least.value) || 0) / 100 }) });
@@ -98,7 +99,7 @@ function makePanel(page, element) {
     ...columns((column) => !column.backbone).map((column) => add(rangeFilter(page, column))),
     ...perBackbone.map((group) => h("details", {}, h("summary", { title: group[0].about }, `${group[0].label} by backbone`), group.map((column) => add(rangeFilter(page, column))))),
     h("div", { class: "exchange" }, h("h2", {}, "Names and notes"),
-      h("p", { class: "fine" }, labels.kept ? "Kept in this browser. Exported, they name concepts on the command line: --labels FILE." : "This browser keeps nothing for pages from disk: export before you leave."),
+      h("p", { class: "fine" }, ...(labels.kept ? ["Kept in this browser. Exported, they name concepts on the command line: ", h("code", {}, "--labels FILE"), "."] : ["This browser keeps nothing for pages from disk: export before you leave."])),
       h("div", { class: "buttons" },
         h("button", { id: "export", onclick: () => download("labels.json", labels.asJson(), "application/json") }, "Export"),
         h("button", { onclick: () => byId("import").click() }, "Import"),
