@@ -14,6 +14,26 @@ one network take about half an hour of a core:
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --horama fourier,maco --classes 4 --steps 128
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --usae FOLDER --concepts 16
     PYTHONPATH=ANOTHER_BUILD python tests/benchmarks/real_reader.py ...          # the same, of another build
+
+Measured on a Xeon (one thread, beside other work); share of crops read as the class, and its mean probability:
+
+    drawn through lite0, read by lite2       s     clipped  whole        0.7          0.5          0.3
+    50 classes, the default                  19.9  0.1%     0.760 0.74   0.843 0.78   0.735 0.67   0.522 0.41
+    10 classes, steps=48, crops=2            6.8   0.0%     0.400 0.38   0.650 0.52   0.463 0.31   0.113 0.06
+
+What it is worst at are things that people made: castle, entertainment centre, forklift, patio and moving van come out
+as textures of sea urchins and wool, though animals and plants are read from every distance. Of these castle, forklift
+and patio, probability for the whole / crops of 0.5:
+
+    the default (512 px, crops of 0.2 to 1)      0.00 / 0.01   0.00 / 0.00   0.00 / 0.00
+    crops of 0.35 to 1                           0.00 / 0.02   0.00 / 0.00   0.01 / 0.70
+    crops of 0.5 to 1                            0.06 / 0.16   0.29 / 0.24   0.96 / 0.78
+    crops from 0.6 at first to 0.2               0.01 / 0.13   0.01 / 0.03   0.27 / 0.60
+    size=224, crops of 0.6 to 1 (17.6 s)         1.00 / 0.17   0.15 / 0.10   0.98 / 0.58
+    version 0.2.0 (224 px, 0.6 to 1; 57.7 s)     1.00 / 0.20   0.71 / 0.07   1.00 / 0.94
+
+So for a class `--size 224` with `augmentation: {crop: [0.6, 1]}` is the safer choice, and the default for concepts,
+which are local.
 """
 
 import argparse
