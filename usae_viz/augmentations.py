@@ -18,6 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 
+WHOLE = 0.6  # of the side: a crop of it still shows what the whole is of
+
+
 class Augmentation(BaseModel):
     """How views are drawn from a canvas. Shares are of the canvas's side; ranges are drawn from uniformly.
 
@@ -59,6 +62,11 @@ class Augmentation(BaseModel):
         if self.crop_normal is not None and not all(0 <= share <= 1 for share in self.crop_normal):
             raise ValueError(f"crop_normal is {self.crop_normal}; expected a mean and a standard deviation of 0 to 1")
         return self
+
+    def of_the_whole(self) -> Augmentation:
+        """The same with crops of no less than `WHOLE` of the side."""
+        low, high = self.crop
+        return self.model_copy(update={"crop": (min(max(low, WHOLE), high), high)})
 
     def for_patches(self, share: float) -> Augmentation:
         """The same with the shift filled in: half of a patch that covers a share of a view's side.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ class Eyes:
         crops: views a picture and step.
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
+        whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
     """
 
@@ -47,7 +48,12 @@ class Eyes:
     crops: int
     dtype: Dtype = "float32"
     at_once: int = 1
+    whole_first: float = 0.0
     reference: Tensor | None = None
+
+    def at(self, passed: float) -> Eyes:
+        """How pictures are shown when a share of the steps has passed."""
+        return replace(self, augmentation=self.augmentation.of_the_whole()) if passed < self.whole_first else self
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def ascend(
         while done < steps and not settled:
             drawn = image()
             canvas = settled.hold(drawn.detach())
-            uphill, scores = look(eyes, drawn.detach(), pictures, generators)
+            uphill, scores = look(eyes.at(done / steps), drawn.detach(), pictures, generators)
             optimizer.zero_grad(set_to_none=True)
             drawn.backward(-uphill)  # the one place where a score to be made large becomes something to descend
             optimizer.step()
