@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-
 WHOLE = 0.6  # of the side: a crop of it still shows what the whole is of
 
 

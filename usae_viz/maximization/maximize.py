@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +156,12 @@ def maximize_each(
     start = _canvas(start, settings.start, settings.size, device)
     reference = _canvas(reference, settings.reference, settings.size, device)
     eyes = eyes_for(usae, settings, objectives, start if reference is None else reference)
-    for first in range(0, len(objectives), eyes.at_once):
-        pack = objectives[first : first + eyes.at_once]
-        if not (yield from _draw(eyes, pack, settings, start, progress)):
-            return
+    for whole_first, alike in groupby(objectives, lambda objective: _whole_first(objective, settings)):
+        left = list(alike)
+        for first in range(0, len(left), eyes.at_once):
+            pack, own = left[first : first + eyes.at_once], replace(eyes, whole_first=whole_first)
+            if not (yield from _draw(own, pack, settings, start, progress)):
+                return
 
 
 def _draw(
@@ -193,6 +196,13 @@ def _draw(
         elif not (yield from _draw(eyes, [objective], settings, start, progress)):
             return False
     return True
+
+
+def _whole_first(objective: Objective, settings: MaximizeSettings) -> float:
+    """The share of the steps in which an objective is shown nearly the whole canvas."""
+    if settings.whole_first is not None:
+        return settings.whole_first
+    return WHOLE_FIRST if objective.classes and not objective.concepts and settings.start is None else 0.0
 
 
 def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
