@@ -14,7 +14,8 @@ from usae_train.model.usae import USAE
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
-from usae_viz.maximization.maximize import check_objectives, pictures_of, resolved
+from usae_viz.maximization.maximize import check_objectives, pictures_of
+from usae_viz.maximization.resolving import resolved
 from usae_viz.maximization.result import folder_of, title_of, words_of
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.objectives import Objective, parse_objective
