@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from usae_train.model.statistics import Statistics
+from usae_viz.concepts.labels import Label
 from usae_viz.concepts.selection import Selection, select
 from usae_viz.maximization.maximize import maximize_each
 from usae_viz.runs.plan import plan_recipe
@@ -23,6 +24,7 @@ def planned(usae, folder, text, **how):
 class Known:
     """A USAE whose statistics were made by hand: five concepts, two backbones, 1000 tokens."""
 
+    labels_file = None
     names, n_concepts, factors = NAMES, 5, ["colour: red", "colour: blue", "texture: dots"]
     statistics = Statistics(
         fires=torch.tensor([[100, 400, 60, 0, 200], [100, 100, 600, 0, 400]]),
@@ -68,8 +70,9 @@ def test_concepts_are_chosen(item, concepts):
 
 
 def test_a_readers_own_names_go_first():
-    assert select(Known(), "Warm reds", {"warmreds": [3, 1]}) == [3, 1]
-    assert select(Known(), "red", {"red": [2]}) == [2]
+    reds = [Label(concept=3, name="Warm reds"), Label(concept=1, name="Warm reds")]
+    assert select(Known(), "Warm reds", reds) == [3, 1]
+    assert select(Known(), "red", [Label(concept=2, name="red")]) == [2]
 
 
 @pytest.mark.parametrize(
