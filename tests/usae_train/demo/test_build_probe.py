@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.timm_models import create_model
 from usae_train.demo import build, pretrain_all, probe
 from usae_train.demo.factors import FACTOR_VALUES, FACTORS, SHAPES
 from usae_train.demo.probe import patch_labels
@@ -77,7 +78,7 @@ def test_a_stopped_build_goes_on_with_what_is_finished(
         if trained == ["vit", "conv"]:
             raise KeyboardInterrupt
         file.parent.mkdir(parents=True, exist_ok=True)
-        weights = Backbone(name, tiny_specs[name]).model.state_dict()
+        weights = create_model(name, tiny_specs[name]).state_dict()
         save_file({key: value.half() for key, value in weights.items()}, file)
 
     monkeypatch.setattr(build, "SPECS", specs)
