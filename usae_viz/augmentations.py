@@ -21,7 +21,8 @@ WHOLE = 0.6  # of the side: a crop of it still shows what the whole is of
 
 
 class Augmentation(BaseModel):
-    """How views are drawn from a canvas. Shares are of the canvas's side; ranges are drawn from uniformly.
+    """How views are drawn from a canvas. Shares are of the canvas's side; but for `crop`, ranges are drawn from
+    uniformly.
 
     Example:
         >>> gentle = Augmentation(crop=(0.8, 1.0), rotate=5)
@@ -39,7 +40,7 @@ class Augmentation(BaseModel):
     scales: Literal["uniform", "even"] = Field(
         "even",
         description="how the sides are drawn from `crop`: each by chance; or one from each of as many parts as there "
-        "are crops, equal on a logarithmic scale, so that every step sees the whole and the smallest",
+        "are crops, equal on a logarithmic scale, so that every step sees large and small ones",
     )
     shift: float | None = Field(
         None, ge=0, le=0.5,
@@ -63,9 +64,11 @@ class Augmentation(BaseModel):
         return self
 
     def of_the_whole(self) -> Augmentation:
-        """The same with crops of no less than `WHOLE` of the side."""
+        """The same with crops of no less than `WHOLE` of the side; what never shows so much stays as it is."""
         low, high = self.crop
-        return self.model_copy(update={"crop": (min(max(low, WHOLE), high), high)})
+        if self.crop_normal is not None or high <= WHOLE:
+            return self
+        return self.model_copy(update={"crop": (max(low, WHOLE), high)})
 
     def for_patches(self, share: float) -> Augmentation:
         """The same with the shift filled in: half of a patch that covers a share of a view's side.

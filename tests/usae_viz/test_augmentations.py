@@ -173,3 +173,10 @@ def test_a_crop_that_shows_a_canvas_smaller_sees_every_pixel_of_it():
     assert torch.allclose(whole, torch.tensor(0.5), atol=1e-3)
     half = views(lines, settings.model_copy(update={"crop": (0.5, 0.5)}), generators(0), 8, 32)
     assert half.max() - half.min() > 0.5  # a pixel of the view for one of the canvas: as it is
+
+
+def test_whole_views_are_large_where_the_augmentation_shows_as_much():
+    assert Augmentation(crop=(0.2, 1.0)).of_the_whole().crop == (0.6, 1.0)
+    assert Augmentation(crop=(0.8, 1.0)).of_the_whole().crop == (0.8, 1.0)
+    for small in (PRESETS["maco"], Augmentation(crop=(0.2, 0.5))):
+        assert small.of_the_whole() is small

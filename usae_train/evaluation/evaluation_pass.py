@@ -31,6 +31,7 @@ class PassSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    measured: int = 2  # what is measured: a state of before the linear ceiling lacks its sums
     usae: str | None = None  # hash of its weights
     images: str = ""  # fingerprint
     independent: dict[str, str | None] = {}  # hashes of theirs

@@ -328,10 +328,9 @@ def _tensors_of(name: str, spec: BackboneSpec) -> Mapping[str, torch.Tensor]:
         from usae_train.backbones.timm_models import create_model
 
         return create_model(name, spec).state_dict()
-    from timm.models import load_state_dict
+    from usae_train.backbones.weight_files import read_weights
 
-    tensors: Mapping[str, torch.Tensor] = load_state_dict(spec.weights, weights_only=True)
-    return tensors
+    return read_weights(name, Path(spec.weights))
 
 
 def _model_card(config: UsaeConfig) -> str:

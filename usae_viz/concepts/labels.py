@@ -43,8 +43,9 @@ def labels_of(usae: USAE, file: str | Path | None = None) -> list[Label]:
     Raises:
         ValueError: as `read_labels`.
     """
-    files = [each for each in (usae.labels_file, file) if each is not None]
-    return [label for each in files for label in read_labels(each, usae)]
+    own, readers = ([] if each is None else read_labels(each, usae) for each in (usae.labels_file, file))
+    names = {folded(label.name) for label in readers}  # what a reader calls by a name is what it means
+    return [*(label for label in own if folded(label.name) not in names), *readers]
 
 
 def numbers(labels: Sequence[Label]) -> dict[str, list[int]]:

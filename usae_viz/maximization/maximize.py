@@ -53,7 +53,7 @@ def maximize(
         settings: fields of `MaximizeSettings`: mode, image, size, steps, crops, learning_rate, augmentation, seed, ...
 
     Returns:
-        Pictures, and their verification for the objective's first concept.
+        Pictures, and their verification for the objective's first concept, or class.
 
     Raises:
         ValueError: for settings, concepts, pictures or scores that cannot be; one line.
@@ -308,7 +308,9 @@ def verified(
     Returns:
         None for an objective of neither, and no concept to `verify`.
     """
-    noise = shared_noise(usae, settings.model_dump_json(include=STARTS_BY), lambda seeds: starts(settings, seeds))
+    # beside a picture that was started from stands the noise that others of this USAE are judged by
+    plain = settings if settings.start is None else resolved(usae, settings.model_copy(update={"start": None}))
+    noise = shared_noise(usae, plain.model_dump_json(include=STARTS_BY), lambda seeds: starts(plain, seeds))
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:
         return verify(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)

@@ -18,7 +18,7 @@ MIN_SIZE, MAX_SIZE = 16, 4096  # pixels
 
 
 class MaximizeSettings(BaseModel):
-    """How pictures are drawn. By pictures only what is Fourier's was chosen (fourier.py)."""
+    """How pictures are drawn; what chose the defaults stands in augmentations.py, resolving.py and fourier.py."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -75,7 +75,9 @@ class MaximizeSettings(BaseModel):
         None, gt=0, description="GB that the pictures drawn at once may take; CPU: one objective at a time unless told"
     )
     verify: int | None = Field(
-        None, ge=0, description="score the pictures for this concept; for the objective's first concept unless told"
+        None,
+        ge=0,
+        description="score the pictures for this concept; for the objective's first concept, or class, unless told",
     )
     verdict: VerdictSettings = Field(
         VerdictSettings(), description="thresholds of `strong` and `failed`, such as `{rank: 1, percentile: 99.9}`"

@@ -8,6 +8,8 @@ from usae_train.backbones.backbone import build_backbones
 from usae_train.model.usae import USAE
 from usae_viz.augmentations import PRESETS
 from usae_viz.maximization.loop import Eyes, Picture, ascend
+from usae_viz.maximization.resolving import whole_first
+from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.objectives import (
     L2,
     Activations,
@@ -227,6 +229,15 @@ def test_a_logit_comes_from_the_pass_that_the_tokens_come_from(classifying):
             assert len(runs) == steps
     finally:
         handle.remove()
+
+
+def test_a_class_is_shown_nearly_whole_first_and_a_concept_at_every_scale_at_once():
+    settings = MaximizeSettings()
+    assert whole_first(Logit("left", 4), settings) == 0.7
+    assert whole_first(Concept(3), settings) == whole_first(Concept(3) + Logit("left", 4), settings) == 0
+    assert whole_first(Logit("left", 4), MaximizeSettings(whole_first=0.2)) == 0.2
+    eyes = Eyes(None, PRESETS["default"], 1, whole_first=0.5)
+    assert [eyes.at(passed).augmentation.crop for passed in (0, 0.49, 0.5)] == [(0.6, 1.0), (0.6, 1.0), (0.2, 1.0)]
 
 
 def test_what_asks_for_logits_says_so_in_any_sum():
