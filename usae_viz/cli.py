@@ -77,6 +77,13 @@ Contrast = Annotated[
         "told, 4 for a USAE of the demo's scenes."
     ),
 ]
+WholeFirst = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the steps, at the beginning, in which crops are of at least 0.6 of the side; 0.7 for a class, 0 "
+        "for all else unless told."
+    ),
+]
 Dtype = Annotated[
     str,
     typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 where that is faster."),
@@ -156,6 +163,7 @@ def maximize(
     spectrum: Spectrum = None,
     decay: Decay = None,
     contrast: Contrast = None,
+    whole_first: WholeFirst = None,
     dtype: Dtype = "auto",
     seed: Seed = 0,
     seeds: Seeds = 1,
@@ -184,8 +192,8 @@ def maximize(
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
-            augmentation=augmentation, start=start, spectrum=spectrum, decay=decay, contrast=contrast, dtype=dtype,
-            seed=seed, seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory, verify=verify,
+            augmentation=augmentation, start=start, spectrum=spectrum, decay=decay, contrast=contrast,
+            whole_first=whole_first, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory, verify=verify,
             verdict=verdict or {},
         )  # fmt: skip
         model = _load(usae, device)
@@ -215,6 +223,7 @@ def invert(
     spectrum: Spectrum = None,
     decay: Decay = None,
     contrast: Contrast = None,
+    whole_first: WholeFirst = None,
     dtype: Dtype = "auto",
     seed: Seed = 0,
     seeds: Seeds = 1,
@@ -237,8 +246,8 @@ def invert(
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
             augmentation=augmentation, reference=picture, spectrum=spectrum, decay=decay, contrast=contrast,
-            dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory,
-            verify=verify, verdict=verdict or {},
+            whole_first=whole_first, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle,
+            snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
         )  # fmt: skip
         names = [name.strip() for name in backbones.split(",")] if backbones else []
         _draw(_load(usae, device), [SameCodes(names)], settings, out or new_run("invert"), quiet, as_json, animation)
