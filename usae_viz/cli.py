@@ -193,8 +193,8 @@ def maximize(
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
             augmentation=augmentation, start=start, spectrum=spectrum, decay=decay, contrast=contrast,
-            whole_first=whole_first, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle, snapshots=snapshots, memory=memory, verify=verify,
-            verdict=verdict or {},
+            whole_first=whole_first, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle,
+            snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
         )  # fmt: skip
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
