@@ -22,7 +22,7 @@ CANVAS = 16 / 7
 
 
 def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
-    """The settings with size, learning rate and the augmentation's shift filled in.
+    """The settings with size, learning rate, spectrum or contrast, and the augmentation's shift filled in.
 
     Raises:
         ValueError: for crops of less than one pixel of the canvas, or a concept to verify that is not there.
