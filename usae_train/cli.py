@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from usae_train.commands import measure_commands, training_commands
+from usae_train.commands.opening import opened
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
@@ -53,7 +54,6 @@ def extract(
         from usae_train.commands.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
         from usae_train.files.holding import held
-        from usae_train.pictures.images import open_images
         from usae_train.tokens.extract import extract as write_store
         from usae_train.tokens.extract import first_outliers, plan
         from usae_train.tokens.standardization import outliers_as_text
@@ -72,7 +72,7 @@ def extract(
             with ranks.together():
                 if ranks.first:
                     holding.enter_context(held(out))
-                source = open_images(images, limit)
+                source = opened(images, limit, ranks.first)
                 record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first
             if not quiet:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from usae_train.files.state_files import write_state
+from usae_train.pictures.fingerprints import same
 from usae_train.stop_signals import Stopped, hearing
 
 
@@ -40,7 +41,8 @@ class PassKeeper:
             found: dict[str, Any] = torch.load(self.file, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a damaged file makes of torch
             raise ValueError(f"{self.file} cannot be read; remove {self.room} to begin again") from error
-        if differences := sorted(key for key in settings if settings[key] != found["settings"].get(key)):
+        told = found["settings"]
+        if differences := sorted(key for key in settings if not same(key, settings[key], told.get(key))):
             raise ValueError(
                 f"{self.room} was begun with another {', '.join(differences)}; give the same again, or remove it"
             )

@@ -23,7 +23,9 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path
 from usae_train.files.provenance import file_hash
+from usae_train.pictures.fingerprints import same, same_pictures
 from usae_train.pictures.images import open_images
+from usae_train.pictures.place_names import place_of
 from usae_train.tokens.paired import PairedTokens
 
 SCHEMA = 1
@@ -71,7 +73,7 @@ class StoreRecord(BaseModel):
     def differences(self, other: StoreRecord) -> list[str]:
         """The names of what another extraction was told otherwise."""
         told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights"}
-        differing = [name for name in told if getattr(self, name) != getattr(other, name)]
+        differing = [name for name in told if not same(name, getattr(self, name), getattr(other, name))]
         hashes = [{name: own.sha256 for name, own in record.weights.items()} for record in (self, other)]
         if "backbones" not in differing and self.weights and hashes[0] != hashes[1]:
             differing.append("weights")
@@ -117,11 +119,12 @@ class ActivationStore:
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
-        folder = Path(self.record.source)
+        folder = place_of(self.record.source)
         if not folder.is_dir():
             return False
         try:
-            return open_images(folder, self.record.n_images).fingerprint() != self.record.fingerprint
+            found = open_images(folder, self.record.n_images).fingerprint()
+            return not same_pictures(found, self.record.fingerprint)
         except ValueError:  # it has none at all
             return True
 

@@ -21,6 +21,7 @@ from usae_train.files.holding import held
 from usae_train.model.checkpoint import check_weights, load, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
+from usae_train.pictures.fingerprints import same
 from usae_train.pictures.images import ImageSource, open_images
 from usae_train.progress import Report
 from usae_train.tokens.feeding import Feed, StoreFeed
@@ -118,6 +119,8 @@ def fit_independent(
                 compare_checksums(store, work.report)
             return fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
+    if source.left_out:
+        work.failure(source.left_out)
     grid = common_grid(list(build_backbones(specs).values()))
     data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}
     with held(out):
@@ -183,7 +186,7 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{note} cannot be read; choose another --out, or remove {note.parent}") from error
     told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
-    if differences := sorted(key for key in wanted if key in told and told[key] != wanted[key]):
+    if differences := sorted(key for key in wanted if key in told and not same(key, told[key], wanted[key])):
         raise ValueError(
             f"{note.parent} has SAEs of another {', '.join(differences)}; give the same again, choose another --out, "
             "or remove it"

@@ -17,6 +17,7 @@ from usae_train.distributed import ALONE, Ranks
 from usae_train.files.atomic import remove_leftovers
 from usae_train.files.state_files import write_state
 from usae_train.model.usae import USAE
+from usae_train.pictures.fingerprints import same
 from usae_train.stop_signals import Stopped, hearing, status_of
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import FitSettings
@@ -110,7 +111,7 @@ class Keeper:
             own = {**state.settings.model_dump(mode="json"), **self.data}
             told = {**found["settings"], **found["data"]}
             # a setting that an older version did not know is no difference: its states hold what it would decide
-            if differences := sorted(key for key in own if key in told and own[key] != told[key]):
+            if differences := sorted(key for key in own if key in told and not same(key, own[key], told[key])):
                 raise ValueError(
                     f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
                 )

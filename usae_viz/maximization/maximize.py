@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import read_picture
+from usae_train.pictures.decoding import read_picture
 from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import check_concept
 from usae_viz.maximization.loop import Ascent, Eyes, Lost, Picture, Step, ascend

@@ -14,7 +14,7 @@ from PIL import Image
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import read_picture
+from usae_train.pictures.decoding import read_picture
 from usae_train.progress import Report
 from usae_viz.maximization.maximize import eyes_for, maximize_each
 from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
