@@ -1,6 +1,7 @@
 """Pictures in tar shards, written by the tests."""
 
 import io
+import os
 import sys
 import tarfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from coloured import canvas_of, png
 from command_line import assert_one_error, run
 
 from usae_train.pictures.images import FolderImages, open_images, read_batches
+from usae_train.pictures.shard_patterns import count_of, expanded
 from usae_train.pictures.tar_images import TarImages, fetched
 
 
@@ -24,7 +26,7 @@ def write_tar(file: Path, members: dict[str, bytes]) -> None:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> str:
-    """Five samples in two shards, number 3 broken; with labels, and second pictures: masks, and one before a picture."""
+    """Five samples in two shards, number 3 broken; with labels, and masks behind and before pictures."""
     first = {f"{n}.{ending}": content for n in range(3) for ending, content in (("cls", b"7"), ("PNG", png(n)))}
     write_tar(tmp_path / "a-000.tar", {**first, "2.mask.png": png(6)})
     write_tar(tmp_path / "a-001.tar", {"d/3.png": png(3)[:30], "d/4.png": png(5), "d/4.jpg": png(4), "notes.txt": b""})
@@ -157,3 +159,125 @@ def test_a_folder_called_tar_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "x.tar").mkdir()
     (tmp_path / "x.tar" / "0.png").write_bytes(png(0))
     assert isinstance(open_images(tmp_path / "x.tar"), FolderImages)
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        (["holiday v2.5.jpg", "holiday v2.6.jpg"], ["holiday v2.5.jpg", "holiday v2.6.jpg"]),
+        (["2019.01.01 lake.png", "2019.01.02.png"], ["2019.01.01 lake.png", "2019.01.02.png"]),
+        (["0.cls", "0.image.jpg", "1.IMAGE.JPG"], ["0.image.jpg", "1.IMAGE.JPG"]),
+        (["0.png", "0.jpg", "1.jpg", "1.png"], ["0.jpg", "1.jpg"]),
+        (["0.mask.png", "0.png", "1.seg_map.png", "1.left.png"], ["0.png", "1.left.png"]),
+        (["0.png", "0.image.png"], ["0.image.png"]),
+        (["0.depth.png", "a.b/1.png"], ["a.b/1.png"]),
+        (["./0.png", "./._0.png", "__MACOSX/._0.png", ".git/1.png"], ["./0.png"]),
+    ],
+)
+def test_the_picture_of_a_sample_is_known_by_its_name(tmp_path: Path, members: list[str], expected: list[str]) -> None:
+    write_tar(tmp_path / "a.tar", {name: png(0) for name in members})
+    source = open_images(tmp_path / "a.tar")
+    assert [source.label(n).removeprefix("a.tar/") for n in range(len(source))] == expected
+
+
+@pytest.mark.parametrize(("first", "second"), [("left.png", "right.png"), ("jpg", "webp"), ("png", "tif")])
+def test_a_sample_with_several_pictures_is_refused_unless_a_field_is_told(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    write_tar(tmp_path / "a.tar", {f"d/{n}.{field}": png(n) for n in range(2) for field in (first, second)})
+    place = tmp_path / "a.tar"
+    with pytest.raises(ValueError, match=rf"sample d/0 has 2 pictures, {first} and {second}; .*shard\.tar:{first}"):
+        open_images(place)
+    for field in (second, f"none;{second}", second.upper()):
+        source = open_images(f"{place}:{field}")
+        assert source.label(1) == f"a.tar/d/1.{second}"
+        assert open_images(source.name).fingerprint() == source.fingerprint()
+        assert source.left_out == f"2 left out of {place}:{field}: 2 {first} beside a picture"
+    with pytest.raises(ValueError, match=rf"no pictures in .*2 samples without a picture \({first}, {second}\)"):
+        open_images(f"{place}:other.png")
+
+
+def test_what_of_a_shard_is_left_out_is_said(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"0.png": png(0), "0.mask.png": png(1), "1.heic": b"", "1.txt": b"", "._0.png": b""})
+    with tarfile.open(tmp_path / "a.tar", "a") as opened:
+        link = tarfile.TarInfo("2.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "0.png"
+        opened.addfile(link)
+    assert open_images(tmp_path / "a.tar").left_out == (
+        f"4 left out of {tmp_path / 'a.tar'}: 1 hidden, 1 links, pipes or devices, 1 mask.png beside a picture, "
+        "1 samples without a picture (heic, txt)"
+    )
+
+
+def test_a_member_that_claims_more_than_there_is_is_broken_and_others_go_on(tmp_path: Path) -> None:
+    """A sparse one says what it would be with its holes."""
+    write_tar(tmp_path / "a.tar", {"0.png": bytes(512), "1.png": png(1)})
+    whole = bytearray((tmp_path / "a.tar").read_bytes())
+    whole[156:157] = tarfile.GNUTYPE_SPARSE
+    whole[386:410], whole[483:495] = b"00000000000\0" + b"%011o\0" % 512, tarfile.itn(10**12, 12, tarfile.GNU_FORMAT)
+    whole[148:156] = b"%06o\0 " % (sum(whole[:512]) - sum(whole[148:156]) + 8 * ord(" "))
+    (tmp_path / "a.tar").write_bytes(whole)
+    source = open_images(tmp_path / "a.tar")
+    torch.testing.assert_close(source.read(1, 8), canvas_of(1))
+    with pytest.raises(ValueError, match=r"a\.tar/0\.png cannot be read: it claims 1,000,000,000,000 bytes; expected"):
+        source.read(0, 8)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_header_that_claims_a_terabyte_is_one_line_and_no_memory(tmp_path: Path, kind: bytes) -> None:
+    header = tarfile.TarInfo("0.png")
+    header.type, header.size = kind, 10**12
+    (tmp_path / "a.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(ValueError, match=r"a\.tar is no whole, uncompressed tar file: "):
+        open_images(tmp_path / "a.tar")
+
+
+def test_a_pipe_for_a_shard_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(ValueError, match=r"a\.tar cannot be read: it is a pipe; expected a file"):
+        open_images(tmp_path / "a.tar")
+
+
+def test_shards_in_a_folder_whose_name_is_no_utf8_read_back_by_their_record(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfc"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    write_tar(folder / "0.tar", {"0.png": png(0)})
+    source = open_images(f"{folder}/{{0..0}}.tar")
+    assert source.name == rf"{tmp_path}/\xfc/{{0..0}}.tar"
+    assert open_images(source.name).fingerprint() == source.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [
+        ("a.tar", 1), ("{000..999}.tar", 1000), ("{9..0..3}", 4), ("{1..5..0}", 5), ("{a,b{1..3},}x{0..1}", 10),
+        ("{{00..99}}", 100), ("{one}", 1), ("{a..e}", 5), ("{-2..2}", 5), ("{0..9}::b{0..4}", 15),
+    ],
+)  # fmt: skip
+def test_shards_are_counted_as_they_are_written_out(pattern: str, count: int) -> None:
+    import webdataset
+
+    assert len(expanded(pattern, webdataset.shardlists)) == count == sum(map(count_of, pattern.split("::")))
+
+
+def test_an_escaped_brace_is_none() -> None:
+    import webdataset
+
+    assert expanded(r"\{0..999999999", webdataset.shardlists) == ["{0..999999999"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{000..999999999}.tar", "{0..999}{0..999}{0..1}.tar", "{0..9}::" + "{a,b}" * 30, "{a..z}" * 8]
+)
+def test_a_pattern_of_too_many_shards_is_refused_before_it_is_written_out(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"names [\d,]+ shards; expected 1,000,000 at most: check its numbers"):
+        expanded(pattern, None)
+
+
+@pytest.mark.parametrize("pattern", ["{0..9.tar", "0..9}.tar", "}{"])
+def test_braces_that_do_not_pair_are_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"the braces of .* do not pair; expected a pattern such as shards/\{000"):
+        expanded(pattern, None)
