@@ -14,7 +14,7 @@ from torch import Tensor
 from usae_train.files.provenance import required
 from usae_train.files.regular import check_regular
 from usae_train.pictures.decoding import read_picture
-from usae_train.pictures.place_names import place_of, printable
+from usae_train.pictures.place_names import named_place, printable
 
 SAMPLED = 256  # pictures whose bytes go into the fingerprint
 _COLON = re.compile(r":(?![^\[]*\])")  # not that of a slice
@@ -111,7 +111,7 @@ def _wanted(dataset: str) -> Wanted:
     """A folder's own name may have colons: the longest that is one is taken."""
     colons = [found.start() for found in _COLON.finditer(dataset)]
     for end in [len(dataset), *reversed(colons)]:  # an empty name is the folder that one is in
-        local = place_of(dataset[:end])
+        local = named_place(dataset[:end])
         if end and local.is_dir():
             return Wanted(dataset[:end], *_split_and_column(dataset[end + 1 :]), local.resolve())
     name, _, rest = dataset.partition(":")

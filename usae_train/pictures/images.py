@@ -15,7 +15,7 @@ from usae_train.pictures.decoding import read_picture
 from usae_train.pictures.fingerprints import content_of, fingerprint_of
 from usae_train.pictures.folders import pictures_below
 from usae_train.pictures.kinds import in_words, none_taken
-from usae_train.pictures.place_names import place_of, printable
+from usae_train.pictures.place_names import named_place, printable
 
 if TYPE_CHECKING:
     from usae_train.demo.scenes import SceneParameters
@@ -155,7 +155,7 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
         from usae_train.pictures.hub_images import HubImages
 
         return HubImages(text.removeprefix("hf:"), limit)
-    folder = place_of(images)
+    folder = named_place(images)
     if text.startswith(("http://", "https://")) or (_SHARDS.fullmatch(text) and not folder.is_dir()):
         from usae_train.pictures.tar_images import TarImages
 

@@ -14,7 +14,7 @@ def printable(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def place_of(name: str | Path) -> Path:
+def named_place(name: str | Path) -> Path:
     """The place that a name is of, `~` written out: the one of just this name, or else the one that `printable` named.
 
     A pattern of shards is no place, and taken to be one.

@@ -18,7 +18,7 @@ from usae_train.files.regular import check_regular
 from usae_train.pictures.decoding import read_picture
 from usae_train.pictures.fingerprints import Content, fingerprint_of
 from usae_train.pictures.kinds import in_words, is_hidden, is_picture, none_taken
-from usae_train.pictures.place_names import place_of, printable
+from usae_train.pictures.place_names import named_place, printable
 from usae_train.pictures.samples import picture_of, taken_apart
 from usae_train.pictures.shard_patterns import expanded
 
@@ -59,7 +59,7 @@ class TarImages:
     def __init__(self, pattern: str, limit: int | None = None) -> None:
         told = _WITH_FIELD.fullmatch(pattern)
         places, field = (told[1], told[2]) if told else (pattern, None)
-        parts = [part if REMOTE.match(part) else str(place_of(part).absolute()) for part in places.split("::")]
+        parts = [part if REMOTE.match(part) else str(named_place(part).absolute()) for part in places.split("::")]
         self.name = printable("::".join(parts)) + (f":{field}" if field else "")
         self.shards: list[Path] = []
         self.members: list[Member] = []

@@ -25,7 +25,7 @@ from usae_train.files.atomic import atomic_path
 from usae_train.files.provenance import file_hash
 from usae_train.pictures.fingerprints import same, same_pictures
 from usae_train.pictures.images import open_images
-from usae_train.pictures.place_names import place_of
+from usae_train.pictures.place_names import named_place
 from usae_train.tokens.paired import PairedTokens
 
 SCHEMA = 1
@@ -119,7 +119,7 @@ class ActivationStore:
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
-        folder = place_of(self.record.source)
+        folder = named_place(self.record.source)
         if not folder.is_dir():
             return False
         try:
