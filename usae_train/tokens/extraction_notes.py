@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from usae_train.distributed import Ranks
-from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
+from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
+from usae_train.files.placing import place_of
 from usae_train.pictures.images import ImageSource
 from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import (
@@ -41,12 +42,12 @@ def begin(record: StoreRecord, out: Path) -> StoreRecord:
         return found
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} exists already and is no store; choose another --out, or remove it first")
-    check_writable(out / "store.json")
+    check_file(out / "store.json")
     needed = record.n_images * bytes_an_image(record)
-    place = next(parent for parent in (out, *out.resolve().parents) if parent.exists())
+    place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
         raise ValueError(f"{out} will take {needed / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB free")
-    out.mkdir(parents=True, exist_ok=True)
+    place_of(out).mkdir(parents=True, exist_ok=True)
     write_record(out, record)
     return record
 
