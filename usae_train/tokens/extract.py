@@ -13,7 +13,9 @@ import torch
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
 from usae_train.distributed import ALONE, Ranks
+from usae_train.drawing import drawn_numbers
 from usae_train.pictures.images import Failure, ImageSource, read_groups
+from usae_train.pictures.limiting import count_before
 from usae_train.stop_signals import hearing
 from usae_train.tokens.extraction_notes import Notes, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
@@ -45,6 +47,7 @@ def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "b
     record = StoreRecord(
         schema=SCHEMA, backbones=dict(specs), widths={name: b.width for name, b in backbones.items()}, grid=grid,
         dtype=dtype, source=source.name, fingerprint=source.fingerprint(), n_images=len(source),
+        drawn_from=count_before(source),
         weights={name: backbone.record() for name, backbone in backbones.items()},
     )  # fmt: skip
     return Plan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
@@ -134,10 +137,11 @@ def extract(
     return ActivationStore(out)
 
 
-def first_outliers(store: ActivationStore) -> dict[str, Outliers]:
-    """High-norm tokens of a store, counted in its first images, 1000 at most."""
+def outliers_of(store: ActivationStore) -> dict[str, Outliers]:
+    """High-norm tokens of a store, counted in 1000 images at most, drawn from all of them."""
     feed = StoreFeed(store, 0)
-    rows = torch.arange(min(len(feed), STANDARDIZATION_IMAGES * feed.per_image))
+    images = drawn_numbers(len(store), STANDARDIZATION_IMAGES)
+    rows = (images[:, None] * feed.per_image + torch.arange(feed.per_image)).flatten()
     return {name: own.outliers for name, own in sums_of(feed, rows).items()}
 
 

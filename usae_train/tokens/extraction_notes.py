@@ -12,7 +12,8 @@ from pathlib import Path
 from usae_train.distributed import Ranks
 from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
 from usae_train.files.placing import place_of
-from usae_train.pictures.images import ImageSource
+from usae_train.pictures.images import ImageSource, open_images
+from usae_train.pictures.limiting import opened_again
 from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import (
     FAILURES,
@@ -50,6 +51,16 @@ def begin(record: StoreRecord, out: Path) -> StoreRecord:
     place_of(out).mkdir(parents=True, exist_ok=True)
     write_record(out, record)
     return record
+
+
+def source_for(images: str, limit: int | None, out: Path) -> ImageSource:
+    """The pictures to extract to `out`; a store that a version before 0.4 began with the first ones goes on with them.
+
+    Raises:
+        ValueError: for a source that cannot be opened, or a store whose record is broken.
+    """
+    begun = opened_again(images, limit, read_record(out).fingerprint) if is_store(out) else None
+    return open_images(images, limit) if begun is None else begun
 
 
 def images_tried(record: StoreRecord) -> int:
