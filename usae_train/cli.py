@@ -84,6 +84,7 @@ def extract(
                     source, record, out, batch=batch, device=where, run_in=run_in,
                     workers=workers, max_broken=max_broken, ranks=ranks, backbones=built,
                     progress=lambda done, total: report("pictures", done, total, ""),
+                    warn=lambda why: typer.echo(f"warning: {why}", err=True),
                 )  # fmt: skip
             if not quiet:
                 left_out = f", {len(store.failures())} could not be read" if store.failures() else ""

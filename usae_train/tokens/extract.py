@@ -17,11 +17,19 @@ from usae_train.drawing import drawn_numbers
 from usae_train.pictures.images import Failure, ImageSource, read_groups
 from usae_train.pictures.limiting import count_before
 from usae_train.stop_signals import hearing
-from usae_train.tokens.extraction_notes import Notes, Written, begin, failures_before, images_tried
+from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.pieces import SECONDS, Pieces, Seen
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
-from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, bytes_an_image, write_record, write_shard
+from usae_train.tokens.store import (
+    SCHEMA,
+    ActivationStore,
+    StoreRecord,
+    bytes_an_image,
+    check_shards,
+    write_record,
+    write_shard,
+)
 from usae_train.training.settings import MAX_BROKEN
 
 SHARD_BYTES = 512e6
@@ -58,7 +66,7 @@ def extract(
     source: ImageSource, record: StoreRecord, out: Path, *, batch: int = 32, device: torch.device | str = "cpu",
     run_in: str = "float32", workers: int = 0, max_broken: float = MAX_BROKEN,
     images_a_shard: int | None = None, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
-    backbones: Mapping[str, Backbone] | None = None, piece_seconds: float = SECONDS,
+    backbones: Mapping[str, Backbone] | None = None, piece_seconds: float = SECONDS, warn: Warn = lambda why: None,
 ) -> ActivationStore:  # fmt: skip
     """Write an activation store, or go on with one where it stopped, within a shard too.
 
@@ -79,8 +87,8 @@ def extract(
         progress: called after each batch.
         piece_seconds: time between two pieces of a shard that are kept until it is whole.
         ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
-
         backbones: those that `plan` has built; built from the record unless given.
+        warn: called with what is found damaged of a store that is gone on with; it is written again.
 
     Raises:
         ValueError: for a store of other settings or a finished one, a disk without room, too many broken images, tokens
@@ -88,7 +96,7 @@ def extract(
         Stopped: after SIGTERM or Ctrl-C; says how many images are kept.
     """
     with ranks.together():
-        begun = begin(record, out) if ranks.first else record
+        begun = begin(record, out, warn) if ranks.first else record
         known = failures_before(out, begun) if ranks.first else []
     record, failures = ranks.from_first((begun, known))
     notes = Notes(source, record, failures, out, max_broken, ranks)
@@ -133,6 +141,7 @@ def extract(
             raise ValueError(f"none of the {len(source)} images of {source.name} can be read")
         if ranks.first:
             pieces.remove()
+            check_shards(out, record)
             write_record(out, record.model_copy(update={"complete": True}))
     return ActivationStore(out)
 

@@ -104,9 +104,7 @@ class ActivationStore:
             )
         if not len(self):
             raise ValueError(f"{folder} has no images in its shards; extract again into another folder")
-        for shard in self.record.shards:  # before hours of work, not after
-            with opened_shard(self.folder, self.record, shard):
-                pass
+        check_shards(self.folder, self.record)  # before hours of work, not after
 
     @property
     def specs(self) -> dict[str, BackboneSpec]:
@@ -181,13 +179,7 @@ class ActivationStore:
             ValueError: for one that is missing or has another.
         """
         for shard in self.record.shards if shards is None else shards:
-            file = self.folder / shard.file
-            if not file.is_file():
-                raise ValueError(f"{file} is missing; extract again into another folder")
-            if (found := file_hash(file)) != shard.sha256:
-                raise ValueError(
-                    f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
-                )
+            check_content(self.folder, shard)
             yield shard.file
 
 
@@ -214,6 +206,32 @@ def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[An
             yield opened
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is missing or broken: {error}") from error
+
+
+def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | None = None) -> None:
+    """Whether some shards, or all, are there and as long as they say; their content is not read.
+
+    Raises:
+        ValueError: for the first that is not.
+    """
+    for shard in record.shards if shards is None else shards:
+        with opened_shard(folder, record, shard):
+            pass
+
+
+def check_content(folder: Path, shard: Shard) -> None:
+    """Whether a shard's checksum is that of the record.
+
+    Raises:
+        ValueError: when it is not, or the shard is missing.
+    """
+    file = folder / shard.file
+    if not file.is_file():
+        raise ValueError(f"{file} is missing; extract again into another folder")
+    if (found := file_hash(file)) != shard.sha256:
+        raise ValueError(
+            f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
+        )
 
 
 def read_record(folder: Path) -> StoreRecord:
