@@ -24,6 +24,11 @@ def opened(images: str, limit: int | None = None, say: bool = True) -> ImageSour
     from usae_train.pictures.images import open_images
 
     source = open_images(images, limit)
+    say_left_out(source, say)
+    return source
+
+
+def say_left_out(source: ImageSource, say: bool = True) -> None:
+    """The same of pictures that are opened already."""
     if say and source.left_out:
         typer.echo(source.left_out, err=True)
-    return source

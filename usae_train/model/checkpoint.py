@@ -97,8 +97,6 @@ def save(
             shutil.copyfile(file, room / file.name)
         if usae.labels_file is not None:
             _bring_labels(usae.labels_file, room)
-        if folder.is_dir():
-            folder.rmdir()
     return folder
 
 

@@ -6,6 +6,8 @@ import hashlib
 import io
 import re
 import sys
+from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,16 +47,16 @@ class HubImages:
             `save_to_disk` wrote or that holds parquet. SPLIT is `train` unless told, or the only one; `train[:1000]` or
             `train[:10%]` takes a part, `train+test` both. One dataset that was saved without a split's name is
             `train`. COLUMN is the one of pictures, and has to be told where there are several.
-        limit: take at most so many pictures.
 
     Raises:
         ValueError: for a dataset that cannot be had, an unknown split, no column of pictures or several of which none
             is told, or without the package `datasets`.
     """
 
+    drawn_from: int | None = None
     left_out = ""
 
-    def __init__(self, dataset: str, limit: int | None = None) -> None:
+    def __init__(self, dataset: str) -> None:
         datasets = required("datasets", "hf")
         if not sys.stderr.isatty():
             datasets.disable_progress_bars()
@@ -63,9 +65,17 @@ class HubImages:
         rows = _rows(datasets, wanted)
         self.column = _column(datasets, rows, wanted)
         self.rows = rows.select_columns([self.column]).cast_column(self.column, datasets.Image(decode=False))
-        self.rows = self.rows.select(range(min(len(rows), limit or len(rows))))
         if not len(self.rows):
             raise ValueError(f"{self.name} has no pictures: the split is empty")
+
+        self.numbers: Sequence[int] = range(len(rows))  # of the split's rows
+
+    def chosen(self, numbers: Sequence[int]) -> HubImages:
+        """Those of its pictures alone; they keep their labels."""
+        found = copy(self)
+        found.rows = self.rows.select(numbers)
+        found.numbers = [self.numbers[number] for number in numbers]
+        return found
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,7 +91,7 @@ class HubImages:
         return read_picture(io.BytesIO(content), size, self.label(index))
 
     def label(self, index: int) -> str:
-        return f"row {index}"
+        return f"row {self.numbers[index]}"
 
     def fingerprint(self) -> str:
         """A hash of the number of rows and of the pictures of 256 of them, spread over all."""

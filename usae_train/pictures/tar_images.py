@@ -8,6 +8,8 @@ import os
 import re
 import tarfile
 from collections import Counter
+from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,14 +51,15 @@ class TarImages:
         pattern: `shards/{000..009}.tar`, one `.tar`, or such URLs (http, https); several with `::`. After the last one
             `:FIELD` says which member of each sample is its picture (`:left.jpg`; `:jpg;png` is the first that is
             there); see `picture_of` for what is taken otherwise.
-        limit: take at most so many pictures; shards after the last one needed are not opened.
 
     Raises:
         ValueError: for a shard that is missing, cut short or compressed, a URL that cannot be fetched, a sample with
             several pictures, no pictures, more than a million shards, or without the package `webdataset`.
     """
 
-    def __init__(self, pattern: str, limit: int | None = None) -> None:
+    drawn_from: int | None = None
+
+    def __init__(self, pattern: str) -> None:
         told = _WITH_FIELD.fullmatch(pattern)
         places, field = (told[1], told[2]) if told else (pattern, None)
         parts = [part if REMOTE.match(part) else str(named_place(part).absolute()) for part in places.split("::")]
@@ -65,14 +68,17 @@ class TarImages:
         self.members: list[Member] = []
         left_out: Counter[str] = Counter()
         for shard in expanded("::".join(parts), required("webdataset", "webdataset").shardlists):
-            if limit is not None and len(self.members) >= limit:
-                break
             self.shards.append(fetched(shard) if REMOTE.match(shard) else Path(shard))
             self.members += pictures_of(self.shards[-1], len(self.shards) - 1, field, left_out)
-        self.members = self.members[:limit]
         self.left_out = in_words(left_out, pattern)
         if not self.members:
             raise ValueError(none_taken(pattern, self.left_out))
+
+    def chosen(self, numbers: Sequence[int]) -> TarImages:
+        """Those of its pictures alone."""
+        found = copy(self)
+        found.members = [self.members[number] for number in numbers]
+        return found
 
     def __len__(self) -> int:
         return len(self.members)

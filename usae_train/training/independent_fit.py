@@ -231,5 +231,5 @@ def _of_store(
                    "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
-    usae.statistics = measure(usae, every.first_window())
+    usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")
