@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.regular import check_regular
 from usae_train.pictures.colour import from_canvas
 from usae_train.pictures.images import ImageSource, read_batches
 from usae_train.tokens.paired import none_can_be_read
@@ -53,8 +54,9 @@ def load_spectrum(file: Path) -> Tensor:
     """Read what `save_spectrum` wrote: (3, s, s // 2 + 1).
 
     Raises:
-        ValueError: for a file that is broken or of another form.
+        ValueError: for a file that is broken or of another form, a pipe or a device.
     """
+    check_regular(file)
     try:
         magnitude = load_file(file).get("magnitude", torch.zeros(())).float()
     except (SafetensorError, OSError) as error:

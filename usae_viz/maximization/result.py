@@ -15,6 +15,7 @@ from torch import Tensor
 
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.usae import USAE
+from usae_train.pictures.place_names import named_place
 from usae_viz.concepts.naming import caption
 from usae_viz.maximization.precision import dtype_for
 from usae_viz.maximization.settings import MaximizeSettings
@@ -182,5 +183,5 @@ def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
     for name, file in (("start", settings.start), ("reference", settings.reference)):
         if file is not None:
             with suppress(OSError):
-                hashes[name] = file_hash(Path(file))
+                hashes[name] = file_hash(named_place(file))
     return hashes
