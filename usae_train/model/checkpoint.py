@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
+from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
+from usae_train.files.tensor_files import load_file
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
 from usae_train.tokens.standardization import Outliers
@@ -126,7 +128,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
-    model.source, model.sha256 = str(usae), file_hash(weights)
+    model.source, model.sha256 = printable(str(usae)), file_hash(weights)
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
         model.statistics = Statistics.load(folder / STATISTICS)
@@ -142,7 +144,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
 
 def fills(usae: USAE, statistics: Statistics) -> bool:
     """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
-    own = usae.source not in EMBEDDED and (Path(str(usae.source)).expanduser() / "model.safetensors").is_file()
+    own = usae.source not in EMBEDDED and (named_place(str(usae.source)) / "model.safetensors").is_file()
     return own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
@@ -158,7 +160,7 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
     Raises:
         ValueError: when it was not loaded from a folder of one's own, or the weights there are others by now.
     """
-    folder = Path(str(usae.source)).expanduser()
+    folder = named_place(str(usae.source))
     if usae.source in EMBEDDED or not (folder / "model.safetensors").is_file():
         raise ValueError(f"{usae.source} is no folder of yours; save the USAE to one, and evaluate that")
     if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
@@ -229,7 +231,7 @@ def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
 def _find(usae: str) -> Path:
     if usae in EMBEDDED:
         return EMBEDDED[usae]
-    folder = Path(usae).expanduser()
+    folder = named_place(usae)
     if folder.is_dir():
         return folder
     if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):

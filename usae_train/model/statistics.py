@@ -9,11 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.tensor_files import load_file, safe_open
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import required
 from usae_train.files.regular import check_regular
 from usae_train.pictures.decoding import read_picture
-from usae_train.pictures.place_names import named_place, printable
 
 SAMPLED = 256  # pictures whose bytes go into the fingerprint
 _COLON = re.compile(r":(?![^\[]*\])")  # not that of a slice

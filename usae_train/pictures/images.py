@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from usae_train.files.place_names import named_place, printable
 from usae_train.pictures.decoding import read_picture
 from usae_train.pictures.fingerprints import content_of, fingerprint_of
 from usae_train.pictures.folders import pictures_below
 from usae_train.pictures.kinds import in_words, none_taken
-from usae_train.pictures.place_names import named_place, printable
 
 if TYPE_CHECKING:
     from usae_train.demo.scenes import SceneParameters

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import required
 from usae_train.files.regular import check_regular
 from usae_train.pictures.decoding import read_picture
 from usae_train.pictures.fingerprints import Content, fingerprint_of
 from usae_train.pictures.kinds import in_words, is_hidden, is_picture, none_taken
-from usae_train.pictures.place_names import named_place, printable
 from usae_train.pictures.samples import picture_of, taken_apart
 from usae_train.pictures.shard_patterns import expanded
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.tensor_files import safe_open
 from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import IMAGES
 

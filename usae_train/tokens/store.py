@@ -15,17 +15,18 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
+from usae_train.files.tensor_files import safe_open
 from usae_train.pictures.fingerprints import same
 from usae_train.pictures.limiting import opened_again
-from usae_train.pictures.place_names import named_place
 from usae_train.tokens.paired import PairedTokens
 
 SCHEMA = 1

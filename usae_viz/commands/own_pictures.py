@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.commands.opening import opened
 from usae_train.terminal import progress_bars, watched
 
 if TYPE_CHECKING:
@@ -30,8 +29,11 @@ def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
     if images is None:
         return
     from usae_train.model.natural import look_through
+    from usae_train.pictures.images import open_images
 
-    source = opened(images)
+    source = open_images(images)
+    if source.left_out:
+        typer.echo(source.left_out, err=True)
     with progress_bars(quiet) as progress:
         report = watched(progress, quiet)
         usae.natural = look_through(usae, source, lambda done, total: report("natural pictures", done, total, ""))

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from usae_train.files.place_names import named_place
 from usae_train.model.usae import USAE
 from usae_train.pictures.decoding import read_picture
-from usae_train.pictures.place_names import named_place
 from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import check_concept
 from usae_viz.maximization.loop import Ascent, Eyes, Lost, Picture, Step, ascend

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.usae import USAE
-from usae_train.pictures.place_names import named_place
 from usae_viz.concepts.naming import caption
 from usae_viz.maximization.precision import dtype_for
 from usae_viz.maximization.settings import MaximizeSettings

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from usae_train.pictures.place_names import printable
+from usae_train.files.place_names import printable
 from usae_viz.augmentations import PRESETS, Augmentation
 from usae_viz.verification.verdict import VerdictSettings
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash, versions
 from usae_train.model.usae import USAE
-from usae_train.pictures.place_names import named_place
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select

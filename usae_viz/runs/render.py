@@ -13,9 +13,9 @@ from typing import Any
 from PIL import Image
 
 from usae_train.distributed import ALONE, Ranks
+from usae_train.files.place_names import named_place
 from usae_train.model.usae import USAE
 from usae_train.pictures.decoding import read_picture
-from usae_train.pictures.place_names import named_place
 from usae_train.progress import Report
 from usae_viz.maximization.maximize import eyes_for, maximize_each
 from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
