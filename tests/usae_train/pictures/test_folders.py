@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from coloured import canvas_of, png
+from command_line import run
 from PIL import Image, features
 
 from usae_train.pictures.images import FolderImages, open_images
@@ -126,3 +127,10 @@ def test_pipes_and_sockets_of_a_pictures_name_are_not_opened(tmp_path: Path, mon
         opened.bind("b.png")
         with pytest.raises(ValueError, match=r"2 left out of \.: 2 pipes, sockets or devices"):
             open_images(".")
+
+
+def test_a_command_says_what_is_left_out(tmp_path: Path) -> None:
+    folder = written(tmp_path / "pictures", "x.png", "notes.txt", "._x.png")
+    code, _, said = run("spectrum", folder, "--size", "16", "--out", tmp_path / "s.safetensors")
+    assert code == 0
+    assert said == f"2 left out of {folder}: 1 .txt, 1 hidden\n"
