@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from usae_train.pictures.images import ImageSource
 
 
-def opened(images: str, limit: int | None = None, say: bool = True) -> ImageSource:
+def open_pictures(images: str, limit: int | None = None, say: bool = True) -> ImageSource:
     """Open pictures, and say on stderr how many of what are there and left out.
 
     Args:
