@@ -94,7 +94,7 @@ def _fill(given: Given, model: nn.Module, config: Mapping[str, Any], rename: Fil
             return
         except Misfit as error:
             reasons.append(error)
-    form = foreign_form(given.content)
+    form = foreign_form(given.content, own)
     raise Misfit(f"{given.misfits}{form}") if form else reasons[-1]
 
 

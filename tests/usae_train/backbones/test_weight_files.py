@@ -1,5 +1,6 @@
 """Files that are no weights, or another model's: one line says which, and nothing is taken by chance."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,28 @@ def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "model.npz", a=np.zeros(2))
     refused(VIT, tmp_path / "model.npz", "is a NumPy file")
     refused(VIT, tmp_path / "list.pth", "holds no tensors by name; expected", [torch.zeros(2)])
+    save_file(tensors_of(VIT), tmp_path / "named.safetensors")
+    (tmp_path / "named.safetensors").rename(tmp_path / "wrongly.pth")
+    refused(VIT, tmp_path / "wrongly.pth", "is a safetensors file by its content; name it .safetensors")
+    torch.save(tensors_of(VIT), tmp_path / "wrongly.safetensors")
+    refused(VIT, tmp_path / "wrongly.safetensors", "is a file of torch's by its content; name it .pth")
+    with zipfile.ZipFile(tmp_path / "photos.pth", "w") as opened:
+        opened.writestr("a.jpg", "")
+    refused(VIT, tmp_path / "photos.pth", "is a zip archive of something else")
+    (tmp_path / "lfs.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    refused(VIT, tmp_path / "lfs.safetensors", "is a pointer of Git LFS, without the file itself")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.eye(32).to_sparse(), "norm.weight is sparse; save plain tensors"),
+        (torch.quantize_per_tensor(torch.ones(32), 0.1, 0, torch.qint8), "norm.weight is quantized"),
+        (torch.ones(32, device="meta"), r"norm.weight has a shape and no values \(device meta\)"),
+    ],
+)
+def test_tensors_without_plain_numbers_are_named(tmp_path: Path, tensor: torch.Tensor, words: str) -> None:
+    refused(VIT, tmp_path / "w.pth", words, {**tensors_of(VIT), "norm.weight": tensor})
 
 
 @pytest.mark.parametrize("empty", [{}, {"state_dict": {}}])
@@ -90,7 +113,7 @@ def test_a_head_is_left_out_at_another_input_size_where_the_architecture_has_non
 
 
 def test_options_of_unknown_layers_are_said_with_the_backbones_name() -> None:
-    with pytest.raises(ValueError, match="^a: timm knows no layer 'nonsense', which the option act_layer asks for"):
+    with pytest.raises(ValueError, match=r"^a: timm knows no layer 'nonsense', which the option act_layer asks for"):
         Backbone("a", VIT.model_copy(update={"options": {**SMALL, "act_layer": "nonsense"}}))
 
 
