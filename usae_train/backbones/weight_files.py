@@ -76,7 +76,7 @@ def _loaded(path: Path) -> Any:
 
 
 def not_plain(weights: Mapping[str, Any]) -> str | None:
-    """The first tensor that has no plain numbers in memory, in words: a sparse, quantized or empty ("meta") one."""
+    """The first tensor that has no plain numbers in memory, in words: sparse, quantized, complex, of device meta."""
     for key, tensor in weights.items():
         if not isinstance(tensor, Tensor):
             continue
@@ -86,6 +86,8 @@ def not_plain(weights: Mapping[str, Any]) -> str | None:
             return f"{key} is sparse"
         if tensor.is_meta:
             return f"{key} has a shape and no values (device meta)"
+        if tensor.is_complex():
+            return f"{key} is complex"
     return None
 
 
