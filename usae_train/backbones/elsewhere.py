@@ -100,6 +100,7 @@ def described(name: str, model: str, file: Path) -> Described:
 def _completed(architecture: str, config: _Config) -> dict[str, Any]:
     """What a config says of the input, with timm's own facts of the architecture."""
     own = timm.models.get_pretrained_cfg(architecture, allow_unregistered=True)
+    assert own is not None  # timm knows the architecture, and then has one
     found = {"input_size": (3, 224, 224), **config.pretrained_cfg.model_dump(exclude_none=True)}
     found |= {"architecture": architecture, "first_conv": own.first_conv, "classifier": own.classifier}
     if config.num_classes is not None:

@@ -16,7 +16,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.packaged import in_order
 from usae_train.backbones.weight_files import first_line
 from usae_train.backbones.weight_forms import as_timm_names, foreign_form
-from usae_train.backbones.weight_names import beyond, misfit, without_prefix
+from usae_train.backbones.weight_names import beyond, misfit, unknown_part, without_prefix
 
 Filter = Callable[..., dict[str, Tensor]]
 
@@ -85,11 +85,11 @@ def _fill(given: Given, model: nn.Module, config: Mapping[str, Any], rename: Fil
     own, reasons = model.state_dict(), []
     whole = strict and not (given.official and not given.spec.options)  # of its own releases timm knows best
     for weights in _readings(given, own):
-        if not given.official and _has_all(weights, own):
-            found = dict(weights)
-        else:
-            found = _renamed(given, weights, own, model, rename)
         try:
+            if not given.official and _has_all(weights, own):
+                found = dict(weights)
+            else:
+                found = _renamed(given, weights, own, model, rename)
             model.load_state_dict(_checked(given, found, own, config, whole), strict=False)
             return
         except Misfit as error:
@@ -142,7 +142,7 @@ def _checked(
     """What a model takes of tensors under its names.
 
     Raises:
-        Misfit: when it lacks some, or they are of another size or a deeper network.
+        Misfit: when it lacks some, or they are of another size, a deeper network, or one with further parts.
     """
     found = _with_classifier(given, found, config)
     if whole and (further := beyond(found, own)) is not None:
@@ -151,6 +151,8 @@ def _checked(
     lacking = [key for key in needed if key not in found]
     if lacking or any(key in found and found[key].shape != value.shape for key, value in own.items()):
         raise Misfit(f"{given.misfits}{misfit(found, needed if lacking else own)}")
+    if whole and (part := unknown_part(found, own)) is not None:
+        raise Misfit(f"{given.misfits}it has {part!r}, and the model has no such part; it is of another one")
     return {key: found[key] for key in own if key in found}
 
 

@@ -155,7 +155,7 @@ def _joined(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _pooling(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """SigLIP's attention pooling: torch keeps query, key and value as one, timm the query apart."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for kind in ("weight", "bias"):
         if (whole := weights.get(f"head.attention.in_proj_{kind}")) is not None:
             query, key, value = whole.chunk(3)

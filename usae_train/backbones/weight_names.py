@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ NETWORKS = (
     "ema_state_dict", "params", "params_ema", "weights", "target_encoder", "momentum_encoder", "generator",
 )  # fmt: skip
 WRAPPED = ("module.", "_orig_mod.")  # by DistributedDataParallel and torch.compile
+LEARNED = re.compile(r"(\.(weight|bias)|_bias|gamma(_\d)?|_token)$")
 DEEPEST = 4  # keys above a network's tensors
 
 
@@ -122,6 +124,20 @@ def beyond(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | No
         for stem, number in _numbered(key):
             if stem in stems and (stem, number) not in known:
                 return key
+    return None
+
+
+def unknown_part(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
+    """The first learned tensor inside a model's own parts that it has no place for: a layer scale, a norm, a register.
+
+    Heads, decoders and losses that a file has beside the network, and tables that follow from its form, are none.
+    """
+    parts = {key.partition(".")[0] for key in own}
+    for key in weights:
+        first, dot, _ = key.partition(".")
+        inside = first in parts or "norm" in first or not dot
+        if key not in own and key != "mask_token" and inside and LEARNED.search(key):
+            return key
     return None
 
 

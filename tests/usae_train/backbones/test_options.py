@@ -172,6 +172,13 @@ def test_a_config_of_before_has_one_mapping_for_all(tmp_path: Path) -> None:
     assert torch.equal(found.model.cls_token, tensors["cls_token"])  # type: ignore[arg-type]
 
 
+def test_a_network_of_any_size_is_not_told_one(tmp_path: Path) -> None:
+    folder, _ = folder_of(tmp_path / "net", model_args={**SMALL, "dynamic_img_size": True, "img_size": 64})
+    backbone = Backbone("a", BackboneSpec(model=f"local-dir:{folder}", input_size=96))
+    assert backbone.grid == (6, 6)
+    assert backbone.model.pos_embed.shape == (1, 14 * 14 + 1, 32)  # type: ignore[union-attr]  # of 224 px
+
+
 def test_of_several_weight_files_none_is_guessed(tmp_path: Path) -> None:
     folder, _ = folder_of(tmp_path / "net", file="one.safetensors")
     Backbone("a", BackboneSpec(model=f"local-dir:{folder}"))

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from timm.models import _builder
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
 from usae_train.backbones.timm_models import create_model
@@ -130,3 +132,27 @@ def test_safetensors_that_lack_a_tensor_say_which(tmp_path: Path) -> None:
     del tensors["blocks.1.mlp.fc1.weight"]
     save_file(tensors, tmp_path / "w.safetensors")
     refused(VIT, tmp_path / "w.safetensors", r"it lacks 1 tensors, 'blocks\.1\.mlp\.fc1\.weight' first")
+
+
+@pytest.mark.parametrize("input_size", [64, 32])
+@pytest.mark.parametrize("part", ["blocks.0.ls1.gamma", "reg_token", "norm_pre.weight", "blocks.1.attn.q_norm.weight"])
+def test_parts_that_the_model_has_not_are_of_another_one(tmp_path: Path, part: str, input_size: int) -> None:
+    spec, more = VIT.model_copy(update={"input_size": input_size}), tensors_of(VIT)
+    refused(
+        spec, tmp_path / "w.pth", f"it has '{part}', and the model has no such part", {**more, part: torch.ones(32)}
+    )
+    beside = {"decoder.norm.weight": torch.ones(2), "mask_token": torch.ones(1, 32), "head_dist.bias": torch.ones(2)}
+    built(spec, tmp_path / "beside.pth", more | beside | {"blocks.0.attn_mask": torch.zeros(2)})
+
+
+def test_timms_own_loader_is_in_its_place_again_whatever_happened(tmp_path: Path) -> None:
+    own = _builder.load_pretrained
+    built(VIT, tmp_path / "w.pth", tensors_of(VIT))
+    refused(VIT, tmp_path / "w.pth", "does not fit", tensors_of(DINO))
+    assert _builder.load_pretrained is own
+
+
+def test_a_timm_that_does_not_ask_for_weights_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = timm.create_model
+    monkeypatch.setattr("timm.create_model", lambda *names, **more: whole(*names, **{**more, "pretrained": False}))
+    refused(VIT, tmp_path / "w.pth", r"^a: timm .* loads weights in a way of its own", tensors_of(VIT))
