@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from usae_train.files.homes import from_home
+
 _WRITTEN_OUT = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
@@ -18,8 +20,11 @@ def named_place(name: str | Path) -> Path:
     """The place that a name is of, `~` written out: the one of just this name, or else the one that `printable` named.
 
     A pattern of shards is no place, and taken to be one.
+
+    Raises:
+        ValueError: for `~` and a name that this machine has no home of.
     """
-    place = Path(name).expanduser()
+    place = from_home(str(name))
     if os.path.exists(place):  # False for what is too long to be one, such as many shards
         return place
     written = _WRITTEN_OUT.sub(lambda byte: bytes([int(byte[1], 16)]), os.fsencode(place))

@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
@@ -24,7 +23,7 @@ from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
-from usae_train.files.tensor_files import safe_open
+from usae_train.files.tensors import safe_open, save_tensors
 from usae_train.pictures.fingerprints import same
 from usae_train.pictures.limiting import opened_again
 from usae_train.tokens.paired import PairedTokens
@@ -297,7 +296,7 @@ def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers
     """
     name = f"shard-{number:05d}.safetensors"
     with atomic_path(folder / name) as temporary:
-        save_file({**{key: own.contiguous() for key, own in tokens.items()}, IMAGES: numbers}, temporary)
+        save_tensors({**tokens, IMAGES: numbers}, temporary)
     return Shard(
         file=name, images=len(numbers), first=tried.start, last=tried.stop - 1, sha256=file_hash(folder / name)
     )  # fmt: skip

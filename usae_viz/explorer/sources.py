@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from usae_train.files.place_names import named_place
 from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
 from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
@@ -75,7 +76,7 @@ def open_sources(
 
 def _checked(named: str) -> bool:
     """Whether it is a run folder; a folder that is neither run nor USAE is said here."""
-    folder = Path(named).expanduser()
+    folder = named_place(named)
     if is_run(folder):
         return True
     if folder.is_file():

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 import usae_train as ut
 from usae_train.files.place_names import named_place, printable
-from usae_train.files.tensor_files import load_file, safe_open
+from usae_train.files.tensors import load_file, safe_open
 from usae_train.model.checkpoint import save
 
 
@@ -57,3 +57,9 @@ def test_a_usae_and_its_statistics_read_back(place: Path) -> None:
         found = ut.load(named)
         assert torch.equal(found.statistics.fires, usae.statistics.fires)
         assert found.source == printable(str(place / "usae"))
+
+
+@pytest.mark.parametrize("open_it", [ut.open_images, ut.load])
+def test_the_home_of_nobody_is_one_line(open_it) -> None:
+    with pytest.raises(ValueError, match="this machine knows no home of ~nobody-of-this-name; write the path out"):
+        open_it("~nobody-of-this-name/x")
