@@ -19,6 +19,7 @@ RANDOM = "random"
 PACKAGE = "package:"
 RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
 Level = Annotated[float, Field(allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16,384 px in patches of 4
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 DTYPES: tuple[str, ...] = get_args(RunIn)
 

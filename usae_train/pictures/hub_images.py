@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from usae_train.files.places import expanded
 from usae_train.files.provenance import required
 from usae_train.pictures.images import read_picture
 
@@ -36,7 +37,7 @@ class HubImages:
         if not sys.stderr.isatty():
             datasets.disable_progress_bars()
         name, _, split = dataset.partition(":")
-        local = Path(name).expanduser()
+        local = expanded(name)
         rows = _rows(datasets, str(local.resolve()) if local.is_dir() else name, split)
         columns = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
         if not columns:

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
+from usae_train.files.places import expanded
+
 if TYPE_CHECKING:
     from usae_train.demo.scenes import SceneParameters
 
@@ -189,7 +191,7 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
         from usae_train.pictures.hub_images import HubImages
 
         return HubImages(text.removeprefix("hf:"), limit)
-    folder = Path(images).expanduser()
+    folder = expanded(images)
     if text.startswith(("http://", "https://")) or (text.endswith(".tar") and not folder.is_dir()):
         from usae_train.pictures.tar_images import TarImages
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from usae_train.files.places import expanded
 from usae_train.files.provenance import required
 from usae_train.pictures.images import SUFFIXES, printable, read_picture
 
@@ -45,7 +46,7 @@ class TarImages:
 
     def __init__(self, pattern: str, limit: int | None = None) -> None:
         self.name = "::".join(
-            part if REMOTE.match(part) else str(Path(part).expanduser().absolute()) for part in pattern.split("::")
+            part if REMOTE.match(part) else str(expanded(part).absolute()) for part in pattern.split("::")
         )
         expanded = required("webdataset", "webdataset").shardlists.expand_urls(self.name)
         self.shards: list[Path] = []
@@ -123,7 +124,7 @@ def fetched(url: str) -> Path:
     """
     from torch.hub import download_url_to_file
 
-    cache = Path(os.environ.get("USAE_CACHE", "~/.cache/usae")).expanduser()
+    cache = expanded(os.environ.get("USAE_CACHE", "~/.cache/usae"))
     place = cache / "shards" / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rpartition("/")[2]
     if not place.is_file():
         try:

@@ -96,7 +96,7 @@ def extract(
     rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.count)
     own = [each[ranks.number] for each in rounds if ranks.number < len(each)]
     pieces = Pieces(out, piece_seconds)
-    kept = {tried: pieces.of(tried, record.widths) for tried in own}
+    kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in own}
     left = {tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in kept.items()}
     batches = read_groups(
         source, max(backbone.input_size for backbone in built.values()),

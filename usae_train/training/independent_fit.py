@@ -18,6 +18,7 @@ from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_
 from usae_train.commands.config_files import read_specs
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.holding import held
+from usae_train.files.json_files import read_object
 from usae_train.model.checkpoint import check_weights, load, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -32,6 +33,7 @@ from usae_train.training.journal import METRICS, Journal
 from usae_train.training.keeping import Keeper
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
+from usae_train.training.state_forms import differing
 from usae_train.training.watching import journaled
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
@@ -179,11 +181,17 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
     if not note.is_file() or not any(note.parent.glob("*/config.json")):  # killed before the first was written
         return
     try:
-        found = dict(json.loads(note.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{note} cannot be read; choose another --out, or remove {note.parent}") from error
+        found = read_object(note)
+    except ValueError as error:
+        raise ValueError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
     told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
-    if differences := sorted(key for key in wanted if key in told and told[key] != wanted[key]):
+    try:
+        differences = differing(wanted, told)
+    except ValueError as error:
+        raise ValueError(
+            f"{note.parent} cannot be gone on with: {error}; end it with that version, or choose another --out"
+        ) from error
+    if differences:
         raise ValueError(
             f"{note.parent} has SAEs of another {', '.join(differences)}; give the same again, choose another --out, "
             "or remove it"

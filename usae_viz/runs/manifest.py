@@ -6,7 +6,6 @@ by now counts for nothing. So a run can be killed at any moment.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -14,18 +13,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.holding import taken
+from usae_train.files.json_files import read_object, validated
 from usae_train.files.provenance import file_hash
 from usae_viz.maximization.result import Result
 from usae_viz.runs.plan import Drawing
 from usae_viz.runs.png import rename_png
-from usae_viz.verification.scores import Scores, read_score
+from usae_viz.verification.scores import ClassScore, Score, Scores, read_score
 from usae_viz.verification.verdict import VerdictSettings
 
 DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture
+MOST_CONCEPTS = 2**24  # the paper's space has 6144
+SCORE: TypeAdapter[ClassScore | Score] = TypeAdapter(ClassScore | Score)
 Codes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
 
@@ -46,6 +48,27 @@ class Record(BaseModel):
     cut_short: bool = False
     failed: bool = False
 
+    @model_validator(mode="after")
+    def _of_its_pictures(self) -> Record:
+        """Whether sheet and scores can be made of it: else it counts for nothing, and the drawing is drawn again."""
+        known = {"scores": self.scores, "drawn_for": self.drawn_for, "signatures": self.signatures}
+        for part, rows in known.items():
+            if not rows.keys() <= set(self.names):
+                raise ValueError(f"{part} of other pictures than {', '.join(self.names)}")
+        if self.scores.keys() != self.drawn_for.keys():
+            raise ValueError("scores and drawn_for are of different pictures")
+        for image, row in self.scores.items():
+            for own in row.values():
+                SCORE.validate_python(own)
+            if not set(self.drawn_for[image]) <= row.keys():
+                raise ValueError(f"{image} has no scores in {', '.join(self.drawn_for[image])}")
+        for codes in (own for row in self.signatures.values() for own in row.values()):
+            if codes.keys() != {"index", "value"} or len(codes["index"]) != len(codes["value"]):
+                raise ValueError("signatures are no codes")
+            if not all(0 <= index < MOST_CONCEPTS and index == int(index) for index in codes["index"]):
+                raise ValueError("signatures are of no concepts")
+        return self
+
     @property
     def stopped(self) -> bool:
         """Whether it was Ctrl-C that cut it short."""
@@ -65,8 +88,8 @@ class Manifest:
     def read(self, drawing: Drawing) -> Record | None:
         """A drawing's record, if there is one that can be read."""
         try:
-            record = Record(**json.loads(self._file(drawing).read_text()))
-        except (OSError, ValueError, TypeError, ValidationError):
+            record = validated(Record, read_object(self._file(drawing)))
+        except ValueError:
             return None
         return record if record.key == drawing.key else None
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.json_files import as_object, parse_json
 
 
 def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
@@ -51,12 +52,10 @@ def read_png(file: Path) -> dict[str, Any]:
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} cannot be read as a picture: {error}") from error
     try:
-        about = json.loads(text or "")
-    except (ValueError, RecursionError):
-        about = None
-    if not isinstance(about, dict):
-        raise ValueError(f"{file} has no settings inside; expected a PNG that usae-viz wrote")
-    return about
+        return as_object(parse_json(text if isinstance(text, str) else ""))
+    except ValueError as error:
+        why = f" that can be read ({error})" if text else ""
+        raise ValueError(f"{file} has no settings inside{why}; expected a PNG that usae-viz wrote") from error
 
 
 def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:

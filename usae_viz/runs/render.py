@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from usae_train.distributed import ALONE, Ranks
+from usae_train.files.json_files import read_object
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import read_picture
 from usae_train.progress import Report
@@ -253,10 +254,9 @@ def _packs(usae: USAE, plan: Plan, finished: Sequence[int], ranks: Ranks) -> lis
 def _read(file: Path) -> dict[str, Any]:
     """A JSON file of ours; empty where there is none that can be read."""
     try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError):
+        return read_object(file)
+    except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _sheet_of(file: Path) -> dict[str, Any]:
