@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-Model = TypeVar("Model", bound=BaseModel)
+Kind = TypeVar("Kind")
 LARGEST = 256_000_000  # bytes: the record of a run of 100,000 drawings has 30 MB
 DEEPEST = 64  # lists and objects within each other; what is written here has 8 at most
 LEAST, MOST = -(2**63), 2**64  # of whole numbers, seeds among them
@@ -72,14 +73,18 @@ def as_object(found: Any) -> dict[str, Any]:
     return found
 
 
-def validated(model: type[Model], values: Any) -> Model:
+def validated(validate: Callable[[Any], Kind], values: Any) -> Kind:
     """What was read, as a schema has it.
+
+    Args:
+        validate: a model's `model_validate`, a type adapter's `validate_python`.
+        values: what was read.
 
     Raises:
         ValueError: in one line: the key, and what was expected there.
     """
     try:
-        return model.model_validate(values)
+        return validate(values)
     except ValidationError as error:
         raise ValueError(first_of(error)) from error
     except RecursionError as error:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from usae_train.backbones.backbone import BackboneSpec, Side
 from usae_train.backbones.identity import WeightsRecord
+from usae_train.backbones.names import check_name
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
 from usae_train.files.json_files import parse_json, read_object, validated
 from usae_train.files.places import expanded
@@ -60,6 +61,10 @@ class UsaeConfig(BaseModel):
 
     @model_validator(mode="after")
     def _of_its_backbones(self) -> UsaeConfig:
+        if self.k > self.n_concepts:
+            raise ValueError(f"k is {self.k}; expected 1 <= k <= n_concepts = {self.n_concepts}")
+        for name in self.widths:
+            check_name(name)
         if self.backbones and self.backbones.keys() != self.widths.keys():
             raise ValueError(f"backbones {', '.join(self.backbones)}; expected those of widths, or none")
         return self
@@ -283,7 +288,7 @@ def _read_config(folder: Path) -> UsaeConfig:
     if schema != SCHEMA:
         raise ValueError(f"{file} has schema {schema!r}; this version reads {SCHEMA}: install a matching usae version")
     try:
-        return validated(UsaeConfig, values)
+        return validated(UsaeConfig.model_validate, values)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
@@ -318,7 +323,7 @@ def _take_origin(usae: USAE, file: Path) -> None:
             f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
         )
     try:
-        told = validated(Origin, parse_json(origin.get("source", "")))
+        told = validated(Origin.model_validate, parse_json(origin.get("source", "")))
     except ValueError as error:
         raise ValueError(
             f"{file} does not say what it was measured on ({error}); remove it, and measure again with usae-train "

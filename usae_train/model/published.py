@@ -43,8 +43,8 @@ class _Model(_Lenient):
     checkpoint_path: str
     input_shape: int = Field(ge=1)
     num_tokens: int = Field(ge=1)
-    model_mean: float
-    model_std: float = Field(gt=0)
+    model_mean: float = Field(allow_inf_nan=False)
+    model_std: float = Field(gt=0, allow_inf_nan=False)
 
 
 class _Release(_Lenient):
@@ -77,14 +77,21 @@ def import_published(config: str | Path) -> USAE:
     side = math.isqrt(min(grids))
     if len(grids) > 1 or side * side != min(grids):
         raise ValueError(f"{config}: num_tokens {sorted(grids)}; expected one square number for all backbones")
-    usae = USAE(
-        {name: model.input_shape for name, (_, model) in zoo.items()}, release.global_.nb_components,
-        release.sae_params.top_k, batch_norm=True, specs={name: PAPER[name] for name in zoo} if known else None,
-        grid=(side, side), recipe="published",
-    )  # fmt: skip
+    size, checkpoints = release.global_.nb_components, dict[str, dict[str, Tensor]]()
     for name, (theirs, model) in zoo.items():
-        weights = _read_checkpoint(config.parent / model.checkpoint_path, theirs)
-        _fill(usae, name, weights, f"{config.parent / model.checkpoint_path}")
+        checkpoints[name] = _read_checkpoint(config.parent / model.checkpoint_path, theirs)
+        # before memory is taken for what the YAML says
+        _tensor(checkpoints[name], ATOMS, (size, model.input_shape), f"{config.parent / model.checkpoint_path}")
+    try:
+        usae = USAE(
+            {name: model.input_shape for name, (_, model) in zoo.items()}, size, release.sae_params.top_k,
+            batch_norm=True, specs={name: PAPER[name] for name in zoo} if known else None, grid=(side, side),
+            recipe="published",
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{config}: {error}") from error
+    for name, (_, model) in zoo.items():
+        _fill(usae, name, checkpoints[name], f"{config.parent / model.checkpoint_path}")
         usae.scale(name).set(torch.tensor(model.model_mean), torch.tensor(model.model_std))
     return usae.eval().requires_grad_(False)
 
@@ -116,9 +123,15 @@ def _fill(usae: USAE, name: str, weights: dict[str, Tensor], where: str) -> None
     }  # fmt: skip
     with torch.no_grad():
         for key, target in targets.items():
-            found = weights.get(key)
             assert target is not None
-            if not isinstance(found, Tensor) or found.shape != target.shape:
-                has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
-                raise ValueError(f"{where}: {key} {has}; by the YAML it should be {tuple(target.shape)}")
-            target.copy_(found)
+            target.copy_(_tensor(weights, key, tuple(target.shape), where))
+
+
+def _tensor(weights: dict[str, Tensor], key: str, shape: tuple[int, ...], where: str) -> Tensor:
+    found = weights.get(key)
+    if not isinstance(found, Tensor) or tuple(found.shape) != shape:
+        has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
+        raise ValueError(f"{where}: {key} {has}; by the YAML it should be {shape}")
+    if not found.is_floating_point() or not found.isfinite().all():
+        raise ValueError(f"{where}: {key} holds no finite floating-point numbers ({found.dtype})")
+    return found

@@ -56,7 +56,8 @@ def load_spectrum(file: Path) -> Tensor:
         ValueError: for a file that is broken or of another form.
     """
     try:
-        magnitude = load_file(file).get("magnitude", torch.zeros(())).float()
+        found = load_file(file).get("magnitude", torch.zeros(()))
+        magnitude = found.float() if found.is_floating_point() else torch.zeros(())
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is no spectrum: {error}; make one with usae-train spectrum") from error
     if not magnitude.any():  # pictures of it are of one colour, and no phase changes them

@@ -48,10 +48,10 @@ class TarImages:
         self.name = "::".join(
             part if REMOTE.match(part) else str(expanded(part).absolute()) for part in pattern.split("::")
         )
-        expanded = required("webdataset", "webdataset").shardlists.expand_urls(self.name)
+        urls = required("webdataset", "webdataset").shardlists.expand_urls(self.name)
         self.shards: list[Path] = []
         self.members: list[Member] = []
-        for shard in expanded:
+        for shard in urls:
             if limit is not None and len(self.members) >= limit:
                 break
             self.shards.append(fetched(shard) if REMOTE.match(shard) else Path(shard))

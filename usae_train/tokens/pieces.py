@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,6 +21,7 @@ from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import IMAGES, Unreadable
 
 SECONDS = 60.0  # between two pieces: what a kill can lose
+UNREADABLES = TypeAdapter(list[Unreadable])
 BROKEN = "broken"  # a piece's own word for its images that cannot be read
 
 
@@ -115,9 +117,9 @@ class Pieces:
         try:
             with safe_open(self._file(tried), "pt") as opened:
                 tokens = {name: opened.get_tensor(name) for name in widths}
-                numbers = opened.get_tensor(IMAGES).tolist()
+                numbers = opened.get_tensor(IMAGES).flatten().tolist()
                 told = parse_json(opened.metadata()[BROKEN])
-                failures = [validated(Unreadable, each).model_dump() for each in told]
+                failures = [own.model_dump() for own in validated(UNREADABLES.validate_python, told)]
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return None
         seen = Seen(tried, tokens, numbers, failures)

@@ -251,7 +251,7 @@ def read_record(folder: Path) -> StoreRecord:
     try:
         values = read_object(file)
         if (schema := values.get("schema")) == SCHEMA:
-            return validated(StoreRecord, values)
+            return validated(StoreRecord.model_validate, values)
     except ValueError as error:
         raise ValueError(f"{file} is no valid record of a store: {error}") from error
     raise ValueError(f"{file} has schema {schema!r}; this version reads {SCHEMA}")
@@ -266,7 +266,7 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
     file = folder / FAILURES
     try:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        return [validated(Unreadable, as_object(parse_json(line))).model_dump() for line in lines]
+        return [validated(Unreadable.model_validate, as_object(parse_json(line))).model_dump() for line in lines]
     except (ValueError, OSError) as error:
         raise ValueError(f"{file} is damaged: {error}; put it back as it was, or extract again") from error
 

@@ -103,7 +103,7 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
     except ValueError as error:
         raise ValueError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
     try:
-        found = validated(LabelFile, values)
+        found = validated(LabelFile.model_validate, values)
     except ValueError as error:
         raise ValueError(f"{file}: {error}; expected the JSON that the explorer exports") from error
     if found.usae_sha256 is not None and usae.sha256 is not None and found.usae_sha256 != usae.sha256:

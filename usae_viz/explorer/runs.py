@@ -153,7 +153,7 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
 def _thresholds(folder: Path) -> VerdictSettings | None:
     """By which a folder's verdicts were last given: newer than its PNGs', when a recipe's thresholds were changed."""
     try:
-        return validated(VerdictSettings, read_object(folder / "scores.json").get("thresholds"))
+        return validated(VerdictSettings.model_validate, read_object(folder / "scores.json").get("thresholds"))
     except ValueError:
         return None
 

@@ -144,7 +144,7 @@ def _read_key(study: Path) -> dict[str, Any]:
     if key.get("schema") != 1:
         raise ValueError(f"{file} has another schema than 1; install a matching usae version")
     try:
-        return validated(Key, key).model_dump()
+        return validated(Key.model_validate, key).model_dump()
     except ValueError as error:
         raise ValueError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.holding import taken
@@ -22,12 +22,11 @@ from usae_train.files.provenance import file_hash
 from usae_viz.maximization.result import Result
 from usae_viz.runs.plan import Drawing
 from usae_viz.runs.png import rename_png
-from usae_viz.verification.scores import ClassScore, Score, Scores, read_score
+from usae_viz.verification.scores import Scores, read_score
 from usae_viz.verification.verdict import VerdictSettings
 
 DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture
 MOST_CONCEPTS = 2**24  # the paper's space has 6144
-SCORE: TypeAdapter[ClassScore | Score] = TypeAdapter(ClassScore | Score)
 Codes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
 
@@ -59,7 +58,7 @@ class Record(BaseModel):
             raise ValueError("scores and drawn_for are of different pictures")
         for image, row in self.scores.items():
             for own in row.values():
-                SCORE.validate_python(own)
+                read_score(own)
             if not set(self.drawn_for[image]) <= row.keys():
                 raise ValueError(f"{image} has no scores in {', '.join(self.drawn_for[image])}")
         for codes in (own for row in self.signatures.values() for own in row.values()):
@@ -88,7 +87,7 @@ class Manifest:
     def read(self, drawing: Drawing) -> Record | None:
         """A drawing's record, if there is one that can be read."""
         try:
-            record = validated(Record, read_object(self._file(drawing)))
+            record = validated(Record.model_validate, read_object(self._file(drawing)))
         except ValueError:
             return None
         return record if record.key == drawing.key else None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 
+from usae_train.files.json_files import validated
 from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
 
 if TYPE_CHECKING:
@@ -118,15 +120,16 @@ class ClassScore:
         return f"{self.probability:.2f} #{self.rank}{other}"
 
 
+_KEPT: tuple[TypeAdapter[Score | ClassScore], ...] = (TypeAdapter(Score), TypeAdapter(ClassScore))
+
+
 def read_score(kept: Mapping[str, Any]) -> Score | ClassScore:
     """What JSON of ours keeps of one picture through one backbone; what else it says (its verdict) is left out.
 
     Raises:
-        TypeError: for a figure that is missing.
+        ValueError: for a figure that is missing, or no number.
     """
-    kind = ClassScore if "probability" in kept else Score
-    known = {each.name for each in fields(kind)}
-    return kind(**{name: value for name, value in kept.items() if name in known})
+    return validated(_KEPT["probability" in kept].validate_python, kept)
 
 
 @dataclass(frozen=True)
