@@ -100,10 +100,10 @@ def first_of(error: ValidationError) -> str:
 
 
 def _check_depth(found: Any) -> None:
-    level = [found]
-    for _ in range(DEEPEST + 1):
-        level = [part for each in level if isinstance(each, dict | list)
-                 for part in (each.values() if isinstance(each, dict) else each)]  # fmt: skip
+    level = [found] if isinstance(found, dict | list) else []
+    for _ in range(DEEPEST):
+        parts = (part for each in level for part in (each.values() if isinstance(each, dict) else each))
+        level = [part for part in parts if isinstance(part, dict | list)]
         if not level:
             return
     raise ValueError(f"it is nested deeper than {DEEPEST} levels")
