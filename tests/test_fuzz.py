@@ -3,7 +3,7 @@
 import pytest
 from kinds_of_files import kinds_of_files, wrong_with
 
-TIMES = 24  # each kind; `python tests/campaign.py` goes on from there
+TIMES = 40  # each kind; `python tests/campaign.py` goes on from there
 
 
 @pytest.fixture(scope="module")
