@@ -50,3 +50,19 @@ def check_within(found: Tensor, low: int, high: int, what: str) -> None:
     """Nothing; a Damaged for whole numbers of which one is under `low`, or `high` or more."""
     if found.numel() and not (int(found.min()) >= low and int(found.max()) < high):
         raise Damaged(f"{what} has {int(found.min())} to {int(found.max())}; expected {low} to {high - 1}")
+
+
+def check_sizes(found: Any, optimizer: torch.optim.Optimizer, what: str) -> None:
+    """Whether an optimizer's moments have the shapes of its parameters, whichever optimizer it is.
+
+    Raises:
+        Damaged: when one has not.
+    """
+    parameters = [own for group in optimizer.param_groups for own in group["params"]]
+    kept = found.get("state") if isinstance(found, Mapping) else None
+    if not isinstance(kept, Mapping) or not kept.keys() <= set(range(len(parameters))):
+        raise Damaged(f"{what} has moments of other parameters")
+    for number, moments in kept.items():
+        for name, own in moments.items() if isinstance(moments, Mapping) else ():
+            if isinstance(own, Tensor) and own.ndim and own.shape != parameters[number].shape:
+                raise Damaged(f"{what}: parameter {number}: {name} is {tuple(own.shape)}")

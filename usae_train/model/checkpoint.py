@@ -8,77 +8,29 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from usae_train.backbones.backbone import BackboneSpec, Side
-from usae_train.backbones.identity import WeightsRecord
-from usae_train.backbones.names import check_name
+from usae_train.backbones.backbone import BackboneSpec
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
 from usae_train.files.json_files import parse_json, read_object, validated
 from usae_train.files.places import expanded
 from usae_train.files.provenance import commit, file_hash, versions
+from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
-from usae_train.tokens.standardization import Outliers
 
 if TYPE_CHECKING:
     from usae_train.pictures.images import ImageSource
 
-SCHEMA = 1
 STATISTICS = "statistics.safetensors"
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
 PACKAGE = Path(__file__).parents[1]
 EMBEDDED = {"demo": PACKAGE / "demo" / "universe", "photos": PACKAGE / "photos" / "universe"}  # ids of ours
-
-
-class UsaeConfig(BaseModel):
-    """What config.json holds."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-    schema_: int = Field(SCHEMA, alias="schema")
-    widths: dict[str, Annotated[int, Field(ge=1)]] = Field(min_length=1)
-    n_concepts: int = Field(ge=1)
-    k: int = Field(ge=1)
-    batch_norm: bool
-    recipe: str
-    grid: tuple[Side, Side] | None
-    backbones: dict[str, BackboneSpec]
-    images: str | None
-    n_images: int | None = None
-    fingerprint: str | None
-    factors: list[str]
-    outliers: dict[str, Outliers] = Field(default_factory=dict)  # folders of before have none
-    weights: dict[str, WeightsRecord] = Field(default_factory=dict)  # nor this
-    versions: dict[str, str]
-    commit: str | None = None
-
-    @model_validator(mode="after")
-    def _of_its_backbones(self) -> UsaeConfig:
-        if self.k > self.n_concepts:
-            raise ValueError(f"k is {self.k}; expected 1 <= k <= n_concepts = {self.n_concepts}")
-        for name in self.widths:
-            check_name(name)
-        if self.backbones and self.backbones.keys() != self.widths.keys():
-            raise ValueError(f"backbones {', '.join(self.backbones)}; expected those of widths, or none")
-        return self
-
-
-class Origin(BaseModel):
-    """What statistics.safetensors says of the pictures that it was measured on."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    images: str | None
-    n_images: int | None = Field(ge=1)
-    fingerprint: str | None
-    factors: list[str]
 
 
 def save(

@@ -27,7 +27,7 @@ class NaturalPictures:
     def strongest(self, row: int, concept: int) -> list[tuple[int, int]]:
         """The pictures in which a concept is strongest for the backbone of a row: (number, token), best first."""
         found = zip(self.images[row, concept].tolist(), self.tokens[row, concept].tolist(), strict=True)
-        return [(number, token) for number, token in found if number >= 0]
+        return [(number, token) for number, token in found if 0 <= number < len(self.source)]
 
 
 def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:

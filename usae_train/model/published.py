@@ -81,7 +81,9 @@ def import_published(config: str | Path) -> USAE:
     for name, (theirs, model) in zoo.items():
         checkpoints[name] = _read_checkpoint(config.parent / model.checkpoint_path, theirs)
         # before memory is taken for what the YAML says
-        _tensor(checkpoints[name], ATOMS, (size, model.input_shape), f"{config.parent / model.checkpoint_path}")
+        _tensor(
+            checkpoints[name], f"{LINEAR}.weight", (size, model.input_shape), f"{config.parent / model.checkpoint_path}"
+        )
     try:
         usae = USAE(
             {name: model.input_shape for name, (_, model) in zoo.items()}, size, release.sae_params.top_k,

@@ -50,7 +50,11 @@ class Record(BaseModel):
     @model_validator(mode="after")
     def _of_its_pictures(self) -> Record:
         """Whether sheet and scores can be made of it: else it counts for nothing, and the drawing is drawn again."""
-        known = {"scores": self.scores, "drawn_for": self.drawn_for, "signatures": self.signatures}
+        known: dict[str, Mapping[str, Any]] = {
+            "scores": self.scores,
+            "drawn_for": self.drawn_for,
+            "signatures": self.signatures,
+        }
         for part, rows in known.items():
             if not rows.keys() <= set(self.names):
                 raise ValueError(f"{part} of other pictures than {', '.join(self.names)}")
