@@ -121,14 +121,12 @@ def other_tensor(value, random: Random):
     """A tensor of another kind, shape or other numbers; of what is no tensor, something else."""
     if not isinstance(value, Tensor):
         return float("nan") if (other := other_value(value, random)) == "@@NaN@@" else other
-    with_one = value.clone()
+    with_one = value.clone(memory_format=torch.contiguous_format)
     if value.numel():
-        number = random.choice((-1, 0, 1, 2**20, float("nan"), float("inf"), -1e30))
-        whole = not value.is_floating_point()
-        small = max(-(2**30), min(2**30, int(number))) if abs(number) < float("inf") else -7
-        with_one.view(-1)[random.randrange(value.numel())] = small % 120 if whole and value.dtype == torch.uint8 else (
-            small if whole else number
-        )  # fmt: skip
+        number = random.choice((-1, 0, 1, 100, float("nan"), float("inf"), -1e30))
+        if not value.is_floating_point():
+            number = random.choice((0, 1, 100) if value.dtype in (torch.uint8, torch.bool) else (-1, 0, 1, 100))
+        with_one.view(-1)[random.randrange(value.numel())] = number
     return random.choice((
         with_one, with_one, value.to(random.choice(DTYPES)), value[None], value.flatten(), value.new_zeros(0),
         value.new_zeros(()), value[:-1] if value.ndim else value[None], value.mT if value.ndim > 1 else value[None],

@@ -37,7 +37,10 @@ def check_measures(found: Any, measures: Measures) -> None:
         raise Damaged("it measured something else")
     if measures.posthoc is not None:
         check_posthoc(found["posthoc"], measures.posthoc)
-    for part in found["kept"] or ():
+    kept = [] if found["kept"] is None else found["kept"]
+    if not isinstance(kept, list):
+        raise Damaged("kept is no list")
+    for part in kept:
         _check_kept(part, usae.names, usae.k, usae.n_concepts)
 
 

@@ -20,7 +20,7 @@ class UsaeConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
     schema_: int = Field(SCHEMA, alias="schema")
-    widths: dict[str, Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    widths: dict[str, Annotated[int, Field(ge=1, lt=2**24)]] = Field(min_length=1)
     n_concepts: int = Field(ge=1)
     k: int = Field(ge=1)
     batch_norm: bool

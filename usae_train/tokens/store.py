@@ -39,7 +39,7 @@ class Shard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(pattern=r"^shard-\d{5,}\.safetensors$", description="its name in the store's folder")
-    images: int = Field(ge=0, description="how many images are in it")
+    images: int = Field(ge=0, lt=2**32, description="how many images are in it")
     first: int = Field(ge=0, description="number of the first image that was tried for it")
     last: int = Field(ge=0, description="number of the last image that was tried for it")
     sha256: str
@@ -74,7 +74,7 @@ class StoreRecord(BaseModel):
 
     schema_: int = Field(SCHEMA, alias="schema")
     backbones: dict[str, BackboneSpec]
-    widths: dict[str, Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    widths: dict[str, Annotated[int, Field(ge=1, lt=2**24)]] = Field(min_length=1)
     grid: tuple[Side, Side]
     dtype: Literal["bfloat16", "float16", "float32"]
     source: str
@@ -163,6 +163,9 @@ class ActivationStore:
         """The same of parts of shards."""
         total, per_image = sum(len(piece.images) for piece in pieces), self.record.grid[0] * self.record.grid[1]
         dtype = getattr(torch, self.record.dtype)
+        for number in sorted({piece.shard for piece in pieces}):  # before memory is taken for what the record says
+            with self._opened(self.record.shards[number]):
+                pass
         tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}
         numbers, done = torch.empty(total, dtype=torch.long), 0
         at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
