@@ -82,7 +82,7 @@ def as_child(what: str, room: str, first: str, last: str, name: str) -> None:
 
 def kills(world: World, times: float, seed: int) -> Iterator[Bad | None]:
     """SIGKILL at a random moment of a command; the same again comes to what an undisturbed one does."""
-    chance = random.Random(seed)
+    chance, done_before = random.Random(seed), 0
     for number in range(round(KILLS * times)):
         name = list(world.commands)[number % len(world.commands)]
         out = world.room / "killed" / f"{number}" / "out"
@@ -90,19 +90,21 @@ def kills(world: World, times: float, seed: int) -> Iterator[Bad | None]:
         process = subprocess.Popen(
             world.words(name, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=out.parent
         )
-        # half of them while the program is still importing would say little: most after what took that long
+        # earlier most would die while they import, which says little
         after = chance.uniform(0.5, 1.05) * world.seconds[name]
         try:
             process.wait(after)
+            done_before += 1
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         yield _again(world, "kills", f"{name} {number}, after {after:.1f} s", name, out)
+    print(f"kills: {done_before} commands were done before they were killed", flush=True)
 
 
 def full_disks(world: World, times: float, seed: int) -> Iterator[Bad | None]:
     """No file may grow beyond so many bytes: one line, nothing half written, and the same again does it."""
-    chance = random.Random(seed)
+    chance, full = random.Random(seed), 0
     for number in range(round(DISKS * times)):
         name = list(world.commands)[number % len(world.commands)]
         out = world.room / "full" / f"{number}" / "out"
@@ -110,10 +112,12 @@ def full_disks(world: World, times: float, seed: int) -> Iterator[Bad | None]:
         size = int(world.largest[name] ** chance.uniform(0, 1))
         done = _limited(world.words(name, out), size, out.parent)
         case = f"{name} {number}, {size} bytes"
+        full += done.returncode != 0
         if done.returncode and (why := no_line(done)):
             yield Bad("full disks", case, why)
             continue
         yield _again(world, "full disks", case, name, out)
+    print(f"full disks: {full} commands failed by it", flush=True)
 
 
 def _limited(words: list[str], size: int, cwd: Path) -> subprocess.CompletedProcess[str]:
