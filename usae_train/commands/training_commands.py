@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from usae_train.commands.opening import opened
 from usae_train.commands.options import (
     SOURCES,
     Device,
@@ -126,7 +127,6 @@ def fit(
         from usae_train.distributed import ranks_of_torchrun
         from usae_train.files.holding import held
         from usae_train.model.checkpoint import check_free, check_weights, save
-        from usae_train.pictures.images import open_images
         from usae_train.stop_signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import verify as compare_checksums
@@ -163,7 +163,7 @@ def fit(
                 if store is not None and ranks.first:
                     check_weights(store.specs)
                 specs = read_specs(backbones or "paper") if store is None else {}
-                source = open_images(images, limit) if store is None else None
+                source = opened(images, limit, ranks.first) if store is None else None
             if verify and store is not None:
                 with progress_bars(unseen) as progress:
                     compare_checksums(store, watched(progress, unseen), ranks)
@@ -273,7 +273,7 @@ def add_backbone(
                 for stage, journal in zip(("training", "joint training"), journals, strict=False)
             ]
             grown = grow(
-                load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
+                load(usae), opened(images, limit), spec, name=name or own_name, recipe=recipe, joint=joint,
                 memory=memory, device=pick_device(device), watch=watches[0], joint_watch=watches[-1],
                 keeper=keeper, steps=steps, batch=batch, seed=seed, start_seed=start_seed, dtype=dtype,
                 mask_outliers=mask_outliers, max_broken=max_broken,

@@ -13,6 +13,7 @@ import torch
 
 from usae_train.files.state_files import write_state
 from usae_train.files.tensor_forms import Damaged
+from usae_train.pictures.fingerprints import same
 from usae_train.stop_signals import Stopped, hearing
 
 
@@ -42,7 +43,7 @@ class PassKeeper:
         told = found.get("settings")
         if not isinstance(told, dict):
             raise ValueError(f"{self.file} is no state of an evaluation; remove {self.room} to begin again")
-        if differences := sorted(key for key in settings if settings[key] != told.get(key)):
+        if differences := sorted(key for key in settings if not same(key, settings[key], told.get(key))):
             raise ValueError(
                 f"{self.room} was begun with another {', '.join(differences)}; give the same again, or remove it"
             )

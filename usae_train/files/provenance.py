@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
+from usae_train.files.regular import check_regular
+
 
 def versions() -> dict[str, str]:
     """Versions of the packages that decide what a fit or a picture comes out as."""
@@ -48,6 +50,11 @@ def commit() -> str | None:
 
 
 def file_hash(file: Path) -> str:
-    """sha256 of a file, in hex."""
+    """sha256 of a file, in hex.
+
+    Raises:
+        ValueError: for a pipe, a device or a folder.
+    """
+    check_regular(file)
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

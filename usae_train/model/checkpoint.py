@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
 from usae_train.files.json_files import parse_json, read_object, validated
-from usae_train.files.places import expanded
+from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
+from usae_train.files.tensor_files import load_file
 from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
@@ -74,8 +75,6 @@ def save(
             shutil.copyfile(file, room / file.name)
         if usae.labels_file is not None:
             _bring_labels(usae.labels_file, room)
-        if folder.is_dir():
-            folder.rmdir()
     return folder
 
 
@@ -107,7 +106,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
     check_finite(weights, tensors)
-    model.source, model.sha256 = str(usae), file_hash(weights)
+    model.source, model.sha256 = printable(str(usae)), file_hash(weights)
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
         _take_statistics(model, folder / STATISTICS)
@@ -116,7 +115,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
 
 def fills(usae: USAE, statistics: Statistics) -> bool:
     """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
-    own = usae.source not in EMBEDDED and (expanded(str(usae.source)) / "model.safetensors").is_file()
+    own = usae.source not in EMBEDDED and (named_place(str(usae.source)) / "model.safetensors").is_file()
     return own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
@@ -132,7 +131,7 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
     Raises:
         ValueError: when it was not loaded from a folder of one's own, or the weights there are others by now.
     """
-    folder = expanded(str(usae.source))
+    folder = named_place(str(usae.source))
     if usae.source in EMBEDDED or not (folder / "model.safetensors").is_file():
         raise ValueError(f"{usae.source} is no folder of yours; save the USAE to one, and evaluate that")
     if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
@@ -203,7 +202,7 @@ def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
 def _find(usae: str) -> Path:
     if usae in EMBEDDED:
         return EMBEDDED[usae]
-    folder = expanded(usae)
+    folder = named_place(usae)
     if folder.is_dir():
         return folder
     if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):

@@ -7,9 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
+from usae_train.files.tensor_files import safe_open
 from usae_train.model.statistics import LEVELS, Statistics
 
 FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors calls them

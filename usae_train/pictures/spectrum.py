@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.tensor_files import load_file
 from usae_train.pictures.colour import from_canvas
 from usae_train.pictures.images import ImageSource, read_batches
 from usae_train.tokens.paired import none_can_be_read
@@ -53,7 +54,7 @@ def load_spectrum(file: Path) -> Tensor:
     """Read what `save_spectrum` wrote: (3, s, s // 2 + 1).
 
     Raises:
-        ValueError: for a file that is broken or of another form.
+        ValueError: for a file that is broken or of another form, a pipe or a device.
     """
     try:
         found = load_file(file).get("magnitude", torch.zeros(()))

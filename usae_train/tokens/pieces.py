@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import TypeAdapter
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import parse_json, validated
+from usae_train.files.tensor_files import safe_open
 from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import IMAGES, Unreadable
 

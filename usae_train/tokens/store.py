@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -22,8 +22,11 @@ from usae_train.backbones.backbone import BackboneSpec, Side
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import as_object, parse_json, read_object, validated
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
-from usae_train.pictures.images import open_images
+from usae_train.files.tensor_files import safe_open
+from usae_train.pictures.fingerprints import same
+from usae_train.pictures.limiting import opened_again
 from usae_train.tokens.paired import PairedTokens
 
 SCHEMA = 1
@@ -79,7 +82,11 @@ class StoreRecord(BaseModel):
     dtype: Literal["bfloat16", "float16", "float32"]
     source: str
     fingerprint: str
-    n_images: int = Field(ge=1, description="images in the source, readable or not")
+    n_images: int = Field(ge=1, description="images of the source that were asked for, readable or not")
+    drawn_from: int | None = Field(
+        None, description="how many the source has, from which they were drawn; stores of before have none: they took "
+        "the first",
+    )  # fmt: skip
     weights: dict[str, WeightsRecord] = Field(default_factory=dict, description="stores of before have none")
     complete: bool = False
     shards: tuple[Shard, ...] = ()
@@ -96,8 +103,8 @@ class StoreRecord(BaseModel):
 
     def differences(self, other: StoreRecord) -> list[str]:
         """The names of what another extraction was told otherwise."""
-        told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights"}
-        differing = [name for name in told if getattr(self, name) != getattr(other, name)]
+        told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
+        differing = [name for name in told if not same(name, getattr(self, name), getattr(other, name))]
         hashes = [{name: own.sha256 for name, own in record.weights.items()} for record in (self, other)]
         if "backbones" not in differing and self.weights and hashes[0] != hashes[1]:
             differing.append("weights")
@@ -111,7 +118,8 @@ class ActivationStore:
         folder: what `usae-train extract` wrote.
 
     Raises:
-        ValueError: for a folder that is no store, of another schema, or unfinished.
+        ValueError: for a folder that is no store, of another schema, or unfinished, or a shard that is missing or not
+            whole.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -125,6 +133,7 @@ class ActivationStore:
             )
         if not len(self):
             raise ValueError(f"{folder} has no images in its shards; extract again into another folder")
+        check_shards(self.folder, self.record)  # before hours of work, not after
 
     @property
     def specs(self) -> dict[str, BackboneSpec]:
@@ -143,11 +152,11 @@ class ActivationStore:
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
-        folder = Path(self.record.source)
+        folder = named_place(self.record.source)
         if not folder.is_dir():
             return False
         try:
-            return open_images(folder, self.record.n_images).fingerprint() != self.record.fingerprint
+            return opened_again(self.record.source, self.record.n_images, self.record.fingerprint) is None
         except ValueError:  # it has none at all
             return True
 
@@ -163,32 +172,31 @@ class ActivationStore:
         """The same of parts of shards."""
         total, per_image = sum(len(piece.images) for piece in pieces), self.record.grid[0] * self.record.grid[1]
         dtype = getattr(torch, self.record.dtype)
-        for number in sorted({piece.shard for piece in pieces}):  # before memory is taken for what the record says
-            with self._opened(self.record.shards[number]):
-                pass
         tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}
         numbers, done = torch.empty(total, dtype=torch.long), 0
         at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
         for shard, images in pieces:
             for first in range(0, len(images), at_once):  # opened anew each time: what was read is unmapped
                 own = images[first : first + at_once]
-                with self._opened(self.record.shards[shard]) as opened:
+                with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
                     for name, into in tokens.items():
                         into[done : done + len(own)] = opened.get_slice(name)[own.start : own.stop]
                     numbers[done : done + len(own)] = opened.get_slice(IMAGES)[own.start : own.stop]
-                self._check_numbers(self.record.shards[shard], numbers[done : done + len(own)])
+                _check_numbers(self.folder, self.record.shards[shard], numbers[done : done + len(own)])
                 done += len(own)
         return PairedTokens(tokens, numbers, self.failures())
 
-    def images(self, shard: int, places: Sequence[int]) -> dict[str, Tensor]:
-        """Some images of one shard by their place in it: {backbone: (images, token, width)}; no others are read.
+    def images(self, shard: int, places: Sequence[int]) -> PairedTokens:
+        """Some images of one shard by their place in it; no others are read.
 
         Raises:
             ValueError: for a shard that is missing or broken.
         """
-        with self._opened(self.record.shards[shard]) as opened:
-            slices = {name: opened.get_slice(name) for name in self.record.widths}
-            return {name: torch.cat([own[p : p + 1] for p in places]) for name, own in slices.items()}
+        with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
+            slices = {name: opened.get_slice(name) for name in (*self.record.widths, IMAGES)}
+            tokens = {name: torch.cat([own[p : p + 1] for p in places]) for name, own in slices.items()}
+        numbers = tokens.pop(IMAGES)
+        return PairedTokens(tokens, numbers)
 
     def failures(self) -> list[str]:
         """Images that could not be read, each with why."""
@@ -201,45 +209,71 @@ class ActivationStore:
             ValueError: for one that is missing or has another.
         """
         for shard in self.record.shards if shards is None else shards:
-            file = self.folder / shard.file
-            if not file.is_file():
-                raise ValueError(f"{file} is missing; extract again into another folder")
-            if (found := file_hash(file)) != shard.sha256:
-                raise ValueError(
-                    f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
-                )
+            check_content(self.folder, shard)
             yield shard.file
 
-    def _check_numbers(self, shard: Shard, numbers: Tensor) -> None:
-        """Nothing; a ValueError for images that the shard cannot have: of others natural patches would be shown."""
-        if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
-            raise ValueError(
-                f"{self.folder / shard.file} holds images {int(numbers.min())} to {int(numbers.max())}; by {RECORD} it "
-                f"should be of those from {shard.first} to {shard.last}"
-            )
 
-    @contextmanager
-    def _opened(self, shard: Shard) -> Iterator[Any]:
-        """A shard as a memory map."""
-        file = self.folder / shard.file
-        try:
-            with safe_open(file, framework="pt") as opened:
-                if set(opened.keys()) != {*self.record.widths, IMAGES}:
-                    raise ValueError(f"{file} holds {', '.join(sorted(opened.keys()))}; expected those of {RECORD}")
-                tokens = self.record.grid[0] * self.record.grid[1]
-                shapes = {name: [shard.images, tokens, width] for name, width in self.record.widths.items()}
-                for name, expected in {**shapes, IMAGES: [shard.images]}.items():
-                    kind, own = "I64" if name == IMAGES else KINDS[self.record.dtype], opened.get_slice(name)
-                    if own.get_dtype() != kind:
-                        raise ValueError(f"{file} holds {name} as {own.get_dtype()}; by {RECORD} it should be {kind}")
-                    if (found := own.get_shape()) != expected:
-                        raise ValueError(
-                            f"{file} holds {name} in the shape {found}; by {RECORD} it should be {expected}: it is of "
-                            "another store, of other backbones or another grid"
-                        )
-                yield opened
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{file} is missing or broken: {error}") from error
+@contextmanager
+def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[Any]:
+    """A shard as a memory map.
+
+    Raises:
+        ValueError: when it is missing, not whole, or another one than the record says.
+    """
+    file = folder / shard.file
+    try:
+        with safe_open(file, framework="pt") as opened:
+            if set(opened.keys()) != {*record.widths, IMAGES}:
+                raise ValueError(f"{file} holds {', '.join(sorted(opened.keys()))}; expected those of {RECORD}")
+            tokens = record.grid[0] * record.grid[1]
+            shapes = {name: [shard.images, tokens, width] for name, width in record.widths.items()}
+            for name, expected in {**shapes, IMAGES: [shard.images]}.items():
+                kind, own = "I64" if name == IMAGES else KINDS[record.dtype], opened.get_slice(name)
+                if own.get_dtype() != kind:
+                    raise ValueError(f"{file} holds {name} as {own.get_dtype()}; by {RECORD} it should be {kind}")
+                if (found := own.get_shape()) != expected:
+                    raise ValueError(
+                        f"{file} holds {name} in the shape {found}; by {RECORD} it should be {expected}: it is of "
+                        "another store, of other backbones or another grid"
+                    )
+            yield opened
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} is missing or broken: {error}") from error
+
+
+def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | None = None) -> None:
+    """Whether some shards, or all, are there and as long as they say; their content is not read.
+
+    Raises:
+        ValueError: for the first that is not.
+    """
+    for shard in record.shards if shards is None else shards:
+        with opened_shard(folder, record, shard):
+            pass
+
+
+def _check_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
+    """Nothing; a ValueError for images that the shard cannot have: of others natural patches would be shown."""
+    if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
+        raise ValueError(
+            f"{folder / shard.file} holds images {int(numbers.min())} to {int(numbers.max())}; by {RECORD} it should "
+            f"be of those from {shard.first} to {shard.last}"
+        )
+
+
+def check_content(folder: Path, shard: Shard) -> None:
+    """Whether a shard's checksum is that of the record.
+
+    Raises:
+        ValueError: when it is not, or the shard is missing.
+    """
+    file = folder / shard.file
+    if not file.is_file():
+        raise ValueError(f"{file} is missing; extract again into another folder")
+    if (found := file_hash(file)) != shard.sha256:
+        raise ValueError(
+            f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
+        )
 
 
 def read_record(folder: Path) -> StoreRecord:

@@ -120,6 +120,8 @@ def fit_independent(
                 compare_checksums(store, work.report)
             return fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
+    if source.left_out:
+        work.failure(source.left_out)
     grid = common_grid(list(build_backbones(specs).values()))
     data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}
     with held(out):
@@ -236,5 +238,5 @@ def _of_store(
                    "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
-    usae.statistics = measure(usae, every.first_window())
+    usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.files.tensor_forms import Damaged, check_tensor
+from usae_train.pictures.fingerprints import same
 from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
@@ -32,7 +33,7 @@ def differing(own: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
                 names = ", ".join(sorted(ours.keys() ^ theirs.keys()))
                 raise ValueError(f"another version of usae began it, whose recipes had another {names}")
             found += [f"{key}.{name}" for name in ours if ours[name] != theirs[name]]
-        elif ours != theirs:
+        elif not same(key, ours, theirs):
             found.append(key)
     return sorted(found)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from usae_train.files.json_files import as_object, read_object, validated
+from usae_train.files.place_names import printable
 from usae_viz.maximization.settings import SHARED
 from usae_viz.runs.about import About, read_about
 from usae_viz.verification.scores import DEFAULT, SEED
@@ -96,7 +97,7 @@ class Run:
     @property
     def name(self) -> str:
         """What the page calls it."""
-        return self.folder.resolve().name
+        return printable(self.folder.resolve().name)
 
 
 def is_run(folder: Path) -> bool:

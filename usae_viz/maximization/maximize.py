@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from usae_train.files.place_names import named_place
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import read_picture
+from usae_train.pictures.decoding import read_picture
 from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import check_concept
 from usae_viz.maximization.loop import Ascent, Eyes, Lost, Picture, Step, ascend
@@ -348,7 +349,7 @@ def _described(picture: Tensor | str | Path) -> str:
 def _canvas(given: Tensor | None, file: str | None, size: int, device: torch.device) -> Tensor | None:
     """A picture (3, size, size) from a tensor or a file."""
     if given is None:
-        return None if file is None else read_picture(Path(file), size).to(device)
+        return None if file is None else read_picture(named_place(file), size).to(device)
     if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
         raise ValueError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
     if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range

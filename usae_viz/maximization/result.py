@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.usae import USAE
 from usae_viz.concepts.naming import caption
@@ -182,5 +183,5 @@ def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
     for name, file in (("start", settings.start), ("reference", settings.reference)):
         if file is not None:
             with suppress(OSError):
-                hashes[name] = file_hash(Path(file))
+                hashes[name] = file_hash(named_place(file))
     return hashes

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from usae_train.files.place_names import printable
 from usae_viz.augmentations import PRESETS, Augmentation
 from usae_viz.verification.verdict import VerdictSettings
 
@@ -82,6 +83,11 @@ class MaximizeSettings(BaseModel):
     verdict: VerdictSettings = Field(
         VerdictSettings(), description="thresholds of `strong` and `failed`, such as `{rank: 1, percentile: 99.9}`"
     )
+
+    @field_validator("start", "reference", "spectrum", mode="before")
+    @classmethod
+    def _kept_as_text(cls, value: Any) -> Any:
+        return printable(value) if isinstance(value, str) else value  # `named_place` finds it again
 
     @field_validator("augmentation", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash, versions
 from usae_train.model.usae import USAE
 from usae_viz.concepts.labels import labels_of
@@ -232,6 +233,6 @@ def _for_concept(template: str, k: int) -> Objective:
 
 def _hash(file: str) -> str:
     try:
-        return file_hash(Path(file))
+        return file_hash(named_place(file))
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error

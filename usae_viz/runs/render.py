@@ -14,8 +14,9 @@ from PIL import Image
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.files.json_files import read_object
+from usae_train.files.place_names import named_place
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import read_picture
+from usae_train.pictures.decoding import read_picture
 from usae_train.progress import Report
 from usae_viz.maximization.maximize import eyes_for, maximize_each
 from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
@@ -205,7 +206,7 @@ class _Run:
         patches = {} if concept is None else natural_patches(self.usae, concept)
         given, size = given_pictures(first.settings), first.settings.size
         assert size is not None
-        beside = read_picture(Path(next(iter(reversed(given.values())))), size) if given else None
+        beside = read_picture(named_place(next(iter(reversed(given.values())))), size) if given else None
         return sheet(first.title, images, scores, patches, beside, table)
 
 

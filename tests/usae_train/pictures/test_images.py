@@ -102,7 +102,7 @@ def test_files_are_found_below_the_folder_in_the_order_of_their_paths(tmp_path: 
     (tmp_path / "folder.png").mkdir()
     source = FolderImages(tmp_path)
     assert [source.label(i) for i in range(len(source))] == ["a.jpg", "b/x.PNG", "c.png"]
-    assert len(FolderImages(tmp_path, 2)) == 2
+    assert len(open_images(tmp_path, 2)) == 2
 
 
 def test_a_file_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
@@ -114,14 +114,14 @@ def test_a_file_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
         pytest.skip("this file system takes UTF-8 only")
     source = FolderImages(tmp_path)
     assert source.label(0) == r"\xfc.png"
-    assert len(source.fingerprint()) == 64
+    assert source.fingerprint().isascii()
     assert pixel(source.read(0, 8), 0, 0) == [1, 0, 0]
 
 
 def test_the_fingerprint_changes_with_the_files(picture_folder: Path) -> None:
     first = FolderImages(picture_folder).fingerprint()
     assert FolderImages(picture_folder).fingerprint() == first
-    assert FolderImages(picture_folder, 5).fingerprint() != first
+    assert open_images(picture_folder, 5).fingerprint() != first
     (picture_folder / "0.png").rename(picture_folder / "00.png")
     assert FolderImages(picture_folder).fingerprint() != first
 
@@ -163,7 +163,7 @@ def test_pictures_of_different_sizes_make_one_batch(tmp_path: Path) -> None:
 
 
 def test_folders_without_pictures_missing_folders_and_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no pictures in .*; expected files ending in \.bmp, \.gif"):
+    with pytest.raises(ValueError, match=r"no pictures in .*; expected files ending in \.jpg, \.png"):
         open_images(tmp_path)
     with pytest.raises(ValueError, match=r"no folder '.*nowhere'; expected a folder of pictures, or `demo`"):
         open_images(tmp_path / "nowhere")
