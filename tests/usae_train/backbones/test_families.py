@@ -12,6 +12,8 @@ from usae_train.backbones.backbone import Backbone
 pytestmark = pytest.mark.slow
 GREY = 0.4
 NO_NORM = {"hiera", "hieradet_sam2"}  # they refuse `norm=True`
+PADDED_OTHERWISE = {"convmixer": 9, "inception_resnet_v2": 2, "inception_v3": 2, "inception_v4": 2, "sequencer": 4}
+SEEN_EARLIER = {"levit"}  # its last layers attend to all places alike until they are trained
 NORM_IN_HEAD = {
     "beit", "convnext", "csatv2", "davit", "edgenext", "inception_next", "mambaout", "metaformer", "naflexvit", "pit",
     "rdnet", "tiny_vit", "vision_transformer_relpos", "vitamin",
@@ -28,20 +30,28 @@ def network(request: pytest.FixtureRequest) -> Iterator[tuple[str, Backbone]]:
         yield request.param, Backbone(request.param, families()[request.param])
 
 
+def quarters(pictures: Tensor) -> list[Tensor]:
+    """The four corners (batch, channel, rows / 2, cols / 2) of pictures or features, views of them."""
+    rows, cols = (side // 2 for side in pictures.shape[-2:])
+    return [pictures[..., down, across] for down in (slice(rows), slice(-rows, None))
+            for across in (slice(cols), slice(-cols, None))]  # fmt: skip
+
+
 def grey_and_bright(backbone: Backbone) -> Tensor:
-    """(2, 3, size, size): grey with some noise, and the same with a bright patch in the corner at the top right."""
+    """(5, 3, size, size): grey with some noise, and the same with each quarter bright in turn."""
     size = backbone.input_size
     noise = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-    canvas = (GREY + 0.1 * noise).repeat(2, 1, 1, 1)
-    canvas[1, :, : size // 4, -size // 4 :] = 1
+    canvas = (GREY + 0.1 * noise).repeat(5, 1, 1, 1)
+    for number, quarter in enumerate(quarters(canvas)):
+        quarter[number + 1] = 1
     return canvas
 
 
 def normalized(backbone: Backbone, canvas: Tensor) -> Tensor:
-    """As timm's own data config of the model says."""
+    """As timm's own data config of the model says; in memory as ours are, for bfloat16 is rounded otherwise if not."""
     config = backbone.model.pretrained_cfg
     mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
-    return (canvas - mean) / std
+    return ((canvas - mean) / std).contiguous(memory_format=backbone._layout)
 
 
 def read_by_timm(backbone: Backbone, canvas: Tensor, norm: bool) -> Tensor:
@@ -50,29 +60,34 @@ def read_by_timm(backbone: Backbone, canvas: Tensor, norm: bool) -> Tensor:
     return layers[-1].flatten(2).mT.float()
 
 
+def assert_near(found: Tensor, expected: Tensor) -> None:
+    """To what float32 keeps of their largest: with such weights some networks' tokens are huge."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+
+
 @torch.no_grad()
 def test_grid_width_and_tokens_are_those_of_timms_last_layer(network: tuple[str, Backbone]) -> None:
     family, backbone = network
-    last, canvas = backbone.model.feature_info[-1], grey_and_bright(backbone)
-    side = round(backbone.input_size / last["reduction"])
-    if family != "convmixer":  # its patches of 7 px are padded
-        assert backbone.grid == (side, side)
+    last, canvas = backbone.model.feature_info[-1], grey_and_bright(backbone)[:2]
+    side = PADDED_OTHERWISE.get(family, round(backbone.input_size / last["reduction"]))
+    assert backbone.grid == (side, side)
     assert side >= 2
     assert backbone.width == last["num_chs"]
     tokens = backbone(canvas)
     assert tokens.isfinite().all()
-    torch.testing.assert_close(tokens, read_by_timm(backbone, canvas, family not in NO_NORM), rtol=1e-3, atol=1e-4)
+    assert_near(tokens, read_by_timm(backbone, canvas, family not in NO_NORM))
 
 
 @torch.no_grad()
 def test_a_bright_corner_is_seen_in_that_corner(network: tuple[str, Backbone]) -> None:
-    _, backbone = network
-    grey, bright = backbone(grey_and_bright(backbone)).unflatten(1, backbone.grid)
-    change = (bright - grey).norm(dim=-1)
-    rows, cols = (side // 2 for side in backbone.grid)
-    corner = change[:rows, -cols:].mean()
-    others = change[-rows:, -cols:].mean(), change[:rows, :cols].mean(), change[-rows:, :cols].mean()
-    assert all(corner > other for other in others), (corner, others)
+    family, backbone = network
+    if family in SEEN_EARLIER:
+        backbone = Backbone(family, backbone.spec.model_copy(update={"layer": 0}))
+    features = backbone(grey_and_bright(backbone)).mT.unflatten(2, backbone.grid)
+    change = (features[1:] - features[:1]).norm(dim=1)
+    seen = torch.stack([corner.mean((1, 2)) for corner in quarters(change)], 1).log()  # (bright corner, corner)
+    seen -= seen.mean(1, keepdim=True) + seen.mean(0)  # whatever is shown, some places answer more
+    assert seen.argmax(1).tolist() == [0, 1, 2, 3], seen
 
 
 @torch.no_grad()
@@ -86,13 +101,12 @@ def test_what_is_read_otherwise_is_said(network: tuple[str, Backbone]) -> None:
 
 def test_gradients_reach_the_whole_canvas_and_no_weight(network: tuple[str, Backbone]) -> None:
     _, backbone = network
-    canvas = grey_and_bright(backbone)[1:].requires_grad_()
+    canvas = grey_and_bright(backbone)[1:2].requires_grad_()
     tokens = backbone(canvas)
     (tokens * torch.randn(tokens.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
     assert canvas.grad is not None
     assert canvas.grad.isfinite().all()
-    quarters = canvas.grad.abs().unflatten(-1, (2, -1)).unflatten(-3, (2, -1)).amax((0, 1, 3, 5))
-    assert (quarters > 0).all()
+    assert all(quarter.abs().max() > 0 for quarter in quarters(canvas.grad))
     assert all(parameter.grad is None for parameter in backbone.model.parameters())
 
 
@@ -112,7 +126,7 @@ def test_bfloat16_is_timms_own(network: tuple[str, Backbone]) -> None:
 @torch.no_grad()
 def test_a_pictures_tokens_are_its_own_and_always_the_same(network: tuple[str, Backbone]) -> None:
     _, backbone = network
-    canvas = grey_and_bright(backbone)
+    canvas = grey_and_bright(backbone)[:2]
     together = backbone(canvas)
     assert torch.equal(backbone(canvas), together)
-    torch.testing.assert_close(backbone(canvas[1:]), together[1:], rtol=1e-3, atol=1e-4)
+    assert_near(backbone(canvas[1:]), together[1:])

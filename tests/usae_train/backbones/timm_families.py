@@ -30,10 +30,9 @@ SMALL: dict[str, tuple[str, int, dict[str, Any]]] = {
     "efficientformer": ("efficientformer_l1", 224, {}),
     "efficientvim": ("efficientvim_m1", 128, {}),
     "efficientvit_msra": ("efficientvit_m0", 128, {}),
-    "focalnet": ("focalnet_tiny_srf", SIDE, {"embed_dim": 24}),
     "gemma4_vit": ("gemma4_vit_167m", 96, {"depth": 2, "intermediate_size": 256}),
     "hiera": ("hiera_tiny_224", SIDE, {"embed_dim": 24, "stages": (1, 1, 2, 1)}),
-    "hieradet_sam2": ("sam2_hiera_tiny", SIDE, {"embed_dim": 24, "stages": (1, 1, 2, 1), "global_att_blocks": (2, 3)}),
+    "hieradet_sam2": ("sam2_hiera_tiny", SIDE, {}),
     "inception_resnet_v2": ("inception_resnet_v2", 128, {}),
     "inception_v3": ("inception_v3", 128, {}),
     "inception_v4": ("inception_v4", 128, {}),
@@ -51,6 +50,7 @@ SMALL: dict[str, tuple[str, int, dict[str, Any]]] = {
     "vision_transformer_sam": ("samvit_base_patch16_224", SIDE, {**SMALL_VIT, "global_attn_indexes": (1,)}),
 }  # fmt: skip
 SMALLEST = {
+    "focalnet_tiny_srf",
     "cait_xxs24_224", "coat_tiny", "convit_tiny", "convmixer_768_32", "cpubone_nano", "cs3darknet_focus_s",
     "cspnext_tiny", "deit_tiny_patch16_224", "densenet121", "dla46x_c", "dpn48b", "edgenext_xx_small",
     "efficientformerv2_s0", "efficientvit_b0", "vit_tiny_patch16_dinov3_qkvb", "fasternet_t0", "fastvit_t8",
@@ -93,6 +93,8 @@ def made_in_a_moment() -> Iterator[None]:
             model = create(*arguments, **named)
         for parameter in model.parameters():
             _fill(parameter, parameter.data_ptr() in mode.undrawn)
+        for module in model.modules():
+            _look_straight_ahead(module)
         return model
 
     timm.create_model = moment
@@ -130,3 +132,13 @@ def _fill(parameter: torch.Tensor, anew: bool) -> None:
     for first in range(0, len(flat), len(NOISE)):
         part = flat[first : first + len(NOISE)]
         torch.mul(NOISE[: len(part)], scale, out=part)
+
+
+def _look_straight_ahead(module: nn.Module) -> None:
+    """Let a layer take most of what it gives from the same place: where all is mixed at random, no place is seen."""
+    if isinstance(module, nn.Linear):
+        module.weight.mul_(0.5)  # of attention and of layers across tokens; what is added to is left
+    if isinstance(module, nn.Conv2d) and module.kernel_size[0] > module.stride[0]:
+        away = [(torch.arange(side) - (side - 1) / 2).abs() for side in module.kernel_size]
+        window = (-2 * (away[0][:, None] + away[1])).exp()
+        module.weight.mul_(window / window.square().mean().sqrt())
