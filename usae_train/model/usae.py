@@ -138,7 +138,7 @@ class USAE(nn.Module):
         if not self.specs:
             raise ValueError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
         if not self._backbones:
-            built = build_backbones(self.specs)
+            built = build_backbones(self.specs, told=False)  # who chose them was told
             if self.weights:
                 found = {name: backbone.record() for name, backbone in built.items()}
                 check_records(found, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})

@@ -101,7 +101,7 @@ def extract(
     record, failures = ranks.from_first((begun, known))
     notes = Notes(source, record, failures, out, max_broken, ranks)
     images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
-    built = build_backbones(record.backbones) if backbones is None else backbones
+    built = build_backbones(record.backbones, told=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
     run_backbones_in(seeing.values(), run_in)
     rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.count)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, run_backbones_in
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_backbones_in
 from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.model.statistics import measure
@@ -120,7 +120,7 @@ def add_backbone(
     source = open_images(images, limit) if isinstance(images, str | Path) else images
     train, held_out = divided(len(source), chosen.seed)
     known = {own: known.to(device) for own, known in usae.backbones.items()}
-    backbones = {**known, name: Backbone(name, spec).to(device)}
+    backbones = {**known, name: build_backbones({name: spec})[name].to(device)}
     assert usae.grid is not None
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
     grown.weights = {**usae.weights, name: backbones[name].record()}

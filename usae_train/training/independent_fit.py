@@ -212,7 +212,7 @@ def _of_pictures(
     source: ImageSource, specs: Mapping[str, BackboneSpec], grid: tuple[int, int], work: Work,
     name: str, settings: FitSettings, watch: Watch, keeper: Keeper,
 ) -> USAE:  # fmt: skip
-    backbone = build_backbones({name: specs[name]})[name].to(work.device)
+    backbone = build_backbones({name: specs[name]}, told=False)[name].to(work.device)
     feed, sample = feed_pictures(
         {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
     )  # fmt: skip
