@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_files import load_file, safe_open
+from usae_train.files.tensors import save_tensors
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 
@@ -51,7 +51,7 @@ class Statistics:
         """
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         with atomic_path(file) as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, origin)
+            save_tensors(tensors, temporary, origin)
 
     @classmethod
     def load(cls, file: Path) -> Statistics:

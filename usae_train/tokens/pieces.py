@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import parse_json, validated
 from usae_train.files.tensor_files import safe_open
+from usae_train.files.tensors import save_tensors
 from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import IMAGES, Unreadable
 
@@ -80,8 +80,7 @@ class Pieces:
         """
         numbers = torch.tensor(seen.numbers, dtype=torch.long)
         with atomic_path(self._file(seen.tried)) as temporary:
-            tensors = {**{name: own.contiguous() for name, own in seen.tokens.items()}, IMAGES: numbers}
-            save_file(tensors, temporary, {BROKEN: json.dumps(seen.failures)})
+            save_tensors({**seen.tokens, IMAGES: numbers}, temporary, {BROKEN: json.dumps(seen.failures)})
         self._last = time.monotonic()
 
     def of(self, tried: range, widths: Mapping[str, int], grid: tuple[int, int]) -> list[Seen]:

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec, Side
@@ -25,6 +24,7 @@ from usae_train.files.json_files import as_object, parse_json, read_object, vali
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open
+from usae_train.files.tensors import save_tensors
 from usae_train.pictures.fingerprints import same
 from usae_train.pictures.limiting import opened_again
 from usae_train.tokens.paired import PairedTokens
@@ -332,7 +332,7 @@ def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers
     """
     name = f"shard-{number:05d}.safetensors"
     with atomic_path(folder / name) as temporary:
-        save_file({**{key: own.contiguous() for key, own in tokens.items()}, IMAGES: numbers}, temporary)
+        save_tensors({**tokens, IMAGES: numbers}, temporary)
     return Shard(
         file=name, images=len(numbers), first=tried.start, last=tried.stop - 1, sha256=file_hash(folder / name)
     )  # fmt: skip
