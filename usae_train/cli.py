@@ -113,6 +113,7 @@ def import_published(
         save(usae, out)
         if not quiet:
             typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+            typer.echo("no record of the backbones' weights is kept: the release does not say which they were")
 
 
 @app.command()

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from usae_train.files.places import expanded
+from usae_train.files.homes import from_home
 
 _WRITTEN_OUT = re.compile(rb"\\x([89a-f][0-9a-f])")
 
@@ -21,7 +21,7 @@ def named_place(name: str | Path) -> Path:
 
     A pattern of shards is no place, and taken to be one.
     """
-    place = expanded(name)
+    place = from_home(name)
     if os.path.exists(place):  # False for what is too long to be one, such as many shards
         return place
     written = _WRITTEN_OUT.sub(lambda byte: bytes([int(byte[1], 16)]), os.fsencode(place))

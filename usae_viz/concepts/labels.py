@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from usae_train.files.homes import from_home
 from usae_train.files.json_files import read_json, validated
-from usae_train.files.places import expanded
 from usae_train.model.usae import USAE
 
 TAKEN = ("all", "favourites")  # mean something of their own where a concept is named
@@ -99,7 +99,7 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
         ValueError: for a file that is none, a name that `--concept` cannot take, or labels of another USAE.
     """
     try:
-        values = read_json(expanded(file))
+        values = read_json(from_home(file))
     except ValueError as error:
         raise ValueError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
     try:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from usae_train.files.homes import from_home
 from usae_train.files.json_files import DEEPEST, parse_json, read_json, read_object
-from usae_train.files.places import expanded
 from usae_train.pictures.images import open_images
 
 
@@ -47,7 +47,7 @@ def test_of_a_file(tmp_path):
 
 
 def test_the_home_of_nobody_is_one_line():
-    with pytest.raises(ValueError, match=r"'~nobody-here/x' begins with the home of a user that is not known here"):
-        expanded("~nobody-here/x")
-    with pytest.raises(ValueError, match="is not known here"):
+    with pytest.raises(ValueError, match=r"'~nobody-here/x': this machine knows no home of ~nobody-here"):
+        from_home("~nobody-here/x")
+    with pytest.raises(ValueError, match="knows no home of"):
         open_images("~nobody-here/pictures")
