@@ -11,9 +11,9 @@ from kornia.filters import gaussian_blur2d
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from usae_train.files.atomic import atomic_path
+from usae_train.pictures.colour import levels
 
 
 def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
@@ -27,7 +27,7 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
     """
     picture = to_picture(canvas)
     if alpha is not None:
-        picture.putalpha(transforms.to_pil_image(opacity(alpha)))
+        picture.putalpha(Image.fromarray(levels(opacity(alpha)).numpy()))
     save_png(file, picture, about)
 
 
@@ -76,5 +76,5 @@ def opacity(alpha: Tensor) -> Tensor:
 
 
 def to_picture(canvas: Tensor) -> Image.Image:
-    """(3, H, W), 0..1 -> an 8-bit picture."""
-    return transforms.to_pil_image(canvas.detach().cpu().clamp(0, 1))
+    """(3, H, W), 0..1 -> a picture of the nearest 8-bit levels."""
+    return Image.fromarray(levels(canvas).permute(1, 2, 0).contiguous().numpy())
