@@ -59,6 +59,19 @@ def read_png(file: Path) -> dict[str, Any]:
     return about
 
 
+def check_whole(file: Path) -> None:
+    """Nothing for a PNG of which every part is there as it was written: each has its checksum.
+
+    Raises:
+        ValueError: for one that is cut off or damaged; `read_png` asks for what stands at its beginning alone.
+    """
+    try:
+        with Image.open(file) as picture:
+            picture.verify()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} is cut off or damaged: {error}; draw it again") from error
+
+
 def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
     """Write a PNG of ours again under another name; what it says of itself is changed by `names`."""
     about = {**read_png(old), **names}
