@@ -48,6 +48,7 @@ from usae_viz.runs.about import read_about
 from usae_viz.runs.manifest import Manifest, scores_of
 from usae_viz.runs.plan import Plan, plan_objectives, plan_recipe
 from usae_viz.runs.recipe import read_recipe
+from usae_viz.runs.record import keep_record
 from usae_viz.runs.render import render
 from usae_viz.runs.show import command_again, in_words
 from usae_viz.verification.scores import DEFAULT
@@ -304,7 +305,7 @@ def of_runs(room: Path) -> list[Kind]:
     render(usae, plan, drawn)
     (record,) = (drawn / "manifest").glob("*.json")
     read = {
-        "run.json": read_run, "concept-00001/scores.json": read_run, f"manifest/{record.name}": None,
+        "run.json": _keep_on, "concept-00001/scores.json": read_run, f"manifest/{record.name}": None,
         "concept-00001/shared.png": _look,
     }  # fmt: skip
     for number, (name, look) in enumerate(read.items()):
@@ -315,6 +316,11 @@ def of_runs(room: Path) -> list[Kind]:
         made.append(Kind(name.replace(record.name, "KEY.json"), folder, folder / name, mutate,
                          lambda own=own, folder=folder: own(folder)))  # fmt: skip
     return [*made, *_of_study(room)]
+
+
+def _keep_on(out: Path) -> None:
+    read_run(out)
+    keep_record(out, {"schema": 1, "objectives": ["Concept(2)"], "pictures": []})
 
 
 def _finished(out: Path, plan: Plan) -> None:

@@ -11,6 +11,7 @@ from usae_train.files.json_files import as_object, read_object, validated
 from usae_train.files.place_names import printable
 from usae_viz.maximization.settings import SHARED
 from usae_viz.runs.about import About, read_about
+from usae_viz.runs.png import check_whole
 from usae_viz.verification.scores import DEFAULT, SEED
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
@@ -142,6 +143,7 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
             continue
         try:
             about = read_about(file)
+            check_whole(file)
         except ValueError as error:
             unreadable.append(str(error))
             continue

@@ -22,9 +22,10 @@ from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.maximization.snapshots import Frames, write_frames
 from usae_viz.objectives import Concept, Objective
 from usae_viz.parameterizations.spectra import spectrum_hash
-from usae_viz.runs.outputs import write_concept, write_json
+from usae_viz.runs.outputs import write_concept
 from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.png import to_picture
+from usae_viz.runs.record import keep_record, pictures_by_folder
 from usae_viz.runs.sheet import sheet
 from usae_viz.verification.classes import class_name
 from usae_viz.verification.scores import Scores, counted
@@ -72,9 +73,9 @@ class Result:
         """Write run.json and the pictures' folder below `folder`; see `DESIGN.md`, "A run's outputs"."""
         folder = Path(folder)
         verdicts = counted([] if self.scores is None else [self.scores])
-        write_json(
-            folder / "run.json", {**run_record(self.usae, [self.objective], [self.settings]), "verdicts": verdicts}
-        )
+        pictures = pictures_by_folder([(self.folder, self.images)])
+        record = run_record(self.usae, [self.objective], [self.settings])
+        keep_record(folder, {**record, "verdicts": verdicts, "pictures": pictures})
         about = {name: self.about(name) for name in self.images}
         alpha = self.alpha if self.settings.alpha else {}
         write_concept(

@@ -99,8 +99,13 @@ class Manifest:
 
     def finished(self, drawing: Drawing) -> bool:
         """Whether all files of a drawing are there as they were written."""
+        return self._whole(drawing) is not None
+
+    def forget_damaged(self, drawing: Drawing) -> None:
+        """Remove a record whose files are gone or others by now: no sheet is to be made of them meanwhile."""
         record = self.read(drawing)
-        return record is not None and not record.cut_short and self._holds(drawing, record)
+        if record is not None and not self._holds(drawing, record):
+            self._file(drawing).unlink(missing_ok=True)
 
     def drawn(self, drawing: Drawing) -> Record | None:
         """A drawing's record, if files of its names are there, whatever is in them by now."""
@@ -125,8 +130,8 @@ class Manifest:
 
         The new files stand before the record says so, and the old ones go last.
         """
-        record = self.read(drawing)
-        if record is None or not self.finished(drawing):
+        record = self._whole(drawing)
+        if record is None:
             return False
         if record.names == list(drawing.names):
             return True
@@ -152,6 +157,11 @@ class Manifest:
         for old in set(record.files) - set(files):
             (room / old).unlink(missing_ok=True)
         return True
+
+    def _whole(self, drawing: Drawing) -> Record | None:
+        """A drawing's record, if it was drawn to its end and all files are there as they were written."""
+        record = self.read(drawing)
+        return record if record is not None and not record.cut_short and self._holds(drawing, record) else None
 
     def _keep(self, drawing: Drawing, record: Record) -> None:
         with atomic_path(self._file(drawing)) as temporary:

@@ -1,11 +1,17 @@
+from collections import Counter
+
 import pytest
 import torch
 
+from usae_train.files import provenance
 from usae_train.model.statistics import Statistics
 from usae_viz.concepts.labels import Label
 from usae_viz.concepts.selection import Selection, select
 from usae_viz.maximization.maximize import maximize_each
-from usae_viz.runs.plan import plan_recipe
+from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.objectives import Concept
+from usae_viz.runs import plan as planning
+from usae_viz.runs.plan import plan_objectives, plan_recipe
 from usae_viz.runs.recipe import Recipe, read_recipe
 
 NAMES = ["left", "right"]
@@ -125,6 +131,9 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [3]\nusae: [demo]\n", r":2: usae: Input should be a valid string"),
         ("concepts: [3]\nsettings: {memory: .inf}\n", r":2: settings\.memory: Input should be a finite number"),
         ("&a\nconcepts: *a\n", "an alias that stands for itself"),
+        ("concepts: 3\nsettings:\n  seeds: 100000000\n", r":3: settings\.seeds: Input should be less than or equal to"),
+        ("concepts: 3\nvariants:\n  a: {crops: 99999999}\n", r":3: variants\.a\.crops: Input should be less than"),
+        ("concepts: 3\nsettings: {steps: 10000000000}\n", r":2: settings\.steps: Input should be less than"),
     ],
 )
 def test_a_wrong_recipe_names_line_key_and_what_is_right(tmp_path, text, message):
@@ -144,6 +153,42 @@ def test_a_bomb_of_aliases_ten_megabytes_and_deep_nesting_are_refused(tmp_path):
         recipe_of(tmp_path, "concepts: " + "[" * 5_000)
     with pytest.raises(ValueError, match=r"recipe\.yaml:3: a list or mapping is no key; expected a word"):
         recipe_of(tmp_path, "concepts: 3\nsettings:\n  ? [steps]\n  : 3\n")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "pictures"),
+    [
+        (
+            {"seeds": list(range(9000)), "concepts": ["all", "0-11"], "modes": ["per-model", "coupled", "shared"]},
+            648000,
+        ),
+        ({"variants": {f"v{n}": {"seeds": 10_000} for n in range(9)}, "objectives": ["Concept(3)"]}, 180000),
+    ],
+)
+def test_pictures_are_counted_before_one_of_them_is_planned(usae, tmp_path, monkeypatch, recipe, pictures):
+    monkeypatch.setattr("usae_viz.runs.plan.MOST", 1000)
+    monkeypatch.setattr(Recipe, "runs", lambda self: pytest.fail("gone through"))
+    message = f"{pictures} pictures, all objectives, variants, .* expected at most 1000: draw a part at a time"
+    with pytest.raises(ValueError, match=message):
+        plan_recipe(usae, Recipe(**recipe), tmp_path)
+    with pytest.raises(ValueError, match=r"1002 pictures, .* expected at most 1000"):
+        plan_objectives(usae, [Concept(3)], [MaximizeSettings(seeds=501)])
+
+
+def test_a_hundred_thousand_drawings_are_planned_in_seconds(usae, tmp_path, monkeypatch):
+    """For each the metadata of four packages was read, 10 ms: here what grows is counted."""
+    asked = Counter[str]()
+
+    def watched(name, really):
+        return lambda *given: asked.update([name]) or really(*given)
+
+    for name in ("resolved", "parse_objective"):
+        monkeypatch.setattr(planning, name, watched(name, getattr(planning, name)))
+    monkeypatch.setattr(provenance, "version", watched("version", provenance.version))
+    provenance._version.cache_clear()
+    planned = plan_recipe(usae, Recipe(concepts=["all"], seeds=list(range(50))), tmp_path)
+    assert len({drawing.key for drawing in planned.drawings}) == 600
+    assert asked == {"version": 4, "resolved": 50, "parse_objective": 12}
 
 
 def test_variants_change_what_they_name(usae, tmp_path):
