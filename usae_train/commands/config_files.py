@@ -49,7 +49,7 @@ def read_mapping(file: str | Path) -> CommentedMap:
             written = opened.read(LARGEST + 1)
         if len(written) > LARGEST:
             raise ValueError(f"{file}: larger than {LARGEST // 1000} kB; expected settings that a person wrote")
-        content = YAML(typ="rt").load(_plainly_nested(written.decode(), file))
+        content = _composed(_plainly_nested(written.decode(), file), file)
         _check_size(content, file)
     except FileNotFoundError as error:
         raise ValueError(f"no file {str(file)!r}") from error
@@ -63,6 +63,20 @@ def read_mapping(file: str | Path) -> CommentedMap:
     if not isinstance(content, CommentedMap):
         raise ValueError(f"{file}: expected a mapping (`key: value`) at the top, found {_plain(content)}")
     return content
+
+
+def _composed(text: str, file: Path) -> Any:
+    """What the YAML says.
+
+    Raises:
+        ValueError: for a number of thousands of digits, or a tag whose value cannot be made: ruamel.yaml lets through
+            whatever Python says of it.
+        YAMLError: for what is no YAML.
+    """
+    try:
+        return YAML(typ="rt").load(text)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file}: no valid YAML: {' '.join(str(error).split())[:200]}") from error
 
 
 def _plainly_nested(text: str, file: Path) -> str:
