@@ -95,7 +95,8 @@ class Manifest:
             record = validated(Record.model_validate, read_object(self._file(drawing)))
         except ValueError:
             return None
-        return record if record.key == drawing.key else None
+        fits = record.key == drawing.key and len(record.names) == len(drawing.names)
+        return record if fits and len(set(record.names)) == len(record.names) else None
 
     def finished(self, drawing: Drawing) -> bool:
         """Whether all files of a drawing are there as they were written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, 
         same = any(all(record.get(key) == other.get(key) for key in COMMAND) for other in (now, *kept))
         own, said = _pictures(record), set(map(str, record.get("objectives", ())))
         # one of an earlier version does not say which pictures it is of
-        left = any((out / f"{name}.png").is_file() for name in own - drawn) if own else not said <= objectives
+        left = any(os.path.isfile(out / f"{name}.png") for name in own - drawn) if own else not said <= objectives
         if not same and left:
             kept.append(record)
         drawn |= own
