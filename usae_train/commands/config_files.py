@@ -15,6 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.commands.yaml_checks import check_events
 
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
@@ -47,6 +48,7 @@ def read_mapping(file: str | Path) -> CommentedMap:
             written = opened.read(LARGEST + 1)
         if len(written) > LARGEST:
             raise ValueError(f"{file}: larger than {LARGEST // 1000} kB; expected settings that a person wrote")
+        check_events(written.decode(), file)
         content = YAML(typ="rt").load(written.decode())
         _check_size(content, file)
     except FileNotFoundError as error:
@@ -113,8 +115,9 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         if not path or first["type"] == "clash":
             raise ValueError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from error
         raise ValueError(f"{file}:{line}: {name}: {message} (found {_short(first['input'])})") from error
-    except TypeError as error:
-        raise ValueError(f"{file}: keys must be words: {error}") from error
+    except TypeError as error:  # a key cannot be given by its name
+        odd = next((key for key in content if not isinstance(key, str)), None)
+        raise ValueError(f"{file}:{_key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
     if (place := _false_number(content, found.model_dump())) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise ValueError(f"{file}:{_line(content, place)}: {name}: true and false are no numbers and no words")
@@ -167,7 +170,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         folder = Path(text).parent.absolute()  # whole: a store or a resume may be gone on with from another place
         for name, own in content.items():
             if not isinstance(own, CommentedMap):
-                line = content.lc.key(name)[0] + 1
+                line = _key_line(content, name)
                 raise ValueError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
             specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(folder)
         if not specs:
@@ -187,13 +190,23 @@ def _line(content: Any, path: Sequence[str | int]) -> int:
     line = content.lc.line + 1
     for part in path:
         if isinstance(content, CommentedMap) and part in content:
-            line = content.lc.key(part)[0] + 1
+            line = _key_line(content, part)
         elif isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content):
             line = content.lc.item(part)[0] + 1
         else:
             break
         content = content[part]
     return line
+
+
+def _key_line(content: CommentedMap, key: Any) -> int:
+    """The line of a key; of one that `<<` brings in, where that has it."""
+    if key in (content.lc.data or {}):
+        return content.lc.key(key)[0] + 1
+    for merged in content.merge:
+        if key in merged:
+            return _key_line(merged, key)
+    return content.lc.line + 1
 
 
 def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:
