@@ -23,6 +23,7 @@ from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
 from usae_train.tokens.standardization import Outliers
+from usae_train.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from usae_train.pictures.images import ImageSource
@@ -57,6 +58,7 @@ class UsaeConfig(BaseModel):
     commit: str | None = None
 
 
+@undisturbed
 def save(
     usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = (), card: str | None = None
 ) -> Path:
@@ -101,6 +103,7 @@ def save(
     return folder
 
 
+@undisturbed
 def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     """Load a USAE: `demo`, `photos`, a USAE folder, or a repository of the Hugging Face hub (`user/name`).
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 from usae_viz.concepts.naming import caption
 from usae_viz.maximization.precision import dtype_for
 from usae_viz.maximization.settings import MaximizeSettings
@@ -68,6 +69,7 @@ class Result:
         """The folder's name in a run."""
         return folder_of(self.objective)
 
+    @undisturbed
     def save(self, folder: str | Path) -> Path:
         """Write run.json and the pictures' folder below `folder`; see `DESIGN.md`, "A run's outputs"."""
         folder = Path(folder)

@@ -16,6 +16,7 @@ from usae_train.distributed import ALONE, Ranks
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import read_picture
 from usae_train.progress import Report
+from usae_train.undisturbed import undisturbed
 from usae_viz.maximization.maximize import eyes_for, maximize_each
 from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
 from usae_viz.maximization.settings import MaximizeSettings
@@ -44,6 +45,7 @@ class Drawn:
     failed: bool  # whether a score that was lost ended one
 
 
+@undisturbed
 def render(
     usae: USAE, plan: Plan, out: Path, report: Report = lambda stage, done, total, note: None,
     done: Callable[[Drawn], None] = lambda drawn: None, again: bool = False, ranks: Ranks = ALONE,
