@@ -189,7 +189,7 @@ def _check_count(usae: USAE, ways: Iterable[tuple[int, int]], objectives: int) -
 
 
 def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[Drawing, ...]:
-    check_objectives(usae, dict.fromkeys(own.objective for own in planned))
+    check_objectives(usae, list(dict.fromkeys(own.objective for own in planned)))
     ways = _ways(usae, list(dict.fromkeys(own.run for own in planned)), animations)
     drawings: list[Drawing] = []
     for own in planned:
