@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+)
 from ruamel.yaml.nodes import ScalarNode
 
 DEEPEST = 100  # lists and mappings inside one another: ours have six
@@ -24,33 +33,45 @@ def check_events(written: str, file: Path) -> None:
             text has, and an alias inside what it stands for.
         YAMLError: for what is no YAML.
     """
-    yaml = YAML(typ="rt")
-    open_anchors: list[str | None] = []
+    yaml, within = YAML(typ="rt"), list[_Open]()
     for event in yaml.parse(written):
         why = None
         if isinstance(event, CollectionEndEvent):
-            open_anchors.pop()
-        elif isinstance(event, AliasEvent):
-            why = "an alias that stands for itself; write out what is meant" if event.anchor in open_anchors else None
-        elif isinstance(event, CollectionStartEvent):
-            open_anchors.append(event.anchor)
-            why = _unread(event)
-            if len(open_anchors) > DEEPEST:
-                why = (
-                    f"more than {DEEPEST} lists and mappings inside one another; expected settings that a person wrote"
-                )
-        elif isinstance(event, ScalarEvent):
-            why = _unread(event) or _unread_scalar(yaml, event)
+            within.pop()
+        elif isinstance(event, NodeEvent):
+            why = _unread(yaml, event, [each.anchor for each in within])
+            if within and within[-1].place() and isinstance(event, CollectionStartEvent):
+                why = "a list or mapping is no key; expected a word"  # ruamel composes one within another without end
+        if isinstance(event, CollectionStartEvent):
+            within.append(_Open(event.anchor, isinstance(event, MappingStartEvent)))
+        if len(within) > DEEPEST:
+            why = f"nested deeper than {DEEPEST} levels; expected settings that a person wrote"
         if why is not None:
             raise ValueError(f"{file}:{event.start_mark.line + 1}: {why}")
 
 
-def _unread(event: Any) -> str | None:
-    """Why a tag is refused: it asks for a type, and the settings know theirs themselves."""
-    if event.tag is None:
-        return None
-    written = event.tag.replace("tag:yaml.org,2002:", "!!")
-    return f"the tag {written}: expected plain words, numbers, lists and mappings; leave it out"
+@dataclass
+class _Open:
+    """A list or mapping that has begun."""
+
+    anchor: str | None
+    is_mapping: bool
+    count: int = 0  # of what is in it, keys and values
+
+    def place(self) -> bool:
+        """Whether what comes next is a key; one further."""
+        self.count += 1
+        return self.is_mapping and self.count % 2 == 1
+
+
+def _unread(yaml: YAML, event: Any, open_anchors: Sequence[str | None]) -> str | None:
+    """Why a list, mapping, word, number or alias is refused."""
+    if isinstance(event, AliasEvent):
+        return "an alias that stands for itself; write out what is meant" if event.anchor in open_anchors else None
+    if event.tag is not None:  # it asks for a type, and the settings know theirs themselves
+        tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+        return f"the tag {tag}: expected plain words, numbers, lists and mappings; leave it out"
+    return _unread_scalar(yaml, event) if isinstance(event, ScalarEvent) else None
 
 
 def _unread_scalar(yaml: YAML, event: Any) -> str | None:
