@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
 
 from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.commands.yaml_checks import check_events
 from usae_train.files.json_files import DEEPEST
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -49,6 +50,7 @@ def read_mapping(file: str | Path) -> CommentedMap:
             written = opened.read(LARGEST + 1)
         if len(written) > LARGEST:
             raise ValueError(f"{file}: larger than {LARGEST // 1000} kB; expected settings that a person wrote")
+        check_events(written.decode(), file)
         content = _composed(_plainly_nested(written.decode(), file), file)
         _check_size(content, file)
     except FileNotFoundError as error:
@@ -151,8 +153,9 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         if not path or first["type"] == "clash":
             raise ValueError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from error
         raise ValueError(f"{file}:{line}: {name}: {message} (found {_short(first['input'])})") from error
-    except TypeError as error:
-        raise ValueError(f"{file}: keys must be words: {error}") from error
+    except TypeError as error:  # a key cannot be given by its name
+        odd = next((key for key in content if not isinstance(key, str)), None)
+        raise ValueError(f"{file}:{_key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
     if (place := _false_number(content, found.model_dump())) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise ValueError(f"{file}:{_line(content, place)}: {name}: true and false are no numbers and no words")
@@ -205,7 +208,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         folder = Path(text).parent.absolute()  # whole: a store or a resume may be gone on with from another place
         for name, own in content.items():
             if not isinstance(own, CommentedMap):
-                line = content.lc.key(name)[0] + 1
+                line = _key_line(content, name)
                 raise ValueError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
             specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(folder)
         if not specs:
@@ -232,13 +235,23 @@ def _line(content: Any, path: Sequence[str | int]) -> int:
     line = content.lc.line + 1
     for part in path:
         if isinstance(content, CommentedMap) and part in content:
-            line = content.lc.key(part)[0] + 1
+            line = _key_line(content, part)
         elif isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content):
             line = content.lc.item(part)[0] + 1
         else:
             break
         content = content[part]
     return line
+
+
+def _key_line(content: CommentedMap, key: Any) -> int:
+    """The line of a key; of one that `<<` brings in, where that has it."""
+    if key in (content.lc.data or {}):
+        return content.lc.key(key)[0] + 1
+    for merged in content.merge:
+        if key in merged:
+            return _key_line(merged, key)
+    return content.lc.line + 1
 
 
 def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:

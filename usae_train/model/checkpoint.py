@@ -24,6 +24,7 @@ from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from usae_train.pictures.images import ImageSource
@@ -34,6 +35,7 @@ PACKAGE = Path(__file__).parents[1]
 EMBEDDED = {"demo": PACKAGE / "demo" / "universe", "photos": PACKAGE / "photos" / "universe"}  # ids of ours
 
 
+@undisturbed
 def save(
     usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = (), card: str | None = None
 ) -> Path:
@@ -78,6 +80,7 @@ def save(
     return folder
 
 
+@undisturbed
 def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     """Load a USAE: `demo`, `photos`, a USAE folder, or a repository of the Hugging Face hub (`user/name`).
 

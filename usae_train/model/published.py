@@ -16,6 +16,7 @@ from usae_train.backbones.weight_files import not_plain
 from usae_train.commands.config_files import checked, read_mapping
 from usae_train.files.homes import from_home
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 
 # Their names for the paper's backbones, ours, and the width of the tokens
 NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}
@@ -56,6 +57,7 @@ class _Release(_Lenient):
     model_zoo: dict[str, _Model] = Field(min_length=1)
 
 
+@undisturbed
 def import_published(config: str | Path) -> USAE:
     """Convert the authors' release.
 

@@ -15,10 +15,12 @@ from usae_train.files.tensors import save_tensors
 from usae_train.pictures.colour import from_canvas
 from usae_train.pictures.images import ImageSource, read_batches
 from usae_train.tokens.paired import none_can_be_read
+from usae_train.undisturbed import undisturbed
 
 SMALLEST = 16  # side in pixels, as of a canvas
 
 
+@undisturbed
 def mean_magnitude(
     source: ImageSource,
     size: int,

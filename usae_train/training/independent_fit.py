@@ -36,6 +36,7 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
 from usae_train.training.state_forms import differing
 from usae_train.training.watching import journaled
+from usae_train.undisturbed import undisturbed
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
 FitOne = Callable[[str, FitSettings, Watch, Keeper], USAE]
@@ -78,6 +79,7 @@ class OneBackbone:
         return {self.name: self.feed.load(window)[self.name]}
 
 
+@undisturbed
 def fit_independent(
     images: str,
     out: Path,

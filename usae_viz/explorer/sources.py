@@ -11,6 +11,7 @@ from usae_train.files.homes import from_home
 from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
 from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
+from usae_viz.runs.about import usae_near
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def open_sources(
         raise ValueError(f"{_listed(runs)} were drawn with different USAEs; explore them one by one")
     model: USAE | None = None
     if others or not pictures_only:
-        wanted = usae or (others[0] if others else runs[0].usae)
+        wanted = usae or (others[0] if others else runs[0].usae and usae_near(runs[0].usae, runs[0].folder))
         if wanted is None:
             raise ValueError(f"{runs[0].folder} does not say which USAE it shows; name it with --usae")
         model = _usae(wanted, runs, device)

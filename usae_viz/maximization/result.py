@@ -15,7 +15,9 @@ from torch import Tensor
 
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import commit, file_hash, versions
+from usae_train.model.checkpoint import EMBEDDED
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 from usae_viz.concepts.naming import caption
 from usae_viz.maximization.precision import dtype_for
 from usae_viz.maximization.settings import MaximizeSettings
@@ -69,6 +71,7 @@ class Result:
         """The folder's name in a run."""
         return folder_of(self.objective)
 
+    @undisturbed
     def save(self, folder: str | Path) -> Path:
         """Write run.json and the pictures' folder below `folder`; see `DESIGN.md`, "A run's outputs"."""
         folder = Path(folder)
@@ -170,9 +173,16 @@ def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
     """Which weights, natural spectrum (of the first run that needs one) and software pictures are made with."""
     spectra = dict.fromkeys(spectrum_hash(settings.spectrum) for settings in runs if settings.spectrum)
     return {
-        "usae": usae.source, "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
+        "usae": _whole(usae.source), "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
         "versions": versions(), "commit": commit(),
     }  # fmt: skip
+
+
+def _whole(source: str | None) -> str | None:
+    """An id as it is, a folder from the root: pictures and records are read from other places too."""
+    if source is None or source in EMBEDDED or not (Path(source).expanduser() / "config.json").is_file():
+        return source
+    return str(Path(source).expanduser().absolute())
 
 
 def given_hashes(settings: MaximizeSettings) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 from usae_viz.maximization.maximize import eyes_for, maximize_each
 from usae_viz.maximization.result import Result
 from usae_viz.maximization.settings import MaximizeSettings
@@ -61,6 +62,7 @@ class Estimate:
         }  # fmt: skip
 
 
+@undisturbed
 def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
     """Try what is left of a plan; nothing stays on disk.
 

@@ -18,6 +18,7 @@ from usae_train.files.place_names import named_place
 from usae_train.model.usae import USAE
 from usae_train.pictures.decoding import read_picture
 from usae_train.progress import Report
+from usae_train.undisturbed import undisturbed
 from usae_viz.maximization.maximize import eyes_for, maximize_each
 from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
 from usae_viz.maximization.settings import MaximizeSettings
@@ -46,6 +47,7 @@ class Drawn:
     failed: bool  # whether a score that was lost ended one
 
 
+@undisturbed
 def render(
     usae: USAE, plan: Plan, out: Path, report: Report = lambda stage, done, total, note: None,
     done: Callable[[Drawn], None] = lambda drawn: None, again: bool = False, ranks: Ranks = ALONE,
