@@ -264,10 +264,10 @@ def add_backbone(
             raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
         ((own_name, spec),) = specs.items()
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
-        with contextlib.ExitStack() as opened:
-            progress = opened.enter_context(progress_bars(quiet))
-            opened.enter_context(keeper.listening())
-            journals = [opened.enter_context(Journal(file)) for file in files]
+        with contextlib.ExitStack() as beside:
+            progress = beside.enter_context(progress_bars(quiet))
+            beside.enter_context(keeper.listening())
+            journals = [beside.enter_context(Journal(file)) for file in files]
             report = watched(progress, quiet)
             watches = [
                 journaled(journal, report, steps, stage, failure=say_skipped, log_every=log_every)

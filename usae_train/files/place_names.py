@@ -20,11 +20,8 @@ def named_place(name: str | Path) -> Path:
     """The place that a name is of, `~` written out: the one of just this name, or else the one that `printable` named.
 
     A pattern of shards is no place, and taken to be one.
-
-    Raises:
-        ValueError: for `~` and a name that this machine has no home of.
     """
-    place = from_home(str(name))
+    place = from_home(name)
     if os.path.exists(place):  # False for what is too long to be one, such as many shards
         return place
     written = _WRITTEN_OUT.sub(lambda byte: bytes([int(byte[1], 16)]), os.fsencode(place))

@@ -1,23 +1,13 @@
-"""Tensors with words about them in one .safetensors file: equal to the byte whenever written, read wherever it lies.
-
-safetensors writes where a name is no UTF-8, and does not read there.
-"""
+"""Tensors with words about them in one .safetensors file, equal to the byte whenever it is written."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import safetensors
-from safetensors import torch as of_torch
 from safetensors.torch import save_file
 from torch import Tensor
-
-from usae_train.files.regular import check_regular
 
 LENGTH = 8  # bytes before the header that say how long it is
 
@@ -38,39 +28,3 @@ def save_tensors(tensors: Mapping[str, Tensor], file: Path, about: Mapping[str, 
         assert len(again) <= length, "the same header is not longer in another order"
         opened.seek(LENGTH)
         opened.write(again.ljust(length))
-
-
-@contextmanager
-def safe_open(file: Path, framework: str) -> Iterator[Any]:
-    """`safetensors.safe_open`.
-
-    Raises:
-        ValueError: for a pipe, a device or a folder.
-    """
-    with _by_utf8_name(file) as place, safetensors.safe_open(place, framework) as opened:
-        yield opened
-
-
-def load_file(file: Path) -> dict[str, Tensor]:
-    """`safetensors.torch.load_file`.
-
-    Raises:
-        ValueError: for a pipe, a device or a folder.
-    """
-    with _by_utf8_name(file) as place:
-        return of_torch.load_file(place)
-
-
-@contextmanager
-def _by_utf8_name(file: Path) -> Iterator[Path]:
-    """The file's own path, or while it is opened that of a link to it."""
-    check_regular(file)
-    try:
-        str(file).encode()
-    except UnicodeEncodeError:
-        with tempfile.TemporaryDirectory() as room:
-            link = Path(room) / "linked.safetensors"
-            link.symlink_to(file.absolute())
-            yield link
-    else:
-        yield file

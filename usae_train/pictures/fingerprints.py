@@ -52,7 +52,7 @@ def fingerprint_of(pictures: Iterable[tuple[str, Content]], count: int) -> str:
 
 def same_pictures(one: str | None, other: str | None) -> bool:
     """Whether two fingerprints are of the same pictures; where one is of names and sizes alone, by these."""
-    if one is None or other is None:
+    if not (isinstance(one, str) and isinstance(other, str)):  # None, or what a damaged record says
         return False
     (names, _, contents), (other_names, _, other_contents) = one.partition("+"), other.partition("+")
     return names == other_names and (not contents or not other_contents or contents == other_contents)

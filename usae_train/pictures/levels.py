@@ -57,7 +57,7 @@ def to_eight_bits(picture: Image.Image, levels: Levels) -> Image.Image:
         numbers = numbers.view(np.int8)
     elif not levels.signed and levels.bits == 32:  # PIL takes them as signed
         numbers = numbers.view(np.uint32)
-    deep: np.ndarray[Any, Any] = numbers.astype(np.float64 if levels.bits == 32 else np.float32)
+    deep: np.ndarray[Any, np.dtype[np.floating]] = numbers.astype(np.float64 if levels.bits == 32 else np.float32)
     scaled = (deep - levels.black) * (255 / (levels.white - levels.black))
     return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
 

@@ -19,6 +19,7 @@ from usae_train.files.place_names import named_place
 from usae_train.model.usae import USAE
 from usae_train.pictures.decoding import read_picture
 from usae_train.training.settings import check_settings
+from usae_train.undisturbed import undisturbed
 from usae_viz.concepts.naming import check_concept
 from usae_viz.maximization.loop import Ascent, Eyes, Lost, Picture, Step, ascend
 from usae_viz.maximization.packing import pictures_at_once
@@ -39,6 +40,7 @@ STARTS_BY = {"image", "size", "decay", "contrast", "spectrum"}
 CLOSENESS = 5.0
 
 
+@undisturbed
 def maximize(
     usae: USAE, objective: Objective, *, start: Tensor | str | Path | None = None,
     reference: Tensor | str | Path | None = None, progress: Progress = lambda done, scores: None, **settings: Any,
@@ -122,6 +124,7 @@ def invert(usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str]
     return maximize(usae, SameCodes(backbones), reference=picture, **settings)
 
 
+@undisturbed
 def maximize_each(
     usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings,
     progress: Progress = lambda done, scores: None, start: Tensor | None = None, reference: Tensor | None = None,
