@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 import usae_train as ut
 from usae_train.files.place_names import named_place, printable
-from usae_train.files.tensors import load_file, safe_open
+from usae_train.files.tensor_files import load_file, safe_open
 from usae_train.model.checkpoint import save
 
 
