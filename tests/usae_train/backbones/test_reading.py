@@ -124,6 +124,6 @@ def test_extract_by_an_id_that_takes_no_norm_ends_in_one_line(
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr("timm.create_model", unreachable)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
     ended = run("extract", picture_folder, "--backbones", "hiera_tiny_224", "--out", tmp_path / "store")
     assert_one_error(ended, "'hiera_tiny_224' could not be fetched from the hub (no network)")
