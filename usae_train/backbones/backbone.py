@@ -17,6 +17,7 @@ from usae_train.backbones.names import check_name
 from usae_train.backbones.options import check_values
 from usae_train.backbones.warned import ReadOtherwise
 from usae_train.files.homes import from_home
+from usae_train.undisturbed import undisturbed
 
 PRETRAINED = "pretrained"
 RANDOM = "random"
@@ -24,6 +25,7 @@ PACKAGE = "package:"
 LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
 RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
 Level = Annotated[float, Field(allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16,384 px in patches of 4
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 DTYPES: tuple[str, ...] = get_args(RunIn)
 
@@ -151,6 +153,7 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
+    @undisturbed
     def __init__(self, name: str, spec: BackboneSpec) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
         from usae_train.backbones.allocator import keep_memory
@@ -221,6 +224,7 @@ class Backbone(nn.Module):
         features, logits = self._features_and_logits(self._normalized(canvas))
         return _as_tokens(features, grid), logits
 
+    @undisturbed
     @torch.no_grad()
     def record(self) -> WeightsRecord:
         """What tells these weights from others: their hash, and tokens of a test picture in float32."""

@@ -20,6 +20,7 @@ from usae_train.training.fitting import Watch, feed_pictures, fit_settings, name
 from usae_train.training.keeping import Keeper
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitSettings, Recipe
+from usae_train.undisturbed import undisturbed
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
 
@@ -81,6 +82,7 @@ def figures_as_text(grown: Grown) -> str:
     return "\n".join(rows)
 
 
+@undisturbed
 def add_backbone(
     usae: USAE, images: str | Path | ImageSource, backbone: str | BackboneSpec, *, name: str | None = None,
     recipe: str | Recipe = DEFAULT, joint: bool = False, limit: int | None = None, memory: float | None = None,
