@@ -232,6 +232,7 @@ class Backbone(nn.Module):
         tokens = _as_tokens(self._features(self._normalized(picture)), None)
         return WeightsRecord(sha256=self._weights_hash, tokens=sampled(tokens[0]))
 
+    @undisturbed
     @torch.no_grad()
     def notes(self) -> list[str]:
         """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""
