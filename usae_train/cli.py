@@ -49,7 +49,7 @@ def extract(
     A store that was stopped is gone on with when the same command is given again: SIGTERM and Ctrl-C keep all that was
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
-    with one_line_errors():
+    with one_line_errors(quiet):
         from usae_train.backbones.backbone import DTYPES
         from usae_train.commands.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
@@ -104,7 +104,7 @@ def import_published(
     quiet: Quiet = False,
 ) -> None:
     """Convert the authors' release (a YAML and a .pth file a backbone) to a USAE folder."""
-    with one_line_errors():
+    with one_line_errors(quiet):
         from usae_train.model.checkpoint import check_free, save
         from usae_train.model.published import import_published as convert
 
@@ -131,7 +131,7 @@ def demo(
 
     A build that was stopped goes on where it was when the same command is given again.
     """
-    with one_line_errors():
+    with one_line_errors(quiet):
         from usae_train.demo.build import build
 
         with progress_bars(quiet) as progress:
@@ -156,7 +156,7 @@ def photos(
     The networks' weights are the packages of the extra `photos`. Names of concepts belong to the weights that they were
     given to, and are not made anew.
     """
-    with one_line_errors():
+    with one_line_errors(quiet):
         from usae_train.photos.build import SETTINGS, build
 
         settings = SETTINGS.model_copy(update={"seed": seed})

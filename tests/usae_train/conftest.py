@@ -11,7 +11,7 @@ VIT = BackboneSpec(
     options={"depth": 1, "embed_dim": 32, "num_heads": 2},
 )  # fmt: skip
 CONV = BackboneSpec(
-    model="convnext_atto", weights="random", input_size=64, seed=1,
+    model="convnext_atto", weights="random", input_size=64, seed=1, norm=False,
     options={"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)},
 )  # fmt: skip
 

@@ -102,7 +102,7 @@ def fit(
     metrics.jsonl lies in it. SIGTERM and Ctrl-C write a state and stop; a second Ctrl-C stops at once. Off a terminal
     a line about every half minute says how far it is.
     """
-    with one_line_errors():
+    with one_line_errors(quiet):
         if independent:
             from usae_train.training.display import dead_shares
             from usae_train.training.independent_fit import Work, fit_independent
@@ -243,7 +243,7 @@ def add_backbone(
     .NAME.training beside the folder NAME until it is finished, and so does metrics.jsonl (of joint training
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
-    with one_line_errors(), contextlib.ExitStack() as holding:
+    with one_line_errors(quiet), contextlib.ExitStack() as holding:
         import shutil
 
         from usae_train.commands.config_files import read_specs
