@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from usae_train.commands import measure_commands, training_commands
-from usae_train.commands.opening import say_left_out
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -74,7 +73,8 @@ def extract(
                 if ranks.first:
                     holding.enter_context(held(out))
                 source = source_for(images, limit, out)
-                say_left_out(source, ranks.first)
+                if ranks.first:
+                    say_left_out(source.left_out)
                 record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first
             if not quiet:

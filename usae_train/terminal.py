@@ -147,3 +147,9 @@ def pick_device(device: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"no device {device!r} here; expected `cpu`, `cuda`, `cuda:0`, ...") from error
     return device
+
+
+def say_left_out(left_out: str) -> None:
+    """Say on stderr how many of what is there are not taken: a source's `left_out`, if there are any."""
+    if left_out:
+        print(left_out, file=sys.stderr)
