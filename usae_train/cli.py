@@ -11,6 +11,7 @@ import typer
 from usae_train.commands import measure_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
+from usae_train.printing import say
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
 app = typer.Typer(
@@ -61,7 +62,7 @@ def extract(
 
         if verify:
             right = list(ActivationStore(out).verify())
-            typer.echo(f"{out}: {len(right)} shards, all checksums right")
+            say(f"{out}: {len(right)} shards, all checksums right")
             return
         if dtype not in ("bfloat16", "float16", "float32"):
             raise typer.BadParameter(f"--dtype is {dtype!r}; expected bfloat16, float16 or float32")
@@ -76,7 +77,7 @@ def extract(
                 record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first
             if not quiet:
-                typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
+                say(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
             with progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
                 store = write_store(
@@ -86,8 +87,8 @@ def extract(
                 )  # fmt: skip
             if not quiet:
                 left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
-                typer.echo(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
-                typer.echo(outliers_as_text(first_outliers(store)))
+                say(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
+                say(outliers_as_text(first_outliers(store)))
 
 
 training_commands.register(app)
@@ -108,7 +109,7 @@ def import_published(
         usae = convert(config)
         save(usae, out)
         if not quiet:
-            typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+            say(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
 
 
 @app.command()
@@ -132,7 +133,7 @@ def demo(
         with progress_bars(quiet) as progress:
             build(out, seed, pick_device(device), watched(progress, quiet), workers)
         if not quiet:
-            typer.echo(f"{out}: the demo universe")
+            say(f"{out}: the demo universe")
 
 
 @app.command()
@@ -158,8 +159,8 @@ def photos(
         with progress_bars(quiet) as progress:
             judged = build(train, held, out, settings, pick_device(device), watched(progress, quiet), say_skipped)
         if not quiet:
-            typer.echo(f"{out}: {settings.n_concepts} concepts over {', '.join(judged.live)}")
-            typer.echo(judged.in_words())
+            say(f"{out}: {settings.n_concepts} concepts over {', '.join(judged.live)}")
+            say(*judged.in_words())
 
 
 measure_commands.register(app)

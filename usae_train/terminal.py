@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from usae_train.printing import one_line, say, say_error, written_out
+from usae_train.shortage import shortage
+from usae_train.starting import begun
 from usae_train.stop_signals import Stopped
 
 if TYPE_CHECKING:
@@ -27,20 +28,17 @@ def one_line_errors() -> Iterator[None]:
     try:
         with _one_line_warnings():
             yield
-    except (ValueError, MemoryError, OSError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"error: {reason}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except RuntimeError as error:  # torch's own for want of memory, on either device
-        if not re.search("allocate|out of memory", str(error)):
+    except (ValueError, MemoryError, OSError, RuntimeError, ImportError) as error:
+        wanting = shortage(error)
+        if wanting is None and not isinstance(error, ValueError | OSError):  # nobody's fault but ours: a traceback
             raise
-        print("error: not enough memory; lower --batch, or where pictures are drawn --crops or --size", file=sys.stderr)
+        say_error(wanting or error)
         raise SystemExit(1) from None
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        say(one_line(stopped), err=True)
         raise SystemExit(stopped.status) from None
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        say("stopped", err=True)
         raise SystemExit(130) from None
 
 
@@ -50,13 +48,12 @@ def _one_line_warnings() -> Iterator[None]:
     from usae_train.backbones.warned import NearlyTheWeights
 
     with warnings.catch_warnings():
-        shown = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        def show(message: Warning | str, category: type[Warning], file: str, line: int, *more: Any) -> None:
             if issubclass(category, NearlyTheWeights):
-                print(f"warning: {message}", file=sys.stderr)
+                say(f"warning: {one_line(str(message))}", err=True)
             else:
-                shown(message, category, *where, **more)
+                say(*warnings.formatwarning(message, category, file, line).splitlines(), err=True)
 
         warnings.showwarning = show
         yield
@@ -77,13 +74,14 @@ def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+    begun()
     console = Console(stderr=True)
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     ]
     progress = kind(*columns, console=console, disable=quiet or not console.is_terminal)
     if progress.disable:  # before rich 14.1 leaving one that was entered prints an empty line
@@ -98,8 +96,9 @@ def stages(progress: Progress) -> Report:
     bars: dict[str, Any] = {}
 
     def report(stage: str, done: int, total: int, note: str) -> None:
+        note = written_out(note)
         if stage not in bars:
-            bars[stage] = progress.add_task(stage, total=total, note=note)
+            bars[stage] = progress.add_task(written_out(stage), total=total, note=note)
         progress.update(bars[stage], completed=done, total=total, note=note)
 
     return report
@@ -118,7 +117,7 @@ def lines(seconds: float = 30.0) -> Report:
         nonlocal last
         if time.monotonic() - last >= seconds:
             last = time.monotonic()
-            print(f"{stage}: {done} of {total}{', ' if note else ''}{note}", file=sys.stderr, flush=True)
+            say(f"{stage}: {done} of {total}{', ' if note else ''}{note}", err=True)
 
     return report
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from usae_train.starting import begun
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -26,6 +28,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if temporary.is_dir():  # left by a process that was killed and had our number
             shutil.rmtree(temporary)
+        begun()  # Ctrl-C clears up behind itself from here on
         yield temporary
         for written in (temporary, *temporary.rglob("*")):
             if written.is_file():

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as transforms
 
+from usae_train.shortage import shortage
+
 if TYPE_CHECKING:
     from usae_train.demo.scenes import SceneParameters
 
@@ -88,11 +90,11 @@ def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> 
     try:
         with Image.open(file) as opened:
             picture = _on_white(_eight_bits(ImageOps.exif_transpose(opened)))
-    except MemoryError:
-        raise
     except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
         raise ValueError(f"{label or file} cannot be read: it is no picture of a kind that PIL knows") from error
     except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
+        if shortage(error) is not None:  # of memory or open files: the picture is none the worse
+            raise
         raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
     square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
