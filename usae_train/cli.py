@@ -37,7 +37,9 @@ def extract(
         str, typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 on a GPU.")
     ] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures; 0 reads in this one.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=256, help="Processes that read pictures; 0 reads in this one.")
+    ] = 0,
     max_broken: MaxBroken = 0.01,
     limit: Limit = None,
     verify: Annotated[bool, typer.Option("--verify", help="Only compare the checksums of a finished store.")] = False,

@@ -60,13 +60,9 @@ def test_the_words_of_libraries_and_kernel_are_known(error, kind, capsys):
 
 
 def test_who_wraps_it_does_not_hide_it():
-    try:
-        try:
-            raise RuntimeError("std::bad_alloc")
-        except RuntimeError as error:
-            raise ValueError("a.pth is no readable weight file; it may be cut short") from error
-    except ValueError as wrapped:
-        assert shortage(wrapped) == WHAT_HELPS["memory"]
+    wrapped = ValueError("a.pth is no readable weight file; it may be cut short")
+    wrapped.__cause__ = RuntimeError("std::bad_alloc")
+    assert shortage(wrapped) == WHAT_HELPS["memory"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), ImportError("no module named x"), KeyError("x")])

@@ -113,7 +113,7 @@ def spectrum(
     images: Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")],
     size: Annotated[int, typer.Option(min=16, max=2048, help="Side in pixels that pictures are read at.")] = 96,
-    limit: Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)] = None,
+    limit: Limit = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:

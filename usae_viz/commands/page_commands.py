@@ -89,7 +89,7 @@ def rate(
     seed: Annotated[int, typer.Option(min=0, help="Decides order, choices and distractors.")] = 0,
     choices: Annotated[int, typer.Option(min=2, max=9, help="Natural patches a question.")] = 4,
     controls: Annotated[
-        int, typer.Option(min=0, help="Questions a concept that show a natural patch instead of a picture.")
+        int, typer.Option(min=0, max=100, help="Questions a concept that show a natural patch instead of a picture.")
     ] = 1,
     usae: Usae = None,
     images: Images = None,

@@ -64,8 +64,8 @@ def render(
     threads: Annotated[
         int,
         typer.Option(
-            min=1, help="On the CPU, threads a process; another number changes a picture's last bits. To use more "
-            "cores, let torchrun start more processes."
+            min=1, max=1024, help="On the CPU, threads a process; another number changes a picture's last bits. To use "
+            "more cores, let torchrun start more processes."
         ),
     ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
@@ -117,8 +117,8 @@ def show(
         say(*in_words(about))
         if code is not None:
             say(
-                f"runs        {code['function']} of the module {code['module']}, sha256 {code['sha256']}, where it is in "
-                "the folder you are in: look at it, then add --allow-code to the command"
+                f"runs        {code['function']} of the module {code['module']}, sha256 {code['sha256']}, where that is "
+                "in the folder that you are in: look at it, then add --allow-code to the command"
             )
         say(f"again       {again or 'by no command: its objective was of Python'}")
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from usae_train.training.settings import MOST
 from usae_viz.augmentations import PRESETS, Augmentation
 from usae_viz.verification.verdict import VerdictSettings
 
@@ -32,8 +33,8 @@ class MaximizeSettings(BaseModel):
         le=MAX_SIZE,
         description="canvas side, pixels; 16/7 of the largest input size unless told (512 for 224)",
     )
-    steps: int = Field(96, ge=1, description="optimizer steps")
-    crops: int = Field(4, ge=1, description="views a step")
+    steps: int = Field(96, ge=1, le=MOST, description="optimizer steps")
+    crops: int = Field(4, ge=1, le=MOST, description="views a step")
     learning_rate: float | None = Field(
         None, gt=0, le=1e37, description="Adam's; the parameterization's own unless told"
     )
@@ -70,7 +71,7 @@ class MaximizeSettings(BaseModel):
     snapshots: int | None = Field(None, ge=1, description="keep the picture every so many steps")
     alpha: bool = Field(False, description="write PNGs with transparency: what the gradient never asked for is clear")
     seed: int = Field(0, ge=0, lt=MAX_SEED, description="decides the start and the augmentation draws")
-    seeds: int = Field(1, ge=1, description="draw so many times: seed, seed + 1, ...")
+    seeds: int = Field(1, ge=1, le=MOST, description="draw so many times: seed, seed + 1, ...")
     memory: float | None = Field(
         None, gt=0, description="GB that the pictures drawn at once may take; CPU: one objective at a time unless told"
     )

@@ -20,6 +20,7 @@ from usae_viz.runs.plan import Drawing, Plan
 from usae_viz.runs.png import write_png
 
 TRIAL = 3  # steps; the first, which warms up, is not counted
+MOST_FRAMES = 100  # of a trial's animation: one of a million would take as long as to draw it
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawin
     a_step = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else ticks[0] - begun
     around = (ended - begun) - (ticks[-1] - ticks[0])  # the first step, the verification
     seconds = around + a_step * (settings.steps - 1)
+    left_out = 0  # bytes of the frames beyond those that are tried
     with tempfile.TemporaryDirectory() as room:
         for name, canvas in result.images.items():
             write_png(
@@ -97,9 +99,11 @@ def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawin
             )
             for animation in plan.animations:
                 length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
-                frames = islice(cycle(result.frames[name]), length)  # equal ones would take next to no room
+                tried = min(length, MOST_FRAMES)
+                frames = islice(cycle(result.frames[name]), tried)  # equal ones would take next to no room
                 write_frames(Path(room) / f"{name}.{animation}", frames)
-        bytes_each = sum(file.stat().st_size for file in Path(room).iterdir())
+                left_out += round((length / tried - 1) * (Path(room) / f"{name}.{animation}").stat().st_size)
+        bytes_each = left_out + sum(file.stat().st_size for file in Path(room).iterdir())
     pictures = sum(len(drawing.names) for drawing in drawings)
     return Part(
         variant, settings.mode, len(drawings), pictures, seconds * len(drawings), bytes_each * len(drawings) / 1e6
