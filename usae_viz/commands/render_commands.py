@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.printing import as_text, say, say_json, say_table
+from usae_train.printing import as_text, say, say_error, say_json, say_table
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
 
@@ -117,8 +117,8 @@ def show(
         say(*in_words(about))
         if code is not None:
             say(
-                f"runs        {code['function']} of the module {code['module']}, sha256 {code['sha256']}, where that is "
-                "in the folder that you are in: look at it, then add --allow-code to the command"
+                f"runs        {code['function']} of the module {code['module']}, sha256 {code['sha256']}, where that "
+                "is in the folder that you are in: look at it, then add --allow-code to the command"
             )
         say(f"again       {again or 'by no command: its objective was of Python'}")
 
@@ -152,7 +152,7 @@ def draw_plan(
     if as_json and ranks.first:
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
         say_json({"out": str(out), "concepts": found})
-    elif not quiet:
+    elif not quiet and any(drawn.images for drawn in written):
         given = counted(drawn.scores for drawn in written if drawn.scores is not None)
         pictures = sum(len(drawn.images) for drawn in written)
         words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
@@ -163,13 +163,15 @@ def draw_plan(
             raise SystemExit(130)
         return
     for drawn in written:
-        if drawn.ended is not None:
+        if drawn.ended is not None and not drawn.images:
+            say_error(drawn.ended)
+        elif drawn.ended is not None:
             say(f"{drawn.objective}: {drawn.ended}", err=True)
     if stopped:
         raise SystemExit(130)
     if lost:
         if len(written) > 1:
-            say(f"error: the score was lost in {lost} of {len(written)} folders, as said above", err=True)
+            say_error(f"the score was lost in {lost} of {len(written)} folders, as said above")
         raise SystemExit(1)
 
 
