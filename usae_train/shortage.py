@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import re
 
+MOST = 10**9  # of anything that is counted: so many steps of a millisecond would take eleven days
+
 # torch's allocators ("DefaultCPUAllocator: can't allocate memory", "CUDA out of memory"), C++ ("std::bad_alloc"), MKL
 # and oneDNN ("could not create a memory object"), cuBLAS and cuDNN ("..._STATUS_ALLOC_FAILED"), numpy ("Unable to
 # allocate"), the loader of shared libraries, a worker that the kernel killed

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from usae_train.backbones.backbone import RunIn
+from usae_train.shortage import MOST
 
 MAX_BROKEN = 0.01  # share of the pictures that may be unreadable before extraction or training stops
-MOST = 10**9  # of anything that is counted: steps of a millisecond would take eleven days, and torch counts no further
 Settings = TypeVar("Settings", bound=BaseModel)
 
 

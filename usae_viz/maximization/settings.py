@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from usae_train.training.settings import MOST
+from usae_train.shortage import MOST
 from usae_viz.augmentations import PRESETS, Augmentation
 from usae_viz.verification.verdict import VerdictSettings
 
