@@ -49,11 +49,11 @@ def _one_line_warnings() -> Iterator[None]:
 
     with warnings.catch_warnings():
 
-        def show(message: Warning | str, category: type[Warning], file: str, line: int, *more: Any) -> None:
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, NearlyTheWeights):
                 say(f"warning: {one_line(str(message))}", err=True)
             else:
-                say(*warnings.formatwarning(message, category, file, line).splitlines(), err=True)
+                say(*warnings.formatwarning(message, category, *where[:2]).splitlines(), err=True)
 
         warnings.showwarning = show
         yield

@@ -271,7 +271,7 @@ def concepts(
     with one_line_errors():
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_of
-        from usae_viz.concepts.naming import concept_rows
+        from usae_viz.concepts.naming import CHANCE, concept_rows, label_of
 
         model = load(usae)
         named = names_of(labels_of(model, labels))
@@ -289,7 +289,8 @@ def concepts(
             table.add_column(as_text(heading), justify="right", no_wrap=True)
         table.add_column("follows" if model.factors else "name")
         for row in rows:
-            followed = as_text("" if row.follows is None else f"{row.follows.value} ({row.follows.auroc:.2f})")
+            label = label_of(model, row.concept)
+            followed = as_text("" if label is None else f"{label.value} ({label.auroc:.2f})")
             if row.concept in named:
                 name = as_text(named[row.concept]["name"], "bold")
                 followed = as_text("; ").join([name, followed]) if followed else name
@@ -304,7 +305,7 @@ def concepts(
             )
         say(f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}")
         say_table(table)
-        says = "; follows: patch AUROC" if model.factors else ""
+        says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
 
 
