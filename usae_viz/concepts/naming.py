@@ -13,9 +13,8 @@ from usae_viz.concepts.labels import Label, labels_of, names_of, nearest, number
 
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "index"]
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
-CHANCE = (
-    0.6  # the same, below which a factor value says nothing of a concept; 0.5 is a coin's (demo: 188 of 256 concepts)
-)
+# The same, below which a factor value says nothing of a concept: 0.5 is a coin's; 188 of the demo's 256 are below.
+CHANCE = 0.6
 
 
 @dataclass(frozen=True)
@@ -185,9 +184,7 @@ def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
     if wanted in values:
         concept, auroc = best_concept(usae, values[wanted])
         if auroc < CHANCE:
-            raise ValueError(
-                f"no concept follows {label!r}: the nearest, {concept}, is hardly better than chance (AUROC {auroc:.2f})"
-            )
+            raise ValueError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
         return concept
     known = [*(each.name for each in labels if each.name), *values]
     if not known:

@@ -36,5 +36,5 @@ def test_a_label_at_chance_is_not_shown(known):
 
 def test_a_label_at_chance_names_no_concept(known):
     assert parse_concepts(known, "red") == [0]
-    with pytest.raises(ValueError, match=r"no concept follows 'blue': the nearest, 5, is hardly .* \(AUROC 0.58\)"):
+    with pytest.raises(ValueError, match=r"no concept follows 'blue': the nearest, 5, is at chance \(AUROC 0.58\)"):
         parse_concepts(known, "blue")
