@@ -73,7 +73,7 @@ def test_other_errors_keep_their_traceback(error):
 
 
 def test_a_picture_is_not_called_broken_for_want_of_memory_or_files(tmp_path, monkeypatch):
-    def no_files(*rest):
+    def no_files(*rest, **more):
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr("usae_train.pictures.decoding.Image.open", no_files)
