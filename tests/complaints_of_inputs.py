@@ -16,7 +16,7 @@ from small_world import SMALL, World, make_pictures, train
 
 import usae_train as ut
 from usae_train.cli import app as train_app
-from usae_train.pictures.images import read_picture
+from usae_train.images.sources import read_picture
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.settings import DEFAULT
 from usae_viz.cli import app as viz_app

@@ -17,8 +17,8 @@ from small_world import SMALL, World, make_pictures, run_cli, train, viz
 
 import usae_train as ut
 from usae_train.cli import app as train_app
-from usae_train.files.holding import held
-from usae_train.pictures.images import open_images
+from usae_train.files.locks import held
+from usae_train.images.sources import open_images
 from usae_train.training.settings import FitSettings
 from usae_viz.cli import app as viz_app
 

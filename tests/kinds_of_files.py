@@ -17,37 +17,37 @@ from ruamel.yaml import YAML
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.weight_files import read_weights
-from usae_train.commands.config_files import read_specs
+from usae_train.evaluation.checkpointing import PassKeeper
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.measures import Measures
-from usae_train.evaluation.pass_states import PassKeeper
+from usae_train.files.yaml_config import read_specs
+from usae_train.images.sources import open_images, read_picture
+from usae_train.images.spectrum import load_spectrum, save_spectrum
 from usae_train.model.published import ATOMS as THEIR_ATOMS
 from usae_train.model.published import LINEAR, NORM, import_published
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import open_images, read_picture
-from usae_train.pictures.spectrum import load_spectrum, save_spectrum
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.pieces import Pieces, Seen
 from usae_train.tokens.store import ActivationStore, StoreRecord, write_record, write_shard
+from usae_train.training.checkpointing import Keeper
 from usae_train.training.independent_fit import fit_each
-from usae_train.training.journal import Journal
-from usae_train.training.keeping import Keeper
+from usae_train.training.logging.metrics_log import Journal
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import PUBLISHED, FitSettings
 from usae_viz.concepts.labels import read_labels
 from usae_viz.concepts.naming import concept_rows
 from usae_viz.explorer.runs import read_run
-from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.export.run_record import keep_record
 from usae_viz.objectives import Concept
 from usae_viz.rating import score_answers
-from usae_viz.runs.about import read_about
 from usae_viz.runs.manifest import Manifest, scores_of
+from usae_viz.runs.metadata import read_about
 from usae_viz.runs.plan import Plan, plan_objectives, plan_recipe
 from usae_viz.runs.recipe import read_recipe
-from usae_viz.runs.record import keep_record
 from usae_viz.runs.render import render
 from usae_viz.runs.show import command_again, in_words
+from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import DEFAULT
 
 OPTIONS = {"patch_size": 8, "embed_dim": 8, "depth": 1, "num_heads": 1}

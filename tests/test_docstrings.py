@@ -10,9 +10,9 @@ from torch import nn
 
 import usae_train
 import usae_viz
-from usae_viz.augmentations import Augmentation
 from usae_viz.objectives import OBJECTIVES, Objective
 from usae_viz.parameterizations import PARAMETERIZATIONS, Parameterization
+from usae_viz.views.augmentation import Augmentation
 
 MODULES = [
     found.name
@@ -20,7 +20,7 @@ MODULES = [
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     if not found.name.endswith("__main__")  # which runs the command line
 ]
-PARTS = ("usae_viz.objectives", "usae_viz.parameterizations", "usae_viz.augmentations")
+PARTS = ("usae_viz.objectives", "usae_viz.parameterizations", "usae_viz.views.augmentation")
 BASES = (Objective, Parameterization)
 
 

@@ -11,9 +11,9 @@ from rich.table import Table
 
 import usae_train
 import usae_viz
-from usae_train.printing import as_text, say, say_error, say_json, say_table, table_as_text, written_out
-from usae_train.terminal import bars, lines, one_line_errors, stages
-from usae_train.training.display import TrainingDisplay
+from usae_train.runtime.printing import as_text, say, say_error, say_json, say_table, table_as_text, written_out
+from usae_train.runtime.terminal import bars, lines, one_line_errors, stages
+from usae_train.training.logging.display import TrainingDisplay
 
 CLEAR = "a\x1b[2Jb\r\nerror: c\u202ed\x9be\udcff"  # clears a screen, forges a line, turns the writing round
 SHOWN = r"a\x1b[2Jb\r\nerror: c\u202ed\x9be\udcff"
@@ -92,7 +92,7 @@ def calls(file):
 
 
 def test_no_other_module_prints():
-    """What is printed elsewhere is printed as it came: `usae_train.printing` has what there is to print with."""
+    """What is printed elsewhere is printed as it came; what there is to print with is in `usae_train.runtime.printing`."""
     found = {file: PRINTERS & calls(file) for package in PACKAGES for file in package.rglob("*.py")}
     assert {file.name: names for file, names in found.items() if names} == {
         "printing.py": {"print", "Console"},

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from usae_train.backbones.backbone import PAPER, Backbone, BackboneSpec
+    from usae_train.images.sources import open_images
     from usae_train.model.checkpoint import load, save
     from usae_train.model.published import import_published
     from usae_train.model.sparse import Codes
     from usae_train.model.statistics import Statistics
     from usae_train.model.usae import USAE
-    from usae_train.pictures.images import open_images
+    from usae_train.training.add_backbone import add_backbone
     from usae_train.training.fitting import fit
-    from usae_train.training.growing import add_backbone
     from usae_train.training.settings import FitSettings, Recipe
 
 __all__ = [

@@ -11,8 +11,8 @@ import typer
 from usae_train.commands import measure_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
-from usae_train.printing import say
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
+from usae_train.runtime.printing import say
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -53,9 +53,9 @@ def extract(
     """
     with one_line_errors(quiet):
         from usae_train.backbones.backbone import DTYPES
-        from usae_train.commands.config_files import read_specs
-        from usae_train.distributed import ranks_of_torchrun
-        from usae_train.files.holding import held
+        from usae_train.files.locks import held
+        from usae_train.files.yaml_config import read_specs
+        from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.tokens.extract import extract as write_store
         from usae_train.tokens.extract import outliers_of, plan
         from usae_train.tokens.extraction_notes import source_for

@@ -9,10 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from usae_viz.augmentations import Augmentation
-    from usae_viz.maximization.maximize import accentuate, invert, maximize, maximize_each
-    from usae_viz.maximization.result import Result
-    from usae_viz.maximization.settings import MaximizeSettings
     from usae_viz.objectives import (
         L2,
         Activations,
@@ -28,7 +24,11 @@ if TYPE_CHECKING:
         objective,
         parse_objective,
     )
+    from usae_viz.optimization.maximize import accentuate, invert, maximize, maximize_each
+    from usae_viz.optimization.result import Result
+    from usae_viz.settings import MaximizeSettings
     from usae_viz.verification.scores import Scores
+    from usae_viz.views.augmentation import Augmentation
 
 __all__ = [
     "L2", "Activations", "Augmentation", "Channel", "Closeness", "Concept", "Direction", "Diversity", "Logit",

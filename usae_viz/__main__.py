@@ -1,6 +1,6 @@
 """`usae-viz` and `python -m usae_viz`, which torchrun needs."""
 
-from usae_train.starting import start
+from usae_train.runtime.starting import start
 
 
 def main() -> None:

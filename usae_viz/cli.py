@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.printing import as_text, say, say_json, say_table
-from usae_train.terminal import one_line_errors, pick_device
+from usae_train.runtime.printing import as_text, say, say_json, say_table
+from usae_train.runtime.terminal import one_line_errors, pick_device
 from usae_viz.commands import page_commands, render_commands
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from usae_train.model.usae import USAE
-    from usae_viz.maximization.settings import MaximizeSettings
     from usae_viz.objectives import Objective
+    from usae_viz.settings import MaximizeSettings
 
 app = typer.Typer(
     name="usae-viz", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -183,8 +183,8 @@ def maximize(
     """
     with one_line_errors():
         from usae_train.training.settings import check_settings
-        from usae_viz.maximization.maximize import kept_close
-        from usae_viz.maximization.settings import MaximizeSettings
+        from usae_viz.optimization.maximize import kept_close
+        from usae_viz.settings import MaximizeSettings
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
@@ -240,8 +240,8 @@ def invert(
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
     with one_line_errors():
         from usae_train.training.settings import check_settings
-        from usae_viz.maximization.settings import MaximizeSettings
         from usae_viz.objectives import SameCodes
+        from usae_viz.settings import MaximizeSettings
 
         settings = check_settings(
             MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,

@@ -32,13 +32,13 @@ from safetensors.torch import save_file
 
 import usae_train as ut
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.demo import scenes
 from usae_train.demo.lessons import Supervised
 from usae_train.evaluation.metrics import r2_summary
 from usae_train.files.atomic import atomic_path
-from usae_train.pictures.images import DemoImages
+from usae_train.images.sources import DemoImages
+from usae_train.scenes import world as scenes
+from usae_train.training.add_backbone import figures_as_text
 from usae_train.training.fitting import Watch
-from usae_train.training.growing import figures_as_text
 
 CONVNET = BackboneSpec(
     model="convnext_atto", weights="convnet.safetensors", layer=1, input_size=scenes.SIZE,

@@ -17,10 +17,10 @@ from torch import Tensor
 
 import usae_train
 from usae_train.evaluation.metrics import r2_summary
+from usae_train.images.sources import DemoImages
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import DemoImages
 from usae_train.tokens.paired import collect_tokens
-from usae_train.training.figures import pair_figures
+from usae_train.training.logging.step_metrics import pair_figures
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.losses import squared_error
 from usae_train.training.settings import DEFAULT, FitSettings, Recipe

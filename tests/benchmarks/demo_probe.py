@@ -11,8 +11,8 @@ concept for it could reach at best.
 import argparse
 
 import usae_train as ut
-from usae_train.demo.factors import FACTOR_VALUES, FACTORS
 from usae_train.demo.probe import linear_areas, probe
+from usae_train.scenes.factors import FACTOR_VALUES, FACTORS
 
 
 def main() -> None:

@@ -24,9 +24,9 @@ from usae_viz.explorer.natural import WEBP
 from usae_viz.explorer.page import address, explore, size_of
 from usae_viz.explorer.runs import Drawing, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
-from usae_viz.runs.about import About
-from usae_viz.runs.png import to_picture, write_png
-from usae_viz.runs.sheet import CELL
+from usae_viz.export.png import to_picture, write_png
+from usae_viz.export.sheet import CELL
+from usae_viz.runs.metadata import About
 
 BACKBONES = ("vit", "dino", "siglip")
 CHANGES = {

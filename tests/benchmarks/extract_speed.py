@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.pictures.images import open_images, read_batches
+from usae_train.images.sources import open_images, read_batches
 from usae_train.tokens.extract import extract, plan
 
 SPECS = {

@@ -44,7 +44,7 @@ import usae_train as ut
 import usae_viz as uv
 from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import FOLLOWS, best_concept
-from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import Score
 
 FACTORS = ("colour", "texture")

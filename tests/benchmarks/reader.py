@@ -11,9 +11,9 @@ from kornia.color import rgb_to_hsv
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.demo import scenes
-from usae_train.demo.factors import COLOURS, TEXTURES, patch_shares
 from usae_train.demo.pretrain import dirty
+from usae_train.scenes import world as scenes
+from usae_train.scenes.factors import COLOURS, TEXTURES, patch_shares
 
 GREY_SATURATION = 0.25
 

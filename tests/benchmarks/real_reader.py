@@ -55,7 +55,7 @@ from torchvision.utils import save_image
 import usae_train as ut
 import usae_viz as uv
 from usae_train.backbones.backbone import Backbone, build_backbones
-from usae_train.commands.config_files import read_specs
+from usae_train.files.yaml_config import read_specs
 from usae_train.model.usae import USAE
 from usae_viz.verification.scores import Score
 
@@ -229,8 +229,8 @@ def main() -> None:
 
 def photographs_spectrum() -> Tensor:
     """The magnitudes of the photographs of `train`, (3, 224, 113)."""
-    from usae_train.pictures.images import open_images
-    from usae_train.pictures.spectrum import mean_magnitude
+    from usae_train.images.sources import open_images
+    from usae_train.images.spectrum import mean_magnitude
 
     return mean_magnitude(open_images(str(needs_real_folder() / "photos" / "train")), 224)
 

@@ -45,7 +45,7 @@ from explained import r2
 
 from usae_train.demo.activations import KnownWorld, known_world
 from usae_train.tokens.paired import PairedTokens
-from usae_train.training.growing import held_out_r2
+from usae_train.training.add_backbone import held_out_r2
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
 

@@ -56,13 +56,13 @@ from clocks import clocks, since
 from torch import Tensor, nn
 
 from usae_train.demo.activations import known_world
-from usae_train.distributed import ALONE, Ranks
 from usae_train.model.usae import USAE
-from usae_train.stop_signals import Stopped
+from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import Batches, MemoryFeed
-from usae_train.training.keeping import Keeper, TrainingState
+from usae_train.training.checkpointing import Keeper, TrainingState
+from usae_train.training.kernels.products import product_dtype
 from usae_train.training.loop import EXACT_STEPS, fit_tokens, initialize, learning_rate, new_usae, standardization_rows
-from usae_train.training.products import product_dtype
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings
 
 WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}

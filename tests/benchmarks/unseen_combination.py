@@ -19,12 +19,12 @@ import argparse
 import torch
 from explained import r2
 
-from usae_train.demo.factors import FACTORS, PURE, patch_shares
-from usae_train.demo.scenes import SIZE, SceneParameters, render
+from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import load
 from usae_train.model.statistics import auroc
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import DemoImages
+from usae_train.scenes.factors import FACTORS, PURE, patch_shares
+from usae_train.scenes.world import SIZE, SceneParameters, render
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
 

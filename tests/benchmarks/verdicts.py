@@ -55,9 +55,9 @@ from usae_train.model.statistics import LEVELS, TAU, Statistics
 from usae_train.model.usae import USAE
 from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import FOLLOWS
-from usae_viz.maximization.maximize import STARTS_BY, starts
-from usae_viz.maximization.resolving import resolved
-from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.optimization.maximize import STARTS_BY, starts
+from usae_viz.optimization.resolving import resolved
+from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import ClassScore, Score
 from usae_viz.verification.unseen import probabilities, seen_codes

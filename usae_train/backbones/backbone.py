@@ -15,9 +15,9 @@ from torch.nn import functional
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 from usae_train.backbones.options import check_values
-from usae_train.backbones.warned import ReadOtherwise
 from usae_train.files.homes import from_home
-from usae_train.undisturbed import undisturbed
+from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.warned import ReadOtherwise
 
 PRETRAINED = "pretrained"
 RANDOM = "random"

@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from usae_train.backbones.warned import NearlyTheWeights
+from usae_train.runtime.warned import NearlyTheWeights
 
 SAMPLED = 16  # tokens, and features of each, that a record keeps: 1 KB a backbone
 # Largest difference of the tokens, as a share of their spread, that other precision of the same weights makes.

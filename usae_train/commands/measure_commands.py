@@ -9,8 +9,8 @@ import typer
 
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
-from usae_train.printing import say, say_json
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.printing import say, say_json
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 
 
 def register(app: typer.Typer) -> None:
@@ -60,16 +60,16 @@ def evaluate(
         import shutil
 
         from usae_train.backbones.backbone import run_backbones_in
-        from usae_train.distributed import named_by_torchrun
+        from usae_train.evaluation.checkpointing import PassKeeper
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
         from usae_train.evaluation.independent import load_independent
-        from usae_train.evaluation.pass_states import PassKeeper
         from usae_train.evaluation.report import write_report
         from usae_train.evaluation.verdict import ceiling_lines, headline
         from usae_train.files.atomic import check_file
         from usae_train.model.checkpoint import fill_statistics, fills, load
-        from usae_train.stop_signals import said_once
+        from usae_train.runtime.distributed import named_by_torchrun
+        from usae_train.runtime.signals import said_once
 
         check_file(out / "report.json")
         check_file(out / "index.html")
@@ -121,7 +121,7 @@ def spectrum(
     """Measure the mean Fourier magnitude of pictures, for MACO."""
     with one_line_errors():
         from usae_train.files.atomic import check_file
-        from usae_train.pictures.spectrum import mean_magnitude, save_spectrum
+        from usae_train.images.spectrum import mean_magnitude, save_spectrum
 
         check_file(out)
         source = open_pictures(images, limit)

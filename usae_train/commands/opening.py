@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from usae_train.terminal import say_left_out
+from usae_train.runtime.terminal import say_left_out
 
 if TYPE_CHECKING:
-    from usae_train.pictures.images import ImageSource
+    from usae_train.images.sources import ImageSource
 
 
 def open_pictures(images: str, limit: int | None = None, say: bool = True) -> ImageSource:
@@ -21,7 +21,7 @@ def open_pictures(images: str, limit: int | None = None, say: bool = True) -> Im
     Raises:
         ValueError: as `open_images` does.
     """
-    from usae_train.pictures.images import open_images
+    from usae_train.images.sources import open_images
 
     source = open_images(images, limit)
     if say:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from usae_train.shortage import MOST
+from usae_train.runtime.shortage import MOST
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist, or be empty.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]

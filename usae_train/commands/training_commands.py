@@ -27,8 +27,8 @@ from usae_train.commands.options import (
     Seed,
     StartSeed,
 )
-from usae_train.printing import say, say_json
-from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.printing import say, say_json
+from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, watched
 
 
 def register(app: typer.Typer) -> None:
@@ -104,8 +104,8 @@ def fit(
     """
     with one_line_errors(quiet):
         if independent:
-            from usae_train.training.display import dead_shares
             from usae_train.training.independent_fit import Work, fit_independent
+            from usae_train.training.logging.display import dead_shares
 
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
@@ -124,15 +124,14 @@ def fit(
         import shutil
 
         from usae_train.backbones.carried import check_weights
-        from usae_train.commands.config_files import read_specs
-        from usae_train.distributed import ranks_of_torchrun
-        from usae_train.files.holding import held
+        from usae_train.files.locks import held
+        from usae_train.files.yaml_config import read_specs
         from usae_train.model.checkpoint import check_free, save
-        from usae_train.stop_signals import said_once
+        from usae_train.runtime.distributed import ranks_of_torchrun
+        from usae_train.runtime.signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import verify as compare_checksums
-        from usae_train.training.display import TrainingDisplay, dead_shares, summary
-        from usae_train.training.figures import dead_of
+        from usae_train.training.checkpointing import Keeper, training_room
         from usae_train.training.fitting import (
             Watch,
             allowed_memory,
@@ -141,10 +140,11 @@ def fit(
             fit_store,
             store_to_fit,
         )
-        from usae_train.training.journal import METRICS, Journal
-        from usae_train.training.keeping import Keeper, training_room
-        from usae_train.training.trackers import open_trackers
-        from usae_train.training.watching import journaled
+        from usae_train.training.logging.callbacks import journaled
+        from usae_train.training.logging.display import TrainingDisplay, dead_shares, summary
+        from usae_train.training.logging.metrics_log import METRICS, Journal
+        from usae_train.training.logging.step_metrics import dead_of
+        from usae_train.training.logging.trackers import open_trackers
 
         settings = fit_settings(
             recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, start_seed=start_seed,
@@ -246,14 +246,14 @@ def add_backbone(
     with one_line_errors(quiet), contextlib.ExitStack() as holding:
         import shutil
 
-        from usae_train.commands.config_files import read_specs
-        from usae_train.files.holding import held
+        from usae_train.files.locks import held
+        from usae_train.files.yaml_config import read_specs
         from usae_train.model.checkpoint import check_free, load, save
-        from usae_train.training.growing import add_backbone as grow
-        from usae_train.training.growing import figures_as_text
-        from usae_train.training.journal import JOINT_METRICS, METRICS, Journal
-        from usae_train.training.keeping import Keeper, training_room
-        from usae_train.training.watching import journaled
+        from usae_train.training.add_backbone import add_backbone as grow
+        from usae_train.training.add_backbone import figures_as_text
+        from usae_train.training.checkpointing import Keeper, training_room
+        from usae_train.training.logging.callbacks import journaled
+        from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS, Journal
 
         holding.enter_context(held(out))
         check_free(out)

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
-from usae_train.demo.factors import FACTOR_VALUES
 from usae_train.demo.pretrain import SPECS
 from usae_train.demo.pretrain_all import pretrain_all
-from usae_train.demo.truth import codes_auroc, factor_truth
+from usae_train.evaluation.ground_truth.truth import codes_auroc, factor_truth
+from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import check_free, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import DemoImages
-from usae_train.progress import Report
+from usae_train.runtime.progress import Report
+from usae_train.scenes.factors import FACTOR_VALUES
 from usae_train.tokens.paired import collect_tokens
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitSettings

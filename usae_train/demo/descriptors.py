@@ -12,7 +12,7 @@ from kornia.color import rgb_to_hsv
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.demo import scenes
+from usae_train.scenes import world as scenes
 
 HUES = 24
 WINDOW = 24  # pixels: two to three periods of a texture

@@ -19,8 +19,8 @@ from usae_train.demo.descriptors import (
     outlines,
     texture_cells,
 )
-from usae_train.demo.factors import BACKGROUND, FACTORS, PURE, SHAPES, patch_shares
-from usae_train.demo.scenes import MAX_OBJECTS, Scenes
+from usae_train.scenes.factors import BACKGROUND, FACTORS, PURE, SHAPES, patch_shares
+from usae_train.scenes.world import MAX_OBJECTS, Scenes
 
 UNCLEAR = -1  # a patch that no surface covers by more than half
 

@@ -39,11 +39,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from usae_train.backbones.backbone import BackboneSpec
-from usae_train.demo import scenes
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
-from usae_train.files.state_files import write_state
 from usae_train.files.tensor_forms import Damaged, check_sizes
+from usae_train.files.torch_state import write_state
+from usae_train.scenes import world as scenes
 
 INPUT_SIZE = scenes.SIZE
 BATCH = 32

@@ -18,8 +18,8 @@ import torch
 from torch import multiprocessing
 
 from usae_train.demo.pretrain import SPECS, STEPS, pretrain
-from usae_train.progress import Report
-from usae_train.stop_signals import hearing, status_of
+from usae_train.runtime.progress import Report
+from usae_train.runtime.signals import hearing, status_of
 
 POLL = 0.5  # seconds between two looks at the processes
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.demo.factors import BACKGROUND, FACTOR_VALUES, FACTORS, PURE, patch_shares
-from usae_train.demo.truth import factor_truth
+from usae_train.evaluation.ground_truth.truth import factor_truth
+from usae_train.images.sources import DemoImages
 from usae_train.model.statistics import auroc
-from usae_train.pictures.images import DemoImages
+from usae_train.scenes.factors import BACKGROUND, FACTOR_VALUES, FACTORS, PURE, patch_shares
 from usae_train.tokens.paired import PairedTokens, collect_tokens
 
 STEPS, BATCH, LEARNING_RATE = 1500, 4096, 3e-3

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from usae_train.backbones.backbone import PAPER
-from usae_train.distributed import ALONE, Ranks
 from usae_train.evaluation.ceiling import ceiling_figures
+from usae_train.evaluation.checkpointing import PassKeeper
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.independent import consistency
 from usae_train.evaluation.measures import Measures
@@ -24,15 +24,15 @@ from usae_train.evaluation.metrics import (
     matched_cosine,
     r2_summary,
 )
-from usae_train.evaluation.pass_states import PassKeeper
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
+from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import STD_EPSILON, USAE
-from usae_train.pictures.images import DemoImages, ImageSource
+from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import none_can_be_read, stream_tokens
-from usae_train.undisturbed import undisturbed
 
 SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
 MOST = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
@@ -116,7 +116,7 @@ def evaluate(
     figures, statistics = figures_of(usae, measures, compared)
     report |= figures
     if isinstance(source, DemoImages):
-        from usae_train.demo.truth import truth_figures
+        from usae_train.evaluation.ground_truth.truth import truth_figures
 
         report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage)
         statistics = type(statistics)(**{**vars(statistics), "auroc": areas})

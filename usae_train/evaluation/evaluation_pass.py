@@ -15,12 +15,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from usae_train.distributed import ALONE, Ranks
+from usae_train.evaluation.checkpointing import PassKeeper
 from usae_train.evaluation.measures import Measures
-from usae_train.evaluation.pass_states import PassKeeper
 from usae_train.evaluation.state_forms import check_matching, check_measures
-from usae_train.files.state_files import write_state
 from usae_train.files.tensor_forms import Damaged
+from usae_train.files.torch_state import write_state
+from usae_train.runtime.distributed import ALONE, Ranks
 from usae_train.tokens.paired import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time

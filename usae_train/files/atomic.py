@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from usae_train.files.placing import permit, place_of, put
-from usae_train.starting import begun
+from usae_train.runtime.starting import begun
 
 
 @contextmanager

@@ -24,10 +24,10 @@ from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
-from usae_train.undisturbed import undisturbed
+from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
-    from usae_train.pictures.images import ImageSource
+    from usae_train.images.sources import ImageSource
 
 STATISTICS = "statistics.safetensors"
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from usae_train.pictures.fingerprints import same_pictures
-from usae_train.pictures.images import ImageSource
-from usae_train.pictures.limiting import opened_again
-from usae_train.undisturbed import undisturbed
+from usae_train.images.fingerprints import same_pictures
+from usae_train.images.limiting import opened_again
+from usae_train.images.sources import ImageSource
+from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import PAPER, Level, Spread
 from usae_train.backbones.weight_files import not_plain
-from usae_train.commands.config_files import checked, read_mapping
 from usae_train.files.homes import from_home
+from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.model.usae import USAE
-from usae_train.undisturbed import undisturbed
+from usae_train.runtime.undisturbed import undisturbed
 
 # Their names for the paper's backbones, ours, and the width of the tokens
 NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}

@@ -15,8 +15,8 @@ from torch import Tensor
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_files import load_file, safe_open, save_tensors
 from usae_train.model.usae import USAE
+from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens
-from usae_train.undisturbed import undisturbed
 
 TAU = 0.1  # a concept fires when its code is larger (Thasarathan et al. 2025, section 4.1)
 LEVELS = (0.5, 0.9, 0.99, 0.999, 1.0)

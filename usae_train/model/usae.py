@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from usae_train.backbones.names import check_name
 from usae_train.model.sparse import Codes, sparse_decode, top_k
-from usae_train.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
+from usae_train.runtime.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ import torch
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import Matrix
+from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import check_free, save
 from usae_train.model.usae import USAE
 from usae_train.photos.card import card
-from usae_train.pictures.images import ImageSource, open_images
-from usae_train.progress import Report
+from usae_train.runtime.progress import Report
 from usae_train.tokens.paired import stream_tokens
 from usae_train.training.fitting import Watch, fit_pictures
 from usae_train.training.settings import FitSettings

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import torch
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
-from usae_train.distributed import ALONE, Ranks
-from usae_train.drawing import drawn_numbers
-from usae_train.pictures.images import Failure, ImageSource, read_groups
-from usae_train.pictures.limiting import count_before
-from usae_train.stop_signals import hearing
+from usae_train.images.limiting import count_before
+from usae_train.images.sources import Failure, ImageSource, read_groups
+from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.sampling import drawn_numbers
+from usae_train.runtime.signals import hearing
+from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.pieces import SECONDS, Pieces, Seen
@@ -31,7 +32,6 @@ from usae_train.tokens.store import (
     write_shard,
 )
 from usae_train.training.settings import MAX_BROKEN
-from usae_train.undisturbed import undisturbed
 
 SHARD_BYTES = 512e6
 Progress = Callable[[int, int], None]  # images done, images in all

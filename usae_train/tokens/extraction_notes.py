@@ -9,12 +9,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from usae_train.distributed import Ranks
 from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
 from usae_train.files.placing import place_of
-from usae_train.pictures.images import ImageSource, open_images
-from usae_train.pictures.limiting import opened_again
-from usae_train.stop_signals import Stopped
+from usae_train.images.limiting import opened_again
+from usae_train.images.sources import ImageSource, open_images
+from usae_train.runtime.distributed import Ranks
+from usae_train.runtime.signals import Stopped
 from usae_train.tokens.store import (
     FAILURES,
     Shard,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from usae_train.drawing import measured_numbers
+from usae_train.runtime.sampling import measured_numbers
 from usae_train.tokens.paired import LOT, PairedTokens, joined
 from usae_train.tokens.store import ActivationStore, Piece
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.distributed import ALONE, Ranks
-from usae_train.pictures.images import ImageSource, read_batches
-from usae_train.undisturbed import undisturbed
+from usae_train.images.sources import ImageSource, read_batches
+from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.undisturbed import undisturbed
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.distributed import Ranks
+from usae_train.runtime.distributed import Ranks
 from usae_train.tokens.feeding import Batches, Feed, StoreFeed
 
 

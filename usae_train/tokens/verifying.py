@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from usae_train.distributed import ALONE, Ranks
-from usae_train.progress import Report
+from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.progress import Report
 from usae_train.tokens.store import ActivationStore
 
 

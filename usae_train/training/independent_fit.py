@@ -16,27 +16,27 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid, listed
 from usae_train.backbones.carried import check_weights
-from usae_train.commands.config_files import read_specs
 from usae_train.files.atomic import atomic_path, check_writable
-from usae_train.files.holding import held
 from usae_train.files.json_files import read_object
+from usae_train.files.locks import held
+from usae_train.files.yaml_config import read_specs
+from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import load, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import ImageSource, open_images
-from usae_train.progress import Report
+from usae_train.runtime.progress import Report
+from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, StoreFeed
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import verify as compare_checksums
-from usae_train.training.figures import dead_of
+from usae_train.training.checkpointing import Keeper
 from usae_train.training.fitting import Watch, allowed_memory, feed_pictures, fit_settings, store_to_fit
-from usae_train.training.journal import METRICS, Journal
-from usae_train.training.keeping import Keeper
+from usae_train.training.logging.callbacks import journaled
+from usae_train.training.logging.metrics_log import METRICS, Journal
+from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
 from usae_train.training.state_forms import differing
-from usae_train.training.watching import journaled
-from usae_train.undisturbed import undisturbed
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
 FitOne = Callable[[str, FitSettings, Watch, Keeper], USAE]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.distributed import ALONE, Ranks
 from usae_train.model.usae import USAE
+from usae_train.runtime.distributed import ALONE, Ranks
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
@@ -25,8 +25,8 @@ from usae_train.tokens.standardization import (
     without_outliers,
 )
 from usae_train.training.alignment import aligned_rows
-from usae_train.training.figures import LINES, Speed, is_sound, pair_figures, unsound_pairs
-from usae_train.training.keeping import Keeper, TrainingState
+from usae_train.training.checkpointing import Keeper, TrainingState
+from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.training.settings import FitSettings, Recipe
 from usae_train.training.step import ERRORS, step_loss
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from usae_train.backbones.backbone import RunIn
-from usae_train.shortage import MOST
+from usae_train.runtime.shortage import MOST
 
 MAX_BROKEN = 0.01  # share of the pictures that may be unreadable before extraction or training stops
 Settings = TypeVar("Settings", bound=BaseModel)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.files.tensor_forms import Damaged, check_tensor, moments_of
-from usae_train.pictures.fingerprints import same
+from usae_train.images.fingerprints import same
 from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape

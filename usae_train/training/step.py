@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.distributed import ALONE, Ranks
 from usae_train.model.sparse import top_indices
 from usae_train.model.usae import USAE, Encoder
-from usae_train.training.entries import Entries, chosen_products, decode_entries, entries_of
-from usae_train.training.left_out import kept_and_left_out
+from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.training.kernels.matryoshka import part_errors
+from usae_train.training.kernels.products import product_dtype, products
+from usae_train.training.kernels.sparse_ops import Entries, chosen_products, decode_entries, entries_of
+from usae_train.training.kernels.topk_complement import kept_and_left_out
 from usae_train.training.losses import absolute_error, dead_error, squared_error
-from usae_train.training.part_errors import part_errors
-from usae_train.training.products import product_dtype, products
 from usae_train.training.settings import Recipe
 
 ERRORS = {"absolute": absolute_error, "squared": squared_error}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.terminal import progress_bars, say_left_out, watched
+from usae_train.runtime.terminal import progress_bars, say_left_out, watched
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -28,8 +28,8 @@ def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
     """
     if images is None:
         return
+    from usae_train.images.sources import open_images
     from usae_train.model.natural import look_through
-    from usae_train.pictures.images import open_images
 
     source = open_images(images)
     say_left_out(source.left_out)

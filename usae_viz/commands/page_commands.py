@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from usae_train.printing import as_text, say, say_json, say_table
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.printing import as_text, say, say_json, say_table
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]

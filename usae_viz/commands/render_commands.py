@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.printing import as_text, say, say_error, say_json, say_table
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.printing import as_text, say, say_error, say_json, say_table
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
 
 if TYPE_CHECKING:
-    from usae_train.distributed import Ranks
     from usae_train.model.usae import USAE
+    from usae_train.runtime.distributed import Ranks
     from usae_viz.runs.estimate import Estimate
     from usae_viz.runs.plan import Plan
 
@@ -85,7 +85,7 @@ def render(
             return
         if recipe is None:
             raise typer.BadParameter("say which recipe, such as recipes/first-look.yaml")
-        from usae_train.distributed import ranks_of_torchrun
+        from usae_train.runtime.distributed import ranks_of_torchrun
 
         with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
             with ranks.together():
@@ -106,7 +106,7 @@ def show(
 ) -> None:
     """Print a picture's settings, scores and versions, and the command that draws it again."""
     with one_line_errors():
-        from usae_viz.runs.about import read_about
+        from usae_viz.runs.metadata import read_about
         from usae_viz.runs.show import code_of, command_again, in_words
 
         about = read_about(file)
@@ -131,7 +131,7 @@ def draw_plan(
 
     Exits with status 130 when it was stopped by hand, and else with 1 when a score was lost.
     """
-    from usae_train.distributed import ALONE
+    from usae_train.runtime.distributed import ALONE
     from usae_viz.runs.render import Drawn
     from usae_viz.runs.render import render as render_all
     from usae_viz.verification.scores import counted
@@ -192,7 +192,7 @@ def _planned(
     import torch
 
     from usae_train.model.checkpoint import load
-    from usae_viz.runs.about import read_about, usae_near
+    from usae_viz.runs.metadata import read_about, usae_near
     from usae_viz.runs.plan import plan_recipe
     from usae_viz.runs.recipe import read_recipe
     from usae_viz.runs.show import changed_since, plan_again

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from usae_train.images.colour import levels
+from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.usae import USAE
-from usae_train.pictures.colour import levels
-from usae_train.pictures.images import ImageSource
-from usae_viz.runs.patches import around
-from usae_viz.runs.png import to_picture
+from usae_viz.export.natural_patches import around
+from usae_viz.export.png import to_picture
 
 TILE = 64  # pixels of a patch with its surroundings
 WHOLE = 192  # pixels of a whole picture, at most

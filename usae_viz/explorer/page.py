@@ -20,16 +20,16 @@ from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
 from usae_train.files.placing import permit, place_of, put
 from usae_train.files.provenance import versions
 from usae_train.model.natural import natural_pictures
-from usae_train.progress import Report
-from usae_train.undisturbed import undisturbed
+from usae_train.runtime.progress import Report
+from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import label_of
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import WEBP, places, write_natural
 from usae_viz.explorer.runs import OWN, Picture, Run
 from usae_viz.explorer.sources import Card, Sources
-from usae_viz.maximization.settings import SHARED
-from usae_viz.runs.sheet import CELL
+from usae_viz.export.sheet import CELL
+from usae_viz.settings import SHARED
 from usae_viz.verification.scores import ClassScore
 
 SCHEMA = 1

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from usae_train.files.json_files import as_object, read_object, validated
 from usae_train.files.place_names import printable
-from usae_viz.maximization.settings import SHARED
-from usae_viz.runs.about import About, read_about
-from usae_viz.runs.png import check_whole
+from usae_viz.export.png import check_whole
+from usae_viz.runs.metadata import About, read_about
+from usae_viz.settings import SHARED
 from usae_viz.verification.scores import DEFAULT, SEED
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 

@@ -11,7 +11,7 @@ from usae_train.files.place_names import named_place
 from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
 from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
-from usae_viz.runs.about import usae_near
+from usae_viz.runs.metadata import usae_near
 
 
 @dataclass(frozen=True)

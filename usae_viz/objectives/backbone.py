@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from usae_train.undisturbed import undisturbed
+from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.concept import Pool, one_of, pool_tokens, spelled, whole_number

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from usae_train.pictures.colour import from_canvas, to_canvas
+from usae_train.images.colour import from_canvas, to_canvas
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 
 # Root mean square of a picture in decorrelated logits, which is held while it is drawn: steps turn its contents, not

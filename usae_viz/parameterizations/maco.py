@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.pictures.colour import from_canvas, to_canvas
+from usae_train.images.colour import from_canvas, to_canvas
 from usae_viz.parameterizations.spectra import packaged_spectrum
 from usae_viz.parameterizations.start import Parameterization, seeded_normal
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
-from usae_train.pictures.spectrum import load_spectrum
+from usae_train.images.spectrum import load_spectrum
 from usae_viz.parameterizations.fourier import frequencies
 
 ANALYTIC = "1/f"

@@ -19,13 +19,13 @@ from PIL import Image
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path, check_file
+from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.statistics import TAU
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import ImageSource
-from usae_train.undisturbed import undisturbed
+from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explorer.runs import Picture, Run
-from usae_viz.runs.patches import around, inside_window
+from usae_viz.export.natural_patches import around, inside_window
 from usae_viz.verification.verdict import Verdict
 
 SCHEMA = 1

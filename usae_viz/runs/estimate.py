@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.model.usae import USAE
-from usae_train.undisturbed import undisturbed
-from usae_viz.maximization.maximize import eyes_for, maximize_each
-from usae_viz.maximization.result import Result
-from usae_viz.maximization.settings import MaximizeSettings
-from usae_viz.maximization.snapshots import write_frames
+from usae_train.runtime.undisturbed import undisturbed
+from usae_viz.export.animation import write_frames
+from usae_viz.export.png import write_png
+from usae_viz.optimization.maximize import eyes_for, maximize_each
+from usae_viz.optimization.result import Result
 from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import Drawing, Plan
-from usae_viz.runs.png import write_png
+from usae_viz.settings import MaximizeSettings
 
 TRIAL = 3  # steps; the first, which warms up, is not counted
 FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger

@@ -16,13 +16,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from usae_train.files.atomic import atomic_path, check_file
-from usae_train.files.holding import taken
 from usae_train.files.json_files import read_object, validated
+from usae_train.files.locks import taken
 from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
-from usae_viz.maximization.result import Result
+from usae_viz.export.png import rename_png
+from usae_viz.optimization.result import Result
 from usae_viz.runs.plan import Drawing
-from usae_viz.runs.png import rename_png
 from usae_viz.verification.scores import Scores, read_score
 from usae_viz.verification.verdict import VerdictSettings
 

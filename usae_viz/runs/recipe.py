@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from usae_train.commands.config_files import Clash, checked, read_mapping
+from usae_train.files.yaml_config import Clash, checked, read_mapping
 from usae_viz.concepts.selection import Selection
-from usae_viz.maximization.settings import MAX_SEED, MaximizeSettings, Mode
 from usae_viz.parameterizations.spectra import is_file
+from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
 Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
 Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]

@@ -12,26 +12,26 @@ from typing import Any
 
 from PIL import Image
 
-from usae_train.distributed import ALONE, Ranks
 from usae_train.files.json_files import read_object
 from usae_train.files.place_names import named_place
+from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
-from usae_train.pictures.decoding import read_picture
-from usae_train.progress import Report
-from usae_train.undisturbed import undisturbed
-from usae_viz.maximization.loop import Lost
-from usae_viz.maximization.maximize import eyes_for, maximize_each
-from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
-from usae_viz.maximization.settings import MaximizeSettings
-from usae_viz.maximization.snapshots import write_frames
+from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.progress import Report
+from usae_train.runtime.undisturbed import undisturbed
+from usae_viz.export.animation import write_frames
+from usae_viz.export.concept_folder import write_json
+from usae_viz.export.natural_patches import natural_patches
+from usae_viz.export.png import check_whole, read_png, save_png, write_png
+from usae_viz.export.run_record import keep_record, pictures_by_folder, read_record
+from usae_viz.export.sheet import WIDEST, abreast, sheet
 from usae_viz.objectives import Objective
+from usae_viz.optimization.loop import Lost
+from usae_viz.optimization.maximize import eyes_for, maximize_each
+from usae_viz.optimization.result import Result, provenance, run_record, shown_concept
 from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
-from usae_viz.runs.outputs import write_json
-from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.plan import Drawing, Plan, given_pictures
-from usae_viz.runs.png import check_whole, read_png, save_png, write_png
-from usae_viz.runs.record import keep_record, pictures_by_folder, read_record
-from usae_viz.runs.sheet import WIDEST, abreast, sheet
+from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import Scores, counted
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.model.usae import USAE
-from usae_viz.maximization.result import given_hashes
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.custom import code_hash, is_custom, load_custom
+from usae_viz.optimization.result import given_hashes
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
-from usae_viz.runs.about import About
+from usae_viz.runs.metadata import About
 from usae_viz.runs.plan import Plan, plan_objectives
 
 CHANGED = (0, 3)  # the version in which settings got another meaning, and new ones a default

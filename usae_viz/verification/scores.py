@@ -236,7 +236,7 @@ class Scores:
         return rich_table(self)
 
     def __str__(self) -> str:
-        from usae_train.printing import table_as_text
+        from usae_train.runtime.printing import table_as_text
 
         return table_as_text(self.__rich__(), 120)
 

@@ -8,7 +8,7 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
-from usae_train.printing import as_text
+from usae_train.runtime.printing import as_text
 from usae_viz.verification.scores import Score
 from usae_viz.verification.verdict import Verdict
 

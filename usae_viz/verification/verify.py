@@ -9,7 +9,7 @@ from torch import Tensor
 
 from usae_train.model.statistics import TAU
 from usae_train.model.usae import USAE
-from usae_train.undisturbed import undisturbed
+from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.verification.noise import Noise
 from usae_viz.verification.scores import DEFAULT, Score, Scores
 from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, UNSEEN_SEED, from_closer, seen_codes

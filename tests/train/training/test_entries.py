@@ -1,0 +1,68 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from usae_train.training.kernels.sparse_ops import (
+    chosen_products,
+    decode,
+    decode_entries,
+    entries_of,
+    match,
+    stable_order,
+    transpose,
+)
+
+# three bags, the second empty; concept 1 twice, concept 3 never
+ENTRIES = entries_of(torch.tensor([2, 1, 1, 0]), torch.tensor([0, 0, 2, 2]), 3, 4)
+WEIGHTS = torch.tensor([1.0, 2.0, 3.0, 4.0])
+TABLE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [10.0, 10.0], [7.0, 7.0]])
+BAGS = torch.tensor([[1.0, 2.0], [5.0, 5.0], [3.0, 4.0]])
+
+
+def test_decode_by_hand() -> None:
+    assert decode(ENTRIES, WEIGHTS, TABLE).tolist() == [[10.0, 12.0], [0.0, 0.0], [4.0, 3.0]]
+
+
+def test_transpose_by_hand() -> None:
+    # concept 1: twice the first bag and three times the third
+    assert transpose(ENTRIES, WEIGHTS, BAGS).tolist() == [[12.0, 16.0], [11.0, 16.0], [1.0, 2.0], [0.0, 0.0]]
+
+
+def test_match_by_hand() -> None:
+    assert match(ENTRIES, BAGS, TABLE).tolist() == [30.0, 2.0, 4.0, 3.0]
+
+
+@pytest.mark.parametrize("n_concepts", [11, 2**16, 2**16 + 1])  # sorted by numpy, and by torch beyond 16 bits
+def test_the_order_is_stable(n_concepts: int) -> None:
+    concepts = n_concepts - 1 - torch.randint(11, (1000,), generator=torch.Generator().manual_seed(0))
+    assert stable_order(concepts, n_concepts).tolist() == sorted(range(1000), key=concepts.tolist().__getitem__)
+
+
+@pytest.mark.parametrize("divide", [True, False])
+def test_decoding_equals_the_dense_product_with_its_gradients(divide: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    concepts, bags = torch.randint(11, (40,), generator=generator), torch.arange(8).repeat_interleave(5)
+    entries = entries_of(concepts, bags, 8, 11)
+    values = torch.rand(40, generator=generator).requires_grad_()
+    weight = (3 * torch.randn(11, 7, generator=generator)).requires_grad_()
+    upstream = torch.randn(8, 7, generator=generator)
+    atoms = functional.normalize(weight, dim=-1) if divide else weight
+    reference = torch.zeros(8, 11).index_put((bags, concepts), values, accumulate=True) @ atoms
+    expected = torch.autograd.grad((reference * upstream).sum(), [values, weight])
+    decoded = decode_entries(values, weight, entries, divide)
+    found = torch.autograd.grad((decoded * upstream).sum(), [values, weight])
+    torch.testing.assert_close(decoded, reference, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_chosen_products_are_entries_of_the_dense_product_with_its_gradient() -> None:
+    generator = torch.Generator().manual_seed(1)
+    concepts, bags = torch.randint(11, (24,), generator=generator), torch.arange(8).repeat_interleave(3)
+    tokens, upstream = torch.randn(8, 7, generator=generator), torch.randn(24, generator=generator)
+    weight = torch.randn(11, 7, generator=generator).requires_grad_()
+    reference = (tokens @ weight.T)[bags, concepts]
+    (expected,) = torch.autograd.grad((reference * upstream).sum(), weight)
+    found = chosen_products(tokens, weight, entries_of(concepts, bags, 8, 11))
+    torch.testing.assert_close(found, reference, atol=1e-5, rtol=1e-5)
+    (gradient,) = torch.autograd.grad((found * upstream).sum(), weight)
+    torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-5)

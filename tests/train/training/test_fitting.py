@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+import usae_train
+from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.images.sources import open_images
+from usae_train.model.statistics import measure
+from usae_train.tokens.paired import PairedTokens
+from usae_train.training import fitting
+from usae_train.training.fitting import Watch, allowed_memory, fit, fit_settings
+from usae_train.training.settings import DEFAULT, PUBLISHED
+
+SMALL = {"n_concepts": 8, "k": 2, "steps": 3, "batch": 16}
+
+
+def toy_tokens() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(50, width, generator=generator) for name, width in (("a", 6), ("b", 4))}
+
+
+def test_fit_on_tokens_measures_statistics_on_the_same_tokens() -> None:
+    tokens = toy_tokens()
+    usae = usae_train.fit(tokens, **SMALL)
+    assert (usae.names, usae.n_concepts, usae.k, usae.recipe) == (["a", "b"], 8, 2, "default")
+    assert usae.statistics is not None
+    assert usae.statistics.counts.tolist() == [50, 50]
+    codes = usae.encode("a", tokens["a"]).dense(8)
+    assert torch.equal(usae.statistics.fires[0], (codes > 0.1).sum(0))
+
+
+def test_fit_on_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
+    (picture_folder / "1.png").write_text("broken")
+    failures: list[str] = []
+    steps: list[int] = []
+    watch = Watch(steps=lambda step, figures: steps.append(step), failure=failures.append)
+    usae = fit(picture_folder, backbones=tiny_specs, recipe="published", watch=watch, max_broken=0.2, **SMALL)
+    assert usae.widths == {"vit": 32, "conv": 24}
+    assert usae.grid == (2, 2)
+    assert usae.specs == tiny_specs
+    assert usae.recipe == "published"
+    assert usae.images == str(picture_folder)
+    assert usae.fingerprint == open_images(picture_folder).fingerprint()
+    assert usae.statistics is not None
+    assert usae.statistics.counts.tolist() == [5, 20]
+    assert set(usae.statistics.top_images.unique().tolist()) <= {-1, 0, 2, 3, 4, 5}
+    assert steps[-1] == 3
+    assert [failure[:5] for failure in failures] == ["1.png"]
+    canvas = open_images(picture_folder).read(3, 64)[None]
+    paired = PairedTokens({name: usae.tokens(name, canvas) for name in usae.names}, torch.tensor([3]))
+    assert measure(usae, paired).counts.tolist() == [1, 4]
+
+
+def test_limit_takes_so_many_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
+    usae = fit(str(picture_folder), backbones=tiny_specs, limit=2, **SMALL)
+    assert usae.statistics is not None
+    assert usae.statistics.counts[0] == 2
+
+
+def test_fit_leaves_the_global_generator_alone_and_does_not_heed_it(
+    tiny_specs: dict[str, BackboneSpec], picture_folder: Path
+) -> None:
+    weights = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        state = torch.random.get_rng_state()
+        weights.append(fit(picture_folder, backbones=tiny_specs, **SMALL).state_dict())
+        assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_fit_does_not_change_the_tokens_it_was_given() -> None:
+    tokens = toy_tokens()
+    fit(tokens, **SMALL)
+    assert all(torch.equal(own, toy_tokens()[name]) for name, own in tokens.items())
+
+
+def test_tokens_with_a_gradient_are_taken_without_it() -> None:
+    plain = fit(toy_tokens(), **SMALL)
+    kept = {name: own.requires_grad_() for name, own in toy_tokens().items()}
+    assert torch.equal(fit(kept, **SMALL).dictionary("a"), plain.dictionary("a"))
+    assert all(own.grad is None for own in kept.values())
+
+
+def test_recipes_by_name_and_by_value() -> None:
+    assert fit_settings("published").recipe == PUBLISHED
+    assert fit_settings("default").recipe == DEFAULT
+    assert fit_settings(DEFAULT.model_copy(update={"clip": 2.0})).recipe.clip == 2.0
+
+
+def test_the_published_recipe_is_the_authors() -> None:
+    assert PUBLISHED.model_dump() == {
+        "name": "published", "batch_norm": True, "offset": False, "start": "random", "tied": False, "projected": True,
+        "standardization": "scalar", "frozen": False, "shuffled": False, "encoding": "one", "loss": "absolute",
+        "auxiliary": "left_out", "auxiliary_weight": 0.1, "nested": (),
+        "dead_after": 200, "learning_rate": 3e-4, "final_learning_rate": 1e-6, "warm_up": 1 / 30,
+        "weight_decay": 1e-5, "clip": 1.0, "batch": 6272,
+    }  # fmt: skip
+    settings = fit_settings("published")
+    assert (settings.n_concepts, settings.k) == (6144, 32)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"recipe": "defualt"}, "unknown recipe 'defualt'; expected default or frozen or published or shuffled"),
+        ({"recipe": DEFAULT, "n_concept": 5}, r"n_concept = 5: .*; did you mean 'n_concepts'\?"),
+        ({"recipe": DEFAULT, "steps": 0}, "steps = 0: .*greater than or equal to 1"),
+        ({"recipe": DEFAULT, "batch": "many"}, "batch = 'many': .*integer"),
+        ({"recipe": DEFAULT, "seed": 10**20}, "seed = 100000000000000000000: .*less than 18446744073709551616"),
+        ({"recipe": DEFAULT, "start_seed": 2**64}, "start_seed = 18446744073709551616: .*less than"),
+        ({"recipe": "published", "batch": 1}, "batch is 1, and recipe 'published' normalizes .*; expected 2 tokens"),
+        ({"recipe": DEFAULT, "n_concepts": 4, "k": 5}, "k is 5 and n_concepts 4; expected k <= n_concepts"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_settings(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("gigabytes", [-1.0, float("nan"), float("inf")])
+def test_memory_that_is_no_size_is_refused(gigabytes: float) -> None:
+    with pytest.raises(ValueError, match=f"--memory is {gigabytes} GB; expected a number of GB, 0 or more"):
+        allowed_memory(gigabytes)
+
+
+def test_tokens_and_backbones_together_are_refused(tiny_specs: dict[str, BackboneSpec]) -> None:
+    with pytest.raises(ValueError, match="backbones are for pictures; the data is tokens already"):
+        fit(toy_tokens(), backbones=tiny_specs, **SMALL)
+
+
+def test_pictures_without_backbones_are_refused(picture_folder: Path) -> None:
+    with pytest.raises(ValueError, match="no backbones to see the pictures with"):
+        fit(picture_folder, **SMALL)
+
+
+def test_backbones_are_named_as_the_command_line_names_them(
+    picture_folder: Path, tiny_specs: dict[str, BackboneSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(fitting, "fit_pictures", lambda source, settings, specs, *rest: seen.append(specs))
+    for told in ("resnet18.a1_in1k,resnet50.a1_in1k", "paper", {"a": "resnet18.a1_in1k", **tiny_specs}):
+        fit(picture_folder, backbones=told, **SMALL)
+    ids, paper, mixed = seen
+    assert {name: spec.model for name, spec in ids.items()} == {
+        "resnet18": "resnet18.a1_in1k", "resnet50": "resnet50.a1_in1k",
+    }  # fmt: skip
+    assert paper == PAPER
+    assert mixed == {"a": BackboneSpec(model="resnet18.a1_in1k"), **tiny_specs}
+
+
+def test_the_packages_names_are_all_there() -> None:
+    assert all(getattr(usae_train, name) is not None for name in usae_train.__all__)
+    assert set(usae_train.__all__) <= set(dir(usae_train))
+    with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
+        _ = usae_train.fitt

@@ -1,0 +1,229 @@
+"""A step against a reference that lays out every token's code for every concept, in value and gradient."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+from toys import WIDTHS
+
+from usae_train.model.usae import USAE
+from usae_train.training import step
+from usae_train.training.kernels.matryoshka import part_errors
+from usae_train.training.kernels.topk_complement import largest, left_out_half
+from usae_train.training.settings import DEFAULT, PUBLISHED, Recipe
+from usae_train.training.step import part_entries, pick, step_loss
+
+N_CONCEPTS, K = 16, 3
+NONE = torch.zeros(0, dtype=torch.long)
+NOTHING_DEAD = torch.zeros(len(WIDTHS), N_CONCEPTS, dtype=torch.bool)
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products in float32, whatever this processor is fast in: the reference is."""
+    for module in ("usae_train.training.step", "usae_train.training.kernels.products"):
+        monkeypatch.setattr(f"{module}.product_dtype", lambda device: torch.float32)
+
+
+def toy(recipe: Recipe) -> tuple[USAE, dict[str, Tensor]]:
+    """A USAE with rows of any length and offsets of any size, and nine tokens."""
+    torch.manual_seed(3)
+    usae = USAE(WIDTHS, N_CONCEPTS, K, batch_norm=recipe.batch_norm).train()
+    for name in WIDTHS:
+        usae.decoder(name).offset.data.normal_()
+        if not recipe.projected:
+            usae.decoder(name).weight.data *= torch.rand(N_CONCEPTS, 1) + 0.5
+    return usae, {name: torch.randn(9, width) for name, width in WIDTHS.items()}
+
+
+def dead_in(**concepts: list[int]) -> Tensor:
+    """(backbones, concepts) bool: which concepts are dead in which backbone."""
+    mask = NOTHING_DEAD.clone()
+    for name, own in concepts.items():
+        mask[list(WIDTHS).index(name), own] = True
+    return mask
+
+
+def reference(
+    usae: USAE, batch: dict[str, Tensor], encoding: list[str], recipe: Recipe, dead: Tensor = NOTHING_DEAD
+) -> tuple[Tensor, Tensor]:
+    """The same loss with dense codes, and the concepts that fired in which backbone."""
+    total, fired = torch.zeros(()), torch.zeros_like(dead)
+    n, mean_width = len(batch["a"]), sum(WIDTHS.values()) / len(WIDTHS)
+    shared = recipe.encoding == "share"  # then what the dead make of it is one error of all shares of the tokens
+    for number, source in enumerate(encoding):
+        if number == 0 or not shared:
+            revived_in, residual_in = ({name: torch.zeros_like(own) for name, own in batch.items()} for _ in range(2))
+        rows, own_dead = torch.arange(n), dead[list(WIDTHS).index(source)].nonzero().squeeze(1)
+        if shared:
+            rows = rows[number :: len(encoding)]
+        pre_codes = usae.encoder(source)(batch[source][rows])
+        rank = pre_codes.argsort(-1, descending=True).argsort(-1)
+        codes = torch.where(rank < K, pre_codes.relu(), 0.0)
+        fired[list(WIDTHS).index(source)] = (codes > 0).any(0)
+        for target in batch:
+            tokens, decoder = batch[target][rows], usae.decoder(target)
+            atoms = decoder.weight if recipe.projected else functional.normalize(decoder.weight, dim=-1)
+            residual = tokens - codes @ atoms - decoder.offset
+            share = len(rows) / n if shared else 1.0
+            if recipe.standardization != "scalar":
+                share *= WIDTHS[target] / mean_width
+            if recipe.loss == "absolute":
+                total = total + share * residual.abs().mean()
+            else:
+                total = total + share * residual.square().mean()
+            for nested in recipe.nested:
+                first = codes * (torch.arange(N_CONCEPTS) < round(nested * N_CONCEPTS))
+                total = total + share * (tokens - first @ atoms - decoder.offset).square().mean()
+            if recipe.auxiliary == "left_out":
+                half = torch.where((rank >= K) & (rank < K + N_CONCEPTS // 2), pre_codes.relu(), 0.0)
+                total = total + share * recipe.auxiliary_weight * (residual - half @ atoms).abs().mean()
+            elif len(own_dead) or (shared and dead.any()):
+                of_dead = torch.zeros_like(pre_codes).index_copy(1, own_dead, pre_codes[:, own_dead])
+                ranked = torch.full_like(pre_codes, -torch.inf).index_copy(1, own_dead, pre_codes[:, own_dead])
+                revived = of_dead.where(ranked.argsort(-1, descending=True).argsort(-1) < K, 0.0).relu()
+                revived_in[target] = revived_in[target].index_copy(0, rows, revived @ atoms)
+                residual_in[target] = residual_in[target].index_copy(0, rows, residual.detach())
+        if not shared or source == encoding[-1]:
+            for target, residual in residual_in.items():
+                if residual.any():
+                    error = (residual - revived_in[target]).square().mean() / residual.square().mean()
+                    total = total + recipe.auxiliary_weight * error
+    return total, fired
+
+
+ALL = DEFAULT.model_copy(update={"encoding": "all"})
+ABSOLUTE = ALL.model_copy(update={"loss": "absolute", "nested": ()})
+THREE_PARTS = ALL.model_copy(update={"nested": (0.5, 0.25)})
+WITH_NORM = ALL.model_copy(update={"batch_norm": True})
+ONE = DEFAULT.model_copy(update={"encoding": "one"})
+SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "encoding", "dead"),
+    [
+        (DEFAULT, ["a", "b", "c"], NOTHING_DEAD),
+        (DEFAULT, ["a", "b", "c"], dead_in(a=[2, 5, 9, 11, 15], c=[3])),
+        (ALL, ["a", "b", "c"], NOTHING_DEAD),
+        (ALL, ["a", "b", "c"], dead_in(a=[2, 5, 9, 11, 15], b=[5, 6])),
+        (THREE_PARTS, ["a", "b", "c"], dead_in(a=[1, 4], b=[1, 4], c=[1, 4])),
+        (ABSOLUTE, ["a", "b", "c"], NOTHING_DEAD),
+        (WITH_NORM, ["a", "b", "c"], dead_in(a=[0, 7, 8, 9], b=[0], c=[7, 8])),
+        (SCALAR, ["a", "b", "c"], NOTHING_DEAD),
+        (ONE, ["c"], NOTHING_DEAD),
+        (PUBLISHED, ["b"], NOTHING_DEAD),
+    ],
+    ids=["share", "dead in some", "all", "dead", "three parts", "absolute", "batch norm", "scalar", "one", "published"],
+)
+def test_a_step_equals_the_dense_reference_with_its_gradients(
+    recipe: Recipe, encoding: list[str], dead: Tensor
+) -> None:  # fmt: skip
+    usae, batch = toy(recipe)
+    expected_loss, expected_fired = reference(usae, batch, encoding, recipe, dead)
+    expected_loss.backward()
+    names = [
+        name for name, _ in usae.named_parameters()
+        if (recipe.encoding != "one" or name.split(".")[1] in encoding)
+        and (recipe.offset or not name.endswith("offset"))
+    ]  # fmt: skip
+    expected = {name: usae.get_parameter(name).grad.clone() for name in names}  # type: ignore[union-attr]
+    usae.zero_grad()
+    usae, batch = toy(recipe)  # BatchNorm's running figures anew
+    loss, fired = step_loss(usae, batch, encoding, recipe, dead)
+    loss.backward()
+    torch.testing.assert_close(loss, expected_loss, atol=1e-5, rtol=1e-5)
+    assert torch.equal(fired, expected_fired)
+    for name in names:
+        torch.testing.assert_close(usae.get_parameter(name).grad, expected[name], atol=1e-5, rtol=1e-5, msg=name)
+    weights = [gradient for name, gradient in expected.items() if name.endswith("weight")]
+    assert all(gradient.abs().sum() > 1e-3 for gradient in weights)
+
+
+def test_an_exact_step_is_in_float32_where_bfloat16_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loss_and_gradient(exact: bool) -> tuple[Tensor, Tensor]:
+        usae, batch = toy(PUBLISHED)
+        loss, _ = step_loss(usae, batch, ["b"], PUBLISHED, NOTHING_DEAD, exact=exact)
+        loss.backward()
+        weights = (usae.encoder("b").linear.weight, usae.decoder("b").weight)
+        return loss.detach(), torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None])
+
+    plain_loss, plain = loss_and_gradient(exact=False)
+    monkeypatch.setattr("usae_train.training.kernels.products.product_dtype", lambda device: torch.bfloat16)
+    loss, gradient = loss_and_gradient(exact=True)
+    torch.testing.assert_close((loss, gradient), (plain_loss, plain))
+    loss, gradient = loss_and_gradient(exact=False)
+    assert 1e-6 < (loss - plain_loss).abs() / plain_loss < 0.01
+    assert 1e-4 < (gradient - plain).norm() / plain.norm() < 0.1
+
+
+def test_a_step_that_changes_one_pair_has_no_gradient_for_the_others() -> None:
+    usae, batch = toy(PUBLISHED)
+    step_loss(usae, batch, ["b"], PUBLISHED, NOTHING_DEAD)[0].backward()
+    assert usae.decoder("b").weight.grad is not None
+    assert usae.decoder("a").weight.grad is None
+
+
+def test_parts_of_a_batch_on_two_ranks_give_the_loss_of_the_whole() -> None:
+    usae, batch = toy(DEFAULT)
+    batch = {name: torch.cat([own, own[:1] + 1]) for name, own in batch.items()}  # ten
+    whole = step_loss(usae, batch, ["a", "b", "c"], DEFAULT, NOTHING_DEAD)[0]
+    parts = [
+        step_loss(usae, {n: own[rows] for n, own in batch.items()}, ["a", "b", "c"], DEFAULT, NOTHING_DEAD, rows)[0]
+        for rows in (torch.arange(5), torch.arange(5, 10))
+    ]
+    torch.testing.assert_close(sum(parts) / 2, whole)
+
+
+def test_bfloat16_chooses_and_float32_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values of the chosen concepts are those of a float32 product, whatever chose them."""
+    monkeypatch.setattr(step, "product_dtype", lambda device: torch.bfloat16)
+    usae, batch = toy(DEFAULT)
+    active = step.sparse_active(usae.encoder("a"), batch["a"], K, NONE)
+    exact = usae.encoder("a")(batch["a"])
+    torch.testing.assert_close(active.values, exact.gather(1, active.concepts).relu())
+    assert (exact - exact.bfloat16().float()).abs().max() > 1e-4  # the test can fail
+
+
+def test_pick_takes_the_largest_in_order_and_then_the_dead() -> None:
+    pre_codes = torch.tensor([[0.0, 5.0, 1.0, 4.0, 2.0]])
+    assert pick(pre_codes, 2, NONE).tolist() == [[1, 3]]
+    assert pick(pre_codes, 3, torch.tensor([0])).tolist() == [[1, 3, 4, 0]]
+    assert pick(pre_codes, 1, torch.tensor([0, 2, 4])).tolist() == [[1, 4]]
+
+
+def test_parts_of_a_token_follow_the_limits() -> None:
+    active = step.Active(torch.ones(2, 4), torch.tensor([[0, 3, 5, 7], [4, 6, 7, 1]]))
+    entries, n_parts = part_entries(active, 8, 3, (0.5,))  # limit 4; the fourth is a dead one
+    assert n_parts == 3
+    assert entries.bags.tolist() == [0, 0, 1, 2, 4, 4, 4, 5]
+
+
+def test_left_out_half_takes_the_largest_codes_that_top_k_left() -> None:
+    left = left_out_half(torch.tensor([[5.0, -1.0, 3.0, 2.0, 4.0, 1.0]]), torch.tensor([[0, 4]]))
+    assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 0.0, 1.0]]
+    left = left_out_half(torch.tensor([[5.0, 0.5, 3.0, 2.0, 4.0, 1.0]]), torch.tensor([[0, 4]]))
+    assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 0.0, 1.0]]
+
+
+def test_left_out_half_never_holds_what_top_k_kept_or_what_relu_closed() -> None:
+    assert left_out_half(torch.tensor([[5.0, -1.0, 3.0, 2.0]]), torch.tensor([[0, 2, 3]])).tolist() == [[0.0] * 4]
+
+
+def test_left_out_half_counts_in_each_token() -> None:
+    pre_codes = torch.tensor([[5.0, 0.5, 3.0, 2.0, 4.0, 1.0], [-1.0, 2.0, -3.0, 0.5, -2.0, 3.0]])
+    left = left_out_half(pre_codes, torch.tensor([[0], [5]]))  # the first has more codes than a half, the second fewer
+    assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 4.0, 0.0], [0.0, 2.0, 0.0, 0.5, 0.0, 0.0]]
+
+
+def test_largest_counts_from_above() -> None:
+    numbers = torch.tensor([[3.0, 1.0, 2.0], [9.0, 7.0, 8.0]])
+    assert [largest(numbers, rank).flatten().tolist() for rank in (1, 2, 3, 4)] == [[3, 9], [2, 8], [1, 7], [1, 7]]
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_the_error_of_millions_of_numbers_is_exact(squared: bool) -> None:
+    tokens = torch.randn(2000, 768, generator=torch.Generator().manual_seed(0))
+    wanted = tokens.double().square().mean() if squared else tokens.double().abs().mean()
+    found = part_errors(torch.zeros(2000, 1, 768), torch.zeros(768), tokens, squared)
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-6)  # one after another: 4.5e-5 and more apart

@@ -1,0 +1,395 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import usae_viz.commands.render_commands
+from usae_viz.cli import app
+from usae_viz.export.png import read_png
+
+QUICK = ["--steps", "3", "--crops", "1", "--size", "32"]
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def test_maximize_writes_a_run(folder, tmp_path):
+    out = tmp_path / "run"
+    done = run("maximize", "--concept", "3,5", "--usae", folder, "--out", str(out), *QUICK)
+    assert done.exit_code == 0, done.output
+    assert sorted(p.name for p in out.iterdir()) == ["concept-00003", "concept-00005", "manifest", "run.json"]
+    assert {p.name for p in (out / "concept-00003").iterdir()} == {"left.png", "right.png", "scores.json", "sheet.png"}
+    record = json.loads((out / "run.json").read_text())
+    assert record["objectives"] == ["Concept(3)", "Concept(5)"]
+    assert record["runs"][0]["seed"] == 0
+    assert len(record["usae_sha256"]) == 64
+    assert "through left" in done.output
+
+
+def test_the_same_command_draws_the_same_pictures(folder, tmp_path):
+    for name in ("one", "two"):
+        run("maximize", "-c", "3", "--usae", folder, "-o", str(tmp_path / name), "-q", *QUICK)
+    first, second = ((tmp_path / n / "concept-00003" / "left.png").read_bytes() for n in ("one", "two"))
+    assert first == second
+
+
+def test_json_can_be_parsed(folder, tmp_path):
+    done = run("maximize", "-c", "top:2", "--usae", folder, "-o", str(tmp_path / "run"), "--json", "-q", *QUICK)
+    answer = json.loads(done.stdout)
+    assert len(answer["concepts"]) == 2
+    assert set(answer["concepts"][0]["images"]) == {"left", "right"}
+    listed = json.loads(run("concepts", "--usae", folder, "--json").stdout)
+    assert len(listed) == 12
+    assert [row["universality"] for row in listed] == sorted((row["universality"] for row in listed), reverse=True)
+
+
+def test_any_objective_is_scored_for_a_concept_that_is_named(folder, tmp_path):
+    words = ["--objective", "Channel('left', 3)", "--usae", folder, *QUICK]
+    strict = [*words, "--verify", "5", "--verdict", "share=1", "--out", str(tmp_path / "run")]
+    done = run("maximize", *strict)
+    assert done.exit_code == 0, done.stderr
+    assert "concept 5, under views" in done.stdout
+    assert " ".join(done.stdout.split()).endswith("run: 1 pictures, 1 failed")  # a line is broken where it is too long
+    (kept,) = json.loads(run("maximize", *strict, "--json").stdout)["concepts"]
+    assert (kept["subject"], kept["images"]["left"]["verdict"], kept["thresholds"]["share"]) == (
+        "concept 5",
+        "failed",
+        1,
+    )
+    done = run("maximize", *words, "--out", str(tmp_path / "without"))
+    assert "Channel('left', 3): left (not verified: of no concept or class; see --verify)" in " ".join(
+        done.stdout.split()
+    )
+
+
+def test_concepts_prints_a_table(folder):
+    done = run("concepts", "--usae", folder, "--sort", "energy", "--limit", "4")
+    assert done.exit_code == 0
+    assert "4 of 12 concepts by energy" in done.output
+
+
+def test_render_draws_every_mode_and_seed(folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"usae: {folder}\nconcepts: [3]\nmodes: [per-model, shared]\nseeds: [0, 1]\n"
+        "settings:\n  steps: 2\n  crops: 1\n  size: 32\n"
+    )
+    done = run("render", str(recipe), "--out", str(tmp_path / "run"), "-q")
+    assert done.exit_code == 0, done.output
+    names = {p.name for p in (tmp_path / "run" / "concept-00003").glob("*.png")}
+    images = {f"{image}-seed-{seed}.png" for image in ("left", "right", "shared") for seed in (0, 1)}
+    assert names == images | {"sheet.png"}
+    scores = json.loads((tmp_path / "run" / "concept-00003" / "scores.json").read_text())["images"]
+    for image, row in scores.items():
+        fires = {name: score["fires"] for name, score in row["backbones"].items()}
+        own = image.partition("-")[0]
+        assert row["fired"] is (all(fires.values()) if own == "shared" else fires[own])
+    inside = read_png(tmp_path / "run" / "concept-00003" / "shared-seed-1.png")
+    assert (inside["settings"]["mode"], inside["settings"]["seed"]) == ("shared", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["maximize", "-c", "12"], "no concept 12; this USAE has 12, numbered 0 to 11"),
+        (["maximize", "-c", "red"], "no concept 'red': this USAE has no labels"),
+        (["maximize", "-c", ","], "no concept in ','"),
+        (["maximize", "-c", "top:0"], "expected top: and a number from 1 to 12"),
+        (
+            ["maximize", "-c", "3", "--mode", "both"],
+            "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'",
+        ),
+        (["maximize", "-c", "3", "--image", "clay"], "image = 'clay'"),
+        (["maximize", "-c", "3", "--device", "tpu9"], "no device 'tpu9' here"),
+        (
+            ["maximize", "-c", "3", "--start", "a.png", "--closeness", "nan"],
+            "closeness is nan; expected",
+        ),
+        (
+            ["maximize", "-c", "3", "--start", "a.png", "--closeness", "-1"],
+            "closeness is -1.0; expected",
+        ),
+        (["maximize", "--objective", "Concept(3, backbone='')"], "unknown backbone ''; this USAE has left, right"),
+        (["concepts", "--sort", "auroc"], "this USAE's statistics have no truth to compare with"),
+        (["concepts", "--sort", "beauty"], "unknown order 'beauty'; expected one of universality"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_1(folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words, "--usae", folder)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_usae_names_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run("maximize", "-c", "3", "--usae", "dmo")
+    assert done.exit_code == 1
+    assert "unknown USAE 'dmo'; expected `demo`, `photos`, a folder or a hub id; the nearest: demo" in done.stderr
+
+
+def test_an_output_folder_that_cannot_be_written_is_said(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("maximize", "-c", "3", "--usae", folder, "--out", str(tmp_path / "file" / "run"), *QUICK)
+    assert done.exit_code == 1
+    assert "cannot be written" in done.stderr
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_wrong_usage_is_status_2():
+    assert run("maximize").exit_code == 2
+    assert run("maximise").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("concepts: [3]\nmodus: [shared]\n", "recipe.yaml:2: unknown key 'modus'; did you mean 'modes'?"),
+        (
+            "concepts: [3]\nsettings:\n  stepz: 4\n",
+            "recipe.yaml:3: unknown key 'settings.stepz'; did you mean 'steps'?",
+        ),
+        ("concepts: [3]\nsettings:\n  steps: many\n", "recipe.yaml:3: settings.steps: Input should be a valid integer"),
+        ("concepts: []\n", "nothing to draw; expected `concepts` or `objectives`"),
+        ("- a\n- b\n", "expected a mapping (`key: value`) at the top, found a list"),
+        ("", "expected a mapping (`key: value`) at the top, found nothing"),
+        ("concepts: [3\n", "no valid YAML"),
+        ("concepts: [3]\nsettings:\n  seed: 4\n", "seed belongs at the top, as a list under `seeds`"),
+        (
+            "concepts: [3]\nsettings:\n  augmentation: {rotat: 5}\n",
+            "unknown key 'settings.augmentation.rotat'; did you mean 'rotate'?",
+        ),
+        (
+            "concepts: [3]\nsettings: {size: 32}\nvariants:\n  a: {}\n  b: {augmentation: {crop: [0.02, 1]}}\n",
+            "recipe.yaml: crops from 0.02 of the side are less than a pixel wide on a canvas of 32 px; raise --size",
+        ),
+        ("concepts: [3]\nseeds: [-1]\n", "recipe.yaml:2: seeds.0: Input should be greater than or equal to 0"),
+        ("concepts: [3]\nseeds: [1, 1]\n", "says something twice"),
+        (
+            "concepts: [3]\nvariants:\n  a: {}\n  b: {verdict: {rank: 1}}\n",
+            "recipe.yaml:4: variants.b.verdict: belongs in `settings`: pictures on one sheet are judged alike",
+        ),
+    ],
+)
+def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    done = run("render", str(recipe), "--out", str(tmp_path / "run"))
+    assert done.exit_code == 1
+    assert message in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    file = tmp_path / "given.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((40, 40), Image.Resampling.BILINEAR).save(file)
+    return str(file)
+
+
+def test_invert_draws_a_given_pictures_codes(folder, tmp_path, picture):
+    out = tmp_path / "run"
+    done = run("invert", picture, "--usae", folder, "--out", str(out), "--backbones", "right", *QUICK)
+    assert done.exit_code == 0, done.output
+    drawn = out / "objective-samecodes-right"
+    assert {p.name for p in drawn.iterdir()} == {"right.png", "sheet.png"}
+    inside = read_png(drawn / "right.png")
+    assert (inside["objective"], inside["settings"]["reference"]) == ("SameCodes(['right'])", picture)
+    assert inside["settings"]["start"] is None
+    assert "SameCodes(['right']): right" in done.output
+    with Image.open(drawn / "sheet.png") as sheet:
+        assert sheet.width > 420  # the given picture stands beside
+
+
+def test_invert_takes_what_maximize_does_of_seeds_transparency_and_early_ends(folder, tmp_path, picture):
+    """A learning rate at which nothing rises: each settles as soon as two times two steps can be compared."""
+    out = tmp_path / "run"
+    words = ["invert", picture, "--usae", folder, "--out", str(out), "--backbones", "right", "--augmentation", "none"]
+    words += ["--seed", "4", "--seeds", "2", "--alpha", "--settle", "2", "--memory", "1"]
+    done = run(*words, "--learning-rate", "1e-30", "--steps", "30", "--crops", "1", "--size", "32")
+    assert done.exit_code == 0, done.output
+    drawn = out / "objective-samecodes-right"
+    assert {p.name for p in drawn.iterdir()} == {"right-seed-4.png", "right-seed-5.png", "sheet.png"}
+    assert "SameCodes(['right']): settled after 4 of 30 steps" in done.stderr
+    with Image.open(drawn / "right-seed-5.png") as seen:
+        assert seen.mode == "RGBA"
+    settings = read_png(drawn / "right-seed-5.png")["settings"]
+    assert (settings["seeds"], settings["settle"], settings["memory"], settings["alpha"]) == (2, 2, 1.0, True)
+
+
+def test_objectives_are_drawn_a_folder_each_and_once(folder, tmp_path):
+    out = tmp_path / "run"
+    expressions = ["Concept(3) - 0.5 * Concept(5)", "Concept(3)", "Concept(3)-0.5*Concept(5)", "Channel('left', 2)"]
+    words = [word for text in expressions for word in ("--objective", text)]
+    done = run("maximize", "-c", "3", *words, "--usae", folder, "--out", str(out), *QUICK)
+    assert done.exit_code == 0, done.output
+    folders = {"concept-00003", "objective-concept-3-minus-0.5-concept-5", "objective-channel-left-2"}
+    assert {p.name for p in out.iterdir()} == folders | {"manifest", "run.json"}
+    written = ["Concept(3)", "Concept(3) - 0.5 * Concept(5)", "Channel('left', 2)"]
+    assert json.loads((out / "run.json").read_text())["objectives"] == written
+    assert {p.name for p in (out / "objective-channel-left-2").iterdir()} == {"left.png", "sheet.png"}
+
+
+@pytest.mark.parametrize(("more", "weight"), [([], "5"), (["--closeness", "0.25"], "0.25")])
+def test_a_start_is_accentuated(folder, tmp_path, picture, more, weight):
+    out = tmp_path / "run"
+    words = ["maximize", "-c", "3", "--start", picture, "--usae", folder, "--out", str(out), "-q"]
+    done = run(*words, *more, *QUICK)
+    assert done.exit_code == 0, done.output
+    record = json.loads((out / "run.json").read_text())
+    assert record["objectives"] == [f"Concept(3) + {weight} * Closeness()"]
+    assert record["runs"][0]["start"] == picture
+    assert (out / f"objective-concept-3-{weight}-closeness" / "scores.json").is_file()
+
+
+def test_a_start_keeps_its_own_spectrum(folder, tmp_path, picture):
+    words = ["maximize", "-c", "3", "--start", picture, "--usae", folder, "--out", str(tmp_path / "run"), "-q"]
+    assert run(*words, "--image", "maco", *QUICK).exit_code == 0
+    done = run(*words[:-2], str(tmp_path / "other"), "--image", "maco", "--spectrum", "1/f", *QUICK)
+    assert done.exit_code == 1
+    assert "a picture that is started from keeps its own spectrum; leave --spectrum or --start out" in done.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_recipe_can_hold_objectives(folder, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"usae: {folder}\nobjectives:\n  - Concept(3) - 0.5 * Concept(5)\n  - Channel('left', 2)\n"
+        "modes: [per-model, coupled]\nsettings: {steps: 2, crops: 1, size: 32, snapshots: 1}\n"
+        "outputs: [png, alpha, mp4, sheet]\n"
+    )
+    out = tmp_path / "run"
+    done = run("render", str(recipe), "--out", str(out), "-q")
+    assert done.exit_code == 0, done.output
+    both = {"left", "right", "coupled-left", "coupled-right"}
+    files = {p.name for p in (out / "objective-concept-3-minus-0.5-concept-5").iterdir()}
+    stills = {f"{name}.png" for name in both}
+    assert files == stills | {f"{name}.mp4" for name in both} | {"sheet.png", "scores.json"}
+    channel = {p.name for p in (out / "objective-channel-left-2").glob("*.png")}
+    assert channel == {"left.png", "coupled-left.png", "sheet.png"}
+    with Image.open(out / "objective-channel-left-2" / "coupled-left.png") as drawn:
+        assert drawn.mode == "RGBA"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["maximize"], "say what to draw: --concept or --objective"),
+        (["maximize", "-c", "3", "--closeness", "2"], "--closeness is to a given picture: say which with --start"),
+        (["maximize", "-c", "3", "--steps", "many"], "--steps"),
+        (["maximize", "-c", "3", "--animation", "mp4"], "say every how many steps with --snapshots"),
+        (["render", "a.png", "--labels", "b.json"], "--labels are for a recipe"),
+        (["invert"], "Missing argument"),
+    ],
+)
+def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words, "--usae", folder)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["maximize", "--objective", "Concpt(3)"], "unknown name 'Concpt'; did you mean Concept?"),
+        (["maximize", "--objective", "__import__('os')"], "unknown name '__import__'"),
+        (["maximize", "--objective", "Concept(12)"], "no concept 12; this USAE has 12"),
+        (["maximize", "--objective", "Channel('lef', 1)"], "unknown backbone 'lef'"),
+        (["maximize", "--objective", "Channel('left', 99)", *QUICK], "no channel 99; left's tokens have 24"),
+        (["maximize", "--objective", "Logit('left', 1)", *QUICK], "left has no classifier; set `classes` in its spec"),
+        (["maximize", "--objective", "Closeness()", *QUICK], "compares with a picture; give one as `start`"),
+        (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["maximize", "-c", "3", "--memory", "0.000001"], "and the limit is 1e-06; raise --memory"),
+        (["maximize", "-c", "3", "--memory", "0.001"], "lower --crops or --size, or raise --memory"),
+        (
+            ["maximize", "-c", "3", *QUICK[:-1], "16", "--augmentation", "maco"],
+            "crops from 0.05 of the side are less than a pixel wide on a canvas of 16 px; raise --size to 20, or take",
+        ),
+        (["maximize", "-c", "3", "--settle", "1"], "settle = 1: Input should be greater than or equal to 2"),
+        (["maximize", "-c", "3", "--spectrum", "1/f"], "a spectrum is for the parameterization maco, not for fourier"),
+        (
+            ["maximize", "-c", "3", "--decay", "2", "--image", "maco"],
+            "decay is for the parameterization fourier, not for maco",
+        ),
+        (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
+        (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["invert", "", *QUICK], "reference = '': String should have at least 1 character"),
+        (["maximize", "-c", "3", "--start", ""], "start = '': String should have at least 1 character"),
+        (["maximize", "-c", "3", "--image", "maco", "--spectrum", ""], "spectrum = '': String should have at least 1"),
+        (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: Input should be greater than or equal to 1"),
+        (["maximize", "--objective", "Channel('left', 1)", "--verify", "12"], "no concept 12; this USAE has 12"),
+        (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': Extra inputs are not permitted; did you"),
+        (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is no threshold; expected such as rank=1,"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words, "--usae", folder)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_ctrl_c_is_status_130_and_the_picture_is_written(folder, tmp_path, monkeypatch):
+    def interrupting(_stage, done, _total, _note):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(usae_viz.commands.render_commands, "watched", lambda *_: interrupting)
+    done = run("maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), *QUICK)
+    assert done.exit_code == 130
+    assert "Concept(3): stopped by hand after 2 of 3 steps; the best so far is kept" in done.stderr
+    written = {p.name for p in (tmp_path / "run").iterdir()}
+    assert written == {"concept-00003", "manifest", "run.json"}  # 5 was not begun
+    assert "stopped by hand" in read_png(tmp_path / "run" / "concept-00003" / "left.png")["ended"]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\nconcepts: [3]\nmodes: [per-model, shared]\nsettings: {{size: 32, steps: 3}}\n")
+    assert run("render", str(recipe), "--out", str(tmp_path / "modes")).exit_code == 130
+    stills = {p.stem for p in (tmp_path / "modes" / "concept-00003").glob("*.png")}
+    assert stills == {"left", "right", "sheet"}  # shared was not begun
+
+
+def test_a_score_that_is_lost_is_status_1_and_the_picture_is_written(folder, tmp_path):
+    """A learning rate that no float survives: the first step is the last that can be drawn."""
+    words = ["maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), "--learning-rate", "1e37"]
+    done = run(*words, *QUICK)
+    assert done.exit_code == 1
+    assert "Concept(3): the picture of left is not finite at step 1; the best so far is kept" in done.stderr
+    assert done.stderr.endswith("error: the score was lost in 2 of 2 folders, as said above\n")
+    written = {"concept-00003", "concept-00005", "manifest", "run.json"}
+    assert {p.name for p in (tmp_path / "run").iterdir()} == written
+    with Image.open(tmp_path / "run" / "concept-00003" / "left.png") as drawn:
+        assert len(drawn.getcolors(10_000)) > 100
+
+
+def test_an_optimization_that_settled_is_done(folder, tmp_path):
+    words = ["maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), "--settle", "2"]
+    done = run(*words, "--steps", "60", "--crops", "1", "--size", "32", "--learning-rate", "1e-9")
+    assert done.exit_code == 0
+    assert "Concept(3): settled after" in done.stderr
+    assert (tmp_path / "run" / "concept-00005" / "sheet.png").is_file()
+
+
+def test_help_does_not_import_torch():
+    code = "import sys; import usae_viz.cli, usae_train.cli; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_help_says_units_and_defaults():
+    text = run("maximize", "--help").output
+    assert "pixels" in text
+    assert "default: 96" in text

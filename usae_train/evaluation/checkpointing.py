@@ -1,0 +1,110 @@
+"""States of an evaluation on disk: written every few minutes and when asked to stop, and gone on from."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from usae_train.files.tensor_forms import Damaged
+from usae_train.files.torch_state import write_state
+from usae_train.images.fingerprints import same
+from usae_train.runtime.signals import Stopped, hearing
+
+
+class PassKeeper:
+    """Keeps the state of one process; in the same folder processes meet.
+
+    Args:
+        room: the folder; made when it is needed.
+        rank: of the process.
+        minutes: time between two states.
+    """
+
+    def __init__(self, room: Path, rank: int = 0, minutes: float = 2.0) -> None:
+        self.room, self.file, self.seconds = room, room / f"state-{rank}.pt", 60 * minutes
+        self._last = time.monotonic()
+        self._stop = 0  # the signal that asked for it
+
+    def read(self, settings: dict[str, Any]) -> dict[str, Any] | None:
+        """The state that was kept, if there is one.
+
+        Raises:
+            ValueError: when it was made with other settings; says which differ. When it cannot be read.
+        """
+        if not self.file.is_file():
+            return None
+        found = self.read_other(self.file)
+        told = found.get("settings")
+        if not isinstance(told, dict):
+            raise ValueError(f"{self.file} is no state of an evaluation; remove {self.room} to begin again")
+        if differences := sorted(key for key in settings if not same(key, settings[key], told.get(key))):
+            raise ValueError(
+                f"{self.room} was begun with another {', '.join(differences)}; give the same again, or remove it"
+            )
+        return found
+
+    def read_other(self, file: Path) -> dict[str, Any]:
+        """A state by its file: this process's, or what another one lays down where they meet.
+
+        Raises:
+            ValueError: when it cannot be read.
+        """
+        try:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged file makes of torch
+            raise ValueError(f"{file} cannot be read; remove {self.room} to begin again") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{file} is no state of an evaluation; remove {self.room} to begin again")
+        return found
+
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """What is found damaged within it is said of this folder.
+
+        Raises:
+            ValueError: then.
+        """
+        try:
+            yield
+        except Damaged as error:
+            raise ValueError(
+                f"a state in {self.room} is damaged, or of another version of usae ({error}); remove {self.room} to "
+                "begin again"
+            ) from error
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Keep a state instead of the one before.
+
+        Raises:
+            ValueError: when it cannot be written; the one before is kept.
+        """
+        write_state(state, self.file)
+        self._last = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write: minutes have passed, or a stop was asked for."""
+        return self._stop > 0 or time.monotonic() - self._last >= self.seconds
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Ask to stop, as a signal does."""
+        self._stop = number
+
+    def check(self) -> None:
+        """End here when a stop was asked for.
+
+        Raises:
+            Stopped: then.
+        """
+        if self._stop:
+            raise Stopped("stopped; give the same command to go on", self._stop)
+
+    def listening(self) -> AbstractContextManager[None]:
+        """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""
+        return hearing(self.stop)

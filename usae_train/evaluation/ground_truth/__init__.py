@@ -1,0 +1,1 @@
+"""What can be measured where the truth of every pixel is known."""

@@ -1,0 +1,75 @@
+"""One-factor flips: pairs of scenes that differ in one factor of one object. Do the concepts follow?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from usae_train.model.usae import USAE
+from usae_train.scenes.factors import FACTORS, PURE, patch_shares
+from usae_train.scenes.world import SIZE, SceneParameters, draw_parameters, render
+
+SEED = 4_000_000_007  # of no split of the demo's scenes
+AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
+
+
+@torch.no_grad()
+def flips(usae: USAE, concept_of: dict[str, int], pairs: int = 200) -> dict[str, dict[str, float]]:
+    """Share of the flips that concepts follow, {factor: {backbone: share}}.
+
+    The nearest object of a scene changes from one value to another, the rest is held. It is followed when, in the mean
+    over the patches that the object covers in both scenes, the new value's code rises and the old value's falls.
+
+    Args:
+        usae: the model.
+        concept_of: {"colour: red": concept, ...}, the values that have one.
+        pairs: pairs of scenes a factor.
+    """
+    assert usae.grid is not None
+    found: dict[str, dict[str, float]] = {}
+    for number, (factor, values) in enumerate(FACTORS.items()):
+        known = [v for v, value in enumerate(values) if f"{factor}: {value}" in concept_of and value != "background"]
+        if len(known) < 2:
+            continue
+        generator = torch.Generator().manual_seed(SEED + number)
+        before = draw_parameters(pairs, generator)
+        front = before.present.sum(1) - 1  # the object that hides others and is hidden by none
+        old_new = torch.stack([torch.randperm(len(known), generator=generator)[:2] for _ in range(pairs)])
+        old, new = torch.tensor(known)[old_new].unbind(1)
+        rows = torch.arange(pairs)
+        patches = torch.ones(pairs, usae.grid[0] * usae.grid[1], dtype=torch.bool)
+        pictures = []
+        for value in (old, new):
+            changed = getattr(before, factor).clone()
+            changed[rows, front] = value
+            scene = before.with_values(**{factor: changed})
+            pictures.append(render(scene, SIZE).images)
+            patches &= _object_patches(scene, front, usae.grid)
+        concepts = torch.tensor([concept_of.get(f"{factor}: {value}", -1) for value in values])
+        wanted = torch.stack([concepts[old], concepts[new]], 1)
+        share: dict[str, float] = {}
+        for name in usae.names:
+            then, now = (_mean_codes(usae, name, shown, wanted, patches) for shown in pictures)
+            followed = (now[:, 0] < then[:, 0]) & (now[:, 1] > then[:, 1])
+            share[name] = followed[patches.any(1)].float().mean().item()
+        found[factor] = share
+    return found
+
+
+def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(pairs, patches): where the front object covers more than half, told by a colour that nothing else has."""
+    marked = torch.zeros_like(parameters.colour)
+    marked[torch.arange(len(marked)), front] = 1
+    labels = render(parameters.with_values(colour=marked), SIZE).labels["colour"]
+    return patch_shares(labels, 2, grid)[..., 1] > PURE
+
+
+def _mean_codes(usae: USAE, name: str, pictures: Tensor, wanted: Tensor, patches: Tensor) -> Tensor:
+    """(pairs, concepts): each picture's codes of its wanted (pairs, concepts), the mean over its own patches."""
+    means = []
+    for shown, concepts, own in zip(*(every.split(AT_ONCE) for every in (pictures, wanted, patches)), strict=True):
+        codes = usae.encode(name, usae.tokens(name, shown))
+        is_wanted = codes.indices.cpu()[..., None] == concepts[:, None, None]
+        values = (codes.values.cpu()[..., None] * is_wanted).sum(-2)  # (pairs, patches, concepts)
+        means.append((values * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp_min(1))
+    return torch.cat(means)

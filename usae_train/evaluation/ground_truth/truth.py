@@ -1,0 +1,107 @@
+"""Where the truth is known: which factor values have a concept, and what holds when things change?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.evaluation.ground_truth.flips import flips
+from usae_train.evaluation.ground_truth.shifts import shifts
+from usae_train.images.sources import DemoImages
+from usae_train.model.sparse import Codes
+from usae_train.model.statistics import auroc
+from usae_train.model.usae import USAE
+from usae_train.scenes.factors import FACTOR_VALUES, patch_truth
+from usae_train.scenes.world import SIZE
+
+RECOVERED = 0.9  # AUROC, in all backbones by the same concept
+PAIRS = 200  # of scenes a factor, for flips; as many as there are scenes, if those are fewer
+AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
+
+
+def truth_figures(
+    usae: USAE, source: DemoImages, numbers: Tensor, codes: Mapping[str, Codes],
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> tuple[dict[str, Any], Tensor]:  # fmt: skip
+    """The figures that need the truth.
+
+    Args:
+        usae: the model.
+        source: the scenes.
+        numbers: (scene,) which of them were seen.
+        codes: {backbone: codes (scene * token, k)}.
+        progress: called with the stage.
+
+    Returns:
+        The figures, and the AUROC of every concept (backbones, factor values, concepts).
+    """
+    assert usae.grid is not None
+    progress("truth", 0, 3)
+    areas = codes_auroc(codes, usae.n_concepts, factor_truth(source, numbers, usae.grid))
+    values = recovery(areas)
+    progress("truth", 1, 3)
+    pairs = min(PAIRS, len(numbers))
+    followed = flips(usae, {value: each["concept"] for value, each in values.items()}, pairs)
+    progress("truth", 2, 3)
+    shifted = shifts(usae, source, {value: each["concept"] for value, each in values.items()})
+    progress("truth", 3, 3)
+    return {
+        "factors": FACTOR_VALUES,
+        "values": values,
+        "unseen": unseen(areas),
+        "recovered": recovered_share(values),
+        "flips": followed,
+        "shifts": shifted,
+    }, areas
+
+
+def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(image * token, factor values) bool: whether a value covers more than half of a patch."""
+    labels = (source.labels(number, SIZE) for number in numbers.tolist())
+    return torch.cat([patch_truth({factor: own[None] for factor, own in each.items()}, grid)[0] for each in labels])
+
+
+def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> Tensor:
+    """(backbones, values, concepts): AUROC of every concept's code against every label, some concepts at a time."""
+    found = []
+    for own in codes.values():
+        parts = []
+        for first in range(0, n_concepts, AT_ONCE):
+            last = min(first + AT_ONCE, n_concepts)
+            inside = (own.indices >= first) & (own.indices < last)
+            some = Codes(own.values * inside, (own.indices - first).clamp(0, last - first - 1))
+            dense = own.values.new_zeros(len(own.values), last - first)
+            parts.append(auroc(dense.scatter_add_(1, some.indices, some.values), truth))
+        found.append(torch.cat(parts, 1))
+    return torch.stack(found)
+
+
+def recovery(areas: Tensor) -> dict[str, dict[str, Any]]:
+    """Each value's best concept, the same for all backbones, by its smallest AUROC (backbones, values, concepts).
+
+    A value that no patch has (or every one) has no AUROC, and is left out.
+    """
+    best, concept = areas.amin(0).max(1)
+    return {
+        value: {"concept": int(concept[row]), "auroc": best[row].item(), "recovered": bool(best[row] >= RECOVERED)}
+        for row, value in enumerate(FACTOR_VALUES)
+        if not (value.endswith("background") or value in unseen(areas))
+    }
+
+
+def unseen(areas: Tensor) -> list[str]:
+    """The values without AUROC (backbones, values, concepts): of the scenes' patches none has them, or all have."""
+    missing = areas.isnan().all(0).all(1)
+    return [value for value, gone in zip(FACTOR_VALUES, missing.tolist(), strict=True) if gone]
+
+
+def recovered_share(values: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """{factor: share of its values that have a concept}."""
+    share: dict[str, float] = {}
+    for factor in dict.fromkeys(value.partition(":")[0] for value in values):
+        own = [each["recovered"] for value, each in values.items() if value.startswith(factor)]
+        share[factor] = sum(own) / len(own)
+    return share

@@ -1,0 +1,261 @@
+"""YAML files that people write: read with line numbers, checked by pydantic, answered in one line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
+
+from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.files.yaml_checks import check_events
+
+Model = TypeVar("Model", bound=BaseModel)
+LARGEST = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
+MOST = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
+NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is no key
+PLAIN = {"CommentedSeq": "a list", "NoneType": "nothing", "ScalarFloat": "a number", "int": "a number", "str": "a word"}
+
+
+class Clash(PydanticCustomError):
+    """What a validator of a whole mapping raises to point at the key deeper inside that is wrong.
+
+    Args:
+        why: what is wrong and what to do.
+        inside: the path from the validated mapping to the key.
+    """
+
+    def __new__(cls, why: str, *inside: str | int) -> Clash:
+        return super().__new__(cls, "clash", "{why}", {"why": why, "inside": list(inside)})
+
+
+def read_mapping(file: str | Path) -> CommentedMap:
+    """A YAML file's mapping, which remembers its lines.
+
+    Raises:
+        ValueError: for a file that is missing, no YAML, or no mapping.
+    """
+    file = Path(file)
+    try:
+        with file.open("rb") as opened:
+            written = opened.read(LARGEST + 1)
+        if len(written) > LARGEST:
+            raise ValueError(f"{file}: larger than {LARGEST // 1000} kB; expected settings that a person wrote")
+        text = written.decode()
+        check_events(text, file)
+        content = _composed(text, file)
+        _check_size(content, file)
+    except FileNotFoundError as error:
+        raise ValueError(f"no file {str(file)!r}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    except (YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark is not None else ""
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ValueError(f"{file}{where}: no valid YAML: {reason}") from error
+    if not isinstance(content, CommentedMap):
+        raise ValueError(f"{file}: expected a mapping (`key: value`) at the top, found {_plain(content)}")
+    return content
+
+
+def _composed(text: str, file: Path) -> Any:
+    """What the YAML says.
+
+    Raises:
+        ValueError: for a number of thousands of digits, or a tag whose value cannot be made: ruamel.yaml lets through
+            whatever Python says of it.
+        YAMLError: for what is no YAML.
+    """
+    try:
+        return YAML(typ="rt").load(text)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file}: no valid YAML: {' '.join(str(error).split())[:200]}") from error
+
+
+def _plain(content: Any) -> str:
+    return PLAIN.get(type(content).__name__, type(content).__name__)
+
+
+def _check_size(content: Any, file: Path) -> None:
+    """Nothing; a ValueError for aliases that stand for more than anybody wrote, or for themselves."""
+    sizes: dict[int, int | None] = {}  # None while a part is being counted: met again, it holds itself
+
+    def size(part: Any) -> int:
+        if not isinstance(part, CommentedMap | CommentedSeq):
+            return 1
+        if id(part) not in sizes:
+            sizes[id(part)] = None
+            sizes[id(part)] = 1 + sum(map(size, part.values() if isinstance(part, CommentedMap) else part))
+        found = sizes[id(part)]
+        if found is None or found > MOST:
+            much = "itself" if found is None else f"more than {MOST} values"
+            raise ValueError(f"{file}:{part.lc.line + 1}: an alias that stands for {much}; write out what is meant")
+        return found
+
+    size(content)
+
+
+def checked(model: type[Model], content: CommentedMap, file: str | Path, inside: Sequence[str | int] = ()) -> Model:
+    """Validate a mapping of a file.
+
+    Args:
+        model: the schema.
+        content: the mapping (a part of the file's).
+        file: for the message.
+        inside: where in the file the mapping stands.
+
+    Raises:
+        ValueError: with file, line, key, what was expected, and the nearest right key.
+    """
+    try:
+        found = model(**content)
+    except ValidationError as error:
+        first = _most_telling(error.errors())
+        path = _written(content, [*first["loc"], *first.get("ctx", {}).get("inside", ())])
+        line = _line(content, path)
+        name = ".".join(str(part) for part in (*inside, *path))
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(path[-1]), _fields(model, path[:-1]), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_fields(model, path[:-1]))}"
+            raise ValueError(f"{file}:{line}: unknown key {name!r}{hint}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        if not path or first["type"] == "clash":
+            raise ValueError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from error
+        raise ValueError(f"{file}:{line}: {name}: {message} (found {_short(first['input'])})") from error
+    except TypeError as error:  # a key cannot be given by its name
+        odd = next((key for key in content if not isinstance(key, str)), None)
+        raise ValueError(f"{file}:{_key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
+    if (place := _false_number(content, found.model_dump())) is not None:
+        name = ".".join(str(part) for part in (*inside, *place))
+        raise ValueError(f"{file}:{_line(content, place)}: {name}: true and false are no numbers and no words")
+    return found
+
+
+def _most_telling(errors: Sequence[Any]) -> Any:
+    """The first error; of those of one entry of several possible types, the one of the type that it seems to be."""
+    same = [error for error in errors if error["loc"][:2] == errors[0]["loc"][:2]]
+    return max(same, key=lambda error: (not error["type"].endswith("_type"), len(error["loc"])))
+
+
+def _false_number(content: Any, found: Any) -> list[str | int] | None:
+    """The path to a `true` or `false` that was taken for 1 or 0."""
+    keys = content if isinstance(content, CommentedMap) else range(len(content))
+    for key in keys:
+        try:
+            own = found[key]
+        except (KeyError, IndexError, TypeError):  # not kept as it was written, so checked by who changed it
+            continue
+        if isinstance(content[key], bool) and not isinstance(own, bool):
+            return [key]
+        if isinstance(content[key], CommentedMap | CommentedSeq) and (path := _false_number(content[key], own)):
+            return [key, *path]
+    return None
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def read_specs(text: str) -> dict[str, BackboneSpec]:
+    """Turn what `--backbones` takes into specs: `paper`, `demo`, `photos`, a YAML file, or timm ids with commas.
+
+    The YAML maps a name of one's own to a spec. Weight files and `local-dir:` are taken relative to the YAML's folder.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    from usae_train.model.checkpoint import EMBEDDED, load
+
+    if text == "paper":
+        return dict(PAPER)
+    if text in EMBEDDED:
+        return load(text).specs
+    if text.endswith((".yaml", ".yml")):
+        content = read_mapping(text)
+        specs = {}
+        folder = Path(text).parent.absolute()  # whole: a store or a resume may be gone on with from another place
+        for name, own in content.items():
+            if not isinstance(own, CommentedMap):
+                line = _key_line(content, name)
+                raise ValueError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
+            specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(folder)
+        if not specs:
+            raise ValueError(f"{text}: no backbones in it")
+        return specs
+    models = [part.strip() for part in text.split(",") if part.strip()]
+    if not models:
+        raise ValueError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids with commas")
+    specs = {spec.short_name: spec for spec in map(_spec_of_id, models)}
+    if len(specs) < len(models):
+        raise ValueError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")
+    return specs
+
+
+def _spec_of_id(model: str) -> BackboneSpec:
+    try:
+        return BackboneSpec(model=model).relative_to(Path.cwd())
+    except ValidationError as error:
+        raise ValueError(f"{model}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+
+
+def _line(content: Any, path: Sequence[str | int]) -> int:
+    """The line of the deepest part of a path that the file has."""
+    line = content.lc.line + 1
+    for part in path:
+        if isinstance(content, CommentedMap) and part in content:
+            line = _key_line(content, part)
+        elif isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content):
+            line = content.lc.item(part)[0] + 1
+        else:
+            break
+        content = content[part]
+    return line
+
+
+def _key_line(content: CommentedMap, key: Any) -> int:
+    """The line of a key; of one that `<<` brings in, where that has it."""
+    if key in (content.lc.data or {}):
+        return content.lc.key(key)[0] + 1
+    for merged in content.merge:
+        if key in merged:
+            return _key_line(merged, key)
+    return content.lc.line + 1
+
+
+def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:
+    """A path as the file has it: without the names of the types that pydantic tried on the way."""
+    kept: list[str | int] = []
+    for place, part in enumerate(path):
+        inner = isinstance(content, CommentedMap) and part in content
+        inner = inner or (isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content))
+        if inner:
+            content = content[part]
+        last = place == len(path) - 1 and isinstance(content, CommentedMap) and NAME_OF_TYPE.match(str(part)) is None
+        if inner or last:  # the last may be missing
+            kept.append(part)
+    return kept
+
+
+def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """The keys that a schema has at a path of nested schemas."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is not None and (nested := _schemas(field.annotation)):
+            model = nested[0]
+    return list(model.model_fields)
+
+
+def _schemas(annotation: Any) -> list[type[BaseModel]]:
+    """The schemas in a type: `list[int | Selection]` has one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [schema for part in get_args(annotation) for schema in _schemas(part)]

@@ -1,0 +1,232 @@
+"""Where pictures come from: a folder of image files, the demo's scenes, tar shards, a Hugging Face dataset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from copy import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from usae_train.files.place_names import named_place, printable
+from usae_train.images.decoding import read_picture
+from usae_train.images.fingerprints import content_of, fingerprint_of
+from usae_train.images.folders import pictures_below
+from usae_train.images.kinds import in_words, none_taken
+
+if TYPE_CHECKING:
+    from usae_train.scenes.world import SceneParameters
+
+_SHARDS = re.compile(r".*\.tar(:[\w.;]+)?", re.DOTALL)
+DEMO_IMAGES = 2000
+
+
+class ImageSource(Protocol):
+    """Numbered pictures."""
+
+    name: str  # what `open_images` takes
+    left_out: str  # how many of what are there and not taken, in words; or nothing
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, size: int) -> Tensor:
+        """One picture as a canvas (3, size, size), float 0..1.
+
+        Raises:
+            ValueError: when the picture cannot be read; the message names it.
+        """
+        ...
+
+    def label(self, index: int) -> str:
+        """What to call a picture: its file name or number."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash that changes when the pictures do, by which `same_pictures` compares them."""
+        ...
+
+
+class FolderImages:
+    """Every picture file below a folder, in the order of their paths; `pictures_below` says which.
+
+    EXIF rotation is undone, grey becomes RGB, alpha is laid on white, and the centre square is taken.
+    """
+
+    drawn_from: int | None = None
+
+    def __init__(self, folder: Path) -> None:
+        self.name = printable(str(folder.resolve()))
+        self.folder = folder
+        self.files, left_out = pictures_below(folder)
+        self.left_out = in_words(left_out, printable(str(folder)))
+        if not self.files:
+            raise ValueError(none_taken(folder, self.left_out))
+
+    def chosen(self, numbers: Sequence[int]) -> FolderImages:
+        """Those of its pictures alone."""
+        found = copy(self)
+        found.files = [self.files[number] for number in numbers]
+        return found
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, index: int, size: int) -> Tensor:
+        return read_picture(self.files[index], size, self.label(index))
+
+    def label(self, index: int) -> str:
+        return printable(str(self.files[index].relative_to(self.folder)))
+
+    def fingerprint(self) -> str:
+        return fingerprint_of(((self.label(n), content_of(file)) for n, file in enumerate(self.files)), len(self))
+
+
+class DemoImages:
+    """Scenes of the demo universe, numbered; a scene's pixels depend on its number and the split's seed alone."""
+
+    BLOCK = 64
+    left_out = ""
+    SPLITS: ClassVar = {"train": 1, "held-out": 2, "test": 3}
+
+    def __init__(self, count: int = DEMO_IMAGES, split: str = "held-out") -> None:
+        if split not in self.SPLITS:
+            raise ValueError(f"unknown split {split!r} of the demo scenes; expected one of {', '.join(self.SPLITS)}")
+        self.name = "demo" if split == "held-out" else f"demo:{split}"
+        self.count, self.split = count, split
+        self._block: tuple[int, SceneParameters] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int, size: int) -> Tensor:
+        return self._scene(index, size)[0]
+
+    def labels(self, index: int, size: int) -> dict[str, Tensor]:
+        """{factor: (size, size) uint8} of one scene."""
+        return self._scene(index, size)[1]
+
+    def parameters(self, numbers: Sequence[int]) -> SceneParameters:
+        """The decisions behind some of the scenes."""
+        from usae_train.scenes.world import SceneParameters
+
+        own = [self._parameters(number) for number in numbers]
+        return SceneParameters(**{key: torch.cat([getattr(one, key) for one in own]) for key in vars(own[0])})
+
+    def label(self, index: int) -> str:
+        return f"scene {index}"
+
+    def fingerprint(self) -> str:
+        return f"demo-{self.split}-{self.count}"
+
+    def _scene(self, index: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        from usae_train.scenes.world import render
+
+        scene = render(self._parameters(index), size)
+        return scene.images[0], {factor: value[0] for factor, value in scene.labels.items()}
+
+    def _parameters(self, index: int) -> SceneParameters:
+        from usae_train.scenes.world import draw_parameters
+
+        number, row = divmod(index, self.BLOCK)
+        if self._block is None or self._block[0] != number:
+            generator = torch.Generator().manual_seed(self.SPLITS[self.split] * 1_000_000_007 + number)
+            self._block = (number, draw_parameters(self.BLOCK, generator))
+        return self._block[1].select(slice(row, row + 1))
+
+
+def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
+    """Open `demo`, `demo:train`, `demo:test`, a folder, a WebDataset or a Hugging Face dataset.
+
+    A WebDataset is `shards/{000..009}.tar[:FIELD]`, see `TarImages`; a dataset `hf:NAME[:SPLIT[:COLUMN]]`, see
+    `HubImages`. The source's `left_out` says how many of what are there and not taken.
+
+    Args:
+        images: what to open.
+        limit: take at most so many pictures, drawn from all of them, the same ones each time; of the demo's scenes,
+            which are drawn one by one, the first.
+
+    Raises:
+        ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
+    """
+    text = str(images)
+    # an unset variable of a shell's would be the folder that one is in
+    if text in ("", "hf:") or text.startswith("hf::"):
+        raise ValueError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
+    if limit is not None and limit < 1:  # a slice would take all but the last ones
+        raise ValueError(f"limit is {limit}; expected 1 picture or more")
+    if text == "demo" or text.startswith("demo:"):
+        return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
+    from usae_train.images.limiting import drawn
+
+    if text.startswith("hf:"):
+        from usae_train.images.hub import HubImages
+
+        return drawn(HubImages(text.removeprefix("hf:")), limit)
+    folder = named_place(images)
+    if text.startswith(("http://", "https://")) or (_SHARDS.fullmatch(text) and not folder.is_dir()):
+        from usae_train.images.tar import TarImages
+
+        return drawn(TarImages(text), limit)
+    if not folder.exists():
+        raise ValueError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
+    if not folder.is_dir():
+        raise ValueError(f"{text!r} is a file; expected a folder of pictures, or `demo`")
+    return drawn(FolderImages(folder), limit)
+
+
+def read_batches(
+    source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, workers: int = 0
+) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
+    """Pictures of a source, in order: numbers, canvases (<= batch, 3, size, size), and those that cannot be read.
+
+    Args:
+        source: the pictures.
+        size: side in pixels.
+        batch: pictures that are tried at a time; broken ones are left out.
+        tried: their numbers; all unless told.
+        workers: processes that read; 0 reads in this one.
+    """
+    numbers = range(len(source)) if tried is None else tried
+    groups = [numbers[first : first + batch] for first in range(0, len(numbers), batch)]
+    yield from read_groups(source, size, groups, workers)
+
+
+def read_groups(
+    source: ImageSource, size: int, groups: Sequence[Sequence[int]], workers: int = 0
+) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
+    """The same for batches that are given: the numbers of each one's pictures."""
+    yield from DataLoader(
+        _Reading(source, size), batch_sampler=map(list, groups), num_workers=workers, collate_fn=_together,
+        generator=torch.Generator(),  # or the global one would be drawn from
+    )  # fmt: skip
+
+
+class Failure(NamedTuple):
+    """A picture that cannot be read."""
+
+    number: int
+    why: str
+
+
+class _Reading(Dataset):
+    """A source as torch's loader wants it."""
+
+    def __init__(self, source: ImageSource, size: int) -> None:
+        self.source, self.size = source, size
+
+    def __getitem__(self, number: int) -> tuple[int, Tensor] | Failure:
+        try:
+            return number, self.source.read(number, self.size)
+        except ValueError as error:
+            return Failure(number, str(error))
+
+
+def _together(read: Sequence[tuple[int, Tensor] | Failure]) -> tuple[list[int], Tensor, list[Failure]]:
+    failures = [each for each in read if isinstance(each, Failure)]
+    whole = [each for each in read if not isinstance(each, Failure)]
+    canvases = torch.stack([canvas for _, canvas in whole]) if whole else torch.empty(0, 3, 0, 0)
+    return [number for number, _ in whole], canvases, failures

@@ -1,0 +1,76 @@
+"""The spectrum of natural pictures: what MACO holds a drawn picture's magnitudes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from usae_train.files.atomic import atomic_path
+from usae_train.files.tensor_files import load_file, save_tensors
+from usae_train.images.colour import from_canvas
+from usae_train.images.sources import ImageSource, read_batches
+from usae_train.runtime.undisturbed import undisturbed
+from usae_train.tokens.paired import none_can_be_read
+
+SMALLEST = 16  # side in pixels, as of a canvas
+
+
+@undisturbed
+def mean_magnitude(
+    source: ImageSource,
+    size: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Mean |rfft2| (orthonormal) of pictures in decorrelated logits: (3, size, size // 2 + 1).
+
+    Raises:
+        ValueError: when no picture can be read.
+    """
+    total, count, failures = torch.zeros(3, size, size // 2 + 1), 0, list[str]()
+    for numbers, canvases, broken in read_batches(source, size, 64):
+        failures.extend(failure.why for failure in broken)
+        if not numbers:
+            continue
+        total += torch.fft.rfft2(from_canvas(canvases.to(device)), norm="ortho").abs().sum(0).cpu()
+        count += len(numbers)
+        progress(count + len(failures), len(source))
+    if count == 0:
+        raise none_can_be_read(len(source), source, failures[0])
+    return total / count
+
+
+def save_spectrum(magnitude: Tensor, file: Path, source: ImageSource) -> None:
+    """Write a spectrum as safetensors, with what it was measured on."""
+    with atomic_path(file) as temporary:
+        about = {"images": source.name, "count": str(len(source)), "fingerprint": source.fingerprint()}
+        save_tensors({"magnitude": magnitude.half()}, temporary, about)
+
+
+def load_spectrum(file: Path) -> Tensor:
+    """Read what `save_spectrum` wrote: (3, s, s // 2 + 1).
+
+    Raises:
+        ValueError: for a file that is broken or of another form, a pipe or a device.
+    """
+    try:
+        found = load_file(file).get("magnitude", torch.zeros(()))
+        magnitude = found.float() if found.is_floating_point() else torch.zeros(())
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} is no spectrum: {error}; make one with usae-train spectrum") from error
+    if not magnitude.any():  # pictures of it are of one colour, and no phase changes them
+        raise ValueError(
+            f"{file} is no spectrum: no `magnitude` in it that is not 0; make one with usae-train spectrum"
+        )
+    if magnitude.ndim != 3 or magnitude.shape[0] != 3 or magnitude.shape[2] != magnitude.shape[1] // 2 + 1:
+        raise ValueError(f"{file} has a spectrum of shape {tuple(magnitude.shape)}; expected (3, s, s // 2 + 1)")
+    if magnitude.shape[1] < SMALLEST or not (magnitude.isfinite() & (magnitude >= 0)).all():
+        raise ValueError(
+            f"{file} is no spectrum: expected at least {SMALLEST} rows of finite numbers from 0; make one with "
+            "usae-train spectrum"
+        )
+    return magnitude

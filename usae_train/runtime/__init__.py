@@ -1,0 +1,1 @@
+"""What every command runs in: processes, signals, the terminal, memory."""

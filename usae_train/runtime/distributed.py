@@ -1,0 +1,301 @@
+"""Processes that work as one: started by torchrun, on one machine or many, joined by torch.distributed.
+
+Every rank draws the same random numbers and holds the same weights; what differs is its part of each batch. A process
+that was started alone is the same with nothing to exchange: `ALONE`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+from usae_train.runtime.printing import one_line
+from usae_train.runtime.shortage import shortage
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that work as one.
+
+    Attributes:
+        number: 0 to count - 1; the first alone writes files and shows progress.
+        count: how many there are.
+        weight: how much of the batch this one has, as a multiple of an equal part; see `sharing`.
+
+    Every method that exchanges something must be called on all ranks alike.
+    """
+
+    number: int = 0
+    count: int = 1
+    weight: float = 1.0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes and shows."""
+        return self.number == 0
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The weighted mean of a tensor over ranks, without a gradient."""
+        if self.count == 1:
+            return value
+        return _reduced(value.detach() * self.weight, self.count)
+
+    def sharing(self, rows: int) -> Ranks:
+        """The same ranks where this one has so many rows of a batch, and others may have more or fewer.
+
+        What each takes the mean of over its own rows is then weighted, so that the mean over ranks is that over all
+        rows. Where no rank has one, all weigh the same.
+        """
+        if self.count == 1:
+            return self
+        mean = _reduced(torch.tensor(float(rows), dtype=torch.double), self.count).item()
+        return replace(self, weight=rows / mean if mean else 1.0)
+
+    def any(self, mask: Tensor) -> Tensor:
+        """Where a mask is true on at least one rank."""
+        if self.count == 1:
+            return mask
+        with _lost_others():
+            found = mask.to(torch.uint8)
+            distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return found.bool()
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their mean over ranks, so that each is the whole batch's; sparse ones stay sparse."""
+        if self.count == 1:
+            return
+        gradients = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+        wholes = [gradient.to_dense() if gradient.is_sparse else gradient for _, gradient in gradients]
+        with _lost_others():
+            exchanges = [distributed.all_reduce(whole, async_op=True) for whole in wholes]
+            for (parameter, gradient), whole, exchange in zip(gradients, wholes, exchanges, strict=True):
+                exchange.wait()
+                whole /= self.count
+                if gradient.is_sparse:  # all ranks' rows together are nearly all: to_dense loses little
+                    parameter.grad = whole.to_sparse(gradient.sparse_dim())
+
+    def gather(self, value: T) -> list[T]:
+        """What each rank has, in their order; numbers, strings, and lists or dicts of them."""
+        if self.count == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.count
+        with _lost_others():
+            distributed.all_gather_object(gathered, value)
+        return gathered
+
+    def join(self, rows: Tensor) -> Tensor:
+        """Every rank's rows (own, ...) in the order of ranks: (all, ...), on each of them."""
+        if self.count == 1:
+            return rows
+        lengths = self.gather(len(rows))
+        whole = rows.new_empty(sum(lengths), *rows.shape[1:])
+        for number, part in enumerate(whole.split(lengths)):
+            if number == self.number:
+                part.copy_(rows)
+            if len(part):
+                with _lost_others():
+                    distributed.broadcast(part.flatten().view(torch.uint8), number)
+        return whole
+
+    def from_first(self, value: T) -> T:
+        """What the first rank has, on every rank."""
+        if self.count == 1:
+            return value
+        shared: list[Any] = [value]
+        with _lost_others():
+            distributed.broadcast_object_list(shared)
+        first: T = shared[0]
+        return first
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What goes wrong within it on one rank goes wrong on all, said once; nothing may be exchanged within it.
+
+        Raises:
+            ValueError: on the first rank, with the message of the first that failed.
+            SystemExit: on the others, with status 1.
+        """
+        if self.count == 1:
+            yield
+            return
+        failed: Exception | None = None
+        try:
+            yield
+        except (ValueError, OSError, MemoryError) as error:
+            failed = error
+        messages = self.gather(None if failed is None else shortage(failed) or one_line(failed))
+        wrong = [(number, message) for number, message in enumerate(messages) if message is not None]
+        if not wrong:
+            return
+        number, message = wrong[0]
+        if not self.first:
+            raise SystemExit(1) from failed
+        raise ValueError(f"rank {number}: {message}" if number else message) from failed
+
+    def told(self, find: Callable[[], T]) -> T:
+        """What the first rank finds, on every rank; what goes wrong there ends all, said once."""
+        with self.together():
+            found = [find()] if self.first else []
+        return self.from_first(found)[0]
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        self.gather(None)
+
+    def part(self, batch: int) -> int:
+        """A rank's share of a batch.
+
+        Raises:
+            ValueError: when it cannot be divided evenly.
+        """
+        if batch % self.count:
+            raise ValueError(
+                f"--batch is {batch} tokens for {self.count} processes; expected a multiple of {self.count}, "
+                f"such as {(batch // self.count + 1) * self.count}"
+            )
+        return batch // self.count
+
+    def piece(self, length: int, batch: int) -> range:
+        """This rank's share of so many things in order, cut between batches, so that those are one process's."""
+        batches = -(-length // batch)
+        starts = [min(length, batches * number // self.count * batch) for number in range(self.count + 1)]
+        return range(starts[self.number], starts[self.number + 1])
+
+    def share_statistics(self, usae: USAE) -> None:
+        """Let every BatchNorm take its mean and variance from the whole batch instead of this rank's part.
+
+        Called again with other weights, these hold from then on.
+        """
+        if self.count == 1:
+            return
+        for name in usae.names:
+            encoder = usae.encoder(name)
+            if isinstance(encoder.norm, SharedBatchNorm):
+                encoder.norm.ranks = self
+            elif encoder.norm is not None:
+                encoder.norm = SharedBatchNorm(encoder.norm, self)
+
+
+ALONE = Ranks()
+
+
+class SharedBatchNorm(nn.BatchNorm1d):
+    """BatchNorm over the parts of all ranks, of the sizes that their weights say; torch's own runs on GPUs alone.
+
+    Args:
+        norm: whose parameters and running statistics it takes over.
+        ranks: who has the other parts.
+    """
+
+    def __init__(self, norm: nn.BatchNorm1d, ranks: Ranks) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        self.weight, self.bias = norm.weight, norm.bias
+        self.running_mean, self.running_var = norm.running_mean, norm.running_var
+        self.num_batches_tracked = norm.num_batches_tracked
+        self.ranks = ranks
+        self.train(norm.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        values, weight, count = input.float(), self.ranks.weight, self.ranks.count
+        mean = _mean_with_gradient(values.mean(0) * weight, count)
+        variance = _mean_with_gradient((values - mean).square().mean(0) * weight, count)
+        with torch.no_grad():
+            rows = _reduced(values.new_tensor(len(values) if weight else 0), count) * count
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * rows / (rows - 1), self.momentum)
+            self.num_batches_tracked += 1
+        return ((values - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias).to(input.dtype)
+
+
+class _Mean(torch.autograd.Function):
+    """A mean over ranks that gradients pass: the gradient of each rank's value is the mean of all ranks'."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, count: int) -> Tensor:
+        ctx.count = count
+        return _reduced(value, count)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _reduced(gradients[0], ctx.count), None
+
+
+def _mean_with_gradient(value: Tensor, count: int) -> Tensor:
+    mean: Tensor = _Mean.apply(value, count)
+    return mean
+
+
+def _reduced(value: Tensor, count: int) -> Tensor:
+    with _lost_others():
+        total = value.contiguous().clone()
+        distributed.all_reduce(total)
+    return total / count
+
+
+def named_by_torchrun() -> Ranks:
+    """This process as torchrun names it, without joining the others: for those that exchange nothing but files."""
+    return Ranks(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+
+
+@contextmanager
+def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterator[Ranks]:
+    """Join the other processes that torchrun started; `ALONE` where it did not.
+
+    Args:
+        device: what this rank computes on; gloo joins CPUs, nccl GPUs.
+        patience: how long one waits for the others in an exchange; torch's own 30 minutes unless told.
+
+    Raises:
+        ValueError: when the others cannot be reached.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield ALONE
+        return
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    # Its functions' defaults are the group at the moment when it is imported. AdamW and backbones import it; later than
+    # here it would keep the group and gloo's threads, and these abort the process now and then when Python ends.
+    importlib.import_module("torch.distributed.nn.functional")
+    try:
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=patience)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"the other processes cannot be joined: {error}; start them with torchrun") from error
+    fine = False
+    try:
+        yield Ranks(distributed.get_rank(), distributed.get_world_size())
+        fine = True
+    finally:
+        if fine or not on_gpu:  # after an error nccl would wait for exchanges that others have begun
+            distributed.destroy_process_group()
+
+
+@contextmanager
+def _lost_others() -> Iterator[None]:
+    """An exchange that fails because another process has ended is no traceback."""
+    try:
+        yield
+    except RuntimeError as error:
+        if shortage(error) is not None:
+            raise
+        reason = " ".join(str(error).split())[:120]
+        raise ConnectionError(f"another process has ended, and this one with it: see its message ({reason})") from error

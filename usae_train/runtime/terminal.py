@@ -1,0 +1,154 @@
+"""What both command lines share: one clear line for an error, progress bars on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from usae_train.runtime.printing import one_line, say, say_error, written_out
+from usae_train.runtime.shortage import shortage
+from usae_train.runtime.signals import Stopped
+from usae_train.runtime.starting import begun
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from usae_train.runtime.progress import Report
+
+Bars = TypeVar("Bars", bound="Progress")
+
+
+@contextmanager
+def one_line_errors(quiet: bool = False) -> Iterator[None]:
+    """Turn what a user can cause into one line on stderr and exit status 1; a stop into its own status.
+
+    Args:
+        quiet: say nothing of how backbones are read.
+    """
+    try:
+        with _one_line_warnings(quiet):
+            yield
+    except (ValueError, MemoryError, OSError, RuntimeError, ImportError) as error:
+        wanting = shortage(error)
+        if wanting is None and not isinstance(error, ValueError | OSError):  # nobody's fault but ours: a traceback
+            raise
+        say_error(wanting or error)
+        raise SystemExit(1) from None
+    except Stopped as stopped:
+        say(one_line(stopped), err=True)
+        raise SystemExit(stopped.status) from None
+    except KeyboardInterrupt:
+        say("stopped", err=True)
+        raise SystemExit(130) from None
+
+
+@contextmanager
+def _one_line_warnings(quiet: bool) -> Iterator[None]:
+    """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
+    from usae_train.runtime.warned import OfABackbone, ReadOtherwise
+
+    with warnings.catch_warnings():
+        if quiet:
+            warnings.simplefilter("ignore", ReadOtherwise)
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, OfABackbone):
+                say(f"warning: {one_line(str(message))}", err=True)
+            else:
+                say(*warnings.formatwarning(message, category, *where[:2]).splitlines(), err=True)
+
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Iterator[Progress]:
+    """rich's progress on stderr, shown on a terminal and not when quiet."""
+    from rich.progress import Progress
+
+    with bars(Progress, quiet) as progress:
+        yield progress
+
+
+@contextmanager
+def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
+    """Bars as all commands show them, of rich's own kind or one that shows more."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    begun()
+    console = Console(stderr=True)
+    columns = [
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    ]
+    progress = kind(*columns, console=console, disable=quiet or not console.is_terminal)
+    if progress.disable:  # before rich 14.1 leaving one that was entered prints an empty line
+        yield progress
+        return
+    with progress:
+        yield progress
+
+
+def stages(progress: Progress) -> Report:
+    """A report that keeps one bar a stage."""
+    bars: dict[str, Any] = {}
+
+    def report(stage: str, done: int, total: int, note: str) -> None:
+        note = written_out(note)
+        if stage not in bars:
+            bars[stage] = progress.add_task(written_out(stage), total=total, note=note)
+        progress.update(bars[stage], completed=done, total=total, note=note)
+
+    return report
+
+
+def watched(progress: Progress, quiet: bool) -> Report:
+    """Bars on a terminal; elsewhere, as in a log, a line about every half minute; nothing when quiet."""
+    return stages(progress) if quiet or not progress.disable else lines()
+
+
+def lines(seconds: float = 30.0) -> Report:
+    """A report that prints a line on stderr now and then: what is done, of how many."""
+    last = time.monotonic()
+
+    def report(stage: str, done: int, total: int, note: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            say(f"{stage}: {done} of {total}{', ' if note else ''}{note}", err=True)
+
+    return report
+
+
+def pick_device(device: str) -> str:
+    """`auto` is the first GPU, or the CPU; under torchrun `auto` and `cuda` are the GPU of this process's number.
+
+    Raises:
+        ValueError: for a device that is not there.
+    """
+    import torch
+
+    place = os.environ.get("LOCAL_RANK")
+    if place is not None and device in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{int(place) % torch.cuda.device_count()}"
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"no device {device!r} here; expected `cpu`, `cuda`, `cuda:0`, ...") from error
+    return device
+
+
+def say_left_out(left_out: str) -> None:
+    """Say on stderr how many of what is there are not taken: a source's `left_out`, if there are any."""
+    if left_out:
+        say(left_out, err=True)

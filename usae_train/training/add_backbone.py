@@ -1,0 +1,216 @@
+"""Growing a concept space: a new backbone learns to share one that stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_backbones_in
+from usae_train.evaluation.measures import reconstruct
+from usae_train.evaluation.metrics import Reconstruction
+from usae_train.images.sources import ImageSource, open_images
+from usae_train.model.statistics import measure
+from usae_train.model.usae import USAE
+from usae_train.runtime.undisturbed import undisturbed
+from usae_train.tokens.paired import PairedTokens, collect_tokens, none_can_be_read
+from usae_train.training.checkpointing import Keeper
+from usae_train.training.fitting import Watch, feed_pictures, fit_settings, named_recipe
+from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.settings import DEFAULT, FitSettings, Recipe
+
+HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
+
+Matrix = Mapping[str, Mapping[str, float]]  # {from: {to: R²}}
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A USAE with one backbone more, and how well that one shares its concepts."""
+
+    usae: USAE
+    name: str  # of the new backbone
+    n_held_out: int  # pictures that were kept from training
+    r2: Matrix  # on those
+    joint: Matrix | None = None  # the same of a USAE whose backbones were all trained together, when asked for
+
+    @property
+    def known(self) -> list[str]:
+        """The backbones that were there before."""
+        return [name for name in self.usae.names if name != self.name]
+
+    def shared(self, matrix: Matrix | None = None) -> float:
+        """Mean R² from the new backbone to each known one and from each to it."""
+        matrix = matrix or self.r2
+        cross = [value for other in self.known for value in (matrix[self.name][other], matrix[other][self.name])]
+        return sum(cross) / len(cross)
+
+    @property
+    def shared_before(self) -> float | None:
+        """Mean R² of the known backbones from one to another, which were trained together; None for a single one."""
+        cross = [self.r2[a][b] for a in self.known for b in self.known if a != b]
+        return sum(cross) / len(cross) if cross else None
+
+    def figures(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        joint = None if self.joint is None else {"r2": self.joint, "shared": self.shared(self.joint)}
+        return {
+            "backbone": self.name, "n_held_out": self.n_held_out, "r2": self.r2, "shared": self.shared(),
+            "shared_before": self.shared_before, "joint": joint,
+        }  # fmt: skip
+
+
+def figures_as_text(grown: Grown) -> list[str]:
+    """A row a backbone: R² from the new one to it and from it to the new one, and the same after joint training."""
+    new, matrices = grown.name, [m for m in (grown.r2, grown.joint) if m is not None]
+    heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
+    rows = [f"R² of {new} around each feature's mean, on {grown.n_held_out} held-out pictures"]
+    rows.append(f"  {'':12s}" + "".join(f"{head:>16s}" for head in heads))
+    for other in grown.usae.names:
+        values = [value for matrix in matrices for value in (matrix[new][other], matrix[other][new])]
+        rows.append(f"  {other:12s}" + "".join(f"{value:16.3f}" for value in values))
+    rows.append(f"from and to the others, mean: {grown.shared():.3f}")
+    if grown.shared_before is not None:
+        rows[-1] += f"; among those, which were trained together: {grown.shared_before:.3f}"
+    if grown.joint is not None:
+        jointly = grown.shared(grown.joint)
+        share = grown.shared() / jointly
+        rows.append(f"all trained together: {jointly:.3f}; the added one reaches {share:.0%} of that")
+    return rows
+
+
+@undisturbed
+def add_backbone(
+    usae: USAE, images: str | Path | ImageSource, backbone: str | BackboneSpec, *, name: str | None = None,
+    recipe: str | Recipe = DEFAULT, joint: bool = False, limit: int | None = None, memory: float | None = None,
+    device: torch.device | str = "cpu", watch: Watch | None = None, joint_watch: Watch | None = None,
+    keeper: Keeper | None = None, **settings: Any,
+) -> Grown:  # fmt: skip
+    """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
+
+    The codes of the known backbones are decoded to the new one, and its own codes to all; nothing of the known ones
+    changes, to the bit. A tenth of the pictures, 500 at most, is kept from training, and R² is measured on it.
+
+    Args:
+        usae: a USAE with backbones; it is left as it is.
+        images: a folder, `demo`, ..., or an image source.
+        backbone: a timm id or a spec. Its tokens are resampled to the USAE's grid.
+        name: what to call it; the id without its tag unless told.
+        recipe: `default`, `published`, or a `Recipe`. BatchNorm is as in the USAE.
+        joint: also train all backbones together from scratch with the same settings, to compare with (its time on top).
+        limit: take at most so many pictures.
+        memory: GB of tokens in memory at a time; a third of the machine's unless told.
+        device: where to train.
+        watch: callbacks for progress.
+        joint_watch: those for the steps of joint training; the same unless told.
+        keeper: writes training states, of joint training too, and goes on from the last.
+        settings: fields of `FitSettings`: steps, batch, seed, start_seed, dtype, mask_outliers, max_broken.
+
+    Raises:
+        ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, none that is held out
+            and can be read, sizes that are not the USAE's, or settings that do not exist.
+    """
+    watch = watch or Watch()
+    spec = BackboneSpec(model=backbone) if isinstance(backbone, str) else backbone
+    name = name or spec.short_name
+    chosen = growth_settings(usae, recipe, **settings)
+    if name in usae.widths:
+        raise ValueError(f"this USAE has a backbone {name!r} already; give the new one another name")
+    source = open_images(images, limit) if isinstance(images, str | Path) else images
+    train, held_out = divided(len(source), chosen.seed)
+    known = {own: known.to(device) for own, known in usae.backbones.items()}
+    backbones = {**known, name: build_backbones({name: spec})[name].to(device)}
+    assert usae.grid is not None
+    grown = enlarged(usae, name, spec, backbones[name].width, chosen)
+    grown.weights = {**usae.weights, name: backbones[name].record()}
+    jointly = None
+    if keeper is not None:
+        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": grown.widths,
+                       "space": usae.sha256, "backbone": spec.model_dump(mode="json")}  # fmt: skip
+        if joint:
+            jointly = keeper.next("joint")
+            jointly.data = keeper.data
+    feed, sample = feed_pictures(
+        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
+    )  # fmt: skip
+    # before hours of training: none of them may be whole
+    paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
+    if not len(paired.numbers):
+        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out pictures")
+    for why in paired.failures:
+        watch.failure(why)
+    fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
+    grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
+    grown.statistics = measure(grown, sample())
+    together: Matrix | None = None
+    if joint:
+        model = new_usae(feed.widths, chosen, grid=usae.grid)
+        watch = joint_watch or watch
+        fit_tokens(feed, chosen, model, device, watch.steps, jointly, watch.log_every)
+        together = held_out_r2(model.to("cpu"), paired)
+    run_backbones_in(known.values(), "float32")  # as they were given; a feed that streams ran them until here
+    return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
+
+
+@torch.no_grad()
+def held_out_r2(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Matrix:
+    """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units.
+
+    A chunk of pictures is taken at a time.
+    """
+    sums = Reconstruction(usae.names, usae.names)
+    for first in range(0, len(paired.numbers), chunk):
+        tokens = {name: own[first : first + chunk].flatten(0, 1).float() for name, own in paired.tokens.items()}
+        reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
+    return sums.r2
+
+
+def every_token(settings: FitSettings) -> FitSettings:
+    """The same settings, but each backbone encodes every token where the recipe gives each a share of them.
+
+    A share would leave the one new encoder a fraction of the tokens. Measured on an earlier demo
+    (tests/benchmarks/add_backbone.py): mean R² from and to the new backbone 0.559 instead of 0.543.
+    """
+    if settings.recipe.encoding != "share":
+        return settings
+    return settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"encoding": "all"})})
+
+
+def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any) -> FitSettings:
+    """Settings of a fit in a space of this size.
+
+    Raises:
+        ValueError: for settings that do not exist, or another n_concepts or k than the USAE's.
+    """
+    for own in ("n_concepts", "k"):
+        if settings.setdefault(own, getattr(usae, own)) != getattr(usae, own):
+            raise ValueError(f"{own} is {settings[own]}, and the USAE's {getattr(usae, own)}; its space stays as it is")
+    named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm})
+    return fit_settings(named, **settings)
+
+
+def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:
+    """Numbers of the pictures to train on and of those held out, each in ascending order.
+
+    Raises:
+        ValueError: for fewer than two pictures.
+    """
+    if n_images < 2:
+        raise ValueError(f"{n_images} picture; expected two at least, one to train on and one to measure R² on")
+    order = torch.randperm(n_images, generator=torch.Generator().manual_seed(seed)).tolist()
+    count = max(1, min(MOST_HELD_OUT, round(HELD_OUT * n_images)))
+    return sorted(order[count:]), sorted(order[:count])
+
+
+def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: FitSettings) -> USAE:
+    """A copy of a USAE with an untrained pair more, at the end."""
+    grown = new_usae(
+        {**usae.widths, name: width}, settings, specs={**usae.specs, name: spec}, grid=usae.grid
+    )  # fmt: skip
+    grown.recipe, grown.outliers = usae.recipe, dict(usae.outliers)
+    fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}
+    grown.load_state_dict({**fresh, **usae.state_dict()})
+    return grown

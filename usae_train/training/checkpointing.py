@@ -1,0 +1,236 @@
+"""Training states on disk: written every few minutes, on SIGTERM and on Ctrl-C; the last are kept, and gone on from."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.files.atomic import remove_leftovers
+from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors
+from usae_train.files.torch_state import write_state
+from usae_train.model.usae import USAE
+from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.signals import Stopped, hearing, status_of
+from usae_train.tokens.feeding import Batches
+from usae_train.training.settings import FitSettings
+from usae_train.training.state_forms import check_moments, check_place, differing
+
+UNREADABLE = -1  # no step: there are states, and none can be read
+
+
+@dataclass
+class TrainingState:
+    """Everything that the next step depends on."""
+
+    settings: FitSettings
+    usae: USAE
+    optimizers: dict[str, torch.optim.Optimizer]
+    batches: Batches
+    generator: torch.Generator
+    last_fired: Tensor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and strings only, so that it can be loaded without running code."""
+        return {
+            "settings": self.settings.model_dump(mode="json"), "usae": self.usae.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "batches": self.batches.state_dict(), "generator": self.generator.get_state(),
+            "last_fired": self.last_fired,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave.
+
+        Raises:
+            ValueError: for parts that are missing, or of another shape or kind; nothing was taken over then.
+        """
+        moments = self._checked(state)
+        self.generator.set_state(state["generator"].cpu())
+        self.usae.load_state_dict(state["usae"])
+        for name, optimizer in self.optimizers.items():
+            # its settings are those of the recipe, which was compared; the learning rate is set anew at each step
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": moments[name], "param_groups": groups})
+        self.batches.load_state_dict(state["batches"])
+        self.last_fired.copy_(state["last_fired"])
+
+    def _checked(self, state: dict[str, Any]) -> dict[str, dict[int, dict[str, Tensor]]]:
+        """The optimizers' moments, when all is as it should be."""
+        if lacking := sorted({*self.state_dict()} - state.keys()):
+            raise Damaged(f"it has no {', '.join(lacking)}")
+        check_tensors(state["usae"], self.usae.state_dict(), "usae")
+        check_tensor(state["last_fired"], self.last_fired.shape, torch.long, "last_fired")
+        own = self.generator.get_state()
+        check_tensor(state["generator"], own.shape, own.dtype, "generator")
+        check_place(state["batches"], self.batches)
+        kept = state["optimizers"]
+        if not isinstance(kept, dict) or kept.keys() != self.optimizers.keys():
+            raise Damaged("it has optimizers of other backbones")
+        every = self.settings.recipe.encoding != "one"  # else a pair steps when it is drawn, and may not have been
+        return {name: check_moments(kept[name], own, f"optimizer of {name}", every)
+                for name, own in self.optimizers.items()}  # fmt: skip
+
+
+def name_of(step: int) -> str:
+    """A state's file."""
+    return f"step-{step:09d}.pt"
+
+
+def training_room(out: Path, resume: bool) -> Path:
+    """Where the states of the training of a folder lie until it is finished: beside it.
+
+    Raises:
+        ValueError: when there are some, and it was not said that they are to be gone on from.
+    """
+    room = out.with_name(f".{out.name}.training")
+    if room.exists() and not resume:
+        raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
+    return room
+
+
+class Keeper:
+    """Writes training states into a folder and keeps the last few.
+
+    Args:
+        folder: where; made when it is needed.
+        minutes: time between two states.
+        keep: how many are kept.
+
+    Attributes:
+        data: what the training is on, in words that are compared when it goes on (source, fingerprint, widths).
+    """
+
+    def __init__(self, folder: Path, minutes: float = 10.0, keep: int = 2) -> None:
+        self.folder, self.seconds, self.keep = folder, 60 * minutes, keep
+        self.data: dict[str, Any] = {}
+        self.kept = 0  # the step of the last state that was written
+        self._last = time.monotonic()
+        self._stop = 0  # the signal that asked for it
+        self._training = False  # there is a state that a stop could write
+        self._next: list[Keeper] = []
+
+    def next(self, name: str) -> Keeper:
+        """For a further training of the same command: its states lie in a folder within, and it hears signals too."""
+        further = Keeper(self.folder / name, self.seconds / 60, self.keep)
+        self._next.append(further)
+        return further
+
+    def restore(self, state: TrainingState, ranks: Ranks = ALONE) -> int:
+        """Go on from the newest state that can be read, which the first rank reads for all; the step to begin with.
+
+        Raises:
+            ValueError: when it was made with other settings or on other data, and says which differ; when there are
+                states of which none can be read.
+        """
+        step, found = ranks.from_first(self._newest() if ranks.first else (0, {}))
+        if step == UNREADABLE:
+            raise ValueError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
+        self._training = step < state.settings.steps
+        if not found:
+            return 0
+        with ranks.together():
+            self._check_same({**state.settings.model_dump(mode="json"), **self.data}, found)
+            try:
+                state.load_state_dict(found)
+            except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
+                reason = " ".join(str(error).split())[:200]
+                raise ValueError(
+                    f"{self.folder / name_of(step)} is no state of this training ({reason}): it is damaged, or another "
+                    f"version of usae wrote it; remove it to go on from the one before, or {self.folder} to begin anew"
+                ) from error
+        self.kept = step
+        return step
+
+    def _check_same(self, own: dict[str, Any], found: dict[str, Any]) -> None:
+        try:
+            differences = differing(own, {**found["settings"], **found["data"]})
+        except ValueError as error:
+            raise ValueError(
+                f"{self.folder} cannot be gone on from: {error}; end the training with that version, or remove "
+                f"{self.folder} to begin anew"
+            ) from error
+        if differences:
+            raise ValueError(
+                f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
+            )
+
+    def last_good(self) -> str:
+        """Where the last state is, for the end of a message; empty when none was written."""
+        return f"; the last good state is of step {self.kept} in {self.folder}" if self.kept else ""
+
+    @contextmanager
+    def told_of(self) -> Iterator[None]:
+        """An error within it says where the last state is."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"{error}{self.last_good()}") from error
+
+    def _newest(self) -> tuple[int, dict[str, Any]]:
+        remove_leftovers(self.folder.glob(".step-*.part"))  # of kills while a state was written: each as large as one
+        files = sorted(self.folder.glob("step-*.pt"), reverse=True)
+        for file in files:
+            with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
+                found = torch.load(file, map_location="cpu", weights_only=True)
+                dict(**found["settings"], **found["data"])  # or it is no state of ours
+                if (step := int(file.stem.removeprefix("step-"))) > 0:
+                    return step, found
+        return UNREADABLE if files else 0, {}
+
+    def after(self, step: int, state: TrainingState, ranks: Ranks = ALONE) -> None:
+        """Called after each step: the first rank writes the state when it is time, or when a signal came to any.
+
+        After the last step it is always time: statistics are measured then and the USAE is saved, and what goes wrong
+        there, a kill or a full disk, must not cost a training. That it cannot be written is then no reason to stop.
+
+        Raises:
+            Stopped: after SIGTERM or Ctrl-C, when the state is written.
+            ValueError: when it cannot be written; those before are kept.
+        """
+        stop = bool(ranks.any(torch.tensor(self._stop > 0)))
+        self._training = step < state.settings.steps
+        if not stop and self._training and time.monotonic() - self._last < self.seconds:
+            return
+        if ranks.first:
+            with nullcontext() if stop or self._training else suppress(ValueError):
+                self._write(step, state)
+        self._last = time.monotonic()
+        if stop:
+            raise Stopped(
+                f"stopped after step {self.kept}; give the same command with --resume to go on",
+                self._stop or signal.SIGTERM,  # it may have come to another rank alone
+            )
+
+    def _write(self, step: int, state: TrainingState) -> None:
+        if not all(own.isfinite().all() for own in state.usae.parameters()):
+            return  # the next step says what is wrong; until then the states before are the good ones
+        write_state({**state.state_dict(), "data": self.data}, self.folder / name_of(step))
+        self.kept = step
+        for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
+            old.unlink()
+
+    def listening(self) -> AbstractContextManager[None]:
+        """Within it SIGTERM and Ctrl-C mean: write the state after the step that is running, then stop.
+
+        A second Ctrl-C ends at once, and so do both while nothing is trained (pictures are read, statistics measured).
+        """
+
+        def stop(number: int) -> None:
+            together = (self, *self._next)
+            training = any(keeper._training for keeper in together)
+            if number == signal.SIGINT and (self._stop or not training):
+                raise KeyboardInterrupt
+            if not training:
+                raise SystemExit(status_of(number))
+            for keeper in together:
+                keeper._stop = number
+
+        return hearing(stop)

@@ -1,0 +1,40 @@
+"""What a training of the command line is watched with: its metrics.jsonl and its bars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from usae_train.runtime.progress import Report
+from usae_train.training.fitting import Watch
+from usae_train.training.logging.metrics_log import Journal
+
+Note = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
+
+
+def loss_in_words(figures: Mapping[str, Any]) -> str:
+    """What stands beside a training's bar."""
+    return f"loss {figures['loss']:.4f}"
+
+
+def journaled(
+    journal: Journal, report: Report, steps: int, training: str = "training", pictures: str = "pictures",
+    note: Note = loss_in_words, **rest: Any,
+) -> Watch:  # fmt: skip
+    """A watch that writes every step's figures into a journal, and moves a bar for pictures and one for steps.
+
+    Args:
+        journal: where figures go.
+        report: moves the bars.
+        steps: of the whole training.
+        training: what the bar of the steps is called.
+        pictures: what the bar of the pictures is called.
+        note: what stands beside the bar of the steps.
+        rest: further fields of `Watch`.
+    """
+
+    def steps_done(step: int, figures: dict[str, Any]) -> None:
+        journal.log(step, figures)
+        report(training, step, steps, note(figures))
+
+    return Watch(pictures=lambda done, total: report(pictures, done, total, ""), steps=steps_done, **rest)

@@ -1,0 +1,97 @@
+"""What a training says of itself while it runs: losses and R² of every pair of backbones, and its speed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.evaluation.metrics import Matrix
+from usae_train.model.sparse import top_k
+from usae_train.model.usae import USAE
+from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.training.losses import squared_error
+
+LINES = 100  # how often figures are taken in a training, unless told
+EXPLODED = 1e4  # standardized tokens have a mean square of 1: a loss ten thousand times that of explaining nothing
+
+
+@torch.no_grad()
+def pair_figures(
+    usae: USAE, batch: Mapping[str, Tensor], error: Callable[[Tensor, Tensor], Tensor], ranks: Ranks = ALONE
+) -> dict[str, Matrix]:
+    """Every backbone's codes decoded by every dictionary, as the USAE would do it if it were saved now.
+
+    Args:
+        usae: the model; it is in evaluation mode meanwhile (BatchNorm as it will be used), then each part as before.
+        batch: {backbone: standardized tokens (tokens, width)}.
+        error: the recipe's loss of a pair: tokens, decoded -> scalar.
+        ranks: who has the other parts of the batch.
+
+    Returns:
+        {"pair_loss": {from: {to: error}}, "r2": {from: {to: R² around each feature's mean, in raw units}}}.
+    """
+    modes = [(module, module.training) for module in usae.modules()]
+    usae.eval()
+    raw = {name: usae.scale(name).inverse(own) for name, own in batch.items()}
+    spread = {n: ranks.mean((own - ranks.mean(own.mean(0))).square().mean()) for n, own in raw.items()}
+    figures: dict[str, Matrix] = {"pair_loss": {}, "r2": {}}
+    for source in batch:
+        codes = top_k(usae.encoder(source)(batch[source]), usae.k)
+        decoded = {target: usae.decoder(target)(codes) for target in batch}
+        lost = ranks.mean(torch.stack([error(batch[target], own) for target, own in decoded.items()]))
+        raw_errors = [squared_error(raw[target], usae.scale(target).inverse(own)) for target, own in decoded.items()]
+        left = ranks.mean(torch.stack(raw_errors))
+        shares = left / torch.stack([spread[target] for target in decoded]).clamp_min(torch.finfo(left.dtype).tiny)
+        figures["pair_loss"][source] = dict(zip(decoded, lost.tolist(), strict=True))
+        figures["r2"][source] = dict(zip(decoded, (1 - shares).tolist(), strict=True))
+    for module, training in modes:
+        module.training = training
+    return figures
+
+
+def dead_of(usae: USAE) -> dict[str, float]:
+    """{backbone: share of the concepts that it never fires on the pictures of the statistics}."""
+    if usae.statistics is None:  # an older folder may have none
+        return dict.fromkeys(usae.names, math.nan)
+    return dict(zip(usae.names, usae.statistics.dead_share.tolist(), strict=True))
+
+
+def is_sound(loss: float) -> bool:
+    """Whether a pair's loss is finite and has not exploded."""
+    return math.isfinite(loss) and loss < EXPLODED
+
+
+def unsound_pairs(pair_loss: Matrix) -> str:
+    """The pairs whose loss is not sound, for a message: `vit -> dino, vit -> vit`; empty when there are none."""
+    return ", ".join(f"{s} -> {t}" for s, row in pair_loss.items() for t, loss in row.items() if not is_sound(loss))
+
+
+def flat(figures: Mapping[str, Any], before: str = "") -> dict[str, float]:
+    """Nested figures under one name each: {"r2": {"a": {"b": 0.5}}} -> {"r2/a/b": 0.5}."""
+    found: dict[str, float] = {}
+    for name, value in figures.items():
+        found |= flat(value, f"{before}{name}/") if isinstance(value, Mapping) else {f"{before}{name}": float(value)}
+    return found
+
+
+class Speed:
+    """Tokens a second since it was last asked."""
+
+    def __init__(self) -> None:
+        self._then, self._tokens = time.perf_counter(), 0
+
+    def add(self, tokens: int) -> None:
+        """So many more were trained on."""
+        self._tokens += tokens
+
+    def take(self) -> float:
+        """Tokens a second; begins anew."""
+        now = time.perf_counter()
+        speed = self._tokens / max(now - self._then, 1e-9)
+        self._then, self._tokens = now, 0
+        return speed

@@ -1,0 +1,114 @@
+"""TensorBoard and Weights & Biases: the figures of metrics.jsonl once more, for those who watch them there."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from usae_train.files.atomic import atomic_path
+from usae_train.training.logging.metrics_log import Tracker
+from usae_train.training.logging.step_metrics import flat
+
+
+class TensorBoard:
+    """Scalars in an event file.
+
+    A training that goes on writes another event file; TensorBoard then shows the steps after its beginning once.
+
+    Args:
+        folder: for the event files.
+
+    Raises:
+        ValueError: when TensorBoard is not installed, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise _missing("--tensorboard", "tensorboard", error) from error
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--tensorboard {folder} cannot be made: {error.strerror}; choose another") from error
+        self.folder, self._kind = folder, SummaryWriter
+        self._writer: SummaryWriter | None = None
+
+    def log(self, step: int, figures: Mapping[str, Any]) -> None:
+        if self._writer is None:  # the first step decides from where on an earlier file is out of date
+            self._writer = self._kind(str(self.folder), purge_step=step, flush_secs=10)
+        for name, value in flat(figures).items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run at W&B; WANDB_MODE=offline keeps it on disk, as W&B's own documentation says.
+
+    Args:
+        project: W&B's project.
+        name: of the run.
+        settings: of the training, for the record.
+        identity: a file that keeps the run's id, so that a training that goes on stays one run.
+
+    Raises:
+        ValueError: when wandb is not installed, or refuses.
+    """
+
+    def __init__(self, project: str, name: str, settings: Mapping[str, Any], identity: Path) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise _missing("--wandb", "wandb", error) from error
+        self._identity = identity
+        found = identity.read_text() if identity.is_file() else secrets.token_hex(4)
+        try:
+            self._run = wandb.init(
+                project=project, name=name, config=dict(settings), id=found, resume="allow",
+                settings=wandb.Settings(silent=True),
+            )  # fmt: skip
+        except wandb.Error as error:
+            raise ValueError(
+                f"--wandb {project}: {error}; log in with `wandb login`, or set WANDB_MODE=offline"
+            ) from error
+
+    def log(self, step: int, figures: Mapping[str, Any]) -> None:
+        if not self._identity.is_file():
+            with atomic_path(self._identity) as temporary:
+                temporary.write_text(self._run.id)
+        self._run.log(flat(figures), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _missing(option: str, package: str, error: ImportError) -> ValueError:
+    return ValueError(f'{option} needs the package {package} ({error}); pip install "usae[tracking]"')
+
+
+def open_trackers(
+    tensorboard: Path | None, wandb: str | None, name: str, settings: Mapping[str, Any], room: Path
+) -> list[Tracker]:
+    """The trackers that were asked for.
+
+    Args:
+        tensorboard: folder for event files.
+        wandb: W&B's project.
+        name: what to call the run.
+        settings: of the training, for the record.
+        room: the training's folder, which stays while it can be gone on with.
+
+    Raises:
+        ValueError: when a package is missing, or a tracker refuses.
+    """
+    trackers: list[Tracker] = []
+    if tensorboard is not None:
+        trackers.append(TensorBoard(tensorboard))
+    if wandb is not None:
+        trackers.append(WeightsAndBiases(wandb, name, settings, room / "wandb-id"))
+    return trackers

@@ -1,0 +1,1 @@
+"""What one result leaves on disk."""

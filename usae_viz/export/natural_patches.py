@@ -1,0 +1,67 @@
+"""The natural patches in which a concept is strongest, with their surroundings."""
+
+from __future__ import annotations
+
+from PIL import Image
+from torch import Tensor
+
+from usae_train.model.natural import natural_pictures
+from usae_train.model.usae import USAE
+from usae_train.runtime.undisturbed import undisturbed
+from usae_viz.export.png import to_picture
+
+MOST = 6  # natural patches a backbone
+WINDOW = 0.34  # side of a natural patch with its surroundings, as a share of the picture
+
+
+@undisturbed
+def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
+    """The patches of natural pictures in which a concept is strongest, with their surroundings, a list a backbone.
+
+    Args:
+        usae: the USAE; see `natural_pictures` for whose pictures these are.
+        concept: the concept.
+
+    Returns:
+        {backbone: pictures}; empty when no pictures are at hand.
+    """
+    natural, _ = natural_pictures(usae)
+    if natural is None:
+        return {}
+    assert usae.grid is not None
+    size = max(backbone.input_size for backbone in usae.backbones.values())
+    found: dict[str, list[Image.Image]] = {}
+    try:
+        for row, name in enumerate(usae.names):
+            strongest = natural.strongest(row, concept)[:MOST]
+            found[name] = [around(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
+    except ValueError:  # a picture has gone: a sheet without patches says so
+        return {}
+    return found
+
+
+def around(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
+    """A patch of a canvas (3, H, W) with its surroundings: the token's place in the grid (rows, cols), inside."""
+    _, height, width = canvas.shape
+    top, left, side = _window(token, grid, height, width)
+    return to_picture(canvas[:, top : top + side, left : left + side])
+
+
+def inside_window(token: int, grid: tuple[int, int]) -> list[int]:
+    """The tokens of which `around` shows at least half, in a square picture."""
+    rows, cols = grid
+    top, left, side = _window(token, grid, 1000, 1000)
+    return [
+        row * cols + col for row in range(rows) for col in range(cols)
+        if top <= (row + 0.5) / rows * 1000 <= top + side and left <= (col + 0.5) / cols * 1000 <= left + side
+    ]  # fmt: skip
+
+
+def _window(token: int, grid: tuple[int, int], height: int, width: int) -> tuple[int, int, int]:
+    """Top, left and side of a patch with its surroundings, in pixels."""
+    rows, cols = grid
+    row, col = divmod(token, cols)
+    side = max(1, round(WINDOW * min(height, width)))
+    top = min(max(round((row + 0.5) / rows * height - side / 2), 0), height - side)
+    left = min(max(round((col + 0.5) / cols * width - side / 2), 0), width - side)
+    return top, left, side

@@ -1,0 +1,159 @@
+"""Labelled sheets: all pictures of a concept, each over its score, with natural patches beneath."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from usae_viz.export.natural_patches import MOST
+from usae_viz.export.png import to_picture
+from usae_viz.verification.scores import SEED, Scores
+from usae_viz.verification.verdict import Verdict
+
+CELL = 224  # pixels of a picture on a sheet
+MARGIN = 12
+ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
+PATCHES = MOST // 2  # natural patches a row, two rows a backbone
+WIDEST = 8  # pictures in a row; more than that get a row a seed
+ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
+TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels
+INK, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
+COLOUR: dict[Verdict, str] = {"strong": "#1b6e3c", "weak": "#8a5a00", "failed": "#b3261e"}
+
+
+def sheet(
+    title: str, images: Mapping[str, Image.Image], scores: Scores | None, patches: Mapping[str, Sequence[Image.Image]],
+    given: Tensor | None = None, rows: Sequence[Sequence[str]] = (),
+) -> Image.Image:  # fmt: skip
+    """All pictures of a concept, each over its score; under those of the first row the concept's top natural patches.
+
+    Args:
+        title: over all.
+        images: {name: picture}.
+        scores: their verification, if there is one.
+        patches: natural patches, a list a backbone.
+        given: (3, H, W), a picture that they started from or were compared with; it stands first.
+        rows: names, row by row; all in one row unless told. One of too many pictures becomes a row a seed.
+    """
+    rows = [part for row in rows or [list(images)] for part in _a_row_a_seed(row)]
+    tile = (CELL - (PATCHES - 1) * 4) // PATCHES
+    lower = 2 * tile + 4 if any(patches.values()) else 14
+    first = 0 if given is None else 1
+    width = MARGIN + (first + max(map(len, rows))) * (CELL + MARGIN)
+    width = max(width, 420)
+    lines = _wrapped(title, 18, width - 2 * MARGIN)
+    head = MARGIN + 30 + (len(lines) - 1) * 24
+    height = head + 20 + CELL + 26 + 20 + lower + (len(rows) - 1) * ROW + MARGIN
+    page = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(page)
+    for number, line in enumerate(lines):
+        pen.text((MARGIN, MARGIN + number * 24), line, INK, _font(18))
+    if given is not None:
+        pen.text((MARGIN, head), "the given picture", INK, _font(14))
+        page.paste(to_picture(given).resize((CELL, CELL), Image.Resampling.BICUBIC), (MARGIN, head + 20))
+    seen = set[str]()  # a backbone's patches stand under one picture; one for several shows those of the next
+    for number, row in enumerate(rows):
+        top = head + (0 if number == 0 else 38 + lower + number * ROW)
+        for column, name in enumerate(row, first):
+            x = MARGIN + column * (CELL + MARGIN)
+            pen.text((x, top), _short(name, 14, CELL), INK, _font(14))
+            page.paste(images[name].resize((CELL, CELL), Image.Resampling.BICUBIC), (x, top + 20))
+            if scores is not None:
+                text, ink = score_line(scores, name)
+                pen.text((x, top + 20 + CELL + 4), text, ink, _font(12))
+            if number == 0 and (patches or (scores is not None and scores.concept is not None)):  # a class has none
+                drawn_for = (name,) if scores is None else scores.drawn_for[name]
+                own = [backbone for backbone in drawn_for if backbone in patches] or list(patches)
+                shown = next((backbone for backbone in own if backbone not in seen), "")
+                seen.add(shown)
+                if shown or not patches:
+                    _paste_patches(page, pen, (x, top + 20 + CELL + 26), shown, patches.get(shown, ()), tile)
+            elif number == 0 and scores is not None:
+                pen.text((x, top + 20 + CELL + 22), _short(_other_readers(scores, name), 11, CELL), FAINT, _font(11))
+    return page
+
+
+def _a_row_a_seed(row: Sequence[str]) -> list[Sequence[str]]:
+    """A row of names, or several where it would be a ribbon; a name without a seed stays with its like."""
+    if len(row) <= WIDEST:
+        return [row]
+    seeds: dict[str, list[str]] = {}
+    for name in row:
+        found = SEED.search(name)
+        seeds.setdefault("" if found is None else found.group(), []).append(name)
+    if len(seeds) == len(row):
+        return abreast(row)
+    return list(seeds.values())
+
+
+def abreast(names: Sequence[str]) -> list[Sequence[str]]:
+    """Rows of names that would each have one of its own: one below the other would be a ribbon."""
+    return [names[place : place + ABREAST] for place in range(0, len(names), ABREAST)]
+
+
+def _wrapped(text: str, size: int, width: int) -> list[str]:
+    """A text's lines, broken between words; what is longer than `TITLE_LINES` ends in dots."""
+    font, lines = _font(size), [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if not lines[-1] or font.getlength(f"{longer} ...") <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines if len(lines) <= TITLE_LINES else [*lines[: TITLE_LINES - 1], f"{lines[TITLE_LINES - 1]} ..."]
+
+
+def _short(name: str, size: int, width: int) -> str:
+    """A name that is no wider than its picture: of a longer one the middle is left out."""
+    font, kept = _font(size), len(name)
+    short = name
+    while font.getlength(short) > width:
+        kept -= 1
+        short = f"{name[: kept // 2]}...{name[len(name) - (kept - kept // 2) :]}"
+    return short
+
+
+def _paste_patches(
+    page: Image.Image, pen: ImageDraw.ImageDraw, place: tuple[int, int], backbone: str,
+    patches: Sequence[Image.Image], tile: int,
+) -> None:  # fmt: skip
+    x, y = place
+    pen.text(
+        place,
+        f"natural patches, {backbone}" if patches else "no natural patches at hand: see --images",
+        FAINT,
+        _font(11),
+    )
+    for number, patch in enumerate(patches):
+        row, column = divmod(number, PATCHES)
+        at = (x + column * (tile + 4), y + 18 + row * (tile + 4))
+        page.paste(patch.resize((tile, tile), Image.Resampling.BICUBIC), at)
+
+
+def score_line(scores: Scores, name: str) -> tuple[str, str]:
+    """What stands under a picture, and its colour: its verdict, and its figures in the backbone where it is worst.
+
+    A picture that is not strong says what it lacks: by a large code alone nobody would see that it is weak.
+    """
+    backbone = scores.weakest(name)
+    verdict, short = scores[name][backbone].lacks(scores.thresholds)
+    where = f" in {backbone}" if len(scores.drawn_for[name]) > 1 else ""
+    word = verdict.upper() if verdict == "failed" else verdict
+    told = short or [scores[name][backbone].in_words()]
+    text = f"{word}{where}: {', '.join(told)}"
+    while _font(12).getlength(text) > CELL and len(told) > 1:  # the first says enough
+        told = told[:-1]
+        text = f"{word}{where}: {', '.join(told)}, ..."
+    return _short(text, 12, CELL), COLOUR[verdict]
+
+
+def _other_readers(scores: Scores, name: str) -> str:
+    """What classifiers say of a picture that was not drawn for them."""
+    others = {backbone: own for backbone, own in scores[name].items() if backbone not in scores.drawn_for[name]}
+    return ", ".join(f"{backbone} reads {own.cell()}" for backbone, own in others.items())
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)

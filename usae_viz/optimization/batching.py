@@ -1,0 +1,108 @@
+"""How many pictures are drawn at once: as many as a limit of memory allows, measured, not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import Backbone
+from usae_viz.optimization.loop import Eyes, perceive
+from usae_viz.settings import MIN_SIZE
+
+GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
+
+
+def pictures_at_once(
+    eyes: Eyes, size: int, limit: float | None, canvases: int = 1, seeds: int = 1, together: int = 1
+) -> int:
+    """How many pictures may go through a backbone in one batch, each of another objective.
+
+    On the CPU it is one: a picture is then the same to the bit alone or in any company, and nothing is gained by more,
+    since the crops of one fill the cores.
+
+    Args:
+        eyes: how pictures are shown.
+        size: side of a canvas, pixels.
+        limit: GB; on a GPU a share of what is free unless told.
+        canvases: pictures an objective: they take turns in the backbones, but all are there all the time.
+        seeds: how many of those are the same but for the seed.
+        together: how many of those a backbone has to be shown at once, for a score that compares them.
+
+    Raises:
+        ValueError: when not even one objective's fit; says what helps.
+    """
+    backbones = eyes.usae.backbones
+    device = next(iter(backbones.values())).mean.device
+    if limit is None and device.type == "cpu":
+        return 1
+    if limit is None:
+        limit = GPU_SHARE * torch.cuda.mem_get_info(device)[0] / 1e9
+    taken = bytes_a_picture(eyes, backbones, size, canvases, together)
+    if taken > limit * 1e9:
+        what = f"{canvases} pictures of one objective, {size} px" if canvases > 1 else f"one picture, {size} px"
+        what += f", {together} of which are compared in a backbone" if together > 1 else ""
+        least = bytes_a_picture(replace(eyes, crops=1), backbones, MIN_SIZE, canvases // seeds)
+        lower = _lower(eyes.crops, size, seeds) if least <= limit * 1e9 else ""
+        raise ValueError(
+            f"{what}: about {taken / 1e9:.3g} GB with {eyes.crops} crops, and the limit is {limit:.3g}; "
+            f"{lower}raise --memory"
+        )
+    if device.type == "cpu":
+        return 1
+    another = bytes_a_picture(eyes, backbones, size, 2 * canvases, 2 * together) - taken
+    return 1 + int((limit * 1e9 - taken) / another)
+
+
+def _lower(crops: int, size: int, seeds: int) -> str:
+    """What can be lowered, as the beginning of an advice; nothing where all are as low as they go."""
+    given = {"--crops": (crops, 1), "--size": (size, MIN_SIZE), "--seeds": (seeds, 1)}
+    names = [name for name, (value, least) in given.items() if value > least]
+    return f"lower {' or '.join(names)}, or " if names else ""
+
+
+def bytes_a_picture(
+    eyes: Eyes, backbones: Mapping[str, Backbone], size: int, canvases: int = 1, together: int = 1
+) -> int:
+    """Bytes that pictures seen together keep until their gradient is known, and so many canvases.
+
+    Of the backbones the hungriest counts, and of what it keeps two views against one: the rest is kept once.
+    """
+    most = 0
+    view = max(backbone.input_size for backbone in backbones.values())
+    for backbone in backbones.values():
+        one, two = (_saved(eyes, backbone, view, views) for views in (1, 2))
+        most = max(most, 2 * one - two + together * eyes.crops * (two - one))
+    shown = together * eyes.crops * 4 * 3 * view**2 * 4
+    return most + shown + canvases * bytes_a_canvas(size)
+
+
+def bytes_a_canvas(size: int) -> int:
+    """Bytes that a canvas of so many pixels a side takes all the time, whoever looks at it.
+
+    The canvas, its spectrum, their gradients and Adam's two moments.
+    """
+    return 20 * 3 * size**2 * 4
+
+
+def _saved(eyes: Eyes, backbone: Backbone, view: int, views: int) -> int:
+    """Bytes that autograd keeps of so many views through a backbone, its parameters apart."""
+    saved: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            storage = tensor.untyped_storage()
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def same(tensor: Any) -> Any:
+        return tensor
+
+    shown = torch.zeros(1, views, 3, view, view, device=backbone.mean.device, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(note, same):
+        # the classifier as well, which an objective may ask for
+        perceive(eyes, backbone, shown[:, 0], shown, classifies=backbone.spec.classes > 0)
+    return sum(saved.values())

@@ -1,0 +1,273 @@
+"""The one maximization loop. Modes, parameterizations, augmentations and objectives are parts that it is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from usae_train.backbones.backbone import Backbone
+from usae_train.model.usae import USAE
+from usae_viz.objectives import Activations, NoScore, Objective, score
+from usae_viz.optimization.convergence import Best, Settled
+from usae_viz.optimization.precision import dtype_for
+from usae_viz.settings import Dtype
+from usae_viz.views.augmentation import Augmentation, views
+
+VIEWS_SEED = 0xA06  # the views' stream is not the one that the picture starts from
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One canvas to be drawn."""
+
+    name: str  # a backbone, or `shared`
+    objective: Objective
+    seed: int
+    seen_by: tuple[str, ...]  # the backbones whose scores count
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """How pictures are shown to the backbones.
+
+    Attributes:
+        usae: with the backbones.
+        augmentation: how views are drawn.
+        crops: views a picture and step.
+        dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
+        at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
+        whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
+        reference: (3, H, W), a picture that is shown beside each under the same draws.
+    """
+
+    usae: USAE
+    augmentation: Augmentation
+    crops: int
+    dtype: Dtype = "float32"
+    at_once: int = 1
+    whole_first: float = 0.0
+    reference: Tensor | None = None
+
+    def at(self, passed: float) -> Eyes:
+        """How pictures are shown when a share of the steps has passed."""
+        return replace(self, augmentation=self.augmentation.of_the_whole()) if passed < self.whole_first else self
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known after a step."""
+
+    done: int
+    scores: dict[str, float]  # {backbone: mean score of the pictures it sees}
+    canvas: Tensor = field(repr=False)  # (pictures, 3, H, W), as the step found it
+
+
+class Lost(ValueError):
+    """A picture that cannot be drawn on, or not at all.
+
+    Args:
+        row: which of the pictures.
+        why: one line.
+    """
+
+    def __init__(self, row: int, why: str) -> None:
+        super().__init__(why)
+        self.row = row
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """What the loop leaves."""
+
+    canvas: Tensor  # (pictures, 3, H, W), 0..1
+    attention: Tensor  # (pictures, H, W): sum over steps of |dL/dx|, as a share of its largest value
+    steps: int
+    settled: list[int]  # for each picture, the steps after which its score had settled; 0 where it had not
+    ended: str | None = None  # why before the last step, unless all have settled
+    cut_short: bool = False  # whether Ctrl-C or the objective ended it
+    lost: int | None = None  # the row of the picture whose objective it was
+
+
+def ascend(
+    eyes: Eyes, image: nn.Module, pictures: Sequence[Picture], *, steps: int, learning_rate: float,
+    settle: int | None = None, watch: Callable[[Step], None] = lambda step: None,
+) -> Ascent:  # fmt: skip
+    """Optimize every picture for its objective through the backbones that see it, all in the same steps.
+
+    Ctrl-C, a score that is not finite or not one a picture, and a score that has settled end the loop early; all but
+    the last keep the best canvases so far.
+
+    Raises:
+        Lost: for a score of the wrong shape, or one that is not finite or has no gradient, at the first step.
+    """
+    generators = [torch.Generator().manual_seed(picture.seed + VIEWS_SEED) for picture in pictures]
+    optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
+    # full rate for the first quarter, then down to almost nothing: the last steps take noise out of the pictures
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 4 / 3 * (1 - step / steps) + 0.02))
+    best, settled, attention, done = Best(), Settled(settle), torch.zeros(()), 0
+    try:
+        while done < steps and not settled:
+            drawn = image()
+            canvas = settled.hold(drawn.detach())
+            uphill, scores = look(eyes.at(done / steps), drawn.detach(), pictures, generators)
+            optimizer.zero_grad(set_to_none=True)
+            drawn.backward(-uphill)  # the one place where a score to be made large becomes something to descend
+            optimizer.step()
+            schedule.step()
+            done += 1
+            attention = attention + settled.while_going(uphill.abs().mean(1))
+            best.keep(canvas, total(scores))
+            settled.hear(total(scores))
+            watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
+        with torch.no_grad():
+            last = settled.hold(image())
+        if (row := _not_finite(last, range(len(pictures)))) is not None:  # no step looks at what the last one left
+            raise Lost(row, f"the picture of {pictures[row].name} is not finite")
+    except (KeyboardInterrupt, Lost) as reason:
+        lost = reason.row if isinstance(reason, Lost) else None
+        why = f"stopped by hand after {done} of {steps} steps" if lost is None else f"{reason} at step {done}"
+        if best.canvas is None and lost is not None:
+            raise Lost(lost, f"{why}; check the objective {pictures[lost].objective}") from reason
+        if best.canvas is None:
+            raise
+        why = f"{why}; the best so far is kept"
+        return Ascent(best.canvas, share_of_largest(attention), done, settled.after.tolist(), why, True, lost)
+    return Ascent(last, share_of_largest(attention), done, settled.after.tolist())
+
+
+def look(
+    eyes: Eyes, canvas: Tensor, pictures: Sequence[Picture], generators: Sequence[torch.Generator]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Show every canvas to the backbones that see it; which way is up, and how high it is already.
+
+    Each backbone's gradient on a canvas is scaled to norm 1 before they are summed, so that none drowns the others.
+
+    Returns:
+        uphill (pictures, 3, H, W); scores {backbone: (pictures,)}, NaN for a picture that the backbone does not see.
+
+    Raises:
+        Lost: for a picture or a score that is not finite, or a score of the wrong shape; says through which backbone.
+            For a score that has no gradient.
+    """
+    backbones = eyes.usae.backbones
+    size = max(backbone.input_size for backbone in backbones.values())
+    uphill = torch.zeros_like(canvas)
+    scores: dict[str, Tensor] = {}
+    for rows in looked_at_together(pictures, eyes.at_once):
+        own = canvas[rows].requires_grad_()
+        if (row := _not_finite(own, rows)) is not None:  # kornia before 0.9 cannot turn the colours of no number
+            raise Lost(row, f"the picture of {pictures[row].name} is not finite")
+        shown, beside = _views(eyes, own, [generators[row] for row in rows], size)
+        told = False
+        for name in pictures[rows[0]].seen_by:
+            shared, classifies = len(pictures[rows[0]].seen_by) > 1, _classifies(pictures, rows, name)
+            acts = perceive(eyes, backbones[name], own, shown, beside, shared, classifies)
+            values = picture_scores(acts, pictures, rows)
+            if (row := _not_finite(values, rows)) is not None:
+                raise Lost(row, f"the score through {name} is not finite")
+            told |= values.requires_grad
+            if values.requires_grad:  # an objective of another backbone is a constant here
+                (gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
+                uphill[rows] += gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+            scores.setdefault(name, canvas.new_full((len(pictures),), torch.nan))[rows] = values.detach()
+            del acts, values  # or they would be there beside the next backbone's
+        if not told:
+            what = pictures[rows[0]].objective
+            why = f"objective {what} does not depend on the picture: no gradient comes back from its score"
+            raise Lost(rows[0], why)
+    return uphill, scores
+
+
+def looked_at_together(pictures: Sequence[Picture], at_once: int) -> list[list[int]]:
+    """Rows of pictures that go through a backbone in one batch: seen by the same backbones, at most so many at once.
+
+    Pictures whose objective depends on the whole batch stay together. With `at_once` 1 a picture is the same to the bit
+    whatever else is drawn beside it: a matrix product of another height rounds differently.
+    """
+    batches: list[list[int]] = []
+    for seen_by in dict.fromkeys(picture.seen_by for picture in pictures):
+        own = [row for row, picture in enumerate(pictures) if picture.seen_by == seen_by]
+        alone = [row for row in own if not pictures[row].objective.whole_batch]
+        batches += [alone[first : first + at_once] for first in range(0, len(alone), at_once)]
+        for objective in dict.fromkeys(pictures[row].objective for row in own if row not in alone):
+            batches.append([row for row in own if pictures[row].objective is objective])
+    return batches
+
+
+def _classifies(pictures: Sequence[Picture], rows: Sequence[int], backbone: str) -> bool:
+    """Whether the objective of one of these pictures asks for a backbone's logits."""
+    return any(backbone in pictures[row].objective.classifies for row in rows)
+
+
+def perceive(
+    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None, shared: bool = False,
+    classifies: bool = False,
+) -> Activations:  # fmt: skip
+    """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference.
+
+    With `classifies` its logits come from the same pass as its tokens.
+    """
+
+    def seen(views: Tensor, reference: Activations | None = None) -> Activations:
+        dtype, logits = dtype_for(eyes.dtype, backbone), None
+        with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32):
+            if classifies:
+                tokens, logits = backbone.tokens_and_logits(views.flatten(0, 1), eyes.usae.grid)
+                logits = logits.float().unflatten(0, views.shape[:2])
+            else:
+                tokens = backbone(views.flatten(0, 1), eyes.usae.grid)
+        tokens = tokens.float().unflatten(0, views.shape[:2])
+        return Activations(eyes.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
+
+    with torch.no_grad():
+        reference = None if beside is None else seen(beside)
+    return seen(shown, reference)
+
+
+def picture_scores(acts: Activations, pictures: Sequence[Picture], rows: Sequence[int]) -> Tensor:
+    """(batch,): the score of some rows of pictures by their own objectives; each is called once for all of its own.
+
+    Raises:
+        Lost: for a score of the wrong shape.
+    """
+    values = acts.tokens.new_zeros(len(rows))
+    for objective in dict.fromkeys(pictures[row].objective for row in rows):
+        own = [place for place, row in enumerate(rows) if pictures[row].objective is objective]
+        try:
+            values[own] = score(objective, acts.select(own))
+        except NoScore as error:
+            raise Lost(rows[own[0]], str(error)) from error
+    return values
+
+
+def _not_finite(values: Tensor, rows: Sequence[int]) -> int | None:
+    """The first of rows whose values (batch, ...) are not all finite."""
+    finite = values.detach().isfinite().reshape(len(values), -1).all(1)
+    return next((row for row, fine in zip(rows, finite.tolist(), strict=True) if not fine), None)
+
+
+def total(scores: dict[str, Tensor]) -> Tensor:
+    """(pictures,): the sum over the backbones that see a picture."""
+    return torch.stack(list(scores.values())).nansum(0)
+
+
+def share_of_largest(attention: Tensor) -> Tensor:
+    """(pictures, H, W), each divided by its largest value."""
+    return attention / attention.amax((1, 2), keepdim=True).clamp_min(1e-12)
+
+
+def _views(
+    eyes: Eyes, canvas: Tensor, generators: Sequence[torch.Generator], size: int
+) -> tuple[Tensor, Tensor | None]:
+    """Views of canvases, and of the reference under the same draws."""
+    states = [generator.get_state() for generator in generators]
+    shown = views(canvas, eyes.augmentation, generators, eyes.crops, size)
+    if eyes.reference is None:
+        return shown, None
+    again = [torch.Generator() for _ in states]
+    for generator, state in zip(again, states, strict=True):
+        generator.set_state(state)
+    return shown, views(eyes.reference.expand_as(canvas), eyes.augmentation, again, eyes.crops, size)

@@ -1,0 +1,363 @@
+"""`maximize`: one objective, every backbone, the same start; pictures and their verification come back."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from usae_train.files.place_names import named_place
+from usae_train.images.decoding import read_picture
+from usae_train.model.usae import USAE
+from usae_train.runtime.undisturbed import undisturbed
+from usae_train.training.settings import check_settings
+from usae_viz.concepts.naming import check_concept
+from usae_viz.export.animation import Frames, Snapshots
+from usae_viz.objectives import Closeness, Objective, SameCodes
+from usae_viz.optimization.batching import pictures_at_once
+from usae_viz.optimization.loop import Ascent, Eyes, Lost, Picture, Step, ascend
+from usae_viz.optimization.resolving import resolved, whole_first
+from usae_viz.optimization.result import Result
+from usae_viz.parameterizations import CoupledImage, Parameterization, parameterization
+from usae_viz.settings import SHARED, MaximizeSettings
+from usae_viz.verification.classes import check_class, verify_classes
+from usae_viz.verification.noise import shared_noise
+from usae_viz.verification.scores import Scores
+from usae_viz.verification.verify import verify
+
+Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
+# What decides how a drawing starts: equal ones share their pictures of noise.
+STARTS_BY = {"image", "size", "decay", "contrast", "spectrum"}
+CLOSENESS = 5.0
+
+
+@undisturbed
+def maximize(
+    usae: USAE, objective: Objective, *, start: Tensor | str | Path | None = None,
+    reference: Tensor | str | Path | None = None, progress: Progress = lambda done, scores: None, **settings: Any,
+) -> Result:  # fmt: skip
+    """Draw an objective as each backbone sees it: coordinated activation maximization.
+
+    Args:
+        usae: a USAE with backbones.
+        objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.
+        start: a picture to start from, (3, H, W) 0..1 or a file; noise unless told.
+        reference: a picture that `Closeness` and `SameCodes` compare with; the start unless told.
+        progress: called after each step with the number of steps done and {backbone: score}.
+        settings: fields of `MaximizeSettings`: mode, image, size, steps, crops, learning_rate, augmentation, seed, ...
+
+    Returns:
+        Pictures, and their verification for the objective's first concept, or class.
+
+    Raises:
+        ValueError: for settings, concepts, pictures or scores that cannot be; one line.
+
+    Warns:
+        UserWarning: when the optimization ended early; `Result.ended` says why.
+    """
+    given = {key: value for key, value in (("start", start), ("reference", reference)) if value is not None}
+    chosen = check_settings(MaximizeSettings, **settings, **{key: _described(value) for key, value in given.items()})
+    pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
+    (result,) = maximize_each(usae, [objective], chosen, progress, **pictures)
+    if result.ended is not None:
+        warnings.warn(result.ended, stacklevel=2)
+    return result
+
+
+def accentuate(
+    usae: USAE, objective: Objective, picture: Tensor | str | Path, *, closeness: float = CLOSENESS, **settings: Any
+) -> Result:
+    """Raise an objective in a given picture while it stays what it was in the backbones' latent space.
+
+    Feature accentuation (Hamblin et al. 2024, arXiv 2402.10039).
+
+    Args:
+        usae: a USAE with backbones.
+        objective: what to raise.
+        picture: (3, H, W) 0..1, or a file.
+        closeness: weight of `Closeness`; 0 lets the picture go where it will.
+        settings: as for `maximize`.
+
+    Returns:
+        As `maximize`.
+
+    Raises:
+        ValueError: as `maximize`; for a closeness that is negative or not finite.
+    """
+    return maximize(usae, kept_close(objective, closeness), start=picture, **settings)
+
+
+def kept_close(objective: Objective, closeness: float | None = None) -> Objective:
+    """What accentuation makes large: an objective, and that the picture stays close to the given one.
+
+    Args:
+        objective: what to raise.
+        closeness: weight of `Closeness`, >= 0; 5 unless told.
+
+    Raises:
+        ValueError: for another weight.
+    """
+    weight = CLOSENESS if closeness is None else closeness
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
+    return objective + weight * Closeness()
+
+
+def invert(usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str] = (), **settings: Any) -> Result:
+    """Draw, from noise, a picture with the codes of a given one: what the concept space keeps of it.
+
+    Args:
+        usae: a USAE with backbones.
+        picture: (3, H, W) 0..1, or a file.
+        backbones: match these backbones' codes only.
+        settings: as for `maximize`.
+    """
+    return maximize(usae, SameCodes(backbones), reference=picture, **settings)
+
+
+@undisturbed
+def maximize_each(
+    usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings,
+    progress: Progress = lambda done, scores: None, start: Tensor | None = None, reference: Tensor | None = None,
+) -> Iterator[Result]:  # fmt: skip
+    """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
+
+    After one that Ctrl-C ended there come no more; one whose score was lost on the way (`Result.failed`) ends alone.
+
+    Args:
+        usae: a USAE with backbones.
+        objectives: what to make large.
+        settings: of all of them.
+        progress: as for `maximize`; a score is the mean over the pictures drawn at once.
+        start: (3, H, W), 0..1; the file that the settings name, or noise, unless given.
+        reference: (3, H, W), 0..1; the file that the settings name, or the start, unless given.
+
+    Raises:
+        ValueError: as `maximize`; also for a score that is lost at the first step, when those before it are there.
+    """
+    if not isinstance(usae, USAE):
+        raise ValueError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
+    check_objectives(usae, objectives)
+    for own in ("spectrum", "contrast"):
+        if (start is not None or settings.start is not None) and getattr(settings, own) is not None:
+            raise ValueError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
+    settings = resolved(usae, settings)
+    assert settings.size is not None
+    device = usae.dictionary(usae.names[0]).device
+    start = _canvas(start, settings.start, settings.size, device)
+    reference = _canvas(reference, settings.reference, settings.size, device)
+    eyes = eyes_for(usae, settings, objectives, start if reference is None else reference)
+    for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
+        left = list(alike)
+        for first in range(0, len(left), eyes.at_once):
+            pack, shown = left[first : first + eyes.at_once], replace(eyes, whole_first=share)
+            if not (yield from _draw(shown, pack, settings, start, progress)):
+                return
+
+
+def _draw(
+    eyes: Eyes, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress
+) -> Generator[Result, None, bool]:
+    """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
+
+    A score that is lost ends its own objective only: the others of the pack are then drawn one by one, without it.
+
+    Raises:
+        Lost: for a score that is lost at the first step, when those before it are there.
+    """
+    pictures = [picture for objective in pack for picture in pictures_of(eyes.usae, objective, settings)]
+    drawn: tuple[Ascent, Snapshots | None] | None = None
+    try:
+        drawn = _ascend(eyes, pictures, settings, start, progress)
+        row, why = drawn[0].lost, ""
+    except Lost as lost:
+        row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
+    if drawn is not None and row is None:
+        yield from _results(eyes, pack, pictures, *drawn, settings)
+        return not drawn[0].cut_short
+    assert row is not None
+    lost_one = pictures[row].objective
+    found = [] if drawn is None else list(_results(eyes, [lost_one], pictures, *drawn, settings))
+    del drawn  # the others' canvases
+    for objective in pack:
+        if objective is lost_one:
+            if not found:
+                raise Lost(row, why)
+            yield from found
+        elif not (yield from _draw(eyes, [objective], settings, start, progress)):
+            return False
+    return True
+
+
+def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for what is no objective, or one of a concept, backbone or class that the USAE does not have.
+    """
+    for objective in objectives:
+        if not isinstance(objective, Objective):
+            raise ValueError(
+                f"objective {objective!r}: expected one such as Concept(12); parse_objective reads a text, and "
+                "@objective makes one of a function"
+            )
+        for concept in objective.concepts:
+            check_concept(usae, concept)
+        for backbone in objective.backbones or ():
+            usae.scale(backbone)
+        for backbone, index in objective.classes:
+            check_class(usae, backbone, index)
+
+
+def eyes_for(
+    usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective] = (), reference: Tensor | None = None
+) -> Eyes:
+    """How resolved settings show the pictures of some objectives to the backbones, and how many at once.
+
+    Raises:
+        ValueError: when not even one objective's fit into the memory.
+    """
+    assert settings.size is not None
+    eyes = Eyes(usae, settings.augmentation, settings.crops, settings.dtype, reference=reference)
+    canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
+    together = settings.seeds if any(objective.whole_batch for objective in objectives) else 1
+    at_once = pictures_at_once(eyes, settings.size, settings.memory, canvases, settings.seeds, together)
+    return replace(eyes, at_once=at_once)
+
+
+def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:
+    """The canvases of one objective: seeds x (a backbone each, or one shared by all)."""
+    names = list(objective.backbones or usae.names)
+    seen_by = {SHARED: tuple(names)} if settings.mode == SHARED else {name: (name,) for name in names}
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    return [
+        Picture(name if settings.seeds == 1 else f"{name}-seed-{seed}", objective, seed, backbones)
+        for seed in seeds for name, backbones in seen_by.items()
+    ]  # fmt: skip
+
+
+def _ascend(
+    eyes: Eyes, pictures: Sequence[Picture], settings: MaximizeSettings, start: Tensor | None, progress: Progress
+) -> tuple[Ascent, Snapshots | None]:
+    """Run the loop on some pictures; the snapshots come back too."""
+    snapshots = None if settings.snapshots is None else Snapshots()
+
+    def watch(step: Step) -> None:
+        if snapshots is not None and settings.snapshots and (step.done - 1) % settings.snapshots == 0:
+            snapshots.keep(step.canvas)
+        progress(step.done, step.scores)
+
+    assert settings.learning_rate is not None
+    image: Parameterization | CoupledImage = _parameterization(settings, [picture.seed for picture in pictures])
+    if start is not None and isinstance(image, Parameterization):
+        image.begin_at(start.cpu())
+    if settings.mode == "coupled" and isinstance(image, Parameterization):
+        groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
+        image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
+    image.to(eyes.usae.dictionary(eyes.usae.names[0]).device)
+    ascent = ascend(
+        eyes, image, pictures, steps=settings.steps, learning_rate=settings.learning_rate, settle=settings.settle,
+        watch=watch,
+    )  # fmt: skip
+    return ascent, snapshots
+
+
+def _results(
+    eyes: Eyes, objectives: Sequence[Objective], pictures: Sequence[Picture], ascent: Ascent,
+    snapshots: Snapshots | None, settings: MaximizeSettings,
+) -> Iterator[Result]:  # fmt: skip
+    """Take the pictures of several objectives apart, and verify each."""
+    given = None if eyes.reference is None else eyes.reference.cpu()
+    for objective in objectives:
+        rows = {picture.name: row for row, picture in enumerate(pictures) if picture.objective is objective}
+        images = {name: ascent.canvas[row] for name, row in rows.items()}
+        drawn_for = {name: _raised_in(objective, pictures[row].seen_by) for name, row in rows.items()}
+        scores = verified(eyes.usae, objective, settings, images, drawn_for)
+        after = [ascent.settled[row] for row in rows.values()]
+        ended, own = ascent.ended, 0 if snapshots is None else snapshots.count
+        if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
+            ended = f"settled after {max(after)} of {settings.steps} steps"
+            own = (max(after) - 1) // settings.snapshots + 1 if settings.snapshots else 0
+        images = {name: image.cpu() for name, image in images.items()}
+        frames = {} if snapshots is None else {n: Frames(snapshots, r, own, images[n]) for n, r in rows.items()}
+        yield Result(
+            usae=eyes.usae, objective=objective, images=images,
+            alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
+            frames=frames, given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.lost is not None,
+        )  # fmt: skip
+
+
+def verified(
+    usae: USAE, objective: Objective, settings: MaximizeSettings, images: dict[str, Tensor],
+    drawn_for: dict[str, Sequence[str]],
+) -> Scores | None:  # fmt: skip
+    """Score pictures {name: (3, H, W)} for the concept to `verify`, the objective's first concept, or its first class.
+
+    Args:
+        usae: a USAE with backbones.
+        objective: what was drawn.
+        settings: how, resolved.
+        images: the pictures.
+        drawn_for: {name: the backbones it was drawn for}.
+
+    Returns:
+        None for an objective of neither, and no concept to `verify`.
+    """
+    # beside a picture that was started from stands the noise that others of this USAE are judged by
+    plain = settings if settings.start is None else resolved(usae, settings.model_copy(update={"start": None}))
+    noise = shared_noise(usae, plain.model_dump_json(include=STARTS_BY), lambda seeds: starts(plain, seeds))
+    concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
+    if concept is not None:
+        return verify(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
+    if objective.classes:
+        return verify_classes(usae, objective.classes, images, drawn_for, settings.seed, noise, settings.verdict)
+    return None
+
+
+@torch.no_grad()
+def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
+    """Canvases (seed, 3, H, W) that nothing was optimized in."""
+    return _parameterization(settings, seeds)()
+
+
+def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
+    """The backbones that a picture is to fire its concept in: not those in which the objective asks for less."""
+    return [name for name in seen_by if objective.raised is None or name in objective.raised] or seen_by
+
+
+def _parameterization(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization:
+    assert settings.size is not None
+    return parameterization(settings.image, seeds, settings.size, settings.spectrum, settings.decay, settings.contrast)
+
+
+def _described(picture: Tensor | str | Path) -> str:
+    """How the settings name a picture: its file, or the hash of its numbers."""
+    if isinstance(picture, str | Path):
+        return str(picture)
+    if not isinstance(picture, Tensor):
+        raise ValueError(f"a picture of type {type(picture).__name__}; expected a tensor (3, H, W), 0..1, or a file")
+    digest = hashlib.sha256(picture.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
+    return f"tensor of sha256 {digest}"
+
+
+def _canvas(given: Tensor | None, file: str | None, size: int, device: torch.device) -> Tensor | None:
+    """A picture (3, size, size) from a tensor or a file."""
+    if given is None:
+        return None if file is None else read_picture(named_place(file), size).to(device)
+    if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
+        raise ValueError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
+    if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
+        raise ValueError(f"a picture from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
+    given = given.detach().float().to(device)
+    if given.shape[1:] == (size, size):
+        return given
+    return functional.interpolate(given[None], (size, size), mode="bilinear", antialias=True).clamp(0, 1)[0]

@@ -1,0 +1,92 @@
+"""What settings come to: what was not told is taken from the backbones and from what the USAE has seen."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from usae_train.model.usae import USAE
+from usae_train.tokens.paired import present_memory
+from usae_viz.concepts.naming import check_concept
+from usae_viz.objectives import Objective
+from usae_viz.optimization.batching import bytes_a_canvas
+from usae_viz.parameterizations import PARAMETERIZATIONS
+from usae_viz.parameterizations.fourier import CONTRAST
+from usae_viz.parameterizations.spectra import DEMO, PHOTOGRAPHS
+from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
+
+# Of the steps of a class. With small crops from the start, things that people made do not come about: castle and patio
+# were read with probability 0.00 by a network that took no part, with crops of 0.6 to 1 in half of the steps 0.91 and
+# 0.24, in 0.7 of them 0.99 and 0.83 (tests/benchmarks/real_reader.py).
+WHOLE_FIRST = 0.7
+# Of the largest input size: 512 px for networks of 224, of which a crop of 0.44 is shown pixel by pixel.
+CANVAS = 16 / 7
+
+
+def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
+    """The settings with size, learning rate, spectrum or contrast, and the augmentation's shift filled in.
+
+    Raises:
+        ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, or a concept
+            to verify that is not there.
+    """
+    if settings.verify is not None:
+        check_concept(usae, settings.verify)
+    backbones = usae.backbones.values()
+    size = settings.size or round(CANVAS * max(backbone.input_size for backbone in backbones))
+    _check_crops(size, settings.augmentation.crop[0])
+    _check_canvases(usae, settings, size)
+    return settings.model_copy(
+        update={
+            "size": size,
+            **_natural(usae, settings),
+            "learning_rate": settings.learning_rate or PARAMETERIZATIONS[settings.image].learning_rate,
+            "augmentation": settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones)),
+        }
+    )
+
+
+def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
+    """The spectrum or contrast that pictures are held to, unless told: that of the pictures that the USAE has seen."""
+    if settings.start is not None:  # it keeps its own
+        return {}
+    seen = DEMO if (usae.images or "").partition(":")[0] == DEMO else PHOTOGRAPHS
+    if settings.image == "maco":
+        return {"spectrum": settings.spectrum or seen}
+    return {"contrast": settings.contrast or CONTRAST[seen]} if settings.image == "fourier" else {}
+
+
+def _check_crops(size: int, share: float) -> None:
+    """Nothing; a ValueError where the smallest crop, a share of the side, is of less than a pixel: it shows nothing."""
+    least = 1 / share
+    if size < least:
+        larger = f"raise --size to {math.ceil(least)}, or " if least <= MAX_SIZE else ""
+        raise ValueError(
+            f"crops from {share:g} of the side are less than a pixel wide on a canvas of {size} px; {larger}take an "
+            "augmentation of larger crops"
+        )
+
+
+def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
+    """Nothing; a ValueError where the pictures of one objective, which are drawn together, fit into no memory.
+
+    It is asked before they are counted out: a hundred million seeds would be as many names.
+    """
+    canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
+    device = usae.dictionary(usae.names[0]).device
+    there = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
+    needed = canvases * bytes_a_canvas(size)
+    if needed > there:
+        raise ValueError(
+            f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and take "
+            f"{needed / 1e9:.3g} GB, and there are {there / 1e9:.3g}; lower --seeds or --size"
+        )
+
+
+def whole_first(objective: Objective, settings: MaximizeSettings) -> float:
+    """The share of the steps in which an objective is shown nearly the whole canvas."""
+    if settings.whole_first is not None:
+        return settings.whole_first
+    return WHOLE_FIRST if objective.classes and not objective.concepts and settings.start is None else 0.0

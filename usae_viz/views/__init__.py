@@ -1,0 +1,1 @@
+"""How backbones are shown a canvas."""
