@@ -20,11 +20,11 @@ from usae_train.backbones.weight_files import read_weights
 from usae_train.evaluation.checkpointing import PassKeeper
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.measures import Measures
-from usae_train.files.yaml_config import read_specs
 from usae_train.images.sources import open_images, read_picture
 from usae_train.images.spectrum import load_spectrum, save_spectrum
 from usae_train.model.published import ATOMS as THEIR_ATOMS
 from usae_train.model.published import LINEAR, NORM, import_published
+from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens

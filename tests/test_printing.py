@@ -92,7 +92,7 @@ def calls(file):
 
 
 def test_no_other_module_prints():
-    """What is printed elsewhere is printed as it came; what there is to print with is in `usae_train.runtime.printing`."""
+    """What is printed elsewhere is printed as it came; `runtime.printing` has what there is to print with."""
     found = {file: PRINTERS & calls(file) for package in PACKAGES for file in package.rglob("*.py")}
     assert {file.name: names for file, names in found.items() if names} == {
         "printing.py": {"print", "Console"},

@@ -54,7 +54,7 @@ def extract(
     with one_line_errors(quiet):
         from usae_train.backbones.backbone import DTYPES
         from usae_train.files.locks import held
-        from usae_train.files.yaml_config import read_specs
+        from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.tokens.extract import extract as write_store
         from usae_train.tokens.extract import outliers_of, plan

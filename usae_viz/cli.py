@@ -182,7 +182,7 @@ def maximize(
     Off a terminal a line about every half minute says how far it is.
     """
     with one_line_errors():
-        from usae_train.training.settings import check_settings
+        from usae_train.files.validation import check_settings
         from usae_viz.optimization.maximize import kept_close
         from usae_viz.settings import MaximizeSettings
 
@@ -239,7 +239,7 @@ def invert(
 ) -> None:
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
     with one_line_errors():
-        from usae_train.training.settings import check_settings
+        from usae_train.files.validation import check_settings
         from usae_viz.objectives import SameCodes
         from usae_viz.settings import MaximizeSettings
 

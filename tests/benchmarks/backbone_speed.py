@@ -23,7 +23,7 @@ HERE = str(Path(__file__).parents[2])
 def best_of(names: list[str], pictures: int) -> dict[str, list[float]]:
     """{backbone and precision: [forward, forward and backward]}, the best of three passes each, in this build."""
     from usae_train.backbones.backbone import Backbone
-    from usae_train.files.yaml_config import read_specs
+    from usae_train.model.spec_files import read_specs
 
     specs, found = read_specs(str(needs_real_folder() / "specs.yaml")), {}
     for name in names:

@@ -55,7 +55,7 @@ from torchvision.utils import save_image
 import usae_train as ut
 import usae_viz as uv
 from usae_train.backbones.backbone import Backbone, build_backbones
-from usae_train.files.yaml_config import read_specs
+from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_viz.verification.scores import Score
 

@@ -51,9 +51,9 @@ import torch
 
 import usae_train as ut
 import usae_viz as uv
+from usae_train.files.validation import check_settings
 from usae_train.model.statistics import LEVELS, TAU, Statistics
 from usae_train.model.usae import USAE
-from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import FOLLOWS
 from usae_viz.optimization.maximize import STARTS_BY, starts
 from usae_viz.optimization.resolving import resolved

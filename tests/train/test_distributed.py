@@ -26,6 +26,7 @@ from usae_train.tokens.rank_batches import RankBatches, own_rows
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED
+from usae_train.training.sync_batch_norm import share_statistics
 
 RECIPES = {"default": DEFAULT.model_copy(update={"dead_after": 2}), "published": PUBLISHED}
 
@@ -40,7 +41,7 @@ def test_alone_changes_nothing():
     assert ALONE.part(7) == 7
     usae = new_usae(WIDTHS, toy_settings(PUBLISHED))
     norm = usae.encoder("a").norm
-    ALONE.share_statistics(usae)
+    share_statistics(usae, ALONE)
     assert usae.encoder("a").norm is norm
     with ranks_of_torchrun("cpu") as ranks:
         assert ranks is ALONE

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torchvision.transforms.functional import center_crop, to_tensor
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.files.yaml_config import read_specs
 from usae_train.model.checkpoint import load
+from usae_train.model.spec_files import read_specs
 
 pytestmark = pytest.mark.real
 

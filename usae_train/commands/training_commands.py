@@ -125,8 +125,8 @@ def fit(
 
         from usae_train.backbones.carried import check_weights
         from usae_train.files.locks import held
-        from usae_train.files.yaml_config import read_specs
         from usae_train.model.checkpoint import check_free, save
+        from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
@@ -247,8 +247,8 @@ def add_backbone(
         import shutil
 
         from usae_train.files.locks import held
-        from usae_train.files.yaml_config import read_specs
         from usae_train.model.checkpoint import check_free, load, save
+        from usae_train.model.spec_files import read_specs
         from usae_train.training.add_backbone import add_backbone as grow
         from usae_train.training.add_backbone import figures_as_text
         from usae_train.training.checkpointing import Keeper, training_room

@@ -27,12 +27,13 @@ from usae_train.evaluation.metrics import (
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
+from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import STD_EPSILON, USAE
 from usae_train.runtime.distributed import ALONE, Ranks
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import none_can_be_read, stream_tokens
+from usae_train.tokens.paired import stream_tokens
 
 SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
 MOST = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent

@@ -14,7 +14,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from usae_train.backbones.backbone import PAPER, BackboneSpec
 from usae_train.files.yaml_checks import check_events
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -132,7 +131,7 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         raise ValueError(f"{file}:{line}: {name}: {message} (found {_short(first['input'])})") from error
     except TypeError as error:  # a key cannot be given by its name
         odd = next((key for key in content if not isinstance(key, str)), None)
-        raise ValueError(f"{file}:{_key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
+        raise ValueError(f"{file}:{key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
     if (place := _false_number(content, found.model_dump())) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise ValueError(f"{file}:{_line(content, place)}: {name}: true and false are no numbers and no words")
@@ -165,54 +164,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def read_specs(text: str) -> dict[str, BackboneSpec]:
-    """Turn what `--backbones` takes into specs: `paper`, `demo`, `photos`, a YAML file, or timm ids with commas.
-
-    The YAML maps a name of one's own to a spec. Weight files and `local-dir:` are taken relative to the YAML's folder.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    from usae_train.model.checkpoint import EMBEDDED, load
-
-    if text == "paper":
-        return dict(PAPER)
-    if text in EMBEDDED:
-        return load(text).specs
-    if text.endswith((".yaml", ".yml")):
-        content = read_mapping(text)
-        specs = {}
-        folder = Path(text).parent.absolute()  # whole: a store or a resume may be gone on with from another place
-        for name, own in content.items():
-            if not isinstance(own, CommentedMap):
-                line = _key_line(content, name)
-                raise ValueError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
-            specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(folder)
-        if not specs:
-            raise ValueError(f"{text}: no backbones in it")
-        return specs
-    models = [part.strip() for part in text.split(",") if part.strip()]
-    if not models:
-        raise ValueError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids with commas")
-    specs = {spec.short_name: spec for spec in map(_spec_of_id, models)}
-    if len(specs) < len(models):
-        raise ValueError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")
-    return specs
-
-
-def _spec_of_id(model: str) -> BackboneSpec:
-    try:
-        return BackboneSpec(model=model).relative_to(Path.cwd())
-    except ValidationError as error:
-        raise ValueError(f"{model}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
-
-
 def _line(content: Any, path: Sequence[str | int]) -> int:
     """The line of the deepest part of a path that the file has."""
     line = content.lc.line + 1
     for part in path:
         if isinstance(content, CommentedMap) and part in content:
-            line = _key_line(content, part)
+            line = key_line(content, part)
         elif isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content):
             line = content.lc.item(part)[0] + 1
         else:
@@ -221,13 +178,13 @@ def _line(content: Any, path: Sequence[str | int]) -> int:
     return line
 
 
-def _key_line(content: CommentedMap, key: Any) -> int:
+def key_line(content: CommentedMap, key: Any) -> int:
     """The line of a key; of one that `<<` brings in, where that has it."""
     if key in (content.lc.data or {}):
         return content.lc.key(key)[0] + 1
     for merged in content.merge:
         if key in merged:
-            return _key_line(merged, key)
+            return key_line(merged, key)
     return content.lc.line + 1
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_files import load_file, save_tensors
 from usae_train.images.colour import from_canvas
+from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import none_can_be_read
 
 SMALLEST = 16  # side in pixels, as of a canvas
 

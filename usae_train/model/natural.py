@@ -79,8 +79,9 @@ def look_through(
     """
     if usae.statistics is not None and same_pictures(source.fingerprint(), usae.fingerprint):
         return _of_statistics(usae, source)
+    from usae_train.images.failures import none_can_be_read
     from usae_train.model.firing import FiringTally
-    from usae_train.tokens.paired import none_can_be_read, stream_tokens
+    from usae_train.tokens.paired import stream_tokens
 
     backbones, tally, done, failures = usae.backbones, FiringTally(usae.names, usae.n_concepts), 0, list[str]()
     assert usae.grid is not None

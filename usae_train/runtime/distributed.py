@@ -12,16 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
 from usae_train.runtime.printing import one_line
 from usae_train.runtime.shortage import shortage
-
-if TYPE_CHECKING:
-    from usae_train.model.usae import USAE
 
 T = TypeVar("T")
 
@@ -51,7 +48,7 @@ class Ranks:
         """The weighted mean of a tensor over ranks, without a gradient."""
         if self.count == 1:
             return value
-        return _reduced(value.detach() * self.weight, self.count)
+        return mean_over_ranks(value.detach() * self.weight, self.count)
 
     def sharing(self, rows: int) -> Ranks:
         """The same ranks where this one has so many rows of a batch, and others may have more or fewer.
@@ -61,7 +58,7 @@ class Ranks:
         """
         if self.count == 1:
             return self
-        mean = _reduced(torch.tensor(float(rows), dtype=torch.double), self.count).item()
+        mean = mean_over_ranks(torch.tensor(float(rows), dtype=torch.double), self.count).item()
         return replace(self, weight=rows / mean if mean else 1.0)
 
     def any(self, mask: Tensor) -> Tensor:
@@ -174,77 +171,12 @@ class Ranks:
         starts = [min(length, batches * number // self.count * batch) for number in range(self.count + 1)]
         return range(starts[self.number], starts[self.number + 1])
 
-    def share_statistics(self, usae: USAE) -> None:
-        """Let every BatchNorm take its mean and variance from the whole batch instead of this rank's part.
-
-        Called again with other weights, these hold from then on.
-        """
-        if self.count == 1:
-            return
-        for name in usae.names:
-            encoder = usae.encoder(name)
-            if isinstance(encoder.norm, SharedBatchNorm):
-                encoder.norm.ranks = self
-            elif encoder.norm is not None:
-                encoder.norm = SharedBatchNorm(encoder.norm, self)
-
 
 ALONE = Ranks()
 
 
-class SharedBatchNorm(nn.BatchNorm1d):
-    """BatchNorm over the parts of all ranks, of the sizes that their weights say; torch's own runs on GPUs alone.
-
-    Args:
-        norm: whose parameters and running statistics it takes over.
-        ranks: who has the other parts.
-    """
-
-    def __init__(self, norm: nn.BatchNorm1d, ranks: Ranks) -> None:
-        super().__init__(norm.num_features, norm.eps, norm.momentum)
-        self.weight, self.bias = norm.weight, norm.bias
-        self.running_mean, self.running_var = norm.running_mean, norm.running_var
-        self.num_batches_tracked = norm.num_batches_tracked
-        self.ranks = ranks
-        self.train(norm.training)
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(input)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
-        values, weight, count = input.float(), self.ranks.weight, self.ranks.count
-        mean = _mean_with_gradient(values.mean(0) * weight, count)
-        variance = _mean_with_gradient((values - mean).square().mean(0) * weight, count)
-        with torch.no_grad():
-            rows = _reduced(values.new_tensor(len(values) if weight else 0), count) * count
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * rows / (rows - 1), self.momentum)
-            self.num_batches_tracked += 1
-        return ((values - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias).to(input.dtype)
-
-
-class _Mean(torch.autograd.Function):
-    """A mean over ranks that gradients pass: the gradient of each rank's value is the mean of all ranks'."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, count: int) -> Tensor:
-        ctx.count = count
-        return _reduced(value, count)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _reduced(gradients[0], ctx.count), None
-
-
-def _mean_with_gradient(value: Tensor, count: int) -> Tensor:
-    mean: Tensor = _Mean.apply(value, count)
-    return mean
-
-
-def _reduced(value: Tensor, count: int) -> Tensor:
+def mean_over_ranks(value: Tensor, count: int) -> Tensor:
+    """The mean of so many ranks' tensors, without a gradient."""
     with _lost_others():
         total = value.contiguous().clone()
         distributed.all_reduce(total)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
+from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.limiting import count_before
 from usae_train.images.sources import Failure, ImageSource, read_groups
 from usae_train.runtime.distributed import ALONE, Ranks
@@ -31,7 +32,6 @@ from usae_train.tokens.store import (
     write_record,
     write_shard,
 )
-from usae_train.training.settings import MAX_BROKEN
 
 SHARD_BYTES = 512e6
 Progress = Callable[[int, int], None]  # images done, images in all

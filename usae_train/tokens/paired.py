@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +9,10 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
+from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches
 from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.memory import present_memory
 from usae_train.runtime.undisturbed import undisturbed
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -94,11 +95,6 @@ def collect_tokens(
     return PairedTokens(every, joined, known)
 
 
-def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "pictures") -> ValueError:
-    """The error of so many pictures without a single whole one; `why` is the first one's."""
-    return ValueError(f"none of the {count} {what} of {source.name} can be read; the first: {why}")
-
-
 def bytes_an_image(
     backbones: Mapping[str, Backbone], grid: tuple[int, int], dtype: torch.dtype = torch.bfloat16
 ) -> int:  # fmt: skip
@@ -127,11 +123,6 @@ def stream_tokens(
         seen = canvases.to(device)
         tokens = {name: backbone(seen, grid) for name, backbone in backbones.items()} if indices else {}
         yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), [failure.why for failure in broken])
-
-
-def present_memory() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _check_memory(needed: int, n_images: int) -> None:

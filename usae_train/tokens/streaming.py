@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.images.failures import BrokenPictures
+from usae_train.images.failures import BrokenPictures, none_can_be_read
 from usae_train.images.sources import ImageSource
 from usae_train.runtime.distributed import ALONE, Ranks
 from usae_train.runtime.sampling import measured_numbers
-from usae_train.tokens.paired import LOT, PairedTokens, bytes_an_image, collect_tokens, none_can_be_read
+from usae_train.tokens.paired import LOT, PairedTokens, bytes_an_image, collect_tokens
 
 Progress = Callable[[int, int], None]  # pictures of the window that are done, pictures in the window
 

@@ -12,11 +12,12 @@ import torch
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_backbones_in
 from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
+from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import PairedTokens, collect_tokens, none_can_be_read
+from usae_train.tokens.paired import PairedTokens, collect_tokens
 from usae_train.training.checkpointing import Keeper
 from usae_train.training.fitting import Watch, feed_pictures, fit_settings, named_recipe
 from usae_train.training.loop import fit_tokens, new_usae

@@ -19,21 +19,23 @@ from usae_train.backbones.backbone import (
     listed,
     run_backbones_in,
 )
-from usae_train.files.yaml_config import read_specs
+from usae_train.files.validation import check_settings
 from usae_train.images.failures import BrokenPictures
 from usae_train.images.sources import ImageSource, open_images
+from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.memory import present_memory
 from usae_train.runtime.sampling import drawn_numbers, measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
-from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens, present_memory
+from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
 from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import Keeper
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, RECIPES, FitSettings, Recipe, check_settings
+from usae_train.training.settings import DEFAULT, RECIPES, FitSettings, Recipe
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
 

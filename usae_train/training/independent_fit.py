@@ -19,9 +19,9 @@ from usae_train.backbones.carried import check_weights
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
-from usae_train.files.yaml_config import read_specs
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import load, save
+from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import Report

@@ -29,6 +29,7 @@ from usae_train.training.checkpointing import Keeper, TrainingState
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.training.settings import FitSettings, Recipe
 from usae_train.training.step import ERRORS, step_loss
+from usae_train.training.sync_batch_norm import share_statistics
 
 Progress = Callable[[int, dict[str, Any]], None]  # step, figures
 # AdamW's first steps go by the sign of a gradient, and the rounding of a dense product turns the sign of the smallest:
@@ -77,7 +78,7 @@ def fit_tokens(
     initialize(usae, feed, settings.recipe, settings.start_seed, frozen, thresholds)
     optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(len(usae.names), usae.n_concepts, dtype=torch.long, device=device)
-    ranks.share_statistics(usae)
+    share_statistics(usae, ranks)
     batches = (
         Batches(feed, settings.batch, generator)
         if ranks.count == 1
@@ -92,7 +93,7 @@ def fit_tokens(
         kept, count = kept_rows(shown, thresholds)
         if thresholds:  # one rank's part of the batch may have more outliers than another's
             ranks = ranks.sharing(count)
-            ranks.share_statistics(usae)
+            share_statistics(usae, ranks)
         places = batches.places[kept]
         batch = {n: usae.standardize(n, t[kept].to(device, torch.float32)) for n, t in shown.items()}
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]

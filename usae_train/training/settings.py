@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from usae_train.backbones.backbone import RunIn
+from usae_train.images.failures import MAX_BROKEN
 from usae_train.runtime.shortage import MOST
-
-MAX_BROKEN = 0.01  # share of the pictures that may be unreadable before extraction or training stops
-Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class Recipe(BaseModel):
@@ -92,23 +89,3 @@ class FitSettings(BaseModel):
         MAX_BROKEN, ge=0, le=1, exclude=True,  # it decides nothing about the result: a resume may allow more
         description="largest share of the pictures that may be unreadable",
     )  # fmt: skip
-
-
-def check_settings(model: type[Settings], **values: Any) -> Settings:
-    """Check settings by name and value.
-
-    Raises:
-        ValueError: one line, with the nearest right name or what was expected.
-    """
-    try:
-        return model(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        inner: Any = model
-        for key in first["loc"][:-1]:  # settings of settings
-            inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
-        near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{name} = {first['input']!r}: {message}{hint}") from error

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from usae_train.files.place_names import named_place
+from usae_train.files.validation import check_settings
 from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.training.settings import check_settings
 from usae_viz.concepts.naming import check_concept
 from usae_viz.export.animation import Frames, Snapshots
 from usae_viz.objectives import Closeness, Objective, SameCodes

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from usae_train.model.usae import USAE
-from usae_train.tokens.paired import present_memory
+from usae_train.runtime.memory import present_memory
 from usae_viz.concepts.naming import check_concept
 from usae_viz.objectives import Objective
 from usae_viz.optimization.batching import bytes_a_canvas

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from usae_train.files.place_names import named_place
+from usae_train.files.validation import check_settings
 from usae_train.model.checkpoint import EMBEDDED
-from usae_train.training.settings import check_settings
 from usae_viz.export.png import read_png
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import ClassScore, Score

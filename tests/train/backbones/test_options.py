@@ -17,8 +17,8 @@ from usae_train.backbones.backbone import Backbone, BackboneSpec
 from usae_train.backbones.carried import check_weights
 from usae_train.backbones.options import OWN_FIELDS, REFUSED, accepted
 from usae_train.backbones.timm_models import create_model
-from usae_train.files.yaml_config import read_specs
 from usae_train.model.checkpoint import load, save
+from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 
 

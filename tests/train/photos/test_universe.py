@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import usae_train as ut
-from usae_train.files.yaml_config import read_specs
 from usae_train.images.fingerprints import same_pictures
 from usae_train.model.checkpoint import EMBEDDED
+from usae_train.model.spec_files import read_specs
 from usae_train.photos.build import SETTINGS, SPECS, judge
 
 FOLDER = EMBEDDED["photos"]

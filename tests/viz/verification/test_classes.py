@@ -7,7 +7,7 @@ import torch
 
 import usae_viz as uv
 from usae_train.backbones.backbone import BackboneSpec
-from usae_train.files.yaml_config import read_specs
+from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_viz.runs.metadata import read_about
 from usae_viz.runs.plan import plan_objectives

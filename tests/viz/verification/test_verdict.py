@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from usae_train.training.settings import check_settings
+from usae_train.files.validation import check_settings
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import ClassScore, Score, Scores, read_score
 from usae_viz.verification.tables import said

@@ -1,0 +1,53 @@
+"""What `--backbones` takes: the presets, ids of timm, or a YAML of specs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+from ruamel.yaml.comments import CommentedMap
+
+from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.files.yaml_config import checked, key_line, read_mapping
+
+
+def read_specs(text: str) -> dict[str, BackboneSpec]:
+    """Turn what `--backbones` takes into specs: `paper`, `demo`, `photos`, a YAML file, or timm ids with commas.
+
+    The YAML maps a name of one's own to a spec. Weight files and `local-dir:` are taken relative to the YAML's folder.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    from usae_train.model.checkpoint import EMBEDDED, load
+
+    if text == "paper":
+        return dict(PAPER)
+    if text in EMBEDDED:
+        return load(text).specs
+    if text.endswith((".yaml", ".yml")):
+        content = read_mapping(text)
+        specs = {}
+        folder = Path(text).parent.absolute()  # whole: a store or a resume may be gone on with from another place
+        for name, own in content.items():
+            if not isinstance(own, CommentedMap):
+                line = key_line(content, name)
+                raise ValueError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
+            specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(folder)
+        if not specs:
+            raise ValueError(f"{text}: no backbones in it")
+        return specs
+    models = [part.strip() for part in text.split(",") if part.strip()]
+    if not models:
+        raise ValueError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids with commas")
+    specs = {spec.short_name: spec for spec in map(_spec_of_id, models)}
+    if len(specs) < len(models):
+        raise ValueError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")
+    return specs
+
+
+def _spec_of_id(model: str) -> BackboneSpec:
+    try:
+        return BackboneSpec(model=model).relative_to(Path.cwd())
+    except ValidationError as error:
+        raise ValueError(f"{model}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
