@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from usae_train.files.place_names import printable
 from usae_viz.verification.verdict import VerdictSettings
 from usae_viz.views.augmentation import PRESETS, Augmentation
+from usae_viz.views.precision import Dtype
 
 Mode = Literal["per-model", "shared", "coupled"]
 Image = Literal["fourier", "maco", "pixel"]
-Dtype = Literal["auto", "float32", "bfloat16"]
 SHARED = "shared"
 MAX_SEED = 2**32
 MIN_SIZE, MAX_SIZE = 16, 4096  # pixels

@@ -44,10 +44,11 @@ from clocks import clocks, since
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Concept
-from usae_viz.optimization.loop import Eyes, Picture, ascend, perceive
-from usae_viz.optimization.precision import dtype_for
+from usae_viz.optimization.loop import Picture, ascend
 from usae_viz.parameterizations import analytic_spectrum, parameterization
 from usae_viz.views.augmentation import PRESETS, UNSEEN, views
+from usae_viz.views.precision import dtype_for
+from usae_viz.views.viewing import Eyes, perceive
 
 CONCEPT, CROPS = 7, 6
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_viz.optimization.loop import Eyes, perceive
 from usae_viz.settings import MIN_SIZE
+from usae_viz.views.viewing import Eyes, perceive
 
 GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
 

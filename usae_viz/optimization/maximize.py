@@ -24,7 +24,7 @@ from usae_viz.concepts.naming import check_concept
 from usae_viz.export.animation import Frames, Snapshots
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.optimization.batching import pictures_at_once
-from usae_viz.optimization.loop import Ascent, Eyes, Lost, Picture, Step, ascend
+from usae_viz.optimization.loop import Ascent, Lost, Picture, Step, ascend
 from usae_viz.optimization.resolving import resolved, whole_first
 from usae_viz.optimization.result import Result
 from usae_viz.parameterizations import CoupledImage, Parameterization, parameterization
@@ -33,6 +33,7 @@ from usae_viz.verification.classes import check_class, verify_classes
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verify import verify
+from usae_viz.views.viewing import Eyes
 
 Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
 # What decides how a drawing starts: equal ones share their pictures of noise.

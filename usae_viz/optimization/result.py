@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from usae_train.files.place_names import named_place, printable
-from usae_train.files.provenance import commit, file_hash, versions
-from usae_train.model.checkpoint import EMBEDDED
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.concepts.naming import caption
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
+from usae_viz.export.naming import folder_of, shown_concept, title_of
 from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import to_picture
+from usae_viz.export.provenance import drawn_on, given_hashes, provenance, run_record
 from usae_viz.export.run_record import keep_record, pictures_by_folder
 from usae_viz.export.sheet import sheet
-from usae_viz.objectives import Concept, Objective
-from usae_viz.optimization.precision import dtype_for
-from usae_viz.parameterizations.spectra import spectrum_hash
+from usae_viz.objectives import Objective
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.classes import class_name
 from usae_viz.verification.scores import Scores, counted
 
 
@@ -107,7 +98,7 @@ class Result:
         """What a picture's PNG keeps: enough to draw it again."""
         return {
             "picture": name, "objective": str(self.objective), "settings": self.settings.model_dump(mode="json"),
-            "ended": self.ended, "drawn_on": _drawn_on(self.usae, self.settings),
+            "ended": self.ended, "drawn_on": drawn_on(self.usae, self.settings),
             "given_sha256": given_hashes(self.settings),
             **provenance(self.usae, [self.settings]),
         }  # fmt: skip
@@ -122,77 +113,3 @@ class Result:
         images = {name: to_picture(canvas) for name, canvas in self.images.items()}
         sheet(self.title, images, self.scores, self.patches(), self.given).save(page, "PNG")
         return page.getvalue()
-
-
-def shown_concept(objective: Objective, settings: MaximizeSettings) -> int | None:
-    """The concept whose natural patches stand under pictures: their own, or else the one that they are scored for."""
-    return next(iter(objective.concepts), settings.verify)
-
-
-def title_of(usae: USAE, objective: Objective) -> str:
-    """What stands over an objective's sheet."""
-    if isinstance(objective, Concept):
-        return caption(usae, objective.concepts[0])
-    if objective.concepts or not objective.classes:
-        return str(objective)
-    backbone, index = objective.classes[0]
-    name = class_name(usae.specs[backbone].classes, index) if backbone in usae.specs else None
-    return str(objective) if name is None else f"{objective}: {name}"
-
-
-def folder_of(objective: Objective) -> str:
-    """`concept-00412` for a concept alone; for any other objective a name made of its words."""
-    if isinstance(objective, Concept) and len(objective.concepts) == 1 and str(objective).count(",") == 0:
-        return f"concept-{objective.concepts[0]:05d}"
-    return words_of(objective)
-
-
-def words_of(objective: Objective) -> str:
-    """A folder's name made of an objective's words."""
-    words = re.sub(r"[^a-z0-9.]+", "-", str(objective).lower().replace(" - ", " minus ")).strip("-")
-    return f"objective-{words[:80].rstrip('-')}"
-
-
-def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
-    """What run.json holds: objectives, resolved settings of each run, versions, hashes of weights and spectrum."""
-    return {
-        "schema": 1, "objectives": [str(objective) for objective in objectives],
-        "runs": [settings.model_dump(mode="json") for settings in runs], **provenance(usae, runs),
-    }  # fmt: skip
-
-
-def _drawn_on(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
-    """What besides the settings decides a picture's last bits."""
-    device = usae.dictionary(usae.names[0]).device
-    used = {name: str(dtype_for(settings.dtype, b)).removeprefix("torch.") for name, b in usae.backbones.items()}
-    threads = torch.get_num_threads() if device.type == "cpu" else None
-    return {"device": device.type, "dtype": used, "threads": threads}
-
-
-def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
-    """Which weights, natural spectrum (of the first run that needs one) and software pictures are made with."""
-    spectra = dict.fromkeys(spectrum_hash(settings.spectrum) for settings in runs if settings.spectrum)
-    return {
-        "usae": _whole(usae.source), "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
-        "versions": versions(), "commit": commit(),
-    }  # fmt: skip
-
-
-def _whole(source: str | None) -> str | None:
-    """An id as it is, a folder from the root: pictures and records are read from other places too."""
-    if source is None or source in EMBEDDED or not (folder := named_place(source)).joinpath("config.json").is_file():
-        return source
-    return printable(str(folder.absolute()))
-
-
-def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
-    """{`start` or `reference`: sha256} of the files that a drawing begins at or is compared with.
-
-    What is in no file, or has gone by now, is left out.
-    """
-    hashes: dict[str, str] = {}
-    for name, file in (("start", settings.start), ("reference", settings.reference)):
-        if file is not None:
-            with suppress(OSError):
-                hashes[name] = file_hash(named_place(file))
-    return hashes

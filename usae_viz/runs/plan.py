@@ -16,11 +16,11 @@ from usae_train.model.usae import USAE
 from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
+from usae_viz.export.naming import folder_of, title_of, words_of
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import is_custom, load_custom
 from usae_viz.optimization.maximize import check_objectives, pictures_of
 from usae_viz.optimization.resolving import resolved
-from usae_viz.optimization.result import folder_of, title_of, words_of
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import Recipe, Run
 from usae_viz.settings import MaximizeSettings

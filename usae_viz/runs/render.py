@@ -21,14 +21,16 @@ from usae_train.runtime.progress import Report
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import write_frames
 from usae_viz.export.concept_folder import write_json
+from usae_viz.export.naming import shown_concept
 from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import check_whole, read_png, save_png, write_png
+from usae_viz.export.provenance import provenance, run_record
 from usae_viz.export.run_record import keep_record, pictures_by_folder, read_record
 from usae_viz.export.sheet import WIDEST, abreast, sheet
 from usae_viz.objectives import Objective
 from usae_viz.optimization.loop import Lost
 from usae_viz.optimization.maximize import eyes_for, maximize_each
-from usae_viz.optimization.result import Result, provenance, run_record, shown_concept
+from usae_viz.optimization.result import Result
 from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.runs.plan import Drawing, Plan, given_pictures
 from usae_viz.settings import MaximizeSettings

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.model.usae import USAE
+from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.custom import code_hash, is_custom, load_custom
-from usae_viz.optimization.result import given_hashes
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import About
 from usae_viz.runs.plan import Plan, plan_objectives

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
-from usae_viz.optimization.loop import Eyes, perceive
 from usae_viz.views.augmentation import UNSEEN, Augmentation, views
+from usae_viz.views.viewing import Eyes, perceive
 
 VIEWS = 8  # with 32 the codes of six demo pictures, 8 to 12, moved by at most 0.17
 UNSEEN_SEED = 0x5EED  # added to the run's seed, so that a run is verified under draws that it did not optimize under

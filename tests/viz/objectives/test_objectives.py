@@ -23,11 +23,12 @@ from usae_viz.objectives import (
     pool_tokens,
     score,
 )
-from usae_viz.optimization.loop import Eyes, Picture, ascend
+from usae_viz.optimization.loop import Picture, ascend
 from usae_viz.optimization.resolving import whole_first
 from usae_viz.parameterizations import FourierImage
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.augmentation import PRESETS
+from usae_viz.views.viewing import Eyes
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 
 import usae_viz as uv
 from usae_viz.export.png import read_png
-from usae_viz.optimization.loop import Eyes, perceive
 from usae_viz.views.augmentation import PRESETS
+from usae_viz.views.viewing import Eyes, perceive
 
 QUICK = {"steps": 6, "crops": 2, "size": 32}
 

@@ -3,8 +3,9 @@ import torch
 
 import usae_viz as uv
 import usae_viz.optimization.maximize
-from usae_viz.optimization.loop import Eyes, Lost, Picture, look, looked_at_together, share_of_largest
+from usae_viz.optimization.loop import Lost, Picture, look, looked_at_together, share_of_largest
 from usae_viz.views.augmentation import PRESETS
+from usae_viz.views.viewing import Eyes
 
 QUICK = {"crops": 2, "size": 32, "dtype": "float32"}
 

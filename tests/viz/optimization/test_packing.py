@@ -3,9 +3,9 @@ import torch
 
 import usae_viz as uv
 from usae_viz.optimization.batching import bytes_a_picture, pictures_at_once
-from usae_viz.optimization.loop import Eyes
 from usae_viz.optimization.maximize import eyes_for
 from usae_viz.views.augmentation import PRESETS
+from usae_viz.views.viewing import Eyes
 
 
 def taken(usae, crops, size=48):

@@ -5,8 +5,8 @@ import torch
 
 import usae_viz as uv
 from usae_viz.export.png import read_png, to_picture
+from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Closeness, SameCodes
-from usae_viz.optimization.result import given_hashes
 
 QUICK = {"crops": 2, "size": 32}
 

@@ -7,9 +7,9 @@ import usae_viz as uv
 from usae_train.images.colour import levels
 from usae_train.images.sources import read_picture
 from usae_viz.export.animation import write_frames
+from usae_viz.export.naming import folder_of
 from usae_viz.export.png import opacity, to_picture, write_png
 from usae_viz.export.sheet import CELL, COLOUR, MARGIN, ROW, score_line, sheet
-from usae_viz.optimization.result import folder_of
 from usae_viz.runs.plan import folders_of, plan_objectives
 from usae_viz.runs.render import render
 from usae_viz.verification.scores import Score, Scores

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_viz.optimization import precision
-from usae_viz.optimization.precision import dtype_for
+from usae_viz.views import precision
+from usae_viz.views.precision import dtype_for
 
 SPECS = {
     "transformer": BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=32, options={"depth": 1}),

@@ -1,0 +1,63 @@
+"""Which weights, files and software pictures are made with: what run.json and every PNG keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+
+from usae_train.files.place_names import named_place, printable
+from usae_train.files.provenance import commit, file_hash, versions
+from usae_train.model.checkpoint import EMBEDDED
+from usae_train.model.usae import USAE
+from usae_viz.objectives import Objective
+from usae_viz.parameterizations.spectra import spectrum_hash
+from usae_viz.settings import MaximizeSettings
+from usae_viz.views.precision import dtype_for
+
+
+def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
+    """What run.json holds: objectives, resolved settings of each run, versions, hashes of weights and spectrum."""
+    return {
+        "schema": 1, "objectives": [str(objective) for objective in objectives],
+        "runs": [settings.model_dump(mode="json") for settings in runs], **provenance(usae, runs),
+    }  # fmt: skip
+
+
+def drawn_on(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
+    """What besides the settings decides a picture's last bits."""
+    device = usae.dictionary(usae.names[0]).device
+    used = {name: str(dtype_for(settings.dtype, b)).removeprefix("torch.") for name, b in usae.backbones.items()}
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    return {"device": device.type, "dtype": used, "threads": threads}
+
+
+def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
+    """Which weights, natural spectrum (of the first run that needs one) and software pictures are made with."""
+    spectra = dict.fromkeys(spectrum_hash(settings.spectrum) for settings in runs if settings.spectrum)
+    return {
+        "usae": _whole(usae.source), "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
+        "versions": versions(), "commit": commit(),
+    }  # fmt: skip
+
+
+def _whole(source: str | None) -> str | None:
+    """An id as it is, a folder from the root: pictures and records are read from other places too."""
+    if source is None or source in EMBEDDED or not (folder := named_place(source)).joinpath("config.json").is_file():
+        return source
+    return printable(str(folder.absolute()))
+
+
+def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
+    """{`start` or `reference`: sha256} of the files that a drawing begins at or is compared with.
+
+    What is in no file, or has gone by now, is left out.
+    """
+    hashes: dict[str, str] = {}
+    for name, file in (("start", settings.start), ("reference", settings.reference)):
+        if file is not None:
+            with suppress(OSError):
+                hashes[name] = file_hash(named_place(file))
+    return hashes

@@ -1,0 +1,81 @@
+"""How canvases are shown to backbones, and what they make of them: for drawing and for verification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import Backbone
+from usae_train.model.usae import USAE
+from usae_viz.objectives import Activations
+from usae_viz.views.augmentation import Augmentation, views
+from usae_viz.views.precision import Dtype, dtype_for
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """How pictures are shown to the backbones.
+
+    Attributes:
+        usae: with the backbones.
+        augmentation: how views are drawn.
+        crops: views a picture and step.
+        dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
+        at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
+        whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
+        reference: (3, H, W), a picture that is shown beside each under the same draws.
+    """
+
+    usae: USAE
+    augmentation: Augmentation
+    crops: int
+    dtype: Dtype = "float32"
+    at_once: int = 1
+    whole_first: float = 0.0
+    reference: Tensor | None = None
+
+    def at(self, passed: float) -> Eyes:
+        """How pictures are shown when a share of the steps has passed."""
+        return replace(self, augmentation=self.augmentation.of_the_whole()) if passed < self.whole_first else self
+
+
+def perceive(
+    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None, shared: bool = False,
+    classifies: bool = False,
+) -> Activations:  # fmt: skip
+    """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference.
+
+    With `classifies` its logits come from the same pass as its tokens.
+    """
+
+    def seen(views: Tensor, reference: Activations | None = None) -> Activations:
+        dtype, logits = dtype_for(eyes.dtype, backbone), None
+        with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32):
+            if classifies:
+                tokens, logits = backbone.tokens_and_logits(views.flatten(0, 1), eyes.usae.grid)
+                logits = logits.float().unflatten(0, views.shape[:2])
+            else:
+                tokens = backbone(views.flatten(0, 1), eyes.usae.grid)
+        tokens = tokens.float().unflatten(0, views.shape[:2])
+        return Activations(eyes.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
+
+    with torch.no_grad():
+        reference = None if beside is None else seen(beside)
+    return seen(shown, reference)
+
+
+def views_of(
+    eyes: Eyes, canvas: Tensor, generators: Sequence[torch.Generator], size: int
+) -> tuple[Tensor, Tensor | None]:
+    """Views of canvases, and of the reference under the same draws."""
+    states = [generator.get_state() for generator in generators]
+    shown = views(canvas, eyes.augmentation, generators, eyes.crops, size)
+    if eyes.reference is None:
+        return shown, None
+    again = [torch.Generator() for _ in states]
+    for generator, state in zip(again, states, strict=True):
+        generator.set_state(state)
+    return shown, views(eyes.reference.expand_as(canvas), eyes.augmentation, again, eyes.crops, size)
