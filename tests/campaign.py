@@ -132,7 +132,7 @@ def _limited(words: list[str], size: int, cwd: Path) -> subprocess.CompletedProc
 
     return subprocess.run(
         words, capture_output=True, text=True, check=False, cwd=cwd, timeout=LONGEST, preexec_fn=limit
-    )  # fmt: skip
+    )
 
 
 def no_line(done: subprocess.CompletedProcess[str]) -> str | None:
@@ -175,8 +175,11 @@ def situations(world: World, times: float, seed: int) -> Iterator[Bad | None]:  
 
 
 PARTS: dict[str, Callable[[World, float, int], Iterator[Bad | None]]] = {
-    "inputs": damaged_files, "kills": kills, "disks": full_disks, "situations": situations,
-}  # fmt: skip
+    "inputs": damaged_files,
+    "kills": kills,
+    "disks": full_disks,
+    "situations": situations,
+}
 
 
 def main() -> None:

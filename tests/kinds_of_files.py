@@ -28,11 +28,11 @@ from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
-from usae_train.tokens.pieces import Pieces, Seen
+from usae_train.tokens.pieces import ExtractedTokens, Pieces
 from usae_train.tokens.store import ActivationStore, StoreRecord, write_record, write_shard
-from usae_train.training.checkpointing import Keeper
+from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.independent_fit import fit_each
-from usae_train.training.logging.metrics_log import Journal
+from usae_train.training.logging.metrics_log import MetricsLogger
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import PUBLISHED, FitSettings
 from usae_viz.concepts.labels import read_labels
@@ -43,7 +43,7 @@ from usae_viz.objectives import Concept
 from usae_viz.rating import score_answers
 from usae_viz.runs.manifest import Manifest, scores_of
 from usae_viz.runs.metadata import read_about
-from usae_viz.runs.plan import Plan, plan_objectives, plan_recipe
+from usae_viz.runs.plan import RenderPlan, plan_objectives, plan_recipe
 from usae_viz.runs.recipe import read_recipe
 from usae_viz.runs.render import render
 from usae_viz.runs.show import command_again, in_words
@@ -93,16 +93,21 @@ def of_usaes(room: Path) -> list[Kind]:
     """A USAE folder's files, and names of concepts."""
     usae, made = small_usae(), []
     mutations = {
-        "config.json": on_file(mutated_json), "model.safetensors": mutated_safetensors,
+        "config.json": on_file(mutated_json),
+        "model.safetensors": mutated_safetensors,
         "statistics.safetensors": mutated_safetensors,
-    }  # fmt: skip
+    }
     for name, mutate in mutations.items():
         folder = _folder(room, f"usae {name.partition('.')[0]}") / "usae"
         ut.save(usae, folder)
         made.append(Kind(name, folder, folder / name, mutate, lambda folder=folder: _use(folder)))
     folder = _folder(room, "labels")
-    labels = {"schema": 1, "usae": "usae", "usae_sha256": None, "labels": [
-        {"concept": 1, "name": "eyes", "favourite": True, "note": "n"}, {"concept": 2, "name": "fur"}]}  # fmt: skip
+    labels = {
+        "schema": 1,
+        "usae": "usae",
+        "usae_sha256": None,
+        "labels": [{"concept": 1, "name": "eyes", "favourite": True, "note": "n"}, {"concept": 2, "name": "fur"}],
+    }
     file = folder / "labels.json"
     file.write_text(json.dumps(labels))
     made.append(Kind("labels.json", folder, file, on_file(mutated_json), lambda: read_labels(file, usae)))
@@ -123,15 +128,16 @@ def of_stores(room: Path) -> list[Kind]:
     """An activation store's files."""
     made = []
     mutations = {
-        "store.json": on_file(mutated_json), "shard-00000.safetensors": mutated_safetensors,
+        "store.json": on_file(mutated_json),
+        "shard-00000.safetensors": mutated_safetensors,
         "failures.jsonl": on_file(mutated_lines),
-    }  # fmt: skip
+    }
     for name, mutate in mutations.items():
         folder = _store(_folder(room, f"store {name.partition('.')[0]}"))
         made.append(Kind(name, folder, folder / name, mutate, lambda folder=folder: _read_store(folder)))
     folder = _folder(room, "piece")
     pieces = Pieces(folder)
-    seen = Seen(range(IMAGES + 1), _tokens(), list(range(IMAGES)), [{"image": IMAGES, "why": "torn"}])
+    seen = ExtractedTokens(range(IMAGES + 1), _tokens(), list(range(IMAGES)), [{"image": IMAGES, "why": "torn"}])
     pieces.write(seen)
     (file,) = folder.iterdir()
     of_piece = lambda: pieces.of(range(9), dict.fromkeys(SPECS, WIDTH), GRID)  # noqa: E731
@@ -143,9 +149,17 @@ def _store(folder: Path) -> Path:
     tokens = {name: own.bfloat16() for name, own in _tokens().items()}
     shard = write_shard(folder, 0, tokens, torch.arange(IMAGES), range(IMAGES + 1))
     record = StoreRecord(
-        schema=1, backbones=SPECS, widths=dict.fromkeys(SPECS, WIDTH), grid=GRID, dtype="bfloat16", source="nowhere",
-        fingerprint="f", n_images=IMAGES + 1, complete=True, shards=(shard,),
-    )  # fmt: skip
+        schema=1,
+        backbones=SPECS,
+        widths=dict.fromkeys(SPECS, WIDTH),
+        grid=GRID,
+        dtype="bfloat16",
+        source="nowhere",
+        fingerprint="f",
+        n_images=IMAGES + 1,
+        complete=True,
+        shards=(shard,),
+    )
     write_record(folder, record)
     (folder / "failures.jsonl").write_text(json.dumps({"image": IMAGES, "why": "torn"}) + "\n")
     return folder
@@ -158,15 +172,25 @@ def _read_store(folder: Path) -> None:
 
 
 SPECS_YAML = {
-    "left": {"model": "vit_tiny_patch16_224", "weights": "random", "input_size": 16, "mean": [0.5, 0.5, 0.5],
-             "options": OPTIONS},
+    "left": {
+        "model": "vit_tiny_patch16_224",
+        "weights": "random",
+        "input_size": 16,
+        "mean": [0.5, 0.5, 0.5],
+        "options": OPTIONS,
+    },
     "right": {"model": "vit_tiny_patch16_224", "weights": "weights/right.safetensors", "layer": -1},
-}  # fmt: skip
+}
 RECIPE_YAML = {
-    "usae": "usae", "concepts": [0, "1-2", {"top": 1, "by": "energy"}], "modes": ["per-model"], "seeds": [0, 1],
-    "settings": {"steps": 2, "size": 16, "verdict": {"rank": 2}}, "objectives": ["Concept(1) - 0.5 * Concept(2)"],
-    "variants": {"plain": {"crops": 1}, "sharp": {"decay": 1.0, "augmentation": {"rotate": 1}}}, "outputs": ["png"],
-}  # fmt: skip
+    "usae": "usae",
+    "concepts": [0, "1-2", {"top": 1, "by": "energy"}],
+    "modes": ["per-model"],
+    "seeds": [0, 1],
+    "settings": {"steps": 2, "size": 16, "verdict": {"rank": 2}},
+    "objectives": ["Concept(1) - 0.5 * Concept(2)"],
+    "variants": {"plain": {"crops": 1}, "sharp": {"decay": 1.0, "augmentation": {"rotate": 1}}},
+    "outputs": ["png"],
+}
 
 
 def of_yaml(room: Path) -> list[Kind]:
@@ -182,7 +206,7 @@ def of_yaml(room: Path) -> list[Kind]:
     return made
 
 
-def _plan(usae: USAE, recipe: Path) -> Plan:
+def _plan(usae: USAE, recipe: Path) -> RenderPlan:
     try:
         return plan_recipe(usae, read_recipe(recipe), recipe.parent)
     except ValueError as error:  # what a plan finds is said of concepts, whichever file asked for them
@@ -214,16 +238,25 @@ def of_runs(room: Path) -> list[Kind]:
     render(usae, plan, drawn)
     (record,) = (drawn / "manifest").glob("*.json")
     read = {
-        "run.json": _keep_on, "concept-00001/scores.json": read_run, f"manifest/{record.name}": None,
+        "run.json": _keep_on,
+        "concept-00001/scores.json": read_run,
+        f"manifest/{record.name}": None,
         "concept-00001/shared.png": _look,
-    }  # fmt: skip
+    }
     for number, (name, look) in enumerate(read.items()):
         folder = room / f"run-{number}"
         shutil.copytree(drawn, folder)
         own = look or (lambda out: _finished(out, plan))
         mutate = mutated_png if name.endswith("png") else on_file(mutated_json)
-        made.append(Kind(name.replace(record.name, "KEY.json"), folder, folder / name, mutate,
-                         lambda own=own, folder=folder: own(folder)))  # fmt: skip
+        made.append(
+            Kind(
+                name.replace(record.name, "KEY.json"),
+                folder,
+                folder / name,
+                mutate,
+                lambda own=own, folder=folder: own(folder),
+            )
+        )
     return [*made, *_of_study(room)]
 
 
@@ -232,7 +265,7 @@ def _keep_on(out: Path) -> None:
     keep_record(out, {"schema": 1, "objectives": ["Concept(2)"], "pictures": []})
 
 
-def _finished(out: Path, plan: Plan) -> None:
+def _finished(out: Path, plan: RenderPlan) -> None:
     manifest = Manifest(out)
     for drawing in plan.drawings:
         manifest.adopt(drawing)
@@ -271,8 +304,15 @@ def _of_study(room: Path) -> list[Kind]:
         key = {"schema": 1, "study": "abc", "choices": 4, "trials": trials}
         (folder / "key.json").write_text(json.dumps(key))
         (folder / "answers.csv").write_text("study,rater,trial,choice,seconds\nabc,r,1,1,2.5\nabc,r,2,4,1.0\n")
-        made.append(Kind(name, folder, folder / name, mutate,
-                         lambda folder=folder: score_answers(folder, [folder / "answers.csv"])))  # fmt: skip
+        made.append(
+            Kind(
+                name,
+                folder,
+                folder / name,
+                mutate,
+                lambda folder=folder: score_answers(folder, [folder / "answers.csv"]),
+            )
+        )
     return made
 
 
@@ -285,7 +325,7 @@ def of_trainings(room: Path) -> list[Kind]:
         folder = _folder(room, f"training {settings.recipe.name}")
 
         def go_on(folder: Path = folder, settings: FitSettings = settings) -> None:
-            keeper = Keeper(folder, minutes=1e6)
+            keeper = TrainingCheckpointer(folder, minutes=1e6)
             keeper.data = {"pictures": "here", "backbones": [[n, s.model_dump(mode="json")] for n, s in SPECS.items()]}
             fit_tokens(tokens, settings.model_copy(update={"steps": 2}), keeper=keeper)
 
@@ -295,7 +335,7 @@ def of_trainings(room: Path) -> list[Kind]:
     folder = _folder(room, "journal")
     journal = folder / "metrics.jsonl"
     journal.write_text("".join(json.dumps({"step": n, "loss": 0.5, "r2": {"a": None}}) + "\n" for n in range(3)))
-    log = lambda: Journal(journal).log(2, {"loss": 1.0})  # noqa: E731
+    log = lambda: MetricsLogger(journal).log(2, {"loss": 1.0})  # noqa: E731
     made.append(Kind("metrics.jsonl", folder, journal, on_file(mutated_lines), log))
     return [*made, _of_independent(room)]
 
@@ -362,15 +402,29 @@ def _of_release(room: Path) -> list[Kind]:
             "model_mean": 0.1,
             "model_std": 2.0,
         }
-        config = {"global": {"nb_components": 3, "standardize": True}, "sae_params": {"top_k": 2},
-                  "model_zoo": {"Some": model}}  # fmt: skip
+        config = {
+            "global": {"nb_components": 3, "standardize": True},
+            "sae_params": {"top_k": 2},
+            "model_zoo": {"Some": model},
+        }
         _write_yaml(config, folder / "release.yaml")
         of_norm = {f"{NORM}.{part}": torch.rand(3) for part in ("weight", "bias", "running_mean", "running_var")}
-        weights = {f"{LINEAR}.weight": torch.randn(3, 4), f"{LINEAR}.bias": torch.randn(3), **of_norm,
-                   THEIR_ATOMS: torch.randn(3, 4)}  # fmt: skip
+        weights = {
+            f"{LINEAR}.weight": torch.randn(3, 4),
+            f"{LINEAR}.bias": torch.randn(3),
+            **of_norm,
+            THEIR_ATOMS: torch.randn(3, 4),
+        }
         torch.save({"model_state_dict": weights}, folder / "theirs.pth")
-        made.append(Kind(f"published {name}", folder, folder / name, mutate,
-                         lambda folder=folder: import_published(folder / "release.yaml")))  # fmt: skip
+        made.append(
+            Kind(
+                f"published {name}",
+                folder,
+                folder / name,
+                mutate,
+                lambda folder=folder: import_published(folder / "release.yaml"),
+            )
+        )
     return made
 
 
@@ -382,8 +436,9 @@ def of_pictures(room: Path) -> list[Kind]:
         folder = _folder(room, f"pictures {ending}")
         file = folder / f"one.{ending}"
         noise.save(file)
-        made.append(Kind(f"picture, {ending}", folder, file, on_file(mutated_bytes),
-                         lambda file=file: read_picture(file, 16)))  # fmt: skip
+        made.append(
+            Kind(f"picture, {ending}", folder, file, on_file(mutated_bytes), lambda file=file: read_picture(file, 16))
+        )
     folder = _folder(room, "shards")
     shard = folder / "shard.tar"
     with tarfile.open(shard, "w") as opened:

@@ -15,10 +15,40 @@ from torch import Tensor
 DEEP = 3000  # levels of nesting: past Python's recursion limit of 1000
 SPELLED = {"NaN": "NaN", "inf": "Infinity", "huge": "1e999", "long": "9" * 5000, "deep": "[" * DEEP + "]" * DEEP}
 VALUES = (
-    None, True, False, 0, -1, 1, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63), 10**30, 0.5, -0.5, 1e308, "", "x", "x" * 300,
-    "a\nb", "é\x00", "\x1b[31mred", "~nobody/x", "../../x", "/", ".", "12", "nan", [], {}, [[]], {"": None}, [None] * 9,
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2**31,
+    2**53 + 1,
+    2**63,
+    2**64,
+    -(2**63),
+    10**30,
+    0.5,
+    -0.5,
+    1e308,
+    "",
+    "x",
+    "x" * 300,
+    "a\nb",
+    "é\x00",
+    "\x1b[31mred",
+    "~nobody/x",
+    "../../x",
+    "/",
+    ".",
+    "12",
+    "nan",
+    [],
+    {},
+    [[]],
+    {"": None},
+    [None] * 9,
     *(f"@@{name}@@" for name in SPELLED),
-)  # fmt: skip
+)
 DTYPES = (torch.int8, torch.int64, torch.float16, torch.bfloat16, torch.float64, torch.bool, torch.complex64)
 
 
@@ -110,11 +140,20 @@ def mutated_bytes(content: bytes, random: Random) -> bytes:
     for _ in range(random.choice((1, 1, 8))):
         if flipped:
             flipped[random.randrange(len(flipped))] ^= 1 << random.randrange(8)
-    return random.choice((
-        content[:place], content[place:], b"", bytes(flipped), content[:place] + content[other:], content + content,
-        content[:place] + random.randbytes(9) + content[place:], b"\xef\xbb\xbf" + content, b"\xff\xfe" + content,
-        content[:place] + b"\x00" * 9 + content[place + 9 :],
-    ))  # fmt: skip
+    return random.choice(
+        (
+            content[:place],
+            content[place:],
+            b"",
+            bytes(flipped),
+            content[:place] + content[other:],
+            content + content,
+            content[:place] + random.randbytes(9) + content[place:],
+            b"\xef\xbb\xbf" + content,
+            b"\xff\xfe" + content,
+            content[:place] + b"\x00" * 9 + content[place + 9 :],
+        )
+    )
 
 
 def other_tensor(value, random: Random):
@@ -127,11 +166,22 @@ def other_tensor(value, random: Random):
         if not value.is_floating_point():
             number = random.choice((0, 1, 100) if value.dtype in (torch.uint8, torch.bool) else (-1, 0, 1, 100))
         with_one.view(-1)[random.randrange(value.numel())] = number
-    return random.choice((
-        with_one, with_one, value.to(random.choice(DTYPES)), value[None], value.flatten(), value.new_zeros(0),
-        value.new_zeros(()), value[:-1] if value.ndim else value[None], value.mT if value.ndim > 1 else value[None],
-        torch.cat([value, value]) if value.ndim else value, torch.zeros_like(value), value.new_zeros(1, 1, 1, 1),
-    ))  # fmt: skip
+    return random.choice(
+        (
+            with_one,
+            with_one,
+            value.to(random.choice(DTYPES)),
+            value[None],
+            value.flatten(),
+            value.new_zeros(0),
+            value.new_zeros(()),
+            value[:-1] if value.ndim else value[None],
+            value.mT if value.ndim > 1 else value[None],
+            torch.cat([value, value]) if value.ndim else value,
+            torch.zeros_like(value),
+            value.new_zeros(1, 1, 1, 1),
+        )
+    )
 
 
 def mutated_safetensors(file, random: Random) -> None:

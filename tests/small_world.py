@@ -109,8 +109,9 @@ def tree_of(folder: Path) -> dict[str, str]:
     """{file below a folder: hash of what is in it, less what differs from run to run}."""
     return {
         file.relative_to(folder).as_posix(): _content(file)
-        for file in sorted(folder.rglob("*")) if file.is_file() and file.name != "lock"
-    }  # fmt: skip
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != "lock"
+    }
 
 
 def _content(file: Path) -> str:

@@ -26,8 +26,13 @@ def test_what_a_terminal_obeys_is_written_out_and_text_is_left_alone():
     text = "R², naïve façade, Ελληνικά, עברית, 日本語, می\u200cخواهم, 👩\u200d🔬, C:\\new [red]"
     assert written_out(text) == text
     assert [written_out(sign) for sign in "\t\x00\x7f\u2028\u200b\ufeff"] == [
-        "\\t", "\\x00", "\\x7f", "\\u2028", "\\u200b", "\\ufeff",
-    ]  # fmt: skip
+        "\\t",
+        "\\x00",
+        "\\x7f",
+        "\\u2028",
+        "\\u200b",
+        "\\ufeff",
+    ]
 
 
 def test_a_line_stays_one(capsys):
@@ -75,9 +80,13 @@ def test_bars_and_lines_show_stages_and_notes_as_they_are(capsys, monkeypatch):
     with bars(TrainingDisplay, quiet=False) as progress:
         stages(progress)(f"[/x]{CLEAR}", 1, 2, "[red]\x1b[2J")
         progress.figures = {
-            "r2": {"[/]": {"[/]": 0.5}}, "loss": 1.0, "dead": {"[/]\x1b[2J": 0.5}, "learning_rate": 1.0,
-            "tokens_per_second": 1, "gb_read": 1.0,
-        }  # fmt: skip
+            "r2": {"[/]": {"[/]": 0.5}},
+            "loss": 1.0,
+            "dead": {"[/]\x1b[2J": 0.5},
+            "learning_rate": 1.0,
+            "tokens_per_second": 1,
+            "gb_read": 1.0,
+        }
     lines(seconds=0)(CLEAR, 1, 2, "note\n")
     shown = told.getvalue()
     assert all(part in shown for part in (f"[/x]{SHOWN}", r"[red]\x1b[2J", r"dead [/]\x1b[2J 50.0%", "to [/]"))

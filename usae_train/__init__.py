@@ -18,12 +18,24 @@ if TYPE_CHECKING:
     from usae_train.model.usae import USAE
     from usae_train.training.add_backbone import add_backbone
     from usae_train.training.fitting import fit
-    from usae_train.training.settings import FitSettings, Recipe
+    from usae_train.training.settings import FitSettings, TrainingRecipe
 
 __all__ = [
-    "PAPER", "USAE", "Backbone", "BackboneSpec", "Codes", "FitSettings", "Recipe", "Statistics",
-    "add_backbone", "fit", "import_published", "load", "open_images", "save",
-]  # fmt: skip
+    "PAPER",
+    "USAE",
+    "Backbone",
+    "BackboneSpec",
+    "Codes",
+    "FitSettings",
+    "Statistics",
+    "TrainingRecipe",
+    "add_backbone",
+    "fit",
+    "import_published",
+    "load",
+    "open_images",
+    "save",
+]
 
 _HOMES = {
     "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
@@ -32,9 +44,9 @@ _HOMES = {
     "model.sparse": ("Codes",),
     "model.statistics": ("Statistics",),
     "model.usae": ("USAE",),
-    "pictures.images": ("open_images",),
+    "images.sources": ("open_images",),
     "training.fitting": ("fit",),
-    "training.growing": ("add_backbone",),
+    "training.add_backbone": ("add_backbone",),
     "training.settings": ("FitSettings", "Recipe"),
 }
 

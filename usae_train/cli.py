@@ -15,9 +15,12 @@ from usae_train.runtime.printing import say
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
 
 app = typer.Typer(
-    name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="usae-train",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Make universal sparse autoencoders: one sparse concept space for several vision backbones.",
-)  # fmt: skip
+)
 
 
 @app.callback()
@@ -86,11 +89,19 @@ def extract(
             with progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
                 store = write_store(
-                    source, record, out, batch=batch, device=where, run_in=run_in,
-                    workers=workers, max_broken=max_broken, ranks=ranks, backbones=built,
+                    source,
+                    record,
+                    out,
+                    batch=batch,
+                    device=where,
+                    run_in=run_in,
+                    workers=workers,
+                    max_broken=max_broken,
+                    ranks=ranks,
+                    backbones=built,
                     progress=lambda done, total: report("pictures", done, total, ""),
                     warn=lambda why: say(f"warning: {why}", err=True),
-                )  # fmt: skip
+                )
             if not quiet:
                 left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
                 say(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")

@@ -31,17 +31,35 @@ if TYPE_CHECKING:
     from usae_viz.views.augmentation import Augmentation
 
 __all__ = [
-    "L2", "Activations", "Augmentation", "Channel", "Closeness", "Concept", "Direction", "Diversity", "Logit",
-    "MaximizeSettings", "Objective", "Result", "SameCodes", "Scores", "TotalVariation", "accentuate", "invert",
-    "maximize", "maximize_each", "objective", "parse_objective",
-]  # fmt: skip
+    "L2",
+    "Activations",
+    "Augmentation",
+    "Channel",
+    "Closeness",
+    "Concept",
+    "Direction",
+    "Diversity",
+    "Logit",
+    "MaximizeSettings",
+    "Objective",
+    "Result",
+    "SameCodes",
+    "Scores",
+    "TotalVariation",
+    "accentuate",
+    "invert",
+    "maximize",
+    "maximize_each",
+    "objective",
+    "parse_objective",
+]
 
 _HOMES = {
-    "augmentations": ("Augmentation",),
-    "maximization.maximize": ("accentuate", "invert", "maximize", "maximize_each"),
-    "maximization.result": ("Result",),
+    "views.augmentation": ("Augmentation",),
+    "optimization.maximize": ("accentuate", "invert", "maximize", "maximize_each"),
+    "optimization.result": ("Result",),
     "verification.scores": ("Scores",),
-    "maximization.settings": ("MaximizeSettings",),
+    "settings": ("MaximizeSettings",),
 }
 
 

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from usae_viz.settings import MaximizeSettings
 
 app = typer.Typer(
-    name="usae-viz", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="usae-viz",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Draw universal concepts as each vision backbone sees them: coordinated activation maximization.",
-)  # fmt: skip
+)
 
 UsaeId = Annotated[str, typer.Option("--usae", help="`demo`, `photos`, a USAE folder or a hub id.")]
 Out = Annotated[
@@ -117,10 +120,11 @@ Verify = Annotated[
 Thresholds = Annotated[
     str | None,
     typer.Option(
-        "--verdict", help="When a picture is strong or failed: `rank=1,percentile=99.9`; of rank, percentile, margin "
+        "--verdict",
+        help="When a picture is strong or failed: `rank=1,percentile=99.9`; of rank, percentile, margin "
         "(times noise), share, probability, class_rank.",
     ),
-]  # fmt: skip
+]
 
 
 @app.command()
@@ -191,11 +195,29 @@ def maximize(
         if closeness is not None and start is None:
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
         settings = check_settings(
-            MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
-            augmentation=augmentation, start=start, spectrum=spectrum, decay=decay, contrast=contrast,
-            whole_first=whole_first, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle,
-            snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
-        )  # fmt: skip
+            MaximizeSettings,
+            mode=mode,
+            image=image,
+            size=size,
+            steps=steps,
+            crops=crops,
+            learning_rate=learning_rate,
+            augmentation=augmentation,
+            start=start,
+            spectrum=spectrum,
+            decay=decay,
+            contrast=contrast,
+            whole_first=whole_first,
+            dtype=dtype,
+            seed=seed,
+            seeds=seeds,
+            alpha=alpha,
+            settle=settle,
+            snapshots=snapshots,
+            memory=memory,
+            verify=verify,
+            verdict=verdict or {},
+        )
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
         if start is not None:
@@ -244,11 +266,29 @@ def invert(
         from usae_viz.settings import MaximizeSettings
 
         settings = check_settings(
-            MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
-            augmentation=augmentation, reference=picture, spectrum=spectrum, decay=decay, contrast=contrast,
-            whole_first=whole_first, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle,
-            snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
-        )  # fmt: skip
+            MaximizeSettings,
+            mode=mode,
+            image=image,
+            size=size,
+            steps=steps,
+            crops=crops,
+            learning_rate=learning_rate,
+            augmentation=augmentation,
+            reference=picture,
+            spectrum=spectrum,
+            decay=decay,
+            contrast=contrast,
+            whole_first=whole_first,
+            dtype=dtype,
+            seed=seed,
+            seeds=seeds,
+            alpha=alpha,
+            settle=settle,
+            snapshots=snapshots,
+            memory=memory,
+            verify=verify,
+            verdict=verdict or {},
+        )
         names = [name.strip() for name in backbones.split(",")] if backbones else []
         _draw(_load(usae, device), [SameCodes(names)], settings, out or new_run("invert"), quiet, as_json, animation)
 
@@ -332,9 +372,14 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
 
 
 def _draw(
-    usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings, out: Path, quiet: bool, as_json: bool,
+    usae: USAE,
+    objectives: Sequence[Objective],
+    settings: MaximizeSettings,
+    out: Path,
+    quiet: bool,
+    as_json: bool,
     animation: str,
-) -> None:  # fmt: skip
+) -> None:
     from usae_viz.runs.plan import plan_objectives
 
     if animation not in ("gif", "mp4"):

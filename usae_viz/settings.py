@@ -42,18 +42,22 @@ class MaximizeSettings(BaseModel):
     )
     augmentation: Augmentation = Field(PRESETS["default"], description=f"settings, or a preset ({', '.join(PRESETS)})")
     whole_first: float | None = Field(
-        None, ge=0, le=1,
+        None,
+        ge=0,
+        le=1,
         description="share of the steps, at the beginning, in which crops are of at least 0.6 of the side; unless told "
         "0.7 for a class, which a whole picture has, and 0 for what patches have",
-    )  # fmt: skip
+    )
     decay: float | None = Field(
         None, ge=0, le=4, description="fourier's: the coefficients' scale falls as 1/f^decay; 1.5 unless told"
     )
     contrast: float | None = Field(
-        None, gt=0, le=10,
+        None,
+        gt=0,
+        le=10,
         description="fourier's: root mean square of the picture in logits of decorrelated colour, which is held; 1.5 "
         "unless told, 4 for a USAE of the demo's scenes",
-    )  # fmt: skip
+    )
     spectrum: str | None = Field(
         None,
         min_length=1,

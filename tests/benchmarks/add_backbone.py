@@ -38,12 +38,15 @@ from usae_train.files.atomic import atomic_path
 from usae_train.images.sources import DemoImages
 from usae_train.scenes import world as scenes
 from usae_train.training.add_backbone import figures_as_text
-from usae_train.training.fitting import Watch
+from usae_train.training.fitting import FitCallbacks
 
 CONVNET = BackboneSpec(
-    model="convnext_atto", weights="convnet.safetensors", layer=1, input_size=scenes.SIZE,
+    model="convnext_atto",
+    weights="convnet.safetensors",
+    layer=1,
+    input_size=scenes.SIZE,
     options={"depths": (1, 3, 1, 1), "dims": (32, 64, 64, 64)},
-)  # fmt: skip
+)
 BATCH, LEARNING_RATE = 16, 2e-3  # pictures a step that the ConvNet is taught with
 BATCH_TOKENS = 1024  # a step of the USAE
 
@@ -94,9 +97,15 @@ def main() -> None:
     began = time.perf_counter()
     spec = CONVNET.relative_to(chosen.room)
     grown = ut.add_backbone(
-        ut.load("demo"), DemoImages(chosen.scenes, "train"), spec, name="convnet", joint=True, steps=chosen.steps,
-        batch=BATCH_TOKENS, watch=Watch(steps=report),
-    )  # fmt: skip
+        ut.load("demo"),
+        DemoImages(chosen.scenes, "train"),
+        spec,
+        name="convnet",
+        joint=True,
+        steps=chosen.steps,
+        batch=BATCH_TOKENS,
+        watch=FitCallbacks(steps=report),
+    )
     print(*figures_as_text(grown), sep="\n")
     for how, matrix in (("added", grown.r2), ("jointly", grown.joint)):
         if matrix is not None:

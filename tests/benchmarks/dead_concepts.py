@@ -23,7 +23,7 @@ from usae_train.tokens.paired import collect_tokens
 from usae_train.training.logging.step_metrics import pair_figures
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.losses import squared_error
-from usae_train.training.settings import DEFAULT, FitSettings, Recipe
+from usae_train.training.settings import DEFAULT, FitSettings, TrainingRecipe
 
 LATE = 50  # steps without firing after which these short trainings call a concept dead
 FROM_NOISE: dict[str, object] = {"start": "random", "tied": False}
@@ -57,7 +57,7 @@ def main() -> None:
     )
     print(f"{chosen.steps} steps, {chosen.concepts} concepts      dead  off-diagonal R²  diagonal R²")
     for label, changes in VARIANTS.items():
-        recipe: Recipe = DEFAULT.model_copy(update={"dead_after": LATE, **changes})
+        recipe: TrainingRecipe = DEFAULT.model_copy(update={"dead_after": LATE, **changes})
         settings = FitSettings(n_concepts=chosen.concepts, k=20, steps=chosen.steps, batch=1024, recipe=recipe)
         usae = fit_tokens(tokens, settings, new_usae(demo.widths, settings, grid=demo.grid), log_every=chosen.steps)
         standardized = {name: usae.standardize(name, own.float()) for name, own in held_out.items()}

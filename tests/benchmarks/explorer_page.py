@@ -22,11 +22,11 @@ import usae_train as ut
 from usae_train.model.statistics import Statistics
 from usae_viz.explorer.natural import WEBP
 from usae_viz.explorer.page import address, explore, size_of
-from usae_viz.explorer.runs import Drawing, Picture, Run
+from usae_viz.explorer.runs import RenderedImage, RenderedObjective, RunFolder
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.export.png import to_picture, write_png
 from usae_viz.export.sheet import CELL
-from usae_viz.runs.metadata import About
+from usae_viz.runs.metadata import ImageMetadata
 
 BACKBONES = ("vit", "dino", "siglip")
 CHANGES = {
@@ -58,11 +58,14 @@ def made_up(n_concepts: int, room: Path) -> Sources:
     usae = ut.USAE(dict.fromkeys(BACKBONES, 4), n_concepts, 4)
     fires = (torch.rand(3, n_concepts, generator=generator) ** 6 * 100_000).long()
     usae.statistics = Statistics(
-        fires=fires, co_fires=(fires.amin(0) * torch.rand(n_concepts, generator=generator)).long(),
-        energy=torch.rand(3, n_concepts, generator=generator) ** 4, quantiles=torch.rand(3, n_concepts, 5),
-        top_images=torch.full((3, n_concepts, 8), -1), top_tokens=torch.zeros(3, n_concepts, 8, dtype=torch.int32),
+        fires=fires,
+        co_fires=(fires.amin(0) * torch.rand(n_concepts, generator=generator)).long(),
+        energy=torch.rand(3, n_concepts, generator=generator) ** 4,
+        quantiles=torch.rand(3, n_concepts, 5),
+        top_images=torch.full((3, n_concepts, 8), -1),
+        top_tokens=torch.zeros(3, n_concepts, 8, dtype=torch.int32),
         counts=torch.tensor([1000, 200_000]),
-    )  # fmt: skip
+    )
     for name in BACKBONES:
         write_png(room / f"{name}.png", torch.zeros(3, 8, 8), {})
     drawings = []
@@ -71,12 +74,12 @@ def made_up(n_concepts: int, room: Path) -> Sources:
         for name in BACKBONES:
             seen = {other: {"code": 5.0, "rank": 1, "share": 0.5, "fires": True} for other in BACKBONES}
             scores = {"fired": concept % 9 > 0, "drawn_for": [name], "backbones": seen}
-            about = About.model_validate(
+            about = ImageMetadata.model_validate(
                 {"picture": name, "objective": f"Concept({concept})", "settings": {}, "scores": scores}
             )
-            pictures.append(Picture(room / f"{name}.png", f"concept-{concept:05d}/{name}", about, None))
-        drawings.append(Drawing(room, f"Concept({concept})", pictures, {}))
-    run = Run(room, None, None, drawings, [])
+            pictures.append(RenderedImage(room / f"{name}.png", f"concept-{concept:05d}/{name}", about, None))
+        drawings.append(RenderedObjective(room, f"Concept({concept})", pictures, {}))
+    run = RunFolder(room, None, None, drawings, [])
     return Sources(usae, [run], [Card(k, f"Concept({k})", [drawings[k]]) for k in range(n_concepts)])
 
 
@@ -110,8 +113,11 @@ def measure(page_file: Path) -> None:
         page.wait_for_timeout(1000)
         painted = page.evaluate("performance.getEntriesByType('paint').at(-1)?.startTime ?? NaN")
         print(f"opening: painted after {painted:.0f} ms; the page's thread computed for {_computed(thread):.0f} ms")
-        print(f"{page.evaluate('document.querySelectorAll(`.card`).length')} cards made, "
-              f"{page.evaluate('document.images.length')} thumbnails asked for", flush=True)  # fmt: skip
+        print(
+            f"{page.evaluate('document.querySelectorAll(`.card`).length')} cards made, "
+            f"{page.evaluate('document.images.length')} thumbnails asked for",
+            flush=True,
+        )
         page.evaluate(PAGE)
         for what, change in CHANGES.items():
             before = _computed(thread)

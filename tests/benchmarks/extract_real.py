@@ -29,8 +29,10 @@ def seconds(build: str, limit: int) -> tuple[float, float]:
         words = ["extract", str(real / "photos" / "train"), "--backbones", str(real / "specs.yaml"), "--quiet"]
         subprocess.run(
             [sys.executable, "-m", "usae_train", *words, "--limit", str(limit), "--out", f"{room}/store"],
-            env={**os.environ, "PYTHONPATH": build, "OMP_NUM_THREADS": "1"}, cwd=room, check=True,
-        )  # fmt: skip
+            env={**os.environ, "PYTHONPATH": build, "OMP_NUM_THREADS": "1"},
+            cwd=room,
+            check=True,
+        )
     after = os.times()
     return after.children_user - before.children_user, after.children_system - before.children_system
 

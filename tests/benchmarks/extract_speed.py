@@ -74,9 +74,16 @@ def main() -> None:
         for turn in range(chosen.turns):
             alone.append(seconds(lambda: bare(backbones, batches, chosen.device, run_in)))
             task = partial(
-                extract, source, record, Path(room) / f"store-{turn}", batch=chosen.batch, device=chosen.device,
-                run_in=str(run_in).removeprefix("torch."), workers=chosen.workers, backbones=backbones,
-            )  # fmt: skip
+                extract,
+                source,
+                record,
+                Path(room) / f"store-{turn}",
+                batch=chosen.batch,
+                device=chosen.device,
+                run_in=str(run_in).removeprefix("torch."),
+                workers=chosen.workers,
+                backbones=backbones,
+            )
             whole.append(seconds(task))
     for kind, name in enumerate(("clock", "CPU")):
         best = [min(each[kind] for each in measured) for measured in (alone, whole)]

@@ -138,8 +138,10 @@ def main() -> None:
         print(f"{name} world, {chosen.steps} steps, {time.perf_counter() - began:.0f} s", flush=True)
         print(f"  true shared atoms recovered by one index  {recovered(usae, train):.2f}")
         print(f"  shared against private by entropy, AUROC  {told_apart(usae, train, statistics)}")
-        print(f"  off-diagonal R²: joint {off_diagonal(report['r2'], train):.3f}, independent aligned afterwards "
-              f"{off_diagonal(report['posthoc']['r2'], train):.3f}, oracle {oracle(train, held_out):.3f}")  # fmt: skip
+        print(
+            f"  off-diagonal R²: joint {off_diagonal(report['r2'], train):.3f}, independent aligned afterwards "
+            f"{off_diagonal(report['posthoc']['r2'], train):.3f}, oracle {oracle(train, held_out):.3f}"
+        )
         costs = ", ".join(f"{own} {cost:.3f}" for own, cost in report["independent"]["cost"].items())
         alike = ", ".join(
             f"{own} {each['share_alike']:.0%} ({each['baseline']['share_alike']:.0%})"
@@ -147,12 +149,15 @@ def main() -> None:
         )
         print(f"  R² that universality costs: {costs}; atoms alike (random): {alike}")
         for recipe in (DEFAULT, FROZEN, SHUFFLED):
-            control = usae if recipe is DEFAULT else fit_tokens(
-                train.tokens, settings.model_copy(update={"recipe": recipe})
-            )  # fmt: skip
+            control = (
+                usae if recipe is DEFAULT else fit_tokens(train.tokens, settings.model_copy(update={"recipe": recipe}))
+            )
             own, _ = measured(control, held_out)
-            print(f"  recipe {recipe.name:9s} off-diagonal R² {off_diagonal(own['r2'], train):6.3f}, "
-                  f"mean firing entropy {own['entropy']['mean']:.3f}", flush=True)  # fmt: skip
+            print(
+                f"  recipe {recipe.name:9s} off-diagonal R² {off_diagonal(own['r2'], train):6.3f}, "
+                f"mean firing entropy {own['entropy']['mean']:.3f}",
+                flush=True,
+            )
         for line in warnings(report):
             print(f"  warning: {line}", flush=True)
 

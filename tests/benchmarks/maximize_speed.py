@@ -44,11 +44,11 @@ from clocks import clocks, since
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Concept
-from usae_viz.optimization.loop import Picture, ascend
+from usae_viz.optimization.loop import CanvasSpec, optimize
 from usae_viz.parameterizations import analytic_spectrum, parameterization
-from usae_viz.views.augmentation import PRESETS, UNSEEN, views
+from usae_viz.views.augmentation import HELD_OUT, PRESETS, views
 from usae_viz.views.precision import dtype_for
-from usae_viz.views.viewing import Eyes, perceive
+from usae_viz.views.viewing import ViewConfig, encode_views
 
 CONCEPT, CROPS = 7, 6
 
@@ -74,14 +74,20 @@ def seconds(action: Callable[[], object], times: int = 3) -> float:
 
 
 def ours(
-    usae: USAE, image: str, size: int, steps: int, crops: int = CROPS, pictures: int = 1, seed: int = 0,
+    usae: USAE,
+    image: str,
+    size: int,
+    steps: int,
+    crops: int = CROPS,
+    pictures: int = 1,
+    seed: int = 0,
     preset: str = "maco",
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """Draw with this project's loop; returns the canvases."""
-    eyes = Eyes(usae, PRESETS[preset].for_patches(1 / 14), crops, "auto")
-    drawn = [Picture(str(n), Concept(CONCEPT + n), seed, tuple(usae.names)) for n in range(pictures)]
+    eyes = ViewConfig(usae, PRESETS[preset].for_patches(1 / 14), crops, "auto")
+    drawn = [CanvasSpec(str(n), Concept(CONCEPT + n), seed, tuple(usae.names)) for n in range(pictures)]
     made = parameterization(image, [seed] * pictures, size, "1/f" if image == "maco" else None)
-    return ascend(eyes, made, drawn, steps=steps, learning_rate=made.learning_rate).canvas
+    return optimize(eyes, made, drawn, steps=steps, learning_rate=made.learning_rate).canvas
 
 
 def horama(usae: USAE, image: str, size: int, steps: int) -> torch.Tensor:
@@ -106,9 +112,13 @@ def horama(usae: USAE, image: str, size: int, steps: int) -> torch.Tensor:
         try:
             draw = getattr(package, image)
             picture, _ = draw(
-                objective, total_steps=steps, image_size=size, crops_per_iteration=CROPS, values_range=(-1, 1),
+                objective,
+                total_steps=steps,
+                image_size=size,
+                crops_per_iteration=CROPS,
+                values_range=(-1, 1),
                 device="cpu",
-            )  # fmt: skip
+            )
         finally:
             os.chdir(before)
             backbone.model.requires_grad_(False)
@@ -144,10 +154,10 @@ def fused_attention(model: torch.nn.Module, used: bool) -> None:
 def unseen_pre_code(usae: USAE, canvas: torch.Tensor, near: bool = False) -> float:
     """Mean pre-code of the concept in 32 views that no optimization saw; with `near` in crops of Horama's size."""
     (name,) = usae.names
-    eyes = Eyes(usae, UNSEEN.model_copy(update={"crop": (0.2, 0.35), "shift": 0.3}) if near else UNSEEN, 32)
+    eyes = ViewConfig(usae, HELD_OUT.model_copy(update={"crop": (0.2, 0.35), "shift": 0.3}) if near else HELD_OUT, 32)
     with torch.no_grad():
         shown = views(canvas[None], eyes.augmentation, [torch.Generator().manual_seed(999)], eyes.crops, 224)
-        return perceive(eyes, usae.backbones[name], canvas[None], shown).pre_code(CONCEPT).mean().item()
+        return encode_views(eyes, usae.backbones[name], canvas[None], shown).pre_code(CONCEPT).mean().item()
 
 
 def step_part() -> None:

@@ -21,7 +21,7 @@ import torch
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, write_record, write_shard
-from usae_train.training.checkpointing import Keeper
+from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import fit_pictures, fit_settings, fit_store
 
 GRID, WIDTH, NAMES = (14, 14), 384, ("a", "b", "c")
@@ -66,10 +66,17 @@ def write_store(folder: Path, gigabytes: float) -> None:
         tried = range(number * SHARD, (number + 1) * SHARD)
         shards.append(write_shard(folder, number, tokens, torch.arange(tried.start, tried.stop), tried))
     record = StoreRecord(
-        schema=SCHEMA, backbones={name: BackboneSpec(model="none") for name in NAMES}, grid=GRID, dtype="bfloat16",
-        widths=dict.fromkeys(NAMES, WIDTH), source="random", fingerprint="random", n_images=count * SHARD,
-        complete=True, shards=tuple(shards),
-    )  # fmt: skip
+        schema=SCHEMA,
+        backbones={name: BackboneSpec(model="none") for name in NAMES},
+        grid=GRID,
+        dtype="bfloat16",
+        widths=dict.fromkeys(NAMES, WIDTH),
+        source="random",
+        fingerprint="random",
+        n_images=count * SHARD,
+        complete=True,
+        shards=tuple(shards),
+    )
     write_record(folder, record)
 
 
@@ -83,7 +90,7 @@ def train_on_store(folder: str, memory: float, size: dict[str, int], steps: int 
     """More than one epoch on a store, or some steps; a state is written at the end, as the command does."""
     store, before = ActivationStore(folder), peak()
     settings = fit_settings("default", steps=steps or len(store) * 196 // 2048 + 5, **size)
-    fit_store(store, settings, keeper=Keeper(Path(folder).with_name("states")), memory=memory)
+    fit_store(store, settings, keeper=TrainingCheckpointer(Path(folder).with_name("states")), memory=memory)
     said.put((before, peak()))
 
 

@@ -156,8 +156,9 @@ def table(label: str, drawn: Iterator[Drawn], reader: Backbone, out: Path | None
     mean = sum(seconds) / len(seconds)
     print(
         f"{label:28s} {len(rows):3d} classes, {mean:5.1f} s of a core, {sum(clipped) / len(rows):.1%} clipped;  "
-        + ",  ".join(figures), flush=True,
-    )  # fmt: skip
+        + ",  ".join(figures),
+        flush=True,
+    )
 
 
 def concepts(folder: str, count: int, settings: dict[str, Any]) -> None:

@@ -64,9 +64,9 @@ from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.independent_fit import OneBackbone
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 
-VARIANTS: dict[str, Recipe] = {
+VARIANTS: dict[str, TrainingRecipe] = {
     "default": DEFAULT,
     "scalar": DEFAULT.model_copy(update={"standardization": "scalar"}),
     "centred": DEFAULT.model_copy(update={"standardization": "centred"}),
@@ -101,7 +101,7 @@ def tokens_of(store: Path, which: str) -> MemoryFeed:
     return MemoryFeed({name: own[chosen].flatten(0, 1) for name, own in tokens.items()})
 
 
-def judged(label: str, recipe: Recipe, feed: Feed, held: PairedTokens, steps: int) -> Measures:
+def judged(label: str, recipe: TrainingRecipe, feed: Feed, held: PairedTokens, steps: int) -> Measures:
     """Fit a variant, print its line and give what was measured."""
     settings = FitSettings(n_concepts=512, k=12, steps=steps, batch=2048, recipe=recipe)
     usae = new_usae(feed.widths, settings, grid=(14, 14))

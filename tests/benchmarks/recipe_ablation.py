@@ -47,10 +47,10 @@ from usae_train.demo.activations import KnownWorld, known_world
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training.add_backbone import held_out_r2
 from usae_train.training.loop import fit_tokens
-from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 
 ALL = DEFAULT.model_copy(update={"encoding": "all"})
-VARIANTS: dict[str, Recipe] = {
+VARIANTS: dict[str, TrainingRecipe] = {
     "default": DEFAULT,
     "rate 2e-2": DEFAULT.model_copy(update={"learning_rate": 2e-2}),
     "all encode a step": ALL,

@@ -57,10 +57,10 @@ from torch import Tensor, nn
 
 from usae_train.demo.activations import known_world
 from usae_train.model.usae import USAE
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import Batches, MemoryFeed
-from usae_train.training.checkpointing import Keeper, TrainingState
+from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
 from usae_train.training.kernels.products import product_dtype
 from usae_train.training.loop import EXACT_STEPS, fit_tokens, initialize, learning_rate, new_usae, standardization_rows
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings
@@ -137,7 +137,7 @@ def replay(tokens: dict[str, Tensor], settings: FitSettings) -> Iterator[tuple[i
         yield step, batch, usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
 
 
-class Turns(Keeper):
+class Turns(TrainingCheckpointer):
     """After each of our steps the peer takes one; keeps no states, and stops after some turns.
 
     Attributes:
@@ -154,11 +154,11 @@ class Turns(Keeper):
         self.peers: list[tuple[float, float]] = []
         self.losses: list[float] = []
 
-    def restore(self, state: TrainingState, ranks: Ranks = ALONE) -> int:  # noqa: ARG002
+    def restore(self, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> int:  # noqa: ARG002
         self.began = clocks()
         return 0
 
-    def after(self, step: int, state: TrainingState, ranks: Ranks = ALONE) -> None:  # noqa: ARG002
+    def after(self, step: int, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> None:  # noqa: ARG002
         self.ours.append(since(self.began))
         given = next(self.shown)
         began = clocks()
@@ -198,9 +198,12 @@ def main() -> None:
     recipes = {"default": DEFAULT, "published": PUBLISHED}
     for name in [chosen.only] if chosen.only else ["published"] if chosen.losses else list(recipes):
         settings = FitSettings(
-            n_concepts=N_CONCEPTS // chosen.shrink, k=K, batch=n, recipe=recipes[name],
+            n_concepts=N_CONCEPTS // chosen.shrink,
+            k=K,
+            batch=n,
+            recipe=recipes[name],
             steps=turns if chosen.losses else 10_000,  # the short schedule reports each step's loss, the long one none
-        )  # fmt: skip
+        )
         taken, losses = side_by_side(settings, world.tokens, turns)
         ours, peers = (
             [statistics.median(column) for column in zip(*seconds[EXACT_STEPS:], strict=True)]

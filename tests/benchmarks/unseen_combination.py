@@ -94,8 +94,10 @@ def main() -> None:
         patches = both if look == "the combination" else truth["colour"][:, colour] | truth["texture"][:, texture]
         cross = [
             r2(tokens[b][patches], usae.decode(b, usae.encode(a, tokens[a][patches])))
-            for a in usae.names for b in usae.names if a != b
-        ]  # fmt: skip
+            for a in usae.names
+            for b in usae.names
+            if a != b
+        ]
         print(f"  {look:16s} off-diagonal R² on {int(patches.sum())} patches {sum(cross) / len(cross):.3f}", flush=True)
 
 

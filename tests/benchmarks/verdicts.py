@@ -52,7 +52,7 @@ import torch
 import usae_train as ut
 import usae_viz as uv
 from usae_train.files.validation import check_settings
-from usae_train.model.statistics import LEVELS, TAU, Statistics
+from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, Statistics
 from usae_train.model.usae import USAE
 from usae_viz.concepts.naming import FOLLOWS
 from usae_viz.optimization.maximize import STARTS_BY, starts
@@ -128,9 +128,14 @@ def part(usae: USAE, names: Sequence[str]) -> USAE:
     """The same space over some of its backbones alone: pictures are not looked at through the others."""
     rows = [usae.names.index(name) for name in names]
     found = USAE(
-        {name: usae.widths[name] for name in names}, usae.n_concepts, usae.k, batch_norm=usae.batch_norm,
-        specs={name: usae.specs[name] for name in names}, grid=usae.grid, recipe=usae.recipe,
-    )  # fmt: skip
+        {name: usae.widths[name] for name in names},
+        usae.n_concepts,
+        usae.k,
+        batch_norm=usae.batch_norm,
+        specs={name: usae.specs[name] for name in names},
+        grid=usae.grid,
+        recipe=usae.recipe,
+    )
     found.load_state_dict({key: own for key, own in usae.state_dict().items() if key.split(".")[1] in names})
     if usae.statistics is not None:
         shared = ("co_fires", "counts")
@@ -149,7 +154,7 @@ def recoverable(usae: USAE, names: Sequence[str]) -> list[int]:
     if statistics.auroc is not None:
         return (statistics.auroc.amin(0).nan_to_num(0).amax(0) >= FOLLOWS).nonzero()[:, 0].tolist()
     own = [usae.names.index(name) for name in names]
-    return (statistics.quantiles[own, :, LEVELS.index(LIVES)].amin(0) > TAU).nonzero()[:, 0].tolist()
+    return (statistics.quantiles[own, :, LEVELS.index(LIVES)].amin(0) > FIRING_THRESHOLD).nonzero()[:, 0].tolist()
 
 
 def drawn(usae: USAE, objectives: Sequence[uv.Objective], settings: MaximizeSettings, kind: str) -> Iterator[Row]:
@@ -169,16 +174,19 @@ def of_noise(usae: USAE, settings: MaximizeSettings, names: Sequence[str], count
     chance = chance_of(usae, settings)
     for name in names:
         codes = seen_codes(usae, name, canvases, settings.seed).dense(usae.n_concepts)
-        code, means, share = codes.amax(2).mean(1), codes.mean((1, 2)), (codes > TAU).float().mean((1, 2))
+        code, means, share = codes.amax(2).mean(1), codes.mean((1, 2)), (codes > FIRING_THRESHOLD).float().mean((1, 2))
         ranks = 1 + (means[:, None, :] > means[:, :, None]).sum(2)
         for k in range(usae.n_concepts):
             for picture in range(count):
                 value = code[picture, k].item()
                 percentile = usae.statistics.percentile(usae.names.index(name), k, value)
                 own = Score(
-                    value, int(ranks[picture, k]), share[picture, k].item(), percentile,
+                    value,
+                    int(ranks[picture, k]),
+                    share[picture, k].item(),
+                    percentile,
                     noise=chance.code(usae, name, k),
-                )  # fmt: skip
+                )
                 yield {"kind": "noise", "subject": f"Concept({k})", "image": name, "figures": {name: asdict(own)}}
 
 

@@ -8,13 +8,19 @@ from PIL import Image
 from usae_train.backbones.backbone import BackboneSpec
 
 VIT = BackboneSpec(
-    model="vit_tiny_patch16_224", weights="random", input_size=64,
+    model="vit_tiny_patch16_224",
+    weights="random",
+    input_size=64,
     options={"depth": 1, "embed_dim": 32, "num_heads": 2},
-)  # fmt: skip
+)
 CONV = BackboneSpec(
-    model="convnext_atto", weights="random", input_size=64, seed=1, norm=False,
+    model="convnext_atto",
+    weights="random",
+    input_size=64,
+    seed=1,
+    norm=False,
     options={"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)},
-)  # fmt: skip
+)
 
 
 @pytest.fixture

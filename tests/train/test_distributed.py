@@ -19,7 +19,7 @@ from toys import WIDTHS, toy_settings, toy_tokens
 
 import usae_train as ut
 from usae_train.images.sources import open_images
-from usae_train.runtime.distributed import ALONE, Ranks, ranks_of_torchrun
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext, ranks_of_torchrun
 from usae_train.tokens.extract import extract, plan
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
 from usae_train.tokens.rank_batches import RankBatches, own_rows
@@ -33,37 +33,37 @@ RECIPES = {"default": DEFAULT.model_copy(update={"dead_after": 2}), "published":
 
 def test_alone_changes_nothing():
     value = torch.tensor([1.0, 2.0])
-    assert ALONE.first
-    assert ALONE.mean(value) is value
-    assert ALONE.any(value) is value
-    assert ALONE.gather(3) == [3]
-    assert ALONE.from_first("x") == "x"
-    assert ALONE.part(7) == 7
+    assert SINGLE_PROCESS.first
+    assert SINGLE_PROCESS.mean(value) is value
+    assert SINGLE_PROCESS.any(value) is value
+    assert SINGLE_PROCESS.gather(3) == [3]
+    assert SINGLE_PROCESS.from_first("x") == "x"
+    assert SINGLE_PROCESS.part(7) == 7
     usae = new_usae(WIDTHS, toy_settings(PUBLISHED))
     norm = usae.encoder("a").norm
-    share_statistics(usae, ALONE)
+    share_statistics(usae, SINGLE_PROCESS)
     assert usae.encoder("a").norm is norm
     with ranks_of_torchrun("cpu") as ranks:
-        assert ranks is ALONE
+        assert ranks is SINGLE_PROCESS
 
 
 def test_a_batch_that_cannot_be_divided_says_what_could():
     with pytest.raises(ValueError, match="--batch is 7 tokens for 2 processes; expected a multiple of 2, such as 8"):
-        Ranks(0, 2).part(7)
+        DistributedContext(0, 2).part(7)
 
 
 def test_own_rows_by_hand():
     """A batch is 4, and the window before gave 3 of one: its last place, which is rank 1's, is filled first."""
     order = torch.tensor([5, 3, 0, 4, 1, 2])
-    assert own_rows(order, 4, 3, Ranks(0, 2)).tolist() == [0, 1, 2]  # of 3 0 4 1: 0 1; of 2: 2
-    assert own_rows(order, 4, 3, Ranks(1, 2)).tolist() == [5, 3, 4]
+    assert own_rows(order, 4, 3, DistributedContext(0, 2)).tolist() == [0, 1, 2]  # of 3 0 4 1: 0 1; of 2: 2
+    assert own_rows(order, 4, 3, DistributedContext(1, 2)).tolist() == [5, 3, 4]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 @pytest.mark.parametrize("offset", [0, 5, 11])
 def test_the_ranks_parts_are_the_batches(count, offset):
     order = torch.randperm(100, generator=torch.Generator().manual_seed(count))
-    parts = [own_rows(order, 12, offset, Ranks(number, count)) for number in range(count)]
+    parts = [own_rows(order, 12, offset, DistributedContext(number, count)) for number in range(count)]
     assert torch.equal(torch.cat(parts).sort().values, torch.arange(100))
     taken = [0] * count
     first = 12 - offset
@@ -83,12 +83,12 @@ def test_a_rank_reads_its_own_share_of_the_shards_and_little_more():
     """A tenth of the window is beyond four standard deviations of where a batch of 1000 is cut."""
     order = torch.randperm(20_000, generator=torch.Generator().manual_seed(0))
     for number in range(4):
-        rows = own_rows(order, 1000, 0, Ranks(number, 4))
+        rows = own_rows(order, 1000, 0, DistributedContext(number, 4))
         assert rows.min() > (number / 4 - 0.1) * 20_000
         assert rows.max() < ((number + 1) / 4 + 0.1) * 20_000
 
 
-class Apart(Ranks):
+class Apart(DistributedContext):
     """Ranks that have nothing to say to each other, so that one process can be each in turn."""
 
     def together(self):
@@ -126,12 +126,16 @@ def outlying() -> dict[str, torch.Tensor]:
 # bfloat16 makes a last bit's difference large
 @patch("usae_train.training.step.product_dtype", lambda device: torch.float32)
 @patch("usae_train.training.kernels.products.product_dtype", lambda device: torch.float32)
-def run_fits(ranks: Ranks, folder: Path) -> dict[str, list]:
+def run_fits(ranks: DistributedContext, folder: Path) -> dict[str, list]:
     """Every kind of fit; the figures of each, and the weights in the folder."""
     store = ActivationStore(folder / "store")
     one_shard = store.bytes / len(store) * 4
-    feeds = {"memory": lambda: MemoryFeed(toy_tokens()), "window": lambda: StoreFeed(store, 1e9),
-             "shards": lambda: StoreFeed(store, one_shard), "masked": lambda: MemoryFeed(outlying())}  # fmt: skip
+    feeds = {
+        "memory": lambda: MemoryFeed(toy_tokens()),
+        "window": lambda: StoreFeed(store, 1e9),
+        "shards": lambda: StoreFeed(store, one_shard),
+        "masked": lambda: MemoryFeed(outlying()),
+    }
     lines: dict[str, list] = {}
     for kind, feed in feeds.items():
         for name, recipe in RECIPES.items():
@@ -141,23 +145,27 @@ def run_fits(ranks: Ranks, folder: Path) -> dict[str, list]:
             key = f"{kind}-{name}"
             lines[key] = []
             usae = fit_tokens(
-                feed(), settings, log_every=1, ranks=ranks,
+                feed(),
+                settings,
+                log_every=1,
+                ranks=ranks,
                 progress=lambda step, figures, key=key: lines[key].append({"step": step, **figures}),
-            )  # fmt: skip
+            )
             torch.save(usae.state_dict(), folder / f"{key}-{ranks.number}of{ranks.count}.pt")
     return lines
 
 
 def run_rank(number: int, folder: Path, port: int) -> None:
     os.environ |= {
-        "RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-    }  # fmt: skip
+        "RANK": str(number),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     with ranks_of_torchrun("cpu") as ranks:
         lines = run_fits(ranks, folder)
         source = open_images(folder / "pictures")
-        extract(
-            source, plan(source, SPECS)[0], folder / "two", batch=2, images_a_shard=4, max_broken=0.2, ranks=ranks
-        )  # fmt: skip
+        extract(source, plan(source, SPECS)[0], folder / "two", batch=2, images_a_shard=4, max_broken=0.2, ranks=ranks)
         sparse = torch.nn.Parameter(torch.zeros(4, 2))
         sparse.grad = torch.sparse_coo_tensor([[number, 3]], [[1.0, 2.0], [4.0, 6.0]], (4, 2))
         ranks.average_gradients([sparse])
@@ -183,7 +191,7 @@ def trained(tmp_path_factory):
         port = free.getsockname()[1]
     multiprocessing.spawn(run_rank, (folder, port), nprocs=2)
     first, second = (json.loads((folder / f"lines-{number}.json").read_text()) for number in range(2))
-    return folder, first, second, run_fits(ALONE, folder)
+    return folder, first, second, run_fits(SINGLE_PROCESS, folder)
 
 
 KINDS = [f"{kind}-{recipe}" for kind in ("memory", "window", "shards", "masked") for recipe in RECIPES]

@@ -19,9 +19,10 @@ pytestmark = pytest.mark.real
 
 # Known by looking at them: a bee on an aster, a ladybird on a blade of grass, a squirrel on a stump
 KNOWN = {
-    "photos/held/opencv_european-honey-bee_6691.jpg": 309, "photos/train/wall_LadyBird_db72.jpg": 301,
+    "photos/held/opencv_european-honey-bee_6691.jpg": 309,
+    "photos/train/wall_LadyBird_db72.jpg": 301,
     "photos/train/opencv_squirrel_cls_0aae.jpg": 335,
-}  # fmt: skip
+}
 
 
 def photograph(file: Path) -> torch.Tensor:

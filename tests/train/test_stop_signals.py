@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from usae_train.evaluation.checkpointing import PassKeeper
-from usae_train.runtime.signals import STOP_SIGNALS, Stopped, hearing
-from usae_train.training.checkpointing import Keeper
+from usae_train.runtime.signals import STOP_SIGNALS, Stopped, handle_signals
+from usae_train.training.checkpointing import TrainingCheckpointer
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def handlers() -> list[object]:
 def test_what_comes_is_told_and_all_is_as_before_afterwards() -> None:
     told: list[int] = []
     before = handlers()
-    with suppress(ValueError), hearing(told.append):
+    with suppress(ValueError), handle_signals(told.append):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
             signal.raise_signal(number)
         raise ValueError("whatever ends it")
@@ -39,14 +39,14 @@ def test_what_comes_is_told_and_all_is_as_before_afterwards() -> None:
 
 
 def test_only_the_signals_that_were_named_are_heard() -> None:
-    with hearing(lambda number: None, [signal.SIGTERM]), pytest.raises(KeyboardInterrupt):
+    with handle_signals(lambda number: None, [signal.SIGTERM]), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.usefixtures("ignored")
 def test_ctrl_c_that_is_ignored_stays_ignored() -> None:
     told: list[int] = []
-    with hearing(told.append):
+    with handle_signals(told.append):
         for number in STOP_SIGNALS:
             signal.raise_signal(number)
     assert told == [signal.SIGTERM]
@@ -56,7 +56,7 @@ def test_ctrl_c_that_is_ignored_stays_ignored() -> None:
 @pytest.mark.usefixtures("ignored")
 def test_trainings_and_evaluations_leave_it_ignored(tmp_path: Path) -> None:
     evaluation = PassKeeper(tmp_path)
-    for listening in (Keeper(tmp_path).listening, evaluation.listening):
+    for listening in (TrainingCheckpointer(tmp_path).listening, evaluation.listening):
         with listening():
             signal.raise_signal(signal.SIGINT)  # a training that has not begun would end at once
     evaluation.check()
@@ -78,7 +78,7 @@ def test_in_another_thread_nothing_is_heard_and_nothing_goes_wrong() -> None:
     seen: list[object] = []
 
     def listen() -> None:
-        with hearing(lambda number: None):
+        with handle_signals(lambda number: None):
             seen.append(handlers())
 
     before = handlers()

@@ -2,7 +2,7 @@
 
 import torch
 
-from usae_train.training.settings import FitSettings, Recipe
+from usae_train.training.settings import FitSettings, TrainingRecipe
 
 WIDTHS = {"a": 6, "b": 5, "c": 7}
 
@@ -12,5 +12,5 @@ def toy_tokens(rows: int = 64) -> dict[str, torch.Tensor]:
     return {name: torch.randn(rows, width, generator=generator) + 1 for name, width in WIDTHS.items()}
 
 
-def toy_settings(recipe: Recipe, **changes: int) -> FitSettings:
+def toy_settings(recipe: TrainingRecipe, **changes: int) -> FitSettings:
     return FitSettings(**{"n_concepts": 12, "k": 3, "steps": 1, "batch": 32, "recipe": recipe, **changes})  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from usae_train.tokens.paired import collect_tokens
 from usae_viz.export.png import to_picture
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.render import render
-from usae_viz.verification.verify import verify
+from usae_viz.verification.verify import score_images
 
 QUICK = {"steps": 2, "crops": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
 
@@ -31,9 +31,12 @@ def default_dtype():
 
 
 SURROUNDINGS = {
-    "no_grad": torch.no_grad, "inference_mode": torch.inference_mode, "default dtype": default_dtype,
-    "autocast": lambda: torch.autocast("cpu", torch.bfloat16), "default device": lambda: torch.device("meta"),
-}  # fmt: skip
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "default dtype": default_dtype,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "default device": lambda: torch.device("meta"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +90,9 @@ DONE = {
     "maximize each": lambda usae, given, out: [
         drawn(own) for own in uv.maximize_each(usae, [uv.Concept(3), uv.Concept(5)], uv.MaximizeSettings(**QUICK))
     ],
-    "verify": lambda usae, given, out: verify(usae, 3, {"a": given["pictures"][0]}, {"a": usae.names}, 0).as_dict(),
+    "verify": lambda usae, given, out: score_images(
+        usae, 3, {"a": given["pictures"][0]}, {"a": usae.names}, 0
+    ).as_dict(),
     "render": lambda usae, given, out: [
         own.scores.as_dict()
         for own in render(usae, plan_objectives(usae, [uv.Concept(3)], [uv.MaximizeSettings(**QUICK)]), out)

@@ -14,9 +14,13 @@ from usae_train.backbones.weight_files import first_line
 
 # How timm and the hub call a repository's weights; the first is taken. What is no pickle goes first, as in timm.
 FILES = (
-    "model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin",
-    "pytorch_model.pth", "model.pth",
-)  # fmt: skip
+    "model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 
 

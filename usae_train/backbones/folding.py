@@ -55,9 +55,12 @@ class Watched(TorchFunctionMode):
         self._used: set[str] = set()
 
     def __torch_function__(
-        self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (),
+        self,
+        function: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """Note what a call takes and gives."""
         given = function(*args, **(kwargs or {}))
         if getattr(function, "__name__", "") in ASKS_ONLY:

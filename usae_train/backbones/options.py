@@ -18,13 +18,46 @@ from typing import Any
 OWN_FIELDS = {"img_size", "pretrained", "checkpoint_path", "num_classes", "features_only"}
 # What `timm.create_model` and its builder (1.0.31) take that shapes no network: places, files, caches, how weights are
 # found and how layers are compiled, and objects that no file can hold
-REFUSED = frozenset({
-    "model_name", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_tag", "checkpoint_path",
-    "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "out_indices", "feature_cls", "feature_cfg",
-    "model_cls", "model_cfg", "variant", "pruned", "pretrained_strict", "pretrained_filter_fn",
-    "pretrained_model_args", "kwargs_filter", "device", "dtype", "cfg", "cfgs", "url", "file", "source", "state_dict",
-    "hf_hub_id", "hf_hub_filename", "custom_load", "self", "kwargs", "args",
-})  # fmt: skip
+REFUSED = frozenset(
+    {
+        "model_name",
+        "pretrained",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "pretrained_tag",
+        "checkpoint_path",
+        "cache_dir",
+        "scriptable",
+        "exportable",
+        "no_jit",
+        "features_only",
+        "out_indices",
+        "feature_cls",
+        "feature_cfg",
+        "model_cls",
+        "model_cfg",
+        "variant",
+        "pruned",
+        "pretrained_strict",
+        "pretrained_filter_fn",
+        "pretrained_model_args",
+        "kwargs_filter",
+        "device",
+        "dtype",
+        "cfg",
+        "cfgs",
+        "url",
+        "file",
+        "source",
+        "state_dict",
+        "hf_hub_id",
+        "hf_hub_filename",
+        "custom_load",
+        "self",
+        "kwargs",
+        "args",
+    }
+)
 LARGEST = 2**16  # of a whole number; timm's own are below (embed_dim 6144): what is larger only hangs
 LONGEST = 64  # of a word or list; timm's longest list of stages has 12 entries
 POPPED = ("bn_momentum", "bn_eps")  # what timm's EfficientNets take out of their arguments before a class sees them

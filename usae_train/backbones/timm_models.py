@@ -84,14 +84,22 @@ def _timm_model(
         torch.manual_seed(spec.seed)
         try:
             return timm.create_model(
-                config.architecture if config else spec.model, pretrained=pretrained, num_classes=spec.classes,
+                config.architecture if config else spec.model,
+                pretrained=pretrained,
+                num_classes=spec.classes,
                 **arguments,
-            )  # fmt: skip
+            )
         except Misfit:
             raise
         except (
-            TypeError, AssertionError, ZeroDivisionError, LookupError, AttributeError, ValueError, RuntimeError
-        ) as error:  # fmt: skip
+            TypeError,
+            AssertionError,
+            ZeroDivisionError,
+            LookupError,
+            AttributeError,
+            ValueError,
+            RuntimeError,
+        ) as error:
             raise ValueError(
                 f"{name}: timm cannot build {spec.model!r} with these options: {first_line(error)}"
             ) from error

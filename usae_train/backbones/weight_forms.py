@@ -75,17 +75,21 @@ _DINOV3: Names = (
 FORMS = (
     Form(
         ("embeddings.patch_embeddings.projection.weight", "encoder.layer.0.attention.attention.query.weight"),
-        _VIT, "encoder.layer.{block}.attention.attention.{part}.{kind}", ("query", "key", "value"),
+        _VIT,
+        "encoder.layer.{block}.attention.attention.{part}.{kind}",
+        ("query", "key", "value"),
     ),
     Form(
         ("embeddings.patch_embedding.weight", "encoder.layers.0.self_attn.q_proj.weight"),
-        _CLIP, "encoder.layers.{block}.self_attn.{part}.{kind}",
+        _CLIP,
+        "encoder.layers.{block}.self_attn.{part}.{kind}",
     ),
     Form(
         ("embeddings.patch_embeddings.weight", "layer.0.attention.q_proj.weight"),
-        _DINOV3, "layer.{block}.attention.{part}.{kind}",
+        _DINOV3,
+        "layer.{block}.attention.{part}.{kind}",
     ),
-)  # fmt: skip
+)
 CLIP_TOWER = ("class_embedding", "transformer.resblocks.0.attn.in_proj_weight")  # open_clip's, which timm converts
 # What else is common and not renamed: a name that its files have, and what to say
 HINTS = (

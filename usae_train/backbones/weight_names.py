@@ -12,9 +12,24 @@ from torch import Tensor
 FIRST = ("state_dict_ema", "model_ema", "state_dict", "model")  # where training files keep weights; timm's order
 # What else is a network, and no optimizer or loss, in training files of DINO, iBOT, Lightning, apex, MMCV and others
 NETWORKS = (
-    "teacher", "student", "module", "net", "network", "backbone", "encoder", "model_state_dict", "model_state", "ema",
-    "ema_state_dict", "params", "params_ema", "weights", "target_encoder", "momentum_encoder", "generator",
-)  # fmt: skip
+    "teacher",
+    "student",
+    "module",
+    "net",
+    "network",
+    "backbone",
+    "encoder",
+    "model_state_dict",
+    "model_state",
+    "ema",
+    "ema_state_dict",
+    "params",
+    "params_ema",
+    "weights",
+    "target_encoder",
+    "momentum_encoder",
+    "generator",
+)
 WRAPPED = ("module.", "_orig_mod.")  # by DistributedDataParallel and torch.compile
 LEARNED = re.compile(r"(\.(weight|bias)|_bias|gamma(_\d)?|_token)$")
 DEEPEST = 4  # keys above a network's tensors

@@ -83,16 +83,17 @@ def evaluate(
         keeper = PassKeeper(room, ranks.number, every)
         compared = Compared(
             independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
-            if independent else None,
-            other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, ranks=ranks,
+            if independent
+            else None,
+            other_seeds=[load(other) for other in other_seed or ()],
+            keeper=keeper,
+            ranks=ranks,
             seed=seed,
-        )  # fmt: skip
+        )
         unseen = quiet or not ranks.first
         with said_once(ranks.first), progress_bars(unseen) as progress, keeper.listening():
             report = watched(progress, unseen)
-            made = measure(
-                model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared
-            )  # fmt: skip
+            made = measure(model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared)
         if made is None:  # the first process writes
             return
         figures, statistics = made

@@ -110,9 +110,16 @@ def fit(
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
             sizes = {
-                "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
-                "start_seed": start_seed, "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
-            }  # fmt: skip
+                "n_concepts": n_concepts,
+                "k": k,
+                "steps": steps,
+                "batch": batch,
+                "seed": seed,
+                "start_seed": start_seed,
+                "dtype": dtype,
+                "mask_outliers": mask_outliers,
+                "max_broken": max_broken,
+            }
             with progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
                 work = Work(pick_device(device), memory, every, keep, log_every, report, say_skipped)
@@ -130,10 +137,10 @@ def fit(
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
-        from usae_train.tokens.verifying import verify as compare_checksums
-        from usae_train.training.checkpointing import Keeper, training_room
+        from usae_train.tokens.verifying import check_checksums
+        from usae_train.training.checkpointing import TrainingCheckpointer, training_room
         from usae_train.training.fitting import (
-            Watch,
+            FitCallbacks,
             allowed_memory,
             fit_pictures,
             fit_settings,
@@ -142,14 +149,22 @@ def fit(
         )
         from usae_train.training.logging.callbacks import journaled
         from usae_train.training.logging.display import TrainingDisplay, dead_shares, summary
-        from usae_train.training.logging.metrics_log import METRICS, Journal
+        from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
         from usae_train.training.logging.step_metrics import dead_of
         from usae_train.training.logging.trackers import open_trackers
 
         settings = fit_settings(
-            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, start_seed=start_seed,
-            dtype=dtype, mask_outliers=mask_outliers, max_broken=max_broken,
-        )  # fmt: skip
+            recipe,
+            n_concepts=n_concepts,
+            k=k,
+            steps=steps,
+            batch=batch,
+            seed=seed,
+            start_seed=start_seed,
+            dtype=dtype,
+            mask_outliers=mask_outliers,
+            max_broken=max_broken,
+        )
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             unseen = quiet or not ranks.first
@@ -167,7 +182,7 @@ def fit(
                 source = open_pictures(images, limit, ranks.first) if store is None else None
             if verify and store is not None:
                 with progress_bars(unseen) as progress:
-                    compare_checksums(store, watched(progress, unseen), ranks)
+                    check_checksums(store, watched(progress, unseen), ranks)
             with ranks.together():
                 trackers = []
                 if ranks.first:
@@ -175,24 +190,31 @@ def fit(
             if store is not None and ranks.first and store.changed_pictures():
                 say(
                     f"warning: {store.record.source} has changed since {images} was extracted; its tokens are whole, "
-                    "but the USAE's top images may not be found there", err=True,
-                )  # fmt: skip
-            keeper = Keeper(room, every, keep)
+                    "but the USAE's top images may not be found there",
+                    err=True,
+                )
+            keeper = TrainingCheckpointer(room, every, keep)
             with (
-                said_once(ranks.first), Journal(room / METRICS, trackers) as journal, keeper.listening(),
+                said_once(ranks.first),
+                MetricsLogger(room / METRICS, trackers) as journal,
+                keeper.listening(),
                 bars(TrainingDisplay, unseen) as progress,
-            ):  # fmt: skip
+            ):
 
                 def beneath_the_bars(figures: Mapping[str, Any]) -> str:
                     progress.figures = figures
                     return summary(figures) if progress.disable else ""
 
-                watch = Watch(log_every=log_every)
+                watch = FitCallbacks(log_every=log_every)
                 if ranks.first:
                     watch = journaled(
-                        journal, watched(progress, unseen), settings.steps, note=beneath_the_bars, failure=say_skipped,
+                        journal,
+                        watched(progress, unseen),
+                        settings.steps,
+                        note=beneath_the_bars,
+                        failure=say_skipped,
                         log_every=log_every,
-                    )  # fmt: skip
+                    )
                 if store is not None:
                     usae = fit_store(store, settings, where, watch, keeper, memory, ranks)
                 else:
@@ -251,14 +273,14 @@ def add_backbone(
         from usae_train.model.spec_files import read_specs
         from usae_train.training.add_backbone import add_backbone as grow
         from usae_train.training.add_backbone import figures_as_text
-        from usae_train.training.checkpointing import Keeper, training_room
+        from usae_train.training.checkpointing import TrainingCheckpointer, training_room
         from usae_train.training.logging.callbacks import journaled
-        from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS, Journal
+        from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS, MetricsLogger
 
         holding.enter_context(held(out))
         check_free(out)
         room = training_room(out, resume)
-        keeper = Keeper(room, every, keep)
+        keeper = TrainingCheckpointer(room, every, keep)
         specs = read_specs(backbone)
         if len(specs) != 1:
             raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
@@ -267,18 +289,32 @@ def add_backbone(
         with contextlib.ExitStack() as beside:
             progress = beside.enter_context(progress_bars(quiet))
             beside.enter_context(keeper.listening())
-            journals = [beside.enter_context(Journal(file)) for file in files]
+            journals = [beside.enter_context(MetricsLogger(file)) for file in files]
             report = watched(progress, quiet)
             watches = [
                 journaled(journal, report, steps, stage, failure=say_skipped, log_every=log_every)
                 for stage, journal in zip(("training", "joint training"), journals, strict=False)
             ]
             grown = grow(
-                load(usae), open_pictures(images, limit), spec, name=name or own_name, recipe=recipe, joint=joint,
-                memory=memory, device=pick_device(device), watch=watches[0], joint_watch=watches[-1],
-                keeper=keeper, steps=steps, batch=batch, seed=seed, start_seed=start_seed, dtype=dtype,
-                mask_outliers=mask_outliers, max_broken=max_broken,
-            )  # fmt: skip
+                load(usae),
+                open_pictures(images, limit),
+                spec,
+                name=name or own_name,
+                recipe=recipe,
+                joint=joint,
+                memory=memory,
+                device=pick_device(device),
+                watch=watches[0],
+                joint_watch=watches[-1],
+                keeper=keeper,
+                steps=steps,
+                batch=batch,
+                seed=seed,
+                start_seed=start_seed,
+                dtype=dtype,
+                mask_outliers=mask_outliers,
+                max_broken=max_broken,
+            )
         with keeper.told_of():
             save(grown.usae, out, beside=[file for file in files if file.is_file()])
         shutil.rmtree(room, ignore_errors=True)

@@ -21,9 +21,16 @@ class KnownWorld:
 
 
 def known_world(
-    n: int, generator: torch.Generator, widths: Mapping[str, int] | None = None, shared: int = 128,
-    active: int = 6, private: int = 2, noise: float = 0.05, truth: KnownWorld | None = None, n_private: int = 32,
-) -> KnownWorld:  # fmt: skip
+    n: int,
+    generator: torch.Generator,
+    widths: Mapping[str, int] | None = None,
+    shared: int = 128,
+    active: int = 6,
+    private: int = 2,
+    noise: float = 0.05,
+    truth: KnownWorld | None = None,
+    n_private: int = 32,
+) -> KnownWorld:
     """Draw tokens from shared sparse concepts, Zipf-popular, each backbone with an atom of its own for each.
 
     Args:

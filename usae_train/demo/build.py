@@ -14,7 +14,7 @@ from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import check_free, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
-from usae_train.runtime.progress import Report
+from usae_train.runtime.progress import ProgressCallback
 from usae_train.scenes.factors import FACTOR_VALUES
 from usae_train.tokens.paired import collect_tokens
 from usae_train.training.loop import fit_tokens, new_usae
@@ -39,9 +39,12 @@ SETTINGS = FitSettings(  # small enough for every backbone to encode every token
 
 
 def build(
-    out: Path, seed: int = 0, device: str = "cpu", report: Report = lambda stage, done, total, note: None,
+    out: Path,
+    seed: int = 0,
+    device: str = "cpu",
+    report: ProgressCallback = lambda stage, done, total, note: None,
     workers: int | None = None,
-) -> USAE:  # fmt: skip
+) -> USAE:
     """Train everything and write a USAE folder.
 
     What is finished is kept in a folder beside `out` until the end, and training states every 200 steps, so that a
@@ -65,26 +68,39 @@ def build(
 
 
 def fit_demo(
-    specs: Mapping[str, BackboneSpec], settings: FitSettings = SETTINGS, device: str = "cpu",
-    report: Report = lambda stage, done, total, note: None,
-) -> USAE:  # fmt: skip
+    specs: Mapping[str, BackboneSpec],
+    settings: FitSettings = SETTINGS,
+    device: str = "cpu",
+    report: ProgressCallback = lambda stage, done, total, note: None,
+) -> USAE:
     """A USAE over demo backbones, its statistics and the AUROC of every concept measured on held-out scenes."""
     backbones = {name: backbone.to(device) for name, backbone in build_backbones(specs).items()}
     grid = common_grid(list(backbones.values()))
     train = collect_tokens(
-        backbones, DemoImages(TRAINING_SCENES, "train"), grid, batch=64,
+        backbones,
+        DemoImages(TRAINING_SCENES, "train"),
+        grid,
+        batch=64,
         progress=lambda done, total: report("tokens", done, total, "training scenes"),
-    )  # fmt: skip
+    )
     usae = new_usae({name: b.width for name, b in backbones.items()}, settings, specs=specs, grid=grid)
     usae.weights = {name: backbone.record() for name, backbone in backbones.items()}
-    fit_tokens(train.flat(), settings, usae, device,
-               lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"))  # fmt: skip
+    fit_tokens(
+        train.flat(),
+        settings,
+        usae,
+        device,
+        lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),
+    )
     usae.to("cpu")
     held_out = DemoImages(HELD_OUT_SCENES)
     paired = collect_tokens(
-        backbones, held_out, grid, batch=64,
+        backbones,
+        held_out,
+        grid,
+        batch=64,
         progress=lambda done, total: report("statistics", done, total, "held-out scenes"),
-    )  # fmt: skip
+    )
     usae.images, usae.n_images, usae.fingerprint = held_out.name, len(held_out), held_out.fingerprint()
     usae.factors = FACTOR_VALUES
     statistics = measure(usae, paired)

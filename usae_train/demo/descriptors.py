@@ -101,9 +101,12 @@ def outlines(surface: Tensor) -> Tensor:
     ).view(1, -1, 1, 1)
     mask = seen.float().flatten(2)  # (n, objects, pixels)
     rows, cols = seen.shape[-2:]
-    y, x = (axis.flatten().float() for axis in torch.meshgrid(
-        torch.arange(rows, device=surface.device), torch.arange(cols, device=surface.device), indexing="ij"
-    ))  # fmt: skip
+    y, x = (
+        axis.flatten().float()
+        for axis in torch.meshgrid(
+            torch.arange(rows, device=surface.device), torch.arange(cols, device=surface.device), indexing="ij"
+        )
+    )
     area = mask.sum(-1, keepdim=True).clamp_min(1)
     across, down = x - (mask * x).sum(-1, keepdim=True) / area, y - (mask * y).sum(-1, keepdim=True) / area
     distance = (across.square() + down.square()).sqrt() / (area / math.pi).sqrt()

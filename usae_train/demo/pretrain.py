@@ -58,21 +58,32 @@ CLEAN, RAMP = 0.55, 0.2  # share of the steps without dirt and perturbation, and
 # The paper's three in small: names, token layout and patch sizes differ in the same ways. Read at the last block.
 SPECS: dict[str, BackboneSpec] = {
     "vit": BackboneSpec(
-        model="vit_tiny_r_s16_p8_224", weights="backbones/vit.safetensors", input_size=INPUT_SIZE,
+        model="vit_tiny_r_s16_p8_224",
+        weights="backbones/vit.safetensors",
+        input_size=INPUT_SIZE,
         options={"patch_size": 3, "embed_dim": 160, "depth": 6, "num_heads": 5},
     ),
     "dino": BackboneSpec(
-        model="vit_tiny_r_s16_p8_224", weights="backbones/dino.safetensors", input_size=INPUT_SIZE,
+        model="vit_tiny_r_s16_p8_224",
+        weights="backbones/dino.safetensors",
+        input_size=INPUT_SIZE,
         options={"patch_size": 2, "embed_dim": 128, "depth": 6, "num_heads": 4, "reg_tokens": 4},
     ),
     "siglip": BackboneSpec(
-        model="vit_tiny_r_s16_p8_224", weights="backbones/siglip.safetensors", input_size=INPUT_SIZE,
+        model="vit_tiny_r_s16_p8_224",
+        weights="backbones/siglip.safetensors",
+        input_size=INPUT_SIZE,
         options={
-            "patch_size": 3, "embed_dim": 160, "depth": 6, "num_heads": 5,
-            "class_token": False, "global_pool": "avg", "fc_norm": False,
+            "patch_size": 3,
+            "embed_dim": 160,
+            "depth": 6,
+            "num_heads": 5,
+            "class_token": False,
+            "global_pool": "avg",
+            "fc_norm": False,
         },
     ),
-}  # fmt: skip
+}
 LESSONS: dict[str, type[Lesson]] = {"vit": Supervised, "dino": SelfSupervised, "siglip": ImageText}
 STEPS: dict[str, int] = {"vit": 9500, "dino": 7500, "siglip": 9500}
 
@@ -83,9 +94,14 @@ StepReport = Callable[[int, int, float], None]  # step, steps, loss
 
 
 def pretrain(
-    name: str, file: Path, seed: int = 0, steps: int | None = None, device: str = "cpu",
-    report: StepReport = lambda step, steps, loss: None, checkpoint: Path | None = None,
-) -> None:  # fmt: skip
+    name: str,
+    file: Path,
+    seed: int = 0,
+    steps: int | None = None,
+    device: str = "cpu",
+    report: StepReport = lambda step, steps, loss: None,
+    checkpoint: Path | None = None,
+) -> None:
     """Train one of the demo backbones on scenes and write its weights, in half precision, to `file`.
 
     Args:
@@ -106,8 +122,11 @@ def pretrain(
         )
         for optimizer in optimizers
     ]
-    parts: dict[str, Any] = {"pupil": pupil, **{f"optimizer{i}": o for i, o in enumerate(optimizers)},
-             **{f"schedule{i}": s for i, s in enumerate(schedules)}}  # fmt: skip
+    parts: dict[str, Any] = {
+        "pupil": pupil,
+        **{f"optimizer{i}": o for i, o in enumerate(optimizers)},
+        **{f"schedule{i}": s for i, s in enumerate(schedules)},
+    }
     first = 0
     if checkpoint is not None and checkpoint.is_file():
         first = _go_on(checkpoint, parts, device)

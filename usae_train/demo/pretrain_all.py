@@ -18,13 +18,13 @@ import torch
 from torch import multiprocessing
 
 from usae_train.demo.pretrain import SPECS, STEPS, pretrain
-from usae_train.runtime.progress import Report
-from usae_train.runtime.signals import hearing, status_of
+from usae_train.runtime.progress import ProgressCallback
+from usae_train.runtime.signals import handle_signals, status_of
 
 POLL = 0.5  # seconds between two looks at the processes
 
 
-def pretrain_all(room: Path, seed: int, device: str, report: Report, workers: int | None = None) -> None:
+def pretrain_all(room: Path, seed: int, device: str, report: ProgressCallback, workers: int | None = None) -> None:
     """Train the backbones whose weights are not in `room` yet; go on from the states that are.
 
     Args:
@@ -55,18 +55,18 @@ def _weights(room: Path, name: str) -> Path:
     return room / "backbones" / f"{name}.safetensors"
 
 
-def _pretrain_one(name: str, room: Path, seed: int, device: str, report: Report) -> None:
+def _pretrain_one(name: str, room: Path, seed: int, device: str, report: ProgressCallback) -> None:
     states = room / "states" / f"{name}.pt"
     pretrain(name, _weights(room, name), seed, device=device, checkpoint=states, report=partial(_losses, report, name))
     report(name, STEPS[name], STEPS[name], "done")
 
 
-def _losses(report: Report, name: str, done: int, total: int, loss: float) -> None:
+def _losses(report: ProgressCallback, name: str, done: int, total: int, loss: float) -> None:
     report(name, done, total, f"loss {loss:.3f}")
 
 
 def in_processes(
-    job: Callable[..., None], jobs: Mapping[str, tuple[Any, ...]], report: Report, workers: int, threads: int
+    job: Callable[..., None], jobs: Mapping[str, tuple[Any, ...]], report: ProgressCallback, workers: int, threads: int
 ) -> None:
     """Run `job(*arguments, report)` for each of the named jobs, some at a time, each in a fresh process.
 
@@ -78,7 +78,7 @@ def in_processes(
     spawn = multiprocessing.get_context("spawn")
     told: Any = spawn.Queue()
     waiting, running = list(jobs), dict[str, Any]()
-    with hearing(_end, [signal.SIGTERM]):
+    with handle_signals(_end, [signal.SIGTERM]):
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
@@ -106,7 +106,7 @@ def _end(number: int) -> None:
     raise SystemExit(status_of(number))
 
 
-def _pass_on(told: Any, report: Report) -> None:
+def _pass_on(told: Any, report: ProgressCallback) -> None:
     """Hand on what the processes have said; waits at most `POLL` seconds for the first word, and for no other."""
     try:
         report(*told.get(timeout=POLL))

@@ -62,10 +62,11 @@ class Ceiling:
         return {
             source: {
                 target: 1 - errors[source, target].min().item() / variances[target]
-                for target in self.widths if target != source
+                for target in self.widths
+                if target != source
             }
             for source in self.widths
-        }  # fmt: skip
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """All that was added up."""
@@ -124,7 +125,7 @@ def ceiling_figures(ceiling: Ceiling, r2: Matrix) -> dict[str, Any] | None:
     share = {
         source: {target: r2[source][target] / own if own > 0 else float("nan") for target, own in row.items()}
         for source, row in linear.items()
-    }  # fmt: skip
+    }
     mean, reached = (mean_off(matrix) for matrix in (linear, r2))
     return {"r2": linear, "share": share, "mean": mean, "mean_share": reached / mean if mean > 0 else float("nan")}
 

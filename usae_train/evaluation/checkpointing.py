@@ -14,7 +14,7 @@ import torch
 from usae_train.files.tensor_forms import Damaged
 from usae_train.files.torch_state import write_state
 from usae_train.images.fingerprints import same
-from usae_train.runtime.signals import Stopped, hearing
+from usae_train.runtime.signals import Stopped, handle_signals
 
 
 class PassKeeper:
@@ -107,4 +107,4 @@ class PassKeeper:
 
     def listening(self) -> AbstractContextManager[None]:
         """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""
-        return hearing(self.stop)
+        return handle_signals(self.stop)

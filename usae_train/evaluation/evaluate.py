@@ -31,7 +31,7 @@ from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import STD_EPSILON, USAE
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import stream_tokens
 
@@ -43,7 +43,7 @@ REFERENCE: dict[str, Any] = {
     "co_firing_top_1000": {"siglip": 0.34, "dino": 0.27, "vit": 0.33},
     "r_of_logs": 0.63, "r_of_logs_frequent": 0.89,
     "share_alike": {"siglip": 0.23, "dino": 0.26, "vit": 0.38},
-}  # fmt: skip  # Thasarathan et al. 2025, on ImageNet
+}  # Thasarathan et al. 2025, on ImageNet
 Progress = Callable[[str, int, int], None]  # stage, done, in all
 
 
@@ -54,15 +54,18 @@ class Compared:
     independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
     keeper: PassKeeper | None = None
-    ranks: Ranks = ALONE
+    ranks: DistributedContext = SINGLE_PROCESS
     seed: int = 0  # of the random atoms that consistency is compared with
 
 
 @undisturbed
 def evaluate(
-    usae: USAE, source: ImageSource, batch: int = 32, progress: Progress = lambda stage, done, total: None,
+    usae: USAE,
+    source: ImageSource,
+    batch: int = 32,
+    progress: Progress = lambda stage, done, total: None,
     compared: Compared | None = None,
-) -> tuple[dict[str, Any], Statistics] | None:  # fmt: skip
+) -> tuple[dict[str, Any], Statistics] | None:
     """Measure a USAE on pictures.
 
     Args:
@@ -89,10 +92,14 @@ def evaluate(
             _check_alike(before, other)
     measures = Measures(usae, compared.independent, keep_codes=isinstance(source, DemoImages))
     settings = PassSettings(
-        usae=usae.sha256, images=source.fingerprint(), batch=batch, processes=compared.ranks.count,
-        dtype=str(next(iter(backbones.values())).run_in).removeprefix("torch."), seed=compared.seed,
+        usae=usae.sha256,
+        images=source.fingerprint(),
+        batch=batch,
+        processes=compared.ranks.count,
+        dtype=str(next(iter(backbones.values())).run_in).removeprefix("torch."),
+        seed=compared.seed,
         independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
-    )  # fmt: skip
+    )
     state = PassState(settings, measures)
     keeper = compared.keeper
 
@@ -102,18 +109,28 @@ def evaluate(
             keeper.check()
 
     first = run_pass(
-        state, lambda tried: stream_tokens(backbones, source, grid, batch, tried), len(source), keeper,
-        compared.ranks, lambda done, total: progress("pictures", done, total),
-    )  # fmt: skip
+        state,
+        lambda tried: stream_tokens(backbones, source, grid, batch, tried),
+        len(source),
+        keeper,
+        compared.ranks,
+        lambda done, total: progress("pictures", done, total),
+    )
     if not first:
         return None
     if not int(measures.firing.counts[0]):
         raise none_can_be_read(len(source), source, state.failures[0])
     report = {
-        "schema": SCHEMA, "usae": usae.source, "usae_sha256": usae.sha256, "recipe": usae.recipe,
-        "images": source.name, "fingerprint": source.fingerprint(), "unreadable": sorted(state.failures),
-        "settings": settings.model_dump(mode="json"), "versions": versions(),
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "usae": usae.source,
+        "usae_sha256": usae.sha256,
+        "recipe": usae.recipe,
+        "images": source.name,
+        "fingerprint": source.fingerprint(),
+        "unreadable": sorted(state.failures),
+        "settings": settings.model_dump(mode="json"),
+        "versions": versions(),
+    }
     figures, statistics = figures_of(usae, measures, compared)
     report |= figures
     if isinstance(source, DemoImages):
@@ -134,13 +151,19 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
     whole = measures.whole()
     several = len(usae.names) > 1
     figures: dict[str, Any] = {
-        "n_concepts": usae.n_concepts, "k": usae.k, "backbones": usae.names,
-        "n_images": int(statistics.counts[0]), "n_tokens": int(statistics.counts[1]),
-        "r2": whole.r2, "r2_scalar": whole.r2_scalar, "r2_summary": r2_summary(whole.r2),
+        "n_concepts": usae.n_concepts,
+        "k": usae.k,
+        "backbones": usae.names,
+        "n_images": int(statistics.counts[0]),
+        "n_tokens": int(statistics.counts[1]),
+        "r2": whole.r2,
+        "r2_scalar": whole.r2_scalar,
+        "r2_summary": r2_summary(whole.r2),
         "ceiling": ceiling_figures(measures.ceiling, whole.r2),
-        "errors": standardized_errors(usae, whole), **concept_figures(usae, statistics),
+        "errors": standardized_errors(usae, whole),
+        **concept_figures(usae, statistics),
         "quantiles_missing": [level for level in LEVELS if int(statistics.counts[0]) < images_needed(level)],
-    }  # fmt: skip
+    }
     if measures.posthoc is not None and compared.independent is not None:
         own = measures.posthoc.own.r2
         figures["independent"] = {
@@ -193,19 +216,25 @@ def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
         },
         "co_firing_top_1000": {
             name: statistics.co_firing[row, order].mean().item() for row, name in enumerate(usae.names)
-        } if several else None,
+        }
+        if several
+        else None,
         "co_fires_energy": {
             "r_of_logs": log_correlation(co_fires, energy, 1),
             "r_of_logs_frequent": log_correlation(co_fires, energy, MOST),
             "frequent": int((co_fires >= MOST).sum()),
-        } if several else None,
+        }
+        if several
+        else None,
         "concepts": {
             "fires": dict(zip(usae.names, statistics.fires.tolist(), strict=True)),
-            "co_fires": co_fires.tolist(), "energy": energy.tolist(), "entropy": entropy.tolist(),
+            "co_fires": co_fires.tolist(),
+            "energy": energy.tolist(),
+            "entropy": entropy.tolist(),
             "co_firing": dict(zip(usae.names, statistics.co_firing.tolist(), strict=True)),
             "universality": statistics.universality.tolist(),
         },
-    }  # fmt: skip
+    }
     return figures
 
 
@@ -221,9 +250,11 @@ def posthoc_figures(posthoc: PostHoc, joint: Reconstruction) -> dict[str, Any]:
     """R² across backbones of independent SAEs aligned afterwards, beside the joint space's on the same pictures."""
     aligned, together = posthoc.cross.r2, joint.r2
     return {
-        "r2": aligned, "r2_summary": r2_summary(aligned), "joint_r2": together,
+        "r2": aligned,
+        "r2_summary": r2_summary(aligned),
+        "joint_r2": together,
         "joint_r2_summary": r2_summary(together),
-    }  # fmt: skip
+    }
 
 
 def stability(seeds: Sequence[USAE]) -> dict[str, Any]:

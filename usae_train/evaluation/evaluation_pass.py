@@ -20,7 +20,7 @@ from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.state_forms import check_matching, check_measures
 from usae_train.files.tensor_forms import Damaged
 from usae_train.files.torch_state import write_state
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.tokens.paired import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
@@ -55,9 +55,12 @@ class PassState:
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and strings only, so that it can be loaded without running code."""
         return {
-            "settings": self.settings.model_dump(mode="json"), "measures": self.measures.state_dict(),
-            "half": self.half, "done": self.done, "failures": self.failures,
-        }  # fmt: skip
+            "settings": self.settings.model_dump(mode="json"),
+            "measures": self.measures.state_dict(),
+            "half": self.half,
+            "done": self.done,
+            "failures": self.failures,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave.
@@ -78,7 +81,7 @@ class PassState:
         self.failures = list(state["failures"])
 
 
-def share(numbers: range, batch: int, ranks: Ranks) -> range:
+def share(numbers: range, batch: int, ranks: DistributedContext) -> range:
     """A process's part of some pictures: whole batches, so that every batch is the same however many share."""
     batches = -(-len(numbers) // batch)
     first, last = (batches * rank // ranks.count * batch for rank in (ranks.number, ranks.number + 1))
@@ -86,9 +89,13 @@ def share(numbers: range, batch: int, ranks: Ranks) -> range:
 
 
 def run_pass(
-    state: PassState, stream: Stream, n_images: int, keeper: PassKeeper | None = None,
-    ranks: Ranks = ALONE, progress: Callable[[int, int], None] = lambda done, total: None,
-) -> bool:  # fmt: skip
+    state: PassState,
+    stream: Stream,
+    n_images: int,
+    keeper: PassKeeper | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> bool:
     """Add up everything about some pictures.
 
     Args:
@@ -150,9 +157,13 @@ def run_pass(
 
 
 def _meet(
-    own: dict[str, Any], what: str, settings: PassSettings, keeper: PassKeeper | None, ranks: Ranks,
+    own: dict[str, Any],
+    what: str,
+    settings: PassSettings,
+    keeper: PassKeeper | None,
+    ranks: DistributedContext,
     at_first_only: bool = False,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+) -> Iterator[dict[str, Any]]:
     """Lay down one's own sums and wait for the others'; in the order of their ranks, so that all add them up alike."""
     if ranks.count == 1:
         return

@@ -102,9 +102,12 @@ def consistency(
         chance = matched_cosines([random_like(atoms, generator)], [random_like(others, generator)])
         cosines = matched_cosines([atoms], [others])
         found[name] = {
-            **_summary(cosines), "mean_of_most_co_firing": cosines[most].nanmean().item(), "most": len(most),
-            "cosines": cosines.tolist(), "baseline": {**_summary(chance), "cosines": chance.tolist()},
-        }  # fmt: skip
+            **_summary(cosines),
+            "mean_of_most_co_firing": cosines[most].nanmean().item(),
+            "most": len(most),
+            "cosines": cosines.tolist(),
+            "baseline": {**_summary(chance), "cosines": chance.tolist()},
+        }
     return found
 
 

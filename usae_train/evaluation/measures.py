@@ -88,10 +88,12 @@ class Measures:
     def state_dict(self) -> dict[str, Any]:
         """All that was added up."""
         return {
-            "firing": self.firing.state_dict(), "kept": self.kept,
+            "firing": self.firing.state_dict(),
+            "kept": self.kept,
             "reconstruction": [half.state_dict() for half in self.reconstruction],
-            "posthoc": self.posthoc.state_dict() if self.posthoc else None, "ceiling": self.ceiling.state_dict(),
-        }  # fmt: skip
+            "posthoc": self.posthoc.state_dict() if self.posthoc else None,
+            "ceiling": self.ceiling.state_dict(),
+        }
 
     def merge(self, state: Mapping[str, Any]) -> None:
         """Add another's sums to these."""

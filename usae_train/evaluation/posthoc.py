@@ -87,9 +87,12 @@ class PostHoc:
     def state_dict(self) -> dict[str, Any]:
         """All that was added up, and the alignment."""
         return {
-            "own": self.own.state_dict(), "cross": self.cross.state_dict(), **self.matching_state(),
-            "partners": self.partners, "gains": self.gains,
-        }  # fmt: skip
+            "own": self.own.state_dict(),
+            "cross": self.cross.state_dict(),
+            **self.matching_state(),
+            "partners": self.partners,
+            "gains": self.gains,
+        }
 
     def merge(self, state: Mapping[str, Any]) -> None:
         """Add another's sums to these; of an alignment there is only one."""
@@ -119,8 +122,9 @@ class PostHoc:
             a, b = codes[one], codes[other]
             step = max(1, ROOM // (a.values.shape[1] * b.values.shape[1]))
             for first in range(0, len(a.values), step):
-                (u, i), (v, j) = ((c.values[first : first + step].cpu(), c.indices[first : first + step].cpu())
-                                  for c in (a, b))  # fmt: skip
+                (u, i), (v, j) = (
+                    (c.values[first : first + step].cpu(), c.indices[first : first + step].cpu()) for c in (a, b)
+                )
                 places = i[:, :, None] * shape[1] + j[:, None, :]
                 table.view(-1).index_add_(0, places.flatten(), (u[:, :, None] * v[:, None, :]).flatten())
 

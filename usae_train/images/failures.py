@@ -20,9 +20,7 @@ class BrokenPictures:
         say: called with each one, once, and why it cannot be read.
     """
 
-    def __init__(
-        self, n_pictures: int, max_broken: float = 1.0, say: Callable[[str], None] = lambda why: None
-    ) -> None:  # fmt: skip
+    def __init__(self, n_pictures: int, max_broken: float = 1.0, say: Callable[[str], None] = lambda why: None) -> None:
         self.n_pictures, self.max_broken, self.say = n_pictures, max_broken, say
         self.known: dict[str, None] = {}  # in the order in which they were found
 

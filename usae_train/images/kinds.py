@@ -11,9 +11,23 @@ from PIL import Image
 # Of what PIL opens: pictures of pixels that it decodes itself. EPS and WMF are drawings that other programs are started
 # for, MPEG, HDF5, GRIB and BUFR are stubs, and the rest are icons and fonts of old programs.
 FORMATS = (
-    "JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM", "QOI", "TGA", "SGI", "PCX", "PSD",
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "TIFF",
+    "GIF",
+    "BMP",
+    "DIB",
+    "AVIF",
+    "JPEG2000",
+    "PPM",
+    "QOI",
+    "TGA",
+    "SGI",
+    "PCX",
+    "PSD",
     "ICO",
-)  # fmt: skip
+)
 _OF_A_FORMAT = {"MPO"}  # opened as JPEG, and has endings of its own
 # Those whose first bytes nothing else has: a text may begin with `BM` or `Py`, as BMP and PPM do for PIL.
 _MARKED = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000")

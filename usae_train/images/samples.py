@@ -10,10 +10,33 @@ _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Fields that name pictures, and those that name what is drawn over or measured of one.
 _PICTURES = {"image", "img", "picture", "photo", "photograph", "rgb"}
 _ANNOTATIONS = {
-    "mask", "masks", "seg", "segm", "segmentation", "semantic", "instance", "instances", "panoptic", "label", "labels",
-    "annotation", "annotations", "depth", "disparity", "normal", "normals", "flow", "edge", "edges", "alpha", "matte",
-    "saliency", "heatmap", "thumb", "thumbnail",
-}  # fmt: skip
+    "mask",
+    "masks",
+    "seg",
+    "segm",
+    "segmentation",
+    "semantic",
+    "instance",
+    "instances",
+    "panoptic",
+    "label",
+    "labels",
+    "annotation",
+    "annotations",
+    "depth",
+    "disparity",
+    "normal",
+    "normals",
+    "flow",
+    "edge",
+    "edges",
+    "alpha",
+    "matte",
+    "saliency",
+    "heatmap",
+    "thumb",
+    "thumbnail",
+}
 # What photographs are kept in; a mask, which must not lose a bit, is beside them in another kind.
 _OF_PHOTOGRAPHS = {"jpg", "jpeg", "jpe", "jfif", "webp", "avif", "jp2"}
 _NAMED, _PLAIN, _OTHER, _NEVER = range(4)

@@ -200,9 +200,12 @@ def read_groups(
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
     """The same for batches that are given: the numbers of each one's pictures."""
     yield from DataLoader(
-        _Reading(source, size), batch_sampler=map(list, groups), num_workers=workers, collate_fn=_together,
+        _Reading(source, size),
+        batch_sampler=map(list, groups),
+        num_workers=workers,
+        collate_fn=_together,
         generator=torch.Generator(),  # or the global one would be drawn from
-    )  # fmt: skip
+    )
 
 
 class Failure(NamedTuple):

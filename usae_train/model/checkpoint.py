@@ -60,11 +60,22 @@ def save(
         room.mkdir()
         specs = {name: bring_weights(name, spec, room) for name, spec in usae.specs.items()}
         config = UsaeConfig(
-            widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
-            grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
-            fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers, weights=usae.weights,
-            versions=versions(), commit=commit(),
-        )  # fmt: skip
+            widths=usae.widths,
+            n_concepts=usae.n_concepts,
+            k=usae.k,
+            batch_norm=usae.batch_norm,
+            recipe=usae.recipe,
+            grid=usae.grid,
+            backbones=specs,
+            images=usae.images,
+            n_images=usae.n_images,
+            fingerprint=usae.fingerprint,
+            factors=usae.factors,
+            outliers=usae.outliers,
+            weights=usae.weights,
+            versions=versions(),
+            commit=commit(),
+        )
         (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
         # in float16 a matrix and its inverse would no longer undo each other
         tensors = {n: _packed(t, half and not n.startswith("scales.")) for n, t in usae.state_dict().items()}
@@ -97,9 +108,14 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     check_weights_form(weights, config.widths, config.n_concepts, config.batch_norm)  # before memory is taken for it
     specs = {name: spec.relative_to(folder) for name, spec in config.backbones.items()}
     model = USAE(
-        config.widths, config.n_concepts, config.k, batch_norm=config.batch_norm, specs=specs, grid=config.grid,
+        config.widths,
+        config.n_concepts,
+        config.k,
+        batch_norm=config.batch_norm,
+        specs=specs,
+        grid=config.grid,
         recipe=config.recipe,
-    )  # fmt: skip
+    )
     model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
     model.factors, model.outliers, model.weights = config.factors, config.outliers, config.weights
     try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.model.sparse import Codes
-from usae_train.model.statistics import LEVELS, TAU, TOP_IMAGES, Statistics, images_needed
+from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, TOP_IMAGES, Statistics, images_needed
 
 HALF_MAX = torch.finfo(torch.float16).max
 
@@ -47,7 +47,7 @@ class FiringTally:
         largest, places = [], []
         for row, name in enumerate(self.names):
             values, indices = codes[name].values.cpu(), codes[name].indices.cpu()
-            fired = values > TAU
+            fired = values > FIRING_THRESHOLD
             self.fires[row] += torch.bincount(indices[fired], minlength=self.n_concepts)
             self.sums[row].index_add_(0, indices.flatten(), values.flatten().double())
             of_one, place = _largest(values, indices, self.n_concepts)
@@ -64,10 +64,14 @@ class FiringTally:
         """What came together; quantiles for which there were too few pictures are NaN."""
         top = min(TOP_IMAGES, int(self.counts[0]))
         return Statistics(
-            fires=self.fires, co_fires=self.co_fires, energy=(self.sums / self.counts[1]).square().float(),
-            quantiles=self._quantiles(), top_images=self.top_images[..., :top].contiguous(),
-            top_tokens=self.top_tokens[..., :top].contiguous(), counts=self.counts,
-        )  # fmt: skip
+            fires=self.fires,
+            co_fires=self.co_fires,
+            energy=(self.sums / self.counts[1]).square().float(),
+            quantiles=self._quantiles(),
+            top_images=self.top_images[..., :top].contiguous(),
+            top_tokens=self.top_tokens[..., :top].contiguous(),
+            counts=self.counts,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """All that was added up."""
@@ -85,7 +89,7 @@ class FiringTally:
         tokens = codes[self.names[0]].values.shape[:-1].numel()
         votes = torch.zeros(tokens, self.n_concepts, dtype=torch.uint8)
         for name in self.names:
-            fired = (codes[name].values > TAU).to("cpu", torch.uint8).flatten(0, -2)
+            fired = (codes[name].values > FIRING_THRESHOLD).to("cpu", torch.uint8).flatten(0, -2)
             votes.scatter_add_(1, codes[name].indices.cpu().flatten(0, -2), fired)
         # what fires everywhere fires in the last backbone too: only its places need to be looked at
         places = codes[self.names[-1]].indices.cpu().flatten(0, -2)

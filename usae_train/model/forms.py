@@ -90,9 +90,14 @@ def check_statistics_form(
         )
     top = own.top_images.shape[-1] if own.top_images.ndim else 0
     expected: dict[str, Shape] = {
-        "fires": shape, "co_fires": shape[1:], "energy": shape, "quantiles": (*shape, len(LEVELS)),
-        "top_images": (*shape, top), "top_tokens": (*shape, top), "counts": (2,),
-    }  # fmt: skip
+        "fires": shape,
+        "co_fires": shape[1:],
+        "energy": shape,
+        "quantiles": (*shape, len(LEVELS)),
+        "top_images": (*shape, top),
+        "top_tokens": (*shape, top),
+        "counts": (2,),
+    }
     if own.auroc is not None:
         expected["auroc"] = (shape[0], own.auroc.shape[1] if own.auroc.ndim == 3 else 1, shape[1])
     for name, wanted in expected.items():

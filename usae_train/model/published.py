@@ -95,10 +95,14 @@ def import_published(config: str | Path) -> USAE:
         _tensor(checkpoints[name], f"{LINEAR}.weight", (size, model.input_shape), str(file))
     try:
         usae = USAE(
-            {name: model.input_shape for name, (_, model) in zoo.items()}, size, release.sae_params.top_k,
-            batch_norm=True, specs={name: PAPER[name] for name in zoo} if known else None, grid=(side, side),
+            {name: model.input_shape for name, (_, model) in zoo.items()},
+            size,
+            release.sae_params.top_k,
+            batch_norm=True,
+            specs={name: PAPER[name] for name in zoo} if known else None,
+            grid=(side, side),
             recipe="published",
-        )  # fmt: skip
+        )
     except ValueError as error:
         raise ValueError(f"{config}: {error}") from error
     for name, (_, model) in zoo.items():
@@ -129,11 +133,14 @@ def _fill(usae: USAE, name: str, weights: dict[str, Tensor], where: str) -> None
     encoder, dictionary = usae.encoder(name), usae.decoder(name)
     assert encoder.norm is not None
     targets = {
-        f"{LINEAR}.weight": encoder.linear.weight, f"{LINEAR}.bias": encoder.linear.bias,
-        f"{NORM}.weight": encoder.norm.weight, f"{NORM}.bias": encoder.norm.bias,
-        f"{NORM}.running_mean": encoder.norm.running_mean, f"{NORM}.running_var": encoder.norm.running_var,
+        f"{LINEAR}.weight": encoder.linear.weight,
+        f"{LINEAR}.bias": encoder.linear.bias,
+        f"{NORM}.weight": encoder.norm.weight,
+        f"{NORM}.bias": encoder.norm.bias,
+        f"{NORM}.running_mean": encoder.norm.running_mean,
+        f"{NORM}.running_var": encoder.norm.running_var,
         ATOMS: dictionary.weight,
-    }  # fmt: skip
+    }
     with torch.no_grad():
         for key, target in targets.items():
             assert target is not None

@@ -18,7 +18,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens
 
-TAU = 0.1  # a concept fires when its code is larger (Thasarathan et al. 2025, section 4.1)
+FIRING_THRESHOLD = 0.1  # a concept fires when its code is larger (Thasarathan et al. 2025, section 4.1)
 LEVELS = (0.5, 0.9, 0.99, 0.999, 1.0)
 TOP_IMAGES = 8  # a concept and backbone
 MIN_COFIRES = 50  # fewer say little about a share; the paper sets 1000 for its larger sets

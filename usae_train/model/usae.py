@@ -55,9 +55,16 @@ class USAE(nn.Module):
 
     @undisturbed
     def __init__(
-        self, widths: Mapping[str, int], n_concepts: int, k: int, *, batch_norm: bool = False,
-        specs: Mapping[str, BackboneSpec] | None = None, grid: tuple[int, int] | None = None, recipe: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        widths: Mapping[str, int],
+        n_concepts: int,
+        k: int,
+        *,
+        batch_norm: bool = False,
+        specs: Mapping[str, BackboneSpec] | None = None,
+        grid: tuple[int, int] | None = None,
+        recipe: str = "",
+    ) -> None:
         super().__init__()
         if not widths:
             raise ValueError("a USAE needs at least one backbone; got none")

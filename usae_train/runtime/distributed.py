@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Ranks:
+class DistributedContext:
     """This process among those that work as one.
 
     Attributes:
@@ -50,7 +50,7 @@ class Ranks:
             return value
         return mean_over_ranks(value.detach() * self.weight, self.count)
 
-    def sharing(self, rows: int) -> Ranks:
+    def sharing(self, rows: int) -> DistributedContext:
         """The same ranks where this one has so many rows of a batch, and others may have more or fewer.
 
         What each takes the mean of over its own rows is then weighted, so that the mean over ranks is that over all
@@ -172,7 +172,7 @@ class Ranks:
         return range(starts[self.number], starts[self.number + 1])
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = DistributedContext()
 
 
 def mean_over_ranks(value: Tensor, count: int) -> Tensor:
@@ -183,13 +183,13 @@ def mean_over_ranks(value: Tensor, count: int) -> Tensor:
     return total / count
 
 
-def named_by_torchrun() -> Ranks:
+def named_by_torchrun() -> DistributedContext:
     """This process as torchrun names it, without joining the others: for those that exchange nothing but files."""
-    return Ranks(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+    return DistributedContext(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
 
 @contextmanager
-def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterator[Ranks]:
+def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterator[DistributedContext]:
     """Join the other processes that torchrun started; `ALONE` where it did not.
 
     Args:
@@ -200,7 +200,7 @@ def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterato
         ValueError: when the others cannot be reached.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     on_gpu = device.startswith("cuda")
     if on_gpu:
@@ -214,7 +214,7 @@ def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterato
         raise ValueError(f"the other processes cannot be joined: {error}; start them with torchrun") from error
     fine = False
     try:
-        yield Ranks(distributed.get_rank(), distributed.get_world_size())
+        yield DistributedContext(distributed.get_rank(), distributed.get_world_size())
         fine = True
     finally:
         if fine or not on_gpu:  # after an error nccl would wait for exchanges that others have begun

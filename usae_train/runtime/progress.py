@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Report = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
+ProgressCallback = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words

@@ -45,7 +45,7 @@ def status_of(number: int) -> int:
 
 
 @contextmanager
-def hearing(told: Callable[[int], None], numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[None]:
+def handle_signals(told: Callable[[int], None], numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[None]:
     """Within it `told` is called with the number of each of these signals that comes.
 
     Where Ctrl-C is ignored it stays so: a shell script's background jobs (`usae-train ... &`) are begun to ignore it,

@@ -17,7 +17,7 @@ from usae_train.runtime.starting import begun
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from usae_train.runtime.progress import Report
+    from usae_train.runtime.progress import ProgressCallback
 
 Bars = TypeVar("Bars", bound="Progress")
 
@@ -97,7 +97,7 @@ def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
         yield progress
 
 
-def stages(progress: Progress) -> Report:
+def stages(progress: Progress) -> ProgressCallback:
     """A report that keeps one bar a stage."""
     bars: dict[str, Any] = {}
 
@@ -110,12 +110,12 @@ def stages(progress: Progress) -> Report:
     return report
 
 
-def watched(progress: Progress, quiet: bool) -> Report:
+def watched(progress: Progress, quiet: bool) -> ProgressCallback:
     """Bars on a terminal; elsewhere, as in a log, a line about every half minute; nothing when quiet."""
     return stages(progress) if quiet or not progress.disable else lines()
 
 
-def lines(seconds: float = 30.0) -> Report:
+def lines(seconds: float = 30.0) -> ProgressCallback:
     """A report that prints a line on stderr now and then: what is done, of how many."""
     last = time.monotonic()
 

@@ -15,13 +15,13 @@ from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbone
 from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.limiting import count_before
 from usae_train.images.sources import Failure, ImageSource, read_groups
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.sampling import drawn_numbers
-from usae_train.runtime.signals import hearing
+from usae_train.runtime.signals import handle_signals
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
-from usae_train.tokens.pieces import SECONDS, Pieces, Seen
+from usae_train.tokens.pieces import SECONDS, ExtractedTokens, Pieces
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.tokens.store import (
     SCHEMA,
@@ -37,7 +37,7 @@ SHARD_BYTES = 512e6
 Progress = Callable[[int, int], None]  # images done, images in all
 
 
-class Plan(NamedTuple):
+class ExtractionPlan(NamedTuple):
     """What an extraction will write."""
 
     record: StoreRecord
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
 
 
 @undisturbed
-def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "bfloat16") -> Plan:
+def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "bfloat16") -> ExtractionPlan:
     """What an extraction will write.
 
     Raises:
@@ -55,22 +55,39 @@ def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "b
     backbones = build_backbones(specs)
     grid = common_grid(list(backbones.values()))
     record = StoreRecord(
-        schema=SCHEMA, backbones=dict(specs), widths={name: b.width for name, b in backbones.items()}, grid=grid,
-        dtype=dtype, source=source.name, fingerprint=source.fingerprint(), n_images=len(source),
+        schema=SCHEMA,
+        backbones=dict(specs),
+        widths={name: b.width for name, b in backbones.items()},
+        grid=grid,
+        dtype=dtype,
+        source=source.name,
+        fingerprint=source.fingerprint(),
+        n_images=len(source),
         drawn_from=count_before(source),
         weights={name: backbone.record() for name, backbone in backbones.items()},
-    )  # fmt: skip
-    return Plan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
+    )
+    return ExtractionPlan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
 
 
 @undisturbed
 @torch.no_grad()
 def extract(
-    source: ImageSource, record: StoreRecord, out: Path, *, batch: int = 32, device: torch.device | str = "cpu",
-    run_in: str = "float32", workers: int = 0, max_broken: float = MAX_BROKEN,
-    images_a_shard: int | None = None, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
-    backbones: Mapping[str, Backbone] | None = None, piece_seconds: float = SECONDS, warn: Warn = lambda why: None,
-) -> ActivationStore:  # fmt: skip
+    source: ImageSource,
+    record: StoreRecord,
+    out: Path,
+    *,
+    batch: int = 32,
+    device: torch.device | str = "cpu",
+    run_in: str = "float32",
+    workers: int = 0,
+    max_broken: float = MAX_BROKEN,
+    images_a_shard: int | None = None,
+    progress: Progress = lambda done, total: None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+    backbones: Mapping[str, Backbone] | None = None,
+    piece_seconds: float = SECONDS,
+    warn: Warn = lambda why: None,
+) -> ActivationStore:
     """Write an activation store, or go on with one where it stopped, within a shard too.
 
     SIGTERM and Ctrl-C keep what was seen, and stop; a kill loses what was seen in the last minute. Processes that
@@ -113,12 +130,14 @@ def extract(
     kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in own}
     left = {tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in kept.items()}
     batches = read_groups(
-        source, max(backbone.input_size for backbone in built.values()),
-        [tried[first : first + batch] for tried in left.values() for first in range(0, len(tried), batch)], workers,
-    )  # fmt: skip
+        source,
+        max(backbone.input_size for backbone in built.values()),
+        [tried[first : first + batch] for tried in left.values() for first in range(0, len(tried), batch)],
+        workers,
+    )
     number = len(record.shards) + ranks.number
     # of many processes one that waits for the others would not hear
-    listening = hearing(pieces.stop) if ranks.count == 1 else nullcontext()
+    listening = handle_signals(pieces.stop) if ranks.count == 1 else nullcontext()
     with ThreadPoolExecutor(1) as writer, listening, notes.taken_at_a_stop():
         for each in rounds:
             writing: Future[Written] | None = None
@@ -164,10 +183,14 @@ def rounds_of(left: range, images_a_shard: int, ranks: int) -> list[list[range]]
 
 
 def _fill_shard(
-    record: StoreRecord, backbones: Mapping[str, Backbone], tried: range,
-    batches: Iterable[tuple[list[int], torch.Tensor, list[Failure]]], done: Callable[[int], None], pieces: Pieces,
-    kept: Sequence[Seen],
-) -> tuple[dict[str, torch.Tensor], list[int], list[dict[str, object]]]:  # fmt: skip
+    record: StoreRecord,
+    backbones: Mapping[str, Backbone],
+    tried: range,
+    batches: Iterable[tuple[list[int], torch.Tensor, list[Failure]]],
+    done: Callable[[int], None],
+    pieces: Pieces,
+    kept: Sequence[ExtractedTokens],
+) -> tuple[dict[str, torch.Tensor], list[int], list[dict[str, object]]]:
     """One shard's tokens, the numbers of its images, and those that cannot be read; pieces of it are kept meanwhile."""
     shape, dtype = (len(tried), record.grid[0] * record.grid[1]), getattr(torch, record.dtype)
     tokens = {name: torch.empty(*shape, width, dtype=dtype) for name, width in record.widths.items()}
@@ -192,7 +215,9 @@ def _fill_shard(
         known = len(numbers) + len(failures)
         if pieces.due and known < len(tried):
             new = {name: own[written[0] : len(numbers)] for name, own in tokens.items()}
-            pieces.write(Seen(tried[sum(written) : known], new, numbers[written[0] :], failures[written[1] :]))
+            pieces.write(
+                ExtractedTokens(tried[sum(written) : known], new, numbers[written[0] :], failures[written[1] :])
+            )
             written = len(numbers), len(failures)
             pieces.check(tried.start + known, record.n_images)
         done(known)
@@ -200,7 +225,11 @@ def _fill_shard(
 
 
 def _write(
-    out: Path, number: int, tried: range, tokens: Mapping[str, torch.Tensor], numbers: list[int],
+    out: Path,
+    number: int,
+    tried: range,
+    tokens: Mapping[str, torch.Tensor],
+    numbers: list[int],
     failures: list[dict[str, object]],
-) -> Written:  # fmt: skip
+) -> Written:
     return write_shard(out, number, tokens, torch.tensor(numbers, dtype=torch.long), tried), failures

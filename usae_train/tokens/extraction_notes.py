@@ -13,7 +13,7 @@ from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
 from usae_train.files.placing import place_of
 from usae_train.images.limiting import opened_again
 from usae_train.images.sources import ImageSource, open_images
-from usae_train.runtime.distributed import Ranks
+from usae_train.runtime.distributed import DistributedContext
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.store import (
     FAILURES,
@@ -101,9 +101,14 @@ class Notes:
     """
 
     def __init__(
-        self, source: ImageSource, record: StoreRecord, failures: list[dict[str, object]], out: Path,
-        max_broken: float, ranks: Ranks,
-    ) -> None:  # fmt: skip
+        self,
+        source: ImageSource,
+        record: StoreRecord,
+        failures: list[dict[str, object]],
+        out: Path,
+        max_broken: float,
+        ranks: DistributedContext,
+    ) -> None:
         self.source, self.record, self.failures, self.out = source, record, failures, out
         self.max_broken, self.ranks = max_broken, ranks
         self.writing: list[Future[Written] | None] = []

@@ -84,9 +84,10 @@ class StoreFeed:
         a_piece = max(1, int(PIECE_BYTES / (store.bytes / len(store))))
         self.pieces = [
             Piece(number, images[first : first + a_piece])
-            for number in self.shards for images in [range(store.record.shards[number].images)]
+            for number in self.shards
+            for images in [range(store.record.shards[number].images)]
             for first in range(0, len(images), a_piece)
-        ]  # fmt: skip
+        ]
         largest = max(len(piece.images) for piece in self.pieces)
         self.at_once = max(1, int(memory / (store.bytes / len(store) * largest)))
         counts = torch.tensor([store.record.shards[number].images * self.per_image for number in self.shards])
@@ -177,9 +178,12 @@ class Batches:
     def state_dict(self) -> dict[str, Any]:
         """Where in the data it is; the generator's state is kept by whoever owns it."""
         return {
-            "windows": self.windows, "window": self.window, "order": self.order, "position": self.position,
+            "windows": self.windows,
+            "window": self.window,
+            "order": self.order,
+            "position": self.position,
             "bytes_read": self.bytes_read,
-        }  # fmt: skip
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there.

@@ -11,7 +11,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.undisturbed import undisturbed
 
@@ -49,10 +49,16 @@ def joined(parts: Sequence[PairedTokens]) -> PairedTokens:
 @undisturbed
 @torch.no_grad()
 def collect_tokens(
-    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
-    dtype: torch.dtype = torch.bfloat16, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
-    tried: Sequence[int] | None = None, allow_none: bool = False,
-) -> PairedTokens:  # fmt: skip
+    backbones: Mapping[str, Backbone],
+    source: ImageSource,
+    grid: tuple[int, int],
+    batch: int = 32,
+    dtype: torch.dtype = torch.bfloat16,
+    progress: Progress = lambda done, total: None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+    tried: Sequence[int] | None = None,
+    allow_none: bool = False,
+) -> PairedTokens:
     """Run every picture of a source through every backbone, once.
 
     Args:
@@ -97,7 +103,7 @@ def collect_tokens(
 
 def bytes_an_image(
     backbones: Mapping[str, Backbone], grid: tuple[int, int], dtype: torch.dtype = torch.bfloat16
-) -> int:  # fmt: skip
+) -> int:
     """Memory that one picture's tokens take."""
     return grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
 
@@ -105,9 +111,12 @@ def bytes_an_image(
 @undisturbed
 @torch.no_grad()
 def stream_tokens(
-    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
+    backbones: Mapping[str, Backbone],
+    source: ImageSource,
+    grid: tuple[int, int],
+    batch: int = 32,
     tried: range | None = None,
-) -> Iterator[PairedTokens]:  # fmt: skip
+) -> Iterator[PairedTokens]:
     """The same a batch at a time, on the backbones' device; nothing is kept.
 
     Args:

@@ -25,7 +25,7 @@ UNREADABLES = TypeAdapter(list[Unreadable])
 BROKEN = "broken"  # a piece's own word for its images that cannot be read
 
 
-class Seen(NamedTuple):
+class ExtractedTokens(NamedTuple):
     """Images that were tried one after the other, and what was seen in them."""
 
     tried: range
@@ -71,7 +71,7 @@ class Pieces:
                 self._stop,
             )
 
-    def write(self, seen: Seen) -> None:
+    def write(self, seen: ExtractedTokens) -> None:
         """Keep a piece.
 
         Raises:
@@ -82,9 +82,9 @@ class Pieces:
             save_tensors({**seen.tokens, IMAGES: numbers}, temporary, {BROKEN: json.dumps(seen.failures)})
         self._last = time.monotonic()
 
-    def of(self, tried: range, widths: Mapping[str, int], grid: tuple[int, int]) -> list[Seen]:
+    def of(self, tried: range, widths: Mapping[str, int], grid: tuple[int, int]) -> list[ExtractedTokens]:
         """The pieces that a shard of these images begins with, one after the other."""
-        found, start = list[Seen](), tried.start
+        found, start = list[ExtractedTokens](), tried.start
         starting = {own.start: own for own in self._ranges() if own.stop <= tried.stop}
         while start in starting:
             seen = self._read(starting[start], widths, grid[0] * grid[1])
@@ -111,7 +111,7 @@ class Pieces:
                 found.append(range(int(first), int(last)))
         return found
 
-    def _read(self, tried: range, widths: Mapping[str, int], tokens_each: int) -> Seen | None:
+    def _read(self, tried: range, widths: Mapping[str, int], tokens_each: int) -> ExtractedTokens | None:
         """A piece; None for one that cannot be read, whose images are seen again."""
         try:
             with safe_open(self._file(tried), "pt") as opened:
@@ -121,11 +121,11 @@ class Pieces:
                 failures = [own.model_dump() for own in validated(UNREADABLES.validate_python, told)]
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return None
-        seen = Seen(tried, tokens, numbers, failures)
+        seen = ExtractedTokens(tried, tokens, numbers, failures)
         return seen if _fits(seen, widths, tokens_each) else None
 
 
-def _fits(seen: Seen, widths: Mapping[str, int], tokens_each: int) -> bool:
+def _fits(seen: ExtractedTokens, widths: Mapping[str, int], tokens_each: int) -> bool:
     """Whether a piece is of the pictures that its name says, and of these shapes."""
     known = [*seen.numbers, *(failure["image"] for failure in seen.failures)]
     return (

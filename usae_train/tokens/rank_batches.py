@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.runtime.distributed import Ranks
+from usae_train.runtime.distributed import DistributedContext
 from usae_train.tokens.feeding import Batches, Feed, StoreFeed
 
 
-def own_rows(order: Tensor, batch: int, offset: int, ranks: Ranks) -> Tensor:
+def own_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) -> Tensor:
     """A rank's rows of a window: each batch is sorted by row and cut into equal parts.
 
     So a rank's rows lie together, and of a store's shards it reads its own share and little more, while the batches
@@ -53,7 +53,7 @@ class RankBatches(Batches):
         ranks: which of them this is.
     """
 
-    def __init__(self, feed: Feed, batch: int, generator: torch.Generator, ranks: Ranks) -> None:
+    def __init__(self, feed: Feed, batch: int, generator: torch.Generator, ranks: DistributedContext) -> None:
         self.ranks, self._taken = ranks, 0
         self._own: dict[str, Tensor] | None = None  # of the window, in the order in which they are shown
         ranks.part(batch)

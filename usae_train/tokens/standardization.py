@@ -153,7 +153,8 @@ def outliers_as_text(outliers: Mapping[str, Outliers]) -> str:
     """One line: how many of which backbone's tokens have a high norm."""
     found = [
         f"{name} {each.count} of {each.tokens} ({each.share:.2%}; norm above {each.threshold:.4g})"
-        for name, each in outliers.items() if each.count
-    ]  # fmt: skip
+        for name, each in outliers.items()
+        if each.count
+    ]
     masked = ", left out of training" if any(each.masked for each in outliers.values()) else ""
     return f"high-norm tokens: {', '.join(found) or 'none'}{masked if found else ''}"

@@ -83,9 +83,10 @@ class StoreRecord(BaseModel):
     fingerprint: str
     n_images: int = Field(ge=1, description="images of the source that were asked for, readable or not")
     drawn_from: int | None = Field(
-        None, description="how many the source has, from which they were drawn; stores of before have none: they took "
+        None,
+        description="how many the source has, from which they were drawn; stores of before have none: they took "
         "the first",
-    )  # fmt: skip
+    )
     weights: dict[str, WeightsRecord] = Field(default_factory=dict, description="stores of before have none")
     complete: bool = False
     shards: tuple[Shard, ...] = ()
@@ -334,7 +335,7 @@ def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers
         save_tensors({**tokens, IMAGES: numbers}, temporary)
     return Shard(
         file=name, images=len(numbers), first=tried.start, last=tried.stop - 1, sha256=file_hash(folder / name)
-    )  # fmt: skip
+    )
 
 
 def is_store(place: str | Path) -> bool:

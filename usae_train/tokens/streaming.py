@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.images.failures import BrokenPictures, none_can_be_read
 from usae_train.images.sources import ImageSource
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.tokens.paired import LOT, PairedTokens, bytes_an_image, collect_tokens
 
@@ -41,10 +41,16 @@ class StreamFeed:
     """
 
     def __init__(
-        self, backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float,
-        numbers: Sequence[int] | None = None, progress: Progress = lambda done, total: None,
-        broken: BrokenPictures | None = None, ranks: Ranks = ALONE,
-    ) -> None:  # fmt: skip
+        self,
+        backbones: Mapping[str, Backbone],
+        source: ImageSource,
+        grid: tuple[int, int],
+        memory: float,
+        numbers: Sequence[int] | None = None,
+        progress: Progress = lambda done, total: None,
+        broken: BrokenPictures | None = None,
+        ranks: DistributedContext = SINGLE_PROCESS,
+    ) -> None:
         self.backbones, self.source, self.grid = dict(backbones), source, grid
         self.widths = {name: backbone.width for name, backbone in backbones.items()}
         self.numbers = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
@@ -97,9 +103,14 @@ class StreamFeed:
     def _see(self, places: Sequence[int]) -> PairedTokens:
         numbers = self.numbers[sorted(places)].tolist()  # in the source's order: shards on a disk are read forwards
         paired = collect_tokens(
-            self.backbones, self.source, self.grid, progress=self.progress, tried=numbers, ranks=self.ranks,
+            self.backbones,
+            self.source,
+            self.grid,
+            progress=self.progress,
+            tried=numbers,
+            ranks=self.ranks,
             allow_none=True,
-        )  # fmt: skip
+        )
         self._in_vain = set() if len(paired.numbers) else self._in_vain.union(numbers)
         with self.ranks.together():
             self.broken.add(paired.failures)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from usae_train.runtime.distributed import ALONE, Ranks
-from usae_train.runtime.progress import Report
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.progress import ProgressCallback
 from usae_train.tokens.store import ActivationStore
 
 
-def verify(
-    store: ActivationStore, report: Report = lambda stage, done, total, note: None, ranks: Ranks = ALONE
+def check_checksums(
+    store: ActivationStore,
+    report: ProgressCallback = lambda stage, done, total, note: None,
+    ranks: DistributedContext = SINGLE_PROCESS,
 ) -> None:
     """Compare all shards' checksums, each rank one at a time, so that damage is said within one shard's time.
 

@@ -18,10 +18,10 @@ from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens, collect_tokens
-from usae_train.training.checkpointing import Keeper
-from usae_train.training.fitting import Watch, feed_pictures, fit_settings, named_recipe
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_settings, named_recipe
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, FitSettings, Recipe
+from usae_train.training.settings import DEFAULT, FitSettings, TrainingRecipe
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
 
@@ -59,9 +59,13 @@ class Grown:
         """What `--json` prints."""
         joint = None if self.joint is None else {"r2": self.joint, "shared": self.shared(self.joint)}
         return {
-            "backbone": self.name, "n_held_out": self.n_held_out, "r2": self.r2, "shared": self.shared(),
-            "shared_before": self.shared_before, "joint": joint,
-        }  # fmt: skip
+            "backbone": self.name,
+            "n_held_out": self.n_held_out,
+            "r2": self.r2,
+            "shared": self.shared(),
+            "shared_before": self.shared_before,
+            "joint": joint,
+        }
 
 
 def figures_as_text(grown: Grown) -> list[str]:
@@ -85,11 +89,21 @@ def figures_as_text(grown: Grown) -> list[str]:
 
 @undisturbed
 def add_backbone(
-    usae: USAE, images: str | Path | ImageSource, backbone: str | BackboneSpec, *, name: str | None = None,
-    recipe: str | Recipe = DEFAULT, joint: bool = False, limit: int | None = None, memory: float | None = None,
-    device: torch.device | str = "cpu", watch: Watch | None = None, joint_watch: Watch | None = None,
-    keeper: Keeper | None = None, **settings: Any,
-) -> Grown:  # fmt: skip
+    usae: USAE,
+    images: str | Path | ImageSource,
+    backbone: str | BackboneSpec,
+    *,
+    name: str | None = None,
+    recipe: str | TrainingRecipe = DEFAULT,
+    joint: bool = False,
+    limit: int | None = None,
+    memory: float | None = None,
+    device: torch.device | str = "cpu",
+    watch: FitCallbacks | None = None,
+    joint_watch: FitCallbacks | None = None,
+    keeper: TrainingCheckpointer | None = None,
+    **settings: Any,
+) -> Grown:
     """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
 
     The codes of the known backbones are decoded to the new one, and its own codes to all; nothing of the known ones
@@ -100,7 +114,7 @@ def add_backbone(
         images: a folder, `demo`, ..., or an image source.
         backbone: a timm id or a spec. Its tokens are resampled to the USAE's grid.
         name: what to call it; the id without its tag unless told.
-        recipe: `default`, `published`, or a `Recipe`. BatchNorm is as in the USAE.
+        recipe: `default`, `published`, or a `TrainingRecipe`. BatchNorm is as in the USAE.
         joint: also train all backbones together from scratch with the same settings, to compare with (its time on top).
         limit: take at most so many pictures.
         memory: GB of tokens in memory at a time; a third of the machine's unless told.
@@ -114,7 +128,7 @@ def add_backbone(
         ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, none that is held out
             and can be read, sizes that are not the USAE's, or settings that do not exist.
     """
-    watch = watch or Watch()
+    watch = watch or FitCallbacks()
     spec = BackboneSpec(model=backbone) if isinstance(backbone, str) else backbone
     name = name or spec.short_name
     chosen = growth_settings(usae, recipe, **settings)
@@ -129,14 +143,19 @@ def add_backbone(
     grown.weights = {**usae.weights, name: backbones[name].record()}
     jointly = None
     if keeper is not None:
-        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": grown.widths,
-                       "space": usae.sha256, "backbone": spec.model_dump(mode="json")}  # fmt: skip
+        keeper.data = {
+            "pictures": source.name,
+            "fingerprint": source.fingerprint(),
+            "widths": grown.widths,
+            "space": usae.sha256,
+            "backbone": spec.model_dump(mode="json"),
+        }
         if joint:
             jointly = keeper.next("joint")
             jointly.data = keeper.data
     feed, sample = feed_pictures(
         backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
-    )  # fmt: skip
+    )
     # before hours of training: none of them may be whole
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
     if not len(paired.numbers):
@@ -180,7 +199,7 @@ def every_token(settings: FitSettings) -> FitSettings:
     return settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"encoding": "all"})})
 
 
-def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any) -> FitSettings:
+def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settings: Any) -> FitSettings:
     """Settings of a fit in a space of this size.
 
     Raises:
@@ -208,9 +227,7 @@ def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:
 
 def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: FitSettings) -> USAE:
     """A copy of a USAE with an untrained pair more, at the end."""
-    grown = new_usae(
-        {**usae.widths, name: width}, settings, specs={**usae.specs, name: spec}, grid=usae.grid
-    )  # fmt: skip
+    grown = new_usae({**usae.widths, name: width}, settings, specs={**usae.specs, name: spec}, grid=usae.grid)
     grown.recipe, grown.outliers = usae.recipe, dict(usae.outliers)
     fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}
     grown.load_state_dict({**fresh, **usae.state_dict()})

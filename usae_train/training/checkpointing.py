@@ -17,8 +17,8 @@ from usae_train.files.atomic import remove_leftovers
 from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors
 from usae_train.files.torch_state import write_state
 from usae_train.model.usae import USAE
-from usae_train.runtime.distributed import ALONE, Ranks
-from usae_train.runtime.signals import Stopped, hearing, status_of
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.signals import Stopped, handle_signals, status_of
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import FitSettings
 from usae_train.training.state_forms import check_moments, check_place, differing
@@ -40,11 +40,13 @@ class TrainingState:
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and strings only, so that it can be loaded without running code."""
         return {
-            "settings": self.settings.model_dump(mode="json"), "usae": self.usae.state_dict(),
+            "settings": self.settings.model_dump(mode="json"),
+            "usae": self.usae.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "batches": self.batches.state_dict(), "generator": self.generator.get_state(),
+            "batches": self.batches.state_dict(),
+            "generator": self.generator.get_state(),
             "last_fired": self.last_fired,
-        }  # fmt: skip
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave.
@@ -75,8 +77,9 @@ class TrainingState:
         if not isinstance(kept, dict) or kept.keys() != self.optimizers.keys():
             raise Damaged("it has optimizers of other backbones")
         every = self.settings.recipe.encoding != "one"  # else a pair steps when it is drawn, and may not have been
-        return {name: check_moments(kept[name], own, f"optimizer of {name}", every)
-                for name, own in self.optimizers.items()}  # fmt: skip
+        return {
+            name: check_moments(kept[name], own, f"optimizer of {name}", every) for name, own in self.optimizers.items()
+        }
 
 
 def name_of(step: int) -> str:
@@ -96,7 +99,7 @@ def training_room(out: Path, resume: bool) -> Path:
     return room
 
 
-class Keeper:
+class TrainingCheckpointer:
     """Writes training states into a folder and keeps the last few.
 
     Args:
@@ -115,15 +118,15 @@ class Keeper:
         self._last = time.monotonic()
         self._stop = 0  # the signal that asked for it
         self._training = False  # there is a state that a stop could write
-        self._next: list[Keeper] = []
+        self._next: list[TrainingCheckpointer] = []
 
-    def next(self, name: str) -> Keeper:
+    def next(self, name: str) -> TrainingCheckpointer:
         """For a further training of the same command: its states lie in a folder within, and it hears signals too."""
-        further = Keeper(self.folder / name, self.seconds / 60, self.keep)
+        further = TrainingCheckpointer(self.folder / name, self.seconds / 60, self.keep)
         self._next.append(further)
         return further
 
-    def restore(self, state: TrainingState, ranks: Ranks = ALONE) -> int:
+    def restore(self, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> int:
         """Go on from the newest state that can be read, which the first rank reads for all; the step to begin with.
 
         Raises:
@@ -185,7 +188,7 @@ class Keeper:
                     return step, found
         return UNREADABLE if files else 0, {}
 
-    def after(self, step: int, state: TrainingState, ranks: Ranks = ALONE) -> None:
+    def after(self, step: int, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> None:
         """Called after each step: the first rank writes the state when it is time, or when a signal came to any.
 
         After the last step it is always time: statistics are measured then and the USAE is saved, and what goes wrong
@@ -233,4 +236,4 @@ class Keeper:
             for keeper in together:
                 keeper._stop = number
 
-        return hearing(stop)
+        return handle_signals(stop)

@@ -25,7 +25,7 @@ from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.sampling import drawn_numbers, measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
@@ -33,15 +33,15 @@ from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
 from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.tokens.streaming import StreamFeed
-from usae_train.training.checkpointing import Keeper
+from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, RECIPES, FitSettings, Recipe
+from usae_train.training.settings import DEFAULT, RECIPES, FitSettings, TrainingRecipe
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
 
 
 @dataclass(frozen=True)
-class Watch:
+class FitCallbacks:
     """What to call while a fit runs."""
 
     pictures: Callable[[int, int], None] = lambda done, total: None
@@ -54,10 +54,15 @@ class Watch:
 
 @undisturbed
 def fit(
-    data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore, *,
-    backbones: str | Mapping[str, BackboneSpec | str] | None = None, recipe: str | Recipe = DEFAULT,
-    limit: int | None = None, device: torch.device | str = "cpu", watch: Watch | None = None, **settings: Any,
-) -> USAE:  # fmt: skip
+    data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore,
+    *,
+    backbones: str | Mapping[str, BackboneSpec | str] | None = None,
+    recipe: str | TrainingRecipe = DEFAULT,
+    limit: int | None = None,
+    device: torch.device | str = "cpu",
+    watch: FitCallbacks | None = None,
+    **settings: Any,
+) -> USAE:
     """Train a USAE.
 
     Args:
@@ -65,7 +70,7 @@ def fit(
             `demo`, or an image source; or an activation store.
         backbones: {name: spec or timm id} to see the pictures with, or what `--backbones` takes: `paper`, `demo`,
             `photos`, a YAML file, timm ids with commas; only with pictures.
-        recipe: `default`, `published`, or a `Recipe`.
+        recipe: `default`, `published`, or a `TrainingRecipe`.
         limit: take at most so many pictures.
         device: where to train.
         watch: callbacks for progress.
@@ -79,7 +84,7 @@ def fit(
     Raises:
         ValueError: for settings that do not exist or clash, tokens that do not pair, pictures that cannot be read.
     """
-    watch = watch or Watch()
+    watch = watch or FitCallbacks()
     chosen = fit_settings(recipe, **settings)
     if isinstance(data, Mapping):
         if backbones is not None:
@@ -108,10 +113,15 @@ def _specs(backbones: str | Mapping[str, BackboneSpec | str]) -> dict[str, Backb
 
 @undisturbed
 def fit_pictures(
-    source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
-    device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None,
-    memory: float | None = None, ranks: Ranks = ALONE,
-) -> USAE:  # fmt: skip
+    source: ImageSource,
+    settings: FitSettings,
+    backbones: Mapping[str, BackboneSpec],
+    device: torch.device | str = "cpu",
+    watch: FitCallbacks | None = None,
+    keeper: TrainingCheckpointer | None = None,
+    memory: float | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+) -> USAE:
     """Train a USAE on pictures.
 
     Args:
@@ -130,17 +140,21 @@ def fit_pictures(
         The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, drawn from all; on
         ranks other than the first without statistics.
     """
-    watch = watch or Watch()
+    watch = watch or FitCallbacks()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = common_grid(list(built.values()))
     feed, sample = feed_pictures(
         built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, dtype=settings.dtype
-    )  # fmt: skip
+    )
     usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     if keeper is not None:
-        keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths,
-                       "backbones": listed(backbones)}  # fmt: skip
+        keeper.data = {
+            "pictures": source.name,
+            "fingerprint": source.fingerprint(),
+            "widths": usae.widths,
+            "backbones": listed(backbones),
+        }
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     if ranks.first:
@@ -152,10 +166,16 @@ def fit_pictures(
 
 
 def feed_pictures(
-    backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float | None = None,
-    watch: Watch | None = None, numbers: Sequence[int] | None = None, ranks: Ranks = ALONE, max_broken: float = 1.0,
+    backbones: Mapping[str, Backbone],
+    source: ImageSource,
+    grid: tuple[int, int],
+    memory: float | None = None,
+    watch: FitCallbacks | None = None,
+    numbers: Sequence[int] | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+    max_broken: float = 1.0,
     dtype: str = "float32",
-) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:  # fmt: skip
+) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:
     """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
 
     These are drawn from all pictures, and are the same whatever the memory.
@@ -174,7 +194,7 @@ def feed_pictures(
     Raises:
         ValueError: for more of them, at once or when a window has them.
     """
-    watch, allowed = watch or Watch(), allowed_memory(memory)
+    watch, allowed = watch or FitCallbacks(), allowed_memory(memory)
     run_backbones_in(backbones.values(), dtype)
     n_images = len(source) if numbers is None else len(numbers)
     broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.first else lambda why: None)
@@ -218,9 +238,14 @@ def store_to_fit(
 
 @undisturbed
 def fit_store(
-    store: ActivationStore, settings: FitSettings, device: torch.device | str = "cpu", watch: Watch | None = None,
-    keeper: Keeper | None = None, memory: float | None = None, ranks: Ranks = ALONE,
-) -> USAE:  # fmt: skip
+    store: ActivationStore,
+    settings: FitSettings,
+    device: torch.device | str = "cpu",
+    watch: FitCallbacks | None = None,
+    keeper: TrainingCheckpointer | None = None,
+    memory: float | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+) -> USAE:
     """Train a USAE on an activation store.
 
     Args:
@@ -237,14 +262,18 @@ def fit_store(
         The USAE, in evaluation mode, its statistics measured on its images, 10,000 at most, drawn from all; on ranks
         other than the first without statistics.
     """
-    watch = watch or Watch()
+    watch = watch or FitCallbacks()
     allowed = allowed_memory(memory)
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
     usae.weights = dict(record.weights)
     if keeper is not None:
-        keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
-                       "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+        keeper.data = {
+            "pictures": record.source,
+            "fingerprint": record.fingerprint,
+            "widths": usae.widths,
+            "shards": [shard.sha256 for shard in record.shards],
+        }
     feed = StoreFeed(store, allowed)
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
@@ -253,20 +282,20 @@ def fit_store(
     return usae.to("cpu")
 
 
-def named_recipe(recipe: str | Recipe) -> Recipe:
+def named_recipe(recipe: str | TrainingRecipe) -> TrainingRecipe:
     """A recipe by its name; what is one already stays as it is.
 
     Raises:
         ValueError: for a name that none has.
     """
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, TrainingRecipe):
         return recipe
     if recipe not in RECIPES:
         raise ValueError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}")
     return RECIPES[recipe]
 
 
-def fit_settings(recipe: str | Recipe, **settings: Any) -> FitSettings:
+def fit_settings(recipe: str | TrainingRecipe, **settings: Any) -> FitSettings:
     """Check a recipe's name and the settings' names and values.
 
     Raises:

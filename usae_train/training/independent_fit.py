@@ -24,22 +24,22 @@ from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
-from usae_train.runtime.progress import Report
+from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, StoreFeed
 from usae_train.tokens.store import ActivationStore
-from usae_train.tokens.verifying import verify as compare_checksums
-from usae_train.training.checkpointing import Keeper
-from usae_train.training.fitting import Watch, allowed_memory, feed_pictures, fit_settings, store_to_fit
+from usae_train.tokens.verifying import check_checksums
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures, fit_settings, store_to_fit
 from usae_train.training.logging.callbacks import journaled
-from usae_train.training.logging.metrics_log import METRICS, Journal
+from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
 from usae_train.training.state_forms import differing
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
-FitOne = Callable[[str, FitSettings, Watch, Keeper], USAE]
+FitOne = Callable[[str, FitSettings, FitCallbacks, TrainingCheckpointer], USAE]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Work:
     every: float = 10.0  # minutes between two training states
     keep: int = 2  # how many of them
     log_every: int | None = None  # steps between two lines of metrics.jsonl; a hundredth of the training unless told
-    report: Report = lambda stage, done, total, note: None
+    report: ProgressCallback = lambda stage, done, total, note: None
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
@@ -116,11 +116,15 @@ def fit_independent(
     if (store := store_to_fit(images, backbones, limit, settings.dtype, verify)) is not None:
         check_weights(store.specs)
         record = store.record
-        data = {"pictures": record.source, "fingerprint": record.fingerprint, "backbones": listed(store.specs),
-                "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+        data = {
+            "pictures": record.source,
+            "fingerprint": record.fingerprint,
+            "backbones": listed(store.specs),
+            "shards": [shard.sha256 for shard in record.shards],
+        }
         with held(out):
             if verify:
-                compare_checksums(store, work.report)
+                check_checksums(store, work.report)
             return fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     if source.left_out:
@@ -134,9 +138,13 @@ def fit_independent(
 
 
 def fit_each(
-    names: Sequence[str], settings: FitSettings, fit_one: FitOne, out: Path, work: Work | None = None,
+    names: Sequence[str],
+    settings: FitSettings,
+    fit_one: FitOne,
+    out: Path,
+    work: Work | None = None,
     data: Mapping[str, Any] = MappingProxyType({}),
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Train those that are not there yet.
 
     Each has seeds of its own, `seed + 1 + position` and so `start_seed`: with one all would start from the same tokens,
@@ -167,12 +175,17 @@ def fit_each(
             apart = {"seed": settings.seed + 1 + position, "start_seed": settings.start_seed + 1 + position}
             own = settings.model_copy(update=apart)
             room = out / f".{name}.training"
-            keeper = Keeper(room, work.every, work.keep)
-            with Journal(room / METRICS) as journal, keeper.listening():
+            keeper = TrainingCheckpointer(room, work.every, work.keep)
+            with MetricsLogger(room / METRICS) as journal, keeper.listening():
                 watch = journaled(
-                    journal, work.report, own.steps, f"training {name}", f"pictures {name}",
-                    log_every=work.log_every, failure=work.failure,
-                )  # fmt: skip
+                    journal,
+                    work.report,
+                    own.steps,
+                    f"training {name}",
+                    f"pictures {name}",
+                    log_every=work.log_every,
+                    failure=work.failure,
+                )
                 usae = fit_one(name, own, watch, keeper)
             with atomic_path(out / BEGUN) as temporary:
                 temporary.write_text(json.dumps(begun, indent=2) + "\n")
@@ -212,17 +225,27 @@ def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
 
 
 def _of_pictures(
-    source: ImageSource, specs: Mapping[str, BackboneSpec], grid: tuple[int, int], work: Work,
-    name: str, settings: FitSettings, watch: Watch, keeper: Keeper,
-) -> USAE:  # fmt: skip
+    source: ImageSource,
+    specs: Mapping[str, BackboneSpec],
+    grid: tuple[int, int],
+    work: Work,
+    name: str,
+    settings: FitSettings,
+    watch: FitCallbacks,
+    keeper: TrainingCheckpointer,
+) -> USAE:
     backbone = build_backbones({name: specs[name]}, told=False)[name].to(work.device)
     feed, sample = feed_pictures(
         {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
-    )  # fmt: skip
+    )
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
     usae.weights = {name: backbone.record()}
-    keeper.data = {"pictures": source.name, "fingerprint": source.fingerprint(), "widths": usae.widths,
-                   "backbones": listed({name: specs[name]})}  # fmt: skip
+    keeper.data = {
+        "pictures": source.name,
+        "fingerprint": source.fingerprint(),
+        "widths": usae.widths,
+        "backbones": listed({name: specs[name]}),
+    }
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     usae.statistics = measure(usae, sample())
@@ -230,15 +253,24 @@ def _of_pictures(
 
 
 def _of_store(
-    store: ActivationStore, work: Work, name: str, settings: FitSettings, watch: Watch, keeper: Keeper
-) -> USAE:  # fmt: skip
+    store: ActivationStore,
+    work: Work,
+    name: str,
+    settings: FitSettings,
+    watch: FitCallbacks,
+    keeper: TrainingCheckpointer,
+) -> USAE:
     record = store.record
     every = StoreFeed(store, allowed_memory(work.memory))
     feed = OneBackbone(every, name)
     usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
     usae.weights = {name: own for name, own in record.weights.items() if name in usae.names}
-    keeper.data = {"pictures": record.source, "fingerprint": record.fingerprint, "widths": usae.widths,
-                   "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
+    keeper.data = {
+        "pictures": record.source,
+        "fingerprint": record.fingerprint,
+        "widths": usae.widths,
+        "shards": [shard.sha256 for shard in record.shards],
+    }
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     usae.statistics = measure(usae, every.sample())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.model.usae import USAE
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
@@ -25,9 +25,9 @@ from usae_train.tokens.standardization import (
     without_outliers,
 )
 from usae_train.training.alignment import aligned_rows
-from usae_train.training.checkpointing import Keeper, TrainingState
+from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_figures, unsound_pairs
-from usae_train.training.settings import FitSettings, Recipe
+from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
 from usae_train.training.sync_batch_norm import share_statistics
 
@@ -41,10 +41,16 @@ LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode the
 
 
 def fit_tokens(
-    tokens: Mapping[str, Tensor] | Feed, settings: FitSettings, usae: USAE | None = None,
-    device: torch.device | str = "cpu", progress: Progress = lambda step, figures: None,
-    keeper: Keeper | None = None, log_every: int | None = None, ranks: Ranks = ALONE, frozen: Sequence[str] = (),
-) -> USAE:  # fmt: skip
+    tokens: Mapping[str, Tensor] | Feed,
+    settings: FitSettings,
+    usae: USAE | None = None,
+    device: torch.device | str = "cpu",
+    progress: Progress = lambda step, figures: None,
+    keeper: TrainingCheckpointer | None = None,
+    log_every: int | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+    frozen: Sequence[str] = (),
+) -> USAE:
     """Train a USAE on paired tokens.
 
     Args:
@@ -140,14 +146,17 @@ def fit_tokens(
     return usae.eval().requires_grad_(False)
 
 
-def backbones_of_broken_tokens(batch: Mapping[str, Tensor], ranks: Ranks) -> list[str]:
+def backbones_of_broken_tokens(batch: Mapping[str, Tensor], ranks: DistributedContext) -> list[str]:
     """The backbones that have a token of the batch, on any rank, that is not finite."""
     own = [name for name, tokens in batch.items() if not tokens.isfinite().all()]
     return sorted({name for names in ranks.gather(own) for name in names})
 
 
 def raise_on_all(
-    ranks: Ranks, keeper: Keeper | None, what: str, advice: str = "lower the recipe's learning_rate"
+    ranks: DistributedContext,
+    keeper: TrainingCheckpointer | None,
+    what: str,
+    advice: str = "lower the recipe's learning_rate",
 ) -> NoReturn:
     """End a training that went wrong, before its step is taken: the states that were written are from before."""
     kept = "" if keeper is None else keeper.last_good()
@@ -166,7 +175,7 @@ def standardization_rows(length: int, grid: tuple[int, int] | None, generator: t
 
 def standardize_from(
     usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str], settings: FitSettings
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Set the trained backbones' standardization and note everyone's outliers; their thresholds when masked."""
     found, mask, kind = sums_of(feed, rows), settings.mask_outliers, settings.recipe.standardization
     for name, own in found.items():
@@ -209,9 +218,13 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         return USAE(
-            widths, settings.n_concepts, settings.k, batch_norm=settings.recipe.batch_norm,
-            recipe=settings.recipe.name, **source,  # type: ignore[arg-type]
-        )  # fmt: skip
+            widths,
+            settings.n_concepts,
+            settings.k,
+            batch_norm=settings.recipe.batch_norm,
+            recipe=settings.recipe.name,
+            **source,  # type: ignore[arg-type]
+        )
 
 
 def set_trained(usae: USAE, trained: Sequence[str]) -> None:
@@ -222,9 +235,13 @@ def set_trained(usae: USAE, trained: Sequence[str]) -> None:
 
 
 def initialize(
-    usae: USAE, feed: Feed, recipe: Recipe, start_seed: int, frozen: Sequence[str] = (),
+    usae: USAE,
+    feed: Feed,
+    recipe: TrainingRecipe,
+    start_seed: int,
+    frozen: Sequence[str] = (),
     thresholds: Mapping[str, float] = MappingProxyType({}),
-) -> None:  # fmt: skip
+) -> None:
     """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
 
     With `start="tokens"` row k is the same patch of the same image in every dictionary, so that a concept begins with
@@ -259,12 +276,12 @@ def initialize(
                 linear.bias.copy_(-linear.weight @ dictionary.offset)
 
 
-def encoding_backbones(recipe: Recipe, names: Sequence[str], drawn: str) -> list[str]:
+def encoding_backbones(recipe: TrainingRecipe, names: Sequence[str], drawn: str) -> list[str]:
     """The backbones that encode at a step: all, or (published) only the one that was drawn."""
     return [drawn] if recipe.encoding == "one" else list(names)
 
 
-def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str, frozen: Sequence[str] = ()) -> list[str]:
+def stepping_pairs(recipe: TrainingRecipe, names: Sequence[str], drawn: str, frozen: Sequence[str] = ()) -> list[str]:
     """Which encoder-dictionary pairs a step may change: those that encode, and never a frozen one.
 
     When a frozen one was drawn, the others learn to decode it.
@@ -274,8 +291,8 @@ def stepping_pairs(recipe: Recipe, names: Sequence[str], drawn: str, frozen: Seq
 
 
 def clip_pairs(
-    usae: USAE, names: Sequence[str], recipe: Recipe, optimizers: Mapping[str, torch.optim.Optimizer]
-) -> list[str]:  # fmt: skip
+    usae: USAE, names: Sequence[str], recipe: TrainingRecipe, optimizers: Mapping[str, torch.optim.Optimizer]
+) -> list[str]:
     """Have each pair's optimizer scale its gradients down to a norm of `recipe.clip`; shorter ones are not touched.
 
     Returns:
@@ -302,7 +319,7 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
     return nn.utils.get_total_norm([torch.linalg.vector_norm(gradient, dim=-1) for gradient in gradients])
 
 
-def pair_parameters(usae: USAE, name: str, recipe: Recipe) -> list[nn.Parameter]:
+def pair_parameters(usae: USAE, name: str, recipe: TrainingRecipe) -> list[nn.Parameter]:
     """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
     atoms = [] if recipe.frozen else [dictionary.weight]
@@ -320,7 +337,7 @@ def learning_rate(step: int, settings: FitSettings) -> float:
     return recipe.final_learning_rate + swing * 0.5 * (1 + math.cos(math.pi * passed))
 
 
-def new_optimizer(usae: USAE, name: str, recipe: Recipe) -> torch.optim.Optimizer:
+def new_optimizer(usae: USAE, name: str, recipe: TrainingRecipe) -> torch.optim.Optimizer:
     """AdamW over what training may change of a pair, fused; `clip_pairs` relies on that."""
     parameters = pair_parameters(usae, name, recipe)
     # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)

@@ -11,7 +11,7 @@ from usae_train.images.failures import MAX_BROKEN
 from usae_train.runtime.shortage import MOST
 
 
-class Recipe(BaseModel):
+class TrainingRecipe(BaseModel):
     """How a USAE is trained.
 
     Kept are `published`, to the letter of the authors' code, and our `default`; and two controls, to read figures
@@ -23,9 +23,10 @@ class Recipe(BaseModel):
 
     name: str = "custom"
     standardization: Literal["scalar", "centred", "whitened"] = Field(
-        "whitened", description="scalar: one mean and std a backbone; centred: less its mean token, all backbones of "
+        "whitened",
+        description="scalar: one mean and std a backbone; centred: less its mean token, all backbones of "
         "one root mean square norm; whitened: half of the way to white tokens besides",
-    )  # fmt: skip
+    )
     batch_norm: bool = Field(False, description="BatchNorm between encoder and ReLU")
     offset: bool = Field(True, description="learn an offset a dictionary, started at the mean token")
     start: Literal["random", "tokens"] = Field("tokens", description="dictionary rows at the start: noise, or tokens")
@@ -55,15 +56,30 @@ class Recipe(BaseModel):
     clip: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
 
 
-PUBLISHED = Recipe(
-    name="published", standardization="scalar", batch_norm=True, offset=False, start="random", tied=False,
-    projected=True, encoding="one", loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1,
-    dead_after=200, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
-)  # fmt: skip
-DEFAULT = Recipe(name="default")
-FROZEN = Recipe(name="frozen", frozen=True, start="random")
-SHUFFLED = Recipe(name="shuffled", shuffled=True)
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED, FROZEN, SHUFFLED)}
+PUBLISHED = TrainingRecipe(
+    name="published",
+    standardization="scalar",
+    batch_norm=True,
+    offset=False,
+    start="random",
+    tied=False,
+    projected=True,
+    encoding="one",
+    loss="absolute",
+    nested=(),
+    auxiliary="left_out",
+    auxiliary_weight=0.1,
+    dead_after=200,
+    learning_rate=3e-4,
+    final_learning_rate=1e-6,
+    warm_up=1 / 30,
+    weight_decay=1e-5,
+    batch=6272,
+)
+DEFAULT = TrainingRecipe(name="default")
+FROZEN = TrainingRecipe(name="frozen", frozen=True, start="random")
+SHUFFLED = TrainingRecipe(name="shuffled", shuffled=True)
+RECIPES: dict[str, TrainingRecipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED, FROZEN, SHUFFLED)}
 
 
 class FitSettings(BaseModel):
@@ -84,8 +100,11 @@ class FitSettings(BaseModel):
     )
     dtype: RunIn = Field("auto", description="what the backbones run in; auto: bfloat16 on a GPU, float32 elsewhere")
     mask_outliers: bool = Field(False, description="leave patches out at which a backbone has a high-norm token")
-    recipe: Recipe = DEFAULT
+    recipe: TrainingRecipe = DEFAULT
     max_broken: float = Field(
-        MAX_BROKEN, ge=0, le=1, exclude=True,  # it decides nothing about the result: a resume may allow more
+        MAX_BROKEN,
+        ge=0,
+        le=1,
+        exclude=True,  # it decides nothing about the result: a resume may allow more
         description="largest share of the pictures that may be unreadable",
-    )  # fmt: skip
+    )

@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from usae_train.model.sparse import top_indices
 from usae_train.model.usae import USAE, Encoder
-from usae_train.runtime.distributed import ALONE, Ranks
-from usae_train.training.kernels.matryoshka import part_errors
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.products import product_dtype, products
 from usae_train.training.kernels.sparse_ops import Entries, chosen_products, decode_entries, entries_of
 from usae_train.training.kernels.topk_complement import kept_and_left_out
 from usae_train.training.losses import absolute_error, dead_error, squared_error
-from usae_train.training.settings import Recipe
+from usae_train.training.settings import TrainingRecipe
 
 ERRORS = {"absolute": absolute_error, "squared": squared_error}
 
@@ -38,9 +38,16 @@ class Active(NamedTuple):
 
 
 def step_loss(
-    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor,
-    places: Tensor | None = None, ranks: Ranks = ALONE, stepping: Sequence[str] | None = None, exact: bool = False,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    usae: USAE,
+    batch: Mapping[str, Tensor],
+    encoding: Sequence[str],
+    recipe: TrainingRecipe,
+    dead: Tensor,
+    places: Tensor | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+    stepping: Sequence[str] | None = None,
+    exact: bool = False,
+) -> tuple[Tensor, Tensor]:
     """The loss of one step and the concepts that fired in it, through which backbone's encoder.
 
     Args:
@@ -64,15 +71,22 @@ def step_loss(
     if places is None:
         places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
     stepping = encoding if stepping is None else stepping
-    for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping, exact, fired):
+    for active, wanted in encode_batch(usae, batch, encoding, recipe, dead, places, stepping, exact, fired):
         total = total + pass_loss(usae, wanted, active, stepping, recipe, ranks, exact)
     return total, fired
 
 
-def passes(
-    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor, places: Tensor,
-    stepping: Sequence[str], exact: bool, fired: Tensor,
-) -> list[tuple[Active, Mapping[str, Tensor]]]:  # fmt: skip
+def encode_batch(
+    usae: USAE,
+    batch: Mapping[str, Tensor],
+    encoding: Sequence[str],
+    recipe: TrainingRecipe,
+    dead: Tensor,
+    places: Tensor,
+    stepping: Sequence[str],
+    exact: bool,
+    fired: Tensor,
+) -> list[tuple[Active, Mapping[str, Tensor]]]:
     """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn.
 
     What fires is noted in `fired` (backbones, n_concepts).
@@ -98,7 +112,7 @@ def passes(
     for together, targets in (
         ([name for name in encoding if name in stepping], batch),
         ([name for name in encoding if name not in stepping], learning),
-    ):  # fmt: skip
+    ):
         if sum(len(rows[name]) for name in together):
             own = torch.cat([rows[name] for name in together])
             shares = [encode(name, batch[name][rows[name]]) for name in together]
@@ -141,8 +155,8 @@ def sparse_active(encoder: Encoder, tokens: Tensor, k: int, dead: Tensor) -> Act
 
 
 def dense_active(
-    encoder: Encoder, tokens: Tensor, k: int, recipe: Recipe, dead: Tensor, exact_gradients: bool
-) -> Active:  # fmt: skip
+    encoder: Encoder, tokens: Tensor, k: int, recipe: TrainingRecipe, dead: Tensor, exact_gradients: bool
+) -> Active:
     """Active concepts of an encoder whose pre-codes are all needed: for BatchNorm, or for what TopK leaves out."""
     # exact: rounded to bfloat16, pre-codes alone set the loss apart from the authors' by 1e-4
     pre_codes = products(tokens, encoder.linear.weight.T, exact=True, exact_gradients=exact_gradients)[0]
@@ -166,9 +180,14 @@ def pick(pre_codes: Tensor, k: int, dead: Tensor) -> Tensor:
 
 
 def pass_loss(
-    usae: USAE, batch: Mapping[str, Tensor], active: Active, stepping: Sequence[str], recipe: Recipe,
-    ranks: Ranks = ALONE, exact: bool = False,
-) -> Tensor:  # fmt: skip
+    usae: USAE,
+    batch: Mapping[str, Tensor],
+    active: Active,
+    stepping: Sequence[str],
+    recipe: TrainingRecipe,
+    ranks: DistributedContext = SINGLE_PROCESS,
+    exact: bool = False,
+) -> Tensor:
     """The error of all backbones' tokens, decoded from the same codes: all of them, and the nested parts alone.
 
     A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
@@ -180,7 +199,7 @@ def pass_loss(
     # what the step will not change needs no gradient (stepping_pairs)
     weights = {
         name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch
-    }  # fmt: skip
+    }
     explained: dict[str, Tensor] = {}
     if active.left_out is not None:
         found = products(active.left_out, *weights.values(), exact=exact, exact_gradients=exact)
@@ -194,14 +213,14 @@ def pass_loss(
             left = tokens - parts.sum(1) - offset
             total = total + weight * recipe.auxiliary_weight * absolute_error(left, explained[name])
         living = parts[:, : n_parts - 1] if revives else parts
-        total = total + weight * part_errors(living, offset, tokens, recipe.loss == "squared")
+        total = total + weight * matryoshka_loss(living, offset, tokens, recipe.loss == "squared")
         if revives:
             residual = -living[:, -1].detach()  # part_errors has left it there
             total = total + recipe.auxiliary_weight * dead_error(residual, parts[:, -1], ranks.mean)
     return total
 
 
-def error_weight(usae: USAE, name: str, recipe: Recipe) -> float:
+def error_weight(usae: USAE, name: str, recipe: TrainingRecipe) -> float:
     """What makes a mean error over features one over the shares of a token, whatever the backbone's width.
 
     Tokens of one norm in all backbones have a mean square that is smaller in a wide one; each counts the same.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from usae_train.model.usae import USAE
-from usae_train.runtime.distributed import Ranks, mean_over_ranks
+from usae_train.runtime.distributed import DistributedContext, mean_over_ranks
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
@@ -19,7 +19,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
         ranks: who has the other parts.
     """
 
-    def __init__(self, norm: nn.BatchNorm1d, ranks: Ranks) -> None:
+    def __init__(self, norm: nn.BatchNorm1d, ranks: DistributedContext) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum)
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
@@ -63,7 +63,7 @@ def _mean_with_gradient(value: Tensor, count: int) -> Tensor:
     return mean
 
 
-def share_statistics(usae: USAE, ranks: Ranks) -> None:
+def share_statistics(usae: USAE, ranks: DistributedContext) -> None:
     """Let every BatchNorm take its mean and variance from the whole batch instead of this rank's part.
 
     Called again with ranks of other weights, these hold from then on.

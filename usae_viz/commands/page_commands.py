@@ -120,9 +120,14 @@ def rate(
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             trials = make_study(
-                sources.usae, natural, sources.runs[0], seed, choices, controls,
+                sources.usae,
+                natural,
+                sources.runs[0],
+                seed,
+                choices,
+                controls,
                 lambda done, total: report("questions", done, total, ""),
-            )  # fmt: skip
+            )
         write_study(trials, sources.usae, natural.source, sources.runs[0], seed, place)
         if not quiet:
             say(f"{place / 'study' / 'index.html'}: {len(trials)} questions; keep {place / 'key.json'} to yourself")
@@ -150,9 +155,14 @@ def rate_score(
             table.add_column(heading, justify="right", no_wrap=True)
         for each in found:
             table.add_row(
-                as_text(each.group), str(each.answered), str(each.right), f"{each.share:.0%}",
-                f"{each.low:.0%} to {each.high:.0%}", f"{each.chance:.0%}", f"{each.p:.2g}",
-            )  # fmt: skip
+                as_text(each.group),
+                str(each.answered),
+                str(each.right),
+                f"{each.share:.0%}",
+                f"{each.low:.0%} to {each.high:.0%}",
+                f"{each.chance:.0%}",
+                f"{each.p:.2g}",
+            )
         say_table(table)
         say("p: of so many right or more by guessing, one-sided binomial; interval: Wilson")
 

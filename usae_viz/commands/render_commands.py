@@ -15,9 +15,9 @@ from usae_viz.commands.own_pictures import Images, take_pictures
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
-    from usae_train.runtime.distributed import Ranks
+    from usae_train.runtime.distributed import DistributedContext
     from usae_viz.runs.estimate import Estimate
-    from usae_viz.runs.plan import Plan
+    from usae_viz.runs.plan import RenderPlan
 
 PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
 
@@ -46,8 +46,10 @@ def render(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Run folder; outputs/ and a name of its own unless told. In one that is there "
-            "already, only what is missing or has changed is drawn."
+            "--out",
+            "-o",
+            help="Run folder; outputs/ and a name of its own unless told. In one that is there "
+            "already, only what is missing or has changed is drawn.",
         ),
     ] = None,
     resume: Annotated[
@@ -64,13 +66,15 @@ def render(
     threads: Annotated[
         int,
         typer.Option(
-            min=1, max=1024, help="On the CPU, threads a process; another number changes a picture's last bits. To use "
-            "more cores, let torchrun start more processes."
+            min=1,
+            max=1024,
+            help="On the CPU, threads a process; another number changes a picture's last bits. To use "
+            "more cores, let torchrun start more processes.",
         ),
     ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
     A run that was stopped goes on with the same --out, or with --resume. Under `torchrun --nproc-per-node N -m usae_viz
@@ -79,9 +83,9 @@ def render(
     """
     with one_line_errors():
         if schema:
-            from usae_viz.runs.recipe import Recipe
+            from usae_viz.runs.recipe import RenderRecipe
 
-            say_json(Recipe.model_json_schema())
+            say_json(RenderRecipe.model_json_schema())
             return
         if recipe is None:
             raise typer.BadParameter("say which recipe, such as recipes/first-look.yaml")
@@ -124,20 +128,25 @@ def show(
 
 
 def draw_plan(
-    usae: USAE, plan: Plan, out: Path, quiet: bool, as_json: bool, again: bool = False,
-    ranks: Ranks | None = None,
-) -> None:  # fmt: skip
+    usae: USAE,
+    plan: RenderPlan,
+    out: Path,
+    quiet: bool,
+    as_json: bool,
+    again: bool = False,
+    ranks: DistributedContext | None = None,
+) -> None:
     """Draw a plan with progress bars, and tell what came of it.
 
     Exits with status 130 when it was stopped by hand, and else with 1 when a score was lost.
     """
-    from usae_train.runtime.distributed import ALONE
+    from usae_train.runtime.distributed import SINGLE_PROCESS
     from usae_viz.runs.render import Drawn
     from usae_viz.runs.render import render as render_all
     from usae_viz.verification.scores import counted
     from usae_viz.verification.tables import rich_table
 
-    ranks = ranks or ALONE
+    ranks = ranks or SINGLE_PROCESS
 
     def speak(drawn: Drawn) -> None:
         if not drawn.images or quiet or as_json:
@@ -188,7 +197,7 @@ def new_run(name: str) -> Path:
 
 def _planned(
     recipe: str, usae: str | None, labels: str | None, device: str, threads: int, allow_code: bool
-) -> tuple[Plan, USAE]:  # fmt: skip
+) -> tuple[RenderPlan, USAE]:
     import torch
 
     from usae_train.model.checkpoint import load
@@ -231,7 +240,7 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
     return out
 
 
-def _tell_estimate(usae: USAE, plan: Plan, out: Path, device: str, as_json: bool) -> None:
+def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, device: str, as_json: bool) -> None:
     from rich import box
     from rich.table import Table
 

@@ -96,11 +96,13 @@ def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = No
     ]
     order = {concept: place for place, concept in enumerate(by_universality(statistics))}
     keys = {
-        "universality": lambda row: order[row.concept], "energy": lambda row: -row.energy,
+        "universality": lambda row: order[row.concept],
+        "energy": lambda row: -row.energy,
         "entropy": lambda row: 1.0 if row.entropy is None else -row.entropy,
-        "fires": lambda row: -min(row.firing_share), "auroc": lambda row: -(row.follows.auroc if row.follows else 0.0),
+        "fires": lambda row: -min(row.firing_share),
+        "auroc": lambda row: -(row.follows.auroc if row.follows else 0.0),
         "index": lambda row: row.concept,
-    }  # fmt: skip
+    }
     return sorted(rows, key=keys[sort])[:limit]
 
 

@@ -33,9 +33,11 @@ class Selection(BaseModel):
     )
     minus: str | None = Field(None, description="less this backbone's figure: what `backbone` has and this one lacks")
     min_fires: float = Field(
-        0.0, ge=0, le=1,
+        0.0,
+        ge=0,
+        le=1,
         description="only concepts that fire in at least such a share of the tokens, in the backbone where most",
-    )  # fmt: skip
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Selection:
@@ -105,9 +107,10 @@ def figures(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
         found = statistics.firing_share[rows].amin(0)
     else:
         found = {
-            "universality": statistics.universality, "entropy": statistics.firing_entropy,
+            "universality": statistics.universality,
+            "entropy": statistics.firing_entropy,
             "co_fires": statistics.co_fires,
-        }[by]  # fmt: skip
+        }[by]
     return found.double().nan_to_num(-torch.inf)
 
 
@@ -135,9 +138,10 @@ def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
     names = numbers(labels)
     found = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
     found += [
-        best_concept(usae, value)[0] for value, label in enumerate(values)
+        best_concept(usae, value)[0]
+        for value, label in enumerate(values)
         if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
-    ]  # fmt: skip
+    ]
     if not found:
         known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
         raise ValueError(f"no label matches {pattern!r}; labels are {known}")

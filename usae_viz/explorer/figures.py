@@ -11,7 +11,7 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_viz.concepts.naming import follows
-from usae_viz.explorer.runs import Drawing, Picture
+from usae_viz.explorer.runs import RenderedImage, RenderedObjective
 
 Kind = Literal["share", "number", "count", "percent"]
 
@@ -55,15 +55,32 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
     mean_energy = statistics.energy.mean(0)
     smallest = "the smallest, over the backbones, of the share of a concept's fires at which all backbones fire"
     columns = [
-        column("universality", "universality", f"{smallest}, beyond chance; 0 under 50 such patches", "share",
-               statistics.universality),
-        column("entropy", "firing entropy", "1: every backbone fires it equally often; 0: one alone does", "share",
-               statistics.firing_entropy),
-        column("energy", "energy", "how much of the tokens it explains, mean over the backbones", "number", mean_energy,
-               log=True),
-        column("co_fires", "co-fires", "patches at which every backbone fires it", "count", statistics.co_fires,
-               log=True),
-    ]  # fmt: skip
+        column(
+            "universality",
+            "universality",
+            f"{smallest}, beyond chance; 0 under 50 such patches",
+            "share",
+            statistics.universality,
+        ),
+        column(
+            "entropy",
+            "firing entropy",
+            "1: every backbone fires it equally often; 0: one alone does",
+            "share",
+            statistics.firing_entropy,
+        ),
+        column(
+            "energy",
+            "energy",
+            "how much of the tokens it explains, mean over the backbones",
+            "number",
+            mean_energy,
+            log=True,
+        ),
+        column(
+            "co_fires", "co-fires", "patches at which every backbone fires it", "count", statistics.co_fires, log=True
+        ),
+    ]
     if statistics.auroc is not None:
         found = [None if k is None else follows(usae, k) for k in concepts]
         areas = [None if each is None else round(each.auroc, 4) for each in found]
@@ -71,19 +88,45 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
         columns.append(Column("auroc", "follows its label", about, "share", areas))
     for row, name in enumerate(usae.names):
         columns += [
-            column(f"fires.{name}", "fires", "share of the patches in which it fires", "share",
-                   statistics.firing_share[row], name, log=True),
-            column(f"co_firing.{name}", "co-firing", "of its fires here, the share at which all backbones fire",
-                   "share", statistics.co_firing[row], name),
-            column(f"energy.{name}", "energy", "how much of the tokens it explains", "number", statistics.energy[row],
-                   name, log=True),
-            column(f"largest.{name}", "largest code", "in any natural picture", "number",
-                   statistics.quantiles[row, :, -1], name),
-        ]  # fmt: skip
+            column(
+                f"fires.{name}",
+                "fires",
+                "share of the patches in which it fires",
+                "share",
+                statistics.firing_share[row],
+                name,
+                log=True,
+            ),
+            column(
+                f"co_firing.{name}",
+                "co-firing",
+                "of its fires here, the share at which all backbones fire",
+                "share",
+                statistics.co_firing[row],
+                name,
+            ),
+            column(
+                f"energy.{name}",
+                "energy",
+                "how much of the tokens it explains",
+                "number",
+                statistics.energy[row],
+                name,
+                log=True,
+            ),
+            column(
+                f"largest.{name}",
+                "largest code",
+                "in any natural picture",
+                "number",
+                statistics.quantiles[row, :, -1],
+                name,
+            ),
+        ]
     return columns
 
 
-def picture_columns(run: int, name: str, drawings: Sequence[Drawing | None], alone: bool) -> list[Column]:
+def picture_columns(run: int, name: str, drawings: Sequence[RenderedObjective | None], alone: bool) -> list[Column]:
     """The verification of a run's pictures; empty where none was verified.
 
     Args:
@@ -94,24 +137,46 @@ def picture_columns(run: int, name: str, drawings: Sequence[Drawing | None], alo
     """
     of = "" if alone else f" ({name})"
     columns = [
-        Column(f"code.{run}", f"drawn: code{of}", "in the backbone it was drawn for; the weakest of its pictures",
-               "number", [_weakest(drawing, "code") for drawing in drawings]),
-        Column(f"probability.{run}", f"drawn: probability{of}",
-               "of its class, through the backbone it was drawn for; the lowest of its pictures", "share",
-               [_weakest(drawing, "probability") for drawing in drawings]),
-        Column(f"percentile.{run}", f"drawn: percentile{of}",
-               "of that code among natural pictures; the lowest of its pictures", "percent",
-               [_weakest(drawing, "percentile") for drawing in drawings]),
-        Column(f"transfer.{run}", f"drawn: transfer{of}",
-               "code or probability of a picture through the other backbones as a share of that through its own, mean",
-               "share", [transfer(drawing) for drawing in drawings]),
-        Column(f"agreement.{run}", f"drawn: seeds agree{of}", "cosine of the codes of pictures from different seeds",
-               "share", [_agreement(drawing) for drawing in drawings]),
-    ]  # fmt: skip
+        Column(
+            f"code.{run}",
+            f"drawn: code{of}",
+            "in the backbone it was drawn for; the weakest of its pictures",
+            "number",
+            [_weakest(drawing, "code") for drawing in drawings],
+        ),
+        Column(
+            f"probability.{run}",
+            f"drawn: probability{of}",
+            "of its class, through the backbone it was drawn for; the lowest of its pictures",
+            "share",
+            [_weakest(drawing, "probability") for drawing in drawings],
+        ),
+        Column(
+            f"percentile.{run}",
+            f"drawn: percentile{of}",
+            "of that code among natural pictures; the lowest of its pictures",
+            "percent",
+            [_weakest(drawing, "percentile") for drawing in drawings],
+        ),
+        Column(
+            f"transfer.{run}",
+            f"drawn: transfer{of}",
+            "code or probability of a picture through the other backbones as a share of that through its own, mean",
+            "share",
+            [transfer(drawing) for drawing in drawings],
+        ),
+        Column(
+            f"agreement.{run}",
+            f"drawn: seeds agree{of}",
+            "cosine of the codes of pictures from different seeds",
+            "share",
+            [_agreement(drawing) for drawing in drawings],
+        ),
+    ]
     return [column for column in columns if any(value is not None for value in column.values)]
 
 
-def transfer(drawing: Drawing | None) -> float | None:
+def transfer(drawing: RenderedObjective | None) -> float | None:
     """Mean, over the pictures drawn for one backbone, of strength through each other one / strength through its own."""
     shares: list[float] = []
     for picture in [] if drawing is None else drawing.pictures:
@@ -125,12 +190,12 @@ def transfer(drawing: Drawing | None) -> float | None:
     return round(sum(shares) / len(shares), 4) if shares else None
 
 
-def _weakest(drawing: Drawing | None, figure: str) -> float | None:
+def _weakest(drawing: RenderedObjective | None, figure: str) -> float | None:
     found = [value for picture in (drawing.pictures if drawing else []) for value in _own(picture, figure)]
     return _kept(min(found)) if found else None
 
 
-def _own(picture: Picture, figure: str) -> list[float]:
+def _own(picture: RenderedImage, figure: str) -> list[float]:
     scores = picture.about.scores
     if scores is None:
         return []
@@ -138,7 +203,7 @@ def _own(picture: Picture, figure: str) -> list[float]:
     return [value for each in seen if (value := getattr(each, figure, None)) is not None]  # a class has no code
 
 
-def _agreement(drawing: Drawing | None) -> float | None:
+def _agreement(drawing: RenderedObjective | None) -> float | None:
     if drawing is None or not drawing.agreement:
         return None
     return _kept(sum(drawing.agreement.values()) / len(drawing.agreement))

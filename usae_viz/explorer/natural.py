@@ -41,9 +41,10 @@ def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> lis
     """Up to `count` pictures a backbone for each concept, the strongest first."""
     return [
         Place(concept, row, rank, number, token)
-        for concept in concepts for row in range(len(natural.images))
+        for concept in concepts
+        for row in range(len(natural.images))
         for rank, (number, token) in enumerate(natural.strongest(row, concept)[:count])
-    ]  # fmt: skip
+    ]
 
 
 def write_natural(
@@ -96,9 +97,12 @@ def _entry(natural: NaturalPictures, place: Place, codes: Sequence[Tensor]) -> d
         base64.b64encode(levels(one / peak).numpy().tobytes()).decode() for one, peak in zip(maps, peaks, strict=True)
     ]
     return {
-        "image": place.number, "token": place.token, "label": natural.source.label(place.number),
-        "codes": [round(one.max().item(), 3) for one in maps], "heat": heat,
-    }  # fmt: skip
+        "image": place.number,
+        "token": place.token,
+        "label": natural.source.label(place.number),
+        "codes": [round(one.max().item(), 3) for one in maps],
+        "heat": heat,
+    }
 
 
 @torch.no_grad()

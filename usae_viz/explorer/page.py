@@ -20,13 +20,13 @@ from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
 from usae_train.files.placing import permit, place_of, put
 from usae_train.files.provenance import versions
 from usae_train.model.natural import natural_pictures
-from usae_train.runtime.progress import Report
+from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import label_of
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import WEBP, places, write_natural
-from usae_viz.explorer.runs import OWN, Picture, Run
+from usae_viz.explorer.runs import OWN, RenderedImage, RunFolder
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.export.sheet import CELL
 from usae_viz.settings import SHARED
@@ -40,7 +40,10 @@ SCRIPTS = ("dom.js", "labels.js", "view.js", "heat.js", "card.js", "grid.js", "p
 
 @undisturbed
 def explore(
-    sources: Sources, out: Path, natural: int = NATURAL, report: Report = lambda stage, done, total, note: None
+    sources: Sources,
+    out: Path,
+    natural: int = NATURAL,
+    report: ProgressCallback = lambda stage, done, total, note: None,
 ) -> list[str]:
     """Write the explorer.
 
@@ -105,21 +108,28 @@ def page_data(
         columns += picture_columns(number, run.name, [card.drawings[number] for card in cards], len(runs) == 1)
     source = usae.source if usae is not None else runs[0].usae
     return {
-        "schema": SCHEMA, "title": _title(sources),
+        "schema": SCHEMA,
+        "title": _title(sources),
         "usae": {
-            "source": source, "sha256": usae.sha256 if usae is not None else runs[0].usae_sha256,
-            "n_concepts": None if usae is None else usae.n_concepts, "k": None if usae is None else usae.k,
-            "grid": None if usae is None else usae.grid, "images": None if usae is None else usae.images,
+            "source": source,
+            "sha256": usae.sha256 if usae is not None else runs[0].usae_sha256,
+            "n_concepts": None if usae is None else usae.n_concepts,
+            "k": None if usae is None else usae.k,
+            "grid": None if usae is None else usae.grid,
+            "images": None if usae is None else usae.images,
             "labels": [] if usae is None else usae.factors,
             "names": [] if usae is None else [label.model_dump() for label in labels_of(usae)],
         },
-        "backbones": backbones, "natural": count if natural else 0, "missing": list(missing),
-        "runs": [{"name": run.name, "full": _full(run, number, out), "about": _about(run)}
-                 for number, run in enumerate(runs)],
+        "backbones": backbones,
+        "natural": count if natural else 0,
+        "missing": list(missing),
+        "runs": [
+            {"name": run.name, "full": _full(run, number, out), "about": _about(run)} for number, run in enumerate(runs)
+        ],
         "columns": [column.as_dict() for column in columns],
         "cards": [_card(card, at, sources, natural, backbones) for at, card in enumerate(cards)],
         "versions": versions(),
-    }  # fmt: skip
+    }
 
 
 def _title(sources: Sources) -> str:
@@ -129,7 +139,7 @@ def _title(sources: Sources) -> str:
     return Path(str(sources.usae.source or "a USAE")).name
 
 
-def _backbones(runs: Sequence[Run]) -> list[str]:
+def _backbones(runs: Sequence[RunFolder]) -> list[str]:
     """Without the USAE: every backbone that a picture was scored through or drawn for."""
     pictures = [picture for run in runs for drawing in run.drawings for picture in drawing.pictures]
     scored = [name for p in pictures if p.about.scores is not None for name in p.about.scores.backbones]
@@ -144,14 +154,19 @@ def _card(
     rows = natural.get(card.concept, []) if card.concept is not None else []
     drawn = [
         {"run": number, "pictures": [_picture(each, backbones) for each in _in_order(drawing.pictures, backbones)]}
-        for number, drawing in enumerate(card.drawings) if drawing is not None
-    ]  # fmt: skip
+        for number, drawing in enumerate(card.drawings)
+        if drawing is not None
+    ]
     return {
-        "id": card.id, "concept": card.concept, "detail": at, "objective": _words(card),
+        "id": card.id,
+        "concept": card.concept,
+        "detail": at,
+        "objective": _words(card),
         "of_class": bool(_of_class(card)),
         "follows": None if found is None else found.value,
-        "natural": [len(row) for row in rows], "drawn": drawn,
-    }  # fmt: skip
+        "natural": [len(row) for row in rows],
+        "drawn": drawn,
+    }
 
 
 def _of_class(card: Card) -> list[ClassScore]:
@@ -167,7 +182,7 @@ def _words(card: Card) -> str:
     return f"{card.objective}: {', '.join(names)}" if names else card.objective
 
 
-def _in_order(pictures: Sequence[Picture], backbones: Sequence[str]) -> list[Picture]:
+def _in_order(pictures: Sequence[RenderedImage], backbones: Sequence[str]) -> list[RenderedImage]:
     """By variant and seed, then by backbone as the USAE has them."""
     places = {name: place for place, name in enumerate(backbones)}
     variants = list(dict.fromkeys(picture.about.variant for picture in pictures))
@@ -177,15 +192,17 @@ def _in_order(pictures: Sequence[Picture], backbones: Sequence[str]) -> list[Pic
     )
 
 
-def _picture(picture: Picture, backbones: Sequence[str]) -> list[Any]:
+def _picture(picture: RenderedImage, backbones: Sequence[str]) -> list[Any]:
     """[path below the run, mode, backbone, seed, verdict (null: not known), strength by backbone, animation, variant].
 
     The strength is a concept's code, or a class's probability.
     """
     scores = picture.about.scores
-    strengths = None if scores is None else [
-        round(scores.backbones[name].strength, 2) if name in scores.backbones else None for name in backbones
-    ]  # fmt: skip
+    strengths = (
+        None
+        if scores is None
+        else [round(scores.backbones[name].strength, 2) if name in scores.backbones else None for name in backbones]
+    )
     moving = None if picture.animation is None else picture.animation.suffix
     return [
         picture.below,
@@ -199,7 +216,7 @@ def _picture(picture: Picture, backbones: Sequence[str]) -> list[Any]:
     ]
 
 
-def _about(run: Run) -> str:
+def _about(run: RunFolder) -> str:
     """What its pictures were drawn with, in words."""
     settings = [p.about.settings for drawing in run.drawings for p in drawing.pictures]
     said = []
@@ -210,12 +227,12 @@ def _about(run: Run) -> str:
     return " · ".join(said)
 
 
-def _full(run: Run, number: int, out: Path) -> str:
+def _full(run: RunFolder, number: int, out: Path) -> str:
     """Where its PNGs are, seen from index.html."""
     return "" if run.folder.resolve() == out.resolve() else f"{OWN}/pictures/{number}/"
 
 
-def _pictures(run: Run, number: int, out: Path, room: Path, report: Report) -> None:
+def _pictures(run: RunFolder, number: int, out: Path, room: Path, report: ProgressCallback) -> None:
     """A small copy of each PNG; and the PNG itself, where the page is not in the run's own folder."""
     pictures = [picture for drawing in run.drawings for picture in drawing.pictures]
     for done, picture in enumerate(pictures, 1):
@@ -235,7 +252,7 @@ def _pictures(run: Run, number: int, out: Path, room: Path, report: Report) -> N
 
 
 def _natural(
-    sources: Sources, count: int, room: Path, report: Report, missing: list[str]
+    sources: Sources, count: int, room: Path, report: ProgressCallback, missing: list[str]
 ) -> dict[int, list[list[dict[str, Any]]]]:
     assert sources.usae is not None
     pictures, why = natural_pictures(sources.usae)
@@ -244,9 +261,13 @@ def _natural(
         return {}
     concepts = [card.concept for card in sources.cards if card.concept is not None]
     found, unreadable = write_natural(
-        sources.usae, pictures, places(pictures, concepts, count), count, room,
+        sources.usae,
+        pictures,
+        places(pictures, concepts, count),
+        count,
+        room,
         lambda done, total: report("natural pictures", done, total, ""),
-    )  # fmt: skip
+    )
     if unreadable:
         missing.append(f"{len(unreadable)} natural pictures could not be read; the first: {unreadable[0]}")
     return found
@@ -259,19 +280,19 @@ def _details(sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], r
         pictures = [
             {picture.below: _in_full(picture) for picture in (drawing.pictures if drawing else [])}
             for drawing in card.drawings
-        ]  # fmt: skip
+        ]
         rows = natural.get(card.concept, []) if card.concept is not None else []
         detail = {"natural": rows, "pictures": pictures}
         text = json.dumps(detail, separators=(",", ":"))
         (room / "details" / f"{at}.js").write_text(f"usaeDetail({at},{text});\n")
 
 
-def _in_full(picture: Picture) -> dict[str, Any]:
+def _in_full(picture: RenderedImage) -> dict[str, Any]:
     about = picture.about
     return {"scores": _judged(picture), "ended": about.ended, "settings": about.settings}
 
 
-def _judged(picture: Picture) -> dict[str, Any] | None:
+def _judged(picture: RenderedImage) -> dict[str, Any] | None:
     """A picture's verification, with the verdict in each backbone and what it lacks there."""
     scores = picture.about.scores
     if scores is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from usae_train.files.json_files import as_object, read_object, validated
 from usae_train.files.place_names import printable
 from usae_viz.export.png import check_whole
-from usae_viz.runs.metadata import About, read_about
+from usae_viz.runs.metadata import ImageMetadata, read_about
 from usae_viz.settings import SHARED
 from usae_viz.verification.scores import DEFAULT, SEED
 from usae_viz.verification.verdict import Verdict, VerdictSettings
@@ -22,12 +22,12 @@ ANIMATIONS = (".mp4", ".gif")
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedImage:
     """One PNG of a run."""
 
     file: Path
     below: str  # its path from the run's folder, without .png
-    about: About
+    about: ImageMetadata
     animation: Path | None
     thresholds: VerdictSettings = DEFAULT  # of its folder's last verdicts
 
@@ -65,12 +65,12 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class RenderedObjective:
     """The pictures in one folder of a run: of a concept, or of another objective."""
 
     folder: Path
     objective: str
-    pictures: list[Picture]
+    pictures: list[RenderedImage]
     agreement: dict[str, float]  # over seeds, {picture: mean cosine}
 
     @property
@@ -86,13 +86,13 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A run folder."""
 
     folder: Path
     usae: str | None
     usae_sha256: str | None
-    drawings: list[Drawing]
+    drawings: list[RenderedObjective]
     unreadable: list[str]  # PNGs that could not be read, each with why
 
     @property
@@ -106,7 +106,7 @@ def is_run(folder: Path) -> bool:
     return (folder / "run.json").is_file()
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> RunFolder:
     """Read a run folder.
 
     Raises:
@@ -120,18 +120,18 @@ def read_run(folder: Path) -> Run:
     if record.get("schema") != 1:
         raise ValueError(f"{file} is no run record of schema 1; install a matching usae version, or draw it again")
     unreadable: list[str] = []
-    found: dict[Path, list[Picture]] = {}
+    found: dict[Path, list[RenderedImage]] = {}
     for picture in _pictures(folder, unreadable):
         found.setdefault(picture.file.parent, []).append(picture)
     if not found:
         why = f"; the first that cannot be read: {unreadable[0]}" if unreadable else ""
         raise ValueError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
-    drawings = [Drawing(at, own[0].about.objective, own, _agreement(at)) for at, own in found.items()]
+    drawings = [RenderedObjective(at, own[0].about.objective, own, _agreement(at)) for at, own in found.items()]
     usae, sha256 = record.get("usae"), record.get("usae_sha256")
-    return Run(folder, str(usae) if usae else None, str(sha256) if sha256 else None, drawings, unreadable)
+    return RunFolder(folder, str(usae) if usae else None, str(sha256) if sha256 else None, drawings, unreadable)
 
 
-def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
+def _pictures(folder: Path, unreadable: list[str]) -> Iterator[RenderedImage]:
     for file in sorted(folder.rglob("*.png")):
         inner = file.relative_to(folder).parts
         if (
@@ -150,7 +150,7 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
         thresholds = _thresholds(file.parent) or about.thresholds
         moving = (file.with_suffix(ending) for ending in ANIMATIONS)
         below = file.relative_to(folder).with_suffix("").as_posix()
-        yield Picture(file, below, about, next((film for film in moving if film.is_file()), None), thresholds)
+        yield RenderedImage(file, below, about, next((film for film in moving if film.is_file()), None), thresholds)
 
 
 def _thresholds(folder: Path) -> VerdictSettings | None:

@@ -10,7 +10,7 @@ import torch
 from usae_train.files.place_names import named_place
 from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
-from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
+from usae_viz.explorer.runs import RenderedObjective, RunFolder, is_run, read_run
 from usae_viz.runs.metadata import usae_near
 
 
@@ -20,7 +20,7 @@ class Card:
 
     concept: int | None
     objective: str
-    drawings: list[Drawing | None]  # one a run
+    drawings: list[RenderedObjective | None]  # one a run
 
     @property
     def id(self) -> str:
@@ -33,7 +33,7 @@ class Sources:
     """Runs, and the USAE whose concepts they show (None when it is to be left out)."""
 
     usae: USAE | None
-    runs: list[Run]
+    runs: list[RunFolder]
     cards: list[Card]
 
 
@@ -90,7 +90,7 @@ def _checked(named: str) -> bool:
     return False
 
 
-def _usae(wanted: str, runs: Sequence[Run], device: torch.device | str) -> USAE:
+def _usae(wanted: str, runs: Sequence[RunFolder], device: torch.device | str) -> USAE:
     try:
         model = load(wanted, device)
     except ValueError as error:
@@ -112,15 +112,15 @@ def _usae(wanted: str, runs: Sequence[Run], device: torch.device | str) -> USAE:
     return model
 
 
-def _cards(runs: Sequence[Run], concepts: Sequence[int]) -> list[Card]:
+def _cards(runs: Sequence[RunFolder], concepts: Sequence[int]) -> list[Card]:
     """Every concept that was asked for or drawn, by number; then other objectives as they were drawn."""
-    drawn: dict[str, list[Drawing | None]] = {}
+    drawn: dict[str, list[RenderedObjective | None]] = {}
     for number, run in enumerate(runs):
         for drawing in run.drawings:
             row = drawn.setdefault(drawing.key, [None] * len(runs))
             before = row[number]
             row[number] = drawing if before is None else _joined(before, drawing)
-    numbers: dict[int, list[Drawing | None]] = {concept: [None] * len(runs) for concept in concepts}
+    numbers: dict[int, list[RenderedObjective | None]] = {concept: [None] * len(runs) for concept in concepts}
     others: list[Card] = []
     for objective, row in drawn.items():
         concept = next(drawing.concept for drawing in row if drawing is not None)
@@ -131,10 +131,10 @@ def _cards(runs: Sequence[Run], concepts: Sequence[int]) -> list[Card]:
     return [Card(concept, f"Concept({concept})", row) for concept, row in sorted(numbers.items())] + others
 
 
-def _joined(one: Drawing, two: Drawing) -> Drawing:
+def _joined(one: RenderedObjective, two: RenderedObjective) -> RenderedObjective:
     """Two folders of one objective in a run."""
-    return Drawing(one.folder, one.objective, one.pictures + two.pictures, one.agreement | two.agreement)
+    return RenderedObjective(one.folder, one.objective, one.pictures + two.pictures, one.agreement | two.agreement)
 
 
-def _listed(runs: Sequence[Run]) -> str:
+def _listed(runs: Sequence[RunFolder]) -> str:
     return " and ".join(str(run.folder) for run in runs)

@@ -117,7 +117,7 @@ def write_frames(file: Path, frames: Iterable[Tensor]) -> None:
             encoded = Path(room) / "film.mp4"
             with imageio.get_writer(
                 encoded, format="FFMPEG", mode="I", fps=1 / FRAME_SECONDS, macro_block_size=2
-            ) as film:  # fmt: skip
+            ) as film:
                 for picture in pictures:
                     film.append_data(_even(picture))  # type: ignore[attr-defined]
             encoded.replace(temporary)

@@ -17,10 +17,15 @@ from usae_viz.verification.scores import Scores
 
 
 def write_concept(
-    folder: Path, title: str, images: Mapping[str, Tensor], scores: Scores | None,
-    patches: Mapping[str, Sequence[Image.Image]], about: Mapping[str, Mapping[str, Any]],
-    alpha: Mapping[str, Tensor], given: Tensor | None = None,
-) -> None:  # fmt: skip
+    folder: Path,
+    title: str,
+    images: Mapping[str, Tensor],
+    scores: Scores | None,
+    patches: Mapping[str, Sequence[Image.Image]],
+    about: Mapping[str, Mapping[str, Any]],
+    alpha: Mapping[str, Tensor],
+    given: Tensor | None = None,
+) -> None:
     """Write one concept's PNGs, scores.json and sheet.png into a folder.
 
     Args:

@@ -52,9 +52,11 @@ def inside_window(token: int, grid: tuple[int, int]) -> list[int]:
     rows, cols = grid
     top, left, side = _window(token, grid, 1000, 1000)
     return [
-        row * cols + col for row in range(rows) for col in range(cols)
+        row * cols + col
+        for row in range(rows)
+        for col in range(cols)
         if top <= (row + 0.5) / rows * 1000 <= top + side and left <= (col + 0.5) / cols * 1000 <= left + side
-    ]  # fmt: skip
+    ]
 
 
 def _window(token: int, grid: tuple[int, int], height: int, width: int) -> tuple[int, int, int]:

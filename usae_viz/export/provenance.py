@@ -21,9 +21,11 @@ from usae_viz.views.precision import dtype_for
 def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
     """What run.json holds: objectives, resolved settings of each run, versions, hashes of weights and spectrum."""
     return {
-        "schema": 1, "objectives": [str(objective) for objective in objectives],
-        "runs": [settings.model_dump(mode="json") for settings in runs], **provenance(usae, runs),
-    }  # fmt: skip
+        "schema": 1,
+        "objectives": [str(objective) for objective in objectives],
+        "runs": [settings.model_dump(mode="json") for settings in runs],
+        **provenance(usae, runs),
+    }
 
 
 def drawn_on(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
@@ -38,9 +40,12 @@ def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
     """Which weights, natural spectrum (of the first run that needs one) and software pictures are made with."""
     spectra = dict.fromkeys(spectrum_hash(settings.spectrum) for settings in runs if settings.spectrum)
     return {
-        "usae": _whole(usae.source), "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
-        "versions": versions(), "commit": commit(),
-    }  # fmt: skip
+        "usae": _whole(usae.source),
+        "usae_sha256": usae.sha256,
+        "spectrum_sha256": next(iter(spectra), None),
+        "versions": versions(),
+        "commit": commit(),
+    }
 
 
 def _whole(source: str | None) -> str | None:

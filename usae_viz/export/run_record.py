@@ -58,9 +58,10 @@ def _records(before: Mapping[str, Any]) -> list[dict[str, Any]]:
     earlier = before.get("earlier", [])
     every = [before, *(earlier if isinstance(earlier, list) else [])]
     ours = [
-        each for each in every
+        each
+        for each in every
         if isinstance(each, dict) and each.get("schema") == 1 and isinstance(each.get("objectives", []), list)
-    ]  # fmt: skip
+    ]
     return [{key: value for key, value in each.items() if key != "earlier"} for each in ours]
 
 
@@ -83,8 +84,10 @@ def _pictures(record: Mapping[str, Any]) -> set[str]:
     """The pictures that a record is of, below the run's folder, without `.png`."""
     try:
         return {
-            f"{folder}/{name}" for alike in record.get("pictures", ())
-            for folder in alike["folders"] for name in alike["names"]
-        }  # fmt: skip
+            f"{folder}/{name}"
+            for alike in record.get("pictures", ())
+            for folder in alike["folders"]
+            for name in alike["names"]
+        }
     except (TypeError, KeyError, AttributeError):
         return set()

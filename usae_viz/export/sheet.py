@@ -24,9 +24,13 @@ COLOUR: dict[Verdict, str] = {"strong": "#1b6e3c", "weak": "#8a5a00", "failed": 
 
 
 def sheet(
-    title: str, images: Mapping[str, Image.Image], scores: Scores | None, patches: Mapping[str, Sequence[Image.Image]],
-    given: Tensor | None = None, rows: Sequence[Sequence[str]] = (),
-) -> Image.Image:  # fmt: skip
+    title: str,
+    images: Mapping[str, Image.Image],
+    scores: Scores | None,
+    patches: Mapping[str, Sequence[Image.Image]],
+    given: Tensor | None = None,
+    rows: Sequence[Sequence[str]] = (),
+) -> Image.Image:
     """All pictures of a concept, each over its score; under those of the first row the concept's top natural patches.
 
     Args:
@@ -116,9 +120,13 @@ def _short(name: str, size: int, width: int) -> str:
 
 
 def _paste_patches(
-    page: Image.Image, pen: ImageDraw.ImageDraw, place: tuple[int, int], backbone: str,
-    patches: Sequence[Image.Image], tile: int,
-) -> None:  # fmt: skip
+    page: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    backbone: str,
+    patches: Sequence[Image.Image],
+    tile: int,
+) -> None:
     x, y = place
     pen.text(
         place,

@@ -1,7 +1,7 @@
 """Objectives: what is to be made large."""
 
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.algebra import NoScore, Objective, objective, score
+from usae_viz.objectives.algebra import InvalidObjective, Objective, objective, score
 from usae_viz.objectives.backbone import Channel, Direction, Logit
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept, pool_tokens
@@ -9,6 +9,21 @@ from usae_viz.objectives.expression import OBJECTIVES, parse_objective
 from usae_viz.objectives.pictures import L2, Diversity, TotalVariation
 
 __all__ = [
-    "L2", "OBJECTIVES", "Activations", "Channel", "Closeness", "Concept", "Direction", "Diversity", "Logit",
-    "NoScore", "Objective", "SameCodes", "TotalVariation", "objective", "parse_objective", "pool_tokens", "score",
-]  # fmt: skip
+    "L2",
+    "OBJECTIVES",
+    "Activations",
+    "Channel",
+    "Closeness",
+    "Concept",
+    "Direction",
+    "Diversity",
+    "InvalidObjective",
+    "Logit",
+    "Objective",
+    "SameCodes",
+    "TotalVariation",
+    "objective",
+    "parse_objective",
+    "pool_tokens",
+    "score",
+]

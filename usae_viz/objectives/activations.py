@@ -22,9 +22,16 @@ class Activations:
     """
 
     def __init__(
-        self, usae: USAE, backbone: str, canvas: Tensor, views: Tensor, tokens: Tensor,
-        reference: Activations | None = None, shared: bool = False, logits: Tensor | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        usae: USAE,
+        backbone: str,
+        canvas: Tensor,
+        views: Tensor,
+        tokens: Tensor,
+        reference: Activations | None = None,
+        shared: bool = False,
+        logits: Tensor | None = None,
+    ) -> None:
         self.usae, self.backbone = usae, backbone
         self.canvas, self.views, self.tokens = canvas, views, tokens
         self.grid = usae.grid or (1, tokens.shape[-2])
@@ -72,6 +79,12 @@ class Activations:
         reference = self.reference.select(rows) if self.reference is not None else None
         logits = self._logits[rows] if self._logits is not None else None
         return Activations(
-            self.usae, self.backbone, self.canvas[rows], self.views[rows], self.tokens[rows], reference, self.shared,
+            self.usae,
+            self.backbone,
+            self.canvas[rows],
+            self.views[rows],
+            self.tokens[rows],
+            reference,
+            self.shared,
             logits,
-        )  # fmt: skip
+        )

@@ -34,10 +34,16 @@ class Objective:
     """
 
     def __init__(
-        self, function: Score, name: str, concepts: Sequence[int] = (), backbones: Sequence[str] | None = None,
-        whole_batch: bool = False, needs_reference: bool = False, lowered: Collection[Asked] = (),
+        self,
+        function: Score,
+        name: str,
+        concepts: Sequence[int] = (),
+        backbones: Sequence[str] | None = None,
+        whole_batch: bool = False,
+        needs_reference: bool = False,
+        lowered: Collection[Asked] = (),
         classes: Sequence[tuple[str, int]] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._function, self.name, self.lowered = function, name, frozenset(lowered)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.lowered.__contains__))
         self.classes = tuple(sorted(dict.fromkeys(classes), key=self.lowered.__contains__))
@@ -106,10 +112,15 @@ class Objective:
         more, less = (other._more, other.lowered) if sign == "+" else (other.lowered, other._more)
         lowered = frozenset[Asked]() if sign == "*" else (self.lowered | less) - self._more - more
         return Objective(
-            lambda acts: join(self(acts), other(acts)), f"{own} {sign} {others}", self.concepts + other.concepts,
-            asked, self.whole_batch or other.whole_batch, self.needs_reference or other.needs_reference, lowered,
+            lambda acts: join(self(acts), other(acts)),
+            f"{own} {sign} {others}",
+            self.concepts + other.concepts,
+            asked,
+            self.whole_batch or other.whole_batch,
+            self.needs_reference or other.needs_reference,
+            lowered,
             self.classes + other.classes,
-        )  # fmt: skip
+        )
 
     @property
     def _more(self) -> frozenset[Asked]:
@@ -141,7 +152,7 @@ def objective(function: Score) -> Objective:
     return Objective(function, getattr(function, "__name__", "objective"))
 
 
-class NoScore(ValueError):
+class InvalidObjective(ValueError):
     """An objective returned something that is not one score a picture."""
 
 
@@ -160,12 +171,14 @@ def score(objective: Objective, acts: Activations) -> Tensor:
         raise ValueError(f"objective {str(objective)[:40]}... has too many parts; expected at most 100") from error
     if not isinstance(value, torch.Tensor) or value.shape != (len(acts.canvas),):
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-        raise NoScore(
+        raise InvalidObjective(
             f"objective {objective} returned {shape} through {acts.backbone}; expected one score a picture, "
             f"({len(acts.canvas)},)"
         )
     if value.is_complex():
-        raise NoScore(f"objective {objective} returned complex numbers through {acts.backbone}; expected real ones")
+        raise InvalidObjective(
+            f"objective {objective} returned complex numbers through {acts.backbone}; expected real ones"
+        )
     return value.to(acts.tokens)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.concept import Pool, one_of, pool_tokens, spelled, whole_number
+from usae_viz.objectives.concept import Pool, check_choice, format_call, pool_tokens, whole_number
 
 
 class Direction(Objective):
@@ -35,7 +35,7 @@ class Direction(Objective):
 
     @undisturbed
     def __init__(self, backbone: str, vector: Tensor | Sequence[float], pool: Pool = "mean") -> None:
-        one_of(pool, get_args(Pool), "pool ")
+        check_choice(pool, get_args(Pool), "pool ")
         try:
             direction = torch.as_tensor(vector).detach().float()
         except (TypeError, ValueError) as error:
@@ -55,7 +55,7 @@ class Direction(Objective):
                 )
             return pool_tokens(acts.tokens @ (direction / length).to(acts.tokens), pool, acts.grid).mean(1)
 
-        super().__init__(along, spelled("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
+        super().__init__(along, format_call("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
 
 
 class Channel(Objective):
@@ -76,7 +76,7 @@ class Channel(Objective):
 
     def __init__(self, backbone: str, index: int, pool: Pool = "mean") -> None:
         index = whole_number(index, "channel")
-        one_of(pool, get_args(Pool), "pool ")
+        check_choice(pool, get_args(Pool), "pool ")
 
         def channel(acts: Activations) -> Tensor:
             if acts.backbone != backbone:
@@ -85,7 +85,7 @@ class Channel(Objective):
                 raise ValueError(f"no channel {index}; {backbone}'s tokens have {acts.tokens.shape[-1]}")
             return pool_tokens(acts.tokens[..., index], pool, acts.grid).mean(1)
 
-        super().__init__(channel, spelled("Channel", backbone, index, pool=(pool, "mean")), backbones=[backbone])
+        super().__init__(channel, format_call("Channel", backbone, index, pool=(pool, "mean")), backbones=[backbone])
 
 
 class Logit(Objective):
@@ -114,4 +114,6 @@ class Logit(Objective):
                 raise ValueError(f"no class {index}; {backbone}'s classifier has {logits.shape[-1]}")
             return logits[..., index].mean(1)
 
-        super().__init__(logit, spelled("Logit", backbone, index), backbones=[backbone], classes=[(backbone, index)])
+        super().__init__(
+            logit, format_call("Logit", backbone, index), backbones=[backbone], classes=[(backbone, index)]
+        )

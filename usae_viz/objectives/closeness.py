@@ -8,7 +8,7 @@ from torch import Tensor
 
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.concept import spelled
+from usae_viz.objectives.concept import format_call
 
 
 class Closeness(Objective):
@@ -53,7 +53,7 @@ class SameCodes(Objective):
             missed = (acts.pre_codes.relu() - wanted).square().sum((1, 2, 3))
             return -missed / wanted.square().sum((1, 2, 3)).clamp_min(1e-12)
 
-        name = spelled("SameCodes", *([named] if named else []))
+        name = format_call("SameCodes", *([named] if named else []))
         super().__init__(same, name, backbones=named or None, needs_reference=True)
 
 

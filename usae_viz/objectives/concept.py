@@ -63,9 +63,9 @@ class Concept(Objective):
 
     def __init__(self, k: int, pool: Pool = "auto", of: Of = "pre_code", backbone: str | None = None) -> None:
         k = whole_number(k, "concept")
-        one_of(pool, get_args(Pool), "pool ")
-        one_of(of, get_args(Of), "of=")
-        name = spelled("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
+        check_choice(pool, get_args(Pool), "pool ")
+        check_choice(of, get_args(Of), "of=")
+        name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
         super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], None if backbone is None else [backbone])
 
 
@@ -84,7 +84,7 @@ def whole_number(value: Any, what: str) -> int:
     return number
 
 
-def one_of(value: Any, known: tuple[str, ...], what: str) -> None:
+def check_choice(value: Any, known: tuple[str, ...], what: str) -> None:
     """Nothing.
 
     Raises:
@@ -94,7 +94,7 @@ def one_of(value: Any, known: tuple[str, ...], what: str) -> None:
         raise ValueError(f"{what}{value!r}: expected one of {', '.join(known)}")
 
 
-def spelled(kind: str, *values: Any, **settings: tuple[Any, Any]) -> str:
+def format_call(kind: str, *values: Any, **settings: tuple[Any, Any]) -> str:
     """How an objective is written: settings are (value, default), and left out at their default."""
     parts = [repr(value) for value in values]
     parts += [f"{key}={value!r}" for key, (value, default) in settings.items() if value != default]

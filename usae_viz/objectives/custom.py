@@ -15,7 +15,7 @@ from types import CodeType, ModuleType
 
 from torch import Tensor
 
-from usae_viz.objectives import Activations, NoScore, Objective, objective
+from usae_viz.objectives import Activations, InvalidObjective, Objective, objective
 from usae_viz.objectives.algebra import Score
 from usae_viz.objectives.own_code import hash_of_code
 
@@ -159,6 +159,6 @@ def _told(own: Objective, text: str, file: str | None) -> Score:
         except Exception as error:
             lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
             at = f"{Path(file).name}, line {lines[-1]}: " if file and lines else ""
-            raise NoScore(f"objective {text!r} fails through {acts.backbone}: {at}{error!r}") from error
+            raise InvalidObjective(f"objective {text!r} fails through {acts.backbone}: {at}{error!r}") from error
 
     return scored

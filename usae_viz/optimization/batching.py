@@ -11,13 +11,13 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
 from usae_viz.settings import MIN_SIZE
-from usae_viz.views.viewing import Eyes, perceive
+from usae_viz.views.viewing import ViewConfig, encode_views
 
 GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
 
 
-def pictures_at_once(
-    eyes: Eyes, size: int, limit: float | None, canvases: int = 1, seeds: int = 1, together: int = 1
+def max_batch_size(
+    eyes: ViewConfig, size: int, limit: float | None, canvases: int = 1, seeds: int = 1, together: int = 1
 ) -> int:
     """How many pictures may go through a backbone in one batch, each of another objective.
 
@@ -65,7 +65,7 @@ def _lower(crops: int, size: int, seeds: int) -> str:
 
 
 def bytes_a_picture(
-    eyes: Eyes, backbones: Mapping[str, Backbone], size: int, canvases: int = 1, together: int = 1
+    eyes: ViewConfig, backbones: Mapping[str, Backbone], size: int, canvases: int = 1, together: int = 1
 ) -> int:
     """Bytes that pictures seen together keep until their gradient is known, and so many canvases.
 
@@ -88,7 +88,7 @@ def bytes_a_canvas(size: int) -> int:
     return 20 * 3 * size**2 * 4
 
 
-def _saved(eyes: Eyes, backbone: Backbone, view: int, views: int) -> int:
+def _saved(eyes: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
     """Bytes that autograd keeps of so many views through a backbone, its parameters apart."""
     saved: dict[int, int] = {}
 
@@ -104,5 +104,5 @@ def _saved(eyes: Eyes, backbone: Backbone, view: int, views: int) -> int:
     shown = torch.zeros(1, views, 3, view, view, device=backbone.mean.device, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(note, same):
         # the classifier as well, which an objective may ask for
-        perceive(eyes, backbone, shown[:, 0], shown, classifies=backbone.spec.classes > 0)
+        encode_views(eyes, backbone, shown[:, 0], shown, classifies=backbone.spec.classes > 0)
     return sum(saved.values())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class Settled:
+class ConvergenceMonitor:
     """Which pictures' scores have settled: the mean of the last `window` steps is no higher than of as many before.
 
     A picture is held as it was then, so that it does not depend on those that go on beside it.
@@ -52,7 +52,7 @@ class Settled:
         return self._held
 
 
-class Best:
+class BestCanvas:
     """Each picture's canvas where its smoothed score was highest: one step's score depends on the views drawn."""
 
     SMOOTHING = 0.8  # share of the old mean that a step keeps

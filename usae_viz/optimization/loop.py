@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from usae_viz.objectives import Activations, NoScore, Objective, score
-from usae_viz.optimization.convergence import Best, Settled
-from usae_viz.views.viewing import Eyes, perceive, views_of
+from usae_viz.objectives import Activations, InvalidObjective, Objective, score
+from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
+from usae_viz.views.viewing import ViewConfig, encode_views, views_of
 
 VIEWS_SEED = 0xA06  # the views' stream is not the one that the picture starts from
 
 
 @dataclass(frozen=True)
-class Picture:
+class CanvasSpec:
     """One canvas to be drawn."""
 
     name: str  # a backbone, or `shared`
@@ -34,7 +34,7 @@ class Step:
     canvas: Tensor = field(repr=False)  # (pictures, 3, H, W), as the step found it
 
 
-class Lost(ValueError):
+class InvalidImageScore(ValueError):
     """A picture that cannot be drawn on, or not at all.
 
     Args:
@@ -48,7 +48,7 @@ class Lost(ValueError):
 
 
 @dataclass(frozen=True)
-class Ascent:
+class OptimizationResult:
     """What the loop leaves."""
 
     canvas: Tensor  # (pictures, 3, H, W), 0..1
@@ -60,10 +60,16 @@ class Ascent:
     lost: int | None = None  # the row of the picture whose objective it was
 
 
-def ascend(
-    eyes: Eyes, image: nn.Module, pictures: Sequence[Picture], *, steps: int, learning_rate: float,
-    settle: int | None = None, watch: Callable[[Step], None] = lambda step: None,
-) -> Ascent:  # fmt: skip
+def optimize(
+    eyes: ViewConfig,
+    image: nn.Module,
+    pictures: Sequence[CanvasSpec],
+    *,
+    steps: int,
+    learning_rate: float,
+    settle: int | None = None,
+    watch: Callable[[Step], None] = lambda step: None,
+) -> OptimizationResult:
     """Optimize every picture for its objective through the backbones that see it, all in the same steps.
 
     Ctrl-C, a score that is not finite or not one a picture, and a score that has settled end the loop early; all but
@@ -76,12 +82,12 @@ def ascend(
     optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
     # full rate for the first quarter, then down to almost nothing: the last steps take noise out of the pictures
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 4 / 3 * (1 - step / steps) + 0.02))
-    best, settled, attention, done = Best(), Settled(settle), torch.zeros(()), 0
+    best, settled, attention, done = BestCanvas(), ConvergenceMonitor(settle), torch.zeros(()), 0
     try:
         while done < steps and not settled:
             drawn = image()
             canvas = settled.hold(drawn.detach())
-            uphill, scores = look(eyes.at(done / steps), drawn.detach(), pictures, generators)
+            uphill, scores = compute_gradients(eyes.at(done / steps), drawn.detach(), pictures, generators)
             optimizer.zero_grad(set_to_none=True)
             drawn.backward(-uphill)  # the one place where a score to be made large becomes something to descend
             optimizer.step()
@@ -94,21 +100,23 @@ def ascend(
         with torch.no_grad():
             last = settled.hold(image())
         if (row := _not_finite(last, range(len(pictures)))) is not None:  # no step looks at what the last one left
-            raise Lost(row, f"the picture of {pictures[row].name} is not finite")
-    except (KeyboardInterrupt, Lost) as reason:
-        lost = reason.row if isinstance(reason, Lost) else None
+            raise InvalidImageScore(row, f"the picture of {pictures[row].name} is not finite")
+    except (KeyboardInterrupt, InvalidImageScore) as reason:
+        lost = reason.row if isinstance(reason, InvalidImageScore) else None
         why = f"stopped by hand after {done} of {steps} steps" if lost is None else f"{reason} at step {done}"
         if best.canvas is None and lost is not None:
-            raise Lost(lost, f"{why}; check the objective {pictures[lost].objective}") from reason
+            raise InvalidImageScore(lost, f"{why}; check the objective {pictures[lost].objective}") from reason
         if best.canvas is None:
             raise
         why = f"{why}; the best so far is kept"
-        return Ascent(best.canvas, share_of_largest(attention), done, settled.after.tolist(), why, True, lost)
-    return Ascent(last, share_of_largest(attention), done, settled.after.tolist())
+        return OptimizationResult(
+            best.canvas, share_of_largest(attention), done, settled.after.tolist(), why, True, lost
+        )
+    return OptimizationResult(last, share_of_largest(attention), done, settled.after.tolist())
 
 
-def look(
-    eyes: Eyes, canvas: Tensor, pictures: Sequence[Picture], generators: Sequence[torch.Generator]
+def compute_gradients(
+    eyes: ViewConfig, canvas: Tensor, pictures: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Show every canvas to the backbones that see it; which way is up, and how high it is already.
 
@@ -125,18 +133,18 @@ def look(
     size = max(backbone.input_size for backbone in backbones.values())
     uphill = torch.zeros_like(canvas)
     scores: dict[str, Tensor] = {}
-    for rows in looked_at_together(pictures, eyes.at_once):
+    for rows in batch_rows(pictures, eyes.at_once):
         own = canvas[rows].requires_grad_()
         if (row := _not_finite(own, rows)) is not None:  # kornia before 0.9 cannot turn the colours of no number
-            raise Lost(row, f"the picture of {pictures[row].name} is not finite")
+            raise InvalidImageScore(row, f"the picture of {pictures[row].name} is not finite")
         shown, beside = views_of(eyes, own, [generators[row] for row in rows], size)
         told = False
         for name in pictures[rows[0]].seen_by:
             shared, classifies = len(pictures[rows[0]].seen_by) > 1, _classifies(pictures, rows, name)
-            acts = perceive(eyes, backbones[name], own, shown, beside, shared, classifies)
+            acts = encode_views(eyes, backbones[name], own, shown, beside, shared, classifies)
             values = picture_scores(acts, pictures, rows)
             if (row := _not_finite(values, rows)) is not None:
-                raise Lost(row, f"the score through {name} is not finite")
+                raise InvalidImageScore(row, f"the score through {name} is not finite")
             told |= values.requires_grad
             if values.requires_grad:  # an objective of another backbone is a constant here
                 (gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
@@ -146,11 +154,11 @@ def look(
         if not told:
             what = pictures[rows[0]].objective
             why = f"objective {what} does not depend on the picture: no gradient comes back from its score"
-            raise Lost(rows[0], why)
+            raise InvalidImageScore(rows[0], why)
     return uphill, scores
 
 
-def looked_at_together(pictures: Sequence[Picture], at_once: int) -> list[list[int]]:
+def batch_rows(pictures: Sequence[CanvasSpec], at_once: int) -> list[list[int]]:
     """Rows of pictures that go through a backbone in one batch: seen by the same backbones, at most so many at once.
 
     Pictures whose objective depends on the whole batch stay together. With `at_once` 1 a picture is the same to the bit
@@ -166,12 +174,12 @@ def looked_at_together(pictures: Sequence[Picture], at_once: int) -> list[list[i
     return batches
 
 
-def _classifies(pictures: Sequence[Picture], rows: Sequence[int], backbone: str) -> bool:
+def _classifies(pictures: Sequence[CanvasSpec], rows: Sequence[int], backbone: str) -> bool:
     """Whether the objective of one of these pictures asks for a backbone's logits."""
     return any(backbone in pictures[row].objective.classifies for row in rows)
 
 
-def picture_scores(acts: Activations, pictures: Sequence[Picture], rows: Sequence[int]) -> Tensor:
+def picture_scores(acts: Activations, pictures: Sequence[CanvasSpec], rows: Sequence[int]) -> Tensor:
     """(batch,): the score of some rows of pictures by their own objectives; each is called once for all of its own.
 
     Raises:
@@ -182,8 +190,8 @@ def picture_scores(acts: Activations, pictures: Sequence[Picture], rows: Sequenc
         own = [place for place, row in enumerate(rows) if pictures[row].objective is objective]
         try:
             values[own] = score(objective, acts.select(own))
-        except NoScore as error:
-            raise Lost(rows[own[0]], str(error)) from error
+        except InvalidObjective as error:
+            raise InvalidImageScore(rows[own[0]], str(error)) from error
     return values
 
 

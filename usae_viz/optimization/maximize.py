@@ -23,8 +23,8 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.naming import check_concept
 from usae_viz.export.animation import Frames, Snapshots
 from usae_viz.objectives import Closeness, Objective, SameCodes
-from usae_viz.optimization.batching import pictures_at_once
-from usae_viz.optimization.loop import Ascent, Lost, Picture, Step, ascend
+from usae_viz.optimization.batching import max_batch_size
+from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore, OptimizationResult, Step, optimize
 from usae_viz.optimization.resolving import resolved, whole_first
 from usae_viz.optimization.result import Result
 from usae_viz.parameterizations import CoupledImage, Parameterization, parameterization
@@ -32,8 +32,8 @@ from usae_viz.settings import SHARED, MaximizeSettings
 from usae_viz.verification.classes import check_class, verify_classes
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import Scores
-from usae_viz.verification.verify import verify
-from usae_viz.views.viewing import Eyes
+from usae_viz.verification.verify import score_images
+from usae_viz.views.viewing import ViewConfig
 
 Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
 # What decides how a drawing starts: equal ones share their pictures of noise.
@@ -43,9 +43,14 @@ CLOSENESS = 5.0
 
 @undisturbed
 def maximize(
-    usae: USAE, objective: Objective, *, start: Tensor | str | Path | None = None,
-    reference: Tensor | str | Path | None = None, progress: Progress = lambda done, scores: None, **settings: Any,
-) -> Result:  # fmt: skip
+    usae: USAE,
+    objective: Objective,
+    *,
+    start: Tensor | str | Path | None = None,
+    reference: Tensor | str | Path | None = None,
+    progress: Progress = lambda done, scores: None,
+    **settings: Any,
+) -> Result:
     """Draw an objective as each backbone sees it: coordinated activation maximization.
 
     Args:
@@ -127,9 +132,13 @@ def invert(usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str]
 
 @undisturbed
 def maximize_each(
-    usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings,
-    progress: Progress = lambda done, scores: None, start: Tensor | None = None, reference: Tensor | None = None,
-) -> Iterator[Result]:  # fmt: skip
+    usae: USAE,
+    objectives: Sequence[Objective],
+    settings: MaximizeSettings,
+    progress: Progress = lambda done, scores: None,
+    start: Tensor | None = None,
+    reference: Tensor | None = None,
+) -> Iterator[Result]:
     """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
 
     After one that Ctrl-C ended there come no more; one whose score was lost on the way (`Result.failed`) ends alone.
@@ -166,7 +175,7 @@ def maximize_each(
 
 
 def _draw(
-    eyes: Eyes, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress
+    eyes: ViewConfig, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress
 ) -> Generator[Result, None, bool]:
     """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
 
@@ -176,11 +185,11 @@ def _draw(
         Lost: for a score that is lost at the first step, when those before it are there.
     """
     pictures = [picture for objective in pack for picture in pictures_of(eyes.usae, objective, settings)]
-    drawn: tuple[Ascent, Snapshots | None] | None = None
+    drawn: tuple[OptimizationResult, Snapshots | None] | None = None
     try:
         drawn = _ascend(eyes, pictures, settings, start, progress)
         row, why = drawn[0].lost, ""
-    except Lost as lost:
+    except InvalidImageScore as lost:
         row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
     if drawn is not None and row is None:
         yield from _results(eyes, pack, pictures, *drawn, settings)
@@ -192,7 +201,7 @@ def _draw(
     for objective in pack:
         if objective is lost_one:
             if not found:
-                raise Lost(row, why)
+                raise InvalidImageScore(row, why)
             yield from found
         elif not (yield from _draw(eyes, [objective], settings, start, progress)):
             return False
@@ -221,34 +230,39 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
 
 def eyes_for(
     usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective] = (), reference: Tensor | None = None
-) -> Eyes:
+) -> ViewConfig:
     """How resolved settings show the pictures of some objectives to the backbones, and how many at once.
 
     Raises:
         ValueError: when not even one objective's fit into the memory.
     """
     assert settings.size is not None
-    eyes = Eyes(usae, settings.augmentation, settings.crops, settings.dtype, reference=reference)
+    eyes = ViewConfig(usae, settings.augmentation, settings.crops, settings.dtype, reference=reference)
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
     together = settings.seeds if any(objective.whole_batch for objective in objectives) else 1
-    at_once = pictures_at_once(eyes, settings.size, settings.memory, canvases, settings.seeds, together)
+    at_once = max_batch_size(eyes, settings.size, settings.memory, canvases, settings.seeds, together)
     return replace(eyes, at_once=at_once)
 
 
-def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:
+def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[CanvasSpec]:
     """The canvases of one objective: seeds x (a backbone each, or one shared by all)."""
     names = list(objective.backbones or usae.names)
     seen_by = {SHARED: tuple(names)} if settings.mode == SHARED else {name: (name,) for name in names}
     seeds = range(settings.seed, settings.seed + settings.seeds)
     return [
-        Picture(name if settings.seeds == 1 else f"{name}-seed-{seed}", objective, seed, backbones)
-        for seed in seeds for name, backbones in seen_by.items()
-    ]  # fmt: skip
+        CanvasSpec(name if settings.seeds == 1 else f"{name}-seed-{seed}", objective, seed, backbones)
+        for seed in seeds
+        for name, backbones in seen_by.items()
+    ]
 
 
 def _ascend(
-    eyes: Eyes, pictures: Sequence[Picture], settings: MaximizeSettings, start: Tensor | None, progress: Progress
-) -> tuple[Ascent, Snapshots | None]:
+    eyes: ViewConfig,
+    pictures: Sequence[CanvasSpec],
+    settings: MaximizeSettings,
+    start: Tensor | None,
+    progress: Progress,
+) -> tuple[OptimizationResult, Snapshots | None]:
     """Run the loop on some pictures; the snapshots come back too."""
     snapshots = None if settings.snapshots is None else Snapshots()
 
@@ -265,17 +279,26 @@ def _ascend(
         groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
         image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
     image.to(eyes.usae.dictionary(eyes.usae.names[0]).device)
-    ascent = ascend(
-        eyes, image, pictures, steps=settings.steps, learning_rate=settings.learning_rate, settle=settings.settle,
+    ascent = optimize(
+        eyes,
+        image,
+        pictures,
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        settle=settings.settle,
         watch=watch,
-    )  # fmt: skip
+    )
     return ascent, snapshots
 
 
 def _results(
-    eyes: Eyes, objectives: Sequence[Objective], pictures: Sequence[Picture], ascent: Ascent,
-    snapshots: Snapshots | None, settings: MaximizeSettings,
-) -> Iterator[Result]:  # fmt: skip
+    eyes: ViewConfig,
+    objectives: Sequence[Objective],
+    pictures: Sequence[CanvasSpec],
+    ascent: OptimizationResult,
+    snapshots: Snapshots | None,
+    settings: MaximizeSettings,
+) -> Iterator[Result]:
     """Take the pictures of several objectives apart, and verify each."""
     given = None if eyes.reference is None else eyes.reference.cpu()
     for objective in objectives:
@@ -291,16 +314,27 @@ def _results(
         images = {name: image.cpu() for name, image in images.items()}
         frames = {} if snapshots is None else {n: Frames(snapshots, r, own, images[n]) for n, r in rows.items()}
         yield Result(
-            usae=eyes.usae, objective=objective, images=images,
-            alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
-            frames=frames, given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.lost is not None,
-        )  # fmt: skip
+            usae=eyes.usae,
+            objective=objective,
+            images=images,
+            alpha={name: ascent.attention[row].cpu() for name, row in rows.items()},
+            scores=scores,
+            settings=settings,
+            frames=frames,
+            given=given,
+            ended=ended,
+            cut_short=ascent.cut_short,
+            failed=ascent.lost is not None,
+        )
 
 
 def verified(
-    usae: USAE, objective: Objective, settings: MaximizeSettings, images: dict[str, Tensor],
+    usae: USAE,
+    objective: Objective,
+    settings: MaximizeSettings,
+    images: dict[str, Tensor],
     drawn_for: dict[str, Sequence[str]],
-) -> Scores | None:  # fmt: skip
+) -> Scores | None:
     """Score pictures {name: (3, H, W)} for the concept to `verify`, the objective's first concept, or its first class.
 
     Args:
@@ -318,7 +352,7 @@ def verified(
     noise = shared_noise(usae, plain.model_dump_json(include=STARTS_BY), lambda seeds: starts(plain, seeds))
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:
-        return verify(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
+        return score_images(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
     if objective.classes:
         return verify_classes(usae, objective.classes, images, drawn_for, settings.seed, noise, settings.verdict)
     return None

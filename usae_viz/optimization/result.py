@@ -97,11 +97,14 @@ class Result:
     def about(self, name: str) -> dict[str, Any]:
         """What a picture's PNG keeps: enough to draw it again."""
         return {
-            "picture": name, "objective": str(self.objective), "settings": self.settings.model_dump(mode="json"),
-            "ended": self.ended, "drawn_on": drawn_on(self.usae, self.settings),
+            "picture": name,
+            "objective": str(self.objective),
+            "settings": self.settings.model_dump(mode="json"),
+            "ended": self.ended,
+            "drawn_on": drawn_on(self.usae, self.settings),
             "given_sha256": given_hashes(self.settings),
             **provenance(self.usae, [self.settings]),
-        }  # fmt: skip
+        }
 
     def patches(self) -> dict[str, Any]:
         """The top natural patches of its concept, or else of that it was scored for, a list a backbone."""

@@ -19,9 +19,13 @@ PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
 
 
 def parameterization(
-    image: str, seeds: Sequence[int], size: int, spectrum: str | None = None, decay: float | None = None,
+    image: str,
+    seeds: Sequence[int],
+    size: int,
+    spectrum: str | None = None,
+    decay: float | None = None,
     contrast: float | None = None,
-) -> Parameterization:  # fmt: skip
+) -> Parameterization:
     """A parameterization by name, one picture a seed; equal seeds start equal.
 
     Args:
@@ -51,6 +55,13 @@ def parameterization(
 
 
 __all__ = [
-    "ANALYTIC", "PARAMETERIZATIONS", "CoupledImage", "FourierImage", "MacoImage", "Parameterization", "PixelImage",
-    "analytic_spectrum", "parameterization",
-]  # fmt: skip
+    "ANALYTIC",
+    "PARAMETERIZATIONS",
+    "CoupledImage",
+    "FourierImage",
+    "MacoImage",
+    "Parameterization",
+    "PixelImage",
+    "analytic_spectrum",
+    "parameterization",
+]

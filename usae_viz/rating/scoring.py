@@ -39,7 +39,7 @@ class Outcome:
         return {**asdict(self), "share": self.share}
 
 
-class Trial(BaseModel):
+class Question(BaseModel):
     """What scoring needs of a question."""
 
     condition: str
@@ -52,7 +52,7 @@ class Key(BaseModel):
 
     study: str
     choices: int = Field(ge=2)
-    trials: list[Trial]
+    trials: list[Question]
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from torch import Tensor
 from usae_train.files.atomic import atomic_path, check_file
 from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
-from usae_train.model.statistics import TAU
+from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.explorer.runs import Picture, Run
+from usae_viz.explorer.runs import RenderedImage, RunFolder
 from usae_viz.export.natural_patches import around, inside_window
 from usae_viz.verification.verdict import Verdict
 
@@ -45,12 +45,12 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class Trial:
+class QuestionKey:
     """One question."""
 
     concept: int
     condition: str  # mode and backbone, or `natural`: a natural patch instead of a drawn picture
-    query: Picture | Patch = field(repr=False)
+    query: RenderedImage | Patch = field(repr=False)
     choices: list[Patch]
     answer: int  # which choice is the concept's
     strongest_distractor: float  # largest code of the concept in a distractor, through any backbone
@@ -58,23 +58,32 @@ class Trial:
     @property
     def verdict(self) -> Verdict | None:
         """The verification's, of a drawn picture."""
-        return self.query.verdict if isinstance(self.query, Picture) else None
+        return self.query.verdict if isinstance(self.query, RenderedImage) else None
 
     def as_dict(self) -> dict[str, Any]:
         """For key.json."""
-        query = self.query.below if isinstance(self.query, Picture) else asdict(self.query)
+        query = self.query.below if isinstance(self.query, RenderedImage) else asdict(self.query)
         return {
-            "concept": self.concept, "condition": self.condition, "query": query, "answer": self.answer + 1,
-            "choices": [asdict(choice) for choice in self.choices], "strongest_distractor": self.strongest_distractor,
+            "concept": self.concept,
+            "condition": self.condition,
+            "query": query,
+            "answer": self.answer + 1,
+            "choices": [asdict(choice) for choice in self.choices],
+            "strongest_distractor": self.strongest_distractor,
             "verdict": self.verdict,
-        }  # fmt: skip
+        }
 
 
 @undisturbed
 def make_study(
-    usae: USAE, natural: NaturalPictures, run: Run, seed: int, choices: int = 4, controls: int = 1,
+    usae: USAE,
+    natural: NaturalPictures,
+    run: RunFolder,
+    seed: int,
+    choices: int = 4,
+    controls: int = 1,
     progress: Progress = lambda done, total: None,
-) -> list[Trial]:  # fmt: skip
+) -> list[QuestionKey]:
     """Draw a study's questions.
 
     A question shows a picture of the run; one choice is among the concept's top natural patches in the backbone it was
@@ -94,7 +103,7 @@ def make_study(
     Raises:
         ValueError: when there is nothing to ask.
     """
-    asked: list[tuple[int, Picture | None]] = []
+    asked: list[tuple[int, RenderedImage | None]] = []
     for drawing in run.drawings:
         if drawing.concept is not None:
             asked += [(drawing.concept, picture) for picture in drawing.pictures]
@@ -122,7 +131,7 @@ class _Maker:
         self.size = max(backbone.input_size for backbone in usae.backbones.values())
         self.seen: dict[int, list[Tensor]] = {}
 
-    def trial(self, concept: int, picture: Picture | None) -> Trial | None:
+    def trial(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
         """None for a concept that has no natural patches to ask about."""
         row = self._row(picture)
         own = self._patches(concept, row)
@@ -133,9 +142,9 @@ class _Maker:
         answer = self._below(self.choices)
         places = [*distractors[:answer], chosen[0], *distractors[answer:]]
         condition = NATURAL if picture is None else f"{picture.mode} {picture.backbone}"
-        return Trial(concept, condition, picture or chosen[1], places, answer, round(strongest, 4))
+        return QuestionKey(concept, condition, picture or chosen[1], places, answer, round(strongest, 4))
 
-    def _row(self, picture: Picture | None) -> int:
+    def _row(self, picture: RenderedImage | None) -> int:
         """The backbone that a picture was drawn for; any for a shared one and for controls."""
         names = self.usae.names
         return names.index(picture.backbone) if picture and picture.backbone in names else self._below(len(names))
@@ -155,8 +164,8 @@ class _Maker:
                 continue
             patch = own[self._below(len(own))]
             code = self._code(concept, patch)
-            (clean if code <= TAU else spare).append((code, patch))
-            if code <= TAU:
+            (clean if code <= FIRING_THRESHOLD else spare).append((code, patch))
+            if code <= FIRING_THRESHOLD:
                 others.add(other)  # each distractor shows another concept
             if len(clean) == self.choices - 1:
                 break
@@ -195,7 +204,9 @@ def check_place(out: Path) -> None:
     check_file(out / "key.json")
 
 
-def write_study(trials: Sequence[Trial], usae: USAE, source: ImageSource, run: Run, seed: int, out: Path) -> str:
+def write_study(
+    trials: Sequence[QuestionKey], usae: USAE, source: ImageSource, run: RunFolder, seed: int, out: Path
+) -> str:
     """Write `study/` (for raters) and `key.json` (not for them); returns the study's id.
 
     Raises:
@@ -204,9 +215,14 @@ def write_study(trials: Sequence[Trial], usae: USAE, source: ImageSource, run: R
     check_place(out)
     asked = [trial.as_dict() for trial in trials]
     record = {
-        "schema": SCHEMA, "seed": seed, "run": run.name, "usae": usae.source, "usae_sha256": usae.sha256,
-        "choices": len(trials[0].choices), "trials": asked,
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "seed": seed,
+        "run": run.name,
+        "usae": usae.source,
+        "usae_sha256": usae.sha256,
+        "choices": len(trials[0].choices),
+        "trials": asked,
+    }
     study = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
     with atomic_path(out / RATER) as room:
         (room / "pictures").mkdir(parents=True)
@@ -225,7 +241,7 @@ def write_study(trials: Sequence[Trial], usae: USAE, source: ImageSource, run: R
     return study
 
 
-def _pictures(trials: Sequence[Trial], usae: USAE, source: ImageSource) -> Iterator[tuple[str, Image.Image]]:
+def _pictures(trials: Sequence[QuestionKey], usae: USAE, source: ImageSource) -> Iterator[tuple[str, Image.Image]]:
     """Every picture under a name that says the question's number alone, all of one size and without their settings."""
     size = max(backbone.input_size for backbone in usae.backbones.values())
     assert usae.grid is not None
@@ -235,7 +251,7 @@ def _pictures(trials: Sequence[Trial], usae: USAE, source: ImageSource) -> Itera
         return around(source.read(patch.number, size), patch.token, usae.grid)
 
     for number, trial in enumerate(trials, 1):
-        if isinstance(trial.query, Picture):
+        if isinstance(trial.query, RenderedImage):
             with Image.open(trial.query.file) as opened:
                 query = opened.convert("RGB")
         else:

@@ -17,7 +17,7 @@ from usae_viz.export.png import write_png
 from usae_viz.optimization.maximize import eyes_for, maximize_each
 from usae_viz.optimization.result import Result
 from usae_viz.runs.manifest import Manifest
-from usae_viz.runs.plan import Drawing, Plan
+from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.settings import MaximizeSettings
 
 TRIAL = 3  # steps; the first, which warms up, is not counted
@@ -57,13 +57,17 @@ class Estimate:
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {
-            "folders": self.folders, "finished": self.finished, "pictures": sum(part.pictures for part in self.parts),
-            "seconds": self.seconds, "megabytes": self.megabytes, "parts": [asdict(part) for part in self.parts],
-        }  # fmt: skip
+            "folders": self.folders,
+            "finished": self.finished,
+            "pictures": sum(part.pictures for part in self.parts),
+            "seconds": self.seconds,
+            "megabytes": self.megabytes,
+            "parts": [asdict(part) for part in self.parts],
+        }
 
 
 @undisturbed
-def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
+def estimate(usae: USAE, plan: RenderPlan, out: Path) -> Estimate:
     """Try what is left of a plan; nothing stays on disk.
 
     Args:
@@ -73,7 +77,7 @@ def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
     """
     manifest = Manifest(out)
     left = [drawing for drawing in plan.drawings if not manifest.finished(drawing)]
-    groups: dict[tuple[str | None, MaximizeSettings], list[Drawing]] = {}
+    groups: dict[tuple[str | None, MaximizeSettings], list[RenderJob]] = {}
     for drawing in left:
         alike = drawing.settings.model_copy(update={"seed": 0})
         groups.setdefault((drawing.variant, alike), []).append(drawing)
@@ -84,7 +88,7 @@ def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
     return Estimate(len({drawing.folder for drawing in left}), finished, tuple(parts))
 
 
-def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawing]) -> Part:
+def _part(usae: USAE, plan: RenderPlan, variant: str | None, drawings: Sequence[RenderJob]) -> Part:
     settings = drawings[0].settings
     eyes_for(usae, settings, [drawing.objective for drawing in drawings])  # what does not fit into the memory
     begun = time.perf_counter()
@@ -113,12 +117,12 @@ def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawin
     )
 
 
-def _trial(usae: USAE, drawing: Drawing, steps: int) -> tuple[Result, list[float]]:
+def _trial(usae: USAE, drawing: RenderJob, steps: int) -> tuple[Result, list[float]]:
     """A drawing of so few steps, with a snapshot at each where it has any, and when each step was done."""
     snapshots = 1 if drawing.settings.snapshots is not None else None
     settings = drawing.settings.model_copy(update={"steps": steps, "settle": None, "snapshots": snapshots})
     ticks: list[float] = []
     (result,) = maximize_each(
         usae, [drawing.objective], settings, lambda done, scores: ticks.append(time.perf_counter())
-    )  # fmt: skip
+    )
     return result, ticks

@@ -22,7 +22,7 @@ from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
 from usae_viz.export.png import rename_png
 from usae_viz.optimization.result import Result
-from usae_viz.runs.plan import Drawing
+from usae_viz.runs.plan import RenderJob
 from usae_viz.verification.scores import Scores, read_score
 from usae_viz.verification.verdict import VerdictSettings
 
@@ -89,7 +89,7 @@ class Manifest:
     def __init__(self, out: Path) -> None:
         self.out, self.folder = out, out / "manifest"
 
-    def read(self, drawing: Drawing) -> Record | None:
+    def read(self, drawing: RenderJob) -> Record | None:
         """A drawing's record, if there is one that can be read."""
         try:
             record = validated(Record.model_validate, read_object(self._file(drawing)))
@@ -98,35 +98,39 @@ class Manifest:
         fits = record.key == drawing.key and len(record.names) == len(drawing.names)
         return record if fits and len(set(record.names)) == len(record.names) else None
 
-    def finished(self, drawing: Drawing) -> bool:
+    def finished(self, drawing: RenderJob) -> bool:
         """Whether all files of a drawing are there as they were written."""
         return self._whole(drawing) is not None
 
-    def forget_damaged(self, drawing: Drawing) -> None:
+    def forget_damaged(self, drawing: RenderJob) -> None:
         """Remove a record whose files are gone or others by now: no sheet is to be made of them meanwhile."""
         record = self.read(drawing)
         if record is not None and not self._holds(drawing, record):
             self._file(drawing).unlink(missing_ok=True)
 
-    def drawn(self, drawing: Drawing) -> Record | None:
+    def drawn(self, drawing: RenderJob) -> Record | None:
         """A drawing's record, if files of its names are there, whatever is in them by now."""
         record, room = self.read(drawing), self.out / drawing.folder
         if record is None or record.names != list(drawing.names):
             return None
         return record if all((room / name).is_file() for name in record.files) else None
 
-    def write(self, drawing: Drawing, result: Result, files: Mapping[str, Path]) -> Record:
+    def write(self, drawing: RenderJob, result: Result, files: Mapping[str, Path]) -> Record:
         """Keep what a drawing came to, after its files were written."""
         record = Record(
-            key=drawing.key, names=list(drawing.names),
+            key=drawing.key,
+            names=list(drawing.names),
             files={name: file_hash(file) for name, file in files.items()},
-            concept=None if result.scores is None else result.scores.concept, **_kept(drawing, result),
-            ended=result.ended, cut_short=result.cut_short, failed=result.failed,
-        )  # fmt: skip
+            concept=None if result.scores is None else result.scores.concept,
+            **_kept(drawing, result),
+            ended=result.ended,
+            cut_short=result.cut_short,
+            failed=result.failed,
+        )
         self._keep(drawing, record)
         return record
 
-    def adopt(self, drawing: Drawing) -> bool:
+    def adopt(self, drawing: RenderJob) -> bool:
         """Give finished files the names that a changed recipe has for them; whether there were any.
 
         The new files stand before the record says so, and the old ones go last.
@@ -148,30 +152,33 @@ class Manifest:
                 with atomic_path(room / new) as temporary:
                     temporary.write_bytes(content)
             files[new] = file_hash(room / new)
-        again = record.model_copy(update={
-            "names": list(drawing.names), "files": files,
-            "scores": {renamed[name]: row for name, row in record.scores.items()},
-            "drawn_for": {renamed[name]: names for name, names in record.drawn_for.items()},
-            "signatures": {renamed[name]: row for name, row in record.signatures.items()},
-        })  # fmt: skip
+        again = record.model_copy(
+            update={
+                "names": list(drawing.names),
+                "files": files,
+                "scores": {renamed[name]: row for name, row in record.scores.items()},
+                "drawn_for": {renamed[name]: names for name, names in record.drawn_for.items()},
+                "signatures": {renamed[name]: row for name, row in record.signatures.items()},
+            }
+        )
         self._keep(drawing, again)
         for old in set(record.files) - set(files):
             (room / old).unlink(missing_ok=True)
         return True
 
-    def _whole(self, drawing: Drawing) -> Record | None:
+    def _whole(self, drawing: RenderJob) -> Record | None:
         """A drawing's record, if it was drawn to its end and all files are there as they were written."""
         record = self.read(drawing)
         return record if record is not None and not record.cut_short and self._holds(drawing, record) else None
 
-    def _keep(self, drawing: Drawing, record: Record) -> None:
+    def _keep(self, drawing: RenderJob, record: Record) -> None:
         with atomic_path(self._file(drawing)) as temporary:
             temporary.write_text(record.model_dump_json() + "\n")
 
-    def _file(self, drawing: Drawing) -> Path:
+    def _file(self, drawing: RenderJob) -> Path:
         return self.folder / f"{drawing.key}.json"
 
-    def _holds(self, drawing: Drawing, record: Record) -> bool:
+    def _holds(self, drawing: RenderJob, record: Record) -> bool:
         room = self.out / drawing.folder
         if any("/" in name or "\\" in name for name in record.files) or not record.files:
             return False
@@ -188,15 +195,18 @@ def scores_of(records: list[Record], thresholds: VerdictSettings) -> Scores | No
         return None
     table = {
         image: {backbone: read_score(own) for backbone, own in row.items()}
-        for record in records for image, row in record.scores.items()
-    }  # fmt: skip
+        for record in records
+        for image, row in record.scores.items()
+    }
     drawn_for = {image: tuple(names) for record in records for image, names in record.drawn_for.items()}
-    size = 1 + max((int(i) for r in records for row in r.signatures.values() for c in row.values() for i in c["index"]),
-                   default=0)  # fmt: skip
+    size = 1 + max(
+        (int(i) for r in records for row in r.signatures.values() for c in row.values() for i in c["index"]), default=0
+    )
     signatures = {
         image: {backbone: _dense(codes, size) for backbone, codes in row.items()}
-        for record in records for image, row in record.signatures.items()
-    }  # fmt: skip
+        for record in records
+        for image, row in record.signatures.items()
+    }
     return Scores(records[0].concept, table, drawn_for, signatures, thresholds)
 
 
@@ -233,7 +243,7 @@ def claimed(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _kept(drawing: Drawing, result: Result) -> dict[str, Any]:
+def _kept(drawing: RenderJob, result: Result) -> dict[str, Any]:
     """The parts of the verification, by the pictures' file names."""
     if result.scores is None:
         return {"scores": {}, "drawn_for": {}}
@@ -246,7 +256,7 @@ def _kept(drawing: Drawing, result: Result) -> dict[str, Any]:
             files[name]: {backbone: _sparse(codes[backbone]) for backbone in scores.drawn_for[name]}
             for name, codes in scores.signatures.items()
         },
-    }  # fmt: skip
+    }
 
 
 def _sparse(codes: torch.Tensor) -> dict[str, list[float]]:

@@ -30,7 +30,7 @@ class Verification(BaseModel):
         return worst(score.lacks(thresholds)[0] for score in own or self.backbones.values())
 
 
-class About(BaseModel):
+class ImageMetadata(BaseModel):
     """What a picture's PNG keeps. Its settings may be of another version: looking at them asks less than drawing."""
 
     model_config = ConfigDict(extra="allow")
@@ -91,7 +91,7 @@ def usae_near(usae: str, file: Path) -> str:
     return next((str(folder) for folder in above if (folder / "config.json").is_file()), usae)
 
 
-def read_about(file: Path) -> About:
+def read_about(file: Path) -> ImageMetadata:
     """What a picture says of itself.
 
     Raises:
@@ -101,7 +101,7 @@ def read_about(file: Path) -> About:
     if "sheet" in inside:
         raise ValueError(f"{file} is a sheet of several pictures; show one of those beside it")
     try:
-        return About.model_validate(inside)
+        return ImageMetadata.model_validate(inside)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

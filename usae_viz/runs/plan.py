@@ -22,14 +22,14 @@ from usae_viz.objectives.custom import is_custom, load_custom
 from usae_viz.optimization.maximize import check_objectives, pictures_of
 from usae_viz.optimization.resolving import resolved
 from usae_viz.parameterizations.spectra import spectrum_hash
-from usae_viz.runs.recipe import Recipe, Run
+from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.settings import MaximizeSettings
 
 MOST = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
 @dataclass(frozen=True)
-class Drawing:
+class RenderJob:
     """The pictures of one objective in one run: what is drawn at once, or not at all."""
 
     objective: Objective
@@ -48,7 +48,7 @@ class _Planned:
 
     folder: str
     title: str
-    run: Run
+    run: RunVariant
     objective: Objective
     code: str | None = None
 
@@ -65,7 +65,7 @@ class _Way:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RenderPlan:
     """All drawings, folder by folder.
 
     Attributes:
@@ -74,15 +74,15 @@ class Plan:
         recipe: what was asked, as run.json keeps it.
     """
 
-    drawings: tuple[Drawing, ...]
+    drawings: tuple[RenderJob, ...]
     animations: tuple[str, ...] = ()
     sheet: bool = True
     recipe: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
-    def folders(self) -> dict[str, list[Drawing]]:
+    def folders(self) -> dict[str, list[RenderJob]]:
         """The drawings of each folder."""
-        folders: dict[str, list[Drawing]] = {}
+        folders: dict[str, list[RenderJob]] = {}
         for drawing in self.drawings:
             folders.setdefault(drawing.folder, []).append(drawing)
         return folders
@@ -93,7 +93,7 @@ class Plan:
         return sum(len(drawing.names) for drawing in self.drawings)
 
 
-def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = False) -> Plan:
+def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool = False) -> RenderPlan:
     """Work out what a recipe draws.
 
     Args:
@@ -132,21 +132,22 @@ def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = Fal
             planned += [_Planned(name, title, run, objective, code) for run in as_they_stand]
     animations = tuple(kind for kind in ("gif", "mp4") if kind in recipe.outputs)
     drawings = _drawings(usae, planned, animations)
-    return Plan(drawings, animations, "sheet" in recipe.outputs, recipe.model_dump(mode="json"))
+    return RenderPlan(drawings, animations, "sheet" in recipe.outputs, recipe.model_dump(mode="json"))
 
 
 def plan_objectives(
     usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], animation: str = "gif"
-) -> Plan:
+) -> RenderPlan:
     """Draw each objective with each run's settings."""
     _check_count(usae, ((settings.seeds, 1) for settings in runs), len(objectives))
-    ways = [Run(None, settings) for settings in runs]
+    ways = [RunVariant(None, settings) for settings in runs]
     planned = [
         _Planned(folder, title_of(usae, objective), run, objective)
-        for objective, folder in folders_of(objectives).items() for run in ways
-    ]  # fmt: skip
+        for objective, folder in folders_of(objectives).items()
+        for run in ways
+    ]
     animations = (animation,) if any(settings.snapshots for settings in runs) else ()
-    return Plan(_drawings(usae, planned, animations), animations)
+    return RenderPlan(_drawings(usae, planned, animations), animations)
 
 
 def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> dict[Objective, str]:
@@ -189,10 +190,10 @@ def _check_count(usae: USAE, ways: Iterable[tuple[int, int]], objectives: int) -
         )
 
 
-def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[Drawing, ...]:
+def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[RenderJob, ...]:
     check_objectives(usae, list(dict.fromkeys(own.objective for own in planned)))
     ways = _ways(usae, list(dict.fromkeys(own.run for own in planned)), animations)
-    drawings: list[Drawing] = []
+    drawings: list[RenderJob] = []
     for own in planned:
         objective, way = own.objective, ways[own.run]
         if objective.needs_reference and not given_pictures(way.settings):  # else said when all before it is drawn
@@ -204,29 +205,33 @@ def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]
             pictures = pictures_of(usae, objective, way.settings)
             names = tuple(f"{way.before}{picture.name}{way.behind}" for picture in pictures)
             way.names[objective.backbones] = names
-        drawings.append(Drawing(objective, way.settings, own.run.variant, own.folder, own.title, names, key, own.code))
+        drawings.append(
+            RenderJob(objective, way.settings, own.run.variant, own.folder, own.title, names, key, own.code)
+        )
     _check_apart(drawings)
     return tuple(drawings)
 
 
-def _ways(usae: USAE, runs: Sequence[Run], animations: Sequence[str]) -> dict[Run, _Way]:
+def _ways(usae: USAE, runs: Sequence[RunVariant], animations: Sequence[str]) -> dict[RunVariant, _Way]:
     """What each run comes to."""
     modes, seeds = dict[str | None, set[str]](), dict[str | None, set[int]]()
     for run in runs:
         modes.setdefault(run.variant, set()).add(run.settings.mode)
         seeds.setdefault(run.variant, set()).add(run.settings.seed)
     hashes = {file: _hash(file) for file in {f for run in runs for f in given_pictures(run.settings).values()}}
-    spectrum, ways = cache(spectrum_hash), dict[Run, _Way]()
+    spectrum, ways = cache(spectrum_hash), dict[RunVariant, _Way]()
     for run in runs:
         settings = resolved(usae, run.settings)
         unasked = {"memory", "verdict", *given_pictures(settings), "spectrum"}  # a verdict is given anew on old figures
         unasked |= {"verify"} if settings.verify is None else set()
         content = {
-            "settings": settings.model_dump(mode="json", exclude=unasked), "animations": list(animations),
+            "settings": settings.model_dump(mode="json", exclude=unasked),
+            "animations": list(animations),
             "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
-            "spectrum": settings.spectrum and spectrum(settings.spectrum), "usae": usae.sha256,
+            "spectrum": settings.spectrum and spectrum(settings.spectrum),
+            "usae": usae.sha256,
             "version": versions()["usae"],
-        }  # fmt: skip
+        }
         before = f"{run.variant}-" if run.variant is not None else ""
         before += "coupled-" if len(modes[run.variant]) > 1 and settings.mode == "coupled" else ""
         behind = f"-seed-{settings.seed}" if len(seeds[run.variant]) > 1 else ""
@@ -234,10 +239,10 @@ def _ways(usae: USAE, runs: Sequence[Run], animations: Sequence[str]) -> dict[Ru
     return ways
 
 
-def _check_apart(drawings: Sequence[Drawing]) -> None:
+def _check_apart(drawings: Sequence[RenderJob]) -> None:
     """Nothing; a ValueError for two drawings that are the same or go into one file, and for a file's name with a /."""
-    keys: dict[tuple[str, str], Drawing] = {}
-    files: dict[tuple[str, str], Drawing] = {}
+    keys: dict[tuple[str, str], RenderJob] = {}
+    files: dict[tuple[str, str], RenderJob] = {}
     for drawing in drawings:
         other = keys.setdefault((drawing.folder, drawing.key), drawing)
         if other is not drawing:
@@ -254,14 +259,14 @@ def _check_apart(drawings: Sequence[Drawing]) -> None:
                 )
 
 
-def _said(drawing: Drawing) -> str:
+def _said(drawing: RenderJob) -> str:
     what = f"variant {drawing.variant!r}" if drawing.variant is not None else "the recipe"
     return f"{what} ({drawing.settings.mode}, seed {drawing.settings.seed})"
 
 
-def _apart_from_templates(runs: Sequence[Run], template: str) -> list[Run]:
+def _apart_from_templates(runs: Sequence[RunVariant], template: str) -> list[RunVariant]:
     """The runs without those that differ from others in what they draw for a concept and in nothing else."""
-    settings, kept = {run.settings for run in runs if run.objective == template}, list[Run]()
+    settings, kept = {run.settings for run in runs if run.objective == template}, list[RunVariant]()
     for run in runs:
         if run.objective == template or run.settings not in settings:
             kept.append(run)

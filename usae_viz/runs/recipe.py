@@ -27,7 +27,7 @@ class Variant(MaximizeSettings):
     objective: str | None = Field(None, description="what is drawn for each concept, in place of the recipe's")
 
 
-class Recipe(BaseModel):
+class RenderRecipe(BaseModel):
     """What `usae-viz render` draws: concepts and objectives x variants x modes x seeds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,7 +62,7 @@ class Recipe(BaseModel):
         return value if isinstance(value, list) else [value]
 
     @model_validator(mode="after")
-    def _said_once(self) -> Recipe:
+    def _said_once(self) -> RenderRecipe:
         for key in ("mode", "seed", "alpha"):
             if key in self.settings.model_fields_set:
                 where = "`outputs`" if key == "alpha" else f"the top, as a list under `{key}s`"
@@ -76,7 +76,7 @@ class Recipe(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _without_clash(self) -> Recipe:
+    def _without_clash(self) -> RenderRecipe:
         """What single keys cannot show: keys that do not go together, in the settings or after a variant's change."""
         animated = {"gif", "mp4"} & set(self.outputs)
         for variant, settings, changed in self._merged():
@@ -85,8 +85,10 @@ class Recipe(BaseModel):
             if "seeds" in given and "seeds" in self.model_fields_set:
                 raise Clash(
                     "clashes with the recipe's own `seeds`, a list; keep one of them (this one draws its seeds in "
-                    "one batch, which Diversity needs)", *inside, "seeds",
-                )  # fmt: skip
+                    "one batch, which Diversity needs)",
+                    *inside,
+                    "seeds",
+                )
             for key in {"verify", "verdict"} & (changed if variant is not None else set()):
                 raise Clash("belongs in `settings`: pictures on one sheet are judged alike", *inside, key)
             if settings.spectrum is not None and settings.image != "maco":
@@ -101,7 +103,7 @@ class Recipe(BaseModel):
                 raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")
         return self
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[RunVariant]:
         """Each combination of variant, mode and seed."""
         for variant, settings, changed in self._merged():
             objective = self.variants[variant].objective if variant is not None else None
@@ -111,7 +113,7 @@ class Recipe(BaseModel):
                     update = {"mode": mode, "seed": seed, "alpha": alpha}
                     if settings.snapshots is None and {"gif", "mp4"} & set(self.outputs):
                         update["snapshots"] = max(1, settings.steps // FRAMES)
-                    yield Run(variant, settings.model_copy(update=update), objective or self.objective)
+                    yield RunVariant(variant, settings.model_copy(update=update), objective or self.objective)
 
     def ways(self) -> Iterator[tuple[int, int]]:
         """Each variant's seeds drawn at once, and how many runs it has: counted, where `runs` has each of them."""
@@ -129,7 +131,7 @@ class Recipe(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)  # itself alone: to compare settings is slow, where there are runs by the thousand
-class Run:
+class RunVariant:
     """One way in which everything is drawn."""
 
     variant: str | None
@@ -137,13 +139,13 @@ class Run:
     objective: str = PLAIN  # for each concept
 
 
-def read_recipe(file: str | Path) -> Recipe:
+def read_recipe(file: str | Path) -> RenderRecipe:
     """Read and check a recipe; files that it names are taken relative to it.
 
     Raises:
         ValueError: with file, line and key, and the nearest right key.
     """
-    recipe = checked(Recipe, read_mapping(file), file)
+    recipe = checked(RenderRecipe, read_mapping(file), file)
     folder = Path(file).parent
     usae = str(folder / recipe.usae) if (folder / recipe.usae / "config.json").is_file() else recipe.usae
     labels = str(folder / recipe.labels) if recipe.labels is not None else None

@@ -16,8 +16,8 @@ from usae_train.files.json_files import read_object
 from usae_train.files.place_names import named_place
 from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
-from usae_train.runtime.distributed import ALONE, Ranks
-from usae_train.runtime.progress import Report
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import write_frames
 from usae_viz.export.concept_folder import write_json
@@ -28,11 +28,11 @@ from usae_viz.export.provenance import provenance, run_record
 from usae_viz.export.run_record import keep_record, pictures_by_folder, read_record
 from usae_viz.export.sheet import WIDEST, abreast, sheet
 from usae_viz.objectives import Objective
-from usae_viz.optimization.loop import Lost
+from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.maximize import eyes_for, maximize_each
 from usae_viz.optimization.result import Result
 from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
-from usae_viz.runs.plan import Drawing, Plan, given_pictures
+from usae_viz.runs.plan import RenderJob, RenderPlan, given_pictures
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import Scores, counted
 
@@ -52,9 +52,14 @@ class Drawn:
 
 @undisturbed
 def render(
-    usae: USAE, plan: Plan, out: Path, report: Report = lambda stage, done, total, note: None,
-    done: Callable[[Drawn], None] = lambda drawn: None, again: bool = False, ranks: Ranks = ALONE,
-) -> list[Drawn]:  # fmt: skip
+    usae: USAE,
+    plan: RenderPlan,
+    out: Path,
+    report: ProgressCallback = lambda stage, done, total, note: None,
+    done: Callable[[Drawn], None] = lambda drawn: None,
+    again: bool = False,
+    ranks: DistributedContext = SINGLE_PROCESS,
+) -> list[Drawn]:
     """Draw what of a plan is not there yet; write run.json and one folder an objective.
 
     After an optimization that was stopped by hand, what is there is written and no more is begun. One whose score was
@@ -104,13 +109,13 @@ def render(
 class _Run:
     """A run folder being filled by one process."""
 
-    def __init__(self, usae: USAE, plan: Plan, out: Path) -> None:
+    def __init__(self, usae: USAE, plan: RenderPlan, out: Path) -> None:
         self.usae, self.plan, self.out, self.manifest = usae, plan, out, Manifest(out)
         self.folders = plan.folders
         self.begun = False  # whether run.json is of this plan
         self.lost: dict[str, str] = {}  # {the key of a drawing that cannot be drawn: why}
 
-    def draw(self, drawings: Sequence[Drawing], report: Report, first: bool) -> list[Record]:
+    def draw(self, drawings: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[Record]:
         """Draw a pack of drawings of equal settings, and write their files and records."""
         settings = drawings[0].settings
         progress = _steps(report, _stage(drawings), settings.steps)
@@ -123,11 +128,11 @@ class _Run:
                         self.write_record()
                     records.append(self.write(left.pop(0), result))
                 break  # those that are left after one that was stopped are not begun
-            except Lost as lost:  # the first without a result; the others are drawn all the same
+            except InvalidImageScore as lost:  # the first without a result; the others are drawn all the same
                 self.lost[left.pop(0).key] = str(lost)
         return records
 
-    def write(self, drawing: Drawing, result: Result) -> Record:
+    def write(self, drawing: RenderJob, result: Result) -> Record:
         """Write a drawing's pictures and animations, then its record."""
         room, files = self.out / drawing.folder, {}
         by_image = {} if result.scores is None else result.scores.as_dict()["images"]
@@ -156,10 +161,16 @@ class _Run:
         thresholds = self.folders[folder][0].settings.verdict
         scores, images = scores_of(records, thresholds), tuple(name for record in records for name in record.names)
         drawings = [
-            {"key": d.key, "variant": d.variant, "mode": d.settings.mode, "seed": d.settings.seed, "ended": r.ended,
-             "images": r.names}
+            {
+                "key": d.key,
+                "variant": d.variant,
+                "mode": d.settings.mode,
+                "seed": d.settings.seed,
+                "ended": r.ended,
+                "images": r.names,
+            }
             for d, r in here
-        ]  # fmt: skip
+        ]
         room = self.out / folder
         own = self.usae.natural
         pictures = None if own is None else own.source.fingerprint()
@@ -169,8 +180,13 @@ class _Run:
             if json.dumps(table) != json.dumps(_read(room / "scores.json")):
                 write_json(room / "scores.json", table)
         if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != {**of_now, "images": pictures}):
-            about = {"sheet": drawings, "title": here[0][0].title, "thresholds": of_now["thresholds"],
-                     "images": pictures, **provenance(self.usae, self._settings(folder))}  # fmt: skip
+            about = {
+                "sheet": drawings,
+                "title": here[0][0].title,
+                "thresholds": of_now["thresholds"],
+                "images": pictures,
+                **provenance(self.usae, self._settings(folder)),
+            }
             save_png(room / "sheet.png", self._sheet(here, scores), about)
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
@@ -207,7 +223,7 @@ class _Run:
     def _settings(self, folder: str) -> list[MaximizeSettings]:
         return [drawing.settings for drawing in self.folders[folder]]
 
-    def _sheet(self, here: Sequence[tuple[Drawing, Record]], scores: Scores | None) -> Image.Image:
+    def _sheet(self, here: Sequence[tuple[RenderJob, Record]], scores: Scores | None) -> Image.Image:
         images, rows = {}, dict[Any, list[str]]()
         many = sum(len(record.names) for _, record in here) > WIDEST
         for drawing, record in here:
@@ -228,7 +244,7 @@ class _Run:
         return sheet(first.title, images, scores, patches, beside, table)
 
 
-def _check_usae(usae: USAE, plan: Plan, out: Path, again: bool) -> None:
+def _check_usae(usae: USAE, plan: RenderPlan, out: Path, again: bool) -> None:
     """Nothing; a ValueError when the folder's pictures are of other weights, or a folder in it leads elsewhere."""
     before = read_record(out).get("usae_sha256")
     if not again and before is not None and before != usae.sha256:
@@ -241,7 +257,7 @@ def _check_usae(usae: USAE, plan: Plan, out: Path, again: bool) -> None:
             raise ValueError(f"{out / folder} leads out of {out}; remove that link")
 
 
-def _finished(manifest: Manifest, plan: Plan) -> list[int]:
+def _finished(manifest: Manifest, plan: RenderPlan) -> list[int]:
     """The numbers of the drawings that need not be drawn; the records of those whose files are damaged go."""
     finished = [number for number, drawing in enumerate(plan.drawings) if manifest.adopt(drawing)]
     for number in set(range(len(plan.drawings))).difference(finished):
@@ -249,7 +265,7 @@ def _finished(manifest: Manifest, plan: Plan) -> list[int]:
     return finished
 
 
-def _packs(usae: USAE, plan: Plan, finished: Sequence[int], ranks: Ranks) -> list[list[int]]:
+def _packs(usae: USAE, plan: RenderPlan, finished: Sequence[int], ranks: DistributedContext) -> list[list[int]]:
     """What is drawn at once: equal settings, as many as the memory holds; a few folders after the other."""
     skip = set(finished)
     left = [number for number in range(len(plan.drawings)) if number not in skip]
@@ -294,7 +310,7 @@ def _sheet_of(file: Path) -> dict[str, Any]:
     return {"drawings": inside.get("sheet"), "thresholds": inside.get("thresholds"), "images": inside.get("images")}
 
 
-def _stage(drawings: Sequence[Drawing]) -> str:
+def _stage(drawings: Sequence[RenderJob]) -> str:
     first = drawings[0]
     what = str(first.objective) if len(drawings) == 1 else f"{len(drawings)} objectives"
     what = what if len(what) <= 40 else what[:37] + "..."
@@ -302,7 +318,7 @@ def _stage(drawings: Sequence[Drawing]) -> str:
     return f"{what}{variant} {first.settings.mode} seed {first.settings.seed}"
 
 
-def _steps(report: Report, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:
+def _steps(report: ProgressCallback, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:
     def progress(done: int, scores: dict[str, float]) -> None:
         report(stage, done, steps, "  ".join(f"{name} {score:.2f}" for name, score in scores.items()))
 

@@ -14,13 +14,13 @@ from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.custom import code_hash, is_custom, load_custom
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
-from usae_viz.runs.metadata import About
-from usae_viz.runs.plan import Plan, plan_objectives
+from usae_viz.runs.metadata import ImageMetadata
+from usae_viz.runs.plan import RenderPlan, plan_objectives
 
 CHANGED = (0, 3)  # the version in which settings got another meaning, and new ones a default
 
 
-def command_again(file: Path, about: About) -> str | None:
+def command_again(file: Path, about: ImageMetadata) -> str | None:
     """The command line that draws a picture again; None where its objective was a Python function in no file.
 
     Where it would run code (`code_of`) the command asks for leave, which a picture cannot give.
@@ -40,7 +40,7 @@ def command_again(file: Path, about: About) -> str | None:
     return shlex.join(words)
 
 
-def code_of(about: About) -> dict[str, str] | None:
+def code_of(about: ImageMetadata) -> dict[str, str] | None:
     """What drawing a picture again would run: module, function, and the hash that the module's file is to have."""
     if not is_custom(about.objective) or about.code_sha256 is None:
         return None
@@ -48,7 +48,7 @@ def code_of(about: About) -> dict[str, str] | None:
     return {"module": module, "function": function, "sha256": about.code_sha256}
 
 
-def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
+def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -> RenderPlan:
     """The drawing that a picture came from.
 
     Raises:
@@ -87,7 +87,7 @@ def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
     return plan_objectives(usae, [objective], [settings])
 
 
-def changed_since(file: Path, about: About) -> str | None:
+def changed_since(file: Path, about: ImageMetadata) -> str | None:
     """What to say of a picture of an earlier version, of whose settings some have another meaning by now."""
     version = re.match(r"(\d+)\.(\d+)", about.versions.get("usae", ""))
     if version is not None and tuple(map(int, version.groups())) >= CHANGED:
@@ -99,7 +99,7 @@ def changed_since(file: Path, about: About) -> str | None:
     )
 
 
-def in_words(about: About) -> list[str]:
+def in_words(about: ImageMetadata) -> list[str]:
     """Settings, scores and versions, a line each."""
     lines = [
         f"picture     {about.picture}" + (f" of variant {about.variant}" if about.variant else ""),

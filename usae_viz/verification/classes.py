@@ -38,9 +38,14 @@ def check_class(usae: USAE, backbone: str, index: int) -> None:
 @undisturbed
 @torch.no_grad()
 def verify_classes(
-    usae: USAE, classes: Sequence[Class], canvases: Mapping[str, Tensor], drawn_for: Mapping[str, Sequence[str]],
-    seed: int, noise: Noise | None = None, thresholds: VerdictSettings = DEFAULT,
-) -> Scores:  # fmt: skip
+    usae: USAE,
+    classes: Sequence[Class],
+    canvases: Mapping[str, Tensor],
+    drawn_for: Mapping[str, Sequence[str]],
+    seed: int,
+    noise: Noise | None = None,
+    thresholds: VerdictSettings = DEFAULT,
+) -> Scores:
     """Score pictures of a class through every backbone with a classifier of as many classes.
 
     Args:
@@ -71,12 +76,17 @@ def _score(
     closer = {
         f"{share:g}": probabilities(usae, backbone, canvas, seed, CLOSER_VIEWS, from_closer(share))[0].mean(0)
         for share in shares
-    }  # fmt: skip
+    }
     return ClassScore(
-        index, class_name(len(seen), index), seen[index].item(), int((seen > seen[index]).sum()) + 1,
-        read_as, class_name(len(seen), read_as), None if noise is None else noise.probability(usae, backbone, index),
+        index,
+        class_name(len(seen), index),
+        seen[index].item(),
+        int((seen > seen[index]).sum()) + 1,
+        read_as,
+        class_name(len(seen), read_as),
+        None if noise is None else noise.probability(usae, backbone, index),
         {share: values[index].item() for share, values in closer.items()},
-    )  # fmt: skip
+    )
 
 
 def class_name(count: int, index: int) -> str | None:

@@ -149,8 +149,12 @@ class Scores:
         """What the pictures were scored for."""
         if self.concept is not None:
             return f"concept {self.concept}"
-        own = {(score.index, score.name) for row in self.table.values() for score in row.values()
-               if isinstance(score, ClassScore)}  # fmt: skip
+        own = {
+            (score.index, score.name)
+            for row in self.table.values()
+            for score in row.values()
+            if isinstance(score, ClassScore)
+        }
         return " and ".join(f"class {index}" + (f", {name}" if name else "") for index, name in sorted(own))
 
     def verdict(self, image: str, backbone: str | None = None) -> Verdict:
@@ -195,15 +199,20 @@ class Scores:
         """What scores.json holds."""
         images = {
             image: {
-                "verdict": self.verdict(image), "fired": self.fired(image), "drawn_for": list(self.drawn_for[image]),
+                "verdict": self.verdict(image),
+                "fired": self.fired(image),
+                "drawn_for": list(self.drawn_for[image]),
                 "backbones": {name: self._one_as_dict(score) for name, score in row.items()},
             }
             for image, row in self.table.items()
-        }  # fmt: skip
+        }
         return {
-            "concept": self.concept, "subject": self.subject, "images": images, "agreement": self.agreement,
+            "concept": self.concept,
+            "subject": self.subject,
+            "images": images,
+            "agreement": self.agreement,
             "thresholds": self.thresholds.model_dump(),
-        }  # fmt: skip
+        }
 
     def heat_map(self) -> Image.Image:
         """Image x backbone, the strength in each cell; a frame marks the backbones that a picture was drawn for."""

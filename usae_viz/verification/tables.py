@@ -23,8 +23,9 @@ def rich_table(scores: Scores) -> Table:
     table = Table(
         title=as_text(f"{scores.subject}, under views that the pictures were not optimized on", "table.title"),
         caption=Text("\n", "table.caption").join(map(as_text, _caption(scores))),
-        title_justify="left", caption_justify="left",
-    )  # fmt: skip
+        title_justify="left",
+        caption_justify="left",
+    )
     table.add_column("image", no_wrap=True)
     for name in _backbones(scores):
         table.add_column(as_text(f"through {name}"), justify="right")

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
-from usae_viz.views.augmentation import UNSEEN, Augmentation, views
-from usae_viz.views.viewing import Eyes, perceive
+from usae_viz.views.augmentation import HELD_OUT, Augmentation, views
+from usae_viz.views.viewing import ViewConfig, encode_views
 
 VIEWS = 8  # with 32 the codes of six demo pictures, 8 to 12, moved by at most 0.17
 UNSEEN_SEED = 0x5EED  # added to the run's seed, so that a run is verified under draws that it did not optimize under
@@ -21,32 +21,32 @@ CLOSER_VIEWS = 4  # each
 
 
 def seen_codes(
-    usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = UNSEEN
+    usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = HELD_OUT
 ) -> Codes:
     """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
     values, indices = [], []
     for canvas, shown in _shown(usae, canvases, seed, views, augmentation):
-        eyes = Eyes(usae, augmentation, views)
-        codes = perceive(eyes, usae.backbones[backbone], canvas, shown).codes
+        eyes = ViewConfig(usae, augmentation, views)
+        codes = encode_views(eyes, usae.backbones[backbone], canvas, shown).codes
         values.append(codes.values)
         indices.append(codes.indices)
     return Codes(torch.cat(values), torch.cat(indices))
 
 
 def probabilities(
-    usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = UNSEEN
+    usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = HELD_OUT
 ) -> Tensor:
     """(image, view, class): what a backbone's own classifier says of canvases (image, 3, H, W) under such views."""
     logits = [
         usae.backbones[backbone].logits(shown.flatten(0, 1)).float()
         for _, shown in _shown(usae, canvases, seed, views, augmentation)
-    ]  # fmt: skip
+    ]
     return torch.stack(logits).softmax(-1)
 
 
 def from_closer(share: float) -> Augmentation:
     """The unseen views, of just this share of the side."""
-    return UNSEEN.model_copy(update={"crop": (share, share)})
+    return HELD_OUT.model_copy(update={"crop": (share, share)})
 
 
 def _shown(

@@ -32,10 +32,11 @@ class VerdictSettings(BaseModel):
         99.0, ge=0, le=100, description="strong: its code is beyond so many percent of the natural images' largest"
     )
     margin: float = Field(
-        1.2, ge=1,
+        1.2,
+        ge=1,
         description="strong: its code (or a class's probability) is so many times that in pictures of noise, in the "
         "same backbone; failed: it is no more than there",
-    )  # fmt: skip
+    )
     share: float = Field(0.05, ge=0, le=1, description="failed: it fires in less of the tokens")
     probability: float = Field(0.5, ge=0, le=1, description="strong, of a class: its probability, the largest of all")
     class_rank: int = Field(5, ge=1, description="failed, of a class: it is not among so many most probable ones")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from usae_train.model.statistics import TAU
+from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.verification.noise import Noise
@@ -20,10 +20,15 @@ OTHERS = 64  # random other concepts that give the level of chance in a picture
 
 @undisturbed
 @torch.no_grad()
-def verify(
-    usae: USAE, concept: int, canvases: Mapping[str, Tensor], drawn_for: Mapping[str, Sequence[str]], seed: int,
-    noise: Noise | None = None, thresholds: VerdictSettings = DEFAULT,
-) -> Scores:  # fmt: skip
+def score_images(
+    usae: USAE,
+    concept: int,
+    canvases: Mapping[str, Tensor],
+    drawn_for: Mapping[str, Sequence[str]],
+    seed: int,
+    noise: Noise | None = None,
+    thresholds: VerdictSettings = DEFAULT,
+) -> Scores:
     """Score pictures of one concept through every backbone.
 
     Args:
@@ -51,7 +56,7 @@ def verify(
             table[image][backbone] = Score(
                 code=code[i].item(),
                 rank=int((means[i] > means[i, concept]).sum()) + 1,
-                share=(ours[i] > TAU).float().mean().item(),
+                share=(ours[i] > FIRING_THRESHOLD).float().mean().item(),
                 percentile=_percentile(usae, row, concept, code[i].item()),
                 others=largest[i, others].mean().item() if len(others) else 0.0,
                 noise=chance,

@@ -43,9 +43,11 @@ class Augmentation(BaseModel):
         "are crops, equal on a logarithmic scale, so that every step sees large and small ones",
     )
     shift: float | None = Field(
-        None, ge=0, le=0.5,
+        None,
+        ge=0,
+        le=0.5,
         description="further shift of a crop, largest share of its own side; half of the largest patch unless told",
-    )  # fmt: skip
+    )
     rotate: float = Field(5.0, ge=0, le=180, description="largest rotation, degrees either way")
     brightness: float = Field(0.0, ge=0, le=1, description="largest change, either way")
     contrast: float = Field(0.0, ge=0, le=1, description="largest change, either way")
@@ -90,13 +92,13 @@ PRESETS: dict[str, Augmentation] = {
     "maco": Augmentation(crop=(0.05, 1.0), crop_normal=(0.25, 0.1), rotate=0, noise=0.1),
     "lucid": Augmentation(crop=(0.9, 1.0), scales="uniform", shift=0.08, rotate=5, noise=0),
     "none": Augmentation(crop=(1, 1), shift=0, rotate=0, noise=0),
-}  # fmt: skip
+}
 
 # What pictures are verified under, and nothing is drawn under: other generators, no noise, gentler ranges, as anybody
 # sees who looks.
-UNSEEN = Augmentation(
+HELD_OUT = Augmentation(
     crop=(0.75, 0.98), scales="uniform", shift=0.03, rotate=4, brightness=0.03, contrast=0.05, saturation=0.05, noise=0
-)  # fmt: skip
+)
 
 
 def draw(settings: Augmentation, generator: torch.Generator, crops: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -182,9 +184,13 @@ def _warped(canvas: Tensor, geometry: Tensor, size: int) -> Tensor:
         rows = (halvings == level).nonzero()[:, 0]
         coarser = _halved(canvas, level)
         warped[rows] = warp_affine(
-            coarser.index_select(0, owners[rows]), _matrices(geometry[rows], coarser.shape[-2:], size), (size, size),
-            mode="bilinear", padding_mode="reflection", align_corners=False,
-        )  # fmt: skip
+            coarser.index_select(0, owners[rows]),
+            _matrices(geometry[rows], coarser.shape[-2:], size),
+            (size, size),
+            mode="bilinear",
+            padding_mode="reflection",
+            align_corners=False,
+        )
     return warped
 
 

@@ -16,7 +16,7 @@ from usae_viz.views.precision import Dtype, dtype_for
 
 
 @dataclass(frozen=True)
-class Eyes:
+class ViewConfig:
     """How pictures are shown to the backbones.
 
     Attributes:
@@ -37,15 +37,20 @@ class Eyes:
     whole_first: float = 0.0
     reference: Tensor | None = None
 
-    def at(self, passed: float) -> Eyes:
+    def at(self, passed: float) -> ViewConfig:
         """How pictures are shown when a share of the steps has passed."""
         return replace(self, augmentation=self.augmentation.of_the_whole()) if passed < self.whole_first else self
 
 
-def perceive(
-    eyes: Eyes, backbone: Backbone, canvas: Tensor, shown: Tensor, beside: Tensor | None = None, shared: bool = False,
+def encode_views(
+    eyes: ViewConfig,
+    backbone: Backbone,
+    canvas: Tensor,
+    shown: Tensor,
+    beside: Tensor | None = None,
+    shared: bool = False,
     classifies: bool = False,
-) -> Activations:  # fmt: skip
+) -> Activations:
     """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference.
 
     With `classifies` its logits come from the same pass as its tokens.
@@ -68,7 +73,7 @@ def perceive(
 
 
 def views_of(
-    eyes: Eyes, canvas: Tensor, generators: Sequence[torch.Generator], size: int
+    eyes: ViewConfig, canvas: Tensor, generators: Sequence[torch.Generator], size: int
 ) -> tuple[Tensor, Tensor | None]:
     """Views of canvases, and of the reference under the same draws."""
     states = [generator.get_state() for generator in generators]

@@ -29,8 +29,16 @@ SMALL_VIT = {"depth": 2, "embed_dim": 32, "num_heads": 2}
 TABLE = {
     "vit": Case("vit_tiny_patch16_224", 64, SMALL_VIT, (4, 4), 32, 1, "NLC", 0, (4, 4), 32),
     "vit without class token": Case(
-        "vit_tiny_patch16_224", 48, {**SMALL_VIT, "class_token": False, "global_pool": "avg"},
-        (3, 3), 32, 0, "NLC", -2, (3, 3), 32,
+        "vit_tiny_patch16_224",
+        48,
+        {**SMALL_VIT, "class_token": False, "global_pool": "avg"},
+        (3, 3),
+        32,
+        0,
+        "NLC",
+        -2,
+        (3, 3),
+        32,
     ),
     "vit with registers": Case("vit_medium_patch16_reg4_gap_256", 64, SMALL_VIT, (4, 4), 32, 4, "NLC", 0, (4, 4), 32),
     "dinov2": Case("vit_small_patch14_dinov2", 42, SMALL_VIT, (3, 3), 32, 1, "NLC", 0, (3, 3), 32),
@@ -40,18 +48,34 @@ TABLE = {
     "eva02": Case("eva02_tiny_patch14_224", 56, SMALL_VIT, (4, 4), 32, 1, "NLC", 0, (4, 4), 32),
     "beit": Case("beit_base_patch16_224", 64, SMALL_VIT, (4, 4), 32, 1, "NLC", 0, (4, 4), 32),
     "convnext": Case(
-        "convnext_atto", 64, {"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)}, (2, 2), 24, 0, "NCHW", 1, (8, 8), 8,
+        "convnext_atto",
+        64,
+        {"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)},
+        (2, 2),
+        24,
+        0,
+        "NCHW",
+        1,
+        (8, 8),
+        8,
     ),
     "resnet": Case("resnet10t", 64, {}, (2, 2), 512, 0, "NCHW", 2, (8, 8), 128),
     "regnet": Case("regnetx_002", 64, {}, (2, 2), 368, 0, "NCHW", -2, (4, 4), 152),
     "efficientnet": Case("efficientnet_lite0", 64, {}, (2, 2), 320, 0, "", 1, (16, 16), 24),
     "swin": Case(
-        "swin_tiny_patch4_window7_224", 64,
+        "swin_tiny_patch4_window7_224",
+        64,
         {"depths": (1, 1), "embed_dim": 16, "num_heads": (1, 2), "window_size": 4},
-        (8, 8), 32, 0, "NHWC", 0, (16, 16), 16,
+        (8, 8),
+        32,
+        0,
+        "NHWC",
+        0,
+        (16, 16),
+        16,
     ),
     "mixer": Case("mixer_s32_224", 64, {}, (2, 2), 512, 0, "NLC", 0, (2, 2), 512),
-}  # fmt: skip
+}
 
 
 def backbone_of(case: Case, **changes: Any) -> Backbone:
@@ -74,9 +98,10 @@ def test_final_tokens_are_the_models_own_row_by_row(name: str) -> None:
     assert getattr(backbone.model, "num_prefix_tokens", 0) == case.prefix
     features = backbone.model.forward_features((canvas - backbone.mean) / backbone.std)  # type: ignore[operator]
     ways = {
-        "NLC": lambda: features[:, case.prefix :], "NHWC": lambda: features.flatten(1, 2),
+        "NLC": lambda: features[:, case.prefix :],
+        "NHWC": lambda: features.flatten(1, 2),
         "NCHW": lambda: features.flatten(2).mT,
-    }  # fmt: skip
+    }
     if case.laid_out:  # the others have a head before their features end
         torch.testing.assert_close(tokens, ways[case.laid_out]())
 

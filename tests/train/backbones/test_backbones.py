@@ -12,49 +12,74 @@ from usae_train.backbones.timm_models import create_model
 CASES = {
     "vit": (
         BackboneSpec(
-            model="vit_tiny_patch16_224", weights="random", input_size=64,
+            model="vit_tiny_patch16_224",
+            weights="random",
+            input_size=64,
             options={"depth": 2, "embed_dim": 32, "num_heads": 2},
         ),
-        (4, 4), 32, 1,
+        (4, 4),
+        32,
+        1,
     ),
     "registers": (
         BackboneSpec(
-            model="vit_small_patch14_reg4_dinov2", weights="random", input_size=42,
+            model="vit_small_patch14_reg4_dinov2",
+            weights="random",
+            input_size=42,
             options={"depth": 1, "embed_dim": 32, "num_heads": 2},
         ),
-        (3, 3), 32, 5,
+        (3, 3),
+        32,
+        5,
     ),
     "no class token": (
         BackboneSpec(
-            model="vit_base_patch16_siglip_224", weights="random", input_size=64,
+            model="vit_base_patch16_siglip_224",
+            weights="random",
+            input_size=64,
             options={"depth": 1, "embed_dim": 32, "num_heads": 2},
         ),
-        (4, 4), 32, 0,
+        (4, 4),
+        32,
+        0,
     ),
     "convnext": (
         BackboneSpec(
-            model="convnext_atto", weights="random", input_size=64,
+            model="convnext_atto",
+            weights="random",
+            input_size=64,
             options={"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)},
         ),
-        (2, 2), 24, 0,
+        (2, 2),
+        24,
+        0,
     ),
     "convnext stage 1": (
         BackboneSpec(
-            model="convnext_atto", weights="random", input_size=64, layer=1,
+            model="convnext_atto",
+            weights="random",
+            input_size=64,
+            layer=1,
             options={"depths": (1, 1, 1, 1), "dims": (8, 12, 16, 24)},
         ),
-        (8, 8), 12, 0,
+        (8, 8),
+        12,
+        0,
     ),
     "resnet": (BackboneSpec(model="resnet10t", weights="random", input_size=64), (2, 2), 512, 0),
     "swin": (
         BackboneSpec(
-            model="swin_tiny_patch4_window7_224", weights="random", input_size=64,
+            model="swin_tiny_patch4_window7_224",
+            weights="random",
+            input_size=64,
             options={"depths": (1, 1), "embed_dim": 16, "num_heads": (1, 2), "window_size": 4},
         ),
-        (8, 8), 32, 0,
+        (8, 8),
+        32,
+        0,
     ),
     "mixer": (BackboneSpec(model="mixer_s32_224", weights="random", input_size=64), (2, 2), 512, 0),
-}  # fmt: skip
+}
 VIT = CASES["vit"][0]
 
 

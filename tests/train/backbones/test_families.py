@@ -17,13 +17,38 @@ PADDED_OTHERWISE = {"convmixer": 9, "inception_resnet_v2": 2, "inception_v3": 2,
 # Their last layers, until they are trained, mix all places; the first stage does not.
 SEEN_EARLIER = {"davit", "efficientvim", "efficientvit_mit", "levit", "shvit"}
 NORM_IN_HEAD = {
-    "beit", "convnext", "csatv2", "davit", "edgenext", "inception_next", "mambaout", "metaformer", "naflexvit", "pit",
-    "rdnet", "tiny_vit", "vision_transformer_relpos", "vitamin",
-}  # fmt: skip
+    "beit",
+    "convnext",
+    "csatv2",
+    "davit",
+    "edgenext",
+    "inception_next",
+    "mambaout",
+    "metaformer",
+    "naflexvit",
+    "pit",
+    "rdnet",
+    "tiny_vit",
+    "vision_transformer_relpos",
+    "vitamin",
+}
 MORE_FOLLOWS = {
-    "coat", "crossvit", "efficientnet", "efficientvim", "fastvit", "ghostnet", "hrnet", "mobilenetv5", "nfnet", "pit",
-    "repghost", "rexnet", "volo", "xception_aligned", "xcit",
-}  # fmt: skip
+    "coat",
+    "crossvit",
+    "efficientnet",
+    "efficientvim",
+    "fastvit",
+    "ghostnet",
+    "hrnet",
+    "mobilenetv5",
+    "nfnet",
+    "pit",
+    "repghost",
+    "rexnet",
+    "volo",
+    "xception_aligned",
+    "xcit",
+}
 
 
 @pytest.fixture(scope="module", params=families())
@@ -35,8 +60,11 @@ def network(request: pytest.FixtureRequest) -> Iterator[tuple[str, Backbone]]:
 def quarters(pictures: Tensor) -> list[Tensor]:
     """The four corners (batch, channel, rows / 2, cols / 2) of pictures or features, views of them."""
     rows, cols = (side // 2 for side in pictures.shape[-2:])
-    return [pictures[..., down, across] for down in (slice(rows), slice(-rows, None))
-            for across in (slice(cols), slice(-cols, None))]  # fmt: skip
+    return [
+        pictures[..., down, across]
+        for down in (slice(rows), slice(-rows, None))
+        for across in (slice(cols), slice(-cols, None))
+    ]
 
 
 def grey_and_bright(backbone: Backbone) -> Tensor:

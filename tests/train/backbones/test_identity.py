@@ -18,9 +18,11 @@ from usae_train.model.checkpoint import save
 from usae_train.tokens.store import ActivationStore, read_record, write_record
 
 VIT = BackboneSpec(
-    model="vit_tiny_patch16_224", weights="random", input_size=32,
+    model="vit_tiny_patch16_224",
+    weights="random",
+    input_size=32,
     options={"depth": 2, "embed_dim": 32, "num_heads": 2},
-)  # fmt: skip
+)
 CONV = BackboneSpec(model="resnet10t", weights="random", input_size=64, layer=2)
 
 
@@ -135,16 +137,21 @@ def test_a_little_of_the_picture_is_enough_to_tell_networks_apart() -> None:
 
 @pytest.mark.real
 def test_real_networks_in_bfloat16_are_known_again_and_trained_on_are_not(real: Path, tmp_path: Path) -> None:
-    spec = BackboneSpec(model="tf_efficientnet_lite0", weights=str(real / "weights/tf_efficientnet_lite0.safetensors"),
-                        layer=-2, classes=1000)  # fmt: skip
+    spec = BackboneSpec(
+        model="tf_efficientnet_lite0",
+        weights=str(real / "weights/tf_efficientnet_lite0.safetensors"),
+        layer=-2,
+        classes=1000,
+    )
     own, tensors = Backbone("a", spec).record(), load_file(spec.weights)
     generator = torch.Generator().manual_seed(0)
 
     def distance(change: float, dtype: torch.dtype) -> float:
         moved = {
             name: (t.float() * (1 + change * torch.randn(t.shape, generator=generator))).to(dtype)
-            for name, t in tensors.items() if t.is_floating_point()
-        }  # fmt: skip
+            for name, t in tensors.items()
+            if t.is_floating_point()
+        }
         save_file({**tensors, **moved}, tmp_path / "w.safetensors")
         return own.distance(
             Backbone("a", spec.model_copy(update={"weights": str(tmp_path / "w.safetensors")})).record()

@@ -46,12 +46,17 @@ def test_options_that_have_a_field_of_their_own_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({"a": 1}, "depth is a dict; expected a number, a word"), ([{"a": 1}], "depth is a dict"),
-        (float("nan"), "depth is nan, no number of a network's size"), (10**9, "depth is 1e\\+09, no number"),
-        ("x" * 100, "depth is a word that no network takes"), ("a\nb", "a word that no"), ([1] * 100, "a list of 100"),
-        ([[[[1]]]], "depth is a list"), (Path("a"), "depth is a PosixPath"),
+        ({"a": 1}, "depth is a dict; expected a number, a word"),
+        ([{"a": 1}], "depth is a dict"),
+        (float("nan"), "depth is nan, no number of a network's size"),
+        (10**9, "depth is 1e\\+09, no number"),
+        ("x" * 100, "depth is a word that no network takes"),
+        ("a\nb", "a word that no"),
+        ([1] * 100, "a list of 100"),
+        ([[[[1]]]], "depth is a list"),
+        (Path("a"), "depth is a PosixPath"),
     ],
-)  # fmt: skip
+)
 def test_values_that_are_not_plain_are_refused(value: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         BackboneSpec(model="vit_tiny_patch16_224", options={"depth": value})
@@ -101,10 +106,18 @@ def folder_of(place: Path, seed: int = 3, file: str = "model.safetensors", **cha
     tensors = tensors_of(VIT, seed=seed, classes=4, input_size=64)
     save_file(tensors, place / file)
     config = {
-        "architecture": "vit_tiny_patch16_224", "num_classes": 4, "model_args": {**SMALL, "img_size": 64},
-        "pretrained_cfg": {"input_size": [3, 224, 224], "fixed_input_size": True, "mean": [0.1, 0.2, 0.3],
-                           "std": [0.5, 0.4, 0.3], "url": "https://example.invalid/w.pth", "file": "/nowhere/w.pth"},
-    }  # fmt: skip
+        "architecture": "vit_tiny_patch16_224",
+        "num_classes": 4,
+        "model_args": {**SMALL, "img_size": 64},
+        "pretrained_cfg": {
+            "input_size": [3, 224, 224],
+            "fixed_input_size": True,
+            "mean": [0.1, 0.2, 0.3],
+            "std": [0.5, 0.4, 0.3],
+            "url": "https://example.invalid/w.pth",
+            "file": "/nowhere/w.pth",
+        },
+    }
     (place / "config.json").write_text(json.dumps({**config, **changes}))
     return place, tensors
 
@@ -150,11 +163,14 @@ def test_a_config_that_asks_for_more_is_refused_in_one_line(tmp_path: Path, chan
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[1]", "is no JSON object"), ("{", "is no valid JSON"), ("[" * 100_000, "is no valid JSON"),
+        ("[1]", "is no JSON object"),
+        ("{", "is no valid JSON"),
+        ("[" * 100_000, "is no valid JSON"),
         ('{"model_type": "vit", "architectures": ["ViTModel"]}', "is that of Hugging Face's vit; expected timm's form"),
-        ("{}", "is without an architecture; expected"), (None, "no config.json in .*; expected timm's form"),
+        ("{}", "is without an architecture; expected"),
+        (None, "no config.json in .*; expected timm's form"),
     ],
-)  # fmt: skip
+)
 def test_a_config_of_another_kind_is_said(tmp_path: Path, text: str | None, words: str) -> None:
     folder, _ = folder_of(tmp_path / "net")
     (folder / "config.json").unlink() if text is None else (folder / "config.json").write_text(text)
@@ -276,8 +292,11 @@ def test_a_folder_is_taken_relative_to_the_yaml_and_carried_into_a_usae(tmp_path
     assert {name: own.record().sha256 for name, own in loaded.backbones.items()} == {
         name: own.sha256 for name, own in usae.weights.items()
     }
-    kept = sorted(str(file.relative_to(tmp_path / "elsewhere" / "backbones")) for file in
-                  (tmp_path / "elsewhere" / "backbones").rglob("*") if file.is_file())  # fmt: skip
+    kept = sorted(
+        str(file.relative_to(tmp_path / "elsewhere" / "backbones"))
+        for file in (tmp_path / "elsewhere" / "backbones").rglob("*")
+        if file.is_file()
+    )
     assert kept == ["a/config.json", "a/model.safetensors", "b.safetensors", "b/config.json"]
     assert "example.invalid" not in (tmp_path / "elsewhere/backbones/a/config.json").read_text()
 

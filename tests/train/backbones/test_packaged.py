@@ -14,8 +14,11 @@ from usae_train.backbones.packaged import Packaged, weight_file
 from usae_train.photos.build import SPECS
 
 CONV = BackboneSpec(
-    model="convnext_atto", weights="random", input_size=64, options={"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)},
-)  # fmt: skip
+    model="convnext_atto",
+    weights="random",
+    input_size=64,
+    options={"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)},
+)
 INSIDE = "some_weights/models/small.pth"
 
 
@@ -55,10 +58,10 @@ def test_another_file_in_the_package_is_one_line(packaged):
     ("required", "command"),
     [
         (None, r'pip install "some-weights==9\.9"$'),
-        (['torch>=2', 'other; extra == "x"'], r'pip install "some-weights==9\.9"$'),
+        (["torch>=2", 'other; extra == "x"'], r'pip install "some-weights==9\.9"$'),
         (['Some_Weights==9.9; extra == "extras"'], r'pip install "usae\[extras\]", .* pip install -e "\.\[extras\]"$'),
     ],
-)  # fmt: skip
+)
 def test_a_package_that_is_not_installed_says_the_command(packaged, monkeypatch, required, command):
     monkeypatch.setattr(metadata, "requires", lambda name: required)
     for weights, why in (

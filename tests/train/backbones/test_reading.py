@@ -74,10 +74,13 @@ def test_a_size_that_a_model_cannot_take_is_refused_with_its_own() -> None:
 @pytest.mark.parametrize(
     ("model", "size"),
     [
-        ("levit_128s", 64), ("tiny_vit_5m_224", 64), ("efficientformer_l1", 224), ("efficientformerv2_s0", 64),
+        ("levit_128s", 64),
+        ("tiny_vit_5m_224", 64),
+        ("efficientformer_l1", 224),
+        ("efficientformerv2_s0", 64),
         ("efficientvit_m0", 64),
     ],
-)  # fmt: skip
+)
 def test_attention_biases_are_those_of_the_weights_that_were_loaded(model: str, size: int, tmp_path: Path) -> None:
     spec = BackboneSpec(model=model, weights="random", input_size=size)
     canvas = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))

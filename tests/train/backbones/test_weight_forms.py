@@ -20,39 +20,49 @@ DINOV3 = VIT.model_copy(update={"model": "vit_small_patch16_dinov3_qkvb"})
 # As transformers 5.24 saves them: timm's name (of Meta's form for DINOv3), and what a file has instead
 ONE_BLOCK = r"blocks\.(\d+)\."
 VIT_NAMES = (
-    (r"cls_token|mask_token|register_tokens", r"embeddings.\g<0>"), (r"pos_embed", "embeddings.position_embeddings"),
-    (r"patch_embed\.proj\.", "embeddings.patch_embeddings.projection."), (r"^norm\.", "layernorm."),
+    (r"cls_token|mask_token|register_tokens", r"embeddings.\g<0>"),
+    (r"pos_embed", "embeddings.position_embeddings"),
+    (r"patch_embed\.proj\.", "embeddings.patch_embeddings.projection."),
+    (r"^norm\.", "layernorm."),
     (ONE_BLOCK + r"attn\.(q|k|v)\.", lambda m: f"encoder.layer.{m[1]}.attention.attention.{WORDS[m[2]]}."),
     (ONE_BLOCK + r"attn\.proj\.", r"encoder.layer.\1.attention.output.dense."),
     (ONE_BLOCK + r"ls(\d)\.gamma", r"encoder.layer.\1.layer_scale\2.lambda1"),
-)  # fmt: skip
+)
 WORDS = {"q": "query", "k": "key", "v": "value"}
 OLD_BLOCK = (
     (ONE_BLOCK + "norm1", r"encoder.layer.\1.layernorm_before"),
     (ONE_BLOCK + "norm2", r"encoder.layer.\1.layernorm_after"),
     (ONE_BLOCK + r"mlp\.fc1", r"encoder.layer.\1.intermediate.dense"),
     (ONE_BLOCK + r"mlp\.fc2", r"encoder.layer.\1.output.dense"),
-)  # fmt: skip
+)
 NEW_BLOCK = ((ONE_BLOCK + r"(norm\d|mlp)", r"encoder.layer.\1.\2"),)
 CLIP_NAMES = (
-    (r"cls_token", "embeddings.class_embedding"), (r"pos_embed", "embeddings.position_embedding.weight"),
-    (r"patch_embed\.proj\.", "embeddings.patch_embedding."), (r"norm_pre\.", "pre_layrnorm."),
-    (r"^norm\.", "post_layernorm."), (ONE_BLOCK + r"norm(\d)", r"encoder.layers.\1.layer_norm\2"),
+    (r"cls_token", "embeddings.class_embedding"),
+    (r"pos_embed", "embeddings.position_embedding.weight"),
+    (r"patch_embed\.proj\.", "embeddings.patch_embedding."),
+    (r"norm_pre\.", "pre_layrnorm."),
+    (r"^norm\.", "post_layernorm."),
+    (ONE_BLOCK + r"norm(\d)", r"encoder.layers.\1.layer_norm\2"),
     (ONE_BLOCK + r"attn\.(q|k|v)\.", r"encoder.layers.\1.self_attn.\2_proj."),
-    (ONE_BLOCK + r"attn\.proj", r"encoder.layers.\1.self_attn.out_proj"), (ONE_BLOCK + "mlp", r"encoder.layers.\1.mlp"),
-    (r"attn_pool\.latent", "head.probe"), (r"attn_pool\.in_", "head.attention.in_proj_"),
-    (r"attn_pool\.proj", "head.attention.out_proj"), (r"attn_pool\.norm", "head.layernorm"),
+    (ONE_BLOCK + r"attn\.proj", r"encoder.layers.\1.self_attn.out_proj"),
+    (ONE_BLOCK + "mlp", r"encoder.layers.\1.mlp"),
+    (r"attn_pool\.latent", "head.probe"),
+    (r"attn_pool\.in_", "head.attention.in_proj_"),
+    (r"attn_pool\.proj", "head.attention.out_proj"),
+    (r"attn_pool\.norm", "head.layernorm"),
     (r"attn_pool\.mlp", "head.mlp"),
-)  # fmt: skip
+)
 DINOV3_NAMES = (
-    (r"reg_token", "embeddings.register_tokens"), (r"cls_token", "embeddings.cls_token"),
+    (r"reg_token", "embeddings.register_tokens"),
+    (r"cls_token", "embeddings.cls_token"),
     (r"patch_embed\.proj", "embeddings.patch_embeddings"),
     (ONE_BLOCK + r"attn\.(q|k|v)\.", r"layer.\1.attention.\2_proj."),
     (ONE_BLOCK + r"attn\.proj", r"layer.\1.attention.o_proj"),
     (ONE_BLOCK + r"gamma_(\d)", r"layer.\1.layer_scale\2.lambda1"),
-    (ONE_BLOCK + r"mlp\.fc1", r"layer.\1.mlp.up_proj"), (ONE_BLOCK + r"mlp\.fc2", r"layer.\1.mlp.down_proj"),
+    (ONE_BLOCK + r"mlp\.fc1", r"layer.\1.mlp.up_proj"),
+    (ONE_BLOCK + r"mlp\.fc2", r"layer.\1.mlp.down_proj"),
     (ONE_BLOCK + r"norm", r"layer.\1.norm"),
-)  # fmt: skip
+)
 
 
 def named(weights: Weights, names: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]) -> Weights:
@@ -97,8 +107,11 @@ def test_a_dinov2_of_transformers_is_read(tmp_path: Path, spec: BackboneSpec) ->
     metas = dict(own)
     if (registers := metas.pop("reg_token", None)) is not None:  # Meta's class token has a position, timm's has not
         position = torch.randn(1, 1, 32)
-        metas |= {"register_tokens": registers, "cls_token": own["cls_token"] - position,
-                  "pos_embed": torch.cat([position, own["pos_embed"]], 1)}  # fmt: skip
+        metas |= {
+            "register_tokens": registers,
+            "cls_token": own["cls_token"] - position,
+            "pos_embed": torch.cat([position, own["pos_embed"]], 1),
+        }
     theirs = named(apart(metas | {"mask_token": torch.ones(1, 32)}), VIT_NAMES + NEW_BLOCK)
     found = built(spec, tmp_path / "w.pth", theirs).model.state_dict()
     for key, value in own.items():
@@ -140,13 +153,17 @@ def test_a_dinov3_of_transformers_is_read_also_where_a_bias_is_zero(tmp_path: Pa
 def test_an_open_clip_tower_is_read_with_and_without_its_prefix(tmp_path: Path, prefix: str) -> None:
     own = shaken(CLIP)
     names = (
-        (r"cls_token", "class_embedding"), (r"pos_embed", "positional_embedding"), (r"patch_embed\.proj", "conv1"),
-        (r"norm_pre", "ln_pre"), (r"^norm\.", "ln_post."), (ONE_BLOCK + r"norm(\d)", r"transformer.resblocks.\1.ln_\2"),
+        (r"cls_token", "class_embedding"),
+        (r"pos_embed", "positional_embedding"),
+        (r"patch_embed\.proj", "conv1"),
+        (r"norm_pre", "ln_pre"),
+        (r"^norm\.", "ln_post."),
+        (ONE_BLOCK + r"norm(\d)", r"transformer.resblocks.\1.ln_\2"),
         (ONE_BLOCK + r"attn\.qkv\.", r"transformer.resblocks.\1.attn.in_proj_"),
         (ONE_BLOCK + r"attn\.proj", r"transformer.resblocks.\1.attn.out_proj"),
         (ONE_BLOCK + r"mlp\.fc1", r"transformer.resblocks.\1.mlp.c_fc"),
         (ONE_BLOCK + r"mlp\.fc2", r"transformer.resblocks.\1.mlp.c_proj"),
-    )  # fmt: skip
+    )
     theirs = {prefix + key: value for key, value in named(own, names).items()}
     theirs[prefix + "class_embedding"] = own["cls_token"].flatten()
     theirs[prefix + "positional_embedding"] = own["pos_embed"][0]

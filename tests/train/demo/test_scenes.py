@@ -167,11 +167,14 @@ def test_shapes_have_the_area_of_their_formula(shape: str, area: float) -> None:
     shapes[:, 0] = 0
     scenes = render(
         base.with_values(
-            present=torch.tensor([[True, True, False, False, False]]), shape=shapes,
-            centre=torch.full((1, 5, 2), 0.5), radius=torch.full((1, 5), 0.3), angle=torch.full((1, 5), 0.3),
+            present=torch.tensor([[True, True, False, False, False]]),
+            shape=shapes,
+            centre=torch.full((1, 5, 2), 0.5),
+            radius=torch.full((1, 5), 0.3),
+            angle=torch.full((1, 5), 0.3),
         ),
         96,
-    )  # fmt: skip
+    )
     found = (scenes.labels["shape"] == SHAPES.index(shape)).float().mean().item()
     assert found == pytest.approx(area, rel=0.03)
 

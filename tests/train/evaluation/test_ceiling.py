@@ -73,8 +73,11 @@ def test_without_pictures_on_both_sides_there_is_none() -> None:
 
 
 def test_the_share_that_a_space_reaches() -> None:
-    r2 = {"a": {"a": 0.9, "b": 0.5, "noise": 0.0}, "b": {"a": 0.4, "b": 0.8, "noise": 0.1},
-          "noise": {"a": 0.0, "b": 0.0, "noise": 0.3}}  # fmt: skip
+    r2 = {
+        "a": {"a": 0.9, "b": 0.5, "noise": 0.0},
+        "b": {"a": 0.4, "b": 0.8, "noise": 0.1},
+        "noise": {"a": 0.0, "b": 0.0, "noise": 0.3},
+    }
     figures = ceiling_figures(measured(seen()), r2)
     assert figures is not None
     assert figures["share"]["a"]["b"] == pytest.approx(0.5, abs=0.01)

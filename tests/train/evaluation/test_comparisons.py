@@ -17,8 +17,8 @@ from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.shuffling import ShuffledFeed
-from usae_train.training.checkpointing import Keeper
-from usae_train.training.fitting import Watch
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.fitting import FitCallbacks
 from usae_train.training.independent_fit import OneBackbone, fit_each
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
@@ -193,7 +193,7 @@ def test_one_backbone_of_a_feed(tokens: dict[str, torch.Tensor]):
 def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_path):
     asked = []
 
-    def fit_one(name: str, settings: FitSettings, watch: Watch, keeper: Keeper) -> USAE:  # noqa: ARG001
+    def fit_one(name: str, settings: FitSettings, watch: FitCallbacks, keeper: TrainingCheckpointer) -> USAE:  # noqa: ARG001
         asked.append((name, settings.seed, settings.start_seed))
         return open_sae(name)
 

@@ -122,8 +122,12 @@ def test_a_report_has_what_it_should(usae):
     assert all(0 <= share <= 1 for row in report["truth"]["flips"].values() for share in row.values())
     assert len(report["truth"]["values"]) == 9 + 6 + 6
     assert set(report["truth"]["shifts"]["as they are"]) == {
-        "r2_off_diagonal", "firing_entropy", "auroc_colour", "auroc_texture", "auroc_shape",
-    }  # fmt: skip
+        "r2_off_diagonal",
+        "firing_entropy",
+        "auroc_colour",
+        "auroc_texture",
+        "auroc_shape",
+    }
     assert statistics.counts.tolist() == [20, 20 * 16]
     assert any("20 pictures" in line for line in report["warnings"])
     json.dumps(without_nan(report), allow_nan=False)
@@ -161,10 +165,17 @@ def test_a_noise_backbone_is_visible_at_a_glance():
     usae = ut.fit(tokens, n_concepts=16, k=3, steps=300, batch=128)
     matrix = r2_matrix(usae, tokens)
     report = {
-        "backbones": list(tokens), "r2": matrix, "r2_summary": r2_summary(matrix), "n_concepts": 16,
-        "dead": {"first": 0, "second": 0, "noise": 4}, "dense": [], "n_images": 5000, "duplicates": [],
-        "entropy": {"peak": None}, "quantiles_missing": [],
-    }  # fmt: skip
+        "backbones": list(tokens),
+        "r2": matrix,
+        "r2_summary": r2_summary(matrix),
+        "n_concepts": 16,
+        "dead": {"first": 0, "second": 0, "noise": 4},
+        "dense": [],
+        "n_images": 5000,
+        "duplicates": [],
+        "entropy": {"peak": None},
+        "quantiles_missing": [],
+    }
     assert any(line.startswith("noise shares hardly anything: R² from and to") for line in warnings(report))
     assert not any(line.startswith(("first", "second")) for line in warnings(report))
     used = "noise uses 75% of the concepts: the other 4 never fire through it on these pictures."

@@ -35,14 +35,26 @@ def place(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("evaluated")
     (place / "specs.yaml").write_text(SPECS)
     fit = ["fit", "demo:train", "--backbones", place / "specs.yaml", *SIZES]
-    for words in (["--out", place / "usae"], ["--out", place / "second", "--seed", 1],
-                  ["--out", place / "own", "--independent"]):  # fmt: skip
+    for words in (
+        ["--out", place / "usae"],
+        ["--out", place / "second", "--seed", 1],
+        ["--out", place / "own", "--independent"],
+    ):
         code, _, said = run(*fit, *words)
         assert code == 0, said
     code, said, warned = run(
-        "evaluate", place / "usae", "demo:test", "--limit", 40, "--out", place / "report",
-        "--independent", place / "own", "--other-seed", place / "second",
-    )  # fmt: skip
+        "evaluate",
+        place / "usae",
+        "demo:test",
+        "--limit",
+        40,
+        "--out",
+        place / "report",
+        "--independent",
+        place / "own",
+        "--other-seed",
+        place / "second",
+    )
     assert code == 0, warned
     assert "independent SAEs aligned afterwards" in said
     assert said.splitlines()[0].endswith("; statistics filled in")
@@ -64,13 +76,16 @@ def test_independent_saes_are_one_a_backbone_on_the_common_grid(place: Path) -> 
 
 
 def test_independent_saes_of_a_store(place: Path, tmp_path: Path) -> None:
-    for words in (["extract", "demo:train", "--backbones", place / "specs.yaml", "--limit", 40],
-                  ["fit", tmp_path / "store", *SIZES[:-4], "--independent"]):  # fmt: skip
+    for words in (
+        ["extract", "demo:train", "--backbones", place / "specs.yaml", "--limit", 40],
+        ["fit", tmp_path / "store", *SIZES[:-4], "--independent"],
+    ):
         code, _, said = run(*words, "--out", tmp_path / ("store" if words[0] == "extract" else "own"))
         assert code == 0, said
     assert {name: ut.load(tmp_path / "own" / name).names for name in ("left", "right")} == {
-        "left": ["left"], "right": ["right"],
-    }  # fmt: skip
+        "left": ["left"],
+        "right": ["right"],
+    }
 
 
 def test_dtype_and_seed_are_in_the_report_and_change_what_they_are_for(
@@ -81,8 +96,9 @@ def test_dtype_and_seed_are_in_the_report_and_change_what_they_are_for(
     assert code == 0, said
     other = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [(each["settings"]["dtype"], each["settings"]["seed"]) for each in (report, other)] == [
-        ("float32", 0), ("bfloat16", 1),
-    ]  # fmt: skip
+        ("float32", 0),
+        ("bfloat16", 1),
+    ]
     assert 0 < abs(other["r2"]["left"]["right"] - report["r2"]["left"]["right"]) < 0.02
     seen = [each["independent"]["consistency"]["left"] for each in (report, other)]
     assert seen[0]["cosines"] == seen[1]["cosines"]
@@ -283,9 +299,22 @@ def test_of_processes_that_are_stopped_the_first_alone_says_so(
 @pytest.mark.slow
 def test_ctrl_c_stops_and_the_same_command_goes_on(place: Path, tmp_path: Path) -> None:
     words = [
-        sys.executable, "-c", "from usae_train.cli import main; main()", "evaluate", str(place / "usae"), "demo:test",
-        "--limit", "40", "--batch", "1", "--every", "0", "--no-fill", "--out", str(tmp_path / "report"),
-    ]  # fmt: skip
+        sys.executable,
+        "-c",
+        "from usae_train.cli import main; main()",
+        "evaluate",
+        str(place / "usae"),
+        "demo:test",
+        "--limit",
+        "40",
+        "--batch",
+        "1",
+        "--every",
+        "0",
+        "--no-fill",
+        "--out",
+        str(tmp_path / "report"),
+    ]
     state = tmp_path / ".report.evaluation" / "state-0.pt"
     running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     while not state.is_file() and running.poll() is None:

@@ -13,7 +13,7 @@ from usae_train.evaluation.measures import Measures
 from usae_train.model.firing import FiringTally
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
-from usae_train.runtime.distributed import Ranks
+from usae_train.runtime.distributed import DistributedContext
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.paired import PairedTokens
 
@@ -113,7 +113,7 @@ def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> N
 
     def work(rank: int) -> None:
         keeper = PassKeeper(tmp_path, rank, minutes=1e9)
-        firsts[rank] = run_pass(states[rank], stream, IMAGES, keeper, Ranks(rank, 3))
+        firsts[rank] = run_pass(states[rank], stream, IMAGES, keeper, DistributedContext(rank, 3))
 
     threads = [threading.Thread(target=work, args=(rank,), daemon=True) for rank in range(3)]
     for thread in threads:
@@ -127,14 +127,14 @@ def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> N
 def test_a_stop_while_waiting_for_the_others_loses_nothing(undisturbed: PassState, tmp_path) -> None:
     """One of two has matched its pictures, and the other has not begun."""
     keeper = PassKeeper(tmp_path, 0, minutes=1e9)
-    of_matching = len(share(undisturbed.measures.shares(IMAGES)[0], BATCH, Ranks(0, 2)))
+    of_matching = len(share(undisturbed.measures.shares(IMAGES)[0], BATCH, DistributedContext(0, 2)))
 
     def stopping(done: int, total: int) -> None:  # noqa: ARG001
         if done == of_matching:  # the last batch of the half: what is kept of it is what is kept when it waits
             threading.Timer(0.05, keeper.stop).start()
 
     with pytest.raises(Stopped):
-        run_pass(fresh(2), stream, IMAGES, keeper, Ranks(0, 2), stopping)
+        run_pass(fresh(2), stream, IMAGES, keeper, DistributedContext(0, 2), stopping)
     kept = keeper.read(fresh(2).settings.model_dump(mode="json"))
     assert kept is not None
     assert (kept["half"], kept["done"]) == (0, of_matching)
@@ -150,13 +150,13 @@ def test_a_disk_that_fills_up_leaves_the_last_state_and_one_line(tmp_path) -> No
 
 
 def test_processes_share_whole_batches() -> None:
-    shares = [share(range(1, 26, 2), 4, Ranks(rank, 3)) for rank in range(3)]
+    shares = [share(range(1, 26, 2), 4, DistributedContext(rank, 3)) for rank in range(3)]
     assert [list(share) for share in shares] == [[1, 3, 5, 7], [9, 11, 13, 15], [17, 19, 21, 23, 25]]
 
 
 def test_processes_without_a_place_to_meet_are_refused() -> None:
     with pytest.raises(ValueError, match="need a folder to meet in"):
-        run_pass(fresh(2), stream, IMAGES, None, Ranks(0, 2))
+        run_pass(fresh(2), stream, IMAGES, None, DistributedContext(0, 2))
 
 
 def test_equal_codes_are_ordered_by_number_however_they_came() -> None:

@@ -91,7 +91,7 @@ def test_a_mount_point_is_filled(usae: ut.USAE, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.usefixtures("mounted")
 def test_a_mount_point_that_fills_up_is_left_empty(
     usae: ut.USAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     (tmp_path / "out").mkdir()
     copy = placing.shutil.copyfile
 

@@ -60,8 +60,14 @@ def test_two_folders_that_lead_to_each_other_end(tmp_path: Path) -> None:
 
 
 def test_hidden_and_companion_files_are_left_out_and_said(tmp_path: Path) -> None:
-    hidden = ["._x.png", ".thumb.png", ".ipynb_checkpoints/x.png", "@eaDir/x.png/SYNOPHOTO.jpg", ".Trash/x.png",
-              "__MACOSX/x.png"]  # fmt: skip
+    hidden = [
+        "._x.png",
+        ".thumb.png",
+        ".ipynb_checkpoints/x.png",
+        "@eaDir/x.png/SYNOPHOTO.jpg",
+        ".Trash/x.png",
+        "__MACOSX/x.png",
+    ]
     folder = written(tmp_path / ".pictures", "x.png", *hidden)  # the folder that is asked for may be hidden
     assert labels(folder) == ["x.png"]
     assert FolderImages(folder).left_out == f"6 left out of {folder}: 6 hidden"
@@ -69,10 +75,22 @@ def test_hidden_and_companion_files_are_left_out_and_said(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("a.JFIF", "JPEG"), ("a.jpe", "JPEG"), ("a.avif", "AVIF"), ("a.jp2", "JPEG2000"), ("a.ppm", "PPM"),
-     ("a.apng", "PNG"), ("a.tga", "TGA"), ("a", "JPEG"), ("b c", "PNG"), ("a_webp", "WEBP"), ("a", "AVIF"),
-     ("a", "TIFF"), ("a", "JPEG2000")],
-)  # fmt: skip
+    [
+        ("a.JFIF", "JPEG"),
+        ("a.jpe", "JPEG"),
+        ("a.avif", "AVIF"),
+        ("a.jp2", "JPEG2000"),
+        ("a.ppm", "PPM"),
+        ("a.apng", "PNG"),
+        ("a.tga", "TGA"),
+        ("a", "JPEG"),
+        ("b c", "PNG"),
+        ("a_webp", "WEBP"),
+        ("a", "AVIF"),
+        ("a", "TIFF"),
+        ("a", "JPEG2000"),
+    ],
+)
 def test_what_pil_reads_is_taken_also_without_an_ending(tmp_path: Path, name: str, kind: str) -> None:
     if kind == "AVIF" and not features.check("avif"):
         pytest.skip("this PIL has no AVIF")

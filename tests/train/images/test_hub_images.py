@@ -86,9 +86,16 @@ def test_without_a_network_it_says_so_in_one_line(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(
     ("split", "expected"),
-    [("train", [0, 1]), ("test", [2]), ("train+test", [0, 1, 2]), ("test + train[:50%]", [2, 0]), ("train[1:]", [1]),
-     ("train[:-1]", [0]), ("train[-1:]+test", [1, 2])],
-)  # fmt: skip
+    [
+        ("train", [0, 1]),
+        ("test", [2]),
+        ("train+test", [0, 1, 2]),
+        ("test + train[:50%]", [2, 0]),
+        ("train[1:]", [1]),
+        ("train[:-1]", [0]),
+        ("train[-1:]+test", [1, 2]),
+    ],
+)
 def test_slices_and_sums_of_splits_that_were_saved(rows, tmp_path: Path, split: str, expected: list[int]) -> None:
     datasets = pytest.importorskip("datasets")
     parts = {"train": rows.select([0, 1]), "test": rows.select([2])}

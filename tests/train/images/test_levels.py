@@ -16,8 +16,17 @@ def tiff(code: str, value: int, bits: int | None = None, samples: int = 1, **tag
     body = struct.pack(f"<{code}", value) * (SIDE * SIDE * samples)
     if bits == 12:
         body = int(f"{value:03x}" * 2, 16).to_bytes(3, "big") * (SIDE * SIDE // 2)
-    known = {256: SIDE, 257: SIDE, 258: bits or 8 * struct.calcsize(code), 259: 1, 262: 1, 277: samples, 278: SIDE,
-             279: len(body), 339: 2 if code.islower() else 1}  # fmt: skip
+    known = {
+        256: SIDE,
+        257: SIDE,
+        258: bits or 8 * struct.calcsize(code),
+        259: 1,
+        262: 1,
+        277: samples,
+        278: SIDE,
+        279: len(body),
+        339: 2 if code.islower() else 1,
+    }
     known |= {int(tag[1:]): own for tag, own in tags.items()}
     directory, beside = b"", 8
     known[273] = beside + 12  # where the body begins, behind the bits and the sign of each channel

@@ -98,8 +98,11 @@ def test_a_shard_that_ends_between_two_members_is_refused(tmp_path: Path, damage
     whole = (tmp_path / "a.tar").read_bytes()
     with tarfile.open(tmp_path / "a.tar") as opened:
         third = opened.getmember("2.png").offset
-    cut = {"a header that is none": whole[:third] + b"?" * 512 + whole[third + 512 :],
-           "half a header": whole[: third + 256], "no end": whole[:third]}[damage]  # fmt: skip
+    cut = {
+        "a header that is none": whole[:third] + b"?" * 512 + whole[third + 512 :],
+        "half a header": whole[: third + 256],
+        "no end": whole[:third],
+    }[damage]
     (tmp_path / "a.tar").write_bytes(cut)
     with pytest.raises(ValueError, match=rf"a\.tar is no whole, .*: after 2 members, at byte {third}, it is cut short"):
         open_images(tmp_path / "a.tar")
@@ -241,10 +244,18 @@ def test_shards_in_a_folder_whose_name_is_no_utf8_read_back_by_their_record(
 @pytest.mark.parametrize(
     ("pattern", "count"),
     [
-        ("a.tar", 1), ("{000..999}.tar", 1000), ("{9..0..3}", 4), ("{1..5..0}", 5), ("{a,b{1..3},}x{0..1}", 10),
-        ("{{00..99}}", 100), ("{one}", 1), ("{a..e}", 5), ("{-2..2}", 5), ("{0..9}::b{0..4}", 15),
+        ("a.tar", 1),
+        ("{000..999}.tar", 1000),
+        ("{9..0..3}", 4),
+        ("{1..5..0}", 5),
+        ("{a,b{1..3},}x{0..1}", 10),
+        ("{{00..99}}", 100),
+        ("{one}", 1),
+        ("{a..e}", 5),
+        ("{-2..2}", 5),
+        ("{0..9}::b{0..4}", 15),
     ],
-)  # fmt: skip
+)
 def test_shards_are_counted_as_they_are_written_out(pattern: str, count: int) -> None:
     import webdataset
 

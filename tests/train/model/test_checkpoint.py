@@ -65,8 +65,11 @@ def test_a_loaded_usae_knows_its_source_and_hash(folder: Path) -> None:
 
 def test_the_folder_holds_text_and_safetensors_alone(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "statistics.safetensors",
-    ]  # fmt: skip
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "statistics.safetensors",
+    ]
     config = json.loads((folder / "config.json").read_text())
     assert config["schema"] == 1
     assert torch.__version__.startswith(config["versions"]["torch"])

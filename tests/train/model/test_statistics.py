@@ -98,10 +98,14 @@ def test_codes_are_counted_after_top_k() -> None:
 def statistics_of(fires: list[list[int]], co_fires: list[int]) -> Statistics:
     shape = len(fires), len(co_fires)
     return Statistics(
-        fires=torch.tensor(fires), co_fires=torch.tensor(co_fires), energy=torch.zeros(shape),
-        quantiles=torch.zeros(*shape, 5), top_images=torch.zeros(*shape, 8, dtype=torch.long),
-        top_tokens=torch.zeros(*shape, 8, dtype=torch.int32), counts=torch.tensor([10, 1000]),
-    )  # fmt: skip
+        fires=torch.tensor(fires),
+        co_fires=torch.tensor(co_fires),
+        energy=torch.zeros(shape),
+        quantiles=torch.zeros(*shape, 5),
+        top_images=torch.zeros(*shape, 8, dtype=torch.long),
+        top_tokens=torch.zeros(*shape, 8, dtype=torch.int32),
+        counts=torch.tensor([10, 1000]),
+    )
 
 
 def test_universality_is_the_smallest_share_beyond_chance_and_needs_fifty_co_fires() -> None:

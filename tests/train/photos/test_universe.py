@@ -15,8 +15,12 @@ FOLDER = EMBEDDED["photos"]
 def test_the_folder_is_small_and_holds_neither_code_nor_photographs_nor_paths():
     files = list(FOLDER.rglob("*"))
     assert {file.name for file in files} == {
-        "config.json", "model.safetensors", "statistics.safetensors", "labels.json", "README.md",
-    }  # fmt: skip
+        "config.json",
+        "model.safetensors",
+        "statistics.safetensors",
+        "labels.json",
+        "README.md",
+    }
     assert sum(file.stat().st_size for file in files) < 6e6
     config = json.loads((FOLDER / "config.json").read_text())
     assert config["images"] is None

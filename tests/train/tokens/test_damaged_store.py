@@ -76,7 +76,7 @@ def test_the_command_says_what_it_found(begun, tmp_path: Path) -> None:
 
 def test_a_shard_that_is_damaged_meanwhile_is_found_before_the_store_is_called_whole(
     begun, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     pictures, out = begun
     write_shard = extract.write_shard
 

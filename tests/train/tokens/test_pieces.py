@@ -99,8 +99,10 @@ def test_the_command_says_what_is_kept_when_it_is_stopped(pictures, tmp_path):
     words = ["extract", pictures, "--backbones", tmp_path / "specs.yaml", "-o", tmp_path / "store", "--batch", 1]
     process = subprocess.Popen(
         [sys.executable, "-c", "from usae_train.cli import main; main()", *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "store" / "store.json").exists() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -33,8 +33,12 @@ def pictures(tmp_path):
 def test_a_store_is_what_the_design_says(pictures, tmp_path):
     store = write(pictures, tmp_path / "store")
     assert sorted(f.name for f in (tmp_path / "store").iterdir()) == [
-        "failures.jsonl", "shard-00000.safetensors", "shard-00001.safetensors", "shard-00002.safetensors", "store.json",
-    ]  # fmt: skip
+        "failures.jsonl",
+        "shard-00000.safetensors",
+        "shard-00001.safetensors",
+        "shard-00002.safetensors",
+        "store.json",
+    ]
     record = read_record(tmp_path / "store")
     assert (record.grid, record.dtype, record.complete) == ((2, 2), "bfloat16", True)
     assert [(s.images, s.first, s.last) for s in record.shards] == [(4, 0, 3), (3, 4, 7), (3, 8, 10)]
@@ -237,8 +241,13 @@ def test_a_window_mixes_pieces_of_several_shards_within_the_memory(pictures, tmp
     monkeypatch.setattr("usae_train.tokens.feeding.PIECE_BYTES", 2 * image)
     feed = StoreFeed(store, memory=4.5 * image)
     assert [(piece.shard, list(piece.images)) for piece in feed.pieces] == [
-        (0, [0, 1]), (0, [2, 3]), (1, [0, 1]), (1, [2]), (2, [0, 1]), (2, [2]),
-    ]  # fmt: skip
+        (0, [0, 1]),
+        (0, [2, 3]),
+        (1, [0, 1]),
+        (1, [2]),
+        (2, [0, 1]),
+        (2, [2]),
+    ]
     windows = feed.windows(torch.Generator().manual_seed(0))
     assert [len(window) for window in windows] == [2, 2, 2]
     assert any(len({feed.pieces[piece].shard for piece in window}) == 2 for window in windows)

@@ -12,8 +12,8 @@ from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import Batches
 from usae_train.tokens.paired import bytes_an_image, collect_tokens
 from usae_train.tokens.streaming import StreamFeed
-from usae_train.training.checkpointing import Keeper
-from usae_train.training.fitting import Watch, feed_pictures, fit_pictures, fit_settings
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_pictures, fit_settings
 
 GRID = (2, 2)
 
@@ -147,7 +147,7 @@ def test_a_training_goes_on_bit_for_bit_through_windows_of_broken_pictures(
     states = tmp_path / "states"
 
     def train() -> dict[str, torch.Tensor]:
-        keeper = Keeper(states, minutes=0, keep=9)
+        keeper = TrainingCheckpointer(states, minutes=0, keep=9)
         source = open_images(picture_folder)
         return fit_pictures(source, settings, tiny_specs, memory=memory, keeper=keeper).state_dict()
 
@@ -188,20 +188,20 @@ def test_a_stopped_training_on_a_stream_goes_on_bit_for_bit(
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5)
     memory = 2.5 * bytes_an_image(build_backbones(tiny_specs), GRID) / 1e9
 
-    def train(keeper: Keeper | None, watch: Watch | None = None) -> ut.USAE:
+    def train(keeper: TrainingCheckpointer | None, watch: FitCallbacks | None = None) -> ut.USAE:
         return fit_pictures(
             open_images(picture_folder), settings, tiny_specs, watch=watch, keeper=keeper, memory=memory
-        )  # fmt: skip
+        )
 
     whole = train(None)
-    keeper = Keeper(tmp_path / "states", minutes=1000)
+    keeper = TrainingCheckpointer(tmp_path / "states", minutes=1000)
 
     def stop(step: int, figures: dict[str, object]) -> None:  # noqa: ARG001
         keeper._stop = step == 4
 
     with pytest.raises(Stopped):
-        train(keeper, Watch(steps=stop))
-    resumed = train(Keeper(tmp_path / "states", minutes=1000))
+        train(keeper, FitCallbacks(steps=stop))
+    resumed = train(TrainingCheckpointer(tmp_path / "states", minutes=1000))
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
     assert whole.statistics is not None
     assert whole.statistics.counts[0] == 6

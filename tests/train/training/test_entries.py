@@ -7,7 +7,7 @@ from usae_train.training.kernels.sparse_ops import (
     decode,
     decode_entries,
     entries_of,
-    match,
+    sampled_dot,
     stable_order,
     transpose,
 )
@@ -29,7 +29,7 @@ def test_transpose_by_hand() -> None:
 
 
 def test_match_by_hand() -> None:
-    assert match(ENTRIES, BAGS, TABLE).tolist() == [30.0, 2.0, 4.0, 3.0]
+    assert sampled_dot(ENTRIES, BAGS, TABLE).tolist() == [30.0, 2.0, 4.0, 3.0]
 
 
 @pytest.mark.parametrize("n_concepts", [11, 2**16, 2**16 + 1])  # sorted by numpy, and by torch beyond 16 bits

@@ -9,7 +9,7 @@ from usae_train.images.sources import open_images
 from usae_train.model.statistics import measure
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training import fitting
-from usae_train.training.fitting import Watch, allowed_memory, fit, fit_settings
+from usae_train.training.fitting import FitCallbacks, allowed_memory, fit, fit_settings
 from usae_train.training.settings import DEFAULT, PUBLISHED
 
 SMALL = {"n_concepts": 8, "k": 2, "steps": 3, "batch": 16}
@@ -34,7 +34,7 @@ def test_fit_on_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Pa
     (picture_folder / "1.png").write_text("broken")
     failures: list[str] = []
     steps: list[int] = []
-    watch = Watch(steps=lambda step, figures: steps.append(step), failure=failures.append)
+    watch = FitCallbacks(steps=lambda step, figures: steps.append(step), failure=failures.append)
     usae = fit(picture_folder, backbones=tiny_specs, recipe="published", watch=watch, max_broken=0.2, **SMALL)
     assert usae.widths == {"vit": 32, "conv": 24}
     assert usae.grid == (2, 2)
@@ -91,12 +91,28 @@ def test_recipes_by_name_and_by_value() -> None:
 
 def test_the_published_recipe_is_the_authors() -> None:
     assert PUBLISHED.model_dump() == {
-        "name": "published", "batch_norm": True, "offset": False, "start": "random", "tied": False, "projected": True,
-        "standardization": "scalar", "frozen": False, "shuffled": False, "encoding": "one", "loss": "absolute",
-        "auxiliary": "left_out", "auxiliary_weight": 0.1, "nested": (),
-        "dead_after": 200, "learning_rate": 3e-4, "final_learning_rate": 1e-6, "warm_up": 1 / 30,
-        "weight_decay": 1e-5, "clip": 1.0, "batch": 6272,
-    }  # fmt: skip
+        "name": "published",
+        "batch_norm": True,
+        "offset": False,
+        "start": "random",
+        "tied": False,
+        "projected": True,
+        "standardization": "scalar",
+        "frozen": False,
+        "shuffled": False,
+        "encoding": "one",
+        "loss": "absolute",
+        "auxiliary": "left_out",
+        "auxiliary_weight": 0.1,
+        "nested": (),
+        "dead_after": 200,
+        "learning_rate": 3e-4,
+        "final_learning_rate": 1e-6,
+        "warm_up": 1 / 30,
+        "weight_decay": 1e-5,
+        "clip": 1.0,
+        "batch": 6272,
+    }
     settings = fit_settings("published")
     assert (settings.n_concepts, settings.k) == (6144, 32)
 
@@ -144,8 +160,9 @@ def test_backbones_are_named_as_the_command_line_names_them(
         fit(picture_folder, backbones=told, **SMALL)
     ids, paper, mixed = seen
     assert {name: spec.model for name, spec in ids.items()} == {
-        "resnet18": "resnet18.a1_in1k", "resnet50": "resnet50.a1_in1k",
-    }  # fmt: skip
+        "resnet18": "resnet18.a1_in1k",
+        "resnet50": "resnet50.a1_in1k",
+    }
     assert paper == PAPER
     assert mixed == {"a": BackboneSpec(model="resnet18.a1_in1k"), **tiny_specs}
 

@@ -17,17 +17,20 @@ from usae_train.demo.activations import known_world
 from usae_train.model.sparse import Codes, top_k
 from usae_train.training.add_backbone import Grown, divided, enlarged, growth_settings
 from usae_train.training.alignment import tokens_of_concepts
-from usae_train.training.checkpointing import Keeper
-from usae_train.training.fitting import Watch
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.fitting import FitCallbacks
 from usae_train.training.logging.metrics_log import read_journal
 from usae_train.training.loop import fit_tokens, step_loss, stepping_pairs
 from usae_train.training.losses import squared_error
-from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 
 NEW = BackboneSpec(
-    model="vit_tiny_patch16_224", weights="random", input_size=32, seed=7,
+    model="vit_tiny_patch16_224",
+    weights="random",
+    input_size=32,
+    seed=7,
     options={"patch_size": 8, "depth": 1, "embed_dim": 16, "num_heads": 2},
-)  # fmt: skip
+)
 
 
 def toy_tokens(names: str = "abc", rows: int = 64) -> dict[str, torch.Tensor]:
@@ -35,7 +38,7 @@ def toy_tokens(names: str = "abc", rows: int = 64) -> dict[str, torch.Tensor]:
     return {name: torch.randn(rows, 4 + ord(name) % 3, generator=generator) + 1 for name in names}
 
 
-def grown_toy(recipe: Recipe, steps: int = 8) -> tuple[ut.USAE, ut.USAE]:
+def grown_toy(recipe: TrainingRecipe, steps: int = 8) -> tuple[ut.USAE, ut.USAE]:
     tokens = toy_tokens()
     settings = FitSettings(n_concepts=12, k=3, steps=20, batch=32, recipe=recipe)
     before = fit_tokens({name: tokens[name] for name in "ab"}, settings)
@@ -45,7 +48,7 @@ def grown_toy(recipe: Recipe, steps: int = 8) -> tuple[ut.USAE, ut.USAE]:
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT, PUBLISHED], ids=lambda recipe: recipe.name)
-def test_nothing_of_the_known_backbones_changes_to_the_bit(recipe: Recipe) -> None:
+def test_nothing_of_the_known_backbones_changes_to_the_bit(recipe: TrainingRecipe) -> None:
     before, after = grown_toy(recipe)
     known, now = before.state_dict(), after.state_dict()
     assert all(torch.equal(value, now[name]) for name, value in known.items())
@@ -142,7 +145,7 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
     out, words = tmp_path / "grown", ["--steps", 3, "--batch", 16, "--device", "cpu"]
     code, said, err = run(
         "add-backbone", small, picture_folder, "--backbone", tmp_path / "new.yaml", "-o", out, *words, "--joint"
-    )  # fmt: skip
+    )
     assert code == 0, err
     first, second = said.splitlines()[:2]
     assert first == f"{out}: 8 concepts over vit, conv, third"
@@ -206,7 +209,7 @@ def test_one_token_a_step_is_refused_where_the_space_normalizes_over_a_batch() -
 def test_the_added_one_is_kept_for_joint_training_and_for_what_comes_after(
     small: str, picture_folder: Path, tmp_path: Path
 ) -> None:
-    keeper = Keeper(tmp_path / "states", minutes=1000)
+    keeper = TrainingCheckpointer(tmp_path / "states", minutes=1000)
     told: dict[str, Any] = {"name": "new", "steps": 3, "batch": 8, "keeper": keeper}
     ut.add_backbone(ut.load(small), picture_folder, NEW, joint=True, **told)
     states = sorted(str(file.relative_to(keeper.folder)) for file in keeper.folder.rglob("*.pt"))
@@ -225,12 +228,12 @@ def test_broken_held_out_pictures_are_named_before_training(small: str, picture_
     said: list[str] = []
     told: dict[str, Any] = {"name": "new", "steps": 2, "batch": 8}
     one.write_text("broken")
-    grown = ut.add_backbone(ut.load(small), picture_folder, NEW, watch=Watch(failure=said.append), **told)
+    grown = ut.add_backbone(ut.load(small), picture_folder, NEW, watch=FitCallbacks(failure=said.append), **told)
     assert grown.n_held_out == 1
     assert [why.split()[0] for why in said] == [one.name]
     other.write_text("broken")
     with pytest.raises(ValueError, match=r"none of the 2 held-out pictures of .* can be read; the first: "):
-        ut.add_backbone(ut.load(small), picture_folder, NEW, watch=Watch(steps=steps), **told)
+        ut.add_backbone(ut.load(small), picture_folder, NEW, watch=FitCallbacks(steps=steps), **told)
 
 
 def test_what_cannot_be_added_is_one_line(small: str, picture_folder: Path, tmp_path: Path) -> None:

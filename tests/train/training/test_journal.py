@@ -13,19 +13,24 @@ from typer.testing import CliRunner
 from usae_train.cli import app
 from usae_train.evaluation.metrics import mean_on_and_off
 from usae_train.model.usae import USAE
-from usae_train.training.checkpointing import Keeper
+from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.display import TrainingDisplay, r2_table, summary
-from usae_train.training.logging.metrics_log import Journal, read_journal
+from usae_train.training.logging.metrics_log import MetricsLogger, read_journal
 from usae_train.training.logging.step_metrics import flat, pair_figures, unsound_pairs
 from usae_train.training.logging.trackers import TensorBoard
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.losses import absolute_error, squared_error
 from usae_train.training.settings import DEFAULT, PUBLISHED
 
-FIGURES = {"loss": 1.5, "dead": {"a": 0.25, "b": 0.0}, "learning_rate": 1e-3,
-           "tokens_per_second": 5000.0, "gb_read": 0.5,
-           "pair_loss": {"a": {"a": 0.5, "b": 1.0}, "b": {"a": 2.0, "b": 0.25}},
-           "r2": {"a": {"a": 0.75, "b": 0.5}, "b": {"a": 0.25, "b": 0.65}}}  # fmt: skip
+FIGURES = {
+    "loss": 1.5,
+    "dead": {"a": 0.25, "b": 0.0},
+    "learning_rate": 1e-3,
+    "tokens_per_second": 5000.0,
+    "gb_read": 0.5,
+    "pair_loss": {"a": {"a": 0.5, "b": 1.0}, "b": {"a": 2.0, "b": 0.25}},
+    "r2": {"a": {"a": 0.75, "b": 0.5}, "b": {"a": 0.25, "b": 0.65}},
+}
 
 
 def test_pair_figures_by_hand():
@@ -77,22 +82,26 @@ def lines_of(file):
 
 def test_a_journal_that_goes_on_doubles_no_line_and_loses_none(tmp_path):
     file = tmp_path / "room" / "metrics.jsonl"
-    with Journal(file) as journal:
+    with MetricsLogger(file) as journal:
         for step in (1, 11, 21, 31):
             journal.log(step, {"loss": float(step)})
     with file.open("a") as opened:
         opened.write('{"step": 41, "lo')  # a kill in the middle of a line
-    with Journal(file) as journal:  # the last state was of step 15
+    with MetricsLogger(file) as journal:  # the last state was of step 15
         for step in (21, 31, 41):
             journal.log(step, {"loss": -float(step)})
     assert [(line["step"], line["loss"]) for line in lines_of(file)] == [
-        (1, 1.0), (11, 11.0), (21, -21.0), (31, -31.0), (41, -41.0),
-    ]  # fmt: skip
+        (1, 1.0),
+        (11, 11.0),
+        (21, -21.0),
+        (31, -31.0),
+        (41, -41.0),
+    ]
     assert read_journal(tmp_path / "nothing") == []
 
 
 def test_what_is_not_finite_is_null(tmp_path):
-    with Journal(tmp_path / "metrics.jsonl") as journal:
+    with MetricsLogger(tmp_path / "metrics.jsonl") as journal:
         journal.log(1, {"loss": 1.0, "r2": {"a": float("nan")}})
     assert lines_of(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 1.0, "r2": {"a": None}}]
 
@@ -107,13 +116,13 @@ def test_the_lines_of_a_killed_training_are_those_of_a_whole_one(tmp_path, recip
     """States are written after steps 5, 10, 15; the kill comes at any moment."""
     settings = toy_settings(recipe, steps=20)
 
-    class Fifth(Keeper):
+    class Fifth(TrainingCheckpointer):
         def after(self, step, state, ranks):
             self.seconds = 0 if step % 5 == 0 else 1e9
             super().after(step, state, ranks)
 
     def run(room, kill_at=None):
-        with Journal(room / "metrics.jsonl") as journal:
+        with MetricsLogger(room / "metrics.jsonl") as journal:
 
             def progress(step, figures):
                 journal.log(step, figures)
@@ -137,7 +146,7 @@ def test_the_lines_of_a_killed_training_are_those_of_a_whole_one(tmp_path, recip
 def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for steps in ((1, 11, 21), (11, 21, 31)):
-        with Journal(tmp_path / "metrics.jsonl", [TensorBoard(tmp_path / "tb")]) as journal:
+        with MetricsLogger(tmp_path / "metrics.jsonl", [TensorBoard(tmp_path / "tb")]) as journal:
             for step in steps:
                 journal.log(step, {**FIGURES, "loss": step + len(steps) * (steps[0] == 11)})
     events = accumulator.EventAccumulator(str(tmp_path / "tb")).Reload()

@@ -22,14 +22,14 @@ from usae_train.images.sources import open_images
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.extract import extract, plan
 from usae_train.tokens.store import read_record
-from usae_train.training.checkpointing import Keeper
+from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT
 
 SMALL = ["--n-concepts", "6", "-k", "2", "--steps", "3", "--batch", "8", "--device", "cpu"]
 
 
-class AfterEach(Keeper):
+class AfterEach(TrainingCheckpointer):
     def __init__(self, folder, keep=2):
         super().__init__(folder, minutes=0, keep=keep)
 
@@ -266,7 +266,7 @@ def test_what_kills_left_half_written_is_removed(tmp_path):
     of_another.mkdir()
     write(folder, store)
     assert not list(store.glob(".*"))
-    assert Keeper(room)._newest() == (0, {})
+    assert TrainingCheckpointer(room)._newest() == (0, {})
     assert not list(room.iterdir())
     assert run("fit", store, "-o", out, "--resume", *SMALL)[0] == 0
     assert sorted(place.name for place in tmp_path.iterdir()) == [of_another.name, "pictures", "store", "usae"]
@@ -298,8 +298,12 @@ def test_metrics_lie_in_the_folder_and_the_room_is_gone(tmp_path):
     words = ("fit", folder, "--backbones", tmp_path / "specs.yaml", "-o", out, "--max-broken", "0.2", *SMALL)
     assert run(*words)[0] == 0
     assert sorted(file.name for file in out.iterdir()) == [
-        "README.md", "config.json", "metrics.jsonl", "model.safetensors", "statistics.safetensors",
-    ]  # fmt: skip
+        "README.md",
+        "config.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "statistics.safetensors",
+    ]
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
     assert {place.name for place in tmp_path.iterdir()} == {"pictures", "specs.yaml", "usae"}
 

@@ -10,7 +10,7 @@ from toys import WIDTHS, toy_settings, toy_tokens
 from usae_train.demo.activations import known_world
 from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import Batches, MemoryFeed
-from usae_train.training.checkpointing import Keeper
+from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import (
     EXACT_STEPS,
     clip_pairs,
@@ -23,7 +23,7 @@ from usae_train.training.loop import (
     standardize_from,
     stepping_pairs,
 )
-from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
+from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import step_loss
 
 
@@ -101,8 +101,9 @@ def test_the_start_ties_encoders_to_dictionaries_at_the_same_patches() -> None:
 def test_the_start_does_not_depend_on_the_seed_but_on_its_own() -> None:
     atoms = {
         (start, seed): at_the_start(toy_settings(DEFAULT, seed=seed, start_seed=start)).dictionary("a")
-        for start in (0, 1) for seed in (0, 1)
-    }  # fmt: skip
+        for start in (0, 1)
+        for seed in (0, 1)
+    }
     assert torch.equal(atoms[0, 0], atoms[0, 1])
     assert torch.equal(atoms[1, 0], atoms[1, 1])
     assert (atoms[0, 0] * atoms[1, 0]).sum(1).amin() < 0.9
@@ -119,7 +120,7 @@ def test_two_seeds_train_from_one_start(mask: bool) -> None:
     assert (barely_trained(0, 0) * barely_trained(0, 1)).sum(1).amin() < 0.9
 
 
-SCHEDULE = FitSettings(steps=100, recipe=Recipe(learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1))
+SCHEDULE = FitSettings(steps=100, recipe=TrainingRecipe(learning_rate=1.0, final_learning_rate=0.1, warm_up=0.1))
 
 
 def test_learning_rate_at_the_ends_and_halfway() -> None:
@@ -165,7 +166,7 @@ def test_a_set_smaller_than_a_batch_is_shown_evenly() -> None:
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT, PUBLISHED])
-def test_the_same_seed_gives_the_same_weights_bit_for_bit(recipe: Recipe) -> None:
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(recipe: TrainingRecipe) -> None:
     first, second, other = (
         fit_tokens(toy_tokens(), toy_settings(recipe, steps=15, seed=seed)).state_dict() for seed in (3, 3, 4)
     )
@@ -276,7 +277,7 @@ def test_a_fitted_model_is_frozen_and_in_evaluation_mode() -> None:
 
 def test_an_explosion_stops_before_its_step_and_keeps_the_last_good_state(tmp_path: Path) -> None:
     """A rate that is right for two steps and then much too large: what was kept is finite, and training goes on."""
-    tokens, kept = toy_tokens(), Keeper(tmp_path, minutes=0, keep=2)
+    tokens, kept = toy_tokens(), TrainingCheckpointer(tmp_path, minutes=0, keep=2)
     recipe = DEFAULT.model_copy(update={"learning_rate": 1e5, "warm_up": 0.0, "final_learning_rate": 1e5})
     with pytest.raises(ValueError, match=r"(the loss is|the gradient of)") as error:
         fit_tokens(tokens, toy_settings(recipe, steps=60), keeper=kept)

@@ -5,7 +5,7 @@ import torch
 from toys import toy_settings, toy_tokens
 
 from usae_train.backbones.backbone import BackboneSpec, listed
-from usae_train.training.checkpointing import Keeper
+from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED
 from usae_train.training.state_forms import differing
@@ -14,13 +14,13 @@ SPECS = {"a": BackboneSpec(model="vit_tiny_patch16_224", weights="random")}
 
 
 def stopped(folder, recipe=DEFAULT):
-    fit_tokens(toy_tokens(), toy_settings(recipe, steps=3), keeper=Keeper(folder, minutes=1e6))
+    fit_tokens(toy_tokens(), toy_settings(recipe, steps=3), keeper=TrainingCheckpointer(folder, minutes=1e6))
     (file,) = folder.iterdir()
     return file
 
 
 def resumed(folder, recipe=DEFAULT):
-    return fit_tokens(toy_tokens(), toy_settings(recipe, steps=4), keeper=Keeper(folder, minutes=1e6))
+    return fit_tokens(toy_tokens(), toy_settings(recipe, steps=4), keeper=TrainingCheckpointer(folder, minutes=1e6))
 
 
 def emptied(state):

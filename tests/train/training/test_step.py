@@ -8,9 +8,9 @@ from toys import WIDTHS
 
 from usae_train.model.usae import USAE
 from usae_train.training import step
-from usae_train.training.kernels.matryoshka import part_errors
+from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.topk_complement import largest, left_out_half
-from usae_train.training.settings import DEFAULT, PUBLISHED, Recipe
+from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
 from usae_train.training.step import part_entries, pick, step_loss
 
 N_CONCEPTS, K = 16, 3
@@ -25,7 +25,7 @@ def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.product_dtype", lambda device: torch.float32)
 
 
-def toy(recipe: Recipe) -> tuple[USAE, dict[str, Tensor]]:
+def toy(recipe: TrainingRecipe) -> tuple[USAE, dict[str, Tensor]]:
     """A USAE with rows of any length and offsets of any size, and nine tokens."""
     torch.manual_seed(3)
     usae = USAE(WIDTHS, N_CONCEPTS, K, batch_norm=recipe.batch_norm).train()
@@ -45,7 +45,7 @@ def dead_in(**concepts: list[int]) -> Tensor:
 
 
 def reference(
-    usae: USAE, batch: dict[str, Tensor], encoding: list[str], recipe: Recipe, dead: Tensor = NOTHING_DEAD
+    usae: USAE, batch: dict[str, Tensor], encoding: list[str], recipe: TrainingRecipe, dead: Tensor = NOTHING_DEAD
 ) -> tuple[Tensor, Tensor]:
     """The same loss with dense codes, and the concepts that fired in which backbone."""
     total, fired = torch.zeros(()), torch.zeros_like(dead)
@@ -117,16 +117,17 @@ SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
     ids=["share", "dead in some", "all", "dead", "three parts", "absolute", "batch norm", "scalar", "one", "published"],
 )
 def test_a_step_equals_the_dense_reference_with_its_gradients(
-    recipe: Recipe, encoding: list[str], dead: Tensor
-) -> None:  # fmt: skip
+    recipe: TrainingRecipe, encoding: list[str], dead: Tensor
+) -> None:
     usae, batch = toy(recipe)
     expected_loss, expected_fired = reference(usae, batch, encoding, recipe, dead)
     expected_loss.backward()
     names = [
-        name for name, _ in usae.named_parameters()
+        name
+        for name, _ in usae.named_parameters()
         if (recipe.encoding != "one" or name.split(".")[1] in encoding)
         and (recipe.offset or not name.endswith("offset"))
-    ]  # fmt: skip
+    ]
     expected = {name: usae.get_parameter(name).grad.clone() for name in names}  # type: ignore[union-attr]
     usae.zero_grad()
     usae, batch = toy(recipe)  # BatchNorm's running figures anew
@@ -225,5 +226,5 @@ def test_largest_counts_from_above() -> None:
 def test_the_error_of_millions_of_numbers_is_exact(squared: bool) -> None:
     tokens = torch.randn(2000, 768, generator=torch.Generator().manual_seed(0))
     wanted = tokens.double().square().mean() if squared else tokens.double().abs().mean()
-    found = part_errors(torch.zeros(2000, 1, 768), torch.zeros(768), tokens, squared)
+    found = matryoshka_loss(torch.zeros(2000, 1, 768), torch.zeros(768), tokens, squared)
     assert found.item() == pytest.approx(wanted.item(), rel=1e-6)  # one after another: 4.5e-5 and more apart

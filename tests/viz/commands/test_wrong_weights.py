@@ -29,8 +29,11 @@ def made(usae, tmp_path_factory):
         specs[name] = spec.model_copy(update={"weights": str(place / f"{name}.safetensors")})
     space = ut.fit(place / "pictures", backbones=specs, n_concepts=8, k=2, steps=2, batch=16)
     ut.save(space, place / "space")
-    lines = [f"{name}:\n  model: {s.model}\n  weights: {name}.safetensors\n  input_size: {s.input_size}\n"
-             f"  options: {dict(s.options)}\n" for name, s in specs.items()]  # fmt: skip
+    lines = [
+        f"{name}:\n  model: {s.model}\n  weights: {name}.safetensors\n  input_size: {s.input_size}\n"
+        f"  options: {dict(s.options)}\n"
+        for name, s in specs.items()
+    ]
     (place / "specs.yaml").write_text("".join(lines).replace("'", "").replace("False", "false"))
     return place
 

@@ -27,9 +27,11 @@ def known(usae):
 
 def test_a_label_at_chance_is_not_shown(known):
     assert [caption(known, concept) for concept in (0, 1, 2, 5)] == [
-        "concept 0: follows colour: red (AUROC 0.95)", "concept 1: nearest to colour: red (AUROC 0.61)",
-        "concept 2", "concept 5",
-    ]  # fmt: skip
+        "concept 0: follows colour: red (AUROC 0.95)",
+        "concept 1: nearest to colour: red (AUROC 0.61)",
+        "concept 2",
+        "concept 5",
+    ]
     assert label_of(known, 2) is None
     assert follows(known, 2).auroc == pytest.approx(0.59)
 

@@ -44,10 +44,14 @@ def made_up():
     fires = torch.randint(0, 5000, (2, 3000), generator=generator)
     fires[1, :100] = 0
     return Statistics(
-        fires=fires, co_fires=fires.amin(0) // 2, energy=torch.rand(2, 3000, generator=generator),
-        quantiles=torch.rand(2, 3000, 5, generator=generator), top_images=torch.full((2, 3000, 8), -1),
-        top_tokens=torch.zeros(2, 3000, 8, dtype=torch.int32), counts=torch.tensor([100, 10_000]),
-    )  # fmt: skip
+        fires=fires,
+        co_fires=fires.amin(0) // 2,
+        energy=torch.rand(2, 3000, generator=generator),
+        quantiles=torch.rand(2, 3000, 5, generator=generator),
+        top_images=torch.full((2, 3000, 8), -1),
+        top_tokens=torch.zeros(2, 3000, 8, dtype=torch.int32),
+        counts=torch.tensor([100, 10_000]),
+    )
 
 
 def ids(page):
@@ -78,8 +82,10 @@ def test_it_shows_what_was_drawn_and_what_is_known(atlas, visit, usae_folder):
     assert card.locator(".tile img").count() == 3
     alternatives = [image.get_attribute("alt") for image in card.locator(".tile img").all()]
     assert [words.partition(",")[0] for words in alternatives] == [
-        "concept 3 through left", "concept 3 through right", "concept 3 shared by all backbones",
-    ]  # fmt: skip
+        "concept 3 through left",
+        "concept 3 through right",
+        "concept 3 shared by all backbones",
+    ]
     assert "not drawn" in page.locator('.card[data-id="4"]').inner_text()
     statistics = ut.load(usae_folder).statistics
     assert f"{statistics.universality[3]:.2f}" in card.inner_text()
@@ -208,8 +214,9 @@ def test_favourites_and_names_are_kept_exported_and_understood(atlas, visit, usa
     usae = ut.load(usae_folder)
     labels = read_labels(file, usae)
     assert [(each.concept, each.name, each.favourite, each.note) for each in labels] == [
-        (3, "My Reds", False, "warm <b>"), (7, "", True, ""),
-    ]  # fmt: skip
+        (3, "My Reds", False, "warm <b>"),
+        (7, "", True, ""),
+    ]
     assert parse_concepts(usae, with_numbers("my reds, favourites", numbers(labels))) == [3, 7]
     listed = CliRunner().invoke(app, ["concepts", "--usae", usae_folder, "--labels", str(file), "--json"])
     assert {row["concept"]: row.get("name") for row in json.loads(listed.stdout)}[3] == "My Reds"

@@ -85,8 +85,10 @@ def test_natural_patches_are_cut_from_their_place(page_folder, visit):
     page = visit(page_folder)
     style = "(strip) => [...strip.querySelectorAll('button')].map((patch) => patch.style.backgroundPosition)"
     strips = page.locator('.card[data-id="3"] .strip').all()
-    assert [strip.evaluate(style) for strip in strips] == [["0% 0%", "50% 0%", "100% 0%"],
-                                                           ["0% 100%", "50% 100%", "100% 100%"]]  # fmt: skip
+    assert [strip.evaluate(style) for strip in strips] == [
+        ["0% 0%", "50% 0%", "100% 0%"],
+        ["0% 100%", "50% 100%", "100% 100%"],
+    ]
 
 
 def test_figures_stand_under_their_own_backbone(page_folder, visit, usae_folder):
@@ -94,9 +96,11 @@ def test_figures_stand_under_their_own_backbone(page_folder, visit, usae_folder)
     page = visit(page_folder, "concept=5")
     page.wait_for_selector("dialog[open] .figures table")
     expected = {
-        "fires": (statistics.firing_share, "share"), "co-firing": (statistics.co_firing, "share"),
-        "energy": (statistics.energy, "number"), "largest code": (statistics.quantiles[:, :, -1], "number"),
-    }  # fmt: skip
+        "fires": (statistics.firing_share, "share"),
+        "co-firing": (statistics.co_firing, "share"),
+        "energy": (statistics.energy, "number"),
+        "largest code": (statistics.quantiles[:, :, -1], "number"),
+    }
     rows = [[name, *(said(page, of[row, 5].item(), kind) for row in range(2))] for name, (of, kind) in expected.items()]
     assert cells(page, "dialog .figures tbody tr") == rows
     assert [left != right for _, left, right in rows].count(True) > 1
@@ -124,8 +128,10 @@ def test_a_card_has_its_own_figures(page_folder, visit, usae_folder):
 def test_scores_stand_under_their_own_backbone(page_folder, visit, run_folder):
     page = visit(page_folder, "concept=5")
     page.wait_for_selector("dialog[open] table.transfer")
-    scores = {name: read_png(run_folder / "concept-00005" / f"{name}.png")["scores"]["backbones"]
-              for name in (*NAMES, "shared")}  # fmt: skip
+    scores = {
+        name: read_png(run_folder / "concept-00005" / f"{name}.png")["scores"]["backbones"]
+        for name in (*NAMES, "shared")
+    }
     found = {row[0].split()[0]: row[1:] for row in cells(page, "dialog table.transfer tbody tr")}
     words = {
         picture: [f"{said(page, own[name]['code'], digits=17)} #{own[name]['rank']}" for name in NAMES]

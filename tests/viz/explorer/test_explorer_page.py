@@ -17,9 +17,9 @@ import usae_train as ut
 from usae_viz.cli import app
 from usae_viz.explorer import explore
 from usae_viz.explorer.figures import transfer
-from usae_viz.explorer.runs import Drawing, Picture, read_run
+from usae_viz.explorer.runs import RenderedImage, RenderedObjective, read_run
 from usae_viz.explorer.sources import open_sources
-from usae_viz.runs.metadata import About
+from usae_viz.runs.metadata import ImageMetadata
 
 
 def run(*words):
@@ -123,14 +123,14 @@ def test_transfer_by_hand():
 
     def picture(own, codes):
         scores = {"fired": True, "drawn_for": own, "backbones": {name: seen(code) for name, code in codes.items()}}
-        about = About(picture=own[0], objective="Concept(1)", settings={}, scores=scores)
-        return Picture(file=None, below="", about=about, animation=None)
+        about = ImageMetadata(picture=own[0], objective="Concept(1)", settings={}, scores=scores)
+        return RenderedImage(file=None, below="", about=about, animation=None)
 
     one = picture(["a"], {"a": 4.0, "b": 1.0, "c": 3.0})  # (1 + 3) / 2 / 4 = 0.5
     two = picture(["b"], {"a": 1.0, "b": 2.0, "c": 0.0})  # 0.25
     shared = picture(["a", "b", "c"], {"a": 9.0, "b": 1.0, "c": 1.0})  # drawn for all: nothing to transfer to
-    assert transfer(Drawing(None, "Concept(1)", [one, two, shared], {})) == pytest.approx(0.375)
-    assert transfer(Drawing(None, "Concept(1)", [shared], {})) is None
+    assert transfer(RenderedObjective(None, "Concept(1)", [one, two, shared], {})) == pytest.approx(0.375)
+    assert transfer(RenderedObjective(None, "Concept(1)", [shared], {})) is None
 
 
 def test_a_run_is_read_back(run_folder):

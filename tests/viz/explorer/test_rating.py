@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.images.sources import open_images
 from usae_train.model.natural import natural_pictures
-from usae_train.model.statistics import TAU
+from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_viz.cli import app
 from usae_viz.explorer.runs import read_run
 from usae_viz.export.natural_patches import around, inside_window
@@ -73,12 +73,12 @@ def test_the_answer_is_among_the_concepts_own_and_distractors_are_not(usae_folde
         assert trial.query != right
         answers.add(trial.answer)
         assert len(trial.choices) == 3
-        if trial.strongest_distractor <= TAU:
+        if trial.strongest_distractor <= FIRING_THRESHOLD:
             for patch in [choice for place, choice in enumerate(trial.choices) if place != trial.answer]:
                 canvas = source.read(patch.number, 48)[None]
                 for name in usae.names:
                     codes = usae.encode(name, usae.tokens(name, canvas)).of(trial.concept)[0]
-                    assert codes[inside_window(patch.token, usae.grid)].max() <= TAU
+                    assert codes[inside_window(patch.token, usae.grid)].max() <= FIRING_THRESHOLD
     assert len(answers) > 1
 
 
@@ -136,8 +136,11 @@ def test_scores_by_hand(key):
     outcomes = score_answers(key, [answered(key, "r,1,1,2", "r,2,3,2", "r,3,1,2", "r,4,1,2")])
     found = {each.group: each for each in outcomes}
     assert list(found) == [
-        "all drawn pictures", "natural pictures (control)", "per-model left", "shared shared",
-    ]  # fmt: skip
+        "all drawn pictures",
+        "natural pictures (control)",
+        "per-model left",
+        "shared shared",
+    ]
     drawn = found["all drawn pictures"]
     assert (drawn.answered, drawn.right, drawn.chance) == (3, 2, 0.25)
     assert drawn.p == pytest.approx(3 * 0.25**2 * 0.75 + 0.25**3)  # two or three of three by guessing

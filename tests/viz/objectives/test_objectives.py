@@ -23,12 +23,12 @@ from usae_viz.objectives import (
     pool_tokens,
     score,
 )
-from usae_viz.optimization.loop import Picture, ascend
+from usae_viz.optimization.loop import CanvasSpec, optimize
 from usae_viz.optimization.resolving import whole_first
 from usae_viz.parameterizations import FourierImage
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.augmentation import PRESETS
-from usae_viz.views.viewing import Eyes
+from usae_viz.views.viewing import ViewConfig
 
 
 @pytest.fixture
@@ -219,13 +219,17 @@ def test_maximizing_a_logit_raises_it_and_without_a_classifier_there_is_one_clea
 def test_a_logit_comes_from_the_pass_that_the_tokens_come_from(classifying):
     model, _ = classifying
     runs, steps = [], 4
-    eyes = Eyes(model, PRESETS["default"].for_patches(0.25), 1)
+    eyes = ViewConfig(model, PRESETS["default"].for_patches(0.25), 1)
     handle = model.backbones["left"].model.patch_embed.register_forward_hook(lambda *passed: runs.append(1))
     try:
         for objective in (Logit("left", 4), Concept(3) + 2 * Logit("left", 1), Concept(3)):
             runs.clear()
-            ascend(
-                eyes, FourierImage([0], 32), [Picture("left", objective, 0, ("left",))], steps=steps, learning_rate=0.1
+            optimize(
+                eyes,
+                FourierImage([0], 32),
+                [CanvasSpec("left", objective, 0, ("left",))],
+                steps=steps,
+                learning_rate=0.1,
             )
             assert len(runs) == steps
     finally:
@@ -237,7 +241,7 @@ def test_a_class_is_shown_nearly_whole_first_and_a_concept_at_every_scale_at_onc
     assert whole_first(Logit("left", 4), settings) == 0.7
     assert whole_first(Concept(3), settings) == whole_first(Concept(3) + Logit("left", 4), settings) == 0
     assert whole_first(Logit("left", 4), MaximizeSettings(whole_first=0.2)) == 0.2
-    eyes = Eyes(None, PRESETS["default"], 1, whole_first=0.5)
+    eyes = ViewConfig(None, PRESETS["default"], 1, whole_first=0.5)
     assert [eyes.at(passed).augmentation.crop for passed in (0, 0.49, 0.5)] == [(0.6, 1.0), (0.6, 1.0), (0.2, 1.0)]
 
 

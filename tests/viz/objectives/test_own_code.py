@@ -6,7 +6,7 @@ import pytest
 
 from usae_viz.objectives.own_code import hash_of_code
 from usae_viz.runs.plan import plan_recipe
-from usae_viz.runs.recipe import Recipe
+from usae_viz.runs.recipe import RenderRecipe
 
 
 @pytest.fixture
@@ -73,6 +73,6 @@ def test_a_picture_whose_objectives_helper_has_changed_is_to_be_drawn_again(usae
     keys = []
     for weight in (1, 2, 1):
         (tmp_path / "own_helper.py").write_text(f"weight = {weight}\n")
-        plan = plan_recipe(usae, Recipe(objectives=["own_main:calm"]), tmp_path, allow_code=True)
+        plan = plan_recipe(usae, RenderRecipe(objectives=["own_main:calm"]), tmp_path, allow_code=True)
         keys.append(plan.drawings[0].key)
     assert keys[0] == keys[2] != keys[1]

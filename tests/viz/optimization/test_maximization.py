@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 import usae_viz as uv
 from usae_viz.export.png import read_png
 from usae_viz.views.augmentation import PRESETS
-from usae_viz.views.viewing import Eyes, perceive
+from usae_viz.views.viewing import ViewConfig, encode_views
 
 QUICK = {"steps": 6, "crops": 2, "size": 32}
 
@@ -19,7 +19,7 @@ def first_channel(acts):
 
 def pre_code(usae, name, concept, canvas, shared=False):
     backbone = usae.backbones[name]
-    acts = perceive(Eyes(usae, PRESETS["none"], 1), backbone, canvas[None], canvas[None, None], shared=shared)
+    acts = encode_views(ViewConfig(usae, PRESETS["none"], 1), backbone, canvas[None], canvas[None, None], shared=shared)
     return uv.Concept(concept)(acts).item()
 
 
@@ -151,9 +151,14 @@ def test_crops_of_less_than_a_pixel_are_said_before_anything_is_drawn(usae, size
     seen = []
     with pytest.raises(ValueError, match=r"^crops from \S+ of the side are less than a pixel wide on a") as caught:
         uv.maximize(
-            usae, uv.Concept(3), size=size, augmentation={"crop": (crop, 1)}, steps=1, crops=1,
+            usae,
+            uv.Concept(3),
+            size=size,
+            augmentation={"crop": (crop, 1)},
+            steps=1,
+            crops=1,
             progress=lambda *_: seen.append(1),
-        )  # fmt: skip
+        )
     assert str(caught.value).endswith(helps)
     assert seen == []
 

@@ -3,9 +3,9 @@ import torch
 
 import usae_viz as uv
 import usae_viz.optimization.maximize
-from usae_viz.optimization.loop import Lost, Picture, look, looked_at_together, share_of_largest
+from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore, batch_rows, compute_gradients, share_of_largest
 from usae_viz.views.augmentation import PRESETS
-from usae_viz.views.viewing import Eyes
+from usae_viz.views.viewing import ViewConfig
 
 QUICK = {"crops": 2, "size": 32, "dtype": "float32"}
 
@@ -159,19 +159,19 @@ def test_each_of_two_lost_scores_of_a_pack_ends_its_own_objective(usae):
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_the_picture_that_is_lost_is_named_by_its_row(usae, at_once):
-    eyes = Eyes(usae, PRESETS["none"], 1, at_once=at_once)
+    eyes = ViewConfig(usae, PRESETS["none"], 1, at_once=at_once)
     canvas = torch.full((4, 3, 32, 32), 0.5)
     fine, broken = uv.Concept(3), not_finite_from(1, float("inf"))
     kinds = [(fine, "right"), (fine, "left"), (broken, "left"), (fine, "left")]
-    pictures = [Picture(f"{row}", objective, 0, (name,)) for row, (objective, name) in enumerate(kinds)]
+    pictures = [CanvasSpec(f"{row}", objective, 0, (name,)) for row, (objective, name) in enumerate(kinds)]
     generators = [torch.Generator() for _ in pictures]
-    with pytest.raises(Lost, match="the score through left is not finite") as found:
-        look(eyes, canvas, pictures, generators)
+    with pytest.raises(InvalidImageScore, match="the score through left is not finite") as found:
+        compute_gradients(eyes, canvas, pictures, generators)
     assert found.value.row == 2
     canvas[3, 0, 0, 0] = torch.nan
     pictures[2] = pictures[1]
-    with pytest.raises(Lost, match="the picture of 3 is not finite") as found:
-        look(eyes, canvas, pictures, generators)
+    with pytest.raises(InvalidImageScore, match="the picture of 3 is not finite") as found:
+        compute_gradients(eyes, canvas, pictures, generators)
     assert found.value.row == 3
 
 
@@ -241,13 +241,13 @@ def test_who_is_looked_at_together():
     plain, joint, another = uv.Concept(3), uv.Concept(3) + uv.Diversity(), uv.Concept(3) + uv.Diversity()
     left, right = ("left",), ("right",)
     pictures = [
-        Picture(str(row), objective, 0, seen_by)
+        CanvasSpec(str(row), objective, 0, seen_by)
         for row, (objective, seen_by) in enumerate(
             [(plain, left), (joint, left), (plain, right), (plain, left), (joint, left), (another, left), (plain, left)]
         )
     ]
-    assert looked_at_together(pictures, 1) == [[0], [3], [6], [1, 4], [5], [2]]
-    assert looked_at_together(pictures, 2) == [[0, 3], [6], [1, 4], [5], [2]]
+    assert batch_rows(pictures, 1) == [[0], [3], [6], [1, 4], [5], [2]]
+    assert batch_rows(pictures, 2) == [[0, 3], [6], [1, 4], [5], [2]]
 
 
 def test_diversity_pushes_the_seeds_of_one_objective_apart(usae):

@@ -2,14 +2,14 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.optimization.batching import bytes_a_picture, pictures_at_once
+from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
 from usae_viz.optimization.maximize import eyes_for
 from usae_viz.views.augmentation import PRESETS
-from usae_viz.views.viewing import Eyes
+from usae_viz.views.viewing import ViewConfig
 
 
 def taken(usae, crops, size=48):
-    return bytes_a_picture(Eyes(usae, PRESETS["none"], crops), usae.backbones, size)
+    return bytes_a_picture(ViewConfig(usae, PRESETS["none"], crops), usae.backbones, size)
 
 
 def test_a_picture_takes_as_much_more_as_it_has_crops(usae):
@@ -33,13 +33,13 @@ def test_what_the_hungriest_backbone_keeps_is_counted(usae):
     """At the least, the input of each of its linear layers: (tokens, width) a view, here of 36 tokens of width 16."""
     canvas_and_views = 20 * 3 * 48 * 48 * 4 + 4 * 3 * 48 * 48 * 4
     by_backbone = {
-        name: bytes_a_picture(Eyes(usae, PRESETS["none"], 1), {name: backbone}, 48)
+        name: bytes_a_picture(ViewConfig(usae, PRESETS["none"], 1), {name: backbone}, 48)
         for name, backbone in usae.backbones.items()
     }
     assert by_backbone["right"] - canvas_and_views > 4 * 36 * 16 * 4
     backwards = dict(reversed(usae.backbones.items()))
     for order in (usae.backbones, backwards):
-        assert bytes_a_picture(Eyes(usae, PRESETS["none"], 1), order, 48) == max(by_backbone.values())
+        assert bytes_a_picture(ViewConfig(usae, PRESETS["none"], 1), order, 48) == max(by_backbone.values())
 
 
 def test_measuring_leaves_no_gradients_behind(usae):
@@ -50,22 +50,22 @@ def test_measuring_leaves_no_gradients_behind(usae):
 
 
 def test_on_the_cpu_it_is_one_picture_at_a_time(usae):
-    eyes = Eyes(usae, PRESETS["none"], 6)
-    assert pictures_at_once(eyes, 48, None) == 1
-    assert pictures_at_once(eyes, 48, 100.0) == 1
+    eyes = ViewConfig(usae, PRESETS["none"], 6)
+    assert max_batch_size(eyes, 48, None) == 1
+    assert max_batch_size(eyes, 48, 100.0) == 1
 
 
 def test_a_limit_of_just_what_one_picture_takes_is_enough(usae):
-    eyes = Eyes(usae, PRESETS["none"], 6)
+    eyes = ViewConfig(usae, PRESETS["none"], 6)
     needed = taken(usae, 6) / 1e9
-    assert pictures_at_once(eyes, 48, needed * 1.001) == 1
+    assert max_batch_size(eyes, 48, needed * 1.001) == 1
     with pytest.raises(ValueError, match=r"the limit is .*; lower --crops or --size, or raise --memory$"):
-        pictures_at_once(eyes, 48, needed * 0.999)
+        max_batch_size(eyes, 48, needed * 0.999)
 
 
 def test_all_canvases_of_an_objective_are_there_all_the_time(usae):
     """Only one goes through a backbone at a time."""
-    eyes, canvas = Eyes(usae, PRESETS["none"], 2), 20 * 3 * 48 * 48 * 4
+    eyes, canvas = ViewConfig(usae, PRESETS["none"], 2), 20 * 3 * 48 * 48 * 4
     assert bytes_a_picture(eyes, usae.backbones, 48, canvases=7) == taken(usae, 2) + 6 * canvas
     limit = (taken(usae, 2) + 3.5 * canvas) / 1e9
     settings = {"size": 48, "crops": 2, "memory": limit, "augmentation": "none", "dtype": "float32"}
@@ -103,7 +103,7 @@ def test_too_little_memory_says_what_helps_and_nothing_else(usae, mode, crops, s
     settings = {"dtype": "float32", "augmentation": "none", "mode": mode}
     asked = uv.MaximizeSettings(crops=crops, size=size, seeds=seeds, **settings)
     canvases = 1 if mode == "shared" else 2
-    least = bytes_a_picture(Eyes(usae, PRESETS["none"], 1), usae.backbones, 16, canvases)
+    least = bytes_a_picture(ViewConfig(usae, PRESETS["none"], 1), usae.backbones, 16, canvases)
     with pytest.raises(ValueError, match=f"the limit is .*; {advice}$"):
         eyes_for(
             usae, asked.model_copy(update={"memory": least / 1e9 * (0.999 if advice == "raise --memory" else 1.0001)})
@@ -119,8 +119,14 @@ def test_pictures_that_are_compared_have_to_fit_together(usae, mode):
     canvas, canvases = 20 * 3 * 48 * 48 * 4, 3 if mode == "shared" else 6
     needed = taken(usae, 3 * 2) + (canvases - 1) * canvas  # as one picture with three times as many crops
     settings = {
-        "size": 48, "crops": 2, "augmentation": "none", "dtype": "float32", "mode": mode, "steps": 1, "seeds": 3
-    }  # fmt: skip
+        "size": 48,
+        "crops": 2,
+        "augmentation": "none",
+        "dtype": "float32",
+        "mode": mode,
+        "steps": 1,
+        "seeds": 3,
+    }
     drawn = uv.maximize(usae, compared, memory=needed * 1.0001 / 1e9, **settings)
     assert len(drawn.images) == canvases
     with pytest.raises(ValueError) as caught:  # noqa: PT011

@@ -1,10 +1,10 @@
 import torch
 
-from usae_viz.optimization.convergence import Best, Settled
+from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
 
 
 def heard(window, *scores):
-    settled = Settled(window)
+    settled = ConvergenceMonitor(window)
     for step in scores:
         settled.hear(torch.tensor(step))
     return bool(settled)
@@ -28,7 +28,7 @@ def test_one_picture_that_still_rises_keeps_all_going():
 
 def test_a_picture_is_held_as_it_was_when_its_score_settled():
     """Steps leave canvases of their own number; the first picture settles after step 4, the second after step 5."""
-    settled, held = Settled(2), []
+    settled, held = ConvergenceMonitor(2), []
     for step, scores in enumerate([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 0.5], [9.0, -1.0], [0.0, 0.0]]):
         held.append(settled.hold(torch.full((2, 3, 1, 1), float(step)))[:, 0, 0, 0].tolist())
         assert settled.while_going(torch.ones(2, 1, 1)).flatten().tolist() == [float(step < 4), float(step < 5)]
@@ -44,7 +44,7 @@ def test_without_a_window_nothing_settles():
 
 def test_best_is_where_the_smoothed_score_was_highest_a_picture():
     """First picture: means 0, 2 (of 10), 1.6 (of 0): step 1. Second: 0, -2, -1.6, rises to 0.72 at step 3."""
-    best = Best()
+    best = BestCanvas()
     assert best.canvas is None
     for step, scores in enumerate([[0.0, 0.0], [10.0, -10.0], [0.0, 0.0], [0.0, 10.0]]):
         best.keep(torch.full((2, 3, 1, 1), float(step)), torch.tensor(scores))
@@ -53,14 +53,14 @@ def test_best_is_where_the_smoothed_score_was_highest_a_picture():
 
 def test_one_high_score_after_low_ones_is_not_yet_the_best():
     """Means 5, 4, 3.2, then 0.8 * 3.2 + 0.2 * 10 = 4.56: below 5."""
-    best = Best()
+    best = BestCanvas()
     for step, score in enumerate([5.0, 0.0, 0.0, 10.0]):
         best.keep(torch.full((1, 3, 1, 1), float(step)), torch.tensor([score]))
     assert best.canvas[0, 0, 0, 0] == 0
 
 
 def test_best_keeps_a_copy():
-    best, canvas = Best(), torch.zeros(1, 3, 1, 1)
+    best, canvas = BestCanvas(), torch.zeros(1, 3, 1, 1)
     best.keep(canvas, torch.zeros(1))
     canvas += 1
     assert best.canvas.max() == 0

@@ -11,7 +11,7 @@ from usae_viz.objectives import Concept
 from usae_viz.optimization.maximize import maximize_each
 from usae_viz.runs import plan as planning
 from usae_viz.runs.plan import plan_objectives, plan_recipe
-from usae_viz.runs.recipe import Recipe, read_recipe
+from usae_viz.runs.recipe import RenderRecipe, read_recipe
 from usae_viz.settings import MaximizeSettings
 
 NAMES = ["left", "right"]
@@ -187,10 +187,10 @@ def test_a_bomb_of_aliases_ten_megabytes_and_deep_nesting_are_refused(tmp_path):
 )
 def test_pictures_are_counted_before_one_of_them_is_planned(usae, tmp_path, monkeypatch, recipe, pictures):
     monkeypatch.setattr("usae_viz.runs.plan.MOST", 1000)
-    monkeypatch.setattr(Recipe, "runs", lambda self: pytest.fail("gone through"))
+    monkeypatch.setattr(RenderRecipe, "runs", lambda self: pytest.fail("gone through"))
     message = f"{pictures} pictures, all objectives, variants, .* expected at most 1000: draw a part at a time"
     with pytest.raises(ValueError, match=message):
-        plan_recipe(usae, Recipe(**recipe), tmp_path)
+        plan_recipe(usae, RenderRecipe(**recipe), tmp_path)
     with pytest.raises(ValueError, match=r"1002 pictures, .* expected at most 1000"):
         plan_objectives(usae, [Concept(3)], [MaximizeSettings(seeds=501)])
 
@@ -206,18 +206,19 @@ def test_a_hundred_thousand_drawings_are_planned_in_seconds(usae, tmp_path, monk
         monkeypatch.setattr(planning, name, watched(name, getattr(planning, name)))
     monkeypatch.setattr(provenance, "version", watched("version", provenance.version))
     provenance._version.cache_clear()
-    planned = plan_recipe(usae, Recipe(concepts=["all"], seeds=list(range(50))), tmp_path)
+    planned = plan_recipe(usae, RenderRecipe(concepts=["all"], seeds=list(range(50))), tmp_path)
     assert len({drawing.key for drawing in planned.drawings}) == 600
     assert asked == {"version": 4, "resolved": 50, "parse_objective": 12}
 
 
 def test_variants_change_what_they_name(usae, tmp_path):
     plan = planned(
-        usae, tmp_path,
+        usae,
+        tmp_path,
         "concepts: [3]\nmodes: [per-model, shared]\nseeds: [0, 4]\nsettings: {steps: 5, size: 32}\n"
         "variants:\n  plain: {}\n  long: {steps: 9, mode: coupled}\n  one: {seed: 7}\n"
         "  largest: {objective: \"Concept({k}, pool='max')\", mode: shared, seed: 0}\n",
-    )  # fmt: skip
+    )
     found = [(d.variant, d.settings.mode, d.settings.seed, d.settings.steps, d.names) for d in plan.drawings]
     assert found == [
         ("plain", "per-model", 0, 5, ("plain-left-seed-0", "plain-right-seed-0")),
@@ -241,14 +242,16 @@ def test_an_objective_that_stands_for_itself_is_drawn_unless_its_concept_is_draw
 
     assert folders("") == [("concept-00003", None, "Concept(3)"), ("concept-00005", None, "Concept(5)")]
     assert folders("objective: \"Concept({k}, pool='max')\"") == [
-        ("concept-00003", None, "Concept(3, pool='max')"), ("objective-concept-3", None, "Concept(3)"),
+        ("concept-00003", None, "Concept(3, pool='max')"),
+        ("objective-concept-3", None, "Concept(3)"),
         ("concept-00005", None, "Concept(5)"),
-    ]  # fmt: skip
+    ]
     # what a variant draws for a concept is nothing to an objective that stands for itself
     assert folders("variants: {a: {}, b: {objective: \"Concept({k}, pool='max')\"}}") == [
-        ("concept-00003", "a", "Concept(3)"), ("concept-00003", "b", "Concept(3, pool='max')"),
+        ("concept-00003", "a", "Concept(3)"),
+        ("concept-00003", "b", "Concept(3, pool='max')"),
         ("concept-00005", "a", "Concept(5)"),
-    ]  # fmt: skip
+    ]
 
 
 def test_the_key_is_of_what_decides_the_picture(usae, tmp_path):
@@ -259,9 +262,16 @@ def test_the_key_is_of_what_decides_the_picture(usae, tmp_path):
     assert key("settings: {steps: 96, size: 110}") == plain  # what the defaults come to
     assert key("settings: {memory: 4}") == plain
     assert key("outputs: [png]") == plain
-    others = ["settings: {steps: 95}", "seeds: [1]", "modes: [shared]", "outputs: [gif]", "outputs: [alpha]",
-              "settings: {image: maco}", "settings: {image: maco, spectrum: 1/f}",
-              "objective: \"Concept({k}, pool='max')\""]  # fmt: skip
+    others = [
+        "settings: {steps: 95}",
+        "seeds: [1]",
+        "modes: [shared]",
+        "outputs: [gif]",
+        "outputs: [alpha]",
+        "settings: {image: maco}",
+        "settings: {image: maco, spectrum: 1/f}",
+        "objective: \"Concept({k}, pool='max')\"",
+    ]
     assert len({plain, *map(key, others)}) == len(others) + 1
 
 
@@ -325,7 +335,7 @@ def test_code_is_imported_only_with_leave(usae, tmp_path):
 def test_a_script_that_ends_itself_when_imported_is_said(usae, tmp_path):
     """usae-viz ended with the script's status, and without a word."""
     (tmp_path / "own_script.py").write_text("import sys\nsys.exit(3)\n")
-    recipe = Recipe(objectives=["own_script:calm"])
+    recipe = RenderRecipe(objectives=["own_script:calm"])
     with pytest.raises(ValueError, match=r"own_script cannot be imported from .*: SystemExit\(3\)"):
         plan_recipe(usae, recipe, tmp_path, allow_code=True)
 
@@ -351,8 +361,8 @@ def test_code_that_fails_later_keeps_the_picture_so_far(usae, tmp_path):
 
 
 def test_the_schema_describes_every_key():
-    schema = Recipe.model_json_schema()
-    assert set(schema["properties"]) == set(Recipe.model_fields)
+    schema = RenderRecipe.model_json_schema()
+    assert set(schema["properties"]) == set(RenderRecipe.model_fields)
     for part in (schema, schema["$defs"]["Variant"], schema["$defs"]["Selection"]):
         assert all("description" in own for own in part["properties"].values())
         assert part["additionalProperties"] is False

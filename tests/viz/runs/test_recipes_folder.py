@@ -22,9 +22,14 @@ def demo():
 
 def test_all_that_are_promised_are_there():
     assert {file.stem for file in RECIPES} == {
-        "first-look", "coordinated-figure", "universality-ladder", "model-differences", "modes", "parameter-study",
+        "first-look",
+        "coordinated-figure",
+        "universality-ladder",
+        "model-differences",
+        "modes",
+        "parameter-study",
         "atlas",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)

@@ -12,23 +12,25 @@ from PIL import Image
 from running_recipes import QUICK, contents, drawn, run
 
 import usae_viz.runs.render
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_viz.commands.render_commands import draw_plan
 from usae_viz.export.png import read_png
 from usae_viz.export.sheet import CELL, MARGIN, ROW
 from usae_viz.runs.plan import plan_recipe
-from usae_viz.runs.recipe import Recipe
+from usae_viz.runs.recipe import RenderRecipe
 from usae_viz.runs.render import _packs
 
 
 def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp_path, monkeypatch):
-    recipe = Recipe(concepts=["0-4"], variants={"a": {}, "b": {"crops": 2}}, settings={"size": 32})
+    recipe = RenderRecipe(concepts=["0-4"], variants={"a": {}, "b": {"crops": 2}}, settings={"size": 32})
     plan = plan_recipe(usae, recipe, tmp_path)  # drawings 0 and 1 of concept 0, 2 and 3 of 1, ...
-    assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1], [3], [4], [5], [6], [7]]
+    assert _packs(usae, plan, [2, 8, 9], SINGLE_PROCESS) == [[0], [1], [3], [4], [5], [6], [7]]
     monkeypatch.setattr(usae_viz.runs.render, "eyes_for", lambda *_: SimpleNamespace(at_once=2))
-    assert _packs(usae, plan, [2, 8, 9], ALONE) == [[0], [1, 3], [4, 6], [5, 7]]
-    assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4)) == _packs(usae, plan, [2, 8, 9], Ranks(1, 4))
-    assert _packs(usae, plan, [2, 8, 9], Ranks(0, 4))[:2] == [[0], [1]]
+    assert _packs(usae, plan, [2, 8, 9], SINGLE_PROCESS) == [[0], [1, 3], [4, 6], [5, 7]]
+    assert _packs(usae, plan, [2, 8, 9], DistributedContext(0, 4)) == _packs(
+        usae, plan, [2, 8, 9], DistributedContext(1, 4)
+    )
+    assert _packs(usae, plan, [2, 8, 9], DistributedContext(0, 4))[:2] == [[0], [1]]
 
 
 def test_the_parts_of_a_run_are_as_the_explorer_reads_them(folder, tmp_path):
@@ -42,8 +44,9 @@ def test_the_parts_of_a_run_are_as_the_explorer_reads_them(folder, tmp_path):
     scores = json.loads((out / "concept-00003" / "scores.json").read_text())
     assert set(scores["images"]) == {"a-left", "a-right", "b-shared"}
     assert [(own["variant"], own["images"]) for own in scores["drawings"]] == [
-        ("a", ["a-left", "a-right"]), ("b", ["b-shared"])
-    ]  # fmt: skip
+        ("a", ["a-left", "a-right"]),
+        ("b", ["b-shared"]),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_two_processes_write_the_files_of_one_to_the_bit(folder, tmp_path):
     assert contents(tmp_path / "two") == alone
 
 
-class Second(Ranks):
+class Second(DistributedContext):
     """The second of two processes, without the first: what that one would say is found here."""
 
     def told(self, of_the_first):
@@ -207,7 +210,7 @@ class Second(Ranks):
 
 def test_what_another_process_is_to_draw_again_is_not_this_ones_stop(usae, tmp_path):
     settings = {"size": 32, "steps": 3, "crops": 1, "augmentation": "none"}
-    plan = plan_recipe(usae, Recipe(concepts=[3], seeds=[0, 1], settings=settings), tmp_path)
+    plan = plan_recipe(usae, RenderRecipe(concepts=[3], seeds=[0, 1], settings=settings), tmp_path)
     out, steps = tmp_path / "run", []
 
     def interrupting(*told):
@@ -226,7 +229,7 @@ def test_what_another_process_is_to_draw_again_is_not_this_ones_stop(usae, tmp_p
 
 def test_only_the_first_process_tells_of_a_lost_score(usae, tmp_path, capsys):
     settings = {"size": 32, "steps": 3, "crops": 1, "learning_rate": 1e37}
-    plan = plan_recipe(usae, Recipe(concepts=[3, 5], settings=settings), tmp_path)
+    plan = plan_recipe(usae, RenderRecipe(concepts=[3, 5], settings=settings), tmp_path)
     draw_plan(usae, plan, tmp_path / "run", quiet=True, as_json=False, ranks=Second(1, 2))
     assert capsys.readouterr().err == ""
     with pytest.raises(SystemExit) as caught:

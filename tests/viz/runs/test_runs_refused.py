@@ -96,8 +96,11 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(folder, tmp_path, mo
     assert "No space left on device" in done.stderr
     assert not list((tmp_path / "run").rglob(".*"))
     assert {file.name for file in (tmp_path / "run").glob("concept-00003/*")} == {
-        "left.png", "right.png", "scores.json", "sheet.png"
-    }  # fmt: skip
+        "left.png",
+        "right.png",
+        "scores.json",
+        "sheet.png",
+    }
     drawings.clear()
     drawn(folder, tmp_path, text)
     assert [objective for objective, _ in drawings] == ["Concept(5)"]

@@ -15,13 +15,13 @@ from running_recipes import QUICK, contents, drawn, run
 import usae_train as ut
 import usae_viz as uv
 from usae_train.files.provenance import file_hash
-from usae_train.runtime.distributed import Ranks
+from usae_train.runtime.distributed import DistributedContext
 from usae_viz.cli import app
 from usae_viz.explorer.runs import read_run
 from usae_viz.export.png import read_png, rename_png
 from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import plan_recipe
-from usae_viz.runs.recipe import Recipe, read_recipe
+from usae_viz.runs.recipe import RenderRecipe, read_recipe
 from usae_viz.runs.render import render
 
 
@@ -134,7 +134,7 @@ def test_resume_goes_on_with_the_last_run_of_the_recipe(folder, tmp_path, monkey
 
 
 @dataclass(frozen=True)
-class Lonely(Ranks):
+class Lonely(DistributedContext):
     """One of two processes, whose other one has died."""
 
     def told(self, find):
@@ -159,8 +159,9 @@ def test_the_share_of_a_process_that_died_is_drawn_by_the_next_run(folder, tmp_p
     drawings.clear()
     drawn(folder, tmp_path, text, "--resume")
     assert {(objective, settings.mode) for objective, settings in drawings} == {
-        ("Concept(3)", "shared"), ("Concept(5)", "shared")
-    }  # fmt: skip
+        ("Concept(3)", "shared"),
+        ("Concept(5)", "shared"),
+    }
     assert contents(tmp_path / "run") == whole
 
 
@@ -276,7 +277,7 @@ CUT = ["sheet.png", "scores.json", "a-left.gif", "a-left.png", "b-left.png"]
 def test_every_file_of_a_run_that_is_cut_off_or_damaged_is_made_anew(usae, tmp_path):
     """A sheet was trusted by its name and what stands at its beginning."""
     recipe = {"concepts": [3], "variants": {"a": {}, "b": {"crops": 2}}, "outputs": ["gif", "sheet"]}
-    plan = plan_recipe(usae, Recipe(**recipe, settings={"steps": 1, "crops": 1, "size": 32}), tmp_path)
+    plan = plan_recipe(usae, RenderRecipe(**recipe, settings={"steps": 1, "crops": 1, "size": 32}), tmp_path)
     render(usae, plan, tmp_path / "run")
     before = contents(tmp_path / "run")
     for name in CUT:
@@ -290,7 +291,7 @@ def test_every_file_of_a_run_that_is_cut_off_or_damaged_is_made_anew(usae, tmp_p
 def test_no_sheet_is_made_of_a_damaged_picture_that_is_yet_to_be_drawn(usae, tmp_path):
     """When the first of two damaged ones was drawn again, the sheet was made of the other, which ended the run."""
     recipe = {"concepts": [3], "variants": {"a": {}, "b": {"crops": 2}}}
-    plan = plan_recipe(usae, Recipe(**recipe, settings={"steps": 1, "crops": 1, "size": 32}), tmp_path)
+    plan = plan_recipe(usae, RenderRecipe(**recipe, settings={"steps": 1, "crops": 1, "size": 32}), tmp_path)
     render(usae, plan, tmp_path / "run")
     before = contents(tmp_path / "run")
     for variant in "ab":

@@ -51,8 +51,10 @@ def test_a_picture_is_as_good_as_in_the_worst_backbone_that_it_was_drawn_for():
     row = {"left": GOOD, "right": replace(GOOD, rank=7), "other": replace(GOOD, share=0.0)}
     scores = Scores(3, {"shared": row, "left": row}, {"shared": ("left", "right"), "left": ("left",)}, {}, THRESHOLDS)
     assert [scores.verdict("shared"), scores.verdict("left"), scores.verdict("left", "other")] == [
-        "weak", "strong", "failed",
-    ]  # fmt: skip
+        "weak",
+        "strong",
+        "failed",
+    ]
     assert said(scores, "shared") == "weak in right: rank 7"
     assert said(scores, "left") == "strong"
     assert scores.failed == []

@@ -8,13 +8,15 @@ import usae_viz as uv
 from usae_viz.verification.noise import PICTURES, Noise, shared_noise
 from usae_viz.verification.scores import DEFAULT, Score, Scores
 from usae_viz.verification.unseen import CLOSER_VIEWS, seen_codes
-from usae_viz.verification.verify import verify
-from usae_viz.views.augmentation import UNSEEN
+from usae_viz.verification.verify import score_images
+from usae_viz.views.augmentation import HELD_OUT
 
 
 def test_scores_are_worked_out_on_the_codes_after_topk(usae):
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
-    scores = verify(usae, 3, {"left": canvas, "right": canvas.flip(-1)}, {"left": ["left"], "right": ["right"]}, seed=0)
+    scores = score_images(
+        usae, 3, {"left": canvas, "right": canvas.flip(-1)}, {"left": ["left"], "right": ["right"]}, seed=0
+    )
     assert set(scores.table) == {"left", "right"}
     for row in scores.table.values():
         for score in row.values():
@@ -28,7 +30,7 @@ def test_exactly_k_concepts_can_fire_everywhere(usae):
     """A token has at most k codes, so the shares of all concepts sum to at most k."""
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     shares = [
-        verify(usae, k, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].share
+        score_images(usae, k, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].share
         for k in range(usae.n_concepts)
     ]
     assert 0 < sum(shares) <= usae.k
@@ -37,7 +39,8 @@ def test_exactly_k_concepts_can_fire_everywhere(usae):
 def test_ranks_of_all_concepts_are_a_ranking(usae):
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     found = [
-        verify(usae, k, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"] for k in range(usae.n_concepts)
+        score_images(usae, k, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"]
+        for k in range(usae.n_concepts)
     ]
     ranked = [score.rank for score in found if score.code > 0]
     assert sorted(ranked) == list(range(1, len(ranked) + 1))
@@ -114,9 +117,9 @@ def test_the_level_of_noise_is_measured_once_and_is_the_mean_over_its_pictures(u
     by_hand = torch.stack(largest).mean(0)
     assert found == pytest.approx([by_hand[0].item(), by_hand[3].item(), by_hand[3].item()], abs=1e-5)
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(6))
-    scores = verify(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0, noise=noise)
+    scores = score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0, noise=noise)
     assert scores["left"]["left"].noise == found[1]
-    assert verify(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].noise is None
+    assert score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].noise is None
 
 
 def test_noise_is_kept_for_a_run_and_forgotten_when_weights_change(usae):
@@ -133,9 +136,9 @@ def test_noise_is_kept_for_a_run_and_forgotten_when_weights_change(usae):
 
 def test_figures_from_closer_are_those_of_views_of_that_share(usae):
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
-    found = verify(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].closer
+    found = score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].closer
     assert list(found) == ["0.7", "0.5"]
-    half = UNSEEN.model_copy(update={"crop": (0.5, 0.5)})
+    half = HELD_OUT.model_copy(update={"crop": (0.5, 0.5)})
     by_hand = seen_codes(usae, "left", canvas[None], 0, CLOSER_VIEWS, half).of(3).amax(-1).mean().item()
     assert found["0.5"] == pytest.approx(by_hand)
 
@@ -154,7 +157,7 @@ def test_chance_is_kept_in_json_and_said_in_the_table(drawn, tmp_path):
 def test_agreement_over_seeds_is_one_for_identical_pictures(usae, drawn):
     canvas = drawn.images["left"]
     names = {f"left-seed-{seed}": canvas for seed in range(3)}
-    alike = verify(usae, 0, names, {name: ["left"] for name in names}, seed=0)
+    alike = score_images(usae, 0, names, {name: ["left"] for name in names}, seed=0)
     assert alike.agreement == {"left": pytest.approx(1)}
     assert "agreement over seeds (cosine of mean codes): left 1.00" in str(alike)
 

@@ -3,9 +3,9 @@ import torch
 from pydantic import ValidationError
 
 import usae_viz as uv
-from usae_viz.views.augmentation import PRESETS, UNSEEN, Augmentation, draw, views
+from usae_viz.views.augmentation import HELD_OUT, PRESETS, Augmentation, draw, views
 
-ALL = {**PRESETS, "unseen": UNSEEN}
+ALL = {**PRESETS, "unseen": HELD_OUT}
 
 
 def generators(*seeds):
@@ -111,10 +111,18 @@ def test_the_paper_of_maco_crops_about_a_quarter():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"crop_normal": (float("nan"), 0.1)}, {"crop_normal": (0.2, -0.1)}, {"crop_normal": (2, 0.1)},
-              {"crop": (float("nan"), 1)}, {"crop": (0, 1)}, {"crop": (0.9, 0.8)}, {"noise": float("nan")}],
+    "wrong",
+    [
+        {"crop_normal": (float("nan"), 0.1)},
+        {"crop_normal": (0.2, -0.1)},
+        {"crop_normal": (2, 0.1)},
+        {"crop": (float("nan"), 1)},
+        {"crop": (0, 1)},
+        {"crop": (0.9, 0.8)},
+        {"noise": float("nan")},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_is_no_share_is_refused(wrong):
     """A crop of no known size ends torch's grid_sample, and the process with it."""
     with pytest.raises(ValidationError, match=rf"{next(iter(wrong))}|finite"):

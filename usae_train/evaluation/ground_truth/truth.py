@@ -23,9 +23,12 @@ AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
 
 
 def truth_figures(
-    usae: USAE, source: DemoImages, numbers: Tensor, codes: Mapping[str, Codes],
+    usae: USAE,
+    source: DemoImages,
+    numbers: Tensor,
+    codes: Mapping[str, Codes],
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-) -> tuple[dict[str, Any], Tensor]:  # fmt: skip
+) -> tuple[dict[str, Any], Tensor]:
     """The figures that need the truth.
 
     Args:

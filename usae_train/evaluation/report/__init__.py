@@ -26,10 +26,12 @@ def write_report(report: dict[str, Any], out: Path) -> None:
     page = Environment(loader=PackageLoader("usae_train.evaluation.report", "."), autoescape=select_autoescape())
     page.filters |= {"figure": figure, "percent": percent}
     plots = {
-        "r2": r2_plot(report["r2"]), "entropy": entropy_plot(report), "co_fires": co_fires_plot(report),
+        "r2": r2_plot(report["r2"]),
+        "entropy": entropy_plot(report),
+        "co_fires": co_fires_plot(report),
         "consistency": consistency_plot(report),
         "posthoc": r2_plot(report["posthoc"]["r2"]) if report.get("posthoc") else "",
-    }  # fmt: skip
+    }
     text = page.get_template("page.html").render(report=report, plots=plots, rows=concept_rows(report))
     with atomic_path(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
@@ -47,13 +49,16 @@ def concept_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     order = sorted(range(report["n_concepts"]), key=lambda c: (-concepts["co_fires"][c], c))[:SHOWN]
     return [
         {
-            "concept": c, "co_fires": concepts["co_fires"][c], "energy": concepts["energy"][c],
-            "entropy": concepts["entropy"][c], "universality": concepts["universality"][c],
+            "concept": c,
+            "co_fires": concepts["co_fires"][c],
+            "energy": concepts["energy"][c],
+            "entropy": concepts["entropy"][c],
+            "universality": concepts["universality"][c],
             "co_firing": {name: own[c] for name, own in concepts["co_firing"].items()},
             "follows": ", ".join(follows.get(c, [])),
         }
         for c in order
-    ]  # fmt: skip
+    ]
 
 
 def without_nan(value: Any) -> Any:

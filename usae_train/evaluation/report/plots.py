@@ -14,8 +14,12 @@ from matplotlib.ticker import NullFormatter
 TEXT = "#010203"  # of words and axes; becomes the page's own colour of text, light or dark
 STYLE: Any = {
     "font.size": 11,  # of figures so small that it can still be read where a phone makes them smaller
-    "text.color": TEXT, "axes.labelcolor": TEXT, "axes.edgecolor": TEXT, "xtick.color": TEXT, "ytick.color": TEXT,
-}  # fmt: skip
+    "text.color": TEXT,
+    "axes.labelcolor": TEXT,
+    "axes.edgecolor": TEXT,
+    "xtick.color": TEXT,
+    "ytick.color": TEXT,
+}
 # Okabe and Ito's palette for the colour-blind; line styles tell the same apart in print
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STYLES = ("-", "--", "-.", ":")

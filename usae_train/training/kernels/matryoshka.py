@@ -31,7 +31,7 @@ class _PartErrors(torch.autograd.Function):
         return errors, errors[:, 0].sum(0) if ctx.needs_input_grad[1] else None, None, None
 
 
-def part_errors(parts: Tensor, offset: Tensor, tokens: Tensor, squared: bool) -> Tensor:
+def matryoshka_loss(parts: Tensor, offset: Tensor, tokens: Tensor, squared: bool) -> Tensor:
     """The errors of the first part alone, of the first two, ... and of all, summed.
 
     Args:

@@ -46,9 +46,7 @@ class _Products(torch.autograd.Function):
         )
 
 
-def products(
-    left: Tensor, *tables: Tensor, exact: bool = False, exact_gradients: bool = False
-) -> tuple[Tensor, ...]:  # fmt: skip
+def products(left: Tensor, *tables: Tensor, exact: bool = False, exact_gradients: bool = False) -> tuple[Tensor, ...]:
     """left @ table for each table, in float32; multiplied at the fast precision, and so are the gradients.
 
     Args:

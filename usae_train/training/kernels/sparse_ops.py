@@ -61,10 +61,14 @@ def entries_of(concepts: Tensor, bags: Tensor, n_bags: int, n_concepts: int) -> 
 
     order = stable_order(concepts, n_concepts)
     return Entries(
-        concepts, bags, starts(bags.bincount(minlength=n_bags)), order,
-        concepts.index_select(0, order), bags.index_select(0, order),
+        concepts,
+        bags,
+        starts(bags.bincount(minlength=n_bags)),
+        order,
+        concepts.index_select(0, order),
+        bags.index_select(0, order),
         starts(concepts.bincount(minlength=n_concepts)),
-    )  # fmt: skip
+    )
 
 
 def stable_order(concepts: Tensor, n_concepts: int) -> Tensor:
@@ -90,7 +94,7 @@ def transpose(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
     )
 
 
-def match(entries: Entries, by_bag: Tensor, by_concept: Tensor) -> Tensor:
+def sampled_dot(entries: Entries, by_bag: Tensor, by_concept: Tensor) -> Tensor:
     """(entries,): inner products of the bags' rows (n_bags, width) and the concepts' rows (n_concepts, width)."""
     found = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         by_bag, by_concept, entries.ordered_concepts, entries.bag_starts, entries.ordered_bags, 0
@@ -102,7 +106,7 @@ class _Match(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, weight: Tensor, entries: Entries) -> Tensor:
         ctx.tokens, ctx.entries = tokens, entries
-        return match(entries, tokens, weight)
+        return sampled_dot(entries, tokens, weight)
 
     @staticmethod
     @once_differentiable
@@ -137,7 +141,7 @@ class _Decode(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         values, weight, inverse = ctx.saved_tensors
         entries, gradient = ctx.entries, gradient.contiguous()
-        to_values = match(entries, gradient, weight)
+        to_values = sampled_dot(entries, gradient, weight)
         to_weight = transpose(entries, values, gradient) if ctx.needs_input_grad[1] else None
         if inverse is None:
             return to_values, to_weight, None, None

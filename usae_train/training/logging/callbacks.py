@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from usae_train.runtime.progress import Report
-from usae_train.training.fitting import Watch
-from usae_train.training.logging.metrics_log import Journal
+from usae_train.runtime.progress import ProgressCallback
+from usae_train.training.fitting import FitCallbacks
+from usae_train.training.logging.metrics_log import MetricsLogger
 
 Note = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
 
@@ -18,9 +18,14 @@ def loss_in_words(figures: Mapping[str, Any]) -> str:
 
 
 def journaled(
-    journal: Journal, report: Report, steps: int, training: str = "training", pictures: str = "pictures",
-    note: Note = loss_in_words, **rest: Any,
-) -> Watch:  # fmt: skip
+    journal: MetricsLogger,
+    report: ProgressCallback,
+    steps: int,
+    training: str = "training",
+    pictures: str = "pictures",
+    note: Note = loss_in_words,
+    **rest: Any,
+) -> FitCallbacks:
     """A watch that writes every step's figures into a journal, and moves a bar for pictures and one for steps.
 
     Args:
@@ -30,11 +35,11 @@ def journaled(
         training: what the bar of the steps is called.
         pictures: what the bar of the pictures is called.
         note: what stands beside the bar of the steps.
-        rest: further fields of `Watch`.
+        rest: further fields of `FitCallbacks`.
     """
 
     def steps_done(step: int, figures: dict[str, Any]) -> None:
         journal.log(step, figures)
         report(training, step, steps, note(figures))
 
-    return Watch(pictures=lambda done, total: report(pictures, done, total, ""), steps=steps_done, **rest)
+    return FitCallbacks(pictures=lambda done, total: report(pictures, done, total, ""), steps=steps_done, **rest)

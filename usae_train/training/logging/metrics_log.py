@@ -27,7 +27,7 @@ class Tracker(Protocol):
         ...
 
 
-class Journal:
+class MetricsLogger:
     """Writes metrics.jsonl, and hands each line to trackers.
 
     A training that goes on from a state repeats the steps after it: at the first line, those that the file has of the
@@ -59,7 +59,7 @@ class Journal:
         for tracker in self.trackers:
             tracker.log(step, figures)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> MetricsLogger:
         return self
 
     def __exit__(self, *ended: object) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from usae_train.evaluation.metrics import Matrix
 from usae_train.model.sparse import top_k
 from usae_train.model.usae import USAE
-from usae_train.runtime.distributed import ALONE, Ranks
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.training.losses import squared_error
 
 LINES = 100  # how often figures are taken in a training, unless told
@@ -22,7 +22,10 @@ EXPLODED = 1e4  # standardized tokens have a mean square of 1: a loss ten thousa
 
 @torch.no_grad()
 def pair_figures(
-    usae: USAE, batch: Mapping[str, Tensor], error: Callable[[Tensor, Tensor], Tensor], ranks: Ranks = ALONE
+    usae: USAE,
+    batch: Mapping[str, Tensor],
+    error: Callable[[Tensor, Tensor], Tensor],
+    ranks: DistributedContext = SINGLE_PROCESS,
 ) -> dict[str, Matrix]:
     """Every backbone's codes decoded by every dictionary, as the USAE would do it if it were saved now.
 

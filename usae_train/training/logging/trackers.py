@@ -69,9 +69,13 @@ class WeightsAndBiases:
         found = identity.read_text() if identity.is_file() else secrets.token_hex(4)
         try:
             self._run = wandb.init(
-                project=project, name=name, config=dict(settings), id=found, resume="allow",
+                project=project,
+                name=name,
+                config=dict(settings),
+                id=found,
+                resume="allow",
                 settings=wandb.Settings(silent=True),
-            )  # fmt: skip
+            )
         except wandb.Error as error:
             raise ValueError(
                 f"--wandb {project}: {error}; log in with `wandb login`, or set WANDB_MODE=offline"
