@@ -75,14 +75,14 @@ def extract(
             raise typer.BadParameter(f"--run-in is {run_in!r}; expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
-            with ranks.together():
-                if ranks.first:
+            with ranks.raise_together():
+                if ranks.is_main:
                     holding.enter_context(held(out))
                 source = source_for(images, limit, out)
-                if ranks.first:
+                if ranks.is_main:
                     say_left_out(source.left_out)
                 record, gigabytes, built = plan(source, read_specs(backbones), dtype)
-            quiet = quiet or not ranks.first
+            quiet = quiet or not ranks.is_main
             if not quiet:
                 drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
                 say(f"{out}: {len(source)} pictures{drawn} will take {gigabytes:.3g} GB")

@@ -84,10 +84,10 @@ def ours(
     preset: str = "maco",
 ) -> torch.Tensor:
     """Draw with this project's loop; returns the canvases."""
-    eyes = ViewConfig(usae, PRESETS[preset].for_patches(1 / 14), crops, "auto")
+    view_config = ViewConfig(usae, PRESETS[preset].for_patches(1 / 14), crops, "auto")
     drawn = [CanvasSpec(str(n), Concept(CONCEPT + n), seed, tuple(usae.names)) for n in range(pictures)]
     made = parameterization(image, [seed] * pictures, size, "1/f" if image == "maco" else None)
-    return optimize(eyes, made, drawn, steps=steps, learning_rate=made.learning_rate).canvas
+    return optimize(view_config, made, drawn, steps=steps, learning_rate=made.learning_rate).canvas
 
 
 def horama(usae: USAE, image: str, size: int, steps: int) -> torch.Tensor:
@@ -154,10 +154,14 @@ def fused_attention(model: torch.nn.Module, used: bool) -> None:
 def unseen_pre_code(usae: USAE, canvas: torch.Tensor, near: bool = False) -> float:
     """Mean pre-code of the concept in 32 views that no optimization saw; with `near` in crops of Horama's size."""
     (name,) = usae.names
-    eyes = ViewConfig(usae, HELD_OUT.model_copy(update={"crop": (0.2, 0.35), "shift": 0.3}) if near else HELD_OUT, 32)
+    view_config = ViewConfig(
+        usae, HELD_OUT.model_copy(update={"crop": (0.2, 0.35), "shift": 0.3}) if near else HELD_OUT, 32
+    )
     with torch.no_grad():
-        shown = views(canvas[None], eyes.augmentation, [torch.Generator().manual_seed(999)], eyes.crops, 224)
-        return encode_views(eyes, usae.backbones[name], canvas[None], shown).pre_code(CONCEPT).mean().item()
+        shown = views(
+            canvas[None], view_config.augmentation, [torch.Generator().manual_seed(999)], view_config.crops, 224
+        )
+        return encode_views(view_config, usae.backbones[name], canvas[None], shown).pre_code(CONCEPT).mean().item()
 
 
 def step_part() -> None:

@@ -33,12 +33,12 @@ RECIPES = {"default": DEFAULT.model_copy(update={"dead_after": 2}), "published":
 
 def test_alone_changes_nothing():
     value = torch.tensor([1.0, 2.0])
-    assert SINGLE_PROCESS.first
+    assert SINGLE_PROCESS.is_main
     assert SINGLE_PROCESS.mean(value) is value
     assert SINGLE_PROCESS.any(value) is value
     assert SINGLE_PROCESS.gather(3) == [3]
-    assert SINGLE_PROCESS.from_first("x") == "x"
-    assert SINGLE_PROCESS.part(7) == 7
+    assert SINGLE_PROCESS.from_main("x") == "x"
+    assert SINGLE_PROCESS.local_batch(7) == 7
     usae = new_usae(WIDTHS, toy_settings(PUBLISHED))
     norm = usae.encoder("a").norm
     share_statistics(usae, SINGLE_PROCESS)
@@ -151,7 +151,7 @@ def run_fits(ranks: DistributedContext, folder: Path) -> dict[str, list]:
                 ranks=ranks,
                 progress=lambda step, figures, key=key: lines[key].append({"step": step, **figures}),
             )
-            torch.save(usae.state_dict(), folder / f"{key}-{ranks.number}of{ranks.count}.pt")
+            torch.save(usae.state_dict(), folder / f"{key}-{ranks.rank}of{ranks.world_size}.pt")
     return lines
 
 
@@ -171,7 +171,7 @@ def run_rank(number: int, folder: Path, port: int) -> None:
         ranks.average_gradients([sparse])
         lines["sparse"] = [sparse.grad.is_sparse, sparse.grad.to_dense().tolist()]
         try:
-            with ranks.together():
+            with ranks.raise_together():
                 if number == 1:
                     raise ValueError("its disk is gone")
         except ValueError as error:

@@ -78,9 +78,9 @@ def evaluate(
         where = pick_device(device)
         model, ranks = load(usae, where), named_by_torchrun()
         run_backbones_in(model.backbones.values(), dtype)
-        source = open_pictures(images, limit, ranks.first)
+        source = open_pictures(images, limit, ranks.is_main)
         room = out.with_name(f".{out.name}.evaluation")
-        keeper = PassKeeper(room, ranks.number, every)
+        keeper = PassKeeper(room, ranks.rank, every)
         compared = Compared(
             independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
             if independent
@@ -90,8 +90,8 @@ def evaluate(
             ranks=ranks,
             seed=seed,
         )
-        unseen = quiet or not ranks.first
-        with said_once(ranks.first), progress_bars(unseen) as progress, keeper.listening():
+        unseen = quiet or not ranks.is_main
+        with said_once(ranks.is_main), progress_bars(unseen) as progress, keeper.listening():
             report = watched(progress, unseen)
             made = measure(model, source, batch, lambda stage, done, total: report(stage, done, total, ""), compared)
         if made is None:  # the first process writes

@@ -167,27 +167,27 @@ def fit(
         )
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
-            unseen = quiet or not ranks.first
-            with ranks.together():
+            unseen = quiet or not ranks.is_main
+            with ranks.raise_together():
                 allowed_memory(memory)
-                if ranks.first:
+                if ranks.is_main:
                     holding.enter_context(held(out))
                     check_free(out)
-                room = training_room(out, resume or not ranks.first)
-                ranks.part(settings.batch)
+                room = training_room(out, resume or not ranks.is_main)
+                ranks.local_batch(settings.batch)
                 store = store_to_fit(images, backbones, limit, dtype, verify)
-                if store is not None and ranks.first:
+                if store is not None and ranks.is_main:
                     check_weights(store.specs)
                 specs = read_specs(backbones or "paper") if store is None else {}
-                source = open_pictures(images, limit, ranks.first) if store is None else None
+                source = open_pictures(images, limit, ranks.is_main) if store is None else None
             if verify and store is not None:
                 with progress_bars(unseen) as progress:
                     check_checksums(store, watched(progress, unseen), ranks)
-            with ranks.together():
+            with ranks.raise_together():
                 trackers = []
-                if ranks.first:
+                if ranks.is_main:
                     trackers = open_trackers(tensorboard, wandb, out.name, settings.model_dump(mode="json"), room)
-            if store is not None and ranks.first and store.changed_pictures():
+            if store is not None and ranks.is_main and store.changed_pictures():
                 say(
                     f"warning: {store.record.source} has changed since {images} was extracted; its tokens are whole, "
                     "but the USAE's top images may not be found there",
@@ -195,7 +195,7 @@ def fit(
                 )
             keeper = TrainingCheckpointer(room, every, keep)
             with (
-                said_once(ranks.first),
+                said_once(ranks.is_main),
                 MetricsLogger(room / METRICS, trackers) as journal,
                 keeper.listening(),
                 bars(TrainingDisplay, unseen) as progress,
@@ -206,7 +206,7 @@ def fit(
                     return summary(figures) if progress.disable else ""
 
                 watch = FitCallbacks(log_every=log_every)
-                if ranks.first:
+                if ranks.is_main:
                     watch = journaled(
                         journal,
                         watched(progress, unseen),
@@ -220,7 +220,7 @@ def fit(
                 else:
                     assert source is not None
                     usae = fit_pictures(source, settings, specs, where, watch, keeper, memory, ranks)
-            if ranks.first:
+            if ranks.is_main:
                 with keeper.told_of():
                     save(usae, out, beside=[room / METRICS])
                 shutil.rmtree(room, ignore_errors=True)

@@ -41,7 +41,8 @@ REFERENCE: dict[str, Any] = {
     "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59},
     "r2_independent": {"siglip": 0.7, "dino": 0.8, "vit": 0.7},  # "about"
     "co_firing_top_1000": {"siglip": 0.34, "dino": 0.27, "vit": 0.33},
-    "r_of_logs": 0.63, "r_of_logs_frequent": 0.89,
+    "r_of_logs": 0.63,
+    "r_of_logs_frequent": 0.89,
     "share_alike": {"siglip": 0.23, "dino": 0.26, "vit": 0.38},
 }  # Thasarathan et al. 2025, on ImageNet
 Progress = Callable[[str, int, int], None]  # stage, done, in all
@@ -95,7 +96,7 @@ def evaluate(
         usae=usae.sha256,
         images=source.fingerprint(),
         batch=batch,
-        processes=compared.ranks.count,
+        processes=compared.ranks.world_size,
         dtype=str(next(iter(backbones.values())).run_in).removeprefix("torch."),
         seed=compared.seed,
         independent={name: own.sha256 for name, own in (compared.independent or {}).items()},

@@ -84,7 +84,7 @@ class PassState:
 def share(numbers: range, batch: int, ranks: DistributedContext) -> range:
     """A process's part of some pictures: whole batches, so that every batch is the same however many share."""
     batches = -(-len(numbers) // batch)
-    first, last = (batches * rank // ranks.count * batch for rank in (ranks.number, ranks.number + 1))
+    first, last = (batches * rank // ranks.world_size * batch for rank in (ranks.rank, ranks.rank + 1))
     return numbers[first:last]
 
 
@@ -113,7 +113,7 @@ def run_pass(
         Stopped: when asked to stop; the state is kept.
         ValueError: when what is kept was begun with other settings, or several processes have no place to meet.
     """
-    if ranks.count > 1 and keeper is None:
+    if ranks.world_size > 1 and keeper is None:
         raise ValueError("several processes need a folder to meet in; give a keeper")
     kept = keeper.read(state.settings.model_dump(mode="json")) if keeper is not None else None
     if kept is not None:
@@ -135,7 +135,7 @@ def run_pass(
                 keeper.check()
         posthoc = state.measures.posthoc
         if posthoc is not None and state.half == 0:
-            if keeper is not None and ranks.count > 1:  # it may be stopped while it waits for the others
+            if keeper is not None and ranks.world_size > 1:  # it may be stopped while it waits for the others
                 keeper.write(state.state_dict())
             for other in _meet(posthoc.matching_state(), "matching", state.settings, keeper, ranks):
                 assert keeper is not None
@@ -153,7 +153,7 @@ def run_pass(
             check_measures(other.get("measures"), state.measures)
         state.measures.merge(other["measures"])
         state.failures.extend(other["failures"])
-    return ranks.first
+    return ranks.is_main
 
 
 def _meet(
@@ -165,15 +165,15 @@ def _meet(
     at_first_only: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Lay down one's own sums and wait for the others'; in the order of their ranks, so that all add them up alike."""
-    if ranks.count == 1:
+    if ranks.world_size == 1:
         return
     assert keeper is not None
     run = sha256(settings.model_dump_json().encode()).hexdigest()[:8]
-    files = [keeper.room / f"{what}-{run}-{rank}.pt" for rank in range(ranks.count)]
-    write_state(own, files[ranks.number])
-    if at_first_only and not ranks.first:
+    files = [keeper.room / f"{what}-{run}-{rank}.pt" for rank in range(ranks.world_size)]
+    write_state(own, files[ranks.rank])
+    if at_first_only and not ranks.is_main:
         return
-    others = [file for rank, file in enumerate(files) if rank != ranks.number]
+    others = [file for rank, file in enumerate(files) if rank != ranks.rank]
     _wait_for(others, keeper)
     for file in others:  # one in memory at a time
         yield keeper.read_other(file)

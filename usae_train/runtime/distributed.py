@@ -28,42 +28,42 @@ class DistributedContext:
     """This process among those that work as one.
 
     Attributes:
-        number: 0 to count - 1; the first alone writes files and shows progress.
-        count: how many there are.
+        rank: 0 to world_size - 1; the first alone writes files and shows progress.
+        world_size: how many there are.
         weight: how much of the batch this one has, as a multiple of an equal part; see `sharing`.
 
     Every method that exchanges something must be called on all ranks alike.
     """
 
-    number: int = 0
-    count: int = 1
+    rank: int = 0
+    world_size: int = 1
     weight: float = 1.0
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the one that writes and shows."""
-        return self.number == 0
+        return self.rank == 0
 
     def mean(self, value: Tensor) -> Tensor:
         """The weighted mean of a tensor over ranks, without a gradient."""
-        if self.count == 1:
+        if self.world_size == 1:
             return value
-        return mean_over_ranks(value.detach() * self.weight, self.count)
+        return mean_over_ranks(value.detach() * self.weight, self.world_size)
 
-    def sharing(self, rows: int) -> DistributedContext:
+    def weighted_by(self, rows: int) -> DistributedContext:
         """The same ranks where this one has so many rows of a batch, and others may have more or fewer.
 
         What each takes the mean of over its own rows is then weighted, so that the mean over ranks is that over all
         rows. Where no rank has one, all weigh the same.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return self
-        mean = mean_over_ranks(torch.tensor(float(rows), dtype=torch.double), self.count).item()
+        mean = mean_over_ranks(torch.tensor(float(rows), dtype=torch.double), self.world_size).item()
         return replace(self, weight=rows / mean if mean else 1.0)
 
     def any(self, mask: Tensor) -> Tensor:
         """Where a mask is true on at least one rank."""
-        if self.count == 1:
+        if self.world_size == 1:
             return mask
         with _lost_others():
             found = mask.to(torch.uint8)
@@ -72,7 +72,7 @@ class DistributedContext:
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace gradients by their mean over ranks, so that each is the whole batch's; sparse ones stay sparse."""
-        if self.count == 1:
+        if self.world_size == 1:
             return
         gradients = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
         wholes = [gradient.to_dense() if gradient.is_sparse else gradient for _, gradient in gradients]
@@ -80,36 +80,36 @@ class DistributedContext:
             exchanges = [distributed.all_reduce(whole, async_op=True) for whole in wholes]
             for (parameter, gradient), whole, exchange in zip(gradients, wholes, exchanges, strict=True):
                 exchange.wait()
-                whole /= self.count
+                whole /= self.world_size
                 if gradient.is_sparse:  # all ranks' rows together are nearly all: to_dense loses little
                     parameter.grad = whole.to_sparse(gradient.sparse_dim())
 
     def gather(self, value: T) -> list[T]:
         """What each rank has, in their order; numbers, strings, and lists or dicts of them."""
-        if self.count == 1:
+        if self.world_size == 1:
             return [value]
-        gathered: list[Any] = [None] * self.count
+        gathered: list[Any] = [None] * self.world_size
         with _lost_others():
             distributed.all_gather_object(gathered, value)
         return gathered
 
-    def join(self, rows: Tensor) -> Tensor:
+    def all_gather_rows(self, rows: Tensor) -> Tensor:
         """Every rank's rows (own, ...) in the order of ranks: (all, ...), on each of them."""
-        if self.count == 1:
+        if self.world_size == 1:
             return rows
         lengths = self.gather(len(rows))
         whole = rows.new_empty(sum(lengths), *rows.shape[1:])
         for number, part in enumerate(whole.split(lengths)):
-            if number == self.number:
+            if number == self.rank:
                 part.copy_(rows)
             if len(part):
                 with _lost_others():
                     distributed.broadcast(part.flatten().view(torch.uint8), number)
         return whole
 
-    def from_first(self, value: T) -> T:
+    def from_main(self, value: T) -> T:
         """What the first rank has, on every rank."""
-        if self.count == 1:
+        if self.world_size == 1:
             return value
         shared: list[Any] = [value]
         with _lost_others():
@@ -118,14 +118,14 @@ class DistributedContext:
         return first
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def raise_together(self) -> Iterator[None]:
         """What goes wrong within it on one rank goes wrong on all, said once; nothing may be exchanged within it.
 
         Raises:
             ValueError: on the first rank, with the message of the first that failed.
             SystemExit: on the others, with status 1.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             yield
             return
         failed: Exception | None = None
@@ -138,38 +138,38 @@ class DistributedContext:
         if not wrong:
             return
         number, message = wrong[0]
-        if not self.first:
+        if not self.is_main:
             raise SystemExit(1) from failed
         raise ValueError(f"rank {number}: {message}" if number else message) from failed
 
-    def told(self, find: Callable[[], T]) -> T:
+    def compute_on_main(self, find: Callable[[], T]) -> T:
         """What the first rank finds, on every rank; what goes wrong there ends all, said once."""
-        with self.together():
-            found = [find()] if self.first else []
-        return self.from_first(found)[0]
+        with self.raise_together():
+            found = [find()] if self.is_main else []
+        return self.from_main(found)[0]
 
     def wait(self) -> None:
         """Until all have come here."""
         self.gather(None)
 
-    def part(self, batch: int) -> int:
+    def local_batch(self, batch: int) -> int:
         """A rank's share of a batch.
 
         Raises:
             ValueError: when it cannot be divided evenly.
         """
-        if batch % self.count:
+        if batch % self.world_size:
             raise ValueError(
-                f"--batch is {batch} tokens for {self.count} processes; expected a multiple of {self.count}, "
-                f"such as {(batch // self.count + 1) * self.count}"
+                f"--batch is {batch} tokens for {self.world_size} processes; expected a multiple of {self.world_size}, "
+                f"such as {(batch // self.world_size + 1) * self.world_size}"
             )
-        return batch // self.count
+        return batch // self.world_size
 
-    def piece(self, length: int, batch: int) -> range:
+    def local_range(self, length: int, batch: int) -> range:
         """This rank's share of so many things in order, cut between batches, so that those are one process's."""
         batches = -(-length // batch)
-        starts = [min(length, batches * number // self.count * batch) for number in range(self.count + 1)]
-        return range(starts[self.number], starts[self.number + 1])
+        starts = [min(length, batches * number // self.world_size * batch) for number in range(self.world_size + 1)]
+        return range(starts[self.rank], starts[self.rank + 1])
 
 
 SINGLE_PROCESS = DistributedContext()

@@ -115,17 +115,17 @@ def extract(
             that are not finite.
         Stopped: after SIGTERM or Ctrl-C; says how many images are kept.
     """
-    with ranks.together():
-        begun = begin(record, out, warn) if ranks.first else record
-        known = failures_before(out, begun) if ranks.first else []
-    record, failures = ranks.from_first((begun, known))
+    with ranks.raise_together():
+        begun = begin(record, out, warn) if ranks.is_main else record
+        known = failures_before(out, begun) if ranks.is_main else []
+    record, failures = ranks.from_main((begun, known))
     notes = Notes(source, record, failures, out, max_broken, ranks)
     images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
     built = build_backbones(record.backbones, told=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
     run_backbones_in(seeing.values(), run_in)
-    rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.count)
-    own = [each[ranks.number] for each in rounds if ranks.number < len(each)]
+    rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.world_size)
+    own = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
     pieces = Pieces(out, piece_seconds)
     kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in own}
     left = {tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in kept.items()}
@@ -135,15 +135,15 @@ def extract(
         [tried[first : first + batch] for tried in left.values() for first in range(0, len(tried), batch)],
         workers,
     )
-    number = len(record.shards) + ranks.number
+    number = len(record.shards) + ranks.rank
     # of many processes one that waits for the others would not hear
-    listening = handle_signals(pieces.stop) if ranks.count == 1 else nullcontext()
+    listening = handle_signals(pieces.stop) if ranks.world_size == 1 else nullcontext()
     with ThreadPoolExecutor(1) as writer, listening, notes.taken_at_a_stop():
         for each in rounds:
             writing: Future[Written] | None = None
-            with ranks.together():
-                if ranks.number < len(each):
-                    tried = each[ranks.number]
+            with ranks.raise_together():
+                if ranks.rank < len(each):
+                    tried = each[ranks.rank]
 
                     def done(images: int, first: int = each[0].start, together: int = len(each)) -> None:
                         notes.take_if_written()
@@ -153,15 +153,15 @@ def extract(
                     filled = _fill_shard(record, seeing, tried, own_batches, done, pieces, kept.pop(tried))
                     writing = writer.submit(_write, out, number, tried, *filled)
             notes.take()
-            if ranks.first:
+            if ranks.is_main:
                 pieces.remove(images_tried(notes.record))
-            notes.writing, number = [writing], number + ranks.count
+            notes.writing, number = [writing], number + ranks.world_size
         notes.take()
     record = notes.record
-    with ranks.together():
+    with ranks.raise_together():
         if not sum(shard.images for shard in record.shards):
             raise ValueError(f"none of the {len(source)} images of {source.name} can be read")
-        if ranks.first:
+        if ranks.is_main:
             pieces.remove()
             check_shards(out, record)
             write_record(out, record.model_copy(update={"complete": True}))

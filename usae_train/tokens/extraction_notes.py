@@ -115,7 +115,7 @@ class Notes:
 
     def take_if_written(self) -> None:
         """Note the shard that has been written meanwhile, so that a kill loses less; with other ranks not yet."""
-        if self.ranks.count == 1 and all(each is not None and each.done() for each in self.writing):
+        if self.ranks.world_size == 1 and all(each is not None and each.done() for each in self.writing):
             self.take()
 
     @contextmanager
@@ -134,14 +134,14 @@ class Notes:
             ValueError: when it could not be written, or too many images are broken.
         """
         for writing in self.writing:
-            with self.ranks.together():
+            with self.ranks.raise_together():
                 written = None if writing is None else writing.result()
             together = [each for each in self.ranks.gather(written) if each is not None]
             new = [shard for shard, _ in together]
             self.record = self.record.model_copy(update={"shards": (*self.record.shards, *new)})
             self.failures.extend(failure for _, broken in together for failure in broken)
-            with self.ranks.together():
-                if self.ranks.first:
+            with self.ranks.raise_together():
+                if self.ranks.is_main:
                     self._note(new)
         self.writing = []
 

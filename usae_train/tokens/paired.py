@@ -81,7 +81,7 @@ def collect_tokens(
     _check_memory(total * bytes_an_image(backbones, grid, dtype), total)
     numbers: list[int] = []
     failures: list[str] = []
-    piece = ranks.piece(total, batch)
+    piece = ranks.local_range(total, batch)
     own = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
     tokens = {name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=dtype) for name, b in backbones.items()}
     for indices, canvases, broken in read_batches(source, size, batch, own):
@@ -91,11 +91,11 @@ def collect_tokens(
                 done = slice(len(numbers), len(numbers) + len(indices))
                 tokens[name][done] = backbone(canvases.to(device), grid).to("cpu", dtype)
         numbers.extend(indices)
-        progress(min(total, ranks.count * (len(numbers) + len(failures))), total)
-    every = {name: ranks.join(seen[: len(numbers)]) for name, seen in tokens.items()}
+        progress(min(total, ranks.world_size * (len(numbers) + len(failures))), total)
+    every = {name: ranks.all_gather_rows(seen[: len(numbers)]) for name, seen in tokens.items()}
     known = [failure for each in ranks.gather(failures) for failure in each]
-    joined = ranks.join(torch.tensor(numbers, dtype=torch.long))
-    with ranks.together():
+    joined = ranks.all_gather_rows(torch.tensor(numbers, dtype=torch.long))
+    with ranks.raise_together():
         if not (len(joined) or allow_none):
             raise none_can_be_read(total, source, known[0])
     return PairedTokens(every, joined, known)

@@ -32,9 +32,11 @@ def own_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) 
     own = []
     for number, piece in enumerate(pieces):
         start = offset if number == 0 else 0
-        ends = torch.tensor([_share(start, start + len(piece), other, ranks.count) for other in range(ranks.count)])
-        last = int(ends[: ranks.number + 1].sum())
-        own.append(piece.sort().values[last - int(ends[ranks.number]) : last])
+        ends = torch.tensor(
+            [_share(start, start + len(piece), other, ranks.world_size) for other in range(ranks.world_size)]
+        )
+        last = int(ends[: ranks.rank + 1].sum())
+        own.append(piece.sort().values[last - int(ends[ranks.rank]) : last])
     return torch.cat(own)
 
 
@@ -56,7 +58,7 @@ class RankBatches(Batches):
     def __init__(self, feed: Feed, batch: int, generator: torch.Generator, ranks: DistributedContext) -> None:
         self.ranks, self._taken = ranks, 0
         self._own: dict[str, Tensor] | None = None  # of the window, in the order in which they are shown
-        ranks.part(batch)
+        ranks.local_batch(batch)
         super().__init__(feed, batch, generator)
 
     def next(self) -> dict[str, Tensor]:
@@ -69,8 +71,11 @@ class RankBatches(Batches):
             if self._own is None:
                 self._own, self._taken = self._load_own(offset), 0
             length = min(missing, len(self.order) - self.position)
-            shares = [_share(offset, offset + length, number, self.ranks.count) for number in range(self.ranks.count)]
-            own, before = shares[self.ranks.number], offset + sum(shares[: self.ranks.number])
+            shares = [
+                _share(offset, offset + length, number, self.ranks.world_size)
+                for number in range(self.ranks.world_size)
+            ]
+            own, before = shares[self.ranks.rank], offset + sum(shares[: self.ranks.rank])
             places.append(torch.arange(before, before + own))
             parts.append({name: tokens[self._taken : self._taken + own] for name, tokens in self._own.items()})
             self._taken += own
@@ -92,7 +97,7 @@ class RankBatches(Batches):
         return length, length * sum(self.feed.widths.values()) * self.feed.dtype.itemsize
 
     def _check_window(self) -> None:
-        with self.ranks.together():
+        with self.ranks.raise_together():
             super()._check_window()
 
     def _advance(self) -> None:
@@ -101,7 +106,7 @@ class RankBatches(Batches):
 
     def _load_own(self, offset: int) -> dict[str, Tensor]:
         rows = own_rows(self.order[self.position :], self.batch, offset, self.ranks)
-        with self.ranks.together():
+        with self.ranks.raise_together():
             if isinstance(self.feed, StoreFeed):
                 own = _load_rows(self.feed, self.windows[self.window], rows)
             else:

@@ -112,7 +112,7 @@ class StreamFeed:
             allow_none=True,
         )
         self._in_vain = set() if len(paired.numbers) else self._in_vain.union(numbers)
-        with self.ranks.together():
+        with self.ranks.raise_together():
             self.broken.add(paired.failures)
             if len(self._in_vain) == len(self.numbers):  # or training would look for a picture without end
                 raise none_can_be_read(len(self.numbers), self.source, next(iter(self.broken.known)))

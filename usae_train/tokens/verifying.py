@@ -23,7 +23,7 @@ def check_checksums(
         ValueError: for a shard that is missing or has another checksum.
     """
     shards = store.record.shards
-    for first in range(0, len(shards), ranks.count):
-        with ranks.together():
-            list(store.verify(shards[first : first + ranks.count][ranks.number : ranks.number + 1]))
-        report("checksums", min(first + ranks.count, len(shards)), len(shards), "")
+    for first in range(0, len(shards), ranks.world_size):
+        with ranks.raise_together():
+            list(store.verify(shards[first : first + ranks.world_size][ranks.rank : ranks.rank + 1]))
+        report("checksums", min(first + ranks.world_size, len(shards)), len(shards), "")

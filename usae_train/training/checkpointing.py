@@ -133,13 +133,13 @@ class TrainingCheckpointer:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
                 states of which none can be read.
         """
-        step, found = ranks.from_first(self._newest() if ranks.first else (0, {}))
+        step, found = ranks.from_main(self._newest() if ranks.is_main else (0, {}))
         if step == UNREADABLE:
             raise ValueError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
         self._training = step < state.settings.steps
         if not found:
             return 0
-        with ranks.together():
+        with ranks.raise_together():
             self._check_same({**state.settings.model_dump(mode="json"), **self.data}, found)
             try:
                 state.load_state_dict(found)
@@ -202,7 +202,7 @@ class TrainingCheckpointer:
         self._training = step < state.settings.steps
         if not stop and self._training and time.monotonic() - self._last < self.seconds:
             return
-        if ranks.first:
+        if ranks.is_main:
             with nullcontext() if stop or self._training else suppress(ValueError):
                 self._write(step, state)
         self._last = time.monotonic()

@@ -157,7 +157,7 @@ def fit_pictures(
         }
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
-    if ranks.first:
+    if ranks.is_main:
         usae.statistics = measure(usae, sample())
     else:
         for _ in sample():  # they see their part of the pictures
@@ -197,12 +197,12 @@ def feed_pictures(
     watch, allowed = watch or FitCallbacks(), allowed_memory(memory)
     run_backbones_in(backbones.values(), dtype)
     n_images = len(source) if numbers is None else len(numbers)
-    broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.first else lambda why: None)
+    broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.is_main else lambda why: None)
     if n_images * bytes_an_image(backbones, grid) > allowed:
         stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks)
         return stream, stream.sample
     paired = collect_tokens(backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks)
-    with ranks.together():
+    with ranks.raise_together():
         broken.add(paired.failures)
     tried = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
     return MemoryFeed(paired.flat()), lambda: iter([paired.only(tried[measured_numbers(n_images)])])
@@ -277,7 +277,7 @@ def fit_store(
     feed = StoreFeed(store, allowed)
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
-    if ranks.first:
+    if ranks.is_main:
         usae.statistics = measure(usae, feed.sample())
     return usae.to("cpu")
 

@@ -87,7 +87,7 @@ def fit_tokens(
     share_statistics(usae, ranks)
     batches = (
         Batches(feed, settings.batch, generator)
-        if ranks.count == 1
+        if ranks.world_size == 1
         else RankBatches(feed, settings.batch, generator, ranks)
     )
     state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
@@ -98,7 +98,7 @@ def fit_tokens(
         shown = batches.next()
         kept, count = kept_rows(shown, thresholds)
         if thresholds:  # one rank's part of the batch may have more outliers than another's
-            ranks = ranks.sharing(count)
+            ranks = ranks.weighted_by(count)
             share_statistics(usae, ranks)
         places = batches.places[kept]
         batch = {n: usae.standardize(n, t[kept].to(device, torch.float32)) for n, t in shown.items()}
@@ -160,7 +160,7 @@ def raise_on_all(
 ) -> NoReturn:
     """End a training that went wrong, before its step is taken: the states that were written are from before."""
     kept = "" if keeper is None else keeper.last_good()
-    with ranks.together():
+    with ranks.raise_together():
         raise ValueError(f"{what}; {advice}{kept}")
     raise AssertionError("together lets no error pass")
 

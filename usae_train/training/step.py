@@ -34,7 +34,7 @@ class Active(NamedTuple):
 
     values: Tensor
     concepts: Tensor
-    left_out: Tensor | None = None
+    topk_complement: Tensor | None = None
 
 
 def step_loss(
@@ -125,13 +125,13 @@ def encode_batch(
 
 def joined(shares: Sequence[Active], order: Tensor) -> Active:
     """Several encoders' shares of the tokens as one, in the tokens' order."""
-    left_out = [share.left_out for share in shares if share.left_out is not None]
+    topk_complement = [share.topk_complement for share in shares if share.topk_complement is not None]
     widest = max(share.values.shape[1] for share in shares)
     values, concepts = (
         torch.cat([functional.pad(own, (0, widest - own.shape[1])) for own in every])[order]
         for every in ([share.values for share in shares], [share.concepts for share in shares])
     )
-    return Active(values, concepts, torch.cat(left_out)[order] if left_out else None)
+    return Active(values, concepts, torch.cat(topk_complement)[order] if topk_complement else None)
 
 
 def sparse_active(encoder: Encoder, tokens: Tensor, k: int, dead: Tensor) -> Active:
@@ -148,8 +148,8 @@ def sparse_active(encoder: Encoder, tokens: Tensor, k: int, dead: Tensor) -> Act
         dtype = product_dtype(tokens.device)
         pre_codes = torch.addmm(bias.to(dtype), tokens.to(dtype), weight.to(dtype).T)
         concepts = pick(pre_codes, k, dead)
-        bags = torch.arange(len(tokens), device=tokens.device).repeat_interleave(concepts.shape[1])
-        entries = entries_of(concepts.flatten(), bags, len(tokens), len(weight))
+        segments = torch.arange(len(tokens), device=tokens.device).repeat_interleave(concepts.shape[1])
+        entries = entries_of(concepts.flatten(), segments, len(tokens), len(weight))
     values = chosen_products(tokens, weight, entries) + bias.index_select(0, entries.concepts)
     return Active(values.relu().view(concepts.shape), concepts)
 
@@ -166,8 +166,8 @@ def dense_active(
     with torch.no_grad():
         concepts = pick(pre_codes, k, dead)
     if recipe.auxiliary == "left_out":
-        values, left_out = kept_and_left_out(pre_codes, concepts)
-        return Active(values, concepts, left_out)
+        values, topk_complement = kept_and_left_out(pre_codes, concepts)
+        return Active(values, concepts, topk_complement)
     return Active(pre_codes.gather(1, concepts).relu(), concepts)
 
 
@@ -201,8 +201,8 @@ def pass_loss(
         name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch
     }
     explained: dict[str, Tensor] = {}
-    if active.left_out is not None:
-        found = products(active.left_out, *weights.values(), exact=exact, exact_gradients=exact)
+    if active.topk_complement is not None:
+        found = products(active.topk_complement, *weights.values(), exact=exact, exact_gradients=exact)
         explained = dict(zip(weights, found, strict=True))
     for name, tokens in batch.items():
         weight = error_weight(usae, name, recipe)
@@ -244,5 +244,5 @@ def part_entries(active: Active, n_concepts: int, k: int, nested: Sequence[float
     parts = torch.bucketize(concepts, limits, right=True)
     parts[:, k:] = len(limits) + 1
     n_parts = len(limits) + 1 + (concepts.shape[1] > k)
-    bags = torch.arange(len(concepts), device=concepts.device)[:, None] * n_parts + parts
-    return entries_of(concepts.flatten(), bags.flatten(), len(concepts) * n_parts, n_concepts), n_parts
+    segments = torch.arange(len(concepts), device=concepts.device)[:, None] * n_parts + parts
+    return entries_of(concepts.flatten(), segments.flatten(), len(concepts) * n_parts, n_concepts), n_parts

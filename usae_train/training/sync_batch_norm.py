@@ -34,7 +34,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        values, weight, count = input.float(), self.ranks.weight, self.ranks.count
+        values, weight, count = input.float(), self.ranks.weight, self.ranks.world_size
         mean = _mean_with_gradient(values.mean(0) * weight, count)
         variance = _mean_with_gradient((values - mean).square().mean(0) * weight, count)
         with torch.no_grad():
@@ -68,7 +68,7 @@ def share_statistics(usae: USAE, ranks: DistributedContext) -> None:
 
     Called again with ranks of other weights, these hold from then on.
     """
-    if ranks.count == 1:
+    if ranks.world_size == 1:
         return
     for name in usae.names:
         encoder = usae.encoder(name)

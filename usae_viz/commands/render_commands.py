@@ -92,16 +92,16 @@ def render(
         from usae_train.runtime.distributed import ranks_of_torchrun
 
         with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
-            with ranks.together():
+            with ranks.raise_together():
                 plan, model = _planned(recipe, usae, labels, device, threads, allow_code)
-            place = ranks.told(lambda: _place(Path(recipe).stem, out, resume, dry_run))
+            place = ranks.compute_on_main(lambda: _place(Path(recipe).stem, out, resume, dry_run))
             if dry_run:
-                if ranks.first:
+                if ranks.is_main:
                     _tell_estimate(model, plan, place, device, as_json)
                 return
-            with ranks.together():
-                take_pictures(model, images, quiet or not ranks.first)
-            draw_plan(model, plan, place, quiet or not ranks.first, as_json, ranks=ranks)
+            with ranks.raise_together():
+                take_pictures(model, images, quiet or not ranks.is_main)
+            draw_plan(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks)
 
 
 def show(
@@ -159,7 +159,7 @@ def draw_plan(
 
     with progress_bars(quiet) as progress:
         written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks)
-    if as_json and ranks.first:
+    if as_json and ranks.is_main:
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
         say_json({"out": str(out), "concepts": found})
     elif not quiet and any(drawn.images for drawn in written):
@@ -168,7 +168,7 @@ def draw_plan(
         words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
         say(f"{out}: {pictures} pictures" + (f", {words}" if words else ""))
     stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
-    if not ranks.first:  # the first tells of all; with another's status torchrun would end it before that
+    if not ranks.is_main:  # the first tells of all; with another's status torchrun would end it before that
         if stopped:
             raise SystemExit(130)
         return

@@ -41,19 +41,19 @@ class Objective:
         backbones: Sequence[str] | None = None,
         whole_batch: bool = False,
         needs_reference: bool = False,
-        lowered: Collection[Asked] = (),
+        minimized: Collection[Asked] = (),
         classes: Sequence[tuple[str, int]] = (),
     ) -> None:
-        self._function, self.name, self.lowered = function, name, frozenset(lowered)
-        self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.lowered.__contains__))
-        self.classes = tuple(sorted(dict.fromkeys(classes), key=self.lowered.__contains__))
+        self._function, self.name, self.minimized = function, name, frozenset(minimized)
+        self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.minimized.__contains__))
+        self.classes = tuple(sorted(dict.fromkeys(classes), key=self.minimized.__contains__))
         self.backbones = None if backbones is None else tuple(dict.fromkeys(backbones))
         self.whole_batch, self.needs_reference = whole_batch, needs_reference
 
     @property
-    def raised(self) -> tuple[str, ...] | None:
+    def maximized(self) -> tuple[str, ...] | None:
         """The backbones in which it asks for more, not for less; None for all."""
-        return self.backbones and (tuple(b for b in self.backbones if b not in self.lowered) or self.backbones)
+        return self.backbones and (tuple(b for b in self.backbones if b not in self.minimized) or self.backbones)
 
     @property
     def classifies(self) -> frozenset[str]:
@@ -109,8 +109,8 @@ class Objective:
         elif sign == "-":
             others = _inside(others, "+-")
         asked = None if self.backbones is None or other.backbones is None else self.backbones + other.backbones
-        more, less = (other._more, other.lowered) if sign == "+" else (other.lowered, other._more)
-        lowered = frozenset[Asked]() if sign == "*" else (self.lowered | less) - self._more - more
+        more, less = (other._more, other.minimized) if sign == "+" else (other.minimized, other._more)
+        minimized = frozenset[Asked]() if sign == "*" else (self.minimized | less) - self._more - more
         return Objective(
             lambda acts: join(self(acts), other(acts)),
             f"{own} {sign} {others}",
@@ -118,19 +118,26 @@ class Objective:
             asked,
             self.whole_batch or other.whole_batch,
             self.needs_reference or other.needs_reference,
-            lowered,
+            minimized,
             self.classes + other.classes,
         )
 
     @property
     def _more(self) -> frozenset[Asked]:
         """The concepts, backbones and classes that it asks for more of."""
-        return frozenset[Asked]((*self.concepts, *(self.backbones or ()), *self.classes)) - self.lowered
+        return frozenset[Asked]((*self.concepts, *(self.backbones or ()), *self.classes)) - self.minimized
 
     def _like(self, function: Score, name: str, turned: bool = False) -> Objective:
-        lowered = self._more if turned else self.lowered
+        minimized = self._more if turned else self.minimized
         return Objective(
-            function, name, self.concepts, self.backbones, self.whole_batch, self.needs_reference, lowered, self.classes
+            function,
+            name,
+            self.concepts,
+            self.backbones,
+            self.whole_batch,
+            self.needs_reference,
+            minimized,
+            self.classes,
         )
 
 

@@ -63,7 +63,7 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     file = getattr(module, "__file__", None)
     told = _told(own, text, file)
     named = Objective(
-        told, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.lowered, own.classes
+        told, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.minimized, own.classes
     )
     return Custom(named, sha256)
 

@@ -17,7 +17,7 @@ GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
 
 
 def max_batch_size(
-    eyes: ViewConfig, size: int, limit: float | None, canvases: int = 1, seeds: int = 1, together: int = 1
+    view_config: ViewConfig, size: int, limit: float | None, canvases: int = 1, seeds: int = 1, together: int = 1
 ) -> int:
     """How many pictures may go through a backbone in one batch, each of another objective.
 
@@ -35,25 +35,25 @@ def max_batch_size(
     Raises:
         ValueError: when not even one objective's fit; says what helps.
     """
-    backbones = eyes.usae.backbones
+    backbones = view_config.usae.backbones
     device = next(iter(backbones.values())).mean.device
     if limit is None and device.type == "cpu":
         return 1
     if limit is None:
         limit = GPU_SHARE * torch.cuda.mem_get_info(device)[0] / 1e9
-    taken = bytes_a_picture(eyes, backbones, size, canvases, together)
+    taken = bytes_a_picture(view_config, backbones, size, canvases, together)
     if taken > limit * 1e9:
         what = f"{canvases} pictures of one objective, {size} px" if canvases > 1 else f"one picture, {size} px"
         what += f", {together} of which are compared in a backbone" if together > 1 else ""
-        least = bytes_a_picture(replace(eyes, crops=1), backbones, MIN_SIZE, canvases // seeds)
-        lower = _lower(eyes.crops, size, seeds) if least <= limit * 1e9 else ""
+        least = bytes_a_picture(replace(view_config, crops=1), backbones, MIN_SIZE, canvases // seeds)
+        lower = _lower(view_config.crops, size, seeds) if least <= limit * 1e9 else ""
         raise ValueError(
-            f"{what}: about {taken / 1e9:.3g} GB with {eyes.crops} crops, and the limit is {limit:.3g}; "
+            f"{what}: about {taken / 1e9:.3g} GB with {view_config.crops} crops, and the limit is {limit:.3g}; "
             f"{lower}raise --memory"
         )
     if device.type == "cpu":
         return 1
-    another = bytes_a_picture(eyes, backbones, size, 2 * canvases, 2 * together) - taken
+    another = bytes_a_picture(view_config, backbones, size, 2 * canvases, 2 * together) - taken
     return 1 + int((limit * 1e9 - taken) / another)
 
 
@@ -65,7 +65,7 @@ def _lower(crops: int, size: int, seeds: int) -> str:
 
 
 def bytes_a_picture(
-    eyes: ViewConfig, backbones: Mapping[str, Backbone], size: int, canvases: int = 1, together: int = 1
+    view_config: ViewConfig, backbones: Mapping[str, Backbone], size: int, canvases: int = 1, together: int = 1
 ) -> int:
     """Bytes that pictures seen together keep until their gradient is known, and so many canvases.
 
@@ -74,9 +74,9 @@ def bytes_a_picture(
     most = 0
     view = max(backbone.input_size for backbone in backbones.values())
     for backbone in backbones.values():
-        one, two = (_saved(eyes, backbone, view, views) for views in (1, 2))
-        most = max(most, 2 * one - two + together * eyes.crops * (two - one))
-    shown = together * eyes.crops * 4 * 3 * view**2 * 4
+        one, two = (_saved(view_config, backbone, view, views) for views in (1, 2))
+        most = max(most, 2 * one - two + together * view_config.crops * (two - one))
+    shown = together * view_config.crops * 4 * 3 * view**2 * 4
     return most + shown + canvases * bytes_a_canvas(size)
 
 
@@ -88,7 +88,7 @@ def bytes_a_canvas(size: int) -> int:
     return 20 * 3 * size**2 * 4
 
 
-def _saved(eyes: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
+def _saved(view_config: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
     """Bytes that autograd keeps of so many views through a backbone, its parameters apart."""
     saved: dict[int, int] = {}
 
@@ -104,5 +104,5 @@ def _saved(eyes: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
     shown = torch.zeros(1, views, 3, view, view, device=backbone.mean.device, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(note, same):
         # the classifier as well, which an objective may ask for
-        encode_views(eyes, backbone, shown[:, 0], shown, classifies=backbone.spec.classes > 0)
+        encode_views(view_config, backbone, shown[:, 0], shown, classifies=backbone.spec.classes > 0)
     return sum(saved.values())

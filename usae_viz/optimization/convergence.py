@@ -23,7 +23,7 @@ class ConvergenceMonitor:
         self.after = torch.zeros(0, dtype=torch.long)
         self._held: Tensor | None = None
 
-    def hear(self, scores: Tensor) -> None:
+    def update(self, scores: Tensor) -> None:
         """Take in a step's scores (pictures,)."""
         self.heard.append(scores)
         if len(self.heard) == 1:
@@ -36,13 +36,13 @@ class ConvergenceMonitor:
     def __bool__(self) -> bool:
         return bool(len(self.after) and self.after.all())
 
-    def while_going(self, values: Tensor) -> Tensor:
+    def mask_converged(self, values: Tensor) -> Tensor:
         """(pictures, ...) with zeros for those that have settled."""
         if not self.after.any():
             return values
         return torch.where((self.after == 0).to(values.device)[:, None, None], values, 0.0)
 
-    def hold(self, canvas: Tensor) -> Tensor:
+    def freeze_converged(self, canvas: Tensor) -> Tensor:
         """The canvases (pictures, 3, H, W) that the last step heard left; of those settled before it, the held ones."""
         if self._held is None or not self.after.any():
             self._held = canvas

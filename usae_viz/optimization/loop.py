@@ -61,7 +61,7 @@ class OptimizationResult:
 
 
 def optimize(
-    eyes: ViewConfig,
+    view_config: ViewConfig,
     image: nn.Module,
     pictures: Sequence[CanvasSpec],
     *,
@@ -86,19 +86,19 @@ def optimize(
     try:
         while done < steps and not settled:
             drawn = image()
-            canvas = settled.hold(drawn.detach())
-            uphill, scores = compute_gradients(eyes.at(done / steps), drawn.detach(), pictures, generators)
+            canvas = settled.freeze_converged(drawn.detach())
+            gradient, scores = compute_gradients(view_config.at(done / steps), drawn.detach(), pictures, generators)
             optimizer.zero_grad(set_to_none=True)
-            drawn.backward(-uphill)  # the one place where a score to be made large becomes something to descend
+            drawn.backward(-gradient)  # the one place where a score to be made large becomes something to descend
             optimizer.step()
             schedule.step()
             done += 1
-            attention = attention + settled.while_going(uphill.abs().mean(1))
+            attention = attention + settled.mask_converged(gradient.abs().mean(1))
             best.keep(canvas, total(scores))
-            settled.hear(total(scores))
+            settled.update(total(scores))
             watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
         with torch.no_grad():
-            last = settled.hold(image())
+            last = settled.freeze_converged(image())
         if (row := _not_finite(last, range(len(pictures)))) is not None:  # no step looks at what the last one left
             raise InvalidImageScore(row, f"the picture of {pictures[row].name} is not finite")
     except (KeyboardInterrupt, InvalidImageScore) as reason:
@@ -116,46 +116,48 @@ def optimize(
 
 
 def compute_gradients(
-    eyes: ViewConfig, canvas: Tensor, pictures: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
+    view_config: ViewConfig, canvas: Tensor, pictures: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Show every canvas to the backbones that see it; which way is up, and how high it is already.
+    """Show every canvas to the backbones that see it; the gradient of its score, and the score.
 
     Each backbone's gradient on a canvas is scaled to norm 1 before they are summed, so that none drowns the others.
 
     Returns:
-        uphill (pictures, 3, H, W); scores {backbone: (pictures,)}, NaN for a picture that the backbone does not see.
+        gradient (pictures, 3, H, W); scores {backbone: (pictures,)}, NaN for a picture that the backbone does not see.
 
     Raises:
         Lost: for a picture or a score that is not finite, or a score of the wrong shape; says through which backbone.
             For a score that has no gradient.
     """
-    backbones = eyes.usae.backbones
+    backbones = view_config.usae.backbones
     size = max(backbone.input_size for backbone in backbones.values())
-    uphill = torch.zeros_like(canvas)
+    gradient = torch.zeros_like(canvas)
     scores: dict[str, Tensor] = {}
-    for rows in batch_rows(pictures, eyes.at_once):
+    for rows in batch_rows(pictures, view_config.at_once):
         own = canvas[rows].requires_grad_()
         if (row := _not_finite(own, rows)) is not None:  # kornia before 0.9 cannot turn the colours of no number
             raise InvalidImageScore(row, f"the picture of {pictures[row].name} is not finite")
-        shown, beside = views_of(eyes, own, [generators[row] for row in rows], size)
+        shown, beside = views_of(view_config, own, [generators[row] for row in rows], size)
         told = False
         for name in pictures[rows[0]].seen_by:
             shared, classifies = len(pictures[rows[0]].seen_by) > 1, _classifies(pictures, rows, name)
-            acts = encode_views(eyes, backbones[name], own, shown, beside, shared, classifies)
+            acts = encode_views(view_config, backbones[name], own, shown, beside, shared, classifies)
             values = picture_scores(acts, pictures, rows)
             if (row := _not_finite(values, rows)) is not None:
                 raise InvalidImageScore(row, f"the score through {name} is not finite")
             told |= values.requires_grad
             if values.requires_grad:  # an objective of another backbone is a constant here
-                (gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
-                uphill[rows] += gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+                (own_gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
+                gradient[rows] += (
+                    own_gradient / own_gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+                )
             scores.setdefault(name, canvas.new_full((len(pictures),), torch.nan))[rows] = values.detach()
             del acts, values  # or they would be there beside the next backbone's
         if not told:
             what = pictures[rows[0]].objective
             why = f"objective {what} does not depend on the picture: no gradient comes back from its score"
             raise InvalidImageScore(rows[0], why)
-    return uphill, scores
+    return gradient, scores
 
 
 def batch_rows(pictures: Sequence[CanvasSpec], at_once: int) -> list[list[int]]:

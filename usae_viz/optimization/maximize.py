@@ -165,17 +165,21 @@ def maximize_each(
     device = usae.dictionary(usae.names[0]).device
     start = _canvas(start, settings.start, settings.size, device)
     reference = _canvas(reference, settings.reference, settings.size, device)
-    eyes = eyes_for(usae, settings, objectives, start if reference is None else reference)
+    view_config = view_config_for(usae, settings, objectives, start if reference is None else reference)
     for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
         left = list(alike)
-        for first in range(0, len(left), eyes.at_once):
-            pack, shown = left[first : first + eyes.at_once], replace(eyes, whole_first=share)
+        for first in range(0, len(left), view_config.at_once):
+            pack, shown = left[first : first + view_config.at_once], replace(view_config, whole_first=share)
             if not (yield from _draw(shown, pack, settings, start, progress)):
                 return
 
 
 def _draw(
-    eyes: ViewConfig, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress
+    view_config: ViewConfig,
+    pack: Sequence[Objective],
+    settings: MaximizeSettings,
+    start: Tensor | None,
+    progress: Progress,
 ) -> Generator[Result, None, bool]:
     """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
 
@@ -184,26 +188,26 @@ def _draw(
     Raises:
         Lost: for a score that is lost at the first step, when those before it are there.
     """
-    pictures = [picture for objective in pack for picture in pictures_of(eyes.usae, objective, settings)]
+    pictures = [picture for objective in pack for picture in pictures_of(view_config.usae, objective, settings)]
     drawn: tuple[OptimizationResult, Snapshots | None] | None = None
     try:
-        drawn = _ascend(eyes, pictures, settings, start, progress)
+        drawn = _ascend(view_config, pictures, settings, start, progress)
         row, why = drawn[0].lost, ""
     except InvalidImageScore as lost:
         row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
     if drawn is not None and row is None:
-        yield from _results(eyes, pack, pictures, *drawn, settings)
+        yield from _results(view_config, pack, pictures, *drawn, settings)
         return not drawn[0].cut_short
     assert row is not None
     lost_one = pictures[row].objective
-    found = [] if drawn is None else list(_results(eyes, [lost_one], pictures, *drawn, settings))
+    found = [] if drawn is None else list(_results(view_config, [lost_one], pictures, *drawn, settings))
     del drawn  # the others' canvases
     for objective in pack:
         if objective is lost_one:
             if not found:
                 raise InvalidImageScore(row, why)
             yield from found
-        elif not (yield from _draw(eyes, [objective], settings, start, progress)):
+        elif not (yield from _draw(view_config, [objective], settings, start, progress)):
             return False
     return True
 
@@ -228,7 +232,7 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
             check_class(usae, backbone, index)
 
 
-def eyes_for(
+def view_config_for(
     usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective] = (), reference: Tensor | None = None
 ) -> ViewConfig:
     """How resolved settings show the pictures of some objectives to the backbones, and how many at once.
@@ -237,11 +241,11 @@ def eyes_for(
         ValueError: when not even one objective's fit into the memory.
     """
     assert settings.size is not None
-    eyes = ViewConfig(usae, settings.augmentation, settings.crops, settings.dtype, reference=reference)
+    view_config = ViewConfig(usae, settings.augmentation, settings.crops, settings.dtype, reference=reference)
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
     together = settings.seeds if any(objective.whole_batch for objective in objectives) else 1
-    at_once = max_batch_size(eyes, settings.size, settings.memory, canvases, settings.seeds, together)
-    return replace(eyes, at_once=at_once)
+    at_once = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
+    return replace(view_config, at_once=at_once)
 
 
 def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[CanvasSpec]:
@@ -257,7 +261,7 @@ def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) ->
 
 
 def _ascend(
-    eyes: ViewConfig,
+    view_config: ViewConfig,
     pictures: Sequence[CanvasSpec],
     settings: MaximizeSettings,
     start: Tensor | None,
@@ -278,9 +282,9 @@ def _ascend(
     if settings.mode == "coupled" and isinstance(image, Parameterization):
         groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
         image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
-    image.to(eyes.usae.dictionary(eyes.usae.names[0]).device)
+    image.to(view_config.usae.dictionary(view_config.usae.names[0]).device)
     ascent = optimize(
-        eyes,
+        view_config,
         image,
         pictures,
         steps=settings.steps,
@@ -292,7 +296,7 @@ def _ascend(
 
 
 def _results(
-    eyes: ViewConfig,
+    view_config: ViewConfig,
     objectives: Sequence[Objective],
     pictures: Sequence[CanvasSpec],
     ascent: OptimizationResult,
@@ -300,12 +304,12 @@ def _results(
     settings: MaximizeSettings,
 ) -> Iterator[Result]:
     """Take the pictures of several objectives apart, and verify each."""
-    given = None if eyes.reference is None else eyes.reference.cpu()
+    given = None if view_config.reference is None else view_config.reference.cpu()
     for objective in objectives:
         rows = {picture.name: row for row, picture in enumerate(pictures) if picture.objective is objective}
         images = {name: ascent.canvas[row] for name, row in rows.items()}
         drawn_for = {name: _raised_in(objective, pictures[row].seen_by) for name, row in rows.items()}
-        scores = verified(eyes.usae, objective, settings, images, drawn_for)
+        scores = verified(view_config.usae, objective, settings, images, drawn_for)
         after = [ascent.settled[row] for row in rows.values()]
         ended, own = ascent.ended, 0 if snapshots is None else snapshots.count
         if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
@@ -314,7 +318,7 @@ def _results(
         images = {name: image.cpu() for name, image in images.items()}
         frames = {} if snapshots is None else {n: Frames(snapshots, r, own, images[n]) for n, r in rows.items()}
         yield Result(
-            usae=eyes.usae,
+            usae=view_config.usae,
             objective=objective,
             images=images,
             alpha={name: ascent.attention[row].cpu() for name, row in rows.items()},
@@ -366,7 +370,7 @@ def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
 
 def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
     """The backbones that a picture is to fire its concept in: not those in which the objective asks for less."""
-    return [name for name in seen_by if objective.raised is None or name in objective.raised] or seen_by
+    return [name for name in seen_by if objective.maximized is None or name in objective.maximized] or seen_by
 
 
 def _parameterization(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization:

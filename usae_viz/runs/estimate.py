@@ -14,7 +14,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import write_frames
 from usae_viz.export.png import write_png
-from usae_viz.optimization.maximize import eyes_for, maximize_each
+from usae_viz.optimization.maximize import maximize_each, view_config_for
 from usae_viz.optimization.result import Result
 from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import RenderJob, RenderPlan
@@ -90,7 +90,7 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path) -> Estimate:
 
 def _part(usae: USAE, plan: RenderPlan, variant: str | None, drawings: Sequence[RenderJob]) -> Part:
     settings = drawings[0].settings
-    eyes_for(usae, settings, [drawing.objective for drawing in drawings])  # what does not fit into the memory
+    view_config_for(usae, settings, [drawing.objective for drawing in drawings])  # what does not fit into the memory
     begun = time.perf_counter()
     result, ticks = _trial(usae, drawings[0], min(TRIAL, settings.steps))
     ended = time.perf_counter()

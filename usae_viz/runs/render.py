@@ -29,7 +29,7 @@ from usae_viz.export.run_record import keep_record, pictures_by_folder, read_rec
 from usae_viz.export.sheet import WIDEST, abreast, sheet
 from usae_viz.objectives import Objective
 from usae_viz.optimization.loop import InvalidImageScore
-from usae_viz.optimization.maximize import eyes_for, maximize_each
+from usae_viz.optimization.maximize import maximize_each, view_config_for
 from usae_viz.optimization.result import Result
 from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.runs.plan import RenderJob, RenderPlan, given_pictures
@@ -89,11 +89,11 @@ def render(
             _check_usae(usae, plan, out, again)
             return _packs(usae, plan, [] if again else _finished(manifest, plan), ranks)
 
-        packs = ranks.told(first_of_all)
+        packs = ranks.compute_on_main(first_of_all)
         stopped, mine = False, list[Drawn]()
-        for pack in packs[ranks.number :: ranks.count]:
+        for pack in packs[ranks.rank :: ranks.world_size]:
             drawings = [plan.drawings[number] for number in pack]
-            records = run.draw(drawings, report, ranks.first)
+            records = run.draw(drawings, report, ranks.is_main)
             stopped = any(record.stopped for record in records)
             for folder in dict.fromkeys(drawing.folder for drawing in drawings):
                 if stopped or run.complete(folder):
@@ -103,7 +103,7 @@ def render(
                 break
         if not stopped:  # else the others go on, and torchrun stops them
             run.lost = {key: why for lost in ranks.gather(run.lost) for key, why in lost.items()}
-        return run.close() if ranks.first else mine
+        return run.close() if ranks.is_main else mine
 
 
 class _Run:
@@ -274,11 +274,11 @@ def _packs(usae: USAE, plan: RenderPlan, finished: Sequence[int], ranks: Distrib
     drawn_with: dict[MaximizeSettings, list[Objective]] = {}
     for number in left:
         drawn_with.setdefault(plan.drawings[number].settings, []).append(plan.drawings[number].objective)
-    at_once = min(eyes_for(usae, settings, objectives).at_once for settings, objectives in drawn_with.items())
+    at_once = min(view_config_for(usae, settings, objectives).at_once for settings, objectives in drawn_with.items())
     folders: dict[str, list[int]] = {}
     for number in left:
         folders.setdefault(plan.drawings[number].folder, []).append(number)
-    at_once = min(at_once, -(-len(folders) // ranks.count))
+    at_once = min(at_once, -(-len(folders) // ranks.world_size))
     rooms, packs = list(folders.values()), list[list[int]]()
     for first in range(0, len(rooms), at_once):
         groups: dict[tuple[str | None, MaximizeSettings], list[int]] = {}

@@ -26,8 +26,8 @@ def seen_codes(
     """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
     values, indices = [], []
     for canvas, shown in _shown(usae, canvases, seed, views, augmentation):
-        eyes = ViewConfig(usae, augmentation, views)
-        codes = encode_views(eyes, usae.backbones[backbone], canvas, shown).codes
+        view_config = ViewConfig(usae, augmentation, views)
+        codes = encode_views(view_config, usae.backbones[backbone], canvas, shown).codes
         values.append(codes.values)
         indices.append(codes.indices)
     return Codes(torch.cat(values), torch.cat(indices))

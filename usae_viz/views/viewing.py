@@ -43,7 +43,7 @@ class ViewConfig:
 
 
 def encode_views(
-    eyes: ViewConfig,
+    view_config: ViewConfig,
     backbone: Backbone,
     canvas: Tensor,
     shown: Tensor,
@@ -57,15 +57,15 @@ def encode_views(
     """
 
     def seen(views: Tensor, reference: Activations | None = None) -> Activations:
-        dtype, logits = dtype_for(eyes.dtype, backbone), None
+        dtype, logits = dtype_for(view_config.dtype, backbone), None
         with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32):
             if classifies:
-                tokens, logits = backbone.tokens_and_logits(views.flatten(0, 1), eyes.usae.grid)
+                tokens, logits = backbone.tokens_and_logits(views.flatten(0, 1), view_config.usae.grid)
                 logits = logits.float().unflatten(0, views.shape[:2])
             else:
-                tokens = backbone(views.flatten(0, 1), eyes.usae.grid)
+                tokens = backbone(views.flatten(0, 1), view_config.usae.grid)
         tokens = tokens.float().unflatten(0, views.shape[:2])
-        return Activations(eyes.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
+        return Activations(view_config.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
 
     with torch.no_grad():
         reference = None if beside is None else seen(beside)
@@ -73,14 +73,16 @@ def encode_views(
 
 
 def views_of(
-    eyes: ViewConfig, canvas: Tensor, generators: Sequence[torch.Generator], size: int
+    view_config: ViewConfig, canvas: Tensor, generators: Sequence[torch.Generator], size: int
 ) -> tuple[Tensor, Tensor | None]:
     """Views of canvases, and of the reference under the same draws."""
     states = [generator.get_state() for generator in generators]
-    shown = views(canvas, eyes.augmentation, generators, eyes.crops, size)
-    if eyes.reference is None:
+    shown = views(canvas, view_config.augmentation, generators, view_config.crops, size)
+    if view_config.reference is None:
         return shown, None
     again = [torch.Generator() for _ in states]
     for generator, state in zip(again, states, strict=True):
         generator.set_state(state)
-    return shown, views(eyes.reference.expand_as(canvas), eyes.augmentation, again, eyes.crops, size)
+    return shown, views(
+        view_config.reference.expand_as(canvas), view_config.augmentation, again, view_config.crops, size
+    )

@@ -41,13 +41,13 @@ def test_the_order_is_stable(n_concepts: int) -> None:
 @pytest.mark.parametrize("divide", [True, False])
 def test_decoding_equals_the_dense_product_with_its_gradients(divide: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    concepts, bags = torch.randint(11, (40,), generator=generator), torch.arange(8).repeat_interleave(5)
-    entries = entries_of(concepts, bags, 8, 11)
+    concepts, segments = torch.randint(11, (40,), generator=generator), torch.arange(8).repeat_interleave(5)
+    entries = entries_of(concepts, segments, 8, 11)
     values = torch.rand(40, generator=generator).requires_grad_()
     weight = (3 * torch.randn(11, 7, generator=generator)).requires_grad_()
     upstream = torch.randn(8, 7, generator=generator)
     atoms = functional.normalize(weight, dim=-1) if divide else weight
-    reference = torch.zeros(8, 11).index_put((bags, concepts), values, accumulate=True) @ atoms
+    reference = torch.zeros(8, 11).index_put((segments, concepts), values, accumulate=True) @ atoms
     expected = torch.autograd.grad((reference * upstream).sum(), [values, weight])
     decoded = decode_entries(values, weight, entries, divide)
     found = torch.autograd.grad((decoded * upstream).sum(), [values, weight])
@@ -57,12 +57,12 @@ def test_decoding_equals_the_dense_product_with_its_gradients(divide: bool) -> N
 
 def test_chosen_products_are_entries_of_the_dense_product_with_its_gradient() -> None:
     generator = torch.Generator().manual_seed(1)
-    concepts, bags = torch.randint(11, (24,), generator=generator), torch.arange(8).repeat_interleave(3)
+    concepts, segments = torch.randint(11, (24,), generator=generator), torch.arange(8).repeat_interleave(3)
     tokens, upstream = torch.randn(8, 7, generator=generator), torch.randn(24, generator=generator)
     weight = torch.randn(11, 7, generator=generator).requires_grad_()
-    reference = (tokens @ weight.T)[bags, concepts]
+    reference = (tokens @ weight.T)[segments, concepts]
     (expected,) = torch.autograd.grad((reference * upstream).sum(), weight)
-    found = chosen_products(tokens, weight, entries_of(concepts, bags, 8, 11))
+    found = chosen_products(tokens, weight, entries_of(concepts, segments, 8, 11))
     torch.testing.assert_close(found, reference, atol=1e-5, rtol=1e-5)
     (gradient,) = torch.autograd.grad((found * upstream).sum(), weight)
     torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-5)

@@ -197,7 +197,7 @@ def test_parts_of_a_token_follow_the_limits() -> None:
     active = step.Active(torch.ones(2, 4), torch.tensor([[0, 3, 5, 7], [4, 6, 7, 1]]))
     entries, n_parts = part_entries(active, 8, 3, (0.5,))  # limit 4; the fourth is a dead one
     assert n_parts == 3
-    assert entries.bags.tolist() == [0, 0, 1, 2, 4, 4, 4, 5]
+    assert entries.segments.tolist() == [0, 0, 1, 2, 4, 4, 4, 5]
 
 
 def test_left_out_half_takes_the_largest_codes_that_top_k_left() -> None:

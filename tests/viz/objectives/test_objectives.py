@@ -67,19 +67,19 @@ def test_composing_leaves_the_parts_alone(acts):
 
 def test_a_difference_of_backbones_asks_for_more_in_the_first_alone():
     left, right = Concept(3, backbone="left"), Concept(3, backbone="right")
-    assert (left - 0.5 * right).raised == ("left",)
-    assert (left + right).raised == ("left", "right")
-    assert (left - Concept(5, backbone="left")).raised == ("left",), "of two concepts in one backbone, the first"
+    assert (left - 0.5 * right).maximized == ("left",)
+    assert (left + right).maximized == ("left", "right")
+    assert (left - Concept(5, backbone="left")).maximized == ("left",), "of two concepts in one backbone, the first"
     assert (left - right).backbones == ("left", "right")
-    assert (left - right - 2 * TotalVariation()).raised == (left - right + 2 * L2()).raised == ("left",)
-    assert Concept(3).raised is None
+    assert (left - right - 2 * TotalVariation()).maximized == (left - right + 2 * L2()).maximized == ("left",)
+    assert Concept(3).maximized is None
     same = [-1 * right + left, right * -0.5 + left, left + -right, -(right - left), left - right - right]
-    assert {each.raised for each in same} == {("left",)}
-    assert (-(left - right)).raised == ("right",)
-    assert ((left - right) / -2).raised == ("right",)
-    assert ((left - right) / 2).raised == ("left",)
-    assert (-right - left).raised == ("right", "left"), "less in all: verified in all"
-    assert (left * -right).raised == ("left", "right"), "the sign of a product is not known"
+    assert {each.maximized for each in same} == {("left",)}
+    assert (-(left - right)).maximized == ("right",)
+    assert ((left - right) / -2).maximized == ("right",)
+    assert ((left - right) / 2).maximized == ("left",)
+    assert (-right - left).maximized == ("right", "left"), "less in all: verified in all"
+    assert (left * -right).maximized == ("left", "right"), "the sign of a product is not known"
 
 
 def test_the_first_concept_is_one_that_is_asked_for():
@@ -219,13 +219,13 @@ def test_maximizing_a_logit_raises_it_and_without_a_classifier_there_is_one_clea
 def test_a_logit_comes_from_the_pass_that_the_tokens_come_from(classifying):
     model, _ = classifying
     runs, steps = [], 4
-    eyes = ViewConfig(model, PRESETS["default"].for_patches(0.25), 1)
+    view_config = ViewConfig(model, PRESETS["default"].for_patches(0.25), 1)
     handle = model.backbones["left"].model.patch_embed.register_forward_hook(lambda *passed: runs.append(1))
     try:
         for objective in (Logit("left", 4), Concept(3) + 2 * Logit("left", 1), Concept(3)):
             runs.clear()
             optimize(
-                eyes,
+                view_config,
                 FourierImage([0], 32),
                 [CanvasSpec("left", objective, 0, ("left",))],
                 steps=steps,
@@ -241,8 +241,12 @@ def test_a_class_is_shown_nearly_whole_first_and_a_concept_at_every_scale_at_onc
     assert whole_first(Logit("left", 4), settings) == 0.7
     assert whole_first(Concept(3), settings) == whole_first(Concept(3) + Logit("left", 4), settings) == 0
     assert whole_first(Logit("left", 4), MaximizeSettings(whole_first=0.2)) == 0.2
-    eyes = ViewConfig(None, PRESETS["default"], 1, whole_first=0.5)
-    assert [eyes.at(passed).augmentation.crop for passed in (0, 0.49, 0.5)] == [(0.6, 1.0), (0.6, 1.0), (0.2, 1.0)]
+    view_config = ViewConfig(None, PRESETS["default"], 1, whole_first=0.5)
+    assert [view_config.at(passed).augmentation.crop for passed in (0, 0.49, 0.5)] == [
+        (0.6, 1.0),
+        (0.6, 1.0),
+        (0.2, 1.0),
+    ]
 
 
 def test_what_asks_for_logits_says_so_in_any_sum():

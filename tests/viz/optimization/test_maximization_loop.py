@@ -159,19 +159,19 @@ def test_each_of_two_lost_scores_of_a_pack_ends_its_own_objective(usae):
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_the_picture_that_is_lost_is_named_by_its_row(usae, at_once):
-    eyes = ViewConfig(usae, PRESETS["none"], 1, at_once=at_once)
+    view_config = ViewConfig(usae, PRESETS["none"], 1, at_once=at_once)
     canvas = torch.full((4, 3, 32, 32), 0.5)
     fine, broken = uv.Concept(3), not_finite_from(1, float("inf"))
     kinds = [(fine, "right"), (fine, "left"), (broken, "left"), (fine, "left")]
     pictures = [CanvasSpec(f"{row}", objective, 0, (name,)) for row, (objective, name) in enumerate(kinds)]
     generators = [torch.Generator() for _ in pictures]
     with pytest.raises(InvalidImageScore, match="the score through left is not finite") as found:
-        compute_gradients(eyes, canvas, pictures, generators)
+        compute_gradients(view_config, canvas, pictures, generators)
     assert found.value.row == 2
     canvas[3, 0, 0, 0] = torch.nan
     pictures[2] = pictures[1]
     with pytest.raises(InvalidImageScore, match="the picture of 3 is not finite") as found:
-        compute_gradients(eyes, canvas, pictures, generators)
+        compute_gradients(view_config, canvas, pictures, generators)
     assert found.value.row == 3
 
 

@@ -3,7 +3,7 @@ import torch
 
 import usae_viz as uv
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
-from usae_viz.optimization.maximize import eyes_for
+from usae_viz.optimization.maximize import view_config_for
 from usae_viz.views.augmentation import PRESETS
 from usae_viz.views.viewing import ViewConfig
 
@@ -50,29 +50,29 @@ def test_measuring_leaves_no_gradients_behind(usae):
 
 
 def test_on_the_cpu_it_is_one_picture_at_a_time(usae):
-    eyes = ViewConfig(usae, PRESETS["none"], 6)
-    assert max_batch_size(eyes, 48, None) == 1
-    assert max_batch_size(eyes, 48, 100.0) == 1
+    view_config = ViewConfig(usae, PRESETS["none"], 6)
+    assert max_batch_size(view_config, 48, None) == 1
+    assert max_batch_size(view_config, 48, 100.0) == 1
 
 
 def test_a_limit_of_just_what_one_picture_takes_is_enough(usae):
-    eyes = ViewConfig(usae, PRESETS["none"], 6)
+    view_config = ViewConfig(usae, PRESETS["none"], 6)
     needed = taken(usae, 6) / 1e9
-    assert max_batch_size(eyes, 48, needed * 1.001) == 1
+    assert max_batch_size(view_config, 48, needed * 1.001) == 1
     with pytest.raises(ValueError, match=r"the limit is .*; lower --crops or --size, or raise --memory$"):
-        max_batch_size(eyes, 48, needed * 0.999)
+        max_batch_size(view_config, 48, needed * 0.999)
 
 
 def test_all_canvases_of_an_objective_are_there_all_the_time(usae):
     """Only one goes through a backbone at a time."""
-    eyes, canvas = ViewConfig(usae, PRESETS["none"], 2), 20 * 3 * 48 * 48 * 4
-    assert bytes_a_picture(eyes, usae.backbones, 48, canvases=7) == taken(usae, 2) + 6 * canvas
+    view_config, canvas = ViewConfig(usae, PRESETS["none"], 2), 20 * 3 * 48 * 48 * 4
+    assert bytes_a_picture(view_config, usae.backbones, 48, canvases=7) == taken(usae, 2) + 6 * canvas
     limit = (taken(usae, 2) + 3.5 * canvas) / 1e9
     settings = {"size": 48, "crops": 2, "memory": limit, "augmentation": "none", "dtype": "float32"}
     for seeds, mode in ((2, "per-model"), (4, "shared")):  # four canvases each
-        eyes_for(usae, uv.MaximizeSettings(seeds=seeds, mode=mode, **settings))
+        view_config_for(usae, uv.MaximizeSettings(seeds=seeds, mode=mode, **settings))
         with pytest.raises(ValueError, match=r"\d pictures of one objective, 48 px: about .* GB with 2 crops, and the"):
-            eyes_for(usae, uv.MaximizeSettings(seeds=seeds + 1, mode=mode, **settings))
+            view_config_for(usae, uv.MaximizeSettings(seeds=seeds + 1, mode=mode, **settings))
 
 
 def test_too_little_memory_is_one_line(usae):
@@ -105,11 +105,11 @@ def test_too_little_memory_says_what_helps_and_nothing_else(usae, mode, crops, s
     canvases = 1 if mode == "shared" else 2
     least = bytes_a_picture(ViewConfig(usae, PRESETS["none"], 1), usae.backbones, 16, canvases)
     with pytest.raises(ValueError, match=f"the limit is .*; {advice}$"):
-        eyes_for(
+        view_config_for(
             usae, asked.model_copy(update={"memory": least / 1e9 * (0.999 if advice == "raise --memory" else 1.0001)})
         )
     with pytest.raises(ValueError, match=r"the limit is \S+; raise --memory$"):  # not even the least of all fits
-        eyes_for(usae, asked.model_copy(update={"memory": least / 1e9 * 0.999}))
+        view_config_for(usae, asked.model_copy(update={"memory": least / 1e9 * 0.999}))
 
 
 @pytest.mark.parametrize("mode", ["per-model", "shared"])

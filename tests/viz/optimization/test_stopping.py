@@ -6,7 +6,7 @@ from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
 def heard(window, *scores):
     settled = ConvergenceMonitor(window)
     for step in scores:
-        settled.hear(torch.tensor(step))
+        settled.update(torch.tensor(step))
     return bool(settled)
 
 
@@ -30,12 +30,12 @@ def test_a_picture_is_held_as_it_was_when_its_score_settled():
     """Steps leave canvases of their own number; the first picture settles after step 4, the second after step 5."""
     settled, held = ConvergenceMonitor(2), []
     for step, scores in enumerate([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 0.5], [9.0, -1.0], [0.0, 0.0]]):
-        held.append(settled.hold(torch.full((2, 3, 1, 1), float(step)))[:, 0, 0, 0].tolist())
-        assert settled.while_going(torch.ones(2, 1, 1)).flatten().tolist() == [float(step < 4), float(step < 5)]
-        settled.hear(torch.tensor(scores))
+        held.append(settled.freeze_converged(torch.full((2, 3, 1, 1), float(step)))[:, 0, 0, 0].tolist())
+        assert settled.mask_converged(torch.ones(2, 1, 1)).flatten().tolist() == [float(step < 4), float(step < 5)]
+        settled.update(torch.tensor(scores))
     assert settled.after.tolist() == [4, 5]
     assert held == [[0, 0], [1, 1], [2, 2], [3, 3], [4, 4], [4, 5]]
-    assert settled.hold(torch.full((2, 3, 1, 1), 6.0))[:, 0, 0, 0].tolist() == [4, 5]
+    assert settled.freeze_converged(torch.full((2, 3, 1, 1), 6.0))[:, 0, 0, 0].tolist() == [4, 5]
 
 
 def test_without_a_window_nothing_settles():

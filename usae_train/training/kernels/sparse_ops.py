@@ -2,7 +2,7 @@
 
 Three products carry the training:
 
-    decode     a token's sum of its concepts' atoms, weighted by the codes                 -> (bags, width)
+    decode     a token's sum of its concepts' atoms, weighted by the codes                 -> (segments, width)
     transpose  a concept's sum of its tokens, weighted: the gradient of all tables         -> (n_concepts, width)
     match      the inner product of an entry's token and its concept's row: pre-codes, and the gradient of the codes
 
@@ -25,34 +25,34 @@ NORM_FLOOR = 1e-12  # as torch.nn.functional.normalize
 
 
 class Entries(NamedTuple):
-    """The (bag, concept) pairs of a step; a bag is a sum that is wanted: a token's, or a part of a token's.
+    """The (segment, concept) pairs of a step; a segment is a sum that is wanted: a token's, or a part of a token's.
 
     Attributes:
         concepts: (entries,) int.
-        bags: (entries,) int, ascending.
-        bag_starts: (n_bags,) an entry where each bag begins.
+        segments: (entries,) int, ascending.
+        segment_starts: (n_segments,) an entry where each segment begins.
         order: (entries,) the entries in the order of their concepts.
         ordered_concepts: (entries,) `concepts` in that order.
-        ordered_bags: (entries,) `bags` in that order.
+        ordered_segments: (entries,) `segments` in that order.
         concept_starts: (n_concepts,) where in that order each concept begins.
     """
 
     concepts: Tensor
-    bags: Tensor
-    bag_starts: Tensor
+    segments: Tensor
+    segment_starts: Tensor
     order: Tensor
     ordered_concepts: Tensor
-    ordered_bags: Tensor
+    ordered_segments: Tensor
     concept_starts: Tensor
 
 
-def entries_of(concepts: Tensor, bags: Tensor, n_bags: int, n_concepts: int) -> Entries:
-    """Sort (bag, concept) pairs both ways.
+def entries_of(concepts: Tensor, segments: Tensor, n_segments: int, n_concepts: int) -> Entries:
+    """Sort (segment, concept) pairs both ways.
 
     Args:
         concepts: (entries,) int.
-        bags: (entries,) int, ascending.
-        n_bags: how many bags there are, empty ones included.
+        segments: (entries,) int, ascending.
+        n_segments: how many segments there are, empty ones included.
         n_concepts: how many concepts there are.
     """
 
@@ -62,11 +62,11 @@ def entries_of(concepts: Tensor, bags: Tensor, n_bags: int, n_concepts: int) -> 
     order = stable_order(concepts, n_concepts)
     return Entries(
         concepts,
-        bags,
-        starts(bags.bincount(minlength=n_bags)),
+        segments,
+        starts(segments.bincount(minlength=n_segments)),
         order,
         concepts.index_select(0, order),
-        bags.index_select(0, order),
+        segments.index_select(0, order),
         starts(concepts.bincount(minlength=n_concepts)),
     )
 
@@ -80,24 +80,24 @@ def stable_order(concepts: Tensor, n_concepts: int) -> Tensor:
 
 
 def decode(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
-    """(n_bags, width): each bag's sum of its concepts' rows of `table` (n_concepts, width), weighted (entries,)."""
+    """(n_segments, width): a segment sums its concepts' rows of `table` (n_concepts, width), weighted (entries,)."""
     return functional.embedding_bag(
-        entries.concepts, table.detach(), entries.bag_starts, per_sample_weights=weights, mode="sum"
+        entries.concepts, table.detach(), entries.segment_starts, per_sample_weights=weights, mode="sum"
     )
 
 
 def transpose(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
-    """(n_concepts, width): each concept's sum of its bags' rows of `table` (n_bags, width), weighted (entries,)."""
+    """(n_concepts, width): a concept sums its segments' rows of `table` (n_segments, width), weighted (entries,)."""
     weights = weights.index_select(0, entries.order)  # 0.03 ms, weights[entries.order] 0.12
     return functional.embedding_bag(
-        entries.ordered_bags, table, entries.concept_starts, per_sample_weights=weights, mode="sum"
+        entries.ordered_segments, table, entries.concept_starts, per_sample_weights=weights, mode="sum"
     )
 
 
-def sampled_dot(entries: Entries, by_bag: Tensor, by_concept: Tensor) -> Tensor:
-    """(entries,): inner products of the bags' rows (n_bags, width) and the concepts' rows (n_concepts, width)."""
+def sampled_dot(entries: Entries, by_segment: Tensor, by_concept: Tensor) -> Tensor:
+    """(entries,): inner products of segments' rows (n_segments, width) and concepts' rows (n_concepts, width)."""
     found = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        by_bag, by_concept, entries.ordered_concepts, entries.bag_starts, entries.ordered_bags, 0
+        by_segment, by_concept, entries.ordered_concepts, entries.segment_starts, entries.ordered_segments, 0
     )
     return torch.empty_like(found).scatter_(0, entries.order, found)
 
@@ -118,7 +118,7 @@ def chosen_products(tokens: Tensor, weight: Tensor, entries: Entries) -> Tensor:
     """The entries (entries,) of tokens @ weight.T; the gradient goes to `weight`, not to `tokens`.
 
     Args:
-        tokens: (n_bags, width).
+        tokens: (n_segments, width).
         weight: (n_concepts, width).
         entries: which products are wanted.
     """
@@ -152,14 +152,14 @@ class _Decode(torch.autograd.Function):
 
 
 def decode_entries(values: Tensor, weight: Tensor, entries: Entries, divide: bool = True) -> Tensor:
-    """(n_bags, width): each bag's sum of its concepts' atoms.
+    """(n_segments, width): each segment's sum of its concepts' atoms.
 
     The same as `sparse_decode` on the matrix of atoms, which is never made.
 
     Args:
         values: (entries,) codes.
         weight: (n_concepts, width), the rows that the atoms are made of.
-        entries: which concept goes into which bag.
+        entries: which concept goes into which segment.
         divide: an atom is a row divided by its norm; otherwise the row as it is.
     """
     return _Decode.apply(values, weight, entries, divide)
