@@ -188,7 +188,7 @@ RECIPE_YAML = {
     "seeds": [0, 1],
     "settings": {"steps": 2, "size": 16, "verdict": {"rank": 2}},
     "objectives": ["Concept(1) - 0.5 * Concept(2)"],
-    "variants": {"plain": {"crops": 1}, "sharp": {"decay": 1.0, "augmentation": {"rotate": 1}}},
+    "variants": {"plain": {"views": 1}, "sharp": {"decay": 1.0, "augmentation": {"rotate": 1}}},
     "outputs": ["png"],
 }
 
@@ -232,7 +232,7 @@ def mutated_yaml(file: Path, random: Random) -> None:
 def of_runs(room: Path) -> list[Kind]:
     """What a run of pictures leaves, and a study of it."""
     usae, made = small_usae(), []
-    settings = MaximizeSettings(steps=1, crops=1, size=16, mode="shared")
+    settings = MaximizeSettings(steps=1, views=1, size=16, mode="shared")
     plan = plan_objectives(usae, [Concept(1)], [settings])
     drawn = _folder(room, "drawn")
     render(usae, plan, drawn)

@@ -45,7 +45,7 @@ def fit(world: World, out: Path, *words: object, **expected: object) -> str:
 
 def maximize(world: World, out: Path, *words: object, **expected: object) -> str:
     """`usae-viz maximize` with the world's USAE."""
-    small = ["--steps", 1, "--size", 16, "--crops", 1]
+    small = ["--steps", 1, "--size", 16, "--views", 1]
     return done(viz_app, "maximize", "--usae", world.room / "base" / "usae", *small, "-o", out, *words, **expected)  # type: ignore[arg-type]
 
 

@@ -77,7 +77,7 @@ def small_world(room: Path) -> World:
         assert done.returncode == 0, done.stderr
     (room / "recipe.yaml").write_text(
         f"usae: {base / 'usae'}\nconcepts: [0, 1, 2]\nmodes: [per-model, shared]\nseeds: [0, 1]\n"
-        "settings: {steps: 4, crops: 1, size: 32}\n"
+        "settings: {steps: 4, views: 1, size: 32}\n"
     )
     world.commands = {
         "extract": train("extract", room / "pictures", "--backbones", room / "specs.yaml", "--batch", 2, "-q"),

@@ -12,7 +12,7 @@ import usae_train
 import usae_viz
 from usae_viz.objectives import OBJECTIVES, Objective
 from usae_viz.parameterizations import PARAMETERIZATIONS, Parameterization
-from usae_viz.views.augmentation import Augmentation
+from usae_viz.views.presets import Augmentation
 
 MODULES = [
     found.name

@@ -12,6 +12,7 @@ from usae_train.commands import measure_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
 from usae_train.runtime.printing import say
+from usae_train.runtime.settings_options import knows_former
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
 
 app = typer.Typer(
@@ -29,15 +30,16 @@ def _main() -> None:
 
 
 @app.command()
+@knows_former({"dtype": "storage_dtype", "run_in": "compute_dtype"})
 def extract(
     images: Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="The store; one that was stopped is gone on with.")],
     backbones: Backbones = "paper",
-    dtype: Annotated[
-        str, typer.Option(help="What tokens are kept in: `bfloat16`, `float16` or `float32`.")
+    storage_dtype: Annotated[
+        str, typer.Option(help="What tokens are stored in: `bfloat16`, `float16` or `float32`.")
     ] = "bfloat16",
-    run_in: Annotated[
-        str, typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 on a GPU.")
+    compute_dtype: Annotated[
+        str, typer.Option(help="What the backbones compute in: `float32`, `bfloat16`; auto: bfloat16 on a GPU.")
     ] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     workers: Annotated[
@@ -55,7 +57,7 @@ def extract(
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.backbones.backbone import DTYPES
+        from usae_train.backbones.precision import DTYPES
         from usae_train.files.locks import held
         from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
@@ -69,10 +71,12 @@ def extract(
             right = list(ActivationStore(out).verify())
             say(f"{out}: {len(right)} shards, all checksums right")
             return
-        if dtype not in ("bfloat16", "float16", "float32"):
-            raise typer.BadParameter(f"--dtype is {dtype!r}; expected bfloat16, float16 or float32")
-        if run_in not in DTYPES:
-            raise typer.BadParameter(f"--run-in is {run_in!r}; expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+        if storage_dtype not in ("bfloat16", "float16", "float32"):
+            raise typer.BadParameter(f"--storage-dtype is {storage_dtype!r}; expected bfloat16, float16 or float32")
+        if compute_dtype not in DTYPES:
+            raise typer.BadParameter(
+                f"--compute-dtype is {compute_dtype!r}; expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}"
+            )
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             with ranks.raise_together():
@@ -81,7 +85,7 @@ def extract(
                 source = source_for(images, limit, out)
                 if ranks.is_main:
                     say_left_out(source.left_out)
-                record, gigabytes, built = plan(source, read_specs(backbones), dtype)
+                record, gigabytes, built = plan(source, read_specs(backbones), storage_dtype)
             quiet = quiet or not ranks.is_main
             if not quiet:
                 drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
@@ -94,7 +98,7 @@ def extract(
                     out,
                     batch=batch,
                     device=where,
-                    run_in=run_in,
+                    run_in=compute_dtype,
                     workers=workers,
                     max_broken=max_broken,
                     ranks=ranks,

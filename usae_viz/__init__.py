@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from usae_viz.optimization.result import Result
     from usae_viz.settings import MaximizeSettings
     from usae_viz.verification.scores import Scores
-    from usae_viz.views.augmentation import Augmentation
+    from usae_viz.views.presets import Augmentation
 
 __all__ = [
     "L2",

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from usae_train.runtime.printing import as_text, say, say_json, say_table
+from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import one_line_errors, pick_device
 from usae_viz.commands import page_commands, render_commands
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
+from usae_viz.settings import MaximizeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from usae_train.model.usae import USAE
     from usae_viz.objectives import Objective
-    from usae_viz.settings import MaximizeSettings
 
 app = typer.Typer(
     name="usae-viz",
@@ -44,90 +45,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tabl
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-Mode = Annotated[
-    str,
-    typer.Option(
-        help="`per-model`: a picture a backbone; `shared`: one for all, their gradients balanced; `coupled`: a picture "
-        "a backbone around a common layout."
-    ),
-]
-Image = Annotated[str, typer.Option(help="Parameterization: `fourier`, `maco` or `pixel`.")]
-Size = Annotated[
-    int | None,
-    typer.Option(help="Side of the canvas in pixels; 16/7 of the backbones' largest input size unless told."),
-]
-Steps = Annotated[int, typer.Option(help="Optimizer steps.")]
-Crops = Annotated[int, typer.Option(help="Augmented views a step.")]
-Rate = Annotated[float | None, typer.Option(help="Adam's; fourier 0.25, maco 0.1, pixel 0.05 unless told.")]
-Augment = Annotated[str, typer.Option(help="`default`, `maco`, `lucid` or `none`.")]
-Spectrum = Annotated[
-    str | None,
-    typer.Option(
-        help="For maco: `photographs`, `demo`, `1/f`, or a file of usae-train spectrum; photographs unless told, or "
-        "demo for a USAE of the demo's scenes."
-    ),
-]
-Decay = Annotated[
-    float | None,
-    typer.Option(
-        help="For fourier: its coefficients are scaled by 1/f^decay, 0 to 4; higher is smoother; 1.5 unless told."
-    ),
-]
-Contrast = Annotated[
-    float | None,
-    typer.Option(
-        help="For fourier: the picture's root mean square, which is held, in logits of decorrelated colour; 1.5 unless "
-        "told, 4 for a USAE of the demo's scenes."
-    ),
-]
-WholeFirst = Annotated[
-    float | None,
-    typer.Option(
-        help="Share of the steps, at the beginning, in which crops are of at least 0.6 of the side; 0.7 for a class, 0 "
-        "for all else unless told."
-    ),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 where that is faster."),
-]
-Seed = Annotated[int, typer.Option(help="Decides the start and the augmentation draws.")]
-Seeds = Annotated[int, typer.Option(help="Draw each so many times, with seed, seed + 1, ...")]
-Alpha = Annotated[bool, typer.Option("--alpha", help="PNGs with transparency: clear where the gradient asked little.")]
-Settle = Annotated[
-    int | None,
-    typer.Option(
-        help="Stop early when the mean score of so many steps is no better than of as many before; never unless told."
-    ),
-]
-Snapshots = Annotated[
-    int | None, typer.Option(help="Keep the picture every so many steps, as an animation; none unless told.")
-]
 Animation = Annotated[str, typer.Option(help="What snapshots become: `gif` or `mp4`.")]
-Memory = Annotated[
-    float | None,
-    typer.Option(
-        help="GB that the pictures drawn at once may take; on a GPU 60% of what is free unless told. A CPU draws one "
-        "after the other, and only asks whether one fits."
-    ),
-]
-Verify = Annotated[
-    int | None,
-    typer.Option(
-        min=0, help="Score the pictures for this concept; for the objective's own concept or class unless told."
-    ),
-]
-Thresholds = Annotated[
-    str | None,
-    typer.Option(
-        "--verdict",
-        help="When a picture is strong or failed: `rank=1,percentile=99.9`; of rank, percentile, margin "
-        "(times noise), share, probability, class_rank.",
-    ),
-]
 
 
 @app.command()
+@takes_settings(MaximizeSettings, leave_out=["reference"])
 def maximize(
     concept: Annotated[
         str | None,
@@ -146,16 +68,6 @@ def maximize(
         ),
     ] = None,
     usae: UsaeId = "demo",
-    mode: Mode = "per-model",
-    image: Image = "fourier",
-    size: Size = None,
-    steps: Steps = 96,
-    crops: Crops = 4,
-    learning_rate: Rate = None,
-    augmentation: Augment = "default",
-    start: Annotated[
-        str | None, typer.Option(help="A picture file to start from (accentuation) instead of from noise.")
-    ] = None,
     closeness: Annotated[
         float | None,
         typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 unless told."),
@@ -164,22 +76,10 @@ def maximize(
     images: Images = None,
     out: Out = None,
     device: Device = "auto",
-    spectrum: Spectrum = None,
-    decay: Decay = None,
-    contrast: Contrast = None,
-    whole_first: WholeFirst = None,
-    dtype: Dtype = "auto",
-    seed: Seed = 0,
-    seeds: Seeds = 1,
-    alpha: Alpha = False,
-    settle: Settle = None,
-    snapshots: Snapshots = None,
     animation: Animation = "gif",
-    memory: Memory = None,
-    verify: Verify = None,
-    verdict: Thresholds = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores.
 
@@ -188,109 +88,52 @@ def maximize(
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_viz.optimization.maximize import kept_close
-        from usae_viz.settings import MaximizeSettings
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
+        start = settings.get("start")
         if closeness is not None and start is None:
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
-        settings = check_settings(
-            MaximizeSettings,
-            mode=mode,
-            image=image,
-            size=size,
-            steps=steps,
-            crops=crops,
-            learning_rate=learning_rate,
-            augmentation=augmentation,
-            start=start,
-            spectrum=spectrum,
-            decay=decay,
-            contrast=contrast,
-            whole_first=whole_first,
-            dtype=dtype,
-            seed=seed,
-            seeds=seeds,
-            alpha=alpha,
-            settle=settle,
-            snapshots=snapshots,
-            memory=memory,
-            verify=verify,
-            verdict=verdict or {},
-        )
+        chosen_settings = check_settings(MaximizeSettings, **settings)
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
         if start is not None:
             chosen = [kept_close(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
-        _draw(model, chosen, settings, out or new_run("maximize"), quiet, as_json, animation)
+        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, animation)
 
 
 @app.command()
+@takes_settings(MaximizeSettings, leave_out=["start", "reference"])
 def invert(
     picture: Annotated[str, typer.Argument(help="A picture file.")],
     usae: UsaeId = "demo",
     backbones: Annotated[
         str | None, typer.Option(help="Match these backbones' codes only, names with commas; all unless told.")
     ] = None,
-    mode: Mode = "per-model",
-    image: Image = "fourier",
-    size: Size = None,
-    steps: Steps = 96,
-    crops: Crops = 4,
-    learning_rate: Rate = None,
-    augmentation: Augment = "default",
     out: Out = None,
     device: Device = "auto",
-    spectrum: Spectrum = None,
-    decay: Decay = None,
-    contrast: Contrast = None,
-    whole_first: WholeFirst = None,
-    dtype: Dtype = "auto",
-    seed: Seed = 0,
-    seeds: Seeds = 1,
-    alpha: Alpha = False,
-    settle: Settle = None,
-    snapshots: Snapshots = None,
     animation: Animation = "gif",
-    memory: Memory = None,
-    verify: Verify = None,
-    verdict: Thresholds = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_viz.objectives import SameCodes
-        from usae_viz.settings import MaximizeSettings
 
-        settings = check_settings(
-            MaximizeSettings,
-            mode=mode,
-            image=image,
-            size=size,
-            steps=steps,
-            crops=crops,
-            learning_rate=learning_rate,
-            augmentation=augmentation,
-            reference=picture,
-            spectrum=spectrum,
-            decay=decay,
-            contrast=contrast,
-            whole_first=whole_first,
-            dtype=dtype,
-            seed=seed,
-            seeds=seeds,
-            alpha=alpha,
-            settle=settle,
-            snapshots=snapshots,
-            memory=memory,
-            verify=verify,
-            verdict=verdict or {},
-        )
+        chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
         names = [name.strip() for name in backbones.split(",")] if backbones else []
-        _draw(_load(usae, device), [SameCodes(names)], settings, out or new_run("invert"), quiet, as_json, animation)
+        _draw(
+            _load(usae, device),
+            [SameCodes(names)],
+            chosen_settings,
+            out or new_run("invert"),
+            quiet,
+            as_json,
+            animation,
+        )
 
 
 @app.command()

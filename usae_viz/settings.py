@@ -2,92 +2,114 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
+from usae_train.backbones.precision import RunIn
 from usae_train.files.place_names import printable
+from usae_train.files.validation import Settings
 from usae_viz.verification.verdict import VerdictSettings
-from usae_viz.views.augmentation import PRESETS, Augmentation
-from usae_viz.views.precision import Dtype
+from usae_viz.views.presets import PRESETS, Augmentation
 
 Mode = Literal["per-model", "shared", "coupled"]
-Image = Literal["fourier", "maco", "pixel"]
+Parameterization = Literal["fourier", "maco", "pixel"]
 SHARED = "shared"
 MAX_SEED = 2**32
 MIN_SIZE, MAX_SIZE = 16, 4096  # pixels
 # Of one drawing: far more than anybody draws, and few enough to be counted through. A hundred million seeds were.
-MAX_SEEDS, MAX_CROPS, MAX_STEPS = 10_000, 10_000, 1_000_000_000
+MAX_SEEDS, MAX_VIEWS, MAX_STEPS = 10_000, 10_000, 1_000_000_000
 
 
-class MaximizeSettings(BaseModel):
+class MaximizeSettings(Settings):
     """How pictures are drawn; what chose the defaults stands in augmentations.py, resolving.py and fourier.py."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    FORMER: ClassVar[Mapping[str, str]] = {"image": "parameterization", "crops": "views", "settle": "patience"}
 
     mode: Mode = Field(
-        "per-model", description="a picture a backbone; one for all; or one a backbone around a common layout"
+        "per-model",
+        description="`per-model`: one image per backbone; `shared`: one for all, their gradients balanced; "
+        "`coupled`: one per backbone around a common layout",
     )
-    image: Image = Field("fourier", description="parameterization")
+    parameterization: Parameterization = Field("fourier", description="what the optimizer changes")
     size: int | None = Field(
         None,
         ge=MIN_SIZE,
         le=MAX_SIZE,
-        description="canvas side, pixels; 16/7 of the largest input size unless told (512 for 224)",
+        description="side of the canvas in pixels; 16/7 of the backbones' largest input size by default (512 for 224)",
     )
     steps: int = Field(96, ge=1, le=MAX_STEPS, description="optimizer steps")
-    crops: int = Field(4, ge=1, le=MAX_CROPS, description="views a step")
+    views: int = Field(4, ge=1, le=MAX_VIEWS, description="augmented views per step")
     learning_rate: float | None = Field(
-        None, gt=0, le=1e37, description="Adam's; the parameterization's own unless told"
+        None, gt=0, le=1e37, description="Adam's; fourier 0.25, maco 0.1, pixel 0.05 by default"
     )
-    augmentation: Augmentation = Field(PRESETS["default"], description=f"settings, or a preset ({', '.join(PRESETS)})")
+    augmentation: Augmentation = Field(
+        PRESETS["default"],
+        description="`default`, `maco`, `lucid` or `none`; in recipes and Python also settings of its own",
+    )
     whole_first: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="share of the steps, at the beginning, in which crops are of at least 0.6 of the side; unless told "
-        "0.7 for a class, which a whole picture has, and 0 for what patches have",
+        description="share of the steps, at the beginning, in which crops are of at least 0.6 of the side; 0.7 "
+        "for a class, which a whole picture has, 0 for all else by default",
     )
     decay: float | None = Field(
-        None, ge=0, le=4, description="fourier's: the coefficients' scale falls as 1/f^decay; 1.5 unless told"
+        None,
+        ge=0,
+        le=4,
+        description="for fourier: its coefficients are scaled by 1/f^decay; higher is smoother; 1.5 by default",
     )
     contrast: float | None = Field(
         None,
         gt=0,
         le=10,
-        description="fourier's: root mean square of the picture in logits of decorrelated colour, which is held; 1.5 "
-        "unless told, 4 for a USAE of the demo's scenes",
+        description="for fourier: the image's root mean square in logits of decorrelated colour, which is held; "
+        "1.5 by default, 4 for a USAE of the demo's scenes",
     )
     spectrum: str | None = Field(
         None,
         min_length=1,
-        description="MACO's: `photographs`, `demo`, `1/f`, or a file of usae-train spectrum; photographs unless told, "
-        "or demo for a USAE of the demo's scenes",
+        description="for maco: `photographs`, `demo`, `1/f`, or a file of usae-train spectrum; photographs by "
+        "default, demo for a USAE of the demo's scenes",
     )
-    start: str | None = Field(None, min_length=1, description="a picture file to start from instead of from noise")
-    reference: str | None = Field(
-        None, min_length=1, description="a picture file to compare with; the start unless told"
+    start: str | None = Field(
+        None, min_length=1, description="an image file to start from (accentuation) instead of from noise"
     )
-    dtype: Dtype = Field(
-        "auto", description="what the backbones run in; auto: bfloat16 where that is faster, float32 elsewhere"
+    reference: str | None = Field(None, min_length=1, description="an image file to compare with; the start by default")
+    dtype: RunIn = Field(
+        "auto",
+        description="what the backbones compute in: `float32`, `bfloat16`; `auto` is bfloat16 where that is faster",
     )
-    settle: int | None = Field(
-        None, ge=2, description="stop when the mean score of so many steps is no better than that of as many before"
+    patience: int | None = Field(
+        None,
+        ge=2,
+        description="stop early when the mean score of so many steps is no better than that of as many before; "
+        "never by default",
     )
-    snapshots: int | None = Field(None, ge=1, description="keep the picture every so many steps")
-    alpha: bool = Field(False, description="write PNGs with transparency: what the gradient never asked for is clear")
+    snapshots: int | None = Field(
+        None, ge=1, description="keep the image every so many steps, as an animation; none by default"
+    )
+    alpha: bool = Field(False, description="write PNGs with transparency: clear where the gradient asked little")
     seed: int = Field(0, ge=0, lt=MAX_SEED, description="decides the start and the augmentation draws")
-    seeds: int = Field(1, ge=1, le=MAX_SEEDS, description="draw so many times: seed, seed + 1, ...")
+    seeds: int = Field(1, ge=1, le=MAX_SEEDS, description="draw each so many times, with seed, seed + 1 and so on")
     memory: float | None = Field(
-        None, gt=0, description="GB that the pictures drawn at once may take; CPU: one objective at a time unless told"
+        None,
+        gt=0,
+        description="GB that the images drawn at once may take; on a GPU 60% of what is free by default; a CPU "
+        "draws one after the other, and only asks whether one fits",
     )
     verify: int | None = Field(
         None,
         ge=0,
-        description="score the pictures for this concept; for the objective's first concept, or class, unless told",
+        description="score the images for this concept; for the objective's own concept or class by default",
     )
     verdict: VerdictSettings = Field(
-        VerdictSettings(), description="thresholds of `strong` and `failed`, such as `{rank: 1, percentile: 99.9}`"
+        VerdictSettings(),
+        description="when an image is `strong` or `failed`: `rank=1,percentile=99.9`; of rank, percentile, margin"
+        " (times noise), share, probability, class_rank",
     )
 
     @field_validator("start", "reference", "spectrum", mode="before")

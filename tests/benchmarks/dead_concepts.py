@@ -26,7 +26,7 @@ from usae_train.training.losses import squared_error
 from usae_train.training.settings import DEFAULT, FitSettings, TrainingRecipe
 
 LATE = 50  # steps without firing after which these short trainings call a concept dead
-FROM_NOISE: dict[str, object] = {"start": "random", "tied": False}
+FROM_NOISE: dict[str, object] = {"dictionary_init": "random", "tied": False}
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
     "without the auxiliary loss": {"auxiliary": "none"},

@@ -6,9 +6,9 @@ to train its small ConvNet). A picture counts as firing when it fires after TopK
 for, and as strong when its code there passes the 99.9th percentile of the largest codes of natural scenes. Run from the
 project's root; a mode takes five to ten minutes on 2 cores:
 
-    python tests/benchmarks/faithful.py [--modes per-model,shared,coupled] [--out outputs/faithful] [--image maco] ...
+    python tests/benchmarks/faithful.py [--modes per-model,shared,coupled] [--out outputs/faithful] ...
 
-`--variant image=maco --variant steps=48,augmentation.noise=0.04` adds runs that differ in these settings; the last
+`--variant parameterization=maco --variant steps=48,augmentation.noise=0.04` adds runs that differ in these; the last
 table has a line for each.
 
 What that gave (--modes per-model --only red,purple,grey,stripes,checker,dots,grid,speckle; of 24 pictures, 8 in each
@@ -20,7 +20,7 @@ of the three backbones; all of them fire):
     of up to 0.15)                      23       24
     steps=48                            23       24
     steps=192                           21       24
-    crops=2                             23       24
+    views=2                             23       24
     decay=1.0                           22       24
     image=maco                          19       24
     image=pixel                         18       15
@@ -56,9 +56,9 @@ def main() -> None:
     parser.add_argument("--usae", default="demo")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--modes", default="per-model,shared,coupled")
-    parser.add_argument("--image")
+    parser.add_argument("--parameterization")
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--crops", type=int)
+    parser.add_argument("--views", type=int)
     parser.add_argument("--size", type=int)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--augmentation")
@@ -68,7 +68,7 @@ def main() -> None:
         "--variant", action="append", default=[], help="settings with commas, such as image=maco,steps=48"
     )
     chosen = parser.parse_args()
-    keys = ("image", "steps", "crops", "size", "learning_rate", "augmentation", "seed")
+    keys = ("parameterization", "steps", "views", "size", "learning_rate", "augmentation", "seed")
 
     usae = ut.load(chosen.usae)
     reader, accuracy = train_texture_reader()

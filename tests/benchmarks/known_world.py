@@ -131,7 +131,7 @@ def main() -> None:
         settings = FitSettings(n_concepts=256, k=8, steps=chosen.steps, batch=1024)
         usae = fit_tokens(train.tokens, settings)
         independent = {
-            own: fit_tokens({own: tokens}, settings.model_copy(update={"seed": 1 + place, "start_seed": 1 + place}))
+            own: fit_tokens({own: tokens}, settings.model_copy(update={"seed": 1 + place, "init_seed": 1 + place}))
             for place, (own, tokens) in enumerate(train.tokens.items())
         }
         report, statistics = measured(usae, held_out, independent)

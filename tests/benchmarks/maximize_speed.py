@@ -46,8 +46,9 @@ from usae_train.model.usae import USAE
 from usae_viz.objectives import Concept
 from usae_viz.optimization.loop import CanvasSpec, optimize
 from usae_viz.parameterizations import analytic_spectrum, parameterization
-from usae_viz.views.augmentation import HELD_OUT, PRESETS, views
+from usae_viz.views.augmentation import views
 from usae_viz.views.precision import dtype_for
+from usae_viz.views.presets import HELD_OUT, PRESETS
 from usae_viz.views.viewing import ViewConfig, encode_views
 
 CONCEPT, CROPS = 7, 6
@@ -159,7 +160,7 @@ def unseen_pre_code(usae: USAE, canvas: torch.Tensor, near: bool = False) -> flo
     )
     with torch.no_grad():
         shown = views(
-            canvas[None], view_config.augmentation, [torch.Generator().manual_seed(999)], view_config.crops, 224
+            canvas[None], view_config.augmentation, [torch.Generator().manual_seed(999)], view_config.n_views, 224
         )
         return encode_views(view_config, usae.backbones[name], canvas[None], shown).pre_code(CONCEPT).mean().item()
 
@@ -218,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("step", "race", "scale"), default="step")
     parser.add_argument("--model", default="vit_base_patch16_224", help="the race's network")
-    parser.add_argument("--image", choices=("maco", "fourier"), help="the race with this alone")
+    parser.add_argument("--parameterization", choices=("maco", "fourier"), help="the race with this alone")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.case:

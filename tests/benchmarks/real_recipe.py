@@ -75,8 +75,8 @@ VARIANTS: dict[str, TrainingRecipe] = {
     "dead after 200": DEFAULT.model_copy(update={"dead_after": 200}),
     "auxiliary 1/8": DEFAULT.model_copy(update={"auxiliary_weight": 1 / 8}),
     "rate 5e-3": DEFAULT.model_copy(update={"learning_rate": 5e-3}),
-    "not nested": DEFAULT.model_copy(update={"nested": ()}),
-    "random start": DEFAULT.model_copy(update={"start": "random"}),
+    "not nested": DEFAULT.model_copy(update={"matryoshka_fractions": ()}),
+    "random start": DEFAULT.model_copy(update={"dictionary_init": "random"}),
     "all encode a step": DEFAULT.model_copy(update={"encoding": "all"}),
     "published": PUBLISHED,
 }

@@ -130,7 +130,7 @@ def replay(tokens: dict[str, Tensor], settings: FitSettings) -> Iterator[tuple[i
     usae = new_usae(feed.widths, settings)
     for name, own in feed.pick(standardization_rows(len(feed), None, generator)).items():
         usae.scale(name).measure(own)
-    initialize(usae, feed, settings.recipe, settings.start_seed)
+    initialize(usae, feed, settings.recipe, settings.init_seed)
     batches = Batches(feed, settings.batch, generator)
     for step in range(settings.steps):
         batch = {name: usae.standardize(name, own) for name, own in batches.next().items()}

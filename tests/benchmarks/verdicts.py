@@ -13,11 +13,11 @@ Four kinds of pictures get their verdicts, with the settings that are given (els
 Of noise and one step at most 2% may be strong. Every figure goes into `--out`, from which `--again` counts the verdicts
 anew under other `--thresholds`, without drawing. Run from the project's root:
 
-    python tests/benchmarks/verdicts.py [--usae demo] [--concepts 15] [--one-step 60] [--settings steps=48,crops=3] ...
+    python tests/benchmarks/verdicts.py [--usae demo] [--concepts 15] [--one-step 60] [--settings steps=48,views=3] ...
 
 What that gave, with the pictures of before the canvas became larger than the input (96 and 224 px), and fewer steps
 than the default's, since a core was shared by ten processes. In the demo (29 of 256 recoverable; --concepts 8
---settings steps=48,crops=2; noise and one step with the default's settings):
+--settings steps=48,views=2; noise and one step with the default's settings):
 
     pictures                      strong    weak  failed      of    strong
     noise                              1    1365   10922   12288      0.0%
@@ -25,7 +25,7 @@ than the default's, since a core was shared by ten processes. In the demo (29 of
     drawn                             24       0       0      24    100.0%
 
 On real networks (512 concepts, k = 12, 1000 steps of 2048 tokens of 400 photographs; 395 concepts recoverable in lite0;
---backbones lite0 --settings steps=48,crops=3, with --classes --backbones lite0,lite2):
+--backbones lite0 --settings steps=48,views=3, with --classes --backbones lite0,lite2):
 
     pictures                      strong    weak  failed      of    strong
     noise                              0     163    2909    3072      0.0%
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=0, help="classes of --backbones that are drawn")
     parser.add_argument("--backbones", help="draw for these alone, names with commas")
     parser.add_argument("--mode", default="per-model")
-    parser.add_argument("--settings", default="", help="with commas, such as steps=48,crops=3")
+    parser.add_argument("--settings", default="", help="with commas, such as steps=48,views=3")
     parser.add_argument("--thresholds", help="such as rank=1,percentile=99.9")
     parser.add_argument("--seed", type=int, default=0, help="which concepts")
     parser.add_argument("--out", type=Path, help="JSON")

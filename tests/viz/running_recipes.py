@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 
 from usae_viz.cli import app
 
-QUICK = "settings: {steps: 2, crops: 1, size: 32}\n"
+QUICK = "settings: {steps: 2, views: 1, size: 32}\n"
 
 
 def run(*words):

@@ -29,7 +29,7 @@ def share_of_chroma_near(canvas: torch.Tensor, hue: float) -> float:
 @pytest.mark.parametrize(("colour", "hue"), [("red", 0), ("blue", 235)])
 def test_a_colours_concept_draws_the_colour_in_every_backbone(demo, colour, hue):
     (concept,) = parse_concepts(demo, colour)
-    result = uv.maximize(demo, uv.Concept(concept), steps=48, crops=4)
+    result = uv.maximize(demo, uv.Concept(concept), steps=48, views=4)
     for name, canvas in result.images.items():
         assert share_of_chroma_near(canvas, hue) > 0.5, name
         assert result.scores.fired(name)

@@ -78,7 +78,7 @@ def runs(space, listed, tmp_path_factory):
         patch.setattr(usae_viz.verification.noise, "PICTURES", 1)  # 32 of them through three networks take 5 s
         patch.setattr(usae_viz.verification.verify, "seen_codes", few_views)
         for mode in DRAWN:
-            words = ("--usae", space, "--mode", mode, "--steps", 2, "--crops", 1, "--size", SIDE, "--json")
+            words = ("--usae", space, "--mode", mode, "--steps", 2, "--views", 1, "--size", SIDE, "--json")
             told = run(usae_viz.cli.app, "maximize", "-c", listed[0]["concept"], *words, "-o", place / mode)
             found[mode] = (place / mode, finite(told))
     return found

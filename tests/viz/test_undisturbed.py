@@ -18,7 +18,7 @@ from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.render import render
 from usae_viz.verification.verify import score_images
 
-QUICK = {"steps": 2, "crops": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
+QUICK = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
 
 
 @contextmanager

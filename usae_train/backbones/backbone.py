@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -15,6 +15,7 @@ from torch.nn import functional
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 from usae_train.backbones.options import check_values
+from usae_train.backbones.precision import DTYPES
 from usae_train.files.homes import from_home
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise
@@ -23,11 +24,9 @@ PRETRAINED = "pretrained"
 RANDOM = "random"
 PACKAGE = "package:"
 LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
-RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
 Level = Annotated[float, Field(allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16,384 px in patches of 4
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-DTYPES: tuple[str, ...] = get_args(RunIn)
 
 
 class BackboneSpec(BaseModel):

@@ -10,6 +10,7 @@ import typer
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
 from usae_train.runtime.printing import say, say_json
+from usae_train.runtime.settings_options import knows_former
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 
 
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command()(spectrum)
 
 
+@knows_former({"every": "checkpoint_minutes"})
 def evaluate(
     usae: Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")],
     images: Annotated[str, typer.Argument(help=f"Pictures it was not trained on: {SOURCES}.")],
@@ -29,7 +31,7 @@ def evaluate(
     ] = None,
     other_seed: Annotated[
         list[str] | None,
-        typer.Option(help="A fit with another --seed or --start-seed, for stability; may be given more than once."),
+        typer.Option(help="A fit with another --seed or --init-seed, for stability; may be given more than once."),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     limit: Limit = None,
@@ -41,7 +43,9 @@ def evaluate(
             "those that are there.",
         ),
     ] = None,
-    every: Annotated[float, typer.Option(min=0, help="Minutes between two states that can be gone on from.")] = 2.0,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0, help="Minutes between two states that can be resumed from.")
+    ] = 2.0,
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = 0,
@@ -80,7 +84,7 @@ def evaluate(
         run_backbones_in(model.backbones.values(), dtype)
         source = open_pictures(images, limit, ranks.is_main)
         room = out.with_name(f".{out.name}.evaluation")
-        keeper = PassKeeper(room, ranks.rank, every)
+        keeper = PassKeeper(room, ranks.rank, checkpoint_minutes)
         compared = Compared(
             independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
             if independent

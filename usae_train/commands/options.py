@@ -12,15 +12,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a 
 Dtype = Annotated[
     str, typer.Option(help="What the backbones run in: `float32` or `bfloat16`; auto: bfloat16 on a GPU, else float32.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Decides every random draw, but for what a --start-seed does.")]
-StartSeed = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        help="Decides which tokens dictionaries start at (recipes `default` and `shuffled`), and so which concepts are "
-        "found: with another --seed they stay nearly the same, with another --start-seed they become others.",
-    ),
-]
+Seed = Annotated[int, typer.Option(min=0, help="Decides every random draw, but for what a --init-seed does.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas.")]
 Limit = Annotated[
@@ -31,19 +23,11 @@ MaxBroken = Annotated[
     float, typer.Option(min=0, max=1, help="Largest share of the pictures that may be unreadable before it stops.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
-Every = Annotated[float, typer.Option(min=0, help="Minutes between two training states.")]
-Keep = Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")]
+CheckpointMinutes = Annotated[float, typer.Option(min=0, help="Minutes between two training states.")]
+KeepCheckpoints = Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")]
 LogEvery = Annotated[
     int | None,
     typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training unless told."),
 ]
 SOURCES = "a folder, `shards/{000..009}.tar[:FIELD]`, `hf:NAME[:SPLIT[:COLUMN]]`, or `demo`"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
-
-MaskOutliers = Annotated[
-    bool,
-    typer.Option(
-        "--mask-outliers",
-        help="Leave patches out of training at which a backbone's token has more than sqrt(10) times the median norm.",
-    ),
-]

@@ -12,23 +12,20 @@ import typer
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
+    CheckpointMinutes,
     Device,
-    Dtype,
-    Every,
     Images,
-    Keep,
+    KeepCheckpoints,
     Limit,
     LogEvery,
-    MaskOutliers,
-    MaxBroken,
     Out,
     Quiet,
     Resume,
-    Seed,
-    StartSeed,
 )
 from usae_train.runtime.printing import say, say_json
+from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, watched
+from usae_train.training.settings import DEFAULT, FitSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +34,12 @@ def register(app: typer.Typer) -> None:
     app.command("add-backbone")(add_backbone)
 
 
+KNOBS = {"every": "checkpoint_minutes", "keep": "keep_checkpoints"}  # former options of the commands that train
+RECIPE_DEFAULTS = {"recipe": DEFAULT.name, "batch": None}  # the recipe is named; the batch is its to say
+
+
+@knows_former(KNOBS)
+@takes_settings(FitSettings, defaults=RECIPE_DEFAULTS)
 def fit(
     images: Annotated[str, typer.Argument(help=f"An activation store, or pictures: {SOURCES}.")],
     out: Out,
@@ -45,19 +48,6 @@ def fit(
         typer.Option(
             help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"
         ),
-    ] = None,
-    recipe: Annotated[
-        str,
-        typer.Option(
-            help="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to read "
-            "figures against chance (random dictionaries; tokens of different images paired)."
-        ),
-    ] = "default",
-    n_concepts: Annotated[int, typer.Option("--n-concepts", help="Size of the concept space.")] = 6144,
-    k: Annotated[int, typer.Option("--k", "-k", help="Concepts kept a token.")] = 32,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 10_000,
-    batch: Annotated[
-        int | None, typer.Option(help="Tokens a step; the recipe's own (4096, published 6272) unless told.")
     ] = None,
     limit: Limit = None,
     verify: Annotated[
@@ -78,11 +68,9 @@ def fit(
             "[a third of the machine's]"
         ),
     ] = None,
-    mask_outliers: MaskOutliers = False,
-    max_broken: MaxBroken = 0.01,
     resume: Resume = False,
-    every: Every = 10.0,
-    keep: Keep = 2,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
+    keep_checkpoints: KeepCheckpoints = 2,
     log_every: LogEvery = None,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's event files too; none unless told.")
@@ -91,10 +79,8 @@ def fit(
         str | None, typer.Option(help="Project at Weights & Biases to log to as well; none unless told.")
     ] = None,
     device: Device = "auto",
-    dtype: Dtype = "auto",
-    seed: Seed = 0,
-    start_seed: StartSeed = 0,
     quiet: Quiet = False,
+    **settings: Any,
 ) -> None:
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
 
@@ -103,28 +89,21 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
+        recipe = settings.pop("recipe", DEFAULT.name)
         if independent:
             from usae_train.training.independent_fit import Work, fit_independent
             from usae_train.training.logging.display import dead_shares
 
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
-            sizes = {
-                "n_concepts": n_concepts,
-                "k": k,
-                "steps": steps,
-                "batch": batch,
-                "seed": seed,
-                "start_seed": start_seed,
-                "dtype": dtype,
-                "mask_outliers": mask_outliers,
-                "max_broken": max_broken,
-            }
             with progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
-                work = Work(pick_device(device), memory, every, keep, log_every, report, say_skipped)
-                dead = fit_independent(images, out, backbones, recipe, sizes, limit, work, verify)
+                work = Work(
+                    pick_device(device), memory, checkpoint_minutes, keep_checkpoints, log_every, report, say_skipped
+                )
+                dead = fit_independent(images, out, backbones, recipe, settings, limit, work, verify)
             if not quiet:
+                n_concepts = settings.get("n_concepts", FitSettings.model_fields["n_concepts"].default)
                 say(f"{out}: an SAE of {n_concepts} concepts for each backbone; dead: {dead_shares(dead)}")
             return
 
@@ -153,18 +132,7 @@ def fit(
         from usae_train.training.logging.step_metrics import dead_of
         from usae_train.training.logging.trackers import open_trackers
 
-        settings = fit_settings(
-            recipe,
-            n_concepts=n_concepts,
-            k=k,
-            steps=steps,
-            batch=batch,
-            seed=seed,
-            start_seed=start_seed,
-            dtype=dtype,
-            mask_outliers=mask_outliers,
-            max_broken=max_broken,
-        )
+        chosen = fit_settings(recipe, **settings)
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             unseen = quiet or not ranks.is_main
@@ -174,8 +142,8 @@ def fit(
                     holding.enter_context(held(out))
                     check_free(out)
                 room = training_room(out, resume or not ranks.is_main)
-                ranks.local_batch(settings.batch)
-                store = store_to_fit(images, backbones, limit, dtype, verify)
+                ranks.local_batch(chosen.batch)
+                store = store_to_fit(images, backbones, limit, chosen.dtype, verify)
                 if store is not None and ranks.is_main:
                     check_weights(store.specs)
                 specs = read_specs(backbones or "paper") if store is None else {}
@@ -186,14 +154,14 @@ def fit(
             with ranks.raise_together():
                 trackers = []
                 if ranks.is_main:
-                    trackers = open_trackers(tensorboard, wandb, out.name, settings.model_dump(mode="json"), room)
+                    trackers = open_trackers(tensorboard, wandb, out.name, chosen.model_dump(mode="json"), room)
             if store is not None and ranks.is_main and store.changed_pictures():
                 say(
                     f"warning: {store.record.source} has changed since {images} was extracted; its tokens are whole, "
                     "but the USAE's top images may not be found there",
                     err=True,
                 )
-            keeper = TrainingCheckpointer(room, every, keep)
+            keeper = TrainingCheckpointer(room, checkpoint_minutes, keep_checkpoints)
             with (
                 said_once(ranks.is_main),
                 MetricsLogger(room / METRICS, trackers) as journal,
@@ -210,16 +178,16 @@ def fit(
                     watch = journaled(
                         journal,
                         watched(progress, unseen),
-                        settings.steps,
+                        chosen.steps,
                         note=beneath_the_bars,
                         failure=say_skipped,
                         log_every=log_every,
                     )
                 if store is not None:
-                    usae = fit_store(store, settings, where, watch, keeper, memory, ranks)
+                    usae = fit_store(store, chosen, where, watch, keeper, memory, ranks)
                 else:
                     assert source is not None
-                    usae = fit_pictures(source, settings, specs, where, watch, keeper, memory, ranks)
+                    usae = fit_pictures(source, chosen, specs, where, watch, keeper, memory, ranks)
             if ranks.is_main:
                 with keeper.told_of():
                     save(usae, out, beside=[room / METRICS])
@@ -230,15 +198,14 @@ def fit(
                     say(outliers_as_text(usae.outliers))
 
 
+@knows_former(KNOBS)
+@takes_settings(FitSettings, leave_out=["n_concepts", "k"], defaults=RECIPE_DEFAULTS)
 def add_backbone(
     usae: Annotated[str, typer.Argument(help="The concept space: `demo`, `photos`, a USAE folder or a hub id.")],
     images: Images,
     backbone: Annotated[str, typer.Option(help="The new one: a timm id, or a YAML of one spec with a name.")],
     out: Out,
     name: Annotated[str | None, typer.Option(help="What to call it. [the YAML's name, or the id without tag]")] = None,
-    recipe: Annotated[str, typer.Option(help="`default`, or `published`: as the authors' code does it.")] = "default",
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 10_000,
-    batch: Annotated[int | None, typer.Option(help="Tokens a step. [the recipe's: 4096, published 6272]")] = None,
     joint: Annotated[
         bool, typer.Option("--joint", help="Also train all together from scratch, to compare R² with: takes longer.")
     ] = False,
@@ -246,18 +213,14 @@ def add_backbone(
     memory: Annotated[
         float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
     ] = None,
-    mask_outliers: MaskOutliers = False,
-    max_broken: MaxBroken = 0.01,
     resume: Resume = False,
-    every: Every = 10.0,
-    keep: Keep = 2,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
+    keep_checkpoints: KeepCheckpoints = 2,
     log_every: LogEvery = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     device: Device = "auto",
-    dtype: Dtype = "auto",
-    seed: Seed = 0,
-    start_seed: StartSeed = 0,
     quiet: Quiet = False,
+    **settings: Any,
 ) -> None:
     """Teach a new backbone to share a finished concept space; the known backbones stay as they are, to the bit.
 
@@ -280,7 +243,7 @@ def add_backbone(
         holding.enter_context(held(out))
         check_free(out)
         room = training_room(out, resume)
-        keeper = TrainingCheckpointer(room, every, keep)
+        keeper = TrainingCheckpointer(room, checkpoint_minutes, keep_checkpoints)
         specs = read_specs(backbone)
         if len(specs) != 1:
             raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
@@ -291,8 +254,16 @@ def add_backbone(
             beside.enter_context(keeper.listening())
             journals = [beside.enter_context(MetricsLogger(file)) for file in files]
             report = watched(progress, quiet)
+            steps = settings.get("steps", FitSettings.model_fields["steps"].default)
             watches = [
-                journaled(journal, report, steps, stage, failure=say_skipped, log_every=log_every)
+                journaled(
+                    journal,
+                    report,
+                    steps,
+                    stage,
+                    failure=say_skipped,
+                    log_every=log_every,
+                )
                 for stage, journal in zip(("training", "joint training"), journals, strict=False)
             ]
             grown = grow(
@@ -300,20 +271,13 @@ def add_backbone(
                 open_pictures(images, limit),
                 spec,
                 name=name or own_name,
-                recipe=recipe,
                 joint=joint,
                 memory=memory,
                 device=pick_device(device),
                 watch=watches[0],
                 joint_watch=watches[-1],
                 keeper=keeper,
-                steps=steps,
-                batch=batch,
-                seed=seed,
-                start_seed=start_seed,
-                dtype=dtype,
-                mask_outliers=mask_outliers,
-                max_broken=max_broken,
+                **settings,
             )
         with keeper.told_of():
             save(grown.usae, out, beside=[file for file in files if file.is_file()])

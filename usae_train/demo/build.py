@@ -33,7 +33,7 @@ SETTINGS = FitSettings(  # small enough for every backbone to encode every token
     k=24,
     steps=1500,
     batch=2048,
-    start_seed=START,
+    init_seed=START,
     recipe=DEFAULT.model_copy(update=AS_PACKAGED),
 )
 

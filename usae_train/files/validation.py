@@ -1,16 +1,50 @@
-"""Settings that come by name and value: checked by pydantic, answered in one line."""
+"""Settings that come by name and value: checked by pydantic, answered in one line; their former names still work."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Any, TypeVar
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-Settings = TypeVar("Settings", bound=BaseModel)
+from usae_train.runtime.warned import FormerName
+
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
-def check_settings(model: type[Settings], **values: Any) -> Settings:
+class Settings(BaseModel):
+    """A model whose fields may have had other names: given by those they are taken, with a warning.
+
+    Attributes:
+        FORMER: {former name: today's}.
+    """
+
+    FORMER: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not cls.FORMER.keys() & values.keys():
+            return values
+        for former, name in cls.FORMER.items():
+            if former in values and name in values:
+                raise PydanticCustomError(
+                    "both_names", "{why}", {"why": f"{former} is the former name of {name}; give {name} alone"}
+                )
+            if former in values:
+                warnings.warn(f"{former} is called {name} now; that name goes with the next version", FormerName, 2)
+        return by_todays_names(cls, values)
+
+
+def by_todays_names(model: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a file of an earlier version, by the names that a model's fields have today; nobody is warned."""
+    return {model.FORMER.get(name, name): value for name, value in values.items()}
+
+
+def check_settings(model: type[Checked], **values: Any) -> Checked:
     """Check settings by name and value.
 
     Raises:
@@ -20,11 +54,13 @@ def check_settings(model: type[Settings], **values: Any) -> Settings:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "both_names":
+            raise ValueError(message) from error
         name = ".".join(map(str, first["loc"]))
         inner: Any = model
         for key in first["loc"][:-1]:  # settings of settings
             inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
         near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1)
         hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
-        message = first["msg"].removeprefix("Value error, ")
         raise ValueError(f"{name} = {first['input']!r}: {message}{hint}") from error

@@ -60,7 +60,7 @@ Concepts that fire in some training photograph: {live}.
 
 `usae-train photos TRAIN HELD --out DIR`, two folders of photographs of which none is in both: recipe
 `{usae.recipe}`, {settings.steps} steps of {settings.batch} tokens, seed {settings.seed}, start seed
-{settings.start_seed}; kept in half precision.
+{settings.init_seed}; kept in half precision.
 
 ```python
 import usae_train as ut

@@ -49,14 +49,14 @@ def one_line_errors(quiet: bool = False) -> Iterator[None]:
 @contextmanager
 def _one_line_warnings(quiet: bool) -> Iterator[None]:
     """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
-    from usae_train.runtime.warned import OfABackbone, ReadOtherwise
+    from usae_train.runtime.warned import OneLine, ReadOtherwise
 
     with warnings.catch_warnings():
         if quiet:
             warnings.simplefilter("ignore", ReadOtherwise)
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, OfABackbone):
+            if issubclass(category, OneLine):
                 say(f"warning: {one_line(str(message))}", err=True)
             else:
                 say(*warnings.formatwarning(message, category, *where[:2]).splitlines(), err=True)

@@ -1,8 +1,16 @@
-"""What a backbone warns of; light, for command lines know it before torch is needed."""
+"""What we warn of; light, for command lines know it before torch is needed. A command shows each as one line."""
 
 
-class OfABackbone(UserWarning):
-    """What is said of a backbone to who uses it; a command shows it as one line."""
+class OneLine(UserWarning):
+    """What a command shows without the place in the code."""
+
+
+class FormerName(OneLine):
+    """A setting or option is given by a name that it had in an earlier version."""
+
+
+class OfABackbone(OneLine):
+    """What is said of a backbone to who uses it."""
 
 
 class NearlyTheWeights(OfABackbone):

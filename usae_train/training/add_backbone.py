@@ -122,7 +122,7 @@ def add_backbone(
         watch: callbacks for progress.
         joint_watch: those for the steps of joint training; the same unless told.
         keeper: writes training states, of joint training too, and goes on from the last.
-        settings: fields of `FitSettings`: steps, batch, seed, start_seed, dtype, mask_outliers, max_broken.
+        settings: fields of `FitSettings`: steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
 
     Raises:
         ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, none that is held out

@@ -74,7 +74,7 @@ def fit(
         limit: take at most so many pictures.
         device: where to train.
         watch: callbacks for progress.
-        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, start_seed, dtype, mask_outliers,
+        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, init_seed, dtype, mask_outliers,
             max_broken.
 
     Returns:

@@ -97,7 +97,7 @@ def fit_independent(
         out: the folder of folders; training states lie in `.NAME.training` in it.
         backbones: what `--backbones` takes; a store has its own.
         recipe: `default` or `published`.
-        sizes: n_concepts, k, steps, batch, seed, start_seed, dtype, mask_outliers, max_broken.
+        sizes: n_concepts, k, steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
         limit: take at most so many pictures.
         work: how it is done.
         verify: compare a store's checksums first.
@@ -147,7 +147,7 @@ def fit_each(
 ) -> dict[str, float]:
     """Train those that are not there yet.
 
-    Each has seeds of its own, `seed + 1 + position` and so `start_seed`: with one all would start from the same tokens,
+    Each has seeds of its own, `seed + 1 + position` and so `init_seed`: with one all would start from the same tokens,
     and be more alike than independent training makes them. What all have in common is noted beside the first that is
     done.
 
@@ -172,7 +172,7 @@ def fit_each(
             _check_same(load(out / name), settings, out / name)
     for position, name in enumerate(names):
         if not (out / name / "config.json").is_file():
-            apart = {"seed": settings.seed + 1 + position, "start_seed": settings.start_seed + 1 + position}
+            apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
             own = settings.model_copy(update=apart)
             room = out / f".{name}.training"
             keeper = TrainingCheckpointer(room, work.every, work.keep)

@@ -81,7 +81,7 @@ def fit_tokens(
     trained = [name for name in feed.widths if name not in frozen]
     set_trained(usae, trained)
     thresholds = standardize_from(usae, feed, rows, trained, settings)
-    initialize(usae, feed, settings.recipe, settings.start_seed, frozen, thresholds)
+    initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
     optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(len(usae.names), usae.n_concepts, dtype=torch.long, device=device)
     share_statistics(usae, ranks)
@@ -133,7 +133,7 @@ def fit_tokens(
         for name in stepping:
             optimizers[name].param_groups[0]["lr"] = rate
             optimizers[name].step()
-            if settings.recipe.projected:
+            if settings.recipe.renormalize:
                 usae.decoder(name).project()
         speed.add(settings.batch)
         if logged:
@@ -238,18 +238,18 @@ def initialize(
     usae: USAE,
     feed: Feed,
     recipe: TrainingRecipe,
-    start_seed: int,
+    init_seed: int,
     frozen: Sequence[str] = (),
     thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
     """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
 
-    With `start="tokens"` row k is the same patch of the same image in every dictionary, so that a concept begins with
-    one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py). Which tokens is not the
+    With `dictionary_init="tokens"` row k is the same patch of the same image in every dictionary, so that a concept
+    begins with one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py). Which tokens is not the
     training's seed to say, so that two seeds come out alike. Beside frozen backbones, whose concepts have their
     meanings already, row k is the mean of the tokens at which theirs fire, whatever the recipe.
     """
-    generator = torch.Generator().manual_seed(start_seed)
+    generator = torch.Generator().manual_seed(init_seed)
     chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
     sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
     if thresholds:  # dictionary rows that start at outliers would be outliers' own
@@ -268,7 +268,7 @@ def initialize(
                 rows = aligned_rows(usae, sampled, frozen, seen)
                 fires = (rows != 0).any(-1, keepdim=True)
                 dictionary.weight.copy_(torch.where(fires, functional.normalize(rows, dim=-1), dictionary.weight))
-            elif recipe.start == "tokens":
+            elif recipe.dictionary_init == "tokens":
                 chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
                 dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
             if recipe.tied:
@@ -293,7 +293,7 @@ def stepping_pairs(recipe: TrainingRecipe, names: Sequence[str], drawn: str, fro
 def clip_pairs(
     usae: USAE, names: Sequence[str], recipe: TrainingRecipe, optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> list[str]:
-    """Have each pair's optimizer scale its gradients down to a norm of `recipe.clip`; shorter ones are not touched.
+    """Have each pair's optimizer scale its gradients down to `recipe.max_grad_norm`; shorter ones are not touched.
 
     Returns:
         The backbones whose gradient is not finite; with one of them a step would ruin the weights.
@@ -303,9 +303,9 @@ def clip_pairs(
     # torch's clip_grad_norm_ multiplies by clip / (norm + 1e-6), in a pass of its own over all gradients; a fused
     # optimizer divides by this while it takes the step, as torch.amp.GradScaler has it do (19.5 for 23 ms, one thread)
     found, heeds = norms.tolist(), norms.device.type != "mps"  # until pytorch's #186360, of June 2026
-    for name, own, scale, norm in zip(names, gradients, (norms + 1e-6) / recipe.clip, found, strict=True):
-        optimizers[name].grad_scale = scale if norm > recipe.clip and heeds else None  # type: ignore[attr-defined]
-        if norm > recipe.clip and not heeds:
+    for name, own, scale, norm in zip(names, gradients, (norms + 1e-6) / recipe.max_grad_norm, found, strict=True):
+        optimizers[name].grad_scale = scale if norm > recipe.max_grad_norm and heeds else None  # type: ignore[attr-defined]
+        if norm > recipe.max_grad_norm and not heeds:
             torch._foreach_div_(own, scale)
     return [name for name, norm in zip(names, found, strict=True) if not math.isfinite(norm)]
 

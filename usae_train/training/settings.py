@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from usae_train.backbones.backbone import RunIn
+from usae_train.backbones.precision import RunIn
+from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
 from usae_train.runtime.shortage import MOST
 
 
-class TrainingRecipe(BaseModel):
+class TrainingRecipe(Settings):
     """How a USAE is trained.
 
     Kept are `published`, to the letter of the authors' code, and our `default`; and two controls, to read figures
@@ -20,27 +22,35 @@ class TrainingRecipe(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    FORMER: ClassVar[Mapping[str, str]] = {
+        "nested": "matryoshka_fractions",
+        "start": "dictionary_init",
+        "projected": "renormalize",
+        "clip": "max_grad_norm",
+    }
 
     name: str = "custom"
     standardization: Literal["scalar", "centred", "whitened"] = Field(
         "whitened",
-        description="scalar: one mean and std a backbone; centred: less its mean token, all backbones of "
-        "one root mean square norm; whitened: half of the way to white tokens besides",
+        description="scalar: one mean and std a backbone; centred: less its mean token, all backbones of one root"
+        " mean square norm; whitened: half of the way to white tokens besides",
     )
     batch_norm: bool = Field(False, description="BatchNorm between encoder and ReLU")
     offset: bool = Field(True, description="learn an offset a dictionary, started at the mean token")
-    start: Literal["random", "tokens"] = Field("tokens", description="dictionary rows at the start: noise, or tokens")
+    dictionary_init: Literal["random", "tokens"] = Field(
+        "tokens", description="dictionary rows at the start: noise, or tokens"
+    )
     frozen: bool = Field(False, description="never change the dictionaries; a control")
     shuffled: bool = Field(False, description="pair tokens of different images; a control")
     tied: bool = Field(True, description="start the encoders at the dictionaries' transposes")
-    projected: bool = Field(
+    renormalize: bool = Field(
         False, description="divide dictionary rows by their norm after a step, not within it (as overcomplete does)"
     )
     encoding: Literal["one", "share", "all"] = Field(
         "share", description="which backbones encode at a step: one drawn, all a share of the tokens each, or all all"
     )
     loss: Literal["absolute", "squared"] = "squared"
-    nested: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+    matryoshka_fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.25,), description="shares of the concepts that must explain the tokens alone as well"
     )
     auxiliary: Literal["left_out", "dead", "none"] = "dead"
@@ -53,7 +63,7 @@ class TrainingRecipe(BaseModel):
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.1, ge=0)
     batch: int = Field(4096, ge=1, description="tokens a step, unless the fit says otherwise")
-    clip: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
+    max_grad_norm: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
 
 
 PUBLISHED = TrainingRecipe(
@@ -61,12 +71,12 @@ PUBLISHED = TrainingRecipe(
     standardization="scalar",
     batch_norm=True,
     offset=False,
-    start="random",
+    dictionary_init="random",
     tied=False,
-    projected=True,
+    renormalize=True,
     encoding="one",
     loss="absolute",
-    nested=(),
+    matryoshka_fractions=(),
     auxiliary="left_out",
     auxiliary_weight=0.1,
     dead_after=200,
@@ -77,34 +87,52 @@ PUBLISHED = TrainingRecipe(
     batch=6272,
 )
 DEFAULT = TrainingRecipe(name="default")
-FROZEN = TrainingRecipe(name="frozen", frozen=True, start="random")
+FROZEN = TrainingRecipe(name="frozen", frozen=True, dictionary_init="random")
 SHUFFLED = TrainingRecipe(name="shuffled", shuffled=True)
 RECIPES: dict[str, TrainingRecipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED, FROZEN, SHUFFLED)}
 
 
-class FitSettings(BaseModel):
+class FitSettings(Settings):
     """Size and length of a fit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    FORMER: ClassVar[Mapping[str, str]] = {"start_seed": "init_seed"}
 
     n_concepts: int = Field(6144, ge=1, le=MOST, description="size of the concept space (the paper: 6144)")
-    k: int = Field(32, ge=1, description="concepts kept a token (the paper's code: 32)")
+    k: int = Field(
+        32, ge=1, json_schema_extra={"short": "-k"}, description="concepts kept per token (the paper's code: 32)"
+    )
     steps: int = Field(10_000, ge=1, le=MOST, description="optimizer steps")
-    batch: int = Field(4096, ge=1, le=MOST, description="tokens a step")
-    seed: int = Field(0, ge=-(2**63), lt=2**64, description="decides every random draw, but for start_seed's")
-    start_seed: int = Field(
+    batch: int = Field(
+        DEFAULT.batch, ge=1, le=MOST, description="tokens per step; the recipe's own by default (4096, published 6272)"
+    )
+    seed: int = Field(0, ge=-(2**63), lt=2**64, description="decides every random draw except those of init_seed")
+    init_seed: int = Field(
         0,
         ge=0,
         lt=2**64,
-        description="which tokens dictionaries start at; not seed's to say, so that other seeds come out alike",
+        description="decides which tokens dictionaries start at (recipes `default` and `shuffled`), and so which "
+        "concepts are found: with another --seed they stay nearly the same, with another --init-seed "
+        "they become others",
     )
-    dtype: RunIn = Field("auto", description="what the backbones run in; auto: bfloat16 on a GPU, float32 elsewhere")
-    mask_outliers: bool = Field(False, description="leave patches out at which a backbone has a high-norm token")
-    recipe: TrainingRecipe = DEFAULT
+    dtype: RunIn = Field(
+        "auto",
+        description="what the backbones compute in: `float32` or `bfloat16`; `auto` is bfloat16 on a GPU, else float32",
+    )
+    mask_outliers: bool = Field(
+        False,
+        description="leave patches out of training at which a backbone's token has more than sqrt(10) times the "
+        "median norm",
+    )
+    recipe: TrainingRecipe = Field(
+        DEFAULT,
+        description="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to "
+        "read figures against chance (random dictionaries; tokens of different images paired)",
+    )
     max_broken: float = Field(
         MAX_BROKEN,
         ge=0,
         le=1,
         exclude=True,  # it decides nothing about the result: a resume may allow more
-        description="largest share of the pictures that may be unreadable",
+        description="largest share of the images that may be unreadable before it stops",
     )

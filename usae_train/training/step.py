@@ -193,7 +193,7 @@ def pass_loss(
     A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
     al. 2025, Matryoshka sparse autoencoders).
     """
-    entries, n_parts = part_entries(active, usae.n_concepts, usae.k, recipe.nested)
+    entries, n_parts = part_entries(active, usae.n_concepts, usae.k, recipe.matryoshka_fractions)
     values, total = active.values.flatten(), active.values.new_zeros(())
     revives = active.concepts.shape[1] > usae.k
     # what the step will not change needs no gradient (stepping_pairs)
@@ -208,7 +208,7 @@ def pass_loss(
         weight = error_weight(usae, name, recipe)
         learned = name in stepping and recipe.offset
         offset = usae.decoder(name).offset if learned else usae.decoder(name).offset.detach()
-        parts = decode_entries(values, weights[name], entries, not recipe.projected).view(len(tokens), n_parts, -1)
+        parts = decode_entries(values, weights[name], entries, not recipe.renormalize).view(len(tokens), n_parts, -1)
         if name in explained:
             left = tokens - parts.sum(1) - offset
             total = total + weight * recipe.auxiliary_weight * absolute_error(left, explained[name])

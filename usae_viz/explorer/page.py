@@ -19,6 +19,7 @@ from PIL import Image
 from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
 from usae_train.files.placing import permit, place_of, put
 from usae_train.files.provenance import versions
+from usae_train.files.validation import by_todays_names
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
@@ -29,7 +30,7 @@ from usae_viz.explorer.natural import WEBP, places, write_natural
 from usae_viz.explorer.runs import OWN, RenderedImage, RunFolder
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.export.sheet import CELL
-from usae_viz.settings import SHARED
+from usae_viz.settings import SHARED, MaximizeSettings
 from usae_viz.verification.scores import ClassScore
 
 SCHEMA = 1
@@ -218,9 +219,15 @@ def _picture(picture: RenderedImage, backbones: Sequence[str]) -> list[Any]:
 
 def _about(run: RunFolder) -> str:
     """What its pictures were drawn with, in words."""
-    settings = [p.about.settings for drawing in run.drawings for p in drawing.pictures]
+    settings = [by_todays_names(MaximizeSettings, p.about.settings) for own in run.drawings for p in own.pictures]
     said = []
-    for key, word in (("image", ""), ("mode", ""), ("steps", " steps"), ("crops", " views a step"), ("size", " px")):
+    for key, word in (
+        ("parameterization", ""),
+        ("mode", ""),
+        ("steps", " steps"),
+        ("views", " views a step"),
+        ("size", " px"),
+    ):
         found = list(dict.fromkeys(str(each[key]) for each in settings if each.get(key) is not None))
         if found:
             said.append(", ".join(found) + word)

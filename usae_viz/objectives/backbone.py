@@ -29,7 +29,7 @@ class Direction(Objective):
         >>> import usae_train as ut, usae_viz as uv
         >>> usae = ut.load("demo")
         >>> atom = Direction("vit", usae.dictionary("vit")[3])
-        >>> uv.maximize(usae, atom, steps=2, crops=1).images.keys()
+        >>> uv.maximize(usae, atom, steps=2, views=1).images.keys()
         dict_keys(['vit'])
     """
 

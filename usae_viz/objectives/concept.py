@@ -56,7 +56,7 @@ class Concept(Objective):
         >>> Concept(412, backbone="dino") - Concept(412, backbone="siglip")  # in dino, not in siglip
         Concept(412, backbone='dino') - Concept(412, backbone='siglip')
         >>> import usae_train as ut, usae_viz as uv
-        >>> result = uv.maximize(ut.load("demo"), Concept(3, pool="top"), steps=2, crops=1)
+        >>> result = uv.maximize(ut.load("demo"), Concept(3, pool="top"), steps=2, views=1)
         >>> result.images["dino"].shape
         torch.Size([3, 219, 219])
     """

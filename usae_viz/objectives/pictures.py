@@ -18,7 +18,7 @@ class TotalVariation(Objective):
         >>> calm = uv.Concept(3) - 2 * TotalVariation()
         >>> calm
         Concept(3) - 2 * TotalVariation()
-        >>> uv.maximize(ut.load("demo"), calm, steps=2, crops=1).settings.steps
+        >>> uv.maximize(ut.load("demo"), calm, steps=2, views=1).settings.steps
         2
     """
 
@@ -50,7 +50,7 @@ class Diversity(Objective):
     Example:
         >>> import usae_train as ut, usae_viz as uv
         >>> faces = uv.Concept(3) + 0.5 * Diversity()
-        >>> list(uv.maximize(ut.load("demo"), faces, seeds=2, steps=2, crops=1).images)[:2]
+        >>> list(uv.maximize(ut.load("demo"), faces, seeds=2, steps=2, views=1).images)[:2]
         ['vit-seed-0', 'dino-seed-0']
     """
 

@@ -22,7 +22,7 @@ def max_batch_size(
     """How many pictures may go through a backbone in one batch, each of another objective.
 
     On the CPU it is one: a picture is then the same to the bit alone or in any company, and nothing is gained by more,
-    since the crops of one fill the cores.
+    since the views of one fill the cores.
 
     Args:
         eyes: how pictures are shown.
@@ -45,10 +45,10 @@ def max_batch_size(
     if taken > limit * 1e9:
         what = f"{canvases} pictures of one objective, {size} px" if canvases > 1 else f"one picture, {size} px"
         what += f", {together} of which are compared in a backbone" if together > 1 else ""
-        least = bytes_a_picture(replace(view_config, crops=1), backbones, MIN_SIZE, canvases // seeds)
-        lower = _lower(view_config.crops, size, seeds) if least <= limit * 1e9 else ""
+        least = bytes_a_picture(replace(view_config, n_views=1), backbones, MIN_SIZE, canvases // seeds)
+        lower = _lower(view_config.n_views, size, seeds) if least <= limit * 1e9 else ""
         raise ValueError(
-            f"{what}: about {taken / 1e9:.3g} GB with {view_config.crops} crops, and the limit is {limit:.3g}; "
+            f"{what}: about {taken / 1e9:.3g} GB with {view_config.n_views} views, and the limit is {limit:.3g}; "
             f"{lower}raise --memory"
         )
     if device.type == "cpu":
@@ -57,9 +57,9 @@ def max_batch_size(
     return 1 + int((limit * 1e9 - taken) / another)
 
 
-def _lower(crops: int, size: int, seeds: int) -> str:
+def _lower(n_views: int, size: int, seeds: int) -> str:
     """What can be lowered, as the beginning of an advice; nothing where all are as low as they go."""
-    given = {"--crops": (crops, 1), "--size": (size, MIN_SIZE), "--seeds": (seeds, 1)}
+    given = {"--views": (n_views, 1), "--size": (size, MIN_SIZE), "--seeds": (seeds, 1)}
     names = [name for name, (value, least) in given.items() if value > least]
     return f"lower {' or '.join(names)}, or " if names else ""
 
@@ -75,8 +75,8 @@ def bytes_a_picture(
     view = max(backbone.input_size for backbone in backbones.values())
     for backbone in backbones.values():
         one, two = (_saved(view_config, backbone, view, views) for views in (1, 2))
-        most = max(most, 2 * one - two + together * view_config.crops * (two - one))
-    shown = together * view_config.crops * 4 * 3 * view**2 * 4
+        most = max(most, 2 * one - two + together * view_config.n_views * (two - one))
+    shown = together * view_config.n_views * 4 * 3 * view**2 * 4
     return most + shown + canvases * bytes_a_canvas(size)
 
 

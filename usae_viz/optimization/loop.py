@@ -67,7 +67,7 @@ def optimize(
     *,
     steps: int,
     learning_rate: float,
-    settle: int | None = None,
+    patience: int | None = None,
     watch: Callable[[Step], None] = lambda step: None,
 ) -> OptimizationResult:
     """Optimize every picture for its objective through the backbones that see it, all in the same steps.
@@ -82,7 +82,7 @@ def optimize(
     optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
     # full rate for the first quarter, then down to almost nothing: the last steps take noise out of the pictures
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 4 / 3 * (1 - step / steps) + 0.02))
-    best, settled, attention, done = BestCanvas(), ConvergenceMonitor(settle), torch.zeros(()), 0
+    best, settled, attention, done = BestCanvas(), ConvergenceMonitor(patience), torch.zeros(()), 0
     try:
         while done < steps and not settled:
             drawn = image()

@@ -37,7 +37,7 @@ from usae_viz.views.viewing import ViewConfig
 
 Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
 # What decides how a drawing starts: equal ones share their pictures of noise.
-STARTS_BY = {"image", "size", "decay", "contrast", "spectrum"}
+STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}
 CLOSENESS = 5.0
 
 
@@ -59,7 +59,7 @@ def maximize(
         start: a picture to start from, (3, H, W) 0..1 or a file; noise unless told.
         reference: a picture that `Closeness` and `SameCodes` compare with; the start unless told.
         progress: called after each step with the number of steps done and {backbone: score}.
-        settings: fields of `MaximizeSettings`: mode, image, size, steps, crops, learning_rate, augmentation, seed, ...
+        settings: fields of `MaximizeSettings`: mode, parameterization, size, steps, views, learning_rate, seed, ...
 
     Returns:
         Pictures, and their verification for the objective's first concept, or class.
@@ -241,7 +241,7 @@ def view_config_for(
         ValueError: when not even one objective's fit into the memory.
     """
     assert settings.size is not None
-    view_config = ViewConfig(usae, settings.augmentation, settings.crops, settings.dtype, reference=reference)
+    view_config = ViewConfig(usae, settings.augmentation, settings.views, settings.dtype, reference=reference)
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
     together = settings.seeds if any(objective.whole_batch for objective in objectives) else 1
     at_once = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
@@ -289,7 +289,7 @@ def _ascend(
         pictures,
         steps=settings.steps,
         learning_rate=settings.learning_rate,
-        settle=settings.settle,
+        patience=settings.patience,
         watch=watch,
     )
     return ascent, snapshots
@@ -375,7 +375,9 @@ def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
 
 def _parameterization(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization:
     assert settings.size is not None
-    return parameterization(settings.image, seeds, settings.size, settings.spectrum, settings.decay, settings.contrast)
+    return parameterization(
+        settings.parameterization, seeds, settings.size, settings.spectrum, settings.decay, settings.contrast
+    )
 
 
 def _described(picture: Tensor | str | Path) -> str:

@@ -42,7 +42,7 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
         update={
             "size": size,
             **_natural(usae, settings),
-            "learning_rate": settings.learning_rate or PARAMETERIZATIONS[settings.image].learning_rate,
+            "learning_rate": settings.learning_rate or PARAMETERIZATIONS[settings.parameterization].learning_rate,
             "augmentation": settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones)),
         }
     )
@@ -53,9 +53,9 @@ def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
     if settings.start is not None:  # it keeps its own
         return {}
     seen = DEMO if (usae.images or "").partition(":")[0] == DEMO else PHOTOGRAPHS
-    if settings.image == "maco":
+    if settings.parameterization == "maco":
         return {"spectrum": settings.spectrum or seen}
-    return {"contrast": settings.contrast or CONTRAST[seen]} if settings.image == "fourier" else {}
+    return {"contrast": settings.contrast or CONTRAST[seen]} if settings.parameterization == "fourier" else {}
 
 
 def _check_crops(size: int, share: float) -> None:

@@ -120,7 +120,7 @@ def _part(usae: USAE, plan: RenderPlan, variant: str | None, drawings: Sequence[
 def _trial(usae: USAE, drawing: RenderJob, steps: int) -> tuple[Result, list[float]]:
     """A drawing of so few steps, with a snapshot at each where it has any, and when each step was done."""
     snapshots = 1 if drawing.settings.snapshots is not None else None
-    settings = drawing.settings.model_copy(update={"steps": steps, "settle": None, "snapshots": snapshots})
+    settings = drawing.settings.model_copy(update={"steps": steps, "patience": None, "snapshots": snapshots})
     ticks: list[float] = []
     (result,) = maximize_each(
         usae, [drawing.objective], settings, lambda done, scores: ticks.append(time.perf_counter())

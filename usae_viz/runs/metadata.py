@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from usae_train.files.place_names import named_place
-from usae_train.files.validation import check_settings
+from usae_train.files.validation import by_todays_names, check_settings
 from usae_train.model.checkpoint import EMBEDDED
 from usae_viz.export.png import read_png
 from usae_viz.settings import MaximizeSettings
@@ -69,7 +69,7 @@ class ImageMetadata(BaseModel):
         Raises:
             ValueError: for settings that this version does not have.
         """
-        return check_settings(MaximizeSettings, **self.settings)
+        return check_settings(MaximizeSettings, **by_todays_names(MaximizeSettings, self.settings))
 
 
 def usae_near(usae: str, file: Path) -> str:

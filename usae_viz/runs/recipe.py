@@ -91,14 +91,18 @@ class RenderRecipe(BaseModel):
                 )
             for key in {"verify", "verdict"} & (changed if variant is not None else set()):
                 raise Clash("belongs in `settings`: pictures on one sheet are judged alike", *inside, key)
-            if settings.spectrum is not None and settings.image != "maco":
-                raise Clash(f"a spectrum is maco's, and image is {settings.image}", *inside, "spectrum")
+            if settings.spectrum is not None and settings.parameterization != "maco":
+                raise Clash(
+                    f"a spectrum is maco's, and parameterization is {settings.parameterization}", *inside, "spectrum"
+                )
             for own in ("spectrum", "contrast"):
                 if getattr(settings, own) is not None and settings.start is not None:
                     raise Clash(f"a picture that is started from keeps its own {own}", *inside, own)
             for own in ("decay", "contrast"):
-                if getattr(settings, own) is not None and settings.image != "fourier":
-                    raise Clash(f"{own} is fourier's, and image is {settings.image}", *inside, own)
+                if getattr(settings, own) is not None and settings.parameterization != "fourier":
+                    raise Clash(
+                        f"{own} is fourier's, and parameterization is {settings.parameterization}", *inside, own
+                    )
             if settings.snapshots is not None and not animated:
                 raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")
         return self

@@ -69,7 +69,7 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -
     for name, sha256 in given_hashes(settings).items():
         if about.given_sha256.get(name, sha256) != sha256:
             raise ValueError(f"{file} was drawn beside another picture than {getattr(settings, name)} is by now")
-    if settings.image == "maco" and settings.start is None:
+    if settings.parameterization == "maco" and settings.start is None:
         # before 0.3 the packaged spectrum, of the demo's scenes, had no name: its hash has one
         settings = settings.model_copy(update={"spectrum": settings.spectrum or packaged_with(about.spectrum_sha256)})
         if spectrum_hash(settings.spectrum) != about.spectrum_sha256:

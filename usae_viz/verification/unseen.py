@@ -9,7 +9,8 @@ from torch import Tensor
 
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
-from usae_viz.views.augmentation import HELD_OUT, Augmentation, views
+from usae_viz.views.augmentation import views
+from usae_viz.views.presets import HELD_OUT, Augmentation
 from usae_viz.views.viewing import ViewConfig, encode_views
 
 VIEWS = 8  # with 32 the codes of six demo pictures, 8 to 12, moved by at most 0.17

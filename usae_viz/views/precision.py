@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import Literal
 
 import torch
 from torch import nn
 
 from usae_train.backbones.backbone import Backbone
 
-Dtype = Literal["auto", "float32", "bfloat16"]
 FASTER = 1.2  # how many times, at least: bfloat16 is coarser, and processors lie far from it on one side or the other
 
 

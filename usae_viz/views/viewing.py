@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.precision import RunIn
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Activations
-from usae_viz.views.augmentation import Augmentation, views
-from usae_viz.views.precision import Dtype, dtype_for
+from usae_viz.views.augmentation import views
+from usae_viz.views.precision import dtype_for
+from usae_viz.views.presets import Augmentation
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class ViewConfig:
     Attributes:
         usae: with the backbones.
         augmentation: how views are drawn.
-        crops: views a picture and step.
+        n_views: views a picture and step.
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
@@ -31,8 +33,8 @@ class ViewConfig:
 
     usae: USAE
     augmentation: Augmentation
-    crops: int
-    dtype: Dtype = "float32"
+    n_views: int
+    dtype: RunIn = "float32"
     at_once: int = 1
     whole_first: float = 0.0
     reference: Tensor | None = None
@@ -77,12 +79,12 @@ def views_of(
 ) -> tuple[Tensor, Tensor | None]:
     """Views of canvases, and of the reference under the same draws."""
     states = [generator.get_state() for generator in generators]
-    shown = views(canvas, view_config.augmentation, generators, view_config.crops, size)
+    shown = views(canvas, view_config.augmentation, generators, view_config.n_views, size)
     if view_config.reference is None:
         return shown, None
     again = [torch.Generator() for _ in states]
     for generator, state in zip(again, states, strict=True):
         generator.set_state(state)
     return shown, views(
-        view_config.reference.expand_as(canvas), view_config.augmentation, again, view_config.crops, size
+        view_config.reference.expand_as(canvas), view_config.augmentation, again, view_config.n_views, size
     )

@@ -50,9 +50,9 @@ def test_the_start_seed_decides_where_dictionaries_start(
     specs: str, picture_folder: Path, tmp_path: Path, independent: bool
 ) -> None:
     words = ["--backbones", specs, "--quiet", *SMALL, *(["--independent"] if independent else [])]
-    for name, start_seed in (("a", 1), ("b", 1), ("c", 2)):
+    for name, init_seed in (("a", 1), ("b", 1), ("c", 2)):
         out = tmp_path / name
-        assert run("fit", picture_folder, *words, "-o", out, "--start-seed", start_seed) == (0, "", "")
+        assert run("fit", picture_folder, *words, "-o", out, "--init-seed", init_seed) == (0, "", "")
     inner = "vit" if independent else "."
     a, b, c = (load(tmp_path / name / inner).sha256 for name in "abc")
     assert a == b != c

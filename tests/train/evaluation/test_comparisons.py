@@ -194,7 +194,7 @@ def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_
     asked = []
 
     def fit_one(name: str, settings: FitSettings, watch: FitCallbacks, keeper: TrainingCheckpointer) -> USAE:  # noqa: ARG001
-        asked.append((name, settings.seed, settings.start_seed))
+        asked.append((name, settings.seed, settings.init_seed))
         return open_sae(name)
 
     settings, data = FitSettings(n_concepts=N, k=N, recipe=UNNAMED, seed=7), {"pictures": "here"}

@@ -86,7 +86,7 @@ def test_tokens_with_a_gradient_are_taken_without_it() -> None:
 def test_recipes_by_name_and_by_value() -> None:
     assert fit_settings("published").recipe == PUBLISHED
     assert fit_settings("default").recipe == DEFAULT
-    assert fit_settings(DEFAULT.model_copy(update={"clip": 2.0})).recipe.clip == 2.0
+    assert fit_settings(DEFAULT.model_copy(update={"max_grad_norm": 2.0})).recipe.max_grad_norm == 2.0
 
 
 def test_the_published_recipe_is_the_authors() -> None:
@@ -94,9 +94,9 @@ def test_the_published_recipe_is_the_authors() -> None:
         "name": "published",
         "batch_norm": True,
         "offset": False,
-        "start": "random",
+        "dictionary_init": "random",
         "tied": False,
-        "projected": True,
+        "renormalize": True,
         "standardization": "scalar",
         "frozen": False,
         "shuffled": False,
@@ -104,13 +104,13 @@ def test_the_published_recipe_is_the_authors() -> None:
         "loss": "absolute",
         "auxiliary": "left_out",
         "auxiliary_weight": 0.1,
-        "nested": (),
+        "matryoshka_fractions": (),
         "dead_after": 200,
         "learning_rate": 3e-4,
         "final_learning_rate": 1e-6,
         "warm_up": 1 / 30,
         "weight_decay": 1e-5,
-        "clip": 1.0,
+        "max_grad_norm": 1.0,
         "batch": 6272,
     }
     settings = fit_settings("published")
@@ -125,7 +125,7 @@ def test_the_published_recipe_is_the_authors() -> None:
         ({"recipe": DEFAULT, "steps": 0}, "steps = 0: .*greater than or equal to 1"),
         ({"recipe": DEFAULT, "batch": "many"}, "batch = 'many': .*integer"),
         ({"recipe": DEFAULT, "seed": 10**20}, "seed = 100000000000000000000: .*less than 18446744073709551616"),
-        ({"recipe": DEFAULT, "start_seed": 2**64}, "start_seed = 18446744073709551616: .*less than"),
+        ({"recipe": DEFAULT, "init_seed": 2**64}, "init_seed = 18446744073709551616: .*less than"),
         ({"recipe": "published", "batch": 1}, "batch is 1, and recipe 'published' normalizes .*; expected 2 tokens"),
         ({"recipe": DEFAULT, "n_concepts": 4, "k": 5}, "k is 5 and n_concepts 4; expected k <= n_concepts"),
     ],

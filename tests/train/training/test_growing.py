@@ -69,7 +69,7 @@ def test_only_pairs_that_are_not_frozen_step() -> None:
 
 def test_what_the_frozen_make_of_each_other_is_no_loss() -> None:
     """The loss with a frozen pair is the whole loss less the frozen pairs' own."""
-    recipe = DEFAULT.model_copy(update={"nested": (), "auxiliary": "none", "encoding": "all"})
+    recipe = DEFAULT.model_copy(update={"matryoshka_fractions": (), "auxiliary": "none", "encoding": "all"})
     usae, tokens = ut.USAE({"a": 5, "b": 6, "c": 4}, 12, 3), toy_tokens()
     none = torch.zeros(3, 12, dtype=torch.bool)
     batch = {"a": tokens["b"][:, :5], "b": tokens["c"][:, :6], "c": tokens["a"][:, :4]}
@@ -81,7 +81,7 @@ def test_what_the_frozen_make_of_each_other_is_no_loss() -> None:
 
 
 def test_with_a_share_each_the_frozen_ones_are_decoded_to_the_new_one_alone() -> None:
-    recipe = DEFAULT.model_copy(update={"nested": (), "auxiliary": "none", "standardization": "scalar"})
+    recipe = DEFAULT.model_copy(update={"matryoshka_fractions": (), "auxiliary": "none", "standardization": "scalar"})
     usae, none = ut.USAE({"a": 5, "b": 6}, 12, 3), torch.zeros(2, 12, dtype=torch.bool)
     batch = {
         name: torch.randn(10, width, generator=torch.Generator().manual_seed(1)) for name, width in usae.widths.items()

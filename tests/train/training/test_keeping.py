@@ -91,7 +91,7 @@ def test_a_state_that_does_not_know_a_setting_is_gone_on_from(tmp_path):
     (tmp_path / "step-000000004.pt").unlink()
     old = tmp_path / "step-000000003.pt"
     state = torch.load(old, weights_only=True)
-    del state["settings"]["start_seed"]
+    del state["settings"]["init_seed"]
     torch.save(state, old)
     resumed = fit_tokens(toy_tokens(), settings, keeper=AfterEach(tmp_path)).state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())

@@ -31,7 +31,7 @@ def at_the_start(settings: FitSettings) -> USAE:
     """What `fit_tokens` starts from."""
     usae, feed = new_usae(WIDTHS, settings), MemoryFeed(toy_tokens())
     standardize_from(usae, feed, torch.arange(len(feed)), list(WIDTHS), settings)
-    initialize(usae, feed, settings.recipe, settings.start_seed)
+    initialize(usae, feed, settings.recipe, settings.init_seed)
     return usae
 
 
@@ -100,7 +100,7 @@ def test_the_start_ties_encoders_to_dictionaries_at_the_same_patches() -> None:
 
 def test_the_start_does_not_depend_on_the_seed_but_on_its_own() -> None:
     atoms = {
-        (start, seed): at_the_start(toy_settings(DEFAULT, seed=seed, start_seed=start)).dictionary("a")
+        (start, seed): at_the_start(toy_settings(DEFAULT, seed=seed, init_seed=start)).dictionary("a")
         for start in (0, 1)
         for seed in (0, 1)
     }
@@ -111,9 +111,9 @@ def test_the_start_does_not_depend_on_the_seed_but_on_its_own() -> None:
 
 @pytest.mark.parametrize("mask", [False, True])
 def test_two_seeds_train_from_one_start(mask: bool) -> None:
-    def barely_trained(seed: int, start_seed: int) -> torch.Tensor:
+    def barely_trained(seed: int, init_seed: int) -> torch.Tensor:
         recipe = DEFAULT.model_copy(update={"learning_rate": 1e-9, "final_learning_rate": 1e-9})
-        settings = toy_settings(recipe, steps=1, seed=seed, start_seed=start_seed, mask_outliers=mask)
+        settings = toy_settings(recipe, steps=1, seed=seed, init_seed=init_seed, mask_outliers=mask)
         return fit_tokens(toy_tokens(), settings).dictionary("a")
 
     torch.testing.assert_close(barely_trained(0, 0), barely_trained(1, 0))
@@ -186,7 +186,7 @@ def test_weights_do_not_depend_on_the_global_generator_and_leave_it_alone() -> N
 
 def test_dead_concepts_are_counted_in_each_backbone() -> None:
     """That they are revived there, and how, is in test_step.py."""
-    recipe = DEFAULT.model_copy(update={"dead_after": 2, "tied": False, "start": "random", "encoding": "all"})
+    recipe = DEFAULT.model_copy(update={"dead_after": 2, "tied": False, "dictionary_init": "random", "encoding": "all"})
     told: list[dict[str, float]] = []
     settings = toy_settings(recipe, steps=60, n_concepts=48, k=1)
     fit_tokens(toy_tokens(), settings, progress=lambda step, figures: told.append(figures["dead"]))
@@ -321,7 +321,7 @@ def test_the_first_steps_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("clip", [0.1, 1e6])
 def test_clipping_is_torchs(clip: float) -> None:
-    recipe = DEFAULT.model_copy(update={"clip": clip})
+    recipe = DEFAULT.model_copy(update={"max_grad_norm": clip})
     usaes = [USAE({"a": 6, "b": 4}, 20, 3) for _ in range(2)]
     usaes[1].load_state_dict(usaes[0].state_dict())
     optimizers = [{name: new_optimizer(usae, name, recipe) for name in usae.names} for usae in usaes]

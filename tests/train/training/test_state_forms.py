@@ -92,7 +92,11 @@ def test_a_training_of_version_0_2_says_what_to_do(tmp_path):
 
 def test_settings_that_differ_are_named_within_a_recipe():
     own = toy_settings(DEFAULT).model_dump(mode="json") | {"backbones": listed(SPECS)}
-    told = toy_settings(DEFAULT.model_copy(update={"clip": 2.0}), seed=1).model_dump(mode="json")
+    told = toy_settings(DEFAULT.model_copy(update={"max_grad_norm": 2.0}), seed=1).model_dump(mode="json")
     earlier = [["a", {key: value for key, value in listed(SPECS)[0][1].items() if key != "tensors"}]]
-    assert differing(own, {**told, "backbones": earlier}) == ["recipe.clip", "seed"]
-    assert differing(own, {**told, "backbones": [["b", earlier[0][1]]]}) == ["backbones", "recipe.clip", "seed"]
+    assert differing(own, {**told, "backbones": earlier}) == ["recipe.max_grad_norm", "seed"]
+    assert differing(own, {**told, "backbones": [["b", earlier[0][1]]]}) == [
+        "backbones",
+        "recipe.max_grad_norm",
+        "seed",
+    ]

@@ -31,7 +31,7 @@ def toy(recipe: TrainingRecipe) -> tuple[USAE, dict[str, Tensor]]:
     usae = USAE(WIDTHS, N_CONCEPTS, K, batch_norm=recipe.batch_norm).train()
     for name in WIDTHS:
         usae.decoder(name).offset.data.normal_()
-        if not recipe.projected:
+        if not recipe.renormalize:
             usae.decoder(name).weight.data *= torch.rand(N_CONCEPTS, 1) + 0.5
     return usae, {name: torch.randn(9, width) for name, width in WIDTHS.items()}
 
@@ -63,7 +63,7 @@ def reference(
         fired[list(WIDTHS).index(source)] = (codes > 0).any(0)
         for target in batch:
             tokens, decoder = batch[target][rows], usae.decoder(target)
-            atoms = decoder.weight if recipe.projected else functional.normalize(decoder.weight, dim=-1)
+            atoms = decoder.weight if recipe.renormalize else functional.normalize(decoder.weight, dim=-1)
             residual = tokens - codes @ atoms - decoder.offset
             share = len(rows) / n if shared else 1.0
             if recipe.standardization != "scalar":
@@ -72,7 +72,7 @@ def reference(
                 total = total + share * residual.abs().mean()
             else:
                 total = total + share * residual.square().mean()
-            for nested in recipe.nested:
+            for nested in recipe.matryoshka_fractions:
                 first = codes * (torch.arange(N_CONCEPTS) < round(nested * N_CONCEPTS))
                 total = total + share * (tokens - first @ atoms - decoder.offset).square().mean()
             if recipe.auxiliary == "left_out":
@@ -93,8 +93,8 @@ def reference(
 
 
 ALL = DEFAULT.model_copy(update={"encoding": "all"})
-ABSOLUTE = ALL.model_copy(update={"loss": "absolute", "nested": ()})
-THREE_PARTS = ALL.model_copy(update={"nested": (0.5, 0.25)})
+ABSOLUTE = ALL.model_copy(update={"loss": "absolute", "matryoshka_fractions": ()})
+THREE_PARTS = ALL.model_copy(update={"matryoshka_fractions": (0.5, 0.25)})
 WITH_NORM = ALL.model_copy(update={"batch_norm": True})
 ONE = DEFAULT.model_copy(update={"encoding": "one"})
 SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})

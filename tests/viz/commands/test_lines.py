@@ -16,7 +16,7 @@ def every_line(monkeypatch):
 
 
 def test_maximize_says_how_far_it_is(folder, tmp_path):
-    words = ["maximize", "-c", "3", "--usae", folder, "--steps", "2", "--crops", "1", "--size", "32"]
+    words = ["maximize", "-c", "3", "--usae", folder, "--steps", "2", "--views", "1", "--size", "32"]
     done = run(*words, "-o", tmp_path / "run", "--json")
     assert done.exit_code == 0, done.stderr
     first, last = done.stderr.splitlines()

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from usae_viz.cli import app
 from usae_viz.export.png import read_png, to_picture
 
-QUICK = ("--steps", "1", "--crops", "1", "--size", "32")
+QUICK = ("--steps", "1", "--views", "1", "--size", "32")
 
 
 def run(*words):
@@ -45,7 +45,7 @@ def test_a_sheet_has_patches_of_the_readers_pictures_or_says_how_to_have_them(fo
 
 def test_a_run_that_is_there_gets_a_new_sheet_and_no_new_pictures(folder, pictures, tmp_path, drawings):
     recipe = tmp_path / "r.yaml"
-    recipe.write_text(f"usae: {folder}\nconcepts: [3]\nsettings: {{steps: 1, crops: 1, size: 32}}\n")
+    recipe.write_text(f"usae: {folder}\nconcepts: [3]\nsettings: {{steps: 1, views: 1, size: 32}}\n")
     sheet = tmp_path / "run/concept-00003/sheet.png"
     assert run("render", recipe, "-o", tmp_path / "run").exit_code == 0
     assert read_png(sheet)["images"] is None

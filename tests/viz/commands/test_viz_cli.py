@@ -11,7 +11,7 @@ import usae_viz.commands.render_commands
 from usae_viz.cli import app
 from usae_viz.export.png import read_png
 
-QUICK = ["--steps", "3", "--crops", "1", "--size", "32"]
+QUICK = ["--steps", "3", "--views", "1", "--size", "32"]
 
 
 def run(*words):
@@ -77,7 +77,7 @@ def test_render_draws_every_mode_and_seed(folder, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"usae: {folder}\nconcepts: [3]\nmodes: [per-model, shared]\nseeds: [0, 1]\n"
-        "settings:\n  steps: 2\n  crops: 1\n  size: 32\n"
+        "settings:\n  steps: 2\n  views: 1\n  size: 32\n"
     )
     done = run("render", str(recipe), "--out", str(tmp_path / "run"), "-q")
     assert done.exit_code == 0, done.output
@@ -104,7 +104,7 @@ def test_render_draws_every_mode_and_seed(folder, tmp_path):
             ["maximize", "-c", "3", "--mode", "both"],
             "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'",
         ),
-        (["maximize", "-c", "3", "--image", "clay"], "image = 'clay'"),
+        (["maximize", "-c", "3", "--parameterization", "clay"], "image = 'clay'"),
         (["maximize", "-c", "3", "--device", "tpu9"], "no device 'tpu9' here"),
         (
             ["maximize", "-c", "3", "--start", "a.png", "--closeness", "nan"],
@@ -215,8 +215,8 @@ def test_invert_takes_what_maximize_does_of_seeds_transparency_and_early_ends(fo
     """A learning rate at which nothing rises: each settles as soon as two times two steps can be compared."""
     out = tmp_path / "run"
     words = ["invert", picture, "--usae", folder, "--out", str(out), "--backbones", "right", "--augmentation", "none"]
-    words += ["--seed", "4", "--seeds", "2", "--alpha", "--settle", "2", "--memory", "1"]
-    done = run(*words, "--learning-rate", "1e-30", "--steps", "30", "--crops", "1", "--size", "32")
+    words += ["--seed", "4", "--seeds", "2", "--alpha", "--patience", "2", "--memory", "1"]
+    done = run(*words, "--learning-rate", "1e-30", "--steps", "30", "--views", "1", "--size", "32")
     assert done.exit_code == 0, done.output
     drawn = out / "objective-samecodes-right"
     assert {p.name for p in drawn.iterdir()} == {"right-seed-4.png", "right-seed-5.png", "sheet.png"}
@@ -254,8 +254,8 @@ def test_a_start_is_accentuated(folder, tmp_path, picture, more, weight):
 
 def test_a_start_keeps_its_own_spectrum(folder, tmp_path, picture):
     words = ["maximize", "-c", "3", "--start", picture, "--usae", folder, "--out", str(tmp_path / "run"), "-q"]
-    assert run(*words, "--image", "maco", *QUICK).exit_code == 0
-    done = run(*words[:-2], str(tmp_path / "other"), "--image", "maco", "--spectrum", "1/f", *QUICK)
+    assert run(*words, "--parameterization", "maco", *QUICK).exit_code == 0
+    done = run(*words[:-2], str(tmp_path / "other"), "--parameterization", "maco", "--spectrum", "1/f", *QUICK)
     assert done.exit_code == 1
     assert "a picture that is started from keeps its own spectrum; leave --spectrum or --start out" in done.stderr
     assert not (tmp_path / "other").exists()
@@ -265,7 +265,7 @@ def test_a_recipe_can_hold_objectives(folder, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"usae: {folder}\nobjectives:\n  - Concept(3) - 0.5 * Concept(5)\n  - Channel('left', 2)\n"
-        "modes: [per-model, coupled]\nsettings: {steps: 2, crops: 1, size: 32, snapshots: 1}\n"
+        "modes: [per-model, coupled]\nsettings: {steps: 2, views: 1, size: 32, snapshots: 1}\n"
         "outputs: [png, alpha, mp4, sheet]\n"
     )
     out = tmp_path / "run"
@@ -312,22 +312,25 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         (["maximize", "--objective", "Closeness()", *QUICK], "compares with a picture; give one as `start`"),
         (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
         (["maximize", "-c", "3", "--memory", "0.000001"], "and the limit is 1e-06; raise --memory"),
-        (["maximize", "-c", "3", "--memory", "0.001"], "lower --crops or --size, or raise --memory"),
+        (["maximize", "-c", "3", "--memory", "0.001"], "lower --views or --size, or raise --memory"),
         (
             ["maximize", "-c", "3", *QUICK[:-1], "16", "--augmentation", "maco"],
             "crops from 0.05 of the side are less than a pixel wide on a canvas of 16 px; raise --size to 20, or take",
         ),
-        (["maximize", "-c", "3", "--settle", "1"], "settle = 1: Input should be greater than or equal to 2"),
+        (["maximize", "-c", "3", "--patience", "1"], "settle = 1: Input should be greater than or equal to 2"),
         (["maximize", "-c", "3", "--spectrum", "1/f"], "a spectrum is for the parameterization maco, not for fourier"),
         (
-            ["maximize", "-c", "3", "--decay", "2", "--image", "maco"],
+            ["maximize", "-c", "3", "--decay", "2", "--parameterization", "maco"],
             "decay is for the parameterization fourier, not for maco",
         ),
         (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
         (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
         (["invert", "", *QUICK], "reference = '': String should have at least 1 character"),
         (["maximize", "-c", "3", "--start", ""], "start = '': String should have at least 1 character"),
-        (["maximize", "-c", "3", "--image", "maco", "--spectrum", ""], "spectrum = '': String should have at least 1"),
+        (
+            ["maximize", "-c", "3", "--parameterization", "maco", "--spectrum", ""],
+            "spectrum = '': String should have at least 1",
+        ),
         (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: Input should be greater than or equal to 1"),
         (["maximize", "--objective", "Channel('left', 1)", "--verify", "12"], "no concept 12; this USAE has 12"),
         (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': Extra inputs are not permitted; did you"),
@@ -377,8 +380,8 @@ def test_a_score_that_is_lost_is_status_1_and_the_picture_is_written(folder, tmp
 
 
 def test_an_optimization_that_settled_is_done(folder, tmp_path):
-    words = ["maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), "--settle", "2"]
-    done = run(*words, "--steps", "60", "--crops", "1", "--size", "32", "--learning-rate", "1e-9")
+    words = ["maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), "--patience", "2"]
+    done = run(*words, "--steps", "60", "--views", "1", "--size", "32", "--learning-rate", "1e-9")
     assert done.exit_code == 0
     assert "Concept(3): settled after" in done.stderr
     assert (tmp_path / "run" / "concept-00005" / "sheet.png").is_file()

@@ -44,7 +44,7 @@ def test_labels_that_an_editor_saved_with_a_byte_order_mark_are_read(usae, writt
 
 
 def test_a_name_is_drawn_and_listed(folder, written, tmp_path):
-    quick = ["--steps", "1", "--crops", "1", "--size", "32", "-q", "--usae", folder]
+    quick = ["--steps", "1", "--views", "1", "--size", "32", "-q", "--usae", folder]
     words = ["maximize", "-c", "warm reds", "--labels", written(), "-o", str(tmp_path / "run"), *quick]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
@@ -52,12 +52,12 @@ def test_a_name_is_drawn_and_listed(folder, written, tmp_path):
     listed = CliRunner().invoke(app, ["concepts", "--usae", folder, "--labels", written(), "--sort", "index"])
     assert "Warm reds" in listed.output
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(f"usae: {folder}\nconcepts: [favourites]\nsettings: {{steps: 1, crops: 1, size: 32}}\n")
+    recipe.write_text(f"usae: {folder}\nconcepts: [favourites]\nsettings: {{steps: 1, views: 1, size: 32}}\n")
     done = CliRunner().invoke(app, ["render", str(recipe), "--labels", written(), "-o", str(tmp_path / "two"), "-q"])
     assert done.exit_code == 0, done.output
     assert {each.name for each in (tmp_path / "two").glob("concept-*")} == {"concept-00003", "concept-00005"}
     recipe.write_text(
-        f"usae: {folder}\nlabels: labels.json\nconcepts: [warm reds, 2]\nsettings: {{steps: 1, crops: 1, size: 32}}\n"
+        f"usae: {folder}\nlabels: labels.json\nconcepts: [warm reds, 2]\nsettings: {{steps: 1, views: 1, size: 32}}\n"
     )
     done = CliRunner().invoke(app, ["render", str(recipe), "-o", str(tmp_path / "three"), "-q"])
     assert done.exit_code == 0, done.output

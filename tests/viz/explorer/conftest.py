@@ -41,7 +41,7 @@ def run_folder(usae_folder, tmp_path_factory):
     """Concepts 3 and 5 in two modes, and a difference; of 5's pictures the one for left failed, right's is weak."""
     place = tmp_path_factory.mktemp("runs") / "first"
     objectives = [uv.Concept(3), uv.Concept(5), uv.Concept(3) - uv.Concept(5)]
-    runs = [uv.MaximizeSettings(steps=2, crops=1, size=32, mode=mode) for mode in ("per-model", "shared")]
+    runs = [uv.MaximizeSettings(steps=2, views=1, size=32, mode=mode) for mode in ("per-model", "shared")]
     model = ut.load(usae_folder)
     render(model, plan_objectives(model, objectives, runs), place)
     for file in place.glob("*/*.png"):  # two steps of a toy come to no verdict that a test can rely on

@@ -143,7 +143,7 @@ def test_a_run_is_read_back(run_folder):
 def test_variants_of_a_concept_share_its_card(usae_folder, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        f"usae: {usae_folder}\nconcepts: [3]\nseeds: [0, 1]\nsettings: {{steps: 1, crops: 1, size: 32}}\n"
+        f"usae: {usae_folder}\nconcepts: [3]\nseeds: [0, 1]\nsettings: {{steps: 1, views: 1, size: 32}}\n"
         "variants:\n  plain: {}\n  centred: {objective: \"Concept({k}, pool='centre')\"}\n"
     )
     out = tmp_path / "run"

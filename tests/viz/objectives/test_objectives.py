@@ -27,7 +27,7 @@ from usae_viz.optimization.loop import CanvasSpec, optimize
 from usae_viz.optimization.resolving import whole_first
 from usae_viz.parameterizations import FourierImage
 from usae_viz.settings import MaximizeSettings
-from usae_viz.views.augmentation import PRESETS
+from usae_viz.views.presets import PRESETS
 from usae_viz.views.viewing import ViewConfig
 
 
@@ -206,7 +206,7 @@ def test_a_logit_is_what_the_backbones_own_classifier_says(classifying):
 
 def test_maximizing_a_logit_raises_it_and_without_a_classifier_there_is_one_clear_error(classifying, usae):
     model, backbone = classifying
-    settings = {"crops": 2, "size": 32, "dtype": "float32"}
+    settings = {"views": 2, "size": 32, "dtype": "float32"}
     start = uv.maximize(model, Logit("left", 4), steps=1, learning_rate=1e-6, **settings)
     drawn = uv.maximize(model, Logit("left", 4), steps=16, **settings)
     assert drawn.scores["left"]["left"].probability > start.scores["left"]["left"].probability

@@ -7,10 +7,10 @@ from safetensors.torch import save_file
 
 import usae_viz as uv
 from usae_viz.export.png import read_png
-from usae_viz.views.augmentation import PRESETS
+from usae_viz.views.presets import PRESETS
 from usae_viz.views.viewing import ViewConfig, encode_views
 
-QUICK = {"steps": 6, "crops": 2, "size": 32}
+QUICK = {"steps": 6, "views": 2, "size": 32}
 
 
 def first_channel(acts):
@@ -25,16 +25,16 @@ def pre_code(usae, name, concept, canvas, shared=False):
 
 @pytest.mark.parametrize("image", ["fourier", "maco", "pixel"])
 def test_a_picture_raises_its_concept_in_its_backbone(usae, image):
-    start = uv.maximize(usae, uv.Concept(3), image=image, steps=1, crops=2, size=32, learning_rate=1e-6)
-    drawn = uv.maximize(usae, uv.Concept(3), image=image, steps=60, crops=4, size=32)
+    start = uv.maximize(usae, uv.Concept(3), image=image, steps=1, views=2, size=32, learning_rate=1e-6)
+    drawn = uv.maximize(usae, uv.Concept(3), image=image, steps=60, views=4, size=32)
     assert list(drawn.images) == ["left", "right"]
     for name in drawn.images:
         assert pre_code(usae, name, 3, drawn.images[name]) > pre_code(usae, name, 3, start.images[name])
 
 
 def test_shared_is_one_picture_that_raises_the_concept_in_all_backbones(usae):
-    start = uv.maximize(usae, uv.Concept(3), mode="shared", steps=1, crops=2, size=32, learning_rate=1e-6)
-    drawn = uv.maximize(usae, uv.Concept(3), mode="shared", steps=30, crops=2, size=32)
+    start = uv.maximize(usae, uv.Concept(3), mode="shared", steps=1, views=2, size=32, learning_rate=1e-6)
+    drawn = uv.maximize(usae, uv.Concept(3), mode="shared", steps=30, views=2, size=32)
     assert list(drawn.images) == ["shared"]
     for name in usae.names:
         before, after = (pre_code(usae, name, 3, each.images["shared"], shared=True) for each in (start, drawn))
@@ -79,7 +79,7 @@ def test_weights_and_the_global_generator_are_left_alone(usae):
 
 
 def test_a_canvas_larger_than_the_input_is_seen_through_views(usae):
-    drawn = uv.maximize(usae, uv.Concept(3), steps=2, crops=1, size=100)
+    drawn = uv.maximize(usae, uv.Concept(3), steps=2, views=1, size=100)
     assert drawn.images["left"].shape == (3, 100, 100)
 
 
@@ -156,7 +156,7 @@ def test_crops_of_less_than_a_pixel_are_said_before_anything_is_drawn(usae, size
             size=size,
             augmentation={"crop": (crop, 1)},
             steps=1,
-            crops=1,
+            views=1,
             progress=lambda *_: seen.append(1),
         )
     assert str(caught.value).endswith(helps)
@@ -165,7 +165,7 @@ def test_crops_of_less_than_a_pixel_are_said_before_anything_is_drawn(usae, size
 
 @pytest.mark.parametrize(("size", "crop"), [(20, 0.05), (16, 1 / 16), (49, 1 / 48.5)])
 def test_crops_of_one_pixel_are_drawn(usae, size, crop):
-    drawn = uv.maximize(usae, uv.Concept(3), size=size, augmentation={"crop": (crop, 1)}, steps=1, crops=1)
+    drawn = uv.maximize(usae, uv.Concept(3), size=size, augmentation={"crop": (crop, 1)}, steps=1, views=1)
     assert drawn.images["left"].shape == (3, size, size)
 
 
@@ -181,7 +181,7 @@ def test_a_score_that_is_not_finite_names_backbone_and_step(usae):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_a_score_of_another_dtype_draws_the_same_picture(usae, dtype):
     plain, other = uv.objective(first_channel), uv.objective(lambda acts: first_channel(acts).to(dtype))
-    drawn, again = (uv.maximize(usae, each, dtype="float32", steps=2, crops=1, size=32) for each in (plain, other))
+    drawn, again = (uv.maximize(usae, each, dtype="float32", steps=2, views=1, size=32) for each in (plain, other))
     assert torch.allclose(drawn.images["left"], again.images["left"], atol=1e-4)
 
 
@@ -198,7 +198,7 @@ def test_a_score_of_another_dtype_draws_the_same_picture(usae, dtype):
 )
 def test_a_score_that_cannot_be_climbed_is_said_in_one_line(usae, wrong, message):
     with pytest.raises(ValueError, match=message) as refusal:
-        uv.maximize(usae, uv.objective(wrong), steps=1, crops=1, size=32)
+        uv.maximize(usae, uv.objective(wrong), steps=1, views=1, size=32)
     assert "\n" not in str(refusal.value)
 
 
@@ -218,7 +218,7 @@ def test_what_is_no_usae_is_said():
 )
 def test_what_is_of_another_type_is_said_in_one_line(usae, objective, start, message):
     with pytest.raises(ValueError, match=message) as refusal:
-        uv.maximize(usae, objective, start=start, steps=1, crops=1, size=32)
+        uv.maximize(usae, objective, start=start, steps=1, views=1, size=32)
     assert "\n" not in str(refusal.value)
 
 
@@ -228,9 +228,9 @@ def test_an_objective_without_a_gradient_is_said(usae):
         return (acts.pre_codes > 0).float().mean((1, 2, 3))
 
     with pytest.raises(ValueError, match="objective share does not depend on the picture: no gradient comes back"):
-        uv.maximize(usae, share, steps=2, crops=1, size=32)
+        uv.maximize(usae, share, steps=2, views=1, size=32)
     in_one = uv.objective(lambda acts: acts.tokens.mean((1, 2, 3)) * (1.0 if acts.backbone == "left" else 0.0))
-    assert uv.maximize(usae, in_one, mode="shared", steps=2, crops=1, size=32).ended is None
+    assert uv.maximize(usae, in_one, mode="shared", steps=2, views=1, size=32).ended is None
 
 
 def test_an_objective_that_asks_one_backbone_draws_its_picture_only(usae):
@@ -242,8 +242,8 @@ def test_an_objective_that_asks_one_backbone_draws_its_picture_only(usae):
 def test_a_spectrum_of_ones_own_is_used_and_recorded(usae, tmp_path):
     file = tmp_path / "flat.safetensors"
     save_file({"magnitude": torch.ones(3, 32, 17)}, file)
-    own = uv.maximize(usae, uv.Concept(3), image="maco", spectrum=str(file), **QUICK)
-    packaged = uv.maximize(usae, uv.Concept(3), image="maco", **QUICK)
+    own = uv.maximize(usae, uv.Concept(3), parameterization="maco", spectrum=str(file), **QUICK)
+    packaged = uv.maximize(usae, uv.Concept(3), parameterization="maco", **QUICK)
     assert not torch.allclose(own.images["left"], packaged.images["left"], atol=1e-2)
     assert own.about("left")["spectrum_sha256"] != packaged.about("left")["spectrum_sha256"]
     with pytest.raises(ValueError, match="a spectrum is for the parameterization maco, not for fourier"):

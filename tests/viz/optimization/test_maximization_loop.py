@@ -4,10 +4,10 @@ import torch
 import usae_viz as uv
 import usae_viz.optimization.maximize
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore, batch_rows, compute_gradients, share_of_largest
-from usae_viz.views.augmentation import PRESETS
+from usae_viz.views.presets import PRESETS
 from usae_viz.views.viewing import ViewConfig
 
-QUICK = {"crops": 2, "size": 32, "dtype": "float32"}
+QUICK = {"views": 2, "size": 32, "dtype": "float32"}
 
 
 def interrupt_at(step):
@@ -181,9 +181,9 @@ def level(acts):
 
 def test_scores_that_have_settled_end_the_loop_early(usae):
     with pytest.warns(UserWarning, match="settled after 6 of 20 steps"):
-        result = uv.maximize(usae, uv.objective(level), steps=20, settle=3, **QUICK)
+        result = uv.maximize(usae, uv.objective(level), steps=20, patience=3, **QUICK)
     assert not result.failed
-    settings = uv.MaximizeSettings(steps=20, settle=3, **QUICK)
+    settings = uv.MaximizeSettings(steps=20, patience=3, **QUICK)
     both = list(uv.maximize_each(usae, [uv.objective(level), uv.objective(level)], settings))
     assert [result.ended for result in both] == ["settled after 6 of 20 steps"] * 2  # the next one is begun
 
@@ -196,10 +196,10 @@ def test_a_score_that_rises_does_not_settle(usae):
         rising.append(1)
         return level(acts) + len(rising)
 
-    assert uv.maximize(usae, rise, steps=9, settle=2, **QUICK).ended is None
+    assert uv.maximize(usae, rise, steps=9, patience=2, **QUICK).ended is None
 
 
-IN_COMPANY = {"steps": 3, "crops": 2}
+IN_COMPANY = {"steps": 3, "views": 2}
 
 
 @pytest.mark.parametrize("image", ["fourier", "maco", "pixel"])
@@ -218,7 +218,7 @@ def test_a_picture_is_the_same_to_the_bit_alone_and_in_company(usae, image, mode
 
 
 def test_a_picture_that_settles_is_the_same_to_the_bit_alone_and_in_company(usae):
-    settings = {"size": 32, "crops": 1, "steps": 40, "settle": 3, "snapshots": 4, "learning_rate": 0.5}
+    settings = {"size": 32, "views": 1, "steps": 40, "patience": 3, "snapshots": 4, "learning_rate": 0.5}
     with pytest.warns(UserWarning, match="settled after"):
         alone = [uv.maximize(usae, uv.Concept(3), seed=seed, **settings) for seed in (0, 1, 2)]
     with pytest.warns(UserWarning, match="settled after"):

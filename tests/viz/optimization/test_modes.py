@@ -5,7 +5,7 @@ import usae_viz as uv
 from usae_viz.optimization.maximize import pictures_of
 from usae_viz.parameterizations import CoupledImage, FourierImage, PixelImage
 
-QUICK = {"crops": 2, "size": 32}
+QUICK = {"views": 2, "size": 32}
 
 
 def test_coupled_pictures_are_closer_to_each_other_than_pictures_of_ones_own(usae):

@@ -4,7 +4,7 @@ import torch
 import usae_viz as uv
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
 from usae_viz.optimization.maximize import view_config_for
-from usae_viz.views.augmentation import PRESETS
+from usae_viz.views.presets import PRESETS
 from usae_viz.views.viewing import ViewConfig
 
 
@@ -59,7 +59,7 @@ def test_a_limit_of_just_what_one_picture_takes_is_enough(usae):
     view_config = ViewConfig(usae, PRESETS["none"], 6)
     needed = taken(usae, 6) / 1e9
     assert max_batch_size(view_config, 48, needed * 1.001) == 1
-    with pytest.raises(ValueError, match=r"the limit is .*; lower --crops or --size, or raise --memory$"):
+    with pytest.raises(ValueError, match=r"the limit is .*; lower --views or --size, or raise --memory$"):
         max_batch_size(view_config, 48, needed * 0.999)
 
 
@@ -68,20 +68,20 @@ def test_all_canvases_of_an_objective_are_there_all_the_time(usae):
     view_config, canvas = ViewConfig(usae, PRESETS["none"], 2), 20 * 3 * 48 * 48 * 4
     assert bytes_a_picture(view_config, usae.backbones, 48, canvases=7) == taken(usae, 2) + 6 * canvas
     limit = (taken(usae, 2) + 3.5 * canvas) / 1e9
-    settings = {"size": 48, "crops": 2, "memory": limit, "augmentation": "none", "dtype": "float32"}
+    settings = {"size": 48, "views": 2, "memory": limit, "augmentation": "none", "dtype": "float32"}
     for seeds, mode in ((2, "per-model"), (4, "shared")):  # four canvases each
         view_config_for(usae, uv.MaximizeSettings(seeds=seeds, mode=mode, **settings))
-        with pytest.raises(ValueError, match=r"\d pictures of one objective, 48 px: about .* GB with 2 crops, and the"):
+        with pytest.raises(ValueError, match=r"\d pictures of one objective, 48 px: about .* GB with 2 views, and the"):
             view_config_for(usae, uv.MaximizeSettings(seeds=seeds + 1, mode=mode, **settings))
 
 
 def test_too_little_memory_is_one_line(usae):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        uv.maximize(usae, uv.Concept(3), memory=0.003, crops=7, size=64, seeds=2)
+        uv.maximize(usae, uv.Concept(3), memory=0.003, views=7, size=64, seeds=2)
     text = str(caught.value)
     assert text.startswith("4 pictures of one objective, 64 px: about 0.0")
     assert text.endswith(
-        "GB with 7 crops, and the limit is 0.003; lower --crops or --size or --seeds, or raise --memory"
+        "GB with 7 views, and the limit is 0.003; lower --views or --size or --seeds, or raise --memory"
     )
     assert "\n" not in text
 
@@ -90,10 +90,10 @@ def test_too_little_memory_is_one_line(usae):
 @pytest.mark.parametrize(
     ("crops", "size", "seeds", "advice"),
     [
-        (2, 64, 2, "lower --crops or --size or --seeds, or raise --memory"),
-        (2, 64, 1, "lower --crops or --size, or raise --memory"),
+        (2, 64, 2, "lower --views or --size or --seeds, or raise --memory"),
+        (2, 64, 1, "lower --views or --size, or raise --memory"),
         (1, 64, 2, "lower --size or --seeds, or raise --memory"),
-        (2, 16, 2, "lower --crops or --seeds, or raise --memory"),
+        (2, 16, 2, "lower --views or --seeds, or raise --memory"),
         (1, 64, 1, "lower --size, or raise --memory"),
         (1, 16, 2, "lower --seeds, or raise --memory"),
         (1, 16, 1, "raise --memory"),
@@ -101,7 +101,7 @@ def test_too_little_memory_is_one_line(usae):
 )
 def test_too_little_memory_says_what_helps_and_nothing_else(usae, mode, crops, size, seeds, advice):
     settings = {"dtype": "float32", "augmentation": "none", "mode": mode}
-    asked = uv.MaximizeSettings(crops=crops, size=size, seeds=seeds, **settings)
+    asked = uv.MaximizeSettings(views=crops, size=size, seeds=seeds, **settings)
     canvases = 1 if mode == "shared" else 2
     least = bytes_a_picture(ViewConfig(usae, PRESETS["none"], 1), usae.backbones, 16, canvases)
     with pytest.raises(ValueError, match=f"the limit is .*; {advice}$"):
@@ -120,7 +120,7 @@ def test_pictures_that_are_compared_have_to_fit_together(usae, mode):
     needed = taken(usae, 3 * 2) + (canvases - 1) * canvas  # as one picture with three times as many crops
     settings = {
         "size": 48,
-        "crops": 2,
+        "views": 2,
         "augmentation": "none",
         "dtype": "float32",
         "mode": mode,
@@ -133,7 +133,7 @@ def test_pictures_that_are_compared_have_to_fit_together(usae, mode):
         uv.maximize(usae, compared, memory=needed * 0.99 / 1e9, **settings)
     text = str(caught.value)
     assert text.startswith(f"{canvases} pictures of one objective, 48 px, 3 of which are compared in a backbone: ab")
-    assert text.endswith("lower --crops or --size or --seeds, or raise --memory")
+    assert text.endswith("lower --views or --size or --seeds, or raise --memory")
     assert len(uv.maximize(usae, alone, memory=needed * 0.99 / 1e9, **settings).images) == canvases
     uv.maximize(usae, compared, memory=needed * 0.99 / 1e9, **{**settings, "seeds": 2})  # what is said helps
 
@@ -146,7 +146,7 @@ def test_more_pictures_than_any_memory_holds_are_refused_before_they_are_counted
             uv.maximize(usae, uv.Concept(3), size=32, seeds=seeds, mode="shared")
 
 
-@pytest.mark.parametrize("name", ["seeds", "steps", "crops"])
+@pytest.mark.parametrize("name", ["seeds", "steps", "views"])
 def test_no_number_is_without_a_bound(usae, name):
     with pytest.raises(ValueError, match=f"{name} = 1{'0' * 30}: Input should be less than or equal to 1000000000"):
         uv.maximize(usae, uv.Concept(3), **{name: 10**30})

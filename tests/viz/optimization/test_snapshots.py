@@ -14,7 +14,7 @@ import usae_viz as uv
 import usae_viz.export.animation
 from usae_viz.export.animation import Frames, Snapshots, write_frames
 
-QUICK = {"crops": 2, "size": 32}
+QUICK = {"views": 2, "size": 32}
 
 
 @pytest.fixture(scope="module")

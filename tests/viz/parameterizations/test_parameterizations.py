@@ -135,7 +135,7 @@ def test_the_analytic_spectrum_falls_as_one_over_f_and_gives_a_picture_of_standa
 
 @pytest.mark.parametrize("size", [48, 33])
 def test_a_drawn_picture_has_the_analytic_spectrum_still(usae, size):
-    result = uv.maximize(usae, uv.Concept(3), image="maco", spectrum="1/f", steps=5, crops=2, size=size)
+    result = uv.maximize(usae, uv.Concept(3), parameterization="maco", spectrum="1/f", steps=5, views=2, size=size)
     template = analytic_spectrum(size)
     free = slice(1, size // 2 if size % 2 == 0 else None)
     for canvas in result.images.values():
@@ -145,10 +145,10 @@ def test_a_drawn_picture_has_the_analytic_spectrum_still(usae, size):
 
 
 def test_a_run_with_the_analytic_spectrum_records_it(usae, tmp_path):
-    result = uv.maximize(usae, uv.Concept(3), image="maco", spectrum="1/f", steps=1, crops=1, size=32)
+    result = uv.maximize(usae, uv.Concept(3), parameterization="maco", spectrum="1/f", steps=1, views=1, size=32)
     assert result.about("left")["spectrum_sha256"] == "1/f"
     assert '"spectrum_sha256": "1/f"' in (result.save(tmp_path) / "run.json").read_text()
-    packaged = uv.maximize(usae, uv.Concept(3), image="maco", steps=1, crops=1, size=32)
+    packaged = uv.maximize(usae, uv.Concept(3), parameterization="maco", steps=1, views=1, size=32)
     assert len(packaged.about("left")["spectrum_sha256"]) == 64
 
 

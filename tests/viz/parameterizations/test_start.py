@@ -8,7 +8,7 @@ from usae_viz.export.png import read_png, to_picture
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Closeness, SameCodes
 
-QUICK = {"crops": 2, "size": 32}
+QUICK = {"views": 2, "size": 32}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from usae_viz.runs.plan import folders_of, plan_objectives
 from usae_viz.runs.render import render
 from usae_viz.verification.scores import Score, Scores
 
-QUICK = {"crops": 2, "size": 32}
+QUICK = {"views": 2, "size": 32}
 
 
 @pytest.fixture(scope="module")

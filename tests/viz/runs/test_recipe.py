@@ -105,7 +105,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [{top: 4, bottom: 2}]\n", r":1: concepts\.0: expected one of top, bottom and spread"),
         ("concepts: [3]\nvariants: {1: {}}\n", r":2: variants\.1: Input should be a valid string"),
         (
-            "concepts: [3]\nsettings: {start: a, image: maco, spectrum: 1/f}\n",
+            "concepts: [3]\nsettings: {start: a, parameterization: maco, spectrum: 1/f}\n",
             r":2: settings\.spectrum: a picture that",
         ),
         ("concepts: [3]\nsettings: {augmentation: unseen}\n", "expected one of default, maco, lucid, none"),
@@ -121,7 +121,10 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [3]\nseeds: [0]\nvariants:\n  a:\n    seeds: 2\n", r":5: variants\.a\.seeds: clashes with"),
         ("concepts: [3]\nsettings:\n  alpha: true\n", r":3: settings\.alpha: alpha belongs at `outputs`"),
         ("concepts: [3]\nsettings:\n  spectrum: 1/f\n", r":3: settings\.spectrum: a spectrum is maco's"),
-        ("concepts: [3]\nsettings: {image: maco}\nvariants:\n  a: {decay: 2}\n", r":4: variants\.a\.decay: decay is"),
+        (
+            "concepts: [3]\nsettings: {parameterization: maco}\nvariants:\n  a: {decay: 2}\n",
+            r":4: variants\.a\.decay: decay is",
+        ),
         ("concepts: [3]\nsettings: {snapshots: 2}\n", "add gif or mp4 to `outputs`"),
         ("concepts: [3]\nvariants:\n  ../../a: {}\n", r":3: variants\.\.\./\.\./a.*match pattern"),
         ("concepts: [3]\nvariants:\n  a: {stepz: 3}\n", r":3: unknown key 'variants\.a\.stepz'; did you mean 'steps'"),
@@ -134,7 +137,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: 3\nsettings: &a\n  <<: *a\n", ":3: an alias that stands for itself"),
         ("concepts: 3\nvariants:\n  b:\n    <<: {steps: 0}\n", r":4: variants\.b\.steps: Input should be greater"),
         (
-            "concepts: 3\nvariants:\n  a: &a\n    crops: 2\n    steps: 1\n  b:\n    <<: [*a, {size: 3}]\n",
+            "concepts: 3\nvariants:\n  a: &a\n    views: 2\n    steps: 1\n  b:\n    <<: [*a, {size: 3}]\n",
             r":7: variants\.b\.size: Input should be greater",
         ),
         ("<<:\n  stepz: 3\n", ":2: unknown key 'stepz'"),
@@ -150,7 +153,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: 3\nconcepts: 4\n", ":2: no valid YAML: found duplicate key"),
         ("concepts: 3\n? [a, b]\n: 4\n", ":2: a list or mapping is no key; expected a word"),
         ("concepts: 3\nsettings:\n  seeds: 100000000\n", r":3: settings\.seeds: Input should be less than or equal to"),
-        ("concepts: 3\nvariants:\n  a: {crops: 99999999}\n", r":3: variants\.a\.crops: Input should be less than"),
+        ("concepts: 3\nvariants:\n  a: {views: 99999999}\n", r":3: variants\.a\.views: Input should be less than"),
         ("concepts: 3\nsettings: {steps: 10000000000}\n", r":2: settings\.steps: Input should be less than"),
     ],
 )
@@ -268,8 +271,8 @@ def test_the_key_is_of_what_decides_the_picture(usae, tmp_path):
         "modes: [shared]",
         "outputs: [gif]",
         "outputs: [alpha]",
-        "settings: {image: maco}",
-        "settings: {image: maco, spectrum: 1/f}",
+        "settings: {parameterization: maco}",
+        "settings: {parameterization: maco, spectrum: 1/f}",
         "objective: \"Concept({k}, pool='max')\"",
     ]
     assert len({plain, *map(key, others)}) == len(others) + 1
@@ -304,11 +307,12 @@ def test_a_variant_can_do_without_transparency(usae, tmp_path):
 
 def test_files_are_taken_relative_to_the_recipe(tmp_path):
     recipe = recipe_of(
-        tmp_path, "concepts: [3]\nsettings: {reference: photo.png}\nvariants: {a: {image: maco, spectrum: s}}"
+        tmp_path,
+        "concepts: [3]\nsettings: {reference: photo.png}\nvariants: {a: {parameterization: maco, spectrum: s}}",
     )
     assert recipe.settings.reference == str(tmp_path / "photo.png")
     assert recipe.variants["a"].spectrum == str(tmp_path / "s")
-    kept = recipe_of(tmp_path, "concepts: [3]\nsettings: {image: maco, spectrum: 1/f}").settings
+    kept = recipe_of(tmp_path, "concepts: [3]\nsettings: {parameterization: maco, spectrum: 1/f}").settings
     assert kept.spectrum == "1/f"
 
 

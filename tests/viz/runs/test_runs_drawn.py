@@ -22,7 +22,7 @@ from usae_viz.runs.render import _packs
 
 
 def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp_path, monkeypatch):
-    recipe = RenderRecipe(concepts=["0-4"], variants={"a": {}, "b": {"crops": 2}}, settings={"size": 32})
+    recipe = RenderRecipe(concepts=["0-4"], variants={"a": {}, "b": {"views": 2}}, settings={"size": 32})
     plan = plan_recipe(usae, recipe, tmp_path)  # drawings 0 and 1 of concept 0, 2 and 3 of 1, ...
     assert _packs(usae, plan, [2, 8, 9], SINGLE_PROCESS) == [[0], [1], [3], [4], [5], [6], [7]]
     monkeypatch.setattr(usae_viz.runs.render, "view_config_for", lambda *_: SimpleNamespace(at_once=2))
@@ -102,7 +102,7 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):
 
 
 def test_a_dry_run_knows_how_large_animations_become(folder, tmp_path):
-    text = "concepts: [3]\nsettings: {steps: 48, crops: 1, size: 32}\noutputs: [gif]\n"
+    text = "concepts: [3]\nsettings: {steps: 48, views: 1, size: 32}\noutputs: [gif]\n"
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"usae: {folder}\n{text}")
     told = json.loads(run("render", recipe, "--out", tmp_path / "run", "--dry-run", "--json").stdout)["megabytes"]
@@ -157,7 +157,7 @@ def test_what_cannot_be_drawn_is_status_1_after_the_others_were_drawn(folder, tm
     Path("own_none.py").write_text(NOT_DRAWN)
     names = [f"own_none:{name}" for name in ("late", "first", "flat", "wrong")]
     text = f"usae: {folder}\nobjectives: {[*names, 'Concept(5)']}\n"
-    Path("recipe.yaml").write_text(text + "settings: {steps: 1, crops: 1, size: 32}\n")
+    Path("recipe.yaml").write_text(text + "settings: {steps: 1, views: 1, size: 32}\n")
     done = run("render", "recipe.yaml", "--out", "run", "-q", "--allow-code")
     assert done.exit_code == 1
     late, first, flat, wrong, summary = done.stderr.splitlines()
@@ -176,8 +176,8 @@ def test_what_cannot_be_drawn_is_status_1_after_the_others_were_drawn(folder, tm
 
 def test_a_lost_score_is_told_of_where_another_variant_settled(folder, tmp_path):
     (tmp_path / "recipe.yaml").write_text(
-        f"usae: {folder}\nconcepts: [3, 5]\nsettings: {{steps: 9, crops: 1, size: 32, augmentation: none}}\n"
-        "variants: {a: {settle: 2, learning_rate: 1.0e-30}, b: {learning_rate: 1.0e+37}}\n"
+        f"usae: {folder}\nconcepts: [3, 5]\nsettings: {{steps: 9, views: 1, size: 32, augmentation: none}}\n"
+        "variants: {a: {patience: 2, learning_rate: 1.0e-30}, b: {learning_rate: 1.0e+37}}\n"
     )
     done = run("render", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "-q")
     assert done.exit_code == 1
@@ -209,7 +209,7 @@ class Second(DistributedContext):
 
 
 def test_what_another_process_is_to_draw_again_is_not_this_ones_stop(usae, tmp_path):
-    settings = {"size": 32, "steps": 3, "crops": 1, "augmentation": "none"}
+    settings = {"size": 32, "steps": 3, "views": 1, "augmentation": "none"}
     plan = plan_recipe(usae, RenderRecipe(concepts=[3], seeds=[0, 1], settings=settings), tmp_path)
     out, steps = tmp_path / "run", []
 
@@ -228,7 +228,7 @@ def test_what_another_process_is_to_draw_again_is_not_this_ones_stop(usae, tmp_p
 
 
 def test_only_the_first_process_tells_of_a_lost_score(usae, tmp_path, capsys):
-    settings = {"size": 32, "steps": 3, "crops": 1, "learning_rate": 1e37}
+    settings = {"size": 32, "steps": 3, "views": 1, "learning_rate": 1e37}
     plan = plan_recipe(usae, RenderRecipe(concepts=[3, 5], settings=settings), tmp_path)
     draw_plan(usae, plan, tmp_path / "run", quiet=True, as_json=False, ranks=Second(1, 2))
     assert capsys.readouterr().err == ""

@@ -47,7 +47,7 @@ def test_a_folder_that_cannot_be_gone_on_with(folder, tmp_path, prepare, message
 
 def test_pictures_that_are_compared_and_do_not_fit_together_leave_nothing(folder, tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    text = "objectives: [Concept(3), Concept(3) + Diversity()]\nsettings: {steps: 1, crops: 1, size: 32, seeds: 40"
+    text = "objectives: [Concept(3), Concept(3) + Diversity()]\nsettings: {steps: 1, views: 1, size: 32, seeds: 40"
     recipe.write_text(f"usae: {folder}\n{text}, memory: 0.021}}\n")
     done = run("render", recipe, "--out", tmp_path / "run")
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)

@@ -38,15 +38,15 @@ def test_what_is_finished_is_not_drawn_again(folder, tmp_path, drawings):
 
 
 def test_a_change_draws_only_what_it_changes(folder, tmp_path, drawings):
-    both = "concepts: [3]\nvariants:\n  a: {}\n  b: {crops: 2}\n" + QUICK
+    both = "concepts: [3]\nvariants:\n  a: {}\n  b: {views: 2}\n" + QUICK
     out = drawn(folder, tmp_path, both)
     kept = (out / "concept-00003" / "a-left.png").read_bytes()
     drawings.clear()
-    drawn(folder, tmp_path, both.replace("crops: 2", "crops: 3"))
+    drawn(folder, tmp_path, both.replace("views: 2", "views: 3"))
     assert [settings.crops for _, settings in drawings] == [3]
     assert (out / "concept-00003" / "a-left.png").read_bytes() == kept
     drawings.clear()
-    drawn(folder, tmp_path, both.replace("crops: 2", "crops: 3").replace("[3]", "[3, 5]"))
+    drawn(folder, tmp_path, both.replace("views: 2", "views: 3").replace("[3]", "[3, 5]"))
     assert {objective for objective, _ in drawings} == {"Concept(5)"}
 
 
@@ -87,7 +87,7 @@ def test_what_is_damaged_or_gone_is_drawn_again(folder, tmp_path, drawings):
 
 def test_a_picture_of_each_variant_that_is_gone_is_drawn_again(folder, tmp_path, drawings):
     """The second variant's record says files that are not there while the sheet is made after the first."""
-    text = f"concepts: [3]\nvariants: {{a: {{}}, b: {{crops: 2}}}}\n{QUICK}"
+    text = f"concepts: [3]\nvariants: {{a: {{}}, b: {{views: 2}}}}\n{QUICK}"
     out = drawn(folder, tmp_path, text)
     before = contents(out)
     for variant in "ab":
@@ -100,10 +100,10 @@ def test_a_picture_of_each_variant_that_is_gone_is_drawn_again(folder, tmp_path,
 
 def test_nothing_is_said_of_a_picture_whose_file_another_took(folder, tmp_path, drawings):
     """Two variants change names: the first takes the second's file, which is drawn again."""
-    text = "concepts: [3]\nvariants: {a: {}, b: {crops: 2}}\n"
+    text = "concepts: [3]\nvariants: {a: {}, b: {views: 2}}\n"
     drawn(folder, tmp_path, text + QUICK)
     drawings.clear()
-    text = "concepts: [3]\nvariants: {b: {}, a: {crops: 2}}\n"
+    text = "concepts: [3]\nvariants: {b: {}, a: {views: 2}}\n"
     (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\n{text}{QUICK}")
     plan = plan_recipe(ut.load(folder), read_recipe(tmp_path / "recipe.yaml"), tmp_path)
     manifest = Manifest(tmp_path / "run")
@@ -225,7 +225,7 @@ def verdicts(out):
 def test_other_thresholds_draw_nothing_and_give_the_verdicts_anew(folder, tmp_path, drawings):
     """Wherever they are read: scores.json, run.json, the sheet, and the explorer, which reads the PNGs."""
     lenient = "{rank: 12, percentile: 0, margin: 1, share: 0}"
-    text = "concepts: [3]\nsettings: {steps: 1, crops: 1, size: 32, verdict: VERDICT}\n"
+    text = "concepts: [3]\nsettings: {steps: 1, views: 1, size: 32, verdict: VERDICT}\n"
     out = drawn(folder, tmp_path, text.replace("VERDICT", lenient))
     first, sheet = verdicts(out), (out / "concept-00003" / "sheet.png").read_bytes()
     drawings.clear()
@@ -276,8 +276,8 @@ CUT = ["sheet.png", "scores.json", "a-left.gif", "a-left.png", "b-left.png"]
 
 def test_every_file_of_a_run_that_is_cut_off_or_damaged_is_made_anew(usae, tmp_path):
     """A sheet was trusted by its name and what stands at its beginning."""
-    recipe = {"concepts": [3], "variants": {"a": {}, "b": {"crops": 2}}, "outputs": ["gif", "sheet"]}
-    plan = plan_recipe(usae, RenderRecipe(**recipe, settings={"steps": 1, "crops": 1, "size": 32}), tmp_path)
+    recipe = {"concepts": [3], "variants": {"a": {}, "b": {"views": 2}}, "outputs": ["gif", "sheet"]}
+    plan = plan_recipe(usae, RenderRecipe(**recipe, settings={"steps": 1, "views": 1, "size": 32}), tmp_path)
     render(usae, plan, tmp_path / "run")
     before = contents(tmp_path / "run")
     for name in CUT:
@@ -290,8 +290,8 @@ def test_every_file_of_a_run_that_is_cut_off_or_damaged_is_made_anew(usae, tmp_p
 
 def test_no_sheet_is_made_of_a_damaged_picture_that_is_yet_to_be_drawn(usae, tmp_path):
     """When the first of two damaged ones was drawn again, the sheet was made of the other, which ended the run."""
-    recipe = {"concepts": [3], "variants": {"a": {}, "b": {"crops": 2}}}
-    plan = plan_recipe(usae, RenderRecipe(**recipe, settings={"steps": 1, "crops": 1, "size": 32}), tmp_path)
+    recipe = {"concepts": [3], "variants": {"a": {}, "b": {"views": 2}}}
+    plan = plan_recipe(usae, RenderRecipe(**recipe, settings={"steps": 1, "views": 1, "size": 32}), tmp_path)
     render(usae, plan, tmp_path / "run")
     before = contents(tmp_path / "run")
     for variant in "ab":
@@ -331,7 +331,7 @@ def test_what_earlier_commands_drew_into_a_folder_stays_in_its_record(folder, tm
     drawn(folder, tmp_path, first.replace("steps: 2", "steps: 3"))  # draws over the first
     over = json.loads((out / "run.json").read_text())
     assert [own["objectives"] for own in over["earlier"]] == [["Concept(5)"]]
-    uv.maximize(ut.load(folder), uv.Concept(7), steps=1, crops=1, size=32).save(out)
+    uv.maximize(ut.load(folder), uv.Concept(7), steps=1, views=1, size=32).save(out)
     last = json.loads((out / "run.json").read_text())
     assert [own["objectives"] for own in last["earlier"]] == [["Concept(3)"], ["Concept(5)"]]
 

@@ -30,9 +30,9 @@ concepts: [3]
 modes: [coupled]
 seeds: [5]
 outputs: [alpha]
-settings: {steps: 3, crops: 1, size: 32, augmentation: {rotate: 3, noise: 0.1}}
+settings: {steps: 3, views: 1, size: 32, augmentation: {rotate: 3, noise: 0.1}}
 variants:
-  maco: {image: maco, spectrum: 1/f}
+  maco: {parameterization: maco, spectrum: 1/f}
   decay: {decay: 2, objective: "Concept({k}, pool='max') - 0.5 * TotalVariation()"}
 """
 
@@ -59,7 +59,7 @@ def test_show_prints_what_is_inside_and_the_command_draws_the_same_picture(folde
 
 
 def test_a_picture_of_maximize_is_drawn_again_with_its_threads(folder, tmp_path):
-    words = ["-c", "3", "--usae", folder, "--steps", "3", "--crops", "1", "--size", "32", "-q"]
+    words = ["-c", "3", "--usae", folder, "--steps", "3", "--views", "1", "--size", "32", "-q"]
     assert run("maximize", *words, "--out", tmp_path / "run").exit_code == 0
     file = tmp_path / "run" / "concept-00003" / "left.png"
     said = json.loads(run("show", file, "--json").stdout)
@@ -74,7 +74,7 @@ def test_a_picture_of_a_function_of_python_is_drawn_again_by_no_command(usae, tm
     def smooth(acts):
         return -acts.canvas.diff(dim=-1).abs().mean((1, 2, 3))
 
-    result = uv.maximize(usae, uv.Concept(3) + 2 * smooth, steps=1, crops=1, size=32)
+    result = uv.maximize(usae, uv.Concept(3) + 2 * smooth, steps=1, views=1, size=32)
     result.save(tmp_path)
     (file,) = tmp_path.glob("*/left.png")
     assert json.loads(run("show", file, "--json").stdout)["again"] is None
@@ -82,7 +82,7 @@ def test_a_picture_of_a_function_of_python_is_drawn_again_by_no_command(usae, tm
 
 
 def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
-    words = ["-c", "3", "--usae", folder, "--steps", "1", "--crops", "1", "--size", "32", "-q"]
+    words = ["-c", "3", "--usae", folder, "--steps", "1", "--views", "1", "--size", "32", "-q"]
     run("maximize", *words, "--out", tmp_path)
     room = tmp_path / "concept-00003"
     Image.new("RGB", (4, 4)).save(tmp_path / "plain.png")
@@ -119,7 +119,7 @@ def test_a_picture_is_not_drawn_again_beside_another_than_its_own(folder, tmp_pa
     """The file that it started from may have been changed, which its name does not say."""
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (32, 32), "red").save("photo.png")
-    words = ["--usae", folder, "--steps", "1", "--crops", "1", "--size", "32", "-q"]
+    words = ["--usae", folder, "--steps", "1", "--views", "1", "--size", "32", "-q"]
     assert run("maximize", "-c", "3", "--start", "photo.png", *words, "--out", "run").exit_code == 0
     (drawn,) = tmp_path.glob("run/objective-*/left.png")
     assert run("render", drawn, "-q", "--out", "again").exit_code == 0
@@ -135,7 +135,7 @@ def test_a_picture_is_not_drawn_again_beside_another_than_its_own(folder, tmp_pa
 
 
 def test_a_picture_of_before_settings_changed_their_meaning_says_so(folder, tmp_path):
-    words = ["-c", "3", "--usae", folder, "--steps", "1", "--crops", "1", "--size", "32", "-q"]
+    words = ["-c", "3", "--usae", folder, "--steps", "1", "--views", "1", "--size", "32", "-q"]
     run("maximize", *words, "--out", tmp_path)
     file = tmp_path / "concept-00003" / "left.png"
     about = read_png(file)
@@ -162,7 +162,7 @@ def test_pictures_and_runs_of_a_relative_usae_are_read_from_another_folder(folde
     (tmp_path / "mine").symlink_to(folder)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
-    words = ["-c", "3", "--usae", "mine", "--steps", "1", "--crops", "1", "--size", "32", "-q"]
+    words = ["-c", "3", "--usae", "mine", "--steps", "1", "--views", "1", "--size", "32", "-q"]
     assert run("maximize", *words, "--out", "outputs/run").exit_code == 0
     out = tmp_path / "outputs" / "run"
     record, file = out / "run.json", out / "concept-00003" / "left.png"
@@ -189,7 +189,7 @@ def drawn_by_code(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "own_shown", raising=False)
     (tmp_path / "own_shown.py").write_text(CODE)
-    settings = "settings: {steps: 1, crops: 1, size: 32}"
+    settings = "settings: {steps: 1, views: 1, size: 32}"
     (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\nobjectives: ['own_shown:calm']\n{settings}\n")
     assert run("render", "recipe.yaml", "--out", "run", "--allow-code", "-q").exit_code == 0
     (tmp_path / "imported").unlink()

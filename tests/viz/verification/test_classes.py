@@ -14,7 +14,7 @@ from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.show import in_words
 from usae_viz.verification.classes import class_name
 
-QUICK = {"steps": 2, "crops": 1, "size": 32, "dtype": "float32"}
+QUICK = {"steps": 2, "views": 1, "size": 32, "dtype": "float32"}
 TINY = {"patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}
 
 
@@ -128,7 +128,7 @@ def test_a_picture_of_a_real_class_gets_its_name_and_probability(real):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         usae = USAE({"lite0": 192, "lite2": 208}, 16, 4, specs=specs, grid=(7, 7)).eval()
-    result = uv.maximize(usae, uv.Logit("lite0", 207), steps=24, crops=2, size=224)
+    result = uv.maximize(usae, uv.Logit("lite0", 207), steps=24, views=2, size=224)
     for own in result.scores["lite0"].values():
         assert own.name == "golden retriever"
     assert result.scores["lite0"]["lite0"].rank <= 5

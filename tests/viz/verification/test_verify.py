@@ -9,7 +9,7 @@ from usae_viz.verification.noise import PICTURES, Noise, shared_noise
 from usae_viz.verification.scores import DEFAULT, Score, Scores
 from usae_viz.verification.unseen import CLOSER_VIEWS, seen_codes
 from usae_viz.verification.verify import score_images
-from usae_viz.views.augmentation import HELD_OUT
+from usae_viz.views.presets import HELD_OUT
 
 
 def test_scores_are_worked_out_on_the_codes_after_topk(usae):
@@ -80,11 +80,11 @@ def test_a_shared_picture_has_to_fire_in_all():
 @pytest.fixture(scope="module")
 def drawn(usae):
     """Concept 0 in pictures long enough optimized."""
-    return uv.maximize(usae, uv.Concept(0), steps=25, crops=2, size=32, decay=1.0, dtype="float32")
+    return uv.maximize(usae, uv.Concept(0), steps=25, views=2, size=32, decay=1.0, dtype="float32")
 
 
 def test_a_picture_drawn_for_its_concept_beats_chance(usae):
-    result = uv.maximize(usae, uv.Concept(11), steps=25, crops=2, size=32, decay=1.0, dtype="float32")
+    result = uv.maximize(usae, uv.Concept(11), steps=25, views=2, size=32, decay=1.0, dtype="float32")
     for name in result.images:
         own = result.scores[name][name]
         assert own.fires
@@ -181,6 +181,6 @@ def test_agreement_is_between_the_seeds_of_one_kind_and_its_own_backbones():
 
 
 def test_agreement_of_drawn_seeds_is_a_cosine(usae):
-    result = uv.maximize(usae, uv.Concept(3), seeds=2, steps=2, crops=2, size=32)
+    result = uv.maximize(usae, uv.Concept(3), seeds=2, steps=2, views=2, size=32)
     for figure in result.scores.agreement.values():
         assert -1 <= figure < 0.9999
