@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, field_validator
 from usae_train.backbones.precision import RunIn
 from usae_train.files.place_names import printable
 from usae_train.files.validation import Settings
+from usae_train.runtime.errors import UsageError
 from usae_viz.verification.verdict import VerdictSettings
 from usae_viz.views.presets import PRESETS, Augmentation
 
@@ -122,6 +123,6 @@ class MaximizeSettings(Settings):
     def _preset(cls, value: Any) -> Any:
         if isinstance(value, str):
             if value not in PRESETS:
-                raise ValueError(f"unknown preset, expected one of {', '.join(PRESETS)}")
+                raise UsageError(f"unknown preset, expected one of {', '.join(PRESETS)}")
             return PRESETS[value]
         return value

@@ -17,6 +17,7 @@ from usae_train.backbones.names import check_name
 from usae_train.backbones.options import check_values
 from usae_train.backbones.precision import DTYPES
 from usae_train.files.homes import from_home
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise
 
@@ -78,9 +79,9 @@ class BackboneSpec(BaseModel):
     @model_validator(mode="after")
     def _said_of_a_file(self) -> BackboneSpec:
         if not (self.is_packaged or self.has_own_file) and (self.sha256 is not None or self.tensors == "ordered"):
-            raise ValueError(f"sha256 and tensors are of a weight file, and weights is {self.weights!r}")
+            raise UsageError(f"sha256 and tensors are of a weight file, and weights is {self.weights!r}")
         if self.tensors == "ordered" and self.weights.endswith(".safetensors"):
-            raise ValueError("tensors cannot be `ordered`: a .safetensors file keeps no order")
+            raise UsageError("tensors cannot be `ordered`: a .safetensors file keeps no order")
         return self
 
     @property
@@ -178,7 +179,7 @@ class Backbone(nn.Module):
             features = self._folded()
         except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
             own = "x".join(str(side) for side in config["input_size"][-2:])
-            raise ValueError(
+            raise UsageError(
                 f"{name}: {spec.model!r} cannot be read at layer {spec.layer} and {self.input_size} px: "
                 f"{first_line(error)}; its own `input_size` is {own}"
             ) from error
@@ -250,12 +251,12 @@ class Backbone(nn.Module):
 
     def _check_classifier(self) -> None:
         if self.spec.classes == 0:
-            raise ValueError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
+            raise UsageError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
 
     def _normalized(self, canvas: Tensor) -> Tensor:
         """Canvases at the model's own input size, mean and std."""
         if canvas.ndim != 4 or canvas.shape[1] != 3:
-            raise ValueError(f"{self.name}: canvas has shape {tuple(canvas.shape)}; expected (batch, 3, height, width)")
+            raise UsageError(f"{self.name}: canvas has shape {tuple(canvas.shape)}; expected (batch, 3, height, width)")
         # On the CPU torch's fused attention goes backward slowly: 20 of 33 ms a block of the demo's ViT, and 1.50 s
         # instead of 1.24 s forward and backward through a ViT-B/16 in bfloat16 (6 crops of 224 px, 2 cores). Forward
         # alone it is faster: 82 instead of 92 ms a picture through 9 blocks of a ViT-S/14 (224 px, one thread).
@@ -353,7 +354,7 @@ def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
         ValueError: for another name.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+        raise UsageError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
     for backbone in backbones:
         half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
         backbone.run_in = torch.bfloat16 if half else torch.float32

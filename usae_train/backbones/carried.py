@@ -11,6 +11,7 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import LOCAL, PRETRAINED, BackboneSpec
 from usae_train.files.provenance import file_hash
+from usae_train.runtime.errors import UsageError
 
 PLACE = Path("backbones")
 
@@ -23,11 +24,11 @@ def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
     """
     for name, spec in specs.items():
         if spec.has_own_file and not Path(spec.weights).is_file():
-            raise ValueError(
+            raise UsageError(
                 f"{name}: its weight file {spec.weights} is gone; put it back, or point the spec at another"
             )
         if spec.local_folder is not None and not spec.local_folder.is_dir():
-            raise ValueError(
+            raise UsageError(
                 f"{name}: its folder {spec.local_folder} is gone; put it back, or point the spec at another"
             )
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from usae_train.backbones.backbone import LOCAL, Level, Spread
 from usae_train.backbones.options import check_values
 from usae_train.files.json_files import parse_json, validated
+from usae_train.runtime.errors import UsageError
 
 HUB = ("hf-hub:", "hf_hub:")
 CONFIG = "config.json"
@@ -80,20 +81,20 @@ def described(name: str, model: str, file: Path) -> Described:
     content = _read(where, file)
     if "architecture" not in content:
         of = f"that of Hugging Face's {content['model_type']}" if "model_type" in content else "without an architecture"
-        raise ValueError(f"{where} is {of}; expected timm's form, with `architecture`, as `timm` writes it to the hub")
+        raise UsageError(f"{where} is {of}; expected timm's form, with `architecture`, as `timm` writes it to the hub")
     try:
         # a form of before has one mapping for all
         config = validated(_Config.model_validate, {"pretrained_cfg": content, **content})
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise UsageError(f"{where}: {error}") from error
     architecture = config.architecture.partition(".")[0]
     if not timm.is_model(architecture):
-        raise ValueError(f"{where}: timm {timm.__version__} knows no architecture {architecture[:100]!r}")
+        raise UsageError(f"{where}: timm {timm.__version__} knows no architecture {architecture[:100]!r}")
     options = {key: value for key, value in config.model_args.items() if key not in ("num_classes", "img_size")}
     try:
         check_values(options)
     except ValueError as error:
-        raise ValueError(f"{where}: model_args: {error}") from error
+        raise UsageError(f"{where}: model_args: {error}") from error
     return Described(architecture, options, _completed(architecture, config))
 
 
@@ -125,11 +126,11 @@ def _read(where: str, file: Path) -> Mapping[str, Any]:
             text = opened.read(LARGEST + 1)
         content = parse_json(text) if len(text) <= LARGEST else None
     except OSError as error:
-        raise ValueError(f"{where} cannot be read at {file}: {error.strerror}") from error
+        raise UsageError(f"{where} cannot be read at {file}: {error.strerror}") from error
     except ValueError as error:
-        raise ValueError(f"{where} is no valid JSON: {error}") from error
+        raise UsageError(f"{where} is no valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{where} is no JSON object of at most {LARGEST // 1_000_000} MB")
+        raise UsageError(f"{where} is no JSON object of at most {LARGEST // 1_000_000} MB")
     return content
 
 

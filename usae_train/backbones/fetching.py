@@ -11,6 +11,7 @@ from timm.models._hub import download_cached_file
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.elsewhere import CONFIG, is_elsewhere
 from usae_train.backbones.weight_files import first_line
+from usae_train.runtime.errors import UsageError
 
 # How timm and the hub call a repository's weights; the first is taken. What is no pickle goes first, as in timm.
 FILES = (
@@ -33,7 +34,7 @@ def config_file(name: str, spec: BackboneSpec) -> Path:
     if (folder := spec.local_folder) is None:
         return _from_hub(name, spec, spec.model.partition(":")[2], [CONFIG])
     if not (folder / CONFIG).is_file():
-        raise ValueError(f"{name}: no {CONFIG} in {str(folder)!r}, which {spec.model!r} names; expected timm's form")
+        raise UsageError(f"{name}: no {CONFIG} in {str(folder)!r}, which {spec.model!r} names; expected timm's form")
     return folder / CONFIG
 
 
@@ -52,7 +53,7 @@ def pretrained_file(name: str, spec: BackboneSpec) -> Path:
         named = config.hf_hub_filename
         return _from_hub(name, spec, config.hf_hub_id, FILES if named is None else _safe_first(named))
     if config is None or not config.url:
-        raise ValueError(f"{name}: timm has no weights of {spec.model!r}; give a file in `weights`, or `random`")
+        raise UsageError(f"{name}: timm has no weights of {spec.model!r}; give a file in `weights`, or `random`")
     try:
         return Path(download_cached_file(config.url))
     except (OSError, RuntimeError) as error:
@@ -75,7 +76,7 @@ def _in_folder(name: str, folder: Path) -> Path:
     found = sorted(file for file in folder.iterdir() if file.suffix in ENDINGS and file.is_file())
     if len(found) != 1:
         names = ", ".join(file.name for file in found[:5]) or "none"
-        raise ValueError(f"{name}: which are the weights in {folder}? found {names}; name the file in `weights`")
+        raise UsageError(f"{name}: which are the weights in {folder}? found {names}; name the file in `weights`")
     return found[0]
 
 
@@ -98,8 +99,8 @@ def _from_hub(name: str, spec: BackboneSpec, place: str, files: Sequence[str]) -
     raise _not_fetched(name, spec, missing[0]) from missing[0]
 
 
-def _not_fetched(name: str, spec: BackboneSpec, error: Exception) -> ValueError:
-    return ValueError(
+def _not_fetched(name: str, spec: BackboneSpec, error: Exception) -> UsageError:
+    return UsageError(
         f"{name}: {spec.model!r} could not be fetched from the hub ({first_line(error)}); "
         "check the network, or give a local file in `weights`"
     )

@@ -17,11 +17,12 @@ from usae_train.backbones.packaged import in_order
 from usae_train.backbones.weight_files import first_line
 from usae_train.backbones.weight_forms import as_timm_names, foreign_form
 from usae_train.backbones.weight_names import beyond, misfit, unknown_part, without_prefix
+from usae_train.runtime.errors import UsageError
 
 Filter = Callable[..., dict[str, Tensor]]
 
 
-class Misfit(ValueError):
+class Misfit(UsageError):
     """Weights that are not the model's, in one line that begins with the backbone's name."""
 
 
@@ -67,7 +68,7 @@ def timm_given(given: Given) -> Iterator[None]:
     finally:
         _builder.load_pretrained = timms_own
     if not asked:
-        raise ValueError(
+        raise UsageError(
             f"{given.name}: timm {timm.__version__} loads weights in a way of its own; use a version known"
         )
 

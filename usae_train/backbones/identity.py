@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import NearlyTheWeights
 
 SAMPLED = 16  # tokens, and features of each, that a record keeps: 1 KB a backbone
@@ -36,7 +37,7 @@ class WeightsRecord(BaseModel):
         try:
             _unpacked(tokens)
         except ValueError as error:
-            raise ValueError(f"no float32 numbers in base64 ({error})") from error
+            raise UsageError(f"no float32 numbers in base64 ({error})") from error
         return tokens
 
     def distance(self, other: WeightsRecord) -> float:
@@ -110,7 +111,7 @@ def check_records(
         hashes = f"hash {own.sha256[:12]}..., trained with {expected[name].sha256[:12]}..."
         if not distance <= TOLERANCE:
             told = "the weights are the same, but they are read otherwise" if same else hashes
-            raise ValueError(
+            raise UsageError(
                 f"{name} is not the backbone that this USAE was trained with ({told}; tokens of the test picture "
                 f"differ by {distance:.0%}): {hints[name]}"
             )

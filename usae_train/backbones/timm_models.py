@@ -20,6 +20,7 @@ from usae_train.backbones.given_weights import Given, Misfit, timm_given
 from usae_train.backbones.options import check_names
 from usae_train.backbones.packaged import weight_file
 from usae_train.backbones.weight_files import first_line, read_content, read_weights
+from usae_train.runtime.errors import UsageError
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def create_model(name: str, spec: BackboneSpec) -> nn.Module:
     try:
         check_names(spec.model, config.architecture if config else spec.model.partition(".")[0], options)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise UsageError(f"{name}: {error}") from error
     if spec.weights == RANDOM:
         return _timm_model(name, spec, config, options)
     with timm_given(_given(name, spec)):
@@ -54,11 +55,11 @@ def _config(name: str, spec: BackboneSpec) -> Described | None:
     if not timm.is_model(spec.model):
         near = difflib.get_close_matches(spec.model, timm.list_models(pretrained=False), n=3, cutoff=0.5)
         hint = f"; the nearest are {', '.join(near)}" if near else ""
-        raise ValueError(f"{name}: timm knows no model {spec.model!r}{hint}")
+        raise UsageError(f"{name}: timm knows no model {spec.model!r}{hint}")
     architecture, _, tag = spec.model.partition(".")
     if tag and spec.model not in timm.list_pretrained(f"{architecture}.*"):
         tags = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
-        raise ValueError(f"{name}: timm knows no weights {spec.model!r}; of this architecture there are {tags}")
+        raise UsageError(f"{name}: timm knows no weights {spec.model!r}; of this architecture there are {tags}")
     return None
 
 
@@ -100,7 +101,7 @@ def _timm_model(
             ValueError,
             RuntimeError,
         ) as error:
-            raise ValueError(
+            raise UsageError(
                 f"{name}: timm cannot build {spec.model!r} with these options: {first_line(error)}"
             ) from error
 

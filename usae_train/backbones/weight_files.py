@@ -19,6 +19,7 @@ from torch import Tensor
 
 from usae_train.backbones.weight_names import state_of
 from usae_train.files.tensor_files import load_file
+from usae_train.runtime.errors import UsageError
 
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")  # how their files begin
 EXPECTED = "expected a .safetensors or .pth file of tensors by name"
@@ -38,9 +39,9 @@ def read_weights(name: str, path: Path) -> dict[str, Tensor]:
     try:
         weights = state_of(content)
     except ValueError as error:
-        raise ValueError(f"{name}: {path} {error}") from error
+        raise UsageError(f"{name}: {path} {error}") from error
     if (fault := not_plain(weights)) is not None:
-        raise ValueError(f"{name}: {path}: {fault}; save plain tensors")
+        raise UsageError(f"{name}: {path}: {fault}; save plain tensors")
     return weights
 
 
@@ -51,19 +52,19 @@ def read_content(name: str, path: Path) -> Any:
         ValueError: for a file that is missing, broken or of another kind.
     """
     if not path.is_file():
-        raise ValueError(f"{name}: no weight file at {str(path)!r}; expected a .safetensors or .pth file")
+        raise UsageError(f"{name}: no weight file at {str(path)!r}; expected a .safetensors or .pth file")
     try:
         if kind := _another_kind(path):
-            raise ValueError(f"{name}: {path} is {kind}; {EXPECTED}")
+            raise UsageError(f"{name}: {path} is {kind}; {EXPECTED}")
         return _loaded(path)
     except ValueError:
         raise
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise UsageError(
             f"{name}: {path} is no file of tensors alone, and nothing that can run code is loaded"
         ) from error
     except Exception as error:  # a broken file can raise anything, from three libraries
-        raise ValueError(
+        raise UsageError(
             f"{name}: {path} is no readable weight file ({first_line(error)}); it may be cut short"
         ) from error
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.runtime.errors import UsageError
+
 FIRST = ("state_dict_ema", "model_ema", "state_dict", "model")  # where training files keep weights; timm's order
 # What else is a network, and no optimizer or loss, in training files of DINO, iBOT, Lightning, apex, MMCV and others
 NETWORKS = (
@@ -43,7 +45,7 @@ def state_of(content: Any) -> dict[str, Tensor]:
     """
     for _ in range(DEEPEST):
         if not isinstance(content, Mapping):
-            raise ValueError("holds no tensors by name; expected a .safetensors or .pth file of tensors by name")
+            raise UsageError("holds no tensors by name; expected a .safetensors or .pth file of tensors by name")
         inner = next((content[key] for key in FIRST if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             tensors = {_unwrapped(str(key)): value for key, value in content.items() if isinstance(value, Tensor)}
@@ -51,17 +53,17 @@ def state_of(content: Any) -> dict[str, Tensor]:
                 return tensors
             inner = content[_only_network(content)]
         content = inner
-    raise ValueError(f"has no tensors in it to a depth of {DEEPEST} keys; save a state_dict()")
+    raise UsageError(f"has no tensors in it to a depth of {DEEPEST} keys; save a state_dict()")
 
 
 def _only_network(content: Mapping[Any, Any]) -> Any:
     nested = [key for key, value in content.items() if isinstance(value, Mapping) and _has_tensors(value)]
     if not nested:
-        raise ValueError("has no tensors in it; expected a .safetensors or .pth file of tensors by name")
+        raise UsageError("has no tensors in it; expected a .safetensors or .pth file of tensors by name")
     networks = [key for key in nested if key in NETWORKS] or nested
     if len(networks) > 1:
         names = ", ".join(str(key) for key in networks[:6])
-        raise ValueError(f"holds {names}; save the one that you mean as a file of its own")
+        raise UsageError(f"holds {names}; save the one that you mean as a file of its own")
     return networks[0]
 
 
@@ -95,7 +97,7 @@ def without_prefix(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
     found = [below(weights, prefix) for prefix in sorted(covered, key=len) if covered[prefix] == most]
     if any(not _same(found[0], other, own) for other in found[1:]):
         names = ", ".join(prefix for prefix in covered if covered[prefix] == most)
-        raise ValueError(f"it has the network several times, below {names}; save the one that you mean")
+        raise UsageError(f"it has the network several times, below {names}; save the one that you mean")
     return found[0]
 
 

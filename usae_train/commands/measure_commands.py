@@ -9,6 +9,7 @@ import typer
 
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import say, say_json
 from usae_train.runtime.settings_options import knows_former
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
@@ -78,7 +79,7 @@ def evaluate(
         check_file(out / "report.json")
         check_file(out / "index.html")
         if (out / "index.html").exists() and not (out / "report.json").exists():
-            raise ValueError(f"{out / 'index.html'} is a page of something else; choose another --out")
+            raise UsageError(f"{out / 'index.html'} is a page of something else; choose another --out")
         where = pick_device(device)
         model, ranks = load(usae, where), named_by_torchrun()
         run_backbones_in(model.backbones.values(), dtype)

@@ -22,6 +22,7 @@ from usae_train.commands.options import (
     Quiet,
     Resume,
 )
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import say, say_json
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, watched
@@ -246,7 +247,7 @@ def add_backbone(
         keeper = TrainingCheckpointer(room, checkpoint_minutes, keep_checkpoints)
         specs = read_specs(backbone)
         if len(specs) != 1:
-            raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
+            raise UsageError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
         ((own_name, spec),) = specs.items()
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
         with contextlib.ExitStack() as beside:

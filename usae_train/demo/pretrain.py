@@ -43,6 +43,7 @@ from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervise
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_forms import Damaged, check_sizes
 from usae_train.files.torch_state import write_state
+from usae_train.runtime.errors import UsageError
 from usae_train.scenes import world as scenes
 
 INPUT_SIZE = scenes.SIZE
@@ -187,7 +188,7 @@ def _go_on(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
         return int(state["step"])
     except Exception as error:  # whatever a damaged file makes of torch
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{checkpoint} cannot be gone on from ({reason}); remove it to begin anew") from error
+        raise UsageError(f"{checkpoint} cannot be gone on from ({reason}); remove it to begin anew") from error
 
 
 def _optimizers(pupil: nn.Module) -> list[torch.optim.Optimizer]:

@@ -14,6 +14,7 @@ import torch
 from usae_train.files.tensor_forms import Damaged
 from usae_train.files.torch_state import write_state
 from usae_train.images.fingerprints import same
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped, handle_signals
 
 
@@ -42,9 +43,9 @@ class PassKeeper:
         found = self.read_other(self.file)
         told = found.get("settings")
         if not isinstance(told, dict):
-            raise ValueError(f"{self.file} is no state of an evaluation; remove {self.room} to begin again")
+            raise UsageError(f"{self.file} is no state of an evaluation; remove {self.room} to begin again")
         if differences := sorted(key for key in settings if not same(key, settings[key], told.get(key))):
-            raise ValueError(
+            raise UsageError(
                 f"{self.room} was begun with another {', '.join(differences)}; give the same again, or remove it"
             )
         return found
@@ -58,9 +59,9 @@ class PassKeeper:
         try:
             found = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a damaged file makes of torch
-            raise ValueError(f"{file} cannot be read; remove {self.room} to begin again") from error
+            raise UsageError(f"{file} cannot be read; remove {self.room} to begin again") from error
         if not isinstance(found, dict):
-            raise ValueError(f"{file} is no state of an evaluation; remove {self.room} to begin again")
+            raise UsageError(f"{file} is no state of an evaluation; remove {self.room} to begin again")
         return found
 
     @contextmanager
@@ -73,7 +74,7 @@ class PassKeeper:
         try:
             yield
         except Damaged as error:
-            raise ValueError(
+            raise UsageError(
                 f"a state in {self.room} is damaged, or of another version of usae ({error}); remove {self.room} to "
                 "begin again"
             ) from error

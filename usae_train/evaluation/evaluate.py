@@ -32,6 +32,7 @@ from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import STD_EPSILON, USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import stream_tokens
 
@@ -270,8 +271,8 @@ def stability(seeds: Sequence[USAE]) -> dict[str, Any]:
 
 def _check_alike(usae: USAE, other: USAE) -> None:
     if other.widths != usae.widths:
-        raise ValueError(
+        raise UsageError(
             f"{other.source} is over {other.widths}; expected {usae.widths}: another seed of the same backbones"
         )
     if other.sha256 is not None and other.sha256 == usae.sha256:
-        raise ValueError(f"{other.source} is the same USAE as {usae.source}; expected one of another seed")
+        raise UsageError(f"{other.source} is the same USAE as {usae.source}; expected one of another seed")

@@ -21,6 +21,7 @@ from usae_train.evaluation.state_forms import check_matching, check_measures
 from usae_train.files.tensor_forms import Damaged
 from usae_train.files.torch_state import write_state
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
@@ -114,7 +115,7 @@ def run_pass(
         ValueError: when what is kept was begun with other settings, or several processes have no place to meet.
     """
     if ranks.world_size > 1 and keeper is None:
-        raise ValueError("several processes need a folder to meet in; give a keeper")
+        raise UsageError("several processes need a folder to meet in; give a keeper")
     kept = keeper.read(state.settings.model_dump(mode="json")) if keeper is not None else None
     if kept is not None:
         assert keeper is not None

@@ -17,6 +17,7 @@ from usae_train.evaluation.metrics import matched_cosines, random_like
 from usae_train.files.provenance import file_hash
 from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 
 ALIKE = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
 MOST = 1000  # and the number of most co-firing concepts that it looks at
@@ -32,18 +33,18 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
     found = {}
     for name in usae.names:
         if not (folder / name).is_dir():
-            raise ValueError(
+            raise UsageError(
                 f"{folder} has no {name}; expected a folder for each of {', '.join(usae.names)}, "
                 "as usae-train fit --independent writes it"
             )
         own = load(folder / name)
         if own.names != [name] or own.widths[name] != usae.widths[name] or own.grid != usae.grid:
-            raise ValueError(
+            raise UsageError(
                 f"{folder / name} is over {own.widths} on the grid {own.grid}; expected "
                 f"{ {name: usae.widths[name]} } on {usae.grid}: fit it on the same pictures and backbones"
             )
         if differences := _differences(usae.specs.get(name), own.specs.get(name)):
-            raise ValueError(
+            raise UsageError(
                 f"{folder / name} sees another backbone than the {name} of {usae.source}: it differs in {differences}; "
                 "fit it with the same specs"
             )

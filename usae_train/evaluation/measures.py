@@ -14,6 +14,7 @@ from usae_train.evaluation.posthoc import PostHoc
 from usae_train.model.firing import FiringTally
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 
 AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
@@ -53,7 +54,7 @@ class Measures:
             tokens = {n: t[first : first + AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
             numbers = paired.numbers[first : first + AT_ONCE]
             if wrong := [name for name, own in tokens.items() if not own.isfinite().all()]:
-                raise ValueError(
+                raise UsageError(
                     f"{', '.join(wrong)}: some tokens of the pictures {numbers.min()} to {numbers.max()} are NaN or "
                     "infinite; check the backbone's weights"
                 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from usae_train.files.placing import permit, place_of, put
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.starting import begun
 
 
@@ -37,7 +38,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         put(temporary, place)
     except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ValueError(
+        raise UsageError(
             f"{target} cannot be written: {reason}; free some space, or choose another place with --out"
         ) from error
     finally:
@@ -95,7 +96,7 @@ def check_writable(target: Path) -> None:
         probe.touch()
     except OSError as error:
         within = f", such as {target / 'new'}" if place.is_dir() and os.access(place, os.W_OK) else ""
-        raise ValueError(
+        raise UsageError(
             f"{target} cannot be written: {error.strerror or error}; choose another place with --out{within}"
         ) from error
     finally:
@@ -112,5 +113,5 @@ def check_file(target: Path) -> None:
         ValueError: when it could not be made, or is a folder.
     """
     if target.is_dir():
-        raise ValueError(f"{target} is a folder, and a file is to be written there; choose another place with --out")
+        raise UsageError(f"{target} is a folder, and a file is to be written there; choose another place with --out")
     check_writable(target)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from usae_train.runtime.errors import UsageError
+
 
 def from_home(path: str | Path) -> Path:
     """The path with `~` or `~name` replaced by that person's home.
@@ -14,6 +16,6 @@ def from_home(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise ValueError(
+        raise UsageError(
             f"{str(path)!r}: this machine knows no home of {Path(path).parts[0]}; write the path out"
         ) from error

@@ -14,6 +14,8 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
+from usae_train.runtime.errors import UsageError
+
 Kind = TypeVar("Kind")
 LARGEST = 256_000_000  # bytes: the record of a run of 100,000 drawings has 30 MB
 DEEPEST = 64  # lists and objects within each other; what is written here has 8 at most
@@ -30,9 +32,9 @@ def read_json(file: Path) -> Any:
         with file.open("rb") as opened:
             content = opened.read(LARGEST + 1)
     except OSError as error:
-        raise ValueError(error.strerror or str(error)) from error
+        raise UsageError(error.strerror or str(error)) from error
     if len(content) > LARGEST:
-        raise ValueError(f"it is larger than {LARGEST // 1_000_000} MB")
+        raise UsageError(f"it is larger than {LARGEST // 1_000_000} MB")
     return parse_json(content)
 
 
@@ -46,9 +48,9 @@ def parse_json(content: bytes | str) -> Any:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
     except UnicodeDecodeError as error:
-        raise ValueError(f"it is no UTF-8 at byte {error.start}") from error
+        raise UsageError(f"it is no UTF-8 at byte {error.start}") from error
     except RecursionError as error:
-        raise ValueError(f"it is nested deeper than {DEEPEST} levels") from error
+        raise UsageError(f"it is nested deeper than {DEEPEST} levels") from error
     _check_depth(found)
     return found
 
@@ -69,7 +71,7 @@ def as_object(found: Any) -> dict[str, Any]:
         ValueError: for what is none.
     """
     if not isinstance(found, dict):
-        raise ValueError(f"it holds {type(found).__name__}, expected an object such as {{...}}")
+        raise UsageError(f"it holds {type(found).__name__}, expected an object such as {{...}}")
     return found
 
 
@@ -86,9 +88,9 @@ def validated(validate: Callable[[Any], Kind], values: Any) -> Kind:
     try:
         return validate(values)
     except ValidationError as error:
-        raise ValueError(first_of(error)) from error
+        raise UsageError(first_of(error)) from error
     except RecursionError as error:
-        raise ValueError(f"it is nested deeper than {DEEPEST} levels") from error
+        raise UsageError(f"it is nested deeper than {DEEPEST} levels") from error
 
 
 def first_of(error: ValidationError) -> str:
@@ -106,23 +108,23 @@ def _check_depth(found: Any) -> None:
         level = [part for part in parts if isinstance(part, dict | list)]
         if not level:
             return
-    raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+    raise UsageError(f"it is nested deeper than {DEEPEST} levels")
 
 
 def _not_finite(word: str) -> NoReturn:
-    raise ValueError(f"it holds {word}, which is no number of JSON")
+    raise UsageError(f"it holds {word}, which is no number of JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"it holds the number {_short(text)}, which is too large")
+        raise UsageError(f"it holds the number {_short(text)}, which is too large")
     return number
 
 
 def _whole(text: str) -> int:
     if len(text) > len(str(MOST)) or not LEAST <= (number := int(text)) < MOST:
-        raise ValueError(f"it holds the number {_short(text)}, which is too large")
+        raise UsageError(f"it holds the number {_short(text)}, which is too large")
     return number
 
 

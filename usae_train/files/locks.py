@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from usae_train.files.placing import place_of
+from usae_train.runtime.errors import UsageError
 
 
 def taken(file: Path, busy: str) -> FileLock:
@@ -22,7 +23,7 @@ def taken(file: Path, busy: str) -> FileLock:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise ValueError(busy) from error
+            raise UsageError(busy) from error
     return lock
 
 

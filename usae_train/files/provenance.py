@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from usae_train.files.regular import check_regular
+from usae_train.runtime.errors import UsageError
 
 
 def versions() -> dict[str, str]:
@@ -35,7 +36,7 @@ def required(package: str, extra: str) -> ModuleType:
     try:
         return import_module(package)
     except ImportError as error:
-        raise ValueError(f'this needs the package {package!r}; pip install "usae[{extra}]"') from error
+        raise UsageError(f'this needs the package {package!r}; pip install "usae[{extra}]"') from error
 
 
 @cache

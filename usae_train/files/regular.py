@@ -5,6 +5,8 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from usae_train.runtime.errors import UsageError
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -25,4 +27,4 @@ def check_regular(file: Path) -> None:
     except OSError:
         return
     if kind != stat.S_IFREG:
-        raise ValueError(f"{file} cannot be read: it is {_KINDS.get(kind, 'of another kind')}; expected a file")
+        raise UsageError(f"{file} cannot be read: it is {_KINDS.get(kind, 'of another kind')}; expected a file")

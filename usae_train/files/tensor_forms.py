@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.runtime.errors import UsageError
 
-class Damaged(ValueError):
+
+class Damaged(UsageError):
     """A state that is not of the form that it should have; says which part."""
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import FormerName
 
 Checked = TypeVar("Checked", bound=BaseModel)
@@ -56,11 +57,11 @@ def check_settings(model: type[Checked], **values: Any) -> Checked:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "both_names":
-            raise ValueError(message) from error
+            raise UsageError(message) from error
         name = ".".join(map(str, first["loc"]))
         inner: Any = model
         for key in first["loc"][:-1]:  # settings of settings
             inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
         near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1)
         hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
-        raise ValueError(f"{name} = {first['input']!r}: {message}{hint}") from error
+        raise UsageError(f"{name} = {first['input']!r}: {message}{hint}") from error

@@ -20,6 +20,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import ScalarNode
 
 from usae_train.files.json_files import DEEPEST
+from usae_train.runtime.errors import UsageError
 
 LONGEST_NUMBER = 100  # characters; Python refuses to read some thousand digits
 NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\ud800-\udfff]")
@@ -49,7 +50,7 @@ def check_events(written: str, file: Path) -> None:
         if len(within) > DEEPEST:
             why = f"nested deeper than {DEEPEST} levels; expected settings that a person wrote"
         if why is not None:
-            raise ValueError(f"{file}:{event.start_mark.line + 1}: {why}")
+            raise UsageError(f"{file}:{event.start_mark.line + 1}: {why}")
 
 
 @dataclass

@@ -15,6 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from usae_train.files.yaml_checks import check_events
+from usae_train.runtime.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
@@ -46,22 +47,22 @@ def read_mapping(file: str | Path) -> CommentedMap:
         with file.open("rb") as opened:
             written = opened.read(LARGEST + 1)
         if len(written) > LARGEST:
-            raise ValueError(f"{file}: larger than {LARGEST // 1000} kB; expected settings that a person wrote")
+            raise UsageError(f"{file}: larger than {LARGEST // 1000} kB; expected settings that a person wrote")
         text = written.decode()
         check_events(text, file)
         content = _composed(text, file)
         _check_size(content, file)
     except FileNotFoundError as error:
-        raise ValueError(f"no file {str(file)!r}") from error
+        raise UsageError(f"no file {str(file)!r}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
+        raise UsageError(f"{file} cannot be read: {error}") from error
     except (YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark is not None else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ValueError(f"{file}{where}: no valid YAML: {reason}") from error
+        raise UsageError(f"{file}{where}: no valid YAML: {reason}") from error
     if not isinstance(content, CommentedMap):
-        raise ValueError(f"{file}: expected a mapping (`key: value`) at the top, found {_plain(content)}")
+        raise UsageError(f"{file}: expected a mapping (`key: value`) at the top, found {_plain(content)}")
     return content
 
 
@@ -76,7 +77,7 @@ def _composed(text: str, file: Path) -> Any:
     try:
         return YAML(typ="rt").load(text)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file}: no valid YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UsageError(f"{file}: no valid YAML: {' '.join(str(error).split())[:200]}") from error
 
 
 def _plain(content: Any) -> str:
@@ -96,7 +97,7 @@ def _check_size(content: Any, file: Path) -> None:
         found = sizes[id(part)]
         if found is None or found > MOST:
             much = "itself" if found is None else f"more than {MOST} values"
-            raise ValueError(f"{file}:{part.lc.line + 1}: an alias that stands for {much}; write out what is meant")
+            raise UsageError(f"{file}:{part.lc.line + 1}: an alias that stands for {much}; write out what is meant")
         return found
 
     size(content)
@@ -124,17 +125,17 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         if first["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(path[-1]), _fields(model, path[:-1]), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_fields(model, path[:-1]))}"
-            raise ValueError(f"{file}:{line}: unknown key {name!r}{hint}") from error
+            raise UsageError(f"{file}:{line}: unknown key {name!r}{hint}") from error
         message = first["msg"].removeprefix("Value error, ")
         if not path or first["type"] == "clash":
-            raise ValueError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from error
-        raise ValueError(f"{file}:{line}: {name}: {message} (found {_short(first['input'])})") from error
+            raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from error
+        raise UsageError(f"{file}:{line}: {name}: {message} (found {_short(first['input'])})") from error
     except TypeError as error:  # a key cannot be given by its name
         odd = next((key for key in content if not isinstance(key, str)), None)
-        raise ValueError(f"{file}:{key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
+        raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
     if (place := _false_number(content, found.model_dump())) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
-        raise ValueError(f"{file}:{_line(content, place)}: {name}: true and false are no numbers and no words")
+        raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are no numbers and no words")
     return found
 
 

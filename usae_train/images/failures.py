@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from usae_train.runtime.errors import UsageError
+
 if TYPE_CHECKING:
     from usae_train.images.sources import ImageSource
 
@@ -35,12 +37,12 @@ class BrokenPictures:
                 self.known[why] = None
                 self.say(why)
         if len(self.known) > self.max_broken * self.n_pictures:
-            raise ValueError(
+            raise UsageError(
                 f"{len(self.known)} of {self.n_pictures} pictures cannot be read, more than {self.max_broken:.1%}; the "
                 f"first: {next(iter(self.known))}; mend or remove them, or allow more with --max-broken"
             )
 
 
-def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "pictures") -> ValueError:
+def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "pictures") -> UsageError:
     """The error of so many pictures without a single whole one; `why` is the first one's."""
-    return ValueError(f"none of the {count} {what} of {source.name} can be read; the first: {why}")
+    return UsageError(f"none of the {count} {what} of {source.name} can be read; the first: {why}")

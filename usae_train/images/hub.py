@@ -17,6 +17,7 @@ from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import required
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
+from usae_train.runtime.errors import UsageError
 
 SAMPLED = 256  # pictures whose bytes go into the fingerprint
 _COLON = re.compile(r":(?![^\[]*\])")  # not that of a slice
@@ -66,7 +67,7 @@ class HubImages:
         self.column = _column(datasets, rows, wanted)
         self.rows = rows.select_columns([self.column]).cast_column(self.column, datasets.Image(decode=False))
         if not len(self.rows):
-            raise ValueError(f"{self.name} has no pictures: the split is empty")
+            raise UsageError(f"{self.name} has no pictures: the split is empty")
 
         self.numbers: Sequence[int] = range(len(rows))  # of the split's rows
 
@@ -83,11 +84,11 @@ class HubImages:
     def read(self, index: int, size: int) -> Tensor:
         picture = self.rows[index][self.column]
         if picture is None:
-            raise ValueError(f"{self.label(index)} cannot be read: the row has no picture")
+            raise UsageError(f"{self.label(index)} cannot be read: the row has no picture")
         try:
             content = _content(picture)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{self.label(index)} cannot be read: {error}") from error
+            raise UsageError(f"{self.label(index)} cannot be read: {error}") from error
         return read_picture(io.BytesIO(content), size, self.label(index))
 
     def label(self, index: int) -> str:
@@ -111,7 +112,7 @@ def _content(picture: dict[str, Any]) -> bytes:
     if picture["bytes"] is not None:
         return bytes(picture["bytes"])
     if picture["path"] is None:
-        raise ValueError("the row has no picture")
+        raise UsageError("the row has no picture")
     file = Path(picture["path"])
     check_regular(file)
     return file.read_bytes()
@@ -137,11 +138,11 @@ def _column(datasets: Any, rows: Any, wanted: Wanted) -> str:
     """The column of pictures that is wanted, or the only one."""
     columns = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
     if not columns:
-        raise ValueError(f"{wanted.text} has no column of pictures; its columns are {', '.join(rows.features)}")
+        raise UsageError(f"{wanted.text} has no column of pictures; its columns are {', '.join(rows.features)}")
     if wanted.column and wanted.column not in columns:
-        raise ValueError(f"{wanted.text}: no column of pictures is called so; expected {' or '.join(columns)}")
+        raise UsageError(f"{wanted.text}: no column of pictures is called so; expected {' or '.join(columns)}")
     if not wanted.column and len(columns) > 1:
-        raise ValueError(
+        raise UsageError(
             f"{wanted.text} has {len(columns)} columns of pictures, {' and '.join(columns)}; say which, as in "
             f"hf:{wanted.name}:{wanted.split}:{columns[0]}"
         )
@@ -156,7 +157,7 @@ def _rows(datasets: Any, wanted: Wanted) -> Any:
         found = datasets.load_from_disk(name) if kept else datasets.load_dataset(name, split=wanted.split or None)
     except Exception as error:  # requests, pyarrow, hub, file system: anything
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(
+        raise UsageError(
             f"hf:{wanted.name} could not be had: {reason}; check the id, the split and the network"
         ) from error
     if kept and not isinstance(found, datasets.DatasetDict):
@@ -177,5 +178,5 @@ def _part(datasets: Any, splits: Any, split: str, wanted: Wanted) -> Any:
         parts = told.to_absolute({name: len(rows) for name, rows in splits.items()})
     except (ValueError, AssertionError) as error:
         why = "" if "Unknown split" in str(error) else f": {error}"
-        raise ValueError(f"hf:{wanted.name} has no split {split!r}; it has {', '.join(splits)}{why}") from error
+        raise UsageError(f"hf:{wanted.name} has no split {split!r}; it has {', '.join(splits)}{why}") from error
     return datasets.concatenate_datasets([splits[part.splitname].select(range(part.from_, part.to)) for part in parts])

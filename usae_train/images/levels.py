@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT, TiffImageFile
 
+from usae_train.runtime.errors import UsageError
+
 # TIFF 6.0, sections 8 and 19. MaxSampleValue may be a mere statistic, but not where it is all ones: then it says how
 # many of the bits are used (4095: 12 of 16).
 MAX_SAMPLE_VALUE, S_MIN_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE = 281, 340, 341
@@ -31,7 +33,7 @@ def levels_of(picture: Image.Image) -> Levels | None:
         ValueError: for numbers of a range that the file does not say, or of which PIL keeps too little.
     """
     if picture.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 bits a channel")
+        raise UsageError("its pixels are floating-point numbers of unknown range; convert it to 8 bits a channel")
     tags: Any = picture.tag_v2 if isinstance(picture, TiffImageFile) else {}
     bits, signed = _first(tags, BITSPERSAMPLE, 16), _first(tags, SAMPLEFORMAT, 1) == SIGNED
     low, high = _stated(tags, bits)
@@ -40,13 +42,13 @@ def levels_of(picture: Image.Image) -> Levels | None:
             high = 2**bits - 1
         if high is None or (low is None and signed):
             kind = f"{'signed ' if signed else ''}whole numbers of {bits} bits"
-            raise ValueError(f"its pixels are {kind} of unknown range; convert it to 8 bits a channel")
+            raise UsageError(f"its pixels are {kind} of unknown range; convert it to 8 bits a channel")
         if (low or 0) >= high:
-            raise ValueError(f"its numbers are to reach from {low or 0} to {high}; convert it to 8 bits a channel")
+            raise UsageError(f"its numbers are to reach from {low or 0} to {high}; convert it to 8 bits a channel")
         ends = (low or 0, high) if _first(tags, PHOTOMETRIC_INTERPRETATION, 1) != WHITE_IS_ZERO else (high, low or 0)
         return Levels(*ends, bits, signed)
     if bits > 8 and high is not None and high < 2**bits - 1:  # PIL has taken the upper 8 bits
-        raise ValueError(f"its colours reach to {high}, of {2**bits - 1}; convert it to 8 bits a channel")
+        raise UsageError(f"its colours reach to {high}, of {2**bits - 1}; convert it to 8 bits a channel")
     return None
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from usae_train.runtime.errors import UsageError
+
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Fields that name pictures, and those that name what is drawn over or measured of one.
 _PICTURES = {"image", "img", "picture", "photo", "photograph", "rgb"}
@@ -89,7 +91,7 @@ def picture_of(sample: str, fields: Iterable[str], wanted: str | None = None) ->
     if len(best) > 1 and photographs:
         best = photographs
     if len(best) > 1:
-        raise ValueError(
+        raise UsageError(
             f"sample {sample.lstrip('/')} has {len(best)} pictures, {' and '.join(best)}; say after a colon which is "
             f"meant, as in shard.tar:{best[0]}"
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from usae_train.runtime.errors import UsageError
+
 MAX_SHARDS = 1_000_000  # the largest sets of pictures on the web have a quarter of that (LAION-2B: 231,349)
 _NUMBERS = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?")
 _LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.-?\d+)?")
@@ -18,7 +20,7 @@ def expanded(pattern: str, shardlists: Any) -> list[str]:
         ValueError: for braces that do not pair, or more than a million shards.
     """
     if (count := sum(count_of(part) for part in _ESCAPED.sub("_", pattern).split("::"))) > MAX_SHARDS:
-        raise ValueError(f"{pattern} names {count:,} shards; expected {MAX_SHARDS:,} at most: check its numbers")
+        raise UsageError(f"{pattern} names {count:,} shards; expected {MAX_SHARDS:,} at most: check its numbers")
     return list(shardlists.expand_urls(pattern))
 
 
@@ -40,7 +42,7 @@ def count_of(pattern: str) -> int:
         if depth < 0:
             break
     if depth != 0:
-        raise ValueError(f"the braces of {pattern!r} do not pair; expected a pattern such as shards/{{000..009}}.tar")
+        raise UsageError(f"the braces of {pattern!r} do not pair; expected a pattern such as shards/{{000..009}}.tar")
     return total
 
 

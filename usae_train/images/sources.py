@@ -17,6 +17,7 @@ from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
 from usae_train.images.kinds import in_words, none_taken
+from usae_train.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from usae_train.scenes.world import SceneParameters
@@ -64,7 +65,7 @@ class FolderImages:
         self.files, left_out = pictures_below(folder)
         self.left_out = in_words(left_out, printable(str(folder)))
         if not self.files:
-            raise ValueError(none_taken(folder, self.left_out))
+            raise UsageError(none_taken(folder, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> FolderImages:
         """Those of its pictures alone."""
@@ -94,7 +95,7 @@ class DemoImages:
 
     def __init__(self, count: int = DEMO_IMAGES, split: str = "held-out") -> None:
         if split not in self.SPLITS:
-            raise ValueError(f"unknown split {split!r} of the demo scenes; expected one of {', '.join(self.SPLITS)}")
+            raise UsageError(f"unknown split {split!r} of the demo scenes; expected one of {', '.join(self.SPLITS)}")
         self.name = "demo" if split == "held-out" else f"demo:{split}"
         self.count, self.split = count, split
         self._block: tuple[int, SceneParameters] | None = None
@@ -155,9 +156,9 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
     text = str(images)
     # an unset variable of a shell's would be the folder that one is in
     if text in ("", "hf:") or text.startswith("hf::"):
-        raise ValueError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
+        raise UsageError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
     if limit is not None and limit < 1:  # a slice would take all but the last ones
-        raise ValueError(f"limit is {limit}; expected 1 picture or more")
+        raise UsageError(f"limit is {limit}; expected 1 picture or more")
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     from usae_train.images.limiting import drawn
@@ -172,9 +173,9 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
 
         return drawn(TarImages(text), limit)
     if not folder.exists():
-        raise ValueError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
+        raise UsageError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
     if not folder.is_dir():
-        raise ValueError(f"{text!r} is a file; expected a folder of pictures, or `demo`")
+        raise UsageError(f"{text!r} is a file; expected a folder of pictures, or `demo`")
     return drawn(FolderImages(folder), limit)
 
 

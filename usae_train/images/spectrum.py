@@ -14,6 +14,7 @@ from usae_train.files.tensor_files import load_file, save_tensors
 from usae_train.images.colour import from_canvas
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
 SMALLEST = 16  # side in pixels, as of a canvas
@@ -61,15 +62,15 @@ def load_spectrum(file: Path) -> Tensor:
         found = load_file(file).get("magnitude", torch.zeros(()))
         magnitude = found.float() if found.is_floating_point() else torch.zeros(())
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{file} is no spectrum: {error}; make one with usae-train spectrum") from error
+        raise UsageError(f"{file} is no spectrum: {error}; make one with usae-train spectrum") from error
     if not magnitude.any():  # pictures of it are of one colour, and no phase changes them
-        raise ValueError(
+        raise UsageError(
             f"{file} is no spectrum: no `magnitude` in it that is not 0; make one with usae-train spectrum"
         )
     if magnitude.ndim != 3 or magnitude.shape[0] != 3 or magnitude.shape[2] != magnitude.shape[1] // 2 + 1:
-        raise ValueError(f"{file} has a spectrum of shape {tuple(magnitude.shape)}; expected (3, s, s // 2 + 1)")
+        raise UsageError(f"{file} has a spectrum of shape {tuple(magnitude.shape)}; expected (3, s, s // 2 + 1)")
     if magnitude.shape[1] < SMALLEST or not (magnitude.isfinite() & (magnitude >= 0)).all():
-        raise ValueError(
+        raise UsageError(
             f"{file} is no spectrum: expected at least {SMALLEST} rows of finite numbers from 0; make one with "
             "usae-train spectrum"
         )

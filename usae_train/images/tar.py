@@ -24,6 +24,7 @@ from usae_train.images.fingerprints import Content, fingerprint_of
 from usae_train.images.kinds import in_words, is_hidden, is_picture, none_taken
 from usae_train.images.samples import picture_of, taken_apart
 from usae_train.images.shard_patterns import expanded
+from usae_train.runtime.errors import UsageError
 
 REMOTE = re.compile(r"https?://")
 _WITH_FIELD = re.compile(r"(.*\.tar):([\w.;]+)", re.DOTALL)
@@ -73,7 +74,7 @@ class TarImages:
             self.members += pictures_of(self.shards[-1], len(self.shards) - 1, field, left_out)
         self.left_out = in_words(left_out, pattern)
         if not self.members:
-            raise ValueError(none_taken(pattern, self.left_out))
+            raise UsageError(none_taken(pattern, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> TarImages:
         """Those of its pictures alone."""
@@ -94,7 +95,7 @@ class TarImages:
                 shard.seek(member.offset)
                 content = shard.read(member.size)
         except OSError as error:
-            raise ValueError(f"{self.label(index)} cannot be read: {error}") from error
+            raise UsageError(f"{self.label(index)} cannot be read: {error}") from error
         return read_picture(io.BytesIO(content), size, self.label(index))
 
     def label(self, index: int) -> str:
@@ -132,9 +133,9 @@ def pictures_of(shard: Path, number: int, wanted: str | None, left_out: Counter[
                     known.setdefault(field, Member(number, member.name, member.offset_data, member.size))
             _check_end(opened)
     except FileNotFoundError as error:
-        raise ValueError(f"no shard {str(shard)!r}; check the pattern's numbers") from error
+        raise UsageError(f"no shard {str(shard)!r}; check the pattern's numbers") from error
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise ValueError(f"{shard} is no whole, uncompressed tar file: {error}") from error
+        raise UsageError(f"{shard} is no whole, uncompressed tar file: {error}") from error
     chosen = [_picture(sample, known, wanted, left_out) for sample, known in samples.items()]
     return sorted((member for member in chosen if member is not None), key=lambda member: member.offset)
 
@@ -183,5 +184,5 @@ def fetched(url: str) -> Path:
             place.parent.mkdir(parents=True, exist_ok=True)
             download_url_to_file(url, str(place), progress=False)  # to a temporary name, then renamed
         except (OSError, ValueError) as error:  # urllib's own errors are OSErrors
-            raise ValueError(f"{url} could not be fetched: {error}; check the address and the network") from error
+            raise UsageError(f"{url} could not be fetched: {error}; check the address and the network") from error
     return place

@@ -24,6 +24,7 @@ from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         model.load_state_dict(tensors)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
+        raise UsageError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
     check_finite(weights, tensors)
     model.source, model.sha256 = printable(str(usae)), file_hash(weights)
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
@@ -152,9 +153,9 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
     """
     folder = named_place(str(usae.source))
     if usae.source in EMBEDDED or not (folder / "model.safetensors").is_file():
-        raise ValueError(f"{usae.source} is no folder of yours; save the USAE to one, and evaluate that")
+        raise UsageError(f"{usae.source} is no folder of yours; save the USAE to one, and evaluate that")
     if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
-        raise ValueError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
+        raise UsageError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
     usae.statistics, usae.images, usae.n_images = statistics, source.name, len(source)
     usae.fingerprint, usae.factors = source.fingerprint(), list(factors)
     statistics.save(folder / STATISTICS, _origin(usae, found))
@@ -187,7 +188,7 @@ def push_to_hub(usae: USAE, repository: str, *, private: bool = False, token: st
             return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="A USAE"))
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(
+        raise UsageError(
             f"{repository} could not be uploaded: {reason}; check the id, the token, the network"
         ) from error
 
@@ -199,9 +200,9 @@ def check_free(folder: Path) -> None:
         ValueError: when it does, is a file, or its parent folder cannot be made or written.
     """
     if not folder.name:  # what is beside it could not be named after it
-        raise ValueError(f"{str(folder)!r} is no name of a folder; give one with --out")
+        raise UsageError(f"{str(folder)!r} is no name of a folder; give one with --out")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise ValueError(f"{folder} exists already; choose another --out, or remove it first")
+        raise UsageError(f"{folder} exists already; choose another --out, or remove it first")
     check_writable(folder)
 
 
@@ -216,7 +217,7 @@ def _find(usae: str) -> Path:
     near_by = [p.parent.name for p in Path.cwd().glob("*/config.json")]
     near = difflib.get_close_matches(usae, [*EMBEDDED, *near_by], n=3, cutoff=0.4) or list(EMBEDDED)
     ids = ", ".join(f"`{each}`" for each in EMBEDDED)
-    raise ValueError(f"unknown USAE {usae!r}; expected {ids}, a folder or a hub id; the nearest: {', '.join(near)}")
+    raise UsageError(f"unknown USAE {usae!r}; expected {ids}, a folder or a hub id; the nearest: {', '.join(near)}")
 
 
 def _from_hub(repository: str) -> Path:
@@ -227,7 +228,7 @@ def _from_hub(repository: str) -> Path:
         allowed = ["config.json", "*.safetensors", "README.md", LABELS]
         return Path(snapshot_download(repository, allow_patterns=allowed))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ValueError(
+        raise UsageError(
             f"no folder {repository!r}, and the hub did not give it either; check the id and the network, "
             "or name a local folder"
         ) from error
@@ -236,18 +237,18 @@ def _from_hub(repository: str) -> Path:
 def _read_config(folder: Path) -> UsaeConfig:
     file = folder / "config.json"
     if not file.is_file():
-        raise ValueError(f"{folder} is no USAE folder: it has no config.json")
+        raise UsageError(f"{folder} is no USAE folder: it has no config.json")
     try:
         values = read_object(file)
     except ValueError as error:
-        raise ValueError(f"{file} is no valid JSON object: {error}") from error
+        raise UsageError(f"{file} is no valid JSON object: {error}") from error
     schema = values.get("schema")
     if schema != SCHEMA:
-        raise ValueError(f"{file} has schema {schema!r}; this version reads {SCHEMA}: install a matching usae version")
+        raise UsageError(f"{file} has schema {schema!r}; this version reads {SCHEMA}: install a matching usae version")
     try:
         return validated(UsaeConfig.model_validate, values)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise UsageError(f"{file}: {error}") from error
 
 
 def _origin(usae: USAE, sha256: str) -> dict[str, str]:
@@ -264,7 +265,7 @@ def _take_statistics(usae: USAE, file: Path) -> None:
     _take_origin(usae, file)
     values = 0 if found.auroc is None else found.auroc.shape[1]
     if found.auroc is not None and values != len(usae.factors):
-        raise ValueError(
+        raise UsageError(
             f"{file} has the AUROC of {values} factor values, and {len(usae.factors)} are named; remove it, and "
             "measure again with usae-train evaluate"
         )
@@ -275,14 +276,14 @@ def _take_origin(usae: USAE, file: Path) -> None:
     if not origin:
         return
     if origin.get("usae_sha256") != usae.sha256:
-        raise ValueError(
+        raise UsageError(
             f"{file} is of another USAE (weights {origin.get('usae_sha256', 'unknown')[:12]}..., here "
             f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
         )
     try:
         told = validated(Origin.model_validate, parse_json(origin.get("source", "")))
     except ValueError as error:
-        raise ValueError(
+        raise UsageError(
             f"{file} does not say what it was measured on ({error}); remove it, and measure again with usae-train "
             "evaluate"
         ) from error
@@ -300,7 +301,7 @@ def _bring_labels(file: Path, room: Path) -> None:
     try:
         labels = read_object(file)
     except ValueError as error:
-        raise ValueError(f"{file}, the names of the USAE's concepts, cannot be read: {error}; remove it") from error
+        raise UsageError(f"{file}, the names of the USAE's concepts, cannot be read: {error}; remove it") from error
     labels["usae_sha256"] = file_hash(room / "model.safetensors")
     (room / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from usae_train.backbones.backbone import BackboneSpec, Side
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.names import check_name
+from usae_train.runtime.errors import UsageError
 from usae_train.tokens.standardization import Outliers
 
 SCHEMA = 1
@@ -39,11 +40,11 @@ class UsaeConfig(BaseModel):
     @model_validator(mode="after")
     def _of_its_backbones(self) -> UsaeConfig:
         if self.k > self.n_concepts:
-            raise ValueError(f"k is {self.k}; expected 1 <= k <= n_concepts = {self.n_concepts}")
+            raise UsageError(f"k is {self.k}; expected 1 <= k <= n_concepts = {self.n_concepts}")
         for name in self.widths:
             check_name(name)
         if self.backbones and self.backbones.keys() != self.widths.keys():
-            raise ValueError(f"backbones {', '.join(self.backbones)}; expected those of widths, or none")
+            raise UsageError(f"backbones {', '.join(self.backbones)}; expected those of widths, or none")
         return self
 
 

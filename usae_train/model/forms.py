@@ -12,6 +12,7 @@ from torch import Tensor
 
 from usae_train.files.tensor_files import safe_open
 from usae_train.model.statistics import LEVELS, Statistics
+from usae_train.runtime.errors import UsageError
 
 FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
 Shape = tuple[int, ...]
@@ -30,17 +31,17 @@ def check_weights_form(file: Path, widths: Mapping[str, int], n_concepts: int, b
             shapes = {name: tuple(own.get_shape()) for name, own in found.items()}
             wrong = [name for name, own in found.items() if own.get_dtype() not in FLOATS and not _counts(name)]
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{file} is broken or incomplete ({error}); save or copy the USAE again") from error
+        raise UsageError(f"{file} is broken or incomplete ({error}); save or copy the USAE again") from error
     expected = weight_shapes(widths, n_concepts, batch_norm, shapes)
     for name in sorted(expected.keys() | shapes.keys()):
         if shapes.get(name) != expected.get(name):
             has, should = (f"is {s[name]}" if name in s else "is none" for s in (shapes, expected))
-            raise ValueError(
+            raise UsageError(
                 f"{file} is broken or incomplete: {name} {has}, and by config.json it should be "
                 f"{should.removeprefix('is ')}; save or copy the USAE again"
             )
     if wrong:
-        raise ValueError(f"{file} is broken: {wrong[0]} holds no floating-point numbers; save or copy the USAE again")
+        raise UsageError(f"{file} is broken: {wrong[0]} holds no floating-point numbers; save or copy the USAE again")
 
 
 def weight_shapes(
@@ -72,7 +73,7 @@ def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """Nothing; a ValueError for weights that have a NaN or an infinity, which all pictures would come out of."""
     for name, own in tensors.items():
         if own.is_floating_point() and not own.isfinite().all():
-            raise ValueError(f"{file}: {name} has numbers that are NaN or infinite; save or copy the USAE again")
+            raise UsageError(f"{file}: {name} has numbers that are NaN or infinite; save or copy the USAE again")
 
 
 def check_statistics_form(
@@ -85,7 +86,7 @@ def check_statistics_form(
     """
     shape = (len(names), n_concepts)
     if tuple(own.fires.shape) != shape:
-        raise ValueError(
+        raise UsageError(
             f"{file} is of {tuple(own.fires.shape)} backbones and concepts, the USAE of {shape}; {_anew()}"
         )
     top = own.top_images.shape[-1] if own.top_images.ndim else 0
@@ -103,11 +104,11 @@ def check_statistics_form(
     for name, wanted in expected.items():
         found: Tensor = getattr(own, name)
         if tuple(found.shape) != wanted:
-            raise ValueError(f"{file}: {name} is {tuple(found.shape)}, and should be {wanted}; {_anew()}")
+            raise UsageError(f"{file}: {name} is {tuple(found.shape)}, and should be {wanted}; {_anew()}")
     for part in fields(own):
         found = getattr(own, part.name)
         if found is not None and (why := _impossible(part.name, found, grid)):
-            raise ValueError(f"{file}: {part.name} {why}; {_anew()}")
+            raise UsageError(f"{file}: {part.name} {why}; {_anew()}")
 
 
 def _impossible(name: str, figure: Tensor, grid: tuple[int, int] | None) -> str:

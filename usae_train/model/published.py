@@ -16,6 +16,7 @@ from usae_train.backbones.weight_files import not_plain
 from usae_train.files.homes import from_home
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
 # Their names for the paper's backbones, ours, and the width of the tokens
@@ -79,14 +80,14 @@ def import_published(config: str | Path) -> USAE:
     release = checked(_Release, read_mapping(config), config)
     zoo = {NAMES.get(name, (name, 0))[0]: (name, model) for name, model in release.model_zoo.items()}
     if len(zoo) < len(release.model_zoo):
-        raise ValueError(f"{config}: model_zoo names a backbone twice, in their word and in ours; leave one out")
+        raise UsageError(f"{config}: model_zoo names a backbone twice, in their word and in ours; leave one out")
     if release.sae_params.top_k > release.global_.nb_components:
-        raise ValueError(f"{config}: top_k {release.sae_params.top_k} of {release.global_.nb_components} nb_components")
+        raise UsageError(f"{config}: top_k {release.sae_params.top_k} of {release.global_.nb_components} nb_components")
     known = all(model.input_shape == NAMES.get(theirs, ("", 0))[1] for theirs, model in zoo.values())
     grids = {model.num_tokens for _, model in zoo.values()}
     side = math.isqrt(min(grids))
     if len(grids) > 1 or side * side != min(grids):
-        raise ValueError(f"{config}: num_tokens {sorted(grids)}; expected one square number for all backbones")
+        raise UsageError(f"{config}: num_tokens {sorted(grids)}; expected one square number for all backbones")
     size, checkpoints = release.global_.nb_components, dict[str, dict[str, Tensor]]()
     for name, (theirs, model) in zoo.items():
         file = config.parent / from_home(model.checkpoint_path)
@@ -104,7 +105,7 @@ def import_published(config: str | Path) -> USAE:
             recipe="published",
         )
     except ValueError as error:
-        raise ValueError(f"{config}: {error}") from error
+        raise UsageError(f"{config}: {error}") from error
     for name, (_, model) in zoo.items():
         _fill(usae, name, checkpoints[name], str(config.parent / from_home(model.checkpoint_path)))
         usae.scale(name).set(torch.tensor(model.model_mean), torch.tensor(model.model_std))
@@ -115,16 +116,16 @@ def _read_checkpoint(file: Path, name: str) -> dict[str, Tensor]:
     try:
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise ValueError(f"{name}: no checkpoint at {file}; paths are taken relative to the YAML's folder") from error
+        raise UsageError(f"{name}: no checkpoint at {file}; paths are taken relative to the YAML's folder") from error
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{name}: {file} holds more than tensors, and nothing that can run code is loaded") from error
+        raise UsageError(f"{name}: {file} holds more than tensors, and nothing that can run code is loaded") from error
     except Exception as error:  # a broken file can raise anything
-        raise ValueError(f"{name}: {file} is no readable checkpoint; it may be cut short") from error
+        raise UsageError(f"{name}: {file} is no readable checkpoint; it may be cut short") from error
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict):
-        raise ValueError(f"{name}: {file} has no `model_state_dict`; expected a checkpoint of the authors' training")
+        raise UsageError(f"{name}: {file} has no `model_state_dict`; expected a checkpoint of the authors' training")
     if (fault := not_plain(weights)) is not None:
-        raise ValueError(f"{name}: {file}: {fault}; expected plain tensors, as the authors' training saves them")
+        raise UsageError(f"{name}: {file}: {fault}; expected plain tensors, as the authors' training saves them")
     return weights
 
 
@@ -151,9 +152,9 @@ def _tensor(weights: dict[str, Tensor], key: str, shape: tuple[int, ...], where:
     found = weights.get(key)
     if not isinstance(found, Tensor) or tuple(found.shape) != shape:
         has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
-        raise ValueError(f"{where}: {key} {has}; by the YAML it should be {shape}")
+        raise UsageError(f"{where}: {key} {has}; by the YAML it should be {shape}")
     if not found.isfinite().all():
-        raise ValueError(f"{where}: {key} has values that are no numbers; the training came apart, take another")
+        raise UsageError(f"{where}: {key} has values that are no numbers; the training came apart, take another")
     if not found.is_floating_point():
-        raise ValueError(f"{where}: {key} holds no floating-point numbers ({found.dtype})")
+        raise UsageError(f"{where}: {key} holds no floating-point numbers ({found.dtype})")
     return found

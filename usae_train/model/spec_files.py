@@ -9,6 +9,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from usae_train.backbones.backbone import PAPER, BackboneSpec
 from usae_train.files.yaml_config import checked, key_line, read_mapping
+from usae_train.runtime.errors import UsageError
 
 
 def read_specs(text: str) -> dict[str, BackboneSpec]:
@@ -32,17 +33,17 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         for name, own in content.items():
             if not isinstance(own, CommentedMap):
                 line = key_line(content, name)
-                raise ValueError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
+                raise UsageError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
             specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(folder)
         if not specs:
-            raise ValueError(f"{text}: no backbones in it")
+            raise UsageError(f"{text}: no backbones in it")
         return specs
     models = [part.strip() for part in text.split(",") if part.strip()]
     if not models:
-        raise ValueError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids with commas")
+        raise UsageError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids with commas")
     specs = {spec.short_name: spec for spec in map(_spec_of_id, models)}
     if len(specs) < len(models):
-        raise ValueError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")
+        raise UsageError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")
     return specs
 
 
@@ -50,4 +51,4 @@ def _spec_of_id(model: str) -> BackboneSpec:
     try:
         return BackboneSpec(model=model).relative_to(Path.cwd())
     except ValidationError as error:
-        raise ValueError(f"{model}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(f"{model}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error

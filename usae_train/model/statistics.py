@@ -15,6 +15,7 @@ from torch import Tensor
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_files import load_file, safe_open, save_tensors
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens
 
@@ -63,7 +64,7 @@ class Statistics:
         try:
             return cls(**load_file(file))
         except (SafetensorError, OSError, TypeError) as error:
-            raise ValueError(f"{file} is no readable statistics file: {error}") from error
+            raise UsageError(f"{file} is no readable statistics file: {error}") from error
 
     @property
     def firing_share(self) -> Tensor:
@@ -128,7 +129,7 @@ def read_origin(file: Path) -> dict[str, str]:
         with safe_open(file, "pt") as opened:
             return opened.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{file} is no readable statistics file: {error}") from error
+        raise UsageError(f"{file} is no readable statistics file: {error}") from error
 
 
 @undisturbed

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from usae_train.backbones.names import check_name
 from usae_train.model.sparse import Codes, sparse_decode, top_k
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
 
 if TYPE_CHECKING:
@@ -67,11 +68,11 @@ class USAE(nn.Module):
     ) -> None:
         super().__init__()
         if not widths:
-            raise ValueError("a USAE needs at least one backbone; got none")
+            raise UsageError("a USAE needs at least one backbone; got none")
         for name in widths:
             check_name(name)
         if not 1 <= k <= n_concepts:
-            raise ValueError(f"k is {k}; expected 1 <= k <= n_concepts = {n_concepts}")
+            raise UsageError(f"k is {k}; expected 1 <= k <= n_concepts = {n_concepts}")
         self.widths, self.n_concepts, self.k = dict(widths), n_concepts, k
         self.batch_norm, self.recipe = batch_norm, recipe
         self.specs, self.grid = dict(specs or {}), grid
@@ -145,7 +146,7 @@ class USAE(nn.Module):
         from usae_train.backbones.identity import check_records
 
         if not self.specs:
-            raise ValueError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
+            raise UsageError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
         if not self._backbones:
             with torch_as_it_starts():
                 built = build_backbones(self.specs, told=False)  # who chose them was told
@@ -160,7 +161,7 @@ class USAE(nn.Module):
     def standardize(self, name: str, tokens: Tensor) -> Tensor:
         """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
         if tokens.shape[-1:] != (self.widths[self._known(name)],):
-            raise ValueError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
+            raise UsageError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
         return self.scale(name)(tokens)
 
     @in_plain_numbers
@@ -205,7 +206,7 @@ class USAE(nn.Module):
         if name not in self.widths:
             near = difflib.get_close_matches(str(name), self.widths, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"unknown backbone {name!r}; this USAE has {', '.join(self.widths)}{hint}")
+            raise UsageError(f"unknown backbone {name!r}; this USAE has {', '.join(self.widths)}{hint}")
         return name
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import one_line
 from usae_train.runtime.shortage import shortage
 
@@ -140,7 +141,7 @@ class DistributedContext:
         number, message = wrong[0]
         if not self.is_main:
             raise SystemExit(1) from failed
-        raise ValueError(f"rank {number}: {message}" if number else message) from failed
+        raise UsageError(f"rank {number}: {message}" if number else message) from failed
 
     def compute_on_main(self, find: Callable[[], T]) -> T:
         """What the first rank finds, on every rank; what goes wrong there ends all, said once."""
@@ -159,7 +160,7 @@ class DistributedContext:
             ValueError: when it cannot be divided evenly.
         """
         if batch % self.world_size:
-            raise ValueError(
+            raise UsageError(
                 f"--batch is {batch} tokens for {self.world_size} processes; expected a multiple of {self.world_size}, "
                 f"such as {(batch // self.world_size + 1) * self.world_size}"
             )
@@ -211,7 +212,7 @@ def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterato
     try:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=patience)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"the other processes cannot be joined: {error}; start them with torchrun") from error
+        raise UsageError(f"the other processes cannot be joined: {error}; start them with torchrun") from error
     fine = False
     try:
         yield DistributedContext(distributed.get_rank(), distributed.get_world_size())

@@ -9,15 +9,14 @@ from inspect import Parameter
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import click
 import typer
-from click.core import ParameterSource
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from usae_train.runtime.printing import say
 
 Command = Callable[..., None]
+CONTEXT = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)  # typer's own, no option
 
 
 def takes_settings(
@@ -40,12 +39,12 @@ def takes_settings(
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def taken(**given: Any) -> None:
-            named = {name for name in given if _is_given(name)}
-            command(**{name: value for name, value in given.items() if name not in fields or name in named})
+        def taken(context: typer.Context, **given: Any) -> None:
+            unsaid = {name for name in fields if not _is_given(context, name)}
+            command(**{name: value for name, value in given.items() if name not in unsaid})
 
         own = [each for each in _parameters(command) if each.kind is not Parameter.VAR_KEYWORD]
-        return knows_former(former)(_signed(taken, [*own, *options]))
+        return knows_former(former)(_signed(taken, [CONTEXT, *own, *options]))
 
     return decorate
 
@@ -59,23 +58,25 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def taken(**given: Any) -> None:
+        def taken(context: typer.Context, **given: Any) -> None:
             for old, name in former.items():
                 value = given.pop(old)
-                if not _is_given(old):
+                source = context.get_parameter_source(old)
+                if source is None or not _is_given(context, old):
                     continue
-                if _is_given(name):
+                if _is_given(context, name):
                     raise typer.BadParameter(f"{_dashed(old)} is the former name of {_dashed(name)}; give one of them")
                 say(
                     f"warning: {_dashed(old)} is called {_dashed(name)} now; that name goes with the next version",
                     err=True,
                 )
-                click.get_current_context().set_parameter_source(name, ParameterSource.COMMANDLINE)
+                context.set_parameter_source(name, source)
                 given[name] = value
-            command(**given)
+            command(context=context, **given) if asks else command(**given)
 
         own = {each.name: each for each in _parameters(command)}
-        return _signed(taken, [*own.values(), *(_hidden(old, own[name]) for old, name in former.items())])
+        asks = own.pop(CONTEXT.name, None) is not None
+        return _signed(taken, [CONTEXT, *own.values(), *(_hidden(old, own[name]) for old, name in former.items())])
 
     return decorate
 
@@ -117,9 +118,9 @@ def _dashed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _is_given(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source is not None and source is not ParameterSource.DEFAULT
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"  # its class is click's, or the copy that typer has of it
 
 
 def _parameters(command: Command) -> list[Parameter]:

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import typer
+
+from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebacks
 from usae_train.runtime.printing import one_line, say, say_error, written_out
 from usae_train.runtime.shortage import shortage
 from usae_train.runtime.signals import Stopped
@@ -26,24 +29,29 @@ Bars = TypeVar("Bars", bound="Progress")
 def one_line_errors(quiet: bool = False) -> Iterator[None]:
     """Turn what a user can cause into one line on stderr and exit status 1; a stop into its own status.
 
+    A fault of ours is a line too, which names the file that has its traceback; with USAE_TRACEBACK=1 it is raised.
+
     Args:
         quiet: say nothing of how backbones are read.
     """
     try:
         with _one_line_warnings(quiet):
             yield
-    except (ValueError, MemoryError, OSError, RuntimeError, ImportError) as error:
-        wanting = shortage(error)
-        if wanting is None and not isinstance(error, ValueError | OSError):  # nobody's fault but ours: a traceback
-            raise
-        say_error(wanting or error)
-        raise SystemExit(1) from None
     except Stopped as stopped:
         say(one_line(stopped), err=True)
         raise SystemExit(stopped.status) from None
     except KeyboardInterrupt:
         say("stopped", err=True)
         raise SystemExit(130) from None
+    except (typer.Exit, typer.Abort, typer.BadParameter):  # the command line's own
+        raise
+    except Exception as error:
+        wanting = shortage(error)
+        ours = wanting is None and not isinstance(error, UsageError | OSError)
+        if ours and shows_tracebacks():
+            raise
+        say_error(kept_traceback(error) if ours else wanting or error)
+        raise SystemExit(1) from None
 
 
 @contextmanager
@@ -144,7 +152,7 @@ def pick_device(device: str) -> str:
     try:
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"no device {device!r} here; expected `cpu`, `cuda`, `cuda:0`, ...") from error
+        raise UsageError(f"no device {device!r} here; expected `cpu`, `cuda`, `cuda:0`, ...") from error
     return device
 
 

@@ -16,6 +16,7 @@ from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.limiting import count_before
 from usae_train.images.sources import Failure, ImageSource, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.runtime.signals import handle_signals
 from usae_train.runtime.undisturbed import undisturbed
@@ -160,7 +161,7 @@ def extract(
     record = notes.record
     with ranks.raise_together():
         if not sum(shard.images for shard in record.shards):
-            raise ValueError(f"none of the {len(source)} images of {source.name} can be read")
+            raise UsageError(f"none of the {len(source)} images of {source.name} can be read")
         if ranks.is_main:
             pieces.remove()
             check_shards(out, record)
@@ -206,7 +207,7 @@ def _fill_shard(
         for name, backbone in backbones.items() if indices else ():
             seen = backbone(canvases.to(backbone.mean.device, non_blocking=True), record.grid).to(dtype)
             if not seen.isfinite().all():
-                raise ValueError(
+                raise UsageError(
                     f"{name}: some tokens of the images {indices[0]} to {indices[-1]} are NaN or infinite in "
                     f"{record.dtype}; check the backbone's weights, or give another --dtype or --run-in"
                 )

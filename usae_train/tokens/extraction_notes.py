@@ -14,6 +14,7 @@ from usae_train.files.placing import place_of
 from usae_train.images.limiting import opened_again
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.runtime.distributed import DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.store import (
     FAILURES,
@@ -37,20 +38,20 @@ def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> Stor
     if is_store(out):
         found = read_record(out)
         if found.complete:
-            raise ValueError(f"{out} is a finished store, which is never changed; choose another --out")
+            raise UsageError(f"{out} is a finished store, which is never changed; choose another --out")
         if differences := found.differences(record):
-            raise ValueError(
+            raise UsageError(
                 f"{out} was begun with another {', '.join(differences)}; give the same again, or choose another --out"
             )
         remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
         return _as_far_as_whole(found, out, warn)
     if out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"{out} exists already and is no store; choose another --out, or remove it first")
+        raise UsageError(f"{out} exists already and is no store; choose another --out, or remove it first")
     check_file(out / "store.json")
     needed = record.n_images * bytes_an_image(record)
     place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
-        raise ValueError(f"{out} will take {needed / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB free")
+        raise UsageError(f"{out} will take {needed / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB free")
     place_of(out).mkdir(parents=True, exist_ok=True)
     write_record(out, record)
     return record
@@ -148,14 +149,14 @@ class Notes:
     def _note(self, new: list[Shard]) -> None:
         _write_failures(self.out, self.failures)
         if len(self.failures) > self.max_broken * len(self.source):
-            raise ValueError(
+            raise UsageError(
                 f"{len(self.failures)} of {images_tried(self.record)} images cannot be read, more than "
                 f"{self.max_broken:.1%} of all; the first: {self.failures[0]['why']}; see {self.out / FAILURES}, "
                 "or allow more with --max-broken"
             )
         for shard in new:
             if not (self.out / shard.file).is_file():
-                raise ValueError(
+                raise UsageError(
                     f"{self.out / shard.file} is not here: another machine wrote it on a disk of its own; "
                     "give an --out that all machines see"
                 )

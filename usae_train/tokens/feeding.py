@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.tokens.paired import LOT, PairedTokens, joined
 from usae_train.tokens.store import ActivationStore, Piece
@@ -199,7 +200,7 @@ class Batches:
 
     def _check_window(self) -> None:
         if self._length != len(self.order):
-            raise ValueError(
+            raise UsageError(
                 f"the window that training stopped in has {self._length} tokens, and had {len(self.order)}: other "
                 "pictures can be read now; mend them, or remove the training state to begin anew"
             )
@@ -226,14 +227,14 @@ class Batches:
 
 def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
     if not tokens:
-        raise ValueError("no tokens to fit; expected {backbone: tensor (n, width)}")
+        raise UsageError("no tokens to fit; expected {backbone: tensor (n, width)}")
     for name, own in tokens.items():
         if not isinstance(own, Tensor):
-            raise ValueError(f"{name}: tokens are a {type(own).__name__}; expected a torch tensor (n, width)")
+            raise UsageError(f"{name}: tokens are a {type(own).__name__}; expected a torch tensor (n, width)")
         if own.ndim != 2 or own.numel() == 0:
-            raise ValueError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width), both above 0")
+            raise UsageError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width), both above 0")
         if not all(part.isfinite().all() for part in own.split(CHECKED)):
-            raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
+            raise UsageError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
     lengths = {name: len(own) for name, own in tokens.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"tokens differ in number: {lengths}; row n must be the same patch of the same image in all")
+        raise UsageError(f"tokens differ in number: {lengths}; row n must be the same patch of the same image in all")

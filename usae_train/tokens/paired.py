@@ -12,6 +12,7 @@ from usae_train.backbones.backbone import Backbone
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.undisturbed import undisturbed
 
@@ -138,7 +139,7 @@ def _check_memory(needed: int, n_images: int) -> None:
     present = present_memory()
     if needed > 0.6 * present:
         fitting = int(n_images * 0.6 * present / needed)
-        raise ValueError(
+        raise UsageError(
             f"the tokens of {n_images} pictures need {needed / 1e9:.0f} GB of memory, and this machine has "
             f"{present / 1e9:.0f} GB; take at most {fitting} pictures with --limit, "
             "or write them to a store with usae-train extract"

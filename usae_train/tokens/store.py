@@ -26,6 +26,7 @@ from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.images.fingerprints import same
 from usae_train.images.limiting import opened_again
+from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 
 SCHEMA = 1
@@ -49,7 +50,7 @@ class Shard(BaseModel):
     @model_validator(mode="after")
     def _of_those_that_were_tried(self) -> Shard:
         if self.last < self.first - 1 or self.images > self.last + 1 - self.first:
-            raise ValueError(f"{self.images} images of those from {self.first} to {self.last}")
+            raise UsageError(f"{self.images} images of those from {self.first} to {self.last}")
         return self
 
 
@@ -94,11 +95,11 @@ class StoreRecord(BaseModel):
     @model_validator(mode="after")
     def _of_one_extraction(self) -> StoreRecord:
         if self.backbones.keys() != self.widths.keys():
-            raise ValueError(f"backbones {', '.join(self.backbones)}; expected those of widths")
+            raise UsageError(f"backbones {', '.join(self.backbones)}; expected those of widths")
         ends = [-1, *(shard.last for shard in self.shards)]
         for end, shard in zip(ends, self.shards, strict=False):
             if shard.first != end + 1 or shard.last >= self.n_images:
-                raise ValueError(f"{shard.file} is of images {shard.first} to {shard.last}, after {end}")
+                raise UsageError(f"{shard.file} is of images {shard.first} to {shard.last}, after {end}")
         return self
 
     def differences(self, other: StoreRecord) -> list[str]:
@@ -127,12 +128,12 @@ class ActivationStore:
         self.record = read_record(self.folder)
         if not self.record.complete:
             done = sum(shard.images for shard in self.record.shards)
-            raise ValueError(
+            raise UsageError(
                 f"{folder} is unfinished ({done} of {self.record.n_images} images); "
                 "give the same usae-train extract again"
             )
         if not len(self):
-            raise ValueError(f"{folder} has no images in its shards; extract again into another folder")
+            raise UsageError(f"{folder} has no images in its shards; extract again into another folder")
         check_shards(self.folder, self.record)  # before hours of work, not after
 
     @property
@@ -224,21 +225,21 @@ def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[An
     try:
         with safe_open(file, framework="pt") as opened:
             if set(opened.keys()) != {*record.widths, IMAGES}:
-                raise ValueError(f"{file} holds {', '.join(sorted(opened.keys()))}; expected those of {RECORD}")
+                raise UsageError(f"{file} holds {', '.join(sorted(opened.keys()))}; expected those of {RECORD}")
             tokens = record.grid[0] * record.grid[1]
             shapes = {name: [shard.images, tokens, width] for name, width in record.widths.items()}
             for name, expected in {**shapes, IMAGES: [shard.images]}.items():
                 kind, own = "I64" if name == IMAGES else KINDS[record.dtype], opened.get_slice(name)
                 if own.get_dtype() != kind:
-                    raise ValueError(f"{file} holds {name} as {own.get_dtype()}; by {RECORD} it should be {kind}")
+                    raise UsageError(f"{file} holds {name} as {own.get_dtype()}; by {RECORD} it should be {kind}")
                 if (found := own.get_shape()) != expected:
-                    raise ValueError(
+                    raise UsageError(
                         f"{file} holds {name} in the shape {found}; by {RECORD} it should be {expected}: it is of "
                         "another store, of other backbones or another grid"
                     )
             yield opened
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{file} is missing or broken: {error}") from error
+        raise UsageError(f"{file} is missing or broken: {error}") from error
 
 
 def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | None = None) -> None:
@@ -255,7 +256,7 @@ def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | No
 def _check_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
     """Nothing; a ValueError for images that the shard cannot have: of others natural patches would be shown."""
     if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
-        raise ValueError(
+        raise UsageError(
             f"{folder / shard.file} holds images {int(numbers.min())} to {int(numbers.max())}; by {RECORD} it should "
             f"be of those from {shard.first} to {shard.last}"
         )
@@ -269,9 +270,9 @@ def check_content(folder: Path, shard: Shard) -> None:
     """
     file = folder / shard.file
     if not file.is_file():
-        raise ValueError(f"{file} is missing; extract again into another folder")
+        raise UsageError(f"{file} is missing; extract again into another folder")
     if (found := file_hash(file)) != shard.sha256:
-        raise ValueError(
+        raise UsageError(
             f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
         )
 
@@ -284,14 +285,14 @@ def read_record(folder: Path) -> StoreRecord:
     """
     file = folder / RECORD
     if not file.is_file():
-        raise ValueError(f"{folder} is no activation store: it has no {RECORD}")
+        raise UsageError(f"{folder} is no activation store: it has no {RECORD}")
     try:
         values = read_object(file)
         if (schema := values.get("schema")) == SCHEMA:
             return validated(StoreRecord.model_validate, values)
     except ValueError as error:
-        raise ValueError(f"{file} is no valid record of a store: {error}") from error
-    raise ValueError(f"{file} has schema {schema!r}; this version reads {SCHEMA}")
+        raise UsageError(f"{file} is no valid record of a store: {error}") from error
+    raise UsageError(f"{file} has schema {schema!r}; this version reads {SCHEMA}")
 
 
 def read_failures(folder: Path) -> list[dict[str, Any]]:
@@ -305,7 +306,7 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         return [validated(Unreadable.model_validate, as_object(parse_json(line))).model_dump() for line in lines]
     except (ValueError, OSError) as error:
-        raise ValueError(f"{file} is damaged: {error}; put it back as it was, or extract again") from error
+        raise UsageError(f"{file} is damaged: {error}; put it back as it was, or extract again") from error
 
 
 def write_record(folder: Path, record: StoreRecord) -> None:

@@ -11,6 +11,7 @@ from usae_train.backbones.backbone import Backbone
 from usae_train.images.failures import BrokenPictures, none_can_be_read
 from usae_train.images.sources import ImageSource
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.tokens.paired import LOT, PairedTokens, bytes_an_image, collect_tokens
 
@@ -57,7 +58,7 @@ class StreamFeed:
         self.per_image = grid[0] * grid[1]
         self.at_once = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
         if self.at_once < 1:
-            raise ValueError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
+            raise UsageError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
         self.progress, self.ranks = progress, ranks
         self.broken = broken or BrokenPictures(len(self.numbers))
         self._first: PairedTokens | None = None

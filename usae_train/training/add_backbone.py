@@ -16,6 +16,7 @@ from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens, collect_tokens
 from usae_train.training.checkpointing import TrainingCheckpointer
@@ -133,7 +134,7 @@ def add_backbone(
     name = name or spec.short_name
     chosen = growth_settings(usae, recipe, **settings)
     if name in usae.widths:
-        raise ValueError(f"this USAE has a backbone {name!r} already; give the new one another name")
+        raise UsageError(f"this USAE has a backbone {name!r} already; give the new one another name")
     source = open_images(images, limit) if isinstance(images, str | Path) else images
     train, held_out = divided(len(source), chosen.seed)
     known = {own: known.to(device) for own, known in usae.backbones.items()}
@@ -207,7 +208,7 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     """
     for own in ("n_concepts", "k"):
         if settings.setdefault(own, getattr(usae, own)) != getattr(usae, own):
-            raise ValueError(f"{own} is {settings[own]}, and the USAE's {getattr(usae, own)}; its space stays as it is")
+            raise UsageError(f"{own} is {settings[own]}, and the USAE's {getattr(usae, own)}; its space stays as it is")
     named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm})
     return fit_settings(named, **settings)
 
@@ -219,7 +220,7 @@ def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:
         ValueError: for fewer than two pictures.
     """
     if n_images < 2:
-        raise ValueError(f"{n_images} picture; expected two at least, one to train on and one to measure R² on")
+        raise UsageError(f"{n_images} picture; expected two at least, one to train on and one to measure R² on")
     order = torch.randperm(n_images, generator=torch.Generator().manual_seed(seed)).tolist()
     count = max(1, min(MOST_HELD_OUT, round(HELD_OUT * n_images)))
     return sorted(order[count:]), sorted(order[:count])

@@ -18,6 +18,7 @@ from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors
 from usae_train.files.torch_state import write_state
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped, handle_signals, status_of
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import FitSettings
@@ -95,7 +96,7 @@ def training_room(out: Path, resume: bool) -> Path:
     """
     room = out.with_name(f".{out.name}.training")
     if room.exists() and not resume:
-        raise ValueError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
+        raise UsageError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
     return room
 
 
@@ -135,7 +136,7 @@ class TrainingCheckpointer:
         """
         step, found = ranks.from_main(self._newest() if ranks.is_main else (0, {}))
         if step == UNREADABLE:
-            raise ValueError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
+            raise UsageError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
         self._training = step < state.settings.steps
         if not found:
             return 0
@@ -145,7 +146,7 @@ class TrainingCheckpointer:
                 state.load_state_dict(found)
             except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
                 reason = " ".join(str(error).split())[:200]
-                raise ValueError(
+                raise UsageError(
                     f"{self.folder / name_of(step)} is no state of this training ({reason}): it is damaged, or another "
                     f"version of usae wrote it; remove it to go on from the one before, or {self.folder} to begin anew"
                 ) from error
@@ -156,12 +157,12 @@ class TrainingCheckpointer:
         try:
             differences = differing(own, {**found["settings"], **found["data"]})
         except ValueError as error:
-            raise ValueError(
+            raise UsageError(
                 f"{self.folder} cannot be gone on from: {error}; end the training with that version, or remove "
                 f"{self.folder} to begin anew"
             ) from error
         if differences:
-            raise ValueError(
+            raise UsageError(
                 f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
             )
 
@@ -175,7 +176,7 @@ class TrainingCheckpointer:
         try:
             yield
         except ValueError as error:
-            raise ValueError(f"{error}{self.last_good()}") from error
+            raise UsageError(f"{error}{self.last_good()}") from error
 
     def _newest(self) -> tuple[int, dict[str, Any]]:
         remove_leftovers(self.folder.glob(".step-*.part"))  # of kills while a state was written: each as large as one

@@ -26,6 +26,7 @@ from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.sampling import drawn_numbers, measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
@@ -88,7 +89,7 @@ def fit(
     chosen = fit_settings(recipe, **settings)
     if isinstance(data, Mapping):
         if backbones is not None:
-            raise ValueError("backbones are for pictures; the data is tokens already")
+            raise UsageError("backbones are for pictures; the data is tokens already")
         usae = fit_tokens(data, chosen, device=device, progress=watch.steps, log_every=watch.log_every)
         rows = drawn_numbers(len(next(iter(data.values()))), MEASURED_TOKENS)
         usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
@@ -97,10 +98,10 @@ def fit(
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
         if backbones is not None:
-            raise ValueError("backbones are for pictures; the store has its own")
+            raise UsageError("backbones are for pictures; the store has its own")
         return fit_store(data, chosen, device, watch)
     if not backbones:
-        raise ValueError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
+        raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
     source = open_images(data, limit) if isinstance(data, str | Path) else data
     return fit_pictures(source, chosen, _specs(backbones), device, watch)
 
@@ -215,7 +216,7 @@ def allowed_memory(gigabytes: float | None) -> float:
         ValueError: for a number that is no size.
     """
     if gigabytes is not None and not 0 <= gigabytes < math.inf:  # NaN is neither
-        raise ValueError(f"--memory is {gigabytes} GB; expected a number of GB, 0 or more")
+        raise UsageError(f"--memory is {gigabytes} GB; expected a number of GB, 0 or more")
     return gigabytes * 1e9 if gigabytes is not None else present_memory() / 3
 
 
@@ -229,10 +230,10 @@ def store_to_fit(
     """
     if not is_store(images):
         if verify:
-            raise ValueError(f"--verify compares the checksums of a store, and {images} is none")
+            raise UsageError(f"--verify compares the checksums of a store, and {images} is none")
         return None
     if backbones is not None or limit is not None or dtype != "auto":
-        raise ValueError(f"{images} is a store, with backbones and pictures of its own")
+        raise UsageError(f"{images} is a store, with backbones and pictures of its own")
     return ActivationStore(images)
 
 
@@ -291,7 +292,7 @@ def named_recipe(recipe: str | TrainingRecipe) -> TrainingRecipe:
     if isinstance(recipe, TrainingRecipe):
         return recipe
     if recipe not in RECIPES:
-        raise ValueError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}")
+        raise UsageError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}")
     return RECIPES[recipe]
 
 
@@ -306,7 +307,7 @@ def fit_settings(recipe: str | TrainingRecipe, **settings: Any) -> FitSettings:
         settings["batch"] = recipe.batch
     chosen = check_settings(FitSettings, recipe=recipe, **settings)
     if chosen.k > chosen.n_concepts:
-        raise ValueError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
+        raise UsageError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
     if recipe.batch_norm and chosen.batch == 1:
-        raise ValueError(f"batch is 1, and recipe {recipe.name!r} normalizes over a batch; expected 2 tokens or more")
+        raise UsageError(f"batch is 1, and recipe {recipe.name!r} normalizes over a batch; expected 2 tokens or more")
     return chosen

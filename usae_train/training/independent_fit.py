@@ -24,6 +24,7 @@ from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, StoreFeed
@@ -110,7 +111,7 @@ def fit_independent(
         Stopped: after SIGTERM or Ctrl-C; the state is kept.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("--independent trains in one process; start it without torchrun")
+        raise UsageError("--independent trains in one process; start it without torchrun")
     settings = fit_settings(recipe, **sizes)
     check_writable(out)
     if (store := store_to_fit(images, backbones, limit, settings.dtype, verify)) is not None:
@@ -201,16 +202,16 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
     try:
         found = read_object(note)
     except ValueError as error:
-        raise ValueError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
+        raise UsageError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
     told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
     try:
         differences = differing(wanted, told)
     except ValueError as error:
-        raise ValueError(
+        raise UsageError(
             f"{note.parent} cannot be gone on with: {error}; end it with that version, or choose another --out"
         ) from error
     if differences:
-        raise ValueError(
+        raise UsageError(
             f"{note.parent} has SAEs of another {', '.join(differences)}; give the same again, choose another --out, "
             "or remove it"
         )
@@ -221,7 +222,7 @@ def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
     wanted = settings.n_concepts, settings.k, settings.recipe.name
     if found != wanted:
         named = [f"{n_concepts} concepts, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)]
-        raise ValueError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
+        raise UsageError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
 
 
 def _of_pictures(

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
@@ -75,7 +76,7 @@ def fit_tokens(
     usae = (usae or new_usae(feed.widths, settings)).to(device)
     for name, parameter in usae.named_parameters():
         if not parameter.isfinite().all():
-            raise ValueError(f"{name} of the USAE has numbers that are NaN or infinite; expected a USAE that is whole")
+            raise UsageError(f"{name} of the USAE has numbers that are NaN or infinite; expected a USAE that is whole")
     generator = torch.Generator().manual_seed(settings.seed)
     rows = standardization_rows(len(feed), usae.grid, generator)
     trained = [name for name in feed.widths if name not in frozen]
@@ -161,7 +162,7 @@ def raise_on_all(
     """End a training that went wrong, before its step is taken: the states that were written are from before."""
     kept = "" if keeper is None else keeper.last_good()
     with ranks.raise_together():
-        raise ValueError(f"{what}; {advice}{kept}")
+        raise UsageError(f"{what}; {advice}{kept}")
     raise AssertionError("together lets no error pass")
 
 
@@ -180,7 +181,7 @@ def standardize_from(
     found, mask, kind = sums_of(feed, rows), settings.mask_outliers, settings.recipe.standardization
     for name, own in found.items():
         if not own.squares.isfinite().all():
-            raise ValueError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
+            raise UsageError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
         outliers = own.outliers.model_copy(update={"masked": mask})
         if name in trained:
             usae.outliers[name] = outliers

@@ -12,6 +12,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.files.tensor_forms import Damaged, check_tensor, moments_of
 from usae_train.images.fingerprints import same
+from usae_train.runtime.errors import UsageError
 from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
@@ -31,7 +32,7 @@ def differing(own: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
         if isinstance(ours, dict) and isinstance(theirs, dict) and key == "recipe":
             if ours.keys() != theirs.keys():
                 names = ", ".join(sorted(ours.keys() ^ theirs.keys()))
-                raise ValueError(f"another version of usae began it, whose recipes had another {names}")
+                raise UsageError(f"another version of usae began it, whose recipes had another {names}")
             found += [f"{key}.{name}" for name in ours if ours[name] != theirs[name]]
         elif not same(key, ours, theirs):
             found.append(key)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, say, say_json, say_table
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
@@ -108,7 +109,7 @@ def rate(
         from usae_viz.rating.study import check_place
 
         if not is_run(run):
-            raise ValueError(f"{run} is no run folder: it has no run.json; draw one with usae-viz maximize or render")
+            raise UsageError(f"{run} is no run folder: it has no run.json; draw one with usae-viz maximize or render")
         place = out or _new_place("rate")
         check_place(place)
         sources = open_sources([str(run)], usae, device=pick_device(device))
@@ -116,7 +117,7 @@ def rate(
         take_pictures(sources.usae, images, quiet)
         natural, why = natural_pictures(sources.usae)
         if natural is None:
-            raise ValueError(f"a study needs natural pictures. {why}")
+            raise UsageError(f"a study needs natural pictures. {why}")
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             trials = make_study(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, say, say_error, say_json, say_table
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
@@ -222,7 +223,7 @@ def _planned(
     try:
         return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model
     except ValueError as error:
-        raise ValueError(f"{recipe}: {error}") from error
+        raise UsageError(f"{recipe}: {error}") from error
 
 
 def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
@@ -233,10 +234,10 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
         own = re.compile(re.escape(name) + STAMP)
         runs = [run for run in Path("outputs").glob("*/") if own.fullmatch(run.name) and (run / "manifest").is_dir()]
         if not runs:
-            raise ValueError(f"no run of {name} below outputs/ to go on with; leave --resume out, or say --out")
+            raise UsageError(f"no run of {name} below outputs/ to go on with; leave --resume out, or say --out")
         return max(runs, key=lambda run: [int(number) for number in re.findall(r"\d+", run.name[len(name) :])])
     if not (out / "manifest").is_dir() and not dry_run:
-        raise ValueError(f"{out} holds no run to go on with; leave --resume out")
+        raise UsageError(f"{out} holds no run to go on with; leave --resume out")
     return out
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from usae_train.files.homes import from_home
 from usae_train.files.json_files import read_json, validated
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 
 TAKEN = ("all", "favourites")  # mean something of their own where a concept is named
 
@@ -101,13 +102,13 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
     try:
         values = read_json(from_home(file))
     except ValueError as error:
-        raise ValueError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
+        raise UsageError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
     try:
         found = validated(LabelFile.model_validate, values)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}; expected the JSON that the explorer exports") from error
+        raise UsageError(f"{file}: {error}; expected the JSON that the explorer exports") from error
     if found.usae_sha256 is not None and usae.sha256 is not None and found.usae_sha256 != usae.sha256:
-        raise ValueError(
+        raise UsageError(
             f"{file} names concepts of another USAE ({found.usae}, sha256 {found.usae_sha256[:12]}) than this one "
             f"({usae.sha256[:12]})"
         )
@@ -118,10 +119,10 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
 
 def _check(file: str | Path, label: Label, n_concepts: int) -> None:
     if label.concept >= n_concepts:
-        raise ValueError(f"{file}: no concept {label.concept}; this USAE has {n_concepts}")
+        raise UsageError(f"{file}: no concept {label.concept}; this USAE has {n_concepts}")
     name = folded(label.name)
     if "," in name or name.removeprefix("-").isdecimal() or name.startswith("top:") or name in TAKEN:
-        raise ValueError(
+        raise UsageError(
             f"{file}: concept {label.concept} cannot be called {json.dumps(label.name)}; "
             f"a name has no comma, is no number, and none of top:, {', '.join(TAKEN)}"
         )

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of, names_of, nearest, numbers, with_numbers
 
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "index"]
@@ -55,7 +56,7 @@ def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None)
     labels = labels_of(usae) if labels is None else labels
     parts = [part.strip() for part in with_numbers(text, numbers(labels)).split(",") if part.strip()]
     if not parts:
-        raise ValueError(f"no concept in {text!r}; expected an index, `top:8` or a label")
+        raise UsageError(f"no concept in {text!r}; expected an index, `top:8` or a label")
     return list(dict.fromkeys(concept for part in parts for concept in _parse_one(usae, part, labels)))
 
 
@@ -66,7 +67,7 @@ def check_concept(usae: USAE, concept: int) -> int:
         ValueError: when the USAE has no such concept; says how many there are.
     """
     if not 0 <= concept < usae.n_concepts:
-        raise ValueError(f"no concept {concept}; this USAE has {usae.n_concepts}, numbered 0 to {usae.n_concepts - 1}")
+        raise UsageError(f"no concept {concept}; this USAE has {usae.n_concepts}, numbered 0 to {usae.n_concepts - 1}")
     return concept
 
 
@@ -77,10 +78,10 @@ def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = No
         ValueError: for a USAE without statistics (or, by auroc, without a known truth), or an unknown order.
     """
     if sort not in get_args(Sort):
-        raise ValueError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
+        raise UsageError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
     statistics = need_statistics(usae)
     if sort == "auroc" and statistics.auroc is None:
-        raise ValueError("by auroc: this USAE's statistics have no truth to compare with")
+        raise UsageError("by auroc: this USAE's statistics have no truth to compare with")
     universality, entropy = statistics.universality, statistics.firing_entropy
     energy, shares = statistics.energy.mean(0), statistics.firing_share
     rows = [
@@ -169,7 +170,7 @@ def need_statistics(usae: USAE) -> Statistics:
         ValueError: when it has none.
     """
     if usae.statistics is None:
-        raise ValueError("this USAE has no statistics; fit it on pictures, which measures them")
+        raise UsageError("this USAE has no statistics; fit it on pictures, which measures them")
     return usae.statistics
 
 
@@ -179,7 +180,7 @@ def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
     if part.startswith("top:"):
         count = part.removeprefix("top:")
         if not count.isdecimal() or not 1 <= int(count) <= usae.n_concepts:
-            raise ValueError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
+            raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
         return by_universality(need_statistics(usae))[: int(count)]
     return [_labelled(usae, part, labels)]
 
@@ -191,12 +192,12 @@ def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
     if wanted in values:
         concept, auroc = best_concept(usae, values[wanted])
         if auroc < CHANCE:
-            raise ValueError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
+            raise UsageError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
         return concept
     known = [*(each.name for each in labels if each.name), *values]
     if not known:
-        raise ValueError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
-    raise ValueError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest(label, known))}")
+        raise UsageError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
+    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest(label, known))}")
 
 
 def _label_names(factors: Sequence[str]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, folded, labels_of, numbers, with_numbers
 from usae_viz.concepts.naming import best_concept, by_universality, check_concept, need_statistics, parse_concepts
 
@@ -43,11 +44,11 @@ class Selection(BaseModel):
     def _one_way(self) -> Selection:
         given = [key for key in ("top", "bottom", "spread") if getattr(self, key) is not None]
         if len(given) != 1:
-            raise ValueError(f"expected one of top, bottom and spread, found {' and '.join(given) or 'none'}")
+            raise UsageError(f"expected one of top, bottom and spread, found {' and '.join(given) or 'none'}")
         if self.minus is not None and self.backbone is None:
-            raise ValueError("minus is what a backbone's figure is lessened by: say which with `backbone`")
+            raise UsageError("minus is what a backbone's figure is lessened by: say which with `backbone`")
         if self.backbone is not None and self.by not in ("energy", "fires", "auroc"):
-            raise ValueError(f"{self.by} is no figure of one backbone; expected energy, fires or auroc")
+            raise UsageError(f"{self.by} is no figure of one backbone; expected energy, fires or auroc")
         return self
 
 
@@ -74,7 +75,7 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
     if (ends := RANGE.fullmatch(item.strip())) is not None:
         first, last = (check_concept(usae, int(end)) for end in ends.groups())
         if first > last:
-            raise ValueError(f"concepts {item!r}: expected the smaller number first")
+            raise UsageError(f"concepts {item!r}: expected the smaller number first")
         return list(range(first, last + 1))
     if any(sign in item for sign in "*?["):
         return _matching(usae, item, labels)
@@ -95,11 +96,11 @@ def figures(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
     """
     statistics = need_statistics(usae)
     if backbone is not None and backbone not in usae.names:
-        raise ValueError(f"unknown backbone {backbone!r}; expected one of {', '.join(usae.names)}")
+        raise UsageError(f"unknown backbone {backbone!r}; expected one of {', '.join(usae.names)}")
     rows = slice(None) if backbone is None else [usae.names.index(backbone)]
     if by == "auroc":
         if statistics.auroc is None:
-            raise ValueError("by auroc: this USAE's statistics have no truth to compare with")
+            raise UsageError("by auroc: this USAE's statistics have no truth to compare with")
         found = statistics.auroc[rows].amin(0).nan_to_num(0.0).amax(0)
     elif by == "energy":
         found = statistics.energy[rows].mean(0)
@@ -125,7 +126,7 @@ def _by_figure(usae: USAE, wanted: Selection) -> list[int]:
     assert count is not None
     if count > len(order):
         which = f" fire in {wanted.min_fires:.3g} of the tokens" if wanted.min_fires else ""
-        raise ValueError(f"{count} concepts by {wanted.by}: there are only {len(order)} that can be chosen{which}")
+        raise UsageError(f"{count} concepts by {wanted.by}: there are only {len(order)} that can be chosen{which}")
     if wanted.spread is not None:
         return [order[round(place * (len(order) - 1) / (count - 1))] for place in range(count)]
     return order[:count] if wanted.top is not None else order[::-1][:count]
@@ -144,5 +145,5 @@ def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
     ]
     if not found:
         known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
-        raise ValueError(f"no label matches {pattern!r}; labels are {known}")
+        raise UsageError(f"no label matches {pattern!r}; labels are {known}")
     return list(dict.fromkeys(found))

@@ -21,6 +21,7 @@ from usae_train.files.placing import permit, place_of, put
 from usae_train.files.provenance import versions
 from usae_train.files.validation import by_todays_names
 from usae_train.model.natural import natural_pictures
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
@@ -92,9 +93,9 @@ def check_place(out: Path) -> None:
     """
     page, own = out / "index.html", out / OWN
     if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
-        raise ValueError(f"{page} is there already and no explorer of ours; choose another --out")
+        raise UsageError(f"{page} is there already and no explorer of ours; choose another --out")
     if own.exists() and not (own / "data.js").is_file():
-        raise ValueError(f"{own} is there already and not an explorer's; choose another --out")
+        raise UsageError(f"{own} is there already and not an explorer's; choose another --out")
     check_file(page)
 
 
@@ -345,7 +346,7 @@ class _replaced:
                 for parent in self.missing:
                     parent.rmdir()
         if isinstance(error, OSError):
-            raise ValueError(
+            raise UsageError(
                 f"{self.folder} cannot be written: {error.strerror or error}; free some space, or choose another place "
                 "with --out"
             ) from error

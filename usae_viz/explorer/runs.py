@@ -9,6 +9,7 @@ from pathlib import Path
 
 from usae_train.files.json_files import as_object, read_object, validated
 from usae_train.files.place_names import printable
+from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import check_whole
 from usae_viz.runs.metadata import ImageMetadata, read_about
 from usae_viz.settings import SHARED
@@ -116,16 +117,16 @@ def read_run(folder: Path) -> RunFolder:
     try:
         record = read_object(file)
     except ValueError as error:
-        raise ValueError(f"{file} is no readable run record: {error}; draw the run again") from error
+        raise UsageError(f"{file} is no readable run record: {error}; draw the run again") from error
     if record.get("schema") != 1:
-        raise ValueError(f"{file} is no run record of schema 1; install a matching usae version, or draw it again")
+        raise UsageError(f"{file} is no run record of schema 1; install a matching usae version, or draw it again")
     unreadable: list[str] = []
     found: dict[Path, list[RenderedImage]] = {}
     for picture in _pictures(folder, unreadable):
         found.setdefault(picture.file.parent, []).append(picture)
     if not found:
         why = f"; the first that cannot be read: {unreadable[0]}" if unreadable else ""
-        raise ValueError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
+        raise UsageError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
     drawings = [RenderedObjective(at, own[0].about.objective, own, _agreement(at)) for at, own in found.items()]
     usae, sha256 = record.get("usae"), record.get("usae_sha256")
     return RunFolder(folder, str(usae) if usae else None, str(sha256) if sha256 else None, drawings, unreadable)

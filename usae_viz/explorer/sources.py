@@ -10,6 +10,7 @@ import torch
 from usae_train.files.place_names import named_place
 from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_viz.explorer.runs import RenderedObjective, RunFolder, is_run, read_run
 from usae_viz.runs.metadata import usae_near
 
@@ -54,20 +55,20 @@ def open_sources(
     runs = [read_run(named_place(each)) for each in named if _checked(each)]
     others = [each for each in named if not is_run(named_place(each))]
     if len(others) > 1:
-        raise ValueError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
+        raise UsageError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
     if usae is not None and others and others[0] != usae:
-        raise ValueError(f"two USAEs: {others[0]} and --usae {usae}; name one")
+        raise UsageError(f"two USAEs: {others[0]} and --usae {usae}; name one")
     shas = {run.usae_sha256 for run in runs}
     if len(shas) > 1:
-        raise ValueError(f"{_listed(runs)} were drawn with different USAEs; explore them one by one")
+        raise UsageError(f"{_listed(runs)} were drawn with different USAEs; explore them one by one")
     model: USAE | None = None
     if others or not pictures_only:
         wanted = usae or (others[0] if others else runs[0].usae and usae_near(runs[0].usae, runs[0].folder))
         if wanted is None:
-            raise ValueError(f"{runs[0].folder} does not say which USAE it shows; name it with --usae")
+            raise UsageError(f"{runs[0].folder} does not say which USAE it shows; name it with --usae")
         model = _usae(wanted, runs, device)
     if others and model is not None and model.statistics is None and not runs:
-        raise ValueError(
+        raise UsageError(
             f"{others[0]} has no statistics, so there is nothing to show; fit it on pictures, which measures them"
         )
     everything = list(range(model.n_concepts)) if others and model is not None else []
@@ -80,11 +81,11 @@ def _checked(named: str) -> bool:
     if is_run(folder):
         return True
     if folder.is_file():
-        raise ValueError(f"{named} is a file; expected a run folder or a USAE")
+        raise UsageError(f"{named} is a file; expected a run folder or a USAE")
     if folder.is_dir() and not (folder / "config.json").is_file():
-        raise ValueError(f"{named} is neither a run folder (it has no run.json) nor a USAE folder (no config.json)")
+        raise UsageError(f"{named} is neither a run folder (it has no run.json) nor a USAE folder (no config.json)")
     if not folder.is_dir() and named not in EMBEDDED and (named.count("/") != 1 or folder.parent.is_dir()):
-        raise ValueError(
+        raise UsageError(
             f"no such folder: {named}; expected a run folder, a USAE folder, {', '.join(EMBEDDED)} or a hub id"
         )
     return False
@@ -96,10 +97,10 @@ def _usae(wanted: str, runs: Sequence[RunFolder], device: torch.device | str) ->
     except ValueError as error:
         if not runs:
             raise
-        raise ValueError(f"{error}; name the runs' USAE with --usae, or leave it out with --pictures-only") from error
+        raise UsageError(f"{error}; name the runs' USAE with --usae, or leave it out with --pictures-only") from error
     for run in runs:
         if run.usae_sha256 is not None and run.usae_sha256 != model.sha256:
-            raise ValueError(
+            raise UsageError(
                 f"{run.folder} was drawn with another USAE (sha256 {run.usae_sha256[:12]}) than {wanted} is now "
                 f"({(model.sha256 or '')[:12]}); draw it again, name the old one with --usae, or show the pictures "
                 "alone with --pictures-only"
@@ -108,7 +109,7 @@ def _usae(wanted: str, runs: Sequence[RunFolder], device: torch.device | str) ->
         d.concept for run in runs for d in run.drawings if d.concept is not None and d.concept >= model.n_concepts
     ]
     if beyond:
-        raise ValueError(f"{wanted} has {model.n_concepts} concepts, but the run shows concept {beyond[0]}")
+        raise UsageError(f"{wanted} has {model.n_concepts} concepts, but the run shows concept {beyond[0]}")
     return model
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.images.colour import levels
+from usae_train.runtime.errors import UsageError
 
 FRAME_SECONDS = 0.08
 
@@ -55,8 +56,8 @@ class Snapshots:
         self.count += 1
 
     @staticmethod
-    def _unwritable(error: OSError) -> ValueError:
-        return ValueError(
+    def _unwritable(error: OSError) -> UsageError:
+        return UsageError(
             f"snapshots cannot be kept in {os.environ.get('TMPDIR') or 'the temporary folder'}: "
             f"{error.strerror or error}; take fewer, or name a larger folder with TMPDIR"
         )
@@ -105,7 +106,7 @@ def write_frames(file: Path, frames: Iterable[Tensor]) -> None:
         ValueError: for another ending.
     """
     if file.suffix not in (".gif", ".mp4"):
-        raise ValueError(f"{file}: expected a file that ends in .gif or .mp4")
+        raise UsageError(f"{file}: expected a file that ends in .gif or .mp4")
     pictures = _in_bytes(frames)
     with atomic_path(file) as temporary:
         if file.suffix == ".gif":

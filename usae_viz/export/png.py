@@ -15,6 +15,7 @@ from torch import Tensor
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import as_object, parse_json
 from usae_train.images.colour import levels
+from usae_train.runtime.errors import UsageError
 
 
 def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
@@ -50,12 +51,12 @@ def read_png(file: Path) -> dict[str, Any]:
         with Image.open(file) as picture:
             text = picture.info.get("usae")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} cannot be read as a picture: {error}") from error
+        raise UsageError(f"{file} cannot be read as a picture: {error}") from error
     try:
         return as_object(parse_json(text if isinstance(text, str) else ""))
     except ValueError as error:
         why = f" that can be read ({error})" if text else ""
-        raise ValueError(f"{file} has no settings inside{why}; expected a PNG that usae-viz wrote") from error
+        raise UsageError(f"{file} has no settings inside{why}; expected a PNG that usae-viz wrote") from error
 
 
 def check_whole(file: Path) -> None:
@@ -68,7 +69,7 @@ def check_whole(file: Path) -> None:
         with Image.open(file) as picture:
             picture.verify()
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} is cut off or damaged: {error}; draw it again") from error
+        raise UsageError(f"{file} is cut off or damaged: {error}; draw it again") from error
 
 
 def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 
 Score = Callable[[Activations], Tensor]
@@ -79,7 +80,7 @@ class Objective:
         if not _is_number(other):
             return NotImplemented
         if not 0 < abs(other) <= sys.float_info.max:  # NaN is in no range
-            raise ValueError(f"objective {self} / {other}: expected a finite number that is not 0 to divide by")
+            raise UsageError(f"objective {self} / {other}: expected a finite number that is not 0 to divide by")
         return self._like(lambda acts: self(acts) / other, f"{_inside(self.name)} / {_spelled(other)}", other < 0)
 
     def __radd__(self, other: float) -> Objective:
@@ -155,11 +156,11 @@ def objective(function: Score) -> Objective:
         ValueError: for what cannot be called.
     """
     if not callable(function):
-        raise ValueError(f"objective {function!r}: expected a function of `Activations` that returns (batch,)")
+        raise UsageError(f"objective {function!r}: expected a function of `Activations` that returns (batch,)")
     return Objective(function, getattr(function, "__name__", "objective"))
 
 
-class InvalidObjective(ValueError):
+class InvalidObjective(UsageError):
     """An objective returned something that is not one score a picture."""
 
 
@@ -171,11 +172,11 @@ def score(objective: Objective, acts: Activations) -> Tensor:
         ValueError: for a comparison with a picture that is not given, or an objective of too many parts.
     """
     if objective.needs_reference and acts.reference is None:
-        raise ValueError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
+        raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
     try:
         value = objective(acts)
     except RecursionError as error:
-        raise ValueError(f"objective {str(objective)[:40]}... has too many parts; expected at most 100") from error
+        raise UsageError(f"objective {str(objective)[:40]}... has too many parts; expected at most 100") from error
     if not isinstance(value, torch.Tensor) or value.shape != (len(acts.canvas),):
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         raise InvalidObjective(

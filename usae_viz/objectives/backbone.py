@@ -8,6 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
@@ -39,9 +40,9 @@ class Direction(Objective):
         try:
             direction = torch.as_tensor(vector).detach().float()
         except (TypeError, ValueError) as error:
-            raise ValueError(f"Direction: expected numbers for {backbone!r}: {error}") from error
+            raise UsageError(f"Direction: expected numbers for {backbone!r}: {error}") from error
         if direction.ndim != 1 or not direction.norm().isfinite() or direction.norm() == 0:
-            raise ValueError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
+            raise UsageError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
         listed = [float(f"{x:.6g}") for x in direction.tolist()]
         direction = torch.tensor(listed)  # as its text has it, so that a picture of it can be drawn again
         length = direction.norm()
@@ -50,7 +51,7 @@ class Direction(Objective):
             if acts.backbone != backbone:
                 return acts.tokens.new_zeros(len(acts.tokens))
             if len(direction) != acts.tokens.shape[-1]:
-                raise ValueError(
+                raise UsageError(
                     f"Direction: {len(direction)} numbers; {backbone}'s tokens have {acts.tokens.shape[-1]}"
                 )
             return pool_tokens(acts.tokens @ (direction / length).to(acts.tokens), pool, acts.grid).mean(1)
@@ -82,7 +83,7 @@ class Channel(Objective):
             if acts.backbone != backbone:
                 return acts.tokens.new_zeros(len(acts.tokens))
             if index >= acts.tokens.shape[-1]:
-                raise ValueError(f"no channel {index}; {backbone}'s tokens have {acts.tokens.shape[-1]}")
+                raise UsageError(f"no channel {index}; {backbone}'s tokens have {acts.tokens.shape[-1]}")
             return pool_tokens(acts.tokens[..., index], pool, acts.grid).mean(1)
 
         super().__init__(channel, format_call("Channel", backbone, index, pool=(pool, "mean")), backbones=[backbone])
@@ -111,7 +112,7 @@ class Logit(Objective):
                 return acts.tokens.new_zeros(len(acts.tokens))
             logits = acts.logits
             if index >= logits.shape[-1]:
-                raise ValueError(f"no class {index}; {backbone}'s classifier has {logits.shape[-1]}")
+                raise UsageError(f"no class {index}; {backbone}'s classifier has {logits.shape[-1]}")
             return logits[..., index].mean(1)
 
         super().__init__(

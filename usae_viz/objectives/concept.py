@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
 
@@ -78,9 +79,9 @@ def whole_number(value: Any, what: str) -> int:
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise ValueError(f"{what} {value!r}: expected a whole number >= 0") from error
+        raise UsageError(f"{what} {value!r}: expected a whole number >= 0") from error
     if number < 0:
-        raise ValueError(f"{what} {value!r}: expected a whole number >= 0")
+        raise UsageError(f"{what} {value!r}: expected a whole number >= 0")
     return number
 
 
@@ -91,7 +92,7 @@ def check_choice(value: Any, known: tuple[str, ...], what: str) -> None:
         ValueError: for a value that is not known.
     """
     if value not in known:
-        raise ValueError(f"{what}{value!r}: expected one of {', '.join(known)}")
+        raise UsageError(f"{what}{value!r}: expected one of {', '.join(known)}")
 
 
 def format_call(kind: str, *values: Any, **settings: tuple[Any, Any]) -> str:

@@ -15,6 +15,7 @@ from types import CodeType, ModuleType
 
 from torch import Tensor
 
+from usae_train.runtime.errors import UsageError
 from usae_viz.objectives import Activations, InvalidObjective, Objective, objective
 from usae_viz.objectives.algebra import Score
 from usae_viz.objectives.own_code import hash_of_code
@@ -48,17 +49,17 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     """
     text = text.strip()
     if not allow_code:
-        raise ValueError(f"objective {text!r} runs code from a file; look at the file, then add --allow-code")
+        raise UsageError(f"objective {text!r} runs code from a file; look at the file, then add --allow-code")
     module_name, _, name = text.partition(":")
     sha256 = code_hash(text, folder)
     try:
         with _looked_for_in(folder):
             module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # anybody's code: whatever it raises is said, a script's own exit too
-        raise ValueError(f"objective {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
+        raise UsageError(f"objective {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
     found = getattr(module, name, None)
     if not isinstance(found, Objective) and not callable(found):
-        raise ValueError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
+        raise UsageError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
     own = found if isinstance(found, Objective) else objective(found)
     file = getattr(module, "__file__", None)
     told = _told(own, text, file)
@@ -154,8 +155,10 @@ def _told(own: Objective, text: str, file: str | None) -> Score:
     def scored(acts: Activations) -> Tensor:
         try:
             return own(acts)
-        except (ValueError, RecursionError):
+        except RecursionError:
             raise
+        except ValueError as error:  # who wrote it says what is wrong with what is drawn
+            raise error if isinstance(error, UsageError) else UsageError(str(error)) from error
         except Exception as error:
             lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
             at = f"{Path(file).name}, line {lines[-1]}: " if file and lines else ""

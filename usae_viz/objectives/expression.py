@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.backbone import Channel, Direction, Logit
 from usae_viz.objectives.closeness import Closeness, SameCodes
@@ -38,13 +39,13 @@ def parse_objective(text: str) -> Objective:
         Concept(12) - 0.5 * (Concept(7) + L2())
     """
     if len(text) > LONGEST:
-        raise ValueError(f"an objective of {len(text)} characters; expected at most {LONGEST}")
+        raise UsageError(f"an objective of {len(text)} characters; expected at most {LONGEST}")
     try:
         value = _value(ast.parse(text.strip(), mode="eval").body, text)
     except (SyntaxError, RecursionError, MemoryError, OverflowError) as error:
-        raise ValueError(f"objective {_short(text)!r} cannot be read; expected such as Concept(12) - L2()") from error
+        raise UsageError(f"objective {_short(text)!r} cannot be read; expected such as Concept(12) - L2()") from error
     if not isinstance(value, Objective):
-        raise ValueError(f"objective {_short(text)!r} is {value!r}; expected such as Concept(12) - 0.5 * Concept(7)")
+        raise UsageError(f"objective {_short(text)!r} is {value!r}; expected such as Concept(12) - 0.5 * Concept(7)")
     return value
 
 
@@ -64,10 +65,10 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             return _call(name, [_value(a, text) for a in args], {k.arg: _value(k.value, text) for k in keywords}, text)
         case ast.Name(id=name) if name in OBJECTIVES:
-            raise ValueError(f"objective {_short(text)!r}: {name} has to be called, such as Concept(12) or L2()")
+            raise UsageError(f"objective {_short(text)!r}: {name} has to be called, such as Concept(12) or L2()")
         case ast.Name(id=name):
-            raise ValueError(f"objective {_short(text)!r}: {name!r} is no number and no objective{_near(name)}")
-    raise ValueError(
+            raise UsageError(f"objective {_short(text)!r}: {name!r} is no number and no objective{_near(name)}")
+    raise UsageError(
         f"objective {_short(text)!r}: {_short(ast.unparse(node))!r} is not allowed; expected numbers, + - * / and "
         f"{', '.join(OBJECTIVES)}"
     )
@@ -75,22 +76,22 @@ def _value(node: ast.expr, text: str) -> Any:
 
 def _call(name: str, values: list[Any], settings: dict[str | None, Any], text: str) -> Objective:
     if name not in OBJECTIVES:
-        raise ValueError(f"objective {_short(text)!r}: unknown name {name!r}{_near(name)}")
+        raise UsageError(f"objective {_short(text)!r}: unknown name {name!r}{_near(name)}")
     try:
         return OBJECTIVES[name](*values, **settings)  # type: ignore[arg-type]  # ** with a None key raises TypeError
     except (TypeError, RuntimeError) as error:
-        raise ValueError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
+        raise UsageError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
 
 
 def _divided(value: Any, by: Any, text: str) -> Any:
     if isinstance(by, Objective) or by == 0:
-        raise ValueError(f"objective {_short(text)!r}: {_short(str(by))} is divided by; expected a number, not 0")
+        raise UsageError(f"objective {_short(text)!r}: {_short(str(by))} is divided by; expected a number, not 0")
     return value / by
 
 
 def _number_or_objective(value: Any, text: str) -> Any:
     if not isinstance(value, int | float | Objective):
-        raise ValueError(f"objective {_short(text)!r}: {value!r} cannot be added or scaled")
+        raise UsageError(f"objective {_short(text)!r}: {value!r} cannot be added or scaled")
     return value
 
 

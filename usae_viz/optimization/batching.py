@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
+from usae_train.runtime.errors import UsageError
 from usae_viz.settings import MIN_SIZE
 from usae_viz.views.viewing import ViewConfig, encode_views
 
@@ -47,7 +48,7 @@ def max_batch_size(
         what += f", {together} of which are compared in a backbone" if together > 1 else ""
         least = bytes_a_picture(replace(view_config, n_views=1), backbones, MIN_SIZE, canvases // seeds)
         lower = _lower(view_config.n_views, size, seeds) if least <= limit * 1e9 else ""
-        raise ValueError(
+        raise UsageError(
             f"{what}: about {taken / 1e9:.3g} GB with {view_config.n_views} views, and the limit is {limit:.3g}; "
             f"{lower}raise --memory"
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from usae_train.runtime.errors import UsageError
 from usae_viz.objectives import Activations, InvalidObjective, Objective, score
 from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
 from usae_viz.views.viewing import ViewConfig, encode_views, views_of
@@ -34,7 +35,7 @@ class Step:
     canvas: Tensor = field(repr=False)  # (pictures, 3, H, W), as the step found it
 
 
-class InvalidImageScore(ValueError):
+class InvalidImageScore(UsageError):
     """A picture that cannot be drawn on, or not at all.
 
     Args:

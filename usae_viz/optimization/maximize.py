@@ -19,6 +19,7 @@ from usae_train.files.place_names import named_place
 from usae_train.files.validation import check_settings
 from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.naming import check_concept
 from usae_viz.export.animation import Frames, Snapshots
@@ -114,7 +115,7 @@ def kept_close(objective: Objective, closeness: float | None = None) -> Objectiv
     """
     weight = CLOSENESS if closeness is None else closeness
     if not 0 <= weight < math.inf:
-        raise ValueError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
+        raise UsageError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
     return objective + weight * Closeness()
 
 
@@ -155,11 +156,11 @@ def maximize_each(
         ValueError: as `maximize`; also for a score that is lost at the first step, when those before it are there.
     """
     if not isinstance(usae, USAE):
-        raise ValueError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
+        raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
     check_objectives(usae, objectives)
     for own in ("spectrum", "contrast"):
         if (start is not None or settings.start is not None) and getattr(settings, own) is not None:
-            raise ValueError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
+            raise UsageError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
     settings = resolved(usae, settings)
     assert settings.size is not None
     device = usae.dictionary(usae.names[0]).device
@@ -220,7 +221,7 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
     """
     for objective in objectives:
         if not isinstance(objective, Objective):
-            raise ValueError(
+            raise UsageError(
                 f"objective {objective!r}: expected one such as Concept(12); parse_objective reads a text, and "
                 "@objective makes one of a function"
             )
@@ -385,7 +386,7 @@ def _described(picture: Tensor | str | Path) -> str:
     if isinstance(picture, str | Path):
         return str(picture)
     if not isinstance(picture, Tensor):
-        raise ValueError(f"a picture of type {type(picture).__name__}; expected a tensor (3, H, W), 0..1, or a file")
+        raise UsageError(f"a picture of type {type(picture).__name__}; expected a tensor (3, H, W), 0..1, or a file")
     digest = hashlib.sha256(picture.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
     return f"tensor of sha256 {digest}"
 
@@ -395,9 +396,9 @@ def _canvas(given: Tensor | None, file: str | None, size: int, device: torch.dev
     if given is None:
         return None if file is None else read_picture(named_place(file), size).to(device)
     if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
-        raise ValueError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
+        raise UsageError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
     if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
-        raise ValueError(f"a picture from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
+        raise UsageError(f"a picture from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
     given = given.detach().float().to(device)
     if given.shape[1:] == (size, size):
         return given

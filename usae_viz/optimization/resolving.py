@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_viz.concepts.naming import check_concept
 from usae_viz.objectives import Objective
@@ -63,7 +64,7 @@ def _check_crops(size: int, share: float) -> None:
     least = 1 / share
     if size < least:
         larger = f"raise --size to {math.ceil(least)}, or " if least <= MAX_SIZE else ""
-        raise ValueError(
+        raise UsageError(
             f"crops from {share:g} of the side are less than a pixel wide on a canvas of {size} px; {larger}take an "
             "augmentation of larger crops"
         )
@@ -79,7 +80,7 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     there = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
     needed = canvases * bytes_a_canvas(size)
     if needed > there:
-        raise ValueError(
+        raise UsageError(
             f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and take "
             f"{needed / 1e9:.3g} GB, and there are {there / 1e9:.3g}; lower --seeds or --size"
         )

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
@@ -90,7 +91,7 @@ class Result:
             ValueError: without snapshots, or for another ending.
         """
         if not self.frames.get(name):
-            raise ValueError(f"no snapshots of {name!r}; draw with snapshots=N, one of {', '.join(self.images)}")
+            raise UsageError(f"no snapshots of {name!r}; draw with snapshots=N, one of {', '.join(self.images)}")
         write_frames(Path(file), self.frames[name])
         return Path(file)
 

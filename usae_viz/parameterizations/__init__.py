@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from usae_train.runtime.errors import UsageError
 from usae_viz.parameterizations.coupled import CoupledImage
 from usae_viz.parameterizations.fourier import FourierImage
 from usae_viz.parameterizations.maco import MacoImage
@@ -41,12 +42,12 @@ def parameterization(
             or contrast without `fourier`.
     """
     if image not in PARAMETERIZATIONS:
-        raise ValueError(f"unknown parameterization {image!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
+        raise UsageError(f"unknown parameterization {image!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
     if spectrum is not None and image != "maco":
-        raise ValueError(f"a spectrum is for the parameterization maco, not for {image}")
+        raise UsageError(f"a spectrum is for the parameterization maco, not for {image}")
     fourier = {name: value for name, value in (("decay", decay), ("contrast", contrast)) if value is not None}
     if fourier and image != "fourier":
-        raise ValueError(f"{' and '.join(fourier)} is for the parameterization fourier, not for {image}")
+        raise UsageError(f"{' and '.join(fourier)} is for the parameterization fourier, not for {image}")
     if spectrum is not None:
         return MacoImage(seeds, size, spectrum_named(spectrum, size))
     if fourier:

@@ -11,6 +11,7 @@ from torch import Tensor
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.images.spectrum import load_spectrum
+from usae_train.runtime.errors import UsageError
 from usae_viz.parameterizations.fourier import frequencies
 
 ANALYTIC = "1/f"
@@ -55,7 +56,7 @@ def spectrum_hash(spectrum: str | None) -> str:
     try:
         return file_hash(PACKAGED.get(spectrum or PHOTOGRAPHS) or named_place(str(spectrum)))
     except OSError as error:
-        raise ValueError(f"{spectrum} cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"{spectrum} cannot be read: {error.strerror or error}") from error
 
 
 def packaged_with(sha256: str | None) -> str | None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from scipy.stats import binomtest
 
 from usae_train.files.json_files import read_object, validated
+from usae_train.runtime.errors import UsageError
 from usae_viz.verification.verdict import VERDICTS, Verdict
 
 COLUMNS = ("study", "rater", "trial", "choice", "seconds")
@@ -82,12 +83,12 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
     seen: set[tuple[str, int]] = set()
     for answer in given:
         if (answer.rater, answer.trial) in seen:
-            raise ValueError(
+            raise UsageError(
                 f"{answer.rater!r} answered question {answer.trial + 1} twice; give each rater's file once"
             )
         seen.add((answer.rater, answer.trial))
     if not given:
-        raise ValueError(f"no answers in {', '.join(map(str, answers))}")
+        raise UsageError(f"no answers in {', '.join(map(str, answers))}")
     trials = key["trials"]
     drawn = [answer for answer in given if trials[answer.trial]["condition"] != "natural"]
     found = [_outcome("all drawn pictures", drawn, key)] if drawn else []
@@ -115,21 +116,21 @@ def read_answers(file: Path, key: dict[str, Any]) -> list[Answer]:
         with file.open(newline="", encoding="utf-8-sig") as opened:
             rows = list(csv.reader(opened))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
+        raise UsageError(f"{file} cannot be read: {error}") from error
     if not rows or tuple(rows[0]) != COLUMNS:
-        raise ValueError(f"{file} is no answers file: its first line is not {','.join(COLUMNS)}")
+        raise UsageError(f"{file} is no answers file: its first line is not {','.join(COLUMNS)}")
     return [_answer(file, line, row, key) for line, row in enumerate(rows[1:], 2) if row]
 
 
 def _answer(file: Path, line: int, row: list[str], key: dict[str, Any]) -> Answer:
     if len(row) != len(COLUMNS):
-        raise ValueError(f"{file}:{line}: {len(row)} values; expected {','.join(COLUMNS)}")
+        raise UsageError(f"{file}:{line}: {len(row)} values; expected {','.join(COLUMNS)}")
     study, rater, trial, choice, _ = row
     if study != key["study"]:
-        raise ValueError(f"{file}:{line}: an answer to study {study!r}; this one is {key['study']}")
+        raise UsageError(f"{file}:{line}: an answer to study {study!r}; this one is {key['study']}")
     for name, value, most in (("trial", trial, len(key["trials"])), ("choice", choice, key["choices"])):
         if not value.isdecimal() or not 1 <= int(value) <= most:
-            raise ValueError(f"{file}:{line}: {name} {value!r}; expected 1 to {most}")
+            raise UsageError(f"{file}:{line}: {name} {value!r}; expected 1 to {most}")
     return Answer(rater, int(trial) - 1, int(choice))
 
 
@@ -138,15 +139,15 @@ def _read_key(study: Path) -> dict[str, Any]:
     try:
         key = read_object(file)
     except ValueError as error:
-        raise ValueError(
+        raise UsageError(
             f"{study} is no study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
         ) from error
     if key.get("schema") != 1:
-        raise ValueError(f"{file} has another schema than 1; install a matching usae version")
+        raise UsageError(f"{file} has another schema than 1; install a matching usae version")
     try:
         return validated(Key.model_validate, key).model_dump()
     except ValueError as error:
-        raise ValueError(f"{file}: {error}; expected what usae-viz rate wrote") from error
+        raise UsageError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 
 
 def _outcome(group: str, answers: Sequence[Answer], key: dict[str, Any]) -> Outcome:

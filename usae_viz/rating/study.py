@@ -23,6 +23,7 @@ from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explorer.runs import RenderedImage, RunFolder
 from usae_viz.export.natural_patches import around, inside_window
@@ -109,7 +110,7 @@ def make_study(
             asked += [(drawing.concept, picture) for picture in drawing.pictures]
             asked += [(drawing.concept, None)] * controls
     if not any(picture for _, picture in asked):
-        raise ValueError(f"{run.folder} shows no single concept; a study asks about pictures of concepts")
+        raise UsageError(f"{run.folder} shows no single concept; a study asks about pictures of concepts")
     generator = torch.Generator().manual_seed(seed)
     maker = _Maker(usae, natural, generator, choices)
     order = torch.randperm(len(asked), generator=generator).tolist()
@@ -119,7 +120,7 @@ def make_study(
         trials += [] if trial is None else [trial]
         progress(done, len(order))
     if not trials:
-        raise ValueError("no concept of this run has natural pictures in which it fires; nothing can be asked")
+        raise UsageError("no concept of this run has natural pictures in which it fires; nothing can be asked")
     return trials
 
 
@@ -171,7 +172,7 @@ class _Maker:
                 break
         found = (clean + sorted(spare, key=lambda each: each[0]))[: self.choices - 1]
         if len(found) < self.choices - 1:
-            raise ValueError(f"too few natural patches for {self.choices} choices; ask for fewer with --choices")
+            raise UsageError(f"too few natural patches for {self.choices} choices; ask for fewer with --choices")
         return [patch for _, patch in found], max(code for code, _ in found)
 
     def _code(self, concept: int, patch: Patch) -> float:
@@ -200,7 +201,7 @@ def check_place(out: Path) -> None:
         ValueError: when something is there already, or it cannot be written.
     """
     if out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"{out} exists already; choose another --out: answers belong to one study")
+        raise UsageError(f"{out} exists already; choose another --out: answers belong to one study")
     check_file(out / "key.json")
 
 

@@ -20,6 +20,7 @@ from usae_train.files.json_files import read_object, validated
 from usae_train.files.locks import taken
 from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
+from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import rename_png
 from usae_viz.optimization.result import Result
 from usae_viz.runs.plan import RenderJob
@@ -58,19 +59,19 @@ class Record(BaseModel):
         }
         for part, rows in known.items():
             if not rows.keys() <= set(self.names):
-                raise ValueError(f"{part} of other pictures than {', '.join(self.names)}")
+                raise UsageError(f"{part} of other pictures than {', '.join(self.names)}")
         if self.scores.keys() != self.drawn_for.keys():
-            raise ValueError("scores and drawn_for are of different pictures")
+            raise UsageError("scores and drawn_for are of different pictures")
         for image, row in self.scores.items():
             for own in row.values():
                 read_score(own)
             if not set(self.drawn_for[image]) <= row.keys():
-                raise ValueError(f"{image} has no scores in {', '.join(self.drawn_for[image])}")
+                raise UsageError(f"{image} has no scores in {', '.join(self.drawn_for[image])}")
         for codes in (own for row in self.signatures.values() for own in row.values()):
             if codes.keys() != {"index", "value"} or len(codes["index"]) != len(codes["value"]):
-                raise ValueError("signatures are no codes")
+                raise UsageError("signatures are no codes")
             if not all(0 <= index < MOST_CONCEPTS and index == int(index) for index in codes["index"]):
-                raise ValueError("signatures are of no concepts")
+                raise UsageError("signatures are of no concepts")
         return self
 
     @property
@@ -223,7 +224,7 @@ def claimed(out: Path) -> Iterator[None]:
     try:
         room.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"{room} cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{room} cannot be written: {error.strerror or error}") from error
     lock = taken(
         room / "lock",
         f"{out} is in use by another process; wait until it is done, or choose another place with --out",

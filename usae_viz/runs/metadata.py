@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import by_todays_names, check_settings
 from usae_train.model.checkpoint import EMBEDDED
+from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import read_png
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import ClassScore, Score
@@ -99,10 +100,10 @@ def read_about(file: Path) -> ImageMetadata:
     """
     inside = read_png(file)
     if "sheet" in inside:
-        raise ValueError(f"{file} is a sheet of several pictures; show one of those beside it")
+        raise UsageError(f"{file} is a sheet of several pictures; show one of those beside it")
     try:
         return ImageMetadata.model_validate(inside)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{file} says what no picture of ours says: {where}: {first['msg']}") from error
+        raise UsageError(f"{file} says what no picture of ours says: {where}: {first['msg']}") from error

@@ -13,6 +13,7 @@ from typing import Any
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash, versions
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
@@ -184,7 +185,7 @@ def _check_count(usae: USAE, ways: Iterable[tuple[int, int]], objectives: int) -
     """
     pictures = sum(seeds * times for seeds, times in ways) * objectives * len(usae.names)
     if pictures > MOST:
-        raise ValueError(
+        raise UsageError(
             f"{pictures} pictures, all objectives, variants, modes, seeds and backbones taken together; expected at "
             f"most {MOST}: draw a part at a time"
         )
@@ -197,7 +198,7 @@ def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]
     for own in planned:
         objective, way = own.objective, ways[own.run]
         if objective.needs_reference and not given_pictures(way.settings):  # else said when all before it is drawn
-            raise ValueError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
+            raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
         content = {**way.content, "folder": own.folder, "objective": str(objective), "code": own.code}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
         names = way.names.setdefault(objective.backbones, ())
@@ -246,15 +247,15 @@ def _check_apart(drawings: Sequence[RenderJob]) -> None:
     for drawing in drawings:
         other = keys.setdefault((drawing.folder, drawing.key), drawing)
         if other is not drawing:
-            raise ValueError(
+            raise UsageError(
                 f"{_said(other)} and {_said(drawing)} draw the same pictures of {drawing.objective}; keep one of them"
             )
         for name in drawing.names:
             if "/" in name or "\\" in name or name.startswith("."):
-                raise ValueError(f"a picture named {name!r} would leave the output folder; rename the backbone")
+                raise UsageError(f"a picture named {name!r} would leave the output folder; rename the backbone")
             other = files.setdefault((drawing.folder.casefold(), name.casefold()), drawing)
             if other is not drawing or name.casefold() in ("sheet", "scores"):
-                raise ValueError(
+                raise UsageError(
                     f"{_said(other)} and {_said(drawing)} would write one file, {drawing.folder}/{name}.png; rename one"
                 )
 
@@ -276,10 +277,10 @@ def _apart_from_templates(runs: Sequence[RunVariant], template: str) -> list[Run
 
 def _for_concept(template: str, k: int) -> Objective:
     if is_custom(template):
-        raise ValueError(f"objective {template!r}: a function of your own stands under `objectives`")
+        raise UsageError(f"objective {template!r}: a function of your own stands under `objectives`")
     objective = parse_objective(template.replace("{k}", str(k)))
     if "{k}" not in template or objective.concepts[:1] != (k,):
-        raise ValueError(
+        raise UsageError(
             f"objective {template!r}: expected Concept({{k}}) as its first concept; it is what is verified"
         )
     return objective
@@ -289,4 +290,4 @@ def _hash(file: str) -> str:
     try:
         return file_hash(named_place(file))
     except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
+        raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from usae_train.files.yaml_config import Clash, checked, read_mapping
+from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
 from usae_viz.parameterizations.spectra import is_file
 from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
@@ -68,7 +69,7 @@ class RenderRecipe(BaseModel):
                 where = "`outputs`" if key == "alpha" else f"the top, as a list under `{key}s`"
                 raise Clash(f"{key} belongs at {where}", "settings", key)
         if not self.concepts and not self.objectives:
-            raise ValueError("nothing to draw; expected `concepts` or `objectives`")
+            raise UsageError("nothing to draw; expected `concepts` or `objectives`")
         for key in ("modes", "seeds", "outputs"):
             values: list[Any] = getattr(self, key)
             if len(set(values)) < len(values):

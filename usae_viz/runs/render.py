@@ -17,6 +17,7 @@ from usae_train.files.place_names import named_place
 from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import write_frames
@@ -248,13 +249,13 @@ def _check_usae(usae: USAE, plan: RenderPlan, out: Path, again: bool) -> None:
     """Nothing; a ValueError when the folder's pictures are of other weights, or a folder in it leads elsewhere."""
     before = read_record(out).get("usae_sha256")
     if not again and before is not None and before != usae.sha256:
-        raise ValueError(
+        raise UsageError(
             f"{out} was drawn with the USAE of sha256 {str(before)[:12]}, and {usae.source} is {str(usae.sha256)[:12]} "
             "by now; choose another place with --out"
         )
     for folder in plan.folders:
         if not (out / folder).resolve().is_relative_to(out.resolve()):
-            raise ValueError(f"{out / folder} leads out of {out}; remove that link")
+            raise UsageError(f"{out / folder} leads out of {out}; remove that link")
 
 
 def _finished(manifest: Manifest, plan: RenderPlan) -> list[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.custom import code_hash, is_custom, load_custom
@@ -55,30 +56,30 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -
         ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file.
     """
     if about.usae_sha256 != usae.sha256:
-        raise ValueError(
+        raise UsageError(
             f"{file} was drawn with the USAE of sha256 {str(about.usae_sha256)[:12]}, and {usae.source} is "
             f"{str(usae.sha256)[:12]} by now; say where it is with --usae"
         )
     try:
         settings = about.drawn_with()
     except ValueError as error:
-        raise ValueError(f"{file} was drawn with settings that this version does not have: {error}") from error
+        raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
     for given in (settings.start, settings.reference):
         if given is not None and given.startswith("tensor of sha256"):
-            raise ValueError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
+            raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
     for name, sha256 in given_hashes(settings).items():
         if about.given_sha256.get(name, sha256) != sha256:
-            raise ValueError(f"{file} was drawn beside another picture than {getattr(settings, name)} is by now")
+            raise UsageError(f"{file} was drawn beside another picture than {getattr(settings, name)} is by now")
     if settings.parameterization == "maco" and settings.start is None:
         # before 0.3 the packaged spectrum, of the demo's scenes, had no name: its hash has one
         settings = settings.model_copy(update={"spectrum": settings.spectrum or packaged_with(about.spectrum_sha256)})
         if spectrum_hash(settings.spectrum) != about.spectrum_sha256:
-            raise ValueError(
+            raise UsageError(
                 f"{file} was drawn under another spectrum than {settings.spectrum or 'any that this version has'}"
             )
     if is_custom(about.objective):
         if allow_code and (about.code_sha256 is None or about.code_sha256 != code_hash(about.objective, Path.cwd())):
-            raise ValueError(
+            raise UsageError(
                 f"{file} was drawn with other code than {about.objective} is by now in {Path.cwd()}; nothing was run"
             )
         objective = load_custom(about.objective, Path.cwd(), allow_code).objective

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.verification.noise import Noise
 from usae_viz.verification.scores import DEFAULT, ClassScore, Scores
@@ -28,9 +29,9 @@ def check_class(usae: USAE, backbone: str, index: int) -> None:
     if spec is None or spec.classes == 0:
         having = [f"{name} ({own.classes})" for name, own in usae.specs.items() if own.classes]
         which = f", or ask one that has: {', '.join(having)}" if having else ""
-        raise ValueError(f"no class {index}: {backbone} has no classifier; set `classes` in its spec{which}")
+        raise UsageError(f"no class {index}: {backbone} has no classifier; set `classes` in its spec{which}")
     if index >= spec.classes:
-        raise ValueError(
+        raise UsageError(
             f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"
         )
 

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from usae_train.runtime.errors import UsageError
+
 Verdict = Literal["strong", "weak", "failed"]
 VERDICTS: tuple[Verdict, ...] = ("strong", "weak", "failed")  # the best first
 
@@ -50,7 +52,7 @@ class VerdictSettings(BaseModel):
         pairs = [part.partition("=") for part in value.split(",")]
         wrong = next((key for key, sign, _ in pairs if not sign), None)
         if wrong is not None:
-            raise ValueError(f"{wrong.strip()!r} is no threshold; expected such as rank=1,percentile=99.9")
+            raise UsageError(f"{wrong.strip()!r} is no threshold; expected such as rank=1,percentile=99.9")
         return {key.strip(): number.strip() for key, _, number in pairs}
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from usae_train.runtime.errors import UsageError
+
 Dtype = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to compute in
 WHOLE = 0.6  # of the side: a crop of it still shows what the whole is of
 
@@ -50,9 +52,9 @@ class Augmentation(BaseModel):
     def _ordered(self) -> Augmentation:
         low, high = self.crop
         if not 0 < low <= high <= 1:
-            raise ValueError(f"crop is {self.crop}; expected two shares with 0 < smallest <= largest <= 1")
+            raise UsageError(f"crop is {self.crop}; expected two shares with 0 < smallest <= largest <= 1")
         if self.crop_normal is not None and not all(0 <= share <= 1 for share in self.crop_normal):
-            raise ValueError(f"crop_normal is {self.crop_normal}; expected a mean and a standard deviation of 0 to 1")
+            raise UsageError(f"crop_normal is {self.crop_normal}; expected a mean and a standard deviation of 0 to 1")
         return self
 
     def of_the_whole(self) -> Augmentation:

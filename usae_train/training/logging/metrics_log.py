@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import as_object, parse_json
+from usae_train.runtime.errors import UsageError
 
 METRICS = "metrics.jsonl"
 JOINT_METRICS = "metrics-joint.jsonl"  # of the training that a grown space is compared with
@@ -55,7 +56,7 @@ class MetricsLogger:
             with self.file.open("a") as opened:
                 opened.write(json.dumps({"step": step, **_finite(figures)}) + "\n")
         except OSError as error:
-            raise ValueError(f"{self.file} cannot be written: {error.strerror}; free some space") from error
+            raise UsageError(f"{self.file} cannot be written: {error.strerror}; free some space") from error
         for tracker in self.trackers:
             tracker.log(step, figures)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.files.atomic import atomic_path
+from usae_train.runtime.errors import UsageError
 from usae_train.training.logging.metrics_log import Tracker
 from usae_train.training.logging.step_metrics import flat
 
@@ -32,7 +33,7 @@ class TensorBoard:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"--tensorboard {folder} cannot be made: {error.strerror}; choose another") from error
+            raise UsageError(f"--tensorboard {folder} cannot be made: {error.strerror}; choose another") from error
         self.folder, self._kind = folder, SummaryWriter
         self._writer: SummaryWriter | None = None
 
@@ -77,7 +78,7 @@ class WeightsAndBiases:
                 settings=wandb.Settings(silent=True),
             )
         except wandb.Error as error:
-            raise ValueError(
+            raise UsageError(
                 f"--wandb {project}: {error}; log in with `wandb login`, or set WANDB_MODE=offline"
             ) from error
 
@@ -91,8 +92,8 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-def _missing(option: str, package: str, error: ImportError) -> ValueError:
-    return ValueError(f'{option} needs the package {package} ({error}); pip install "usae[tracking]"')
+def _missing(option: str, package: str, error: ImportError) -> UsageError:
+    return UsageError(f'{option} needs the package {package} ({error}); pip install "usae[tracking]"')
 
 
 def open_trackers(

@@ -1,0 +1,29 @@
+"""What a user can cause, told apart from what only we can: the one is a line, the other a traceback in a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import traceback
+
+
+class UsageError(ValueError):
+    """What was given cannot be done: the message has the value, what was expected and what to do."""
+
+
+def shows_tracebacks() -> bool:
+    """Whether a traceback is to come on screen: USAE_TRACEBACK is 1."""
+    return os.environ.get("USAE_TRACEBACK", "") not in ("", "0")
+
+
+def kept_traceback(error: BaseException) -> str:
+    """Write a fault's traceback into a file of its own; the line that tells of it."""
+    said = "".join(traceback.format_exception(error))
+    kind = type(error).__name__
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="usae-", suffix=".txt", delete=False, encoding="utf-8") as file:
+            file.write(said)
+        where = f"its traceback is in {file.name}"
+    except OSError:  # no place left: then it comes on screen after all
+        return f"a fault of usae's own, {kind}: {said}"
+    return f"a fault of usae's own, {kind}: {error}; {where}, please report it (USAE_TRACEBACK=1 shows it here)"
