@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -126,3 +126,28 @@ class MaximizeSettings(Settings):
                 raise UsageError(f"unknown preset, expected one of {', '.join(PRESETS)}")
             return PRESETS[value]
         return value
+
+
+class MaximizeOptions(TypedDict, total=False):
+    """The fields of `MaximizeSettings` by name, for editors and type checkers; a test holds the two alike."""
+
+    mode: Mode
+    parameterization: Parameterization
+    size: int | None
+    steps: int
+    views: int
+    learning_rate: float | None
+    augmentation: Augmentation | str
+    whole_first: float | None
+    decay: float | None
+    contrast: float | None
+    spectrum: str | None
+    dtype: RunIn
+    patience: int | None
+    snapshots: int | None
+    alpha: bool
+    seed: int
+    seeds: int
+    memory: float | None
+    verify: int | None
+    verdict: VerdictSettings | str | dict[str, float]

@@ -16,6 +16,7 @@ import multiprocessing
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -86,7 +87,7 @@ def peak() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
 
 
-def train_on_store(folder: str, memory: float, size: dict[str, int], steps: int | None, said: Said) -> None:
+def train_on_store(folder: str, memory: float, size: dict[str, Any], steps: int | None, said: Said) -> None:
     """More than one epoch on a store, or some steps; a state is written at the end, as the command does."""
     store, before = ActivationStore(folder), peak()
     settings = fit_settings("default", steps=steps or len(store) * 196 // 2048 + 5, **size)
@@ -94,7 +95,7 @@ def train_on_store(folder: str, memory: float, size: dict[str, int], steps: int 
     said.put((before, peak()))
 
 
-def train_on_pictures(count: int, memory: float, size: dict[str, int], steps: int | None, said: Said) -> None:
+def train_on_pictures(count: int, memory: float, size: dict[str, Any], steps: int | None, said: Said) -> None:
     """One epoch and the beginning of a second on a stream, or some steps."""
     before = peak()
     specs = {

@@ -57,6 +57,7 @@ import usae_viz as uv
 from usae_train.backbones.backbone import Backbone, build_backbones
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
+from usae_viz.settings import Mode
 from usae_viz.verification.scores import Score
 
 SCALES = (1.0, 0.7, 0.5, 0.3)  # of the side
@@ -110,7 +111,7 @@ def ours(names: list[str], wanted: list[int], settings: dict[str, Any]) -> Itera
     """Draw classes with this project, through one network or through both at once."""
     usae = network(names)
     assert usae.backbones  # built before the clock runs
-    mode = "shared" if len(names) > 1 else "per-model"
+    mode: Mode = "shared" if len(names) > 1 else "per-model"
     for index in wanted:
         parts = [uv.Logit(name, index) for name in names]
         objective = parts[0] if len(parts) == 1 else parts[0] + parts[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -22,7 +22,7 @@ from usae_train.tokens.paired import PairedTokens, collect_tokens
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_settings, named_recipe
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, FitSettings, TrainingRecipe
+from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
 
@@ -103,7 +103,7 @@ def add_backbone(
     watch: FitCallbacks | None = None,
     joint_watch: FitCallbacks | None = None,
     keeper: TrainingCheckpointer | None = None,
-    **settings: Any,
+    **settings: Unpack[FitOptions],
 ) -> Grown:
     """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
 
@@ -200,16 +200,20 @@ def every_token(settings: FitSettings) -> FitSettings:
     return settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"encoding": "all"})})
 
 
-def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settings: Any) -> FitSettings:
+def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settings: Unpack[FitOptions]) -> FitSettings:
     """Settings of a fit in a space of this size.
 
     Raises:
         ValueError: for settings that do not exist, or another n_concepts or k than the USAE's.
     """
-    for own in ("n_concepts", "k"):
-        if settings.setdefault(own, getattr(usae, own)) != getattr(usae, own):
-            raise UsageError(f"{own} is {settings[own]}, and the USAE's {getattr(usae, own)}; its space stays as it is")
+    for name, given, own in (
+        ("n_concepts", settings.get("n_concepts"), usae.n_concepts),
+        ("k", settings.get("k"), usae.k),
+    ):
+        if given is not None and given != own:
+            raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
     named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm})
+    settings["n_concepts"], settings["k"] = usae.n_concepts, usae.k
     return fit_settings(named, **settings)
 
 

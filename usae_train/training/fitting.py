@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, RECIPES, FitSettings, TrainingRecipe
+from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
 
@@ -62,7 +62,7 @@ def fit(
     limit: int | None = None,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    **settings: Any,
+    **settings: Unpack[FitOptions],
 ) -> USAE:
     """Train a USAE.
 
@@ -296,7 +296,7 @@ def named_recipe(recipe: str | TrainingRecipe) -> TrainingRecipe:
     return RECIPES[recipe]
 
 
-def fit_settings(recipe: str | TrainingRecipe, **settings: Any) -> FitSettings:
+def fit_settings(recipe: str | TrainingRecipe, **settings: Unpack[FitOptions]) -> FitSettings:
     """Check a recipe's name and the settings' names and values.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypedDict
 
 from pydantic import ConfigDict, Field
 
@@ -136,3 +136,17 @@ class FitSettings(Settings):
         exclude=True,  # it decides nothing about the result: a resume may allow more
         description="largest share of the images that may be unreadable before it stops",
     )
+
+
+class FitOptions(TypedDict, total=False):
+    """The fields of `FitSettings` but the recipe, for editors and type checkers; a test holds the two alike."""
+
+    n_concepts: int
+    k: int
+    steps: int
+    batch: int | None
+    seed: int
+    init_seed: int
+    dtype: RunIn
+    mask_outliers: bool
+    max_broken: float

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore, Optimizati
 from usae_viz.optimization.resolving import resolved, whole_first
 from usae_viz.optimization.result import Result
 from usae_viz.parameterizations import CoupledImage, Parameterization, parameterization
-from usae_viz.settings import SHARED, MaximizeSettings
+from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import check_class, verify_classes
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import Scores
@@ -50,7 +50,7 @@ def maximize(
     start: Tensor | str | Path | None = None,
     reference: Tensor | str | Path | None = None,
     progress: Progress = lambda done, scores: None,
-    **settings: Any,
+    **settings: Unpack[MaximizeOptions],
 ) -> Result:
     """Draw an objective as each backbone sees it: coordinated activation maximization.
 
@@ -81,7 +81,12 @@ def maximize(
 
 
 def accentuate(
-    usae: USAE, objective: Objective, picture: Tensor | str | Path, *, closeness: float = CLOSENESS, **settings: Any
+    usae: USAE,
+    objective: Objective,
+    picture: Tensor | str | Path,
+    *,
+    closeness: float = CLOSENESS,
+    **settings: Unpack[MaximizeOptions],
 ) -> Result:
     """Raise an objective in a given picture while it stays what it was in the backbones' latent space.
 
@@ -119,7 +124,9 @@ def kept_close(objective: Objective, closeness: float | None = None) -> Objectiv
     return objective + weight * Closeness()
 
 
-def invert(usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str] = (), **settings: Any) -> Result:
+def invert(
+    usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str] = (), **settings: Unpack[MaximizeOptions]
+) -> Result:
     """Draw, from noise, a picture with the codes of a given one: what the concept space keeps of it.
 
     Args:
