@@ -92,7 +92,8 @@ def _option(name: str, field: FieldInfo, default: Any) -> Parameter:
 
 
 def _hidden(name: str, today: Parameter) -> Parameter:
-    kind = get_args(today.annotation)[0]
+    annotation = today.annotation
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     kind = kind if kind is bool else kind | None
     default = False if kind is bool else None
     option = typer.Option(_dashed(name), hidden=True)

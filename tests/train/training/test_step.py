@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 from toys import WIDTHS
 
 from usae_train.model.usae import USAE
 from usae_train.training import step
+from usae_train.training.kernels import reference
 from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.topk_complement import largest, left_out_half
 from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
@@ -44,54 +44,6 @@ def dead_in(**concepts: list[int]) -> Tensor:
     return mask
 
 
-def reference(
-    usae: USAE, batch: dict[str, Tensor], encoding: list[str], recipe: TrainingRecipe, dead: Tensor = NOTHING_DEAD
-) -> tuple[Tensor, Tensor]:
-    """The same loss with dense codes, and the concepts that fired in which backbone."""
-    total, fired = torch.zeros(()), torch.zeros_like(dead)
-    n, mean_width = len(batch["a"]), sum(WIDTHS.values()) / len(WIDTHS)
-    shared = recipe.encoding == "share"  # then what the dead make of it is one error of all shares of the tokens
-    for number, source in enumerate(encoding):
-        if number == 0 or not shared:
-            revived_in, residual_in = ({name: torch.zeros_like(own) for name, own in batch.items()} for _ in range(2))
-        rows, own_dead = torch.arange(n), dead[list(WIDTHS).index(source)].nonzero().squeeze(1)
-        if shared:
-            rows = rows[number :: len(encoding)]
-        pre_codes = usae.encoder(source)(batch[source][rows])
-        rank = pre_codes.argsort(-1, descending=True).argsort(-1)
-        codes = torch.where(rank < K, pre_codes.relu(), 0.0)
-        fired[list(WIDTHS).index(source)] = (codes > 0).any(0)
-        for target in batch:
-            tokens, decoder = batch[target][rows], usae.decoder(target)
-            atoms = decoder.weight if recipe.renormalize else functional.normalize(decoder.weight, dim=-1)
-            residual = tokens - codes @ atoms - decoder.offset
-            share = len(rows) / n if shared else 1.0
-            if recipe.standardization != "scalar":
-                share *= WIDTHS[target] / mean_width
-            if recipe.loss == "absolute":
-                total = total + share * residual.abs().mean()
-            else:
-                total = total + share * residual.square().mean()
-            for nested in recipe.matryoshka_fractions:
-                first = codes * (torch.arange(N_CONCEPTS) < round(nested * N_CONCEPTS))
-                total = total + share * (tokens - first @ atoms - decoder.offset).square().mean()
-            if recipe.auxiliary == "left_out":
-                half = torch.where((rank >= K) & (rank < K + N_CONCEPTS // 2), pre_codes.relu(), 0.0)
-                total = total + share * recipe.auxiliary_weight * (residual - half @ atoms).abs().mean()
-            elif len(own_dead) or (shared and dead.any()):
-                of_dead = torch.zeros_like(pre_codes).index_copy(1, own_dead, pre_codes[:, own_dead])
-                ranked = torch.full_like(pre_codes, -torch.inf).index_copy(1, own_dead, pre_codes[:, own_dead])
-                revived = of_dead.where(ranked.argsort(-1, descending=True).argsort(-1) < K, 0.0).relu()
-                revived_in[target] = revived_in[target].index_copy(0, rows, revived @ atoms)
-                residual_in[target] = residual_in[target].index_copy(0, rows, residual.detach())
-        if not shared or source == encoding[-1]:
-            for target, residual in residual_in.items():
-                if residual.any():
-                    error = (residual - revived_in[target]).square().mean() / residual.square().mean()
-                    total = total + recipe.auxiliary_weight * error
-    return total, fired
-
-
 ALL = DEFAULT.model_copy(update={"encoding": "all"})
 ABSOLUTE = ALL.model_copy(update={"loss": "absolute", "matryoshka_fractions": ()})
 THREE_PARTS = ALL.model_copy(update={"matryoshka_fractions": (0.5, 0.25)})
@@ -120,7 +72,7 @@ def test_a_step_equals_the_dense_reference_with_its_gradients(
     recipe: TrainingRecipe, encoding: list[str], dead: Tensor
 ) -> None:
     usae, batch = toy(recipe)
-    expected_loss, expected_fired = reference(usae, batch, encoding, recipe, dead)
+    expected_loss, expected_fired = reference.step_loss(usae, batch, encoding, recipe, dead)
     expected_loss.backward()
     names = [
         name

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from usae_train.training.kernels import reference
 from usae_train.training.kernels.sparse_ops import (
     chosen_products,
     decode,
@@ -12,11 +13,11 @@ from usae_train.training.kernels.sparse_ops import (
     transpose,
 )
 
-# three bags, the second empty; concept 1 twice, concept 3 never
+# three segments, the second empty; concept 1 twice, concept 3 never
 ENTRIES = entries_of(torch.tensor([2, 1, 1, 0]), torch.tensor([0, 0, 2, 2]), 3, 4)
 WEIGHTS = torch.tensor([1.0, 2.0, 3.0, 4.0])
 TABLE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [10.0, 10.0], [7.0, 7.0]])
-BAGS = torch.tensor([[1.0, 2.0], [5.0, 5.0], [3.0, 4.0]])
+SEGMENTS = torch.tensor([[1.0, 2.0], [5.0, 5.0], [3.0, 4.0]])
 
 
 def test_decode_by_hand() -> None:
@@ -24,12 +25,12 @@ def test_decode_by_hand() -> None:
 
 
 def test_transpose_by_hand() -> None:
-    # concept 1: twice the first bag and three times the third
-    assert transpose(ENTRIES, WEIGHTS, BAGS).tolist() == [[12.0, 16.0], [11.0, 16.0], [1.0, 2.0], [0.0, 0.0]]
+    # concept 1: twice the first segment and three times the third
+    assert transpose(ENTRIES, WEIGHTS, SEGMENTS).tolist() == [[12.0, 16.0], [11.0, 16.0], [1.0, 2.0], [0.0, 0.0]]
 
 
 def test_match_by_hand() -> None:
-    assert sampled_dot(ENTRIES, BAGS, TABLE).tolist() == [30.0, 2.0, 4.0, 3.0]
+    assert sampled_dot(ENTRIES, SEGMENTS, TABLE).tolist() == [30.0, 2.0, 4.0, 3.0]
 
 
 @pytest.mark.parametrize("n_concepts", [11, 2**16, 2**16 + 1])  # sorted by numpy, and by torch beyond 16 bits
@@ -47,11 +48,11 @@ def test_decoding_equals_the_dense_product_with_its_gradients(divide: bool) -> N
     weight = (3 * torch.randn(11, 7, generator=generator)).requires_grad_()
     upstream = torch.randn(8, 7, generator=generator)
     atoms = functional.normalize(weight, dim=-1) if divide else weight
-    reference = torch.zeros(8, 11).index_put((segments, concepts), values, accumulate=True) @ atoms
-    expected = torch.autograd.grad((reference * upstream).sum(), [values, weight])
+    dense = reference.decode(values, concepts, segments, 8, atoms)
+    expected = torch.autograd.grad((dense * upstream).sum(), [values, weight])
     decoded = decode_entries(values, weight, entries, divide)
     found = torch.autograd.grad((decoded * upstream).sum(), [values, weight])
-    torch.testing.assert_close(decoded, reference, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(decoded, dense, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -60,9 +61,9 @@ def test_chosen_products_are_entries_of_the_dense_product_with_its_gradient() ->
     concepts, segments = torch.randint(11, (24,), generator=generator), torch.arange(8).repeat_interleave(3)
     tokens, upstream = torch.randn(8, 7, generator=generator), torch.randn(24, generator=generator)
     weight = torch.randn(11, 7, generator=generator).requires_grad_()
-    reference = (tokens @ weight.T)[segments, concepts]
-    (expected,) = torch.autograd.grad((reference * upstream).sum(), weight)
+    dense = reference.chosen_products(tokens, weight, concepts, segments)
+    (expected,) = torch.autograd.grad((dense * upstream).sum(), weight)
     found = chosen_products(tokens, weight, entries_of(concepts, segments, 8, 11))
-    torch.testing.assert_close(found, reference, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, dense, atol=1e-5, rtol=1e-5)
     (gradient,) = torch.autograd.grad((found * upstream).sum(), weight)
     torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-5)

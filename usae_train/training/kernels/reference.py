@@ -1,0 +1,95 @@
+"""What the fast kernels compute, laid out densely: to be read, and for tests to compare with. Nothing runs it else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from usae_train.model.usae import USAE
+from usae_train.training.settings import TrainingRecipe
+
+
+def decode(values: Tensor, concepts: Tensor, segments: Tensor, n_segments: int, atoms: Tensor) -> Tensor:
+    """(n_segments, width): codes (entries,) as a dense (n_segments, n_concepts) matrix, times atoms; `sparse_ops`."""
+    codes = values.new_zeros(n_segments, len(atoms)).index_put((segments, concepts), values, accumulate=True)
+    return codes @ atoms
+
+
+def chosen_products(tokens: Tensor, weight: Tensor, concepts: Tensor, segments: Tensor) -> Tensor:
+    """(entries,): the wanted entries of tokens (n_segments, width) @ weight (n_concepts, width).T; `sparse_ops`."""
+    return (tokens @ weight.T)[segments, concepts]
+
+
+def top_k(pre_codes: Tensor, k: int) -> Tensor:
+    """(tokens, n_concepts): ReLU of the k largest of each token, zero elsewhere; `model.sparse`."""
+    return torch.where(_rank(pre_codes) < k, pre_codes.relu(), 0.0)
+
+
+def left_out_half(pre_codes: Tensor, k: int) -> Tensor:
+    """(tokens, n_concepts): what follows the k largest, half as many as concepts; `topk_complement`."""
+    rank = _rank(pre_codes)
+    return torch.where((rank >= k) & (rank < k + pre_codes.shape[1] // 2), pre_codes.relu(), 0.0)
+
+
+def matryoshka_errors(codes: Tensor, atoms: Tensor, offset: Tensor, tokens: Tensor, shares: Sequence[float]) -> Tensor:
+    """A scalar: mean squared errors of the first concepts alone, for each share of all of them; `matryoshka`."""
+    total = tokens.new_zeros(())
+    for share in shares:
+        first = codes * (torch.arange(codes.shape[1]) < round(share * codes.shape[1]))
+        total = total + (tokens - first @ atoms - offset).square().mean()
+    return total
+
+
+def step_loss(
+    usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: TrainingRecipe, dead: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The loss of a step, and which concepts fired in it through which encoder; `step.step_loss`.
+
+    Args:
+        usae: the model, in training mode.
+        batch: {backbone: standardized tokens (tokens, width)}.
+        encoding: the backbones that encode; with the encoding `share` each has every so many tokens.
+        recipe: which terms there are.
+        dead: (backbones, n_concepts) bool, what is to be revived.
+    """
+    total, fired = torch.zeros(()), torch.zeros_like(dead)
+    n_tokens, mean_width = len(next(iter(batch.values()))), sum(usae.widths.values()) / len(usae.widths)
+    shared = recipe.encoding == "share"  # then what the dead make of it is one error of all shares of the tokens
+    for number, source in enumerate(encoding):
+        if number == 0 or not shared:
+            revived_in, residual_in = ({name: torch.zeros_like(own) for name, own in batch.items()} for _ in range(2))
+        rows = torch.arange(n_tokens)[number :: len(encoding)] if shared else torch.arange(n_tokens)
+        own_dead = dead[usae.names.index(source)].nonzero().squeeze(1)
+        pre_codes = usae.encoder(source)(batch[source][rows])
+        codes = top_k(pre_codes, usae.k)
+        fired[usae.names.index(source)] = (codes > 0).any(0)
+        for target, every in batch.items():
+            tokens, decoder = every[rows], usae.decoder(target)
+            atoms = decoder.weight if recipe.renormalize else functional.normalize(decoder.weight, dim=-1)
+            residual = tokens - codes @ atoms - decoder.offset
+            share = len(rows) / n_tokens
+            if recipe.standardization != "scalar":
+                share *= usae.widths[target] / mean_width
+            total = total + share * (residual.abs() if recipe.loss == "absolute" else residual.square()).mean()
+            total = total + share * matryoshka_errors(codes, atoms, decoder.offset, tokens, recipe.matryoshka_fractions)
+            if recipe.auxiliary == "left_out":
+                left = residual - left_out_half(pre_codes, usae.k) @ atoms
+                total = total + share * recipe.auxiliary_weight * left.abs().mean()
+            elif len(own_dead) or (shared and dead.any()):
+                revived = torch.zeros_like(pre_codes)
+                revived[:, own_dead] = top_k(pre_codes[:, own_dead], usae.k)
+                revived_in[target] = revived_in[target].index_copy(0, rows, revived @ atoms)
+                residual_in[target] = residual_in[target].index_copy(0, rows, residual.detach())
+        if not shared or source == encoding[-1]:
+            for target, residual in residual_in.items():
+                if residual.any():
+                    error = (residual - revived_in[target]).square().mean() / residual.square().mean()
+                    total = total + recipe.auxiliary_weight * error
+    return total, fired
+
+
+def _rank(pre_codes: Tensor) -> Tensor:
+    return pre_codes.argsort(-1, descending=True).argsort(-1)
