@@ -161,7 +161,18 @@ def a_store_in_each_precision(world: World, room: Path) -> None:
 @situation
 def a_resume_with_other_settings(world: World, room: Path) -> None:
     process = subprocess.Popen(
-        train("fit", world.room / "base" / "store", "-o", room / "usae", *SMALL, "--steps", 100000, "--every", 0, "-q")
+        train(
+            "fit",
+            world.room / "base" / "store",
+            "-o",
+            room / "usae",
+            *SMALL,
+            "--steps",
+            100000,
+            "--checkpoint-minutes",
+            0,
+            "-q",
+        )
     )
     while process.poll() is None and not list((room / ".usae.training").glob("step-*.pt")):
         pass

@@ -173,7 +173,9 @@ def a_reader_that_goes_away(world: World, room: Path) -> None:
         assert process.stderr is not None
         process.stdout.read(10)
         process.stdout.close()
-        assert "Traceback" not in process.stderr.read()
+        said = process.stderr.read()
+        assert "Traceback" not in said
+        assert "fault of usae's own" not in said
     assert world.room.is_dir()
 
 

@@ -27,6 +27,7 @@ from usae_train.model.published import LINEAR, NORM, import_published
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.pieces import ExtractedTokens, Pieces
 from usae_train.tokens.store import ActivationStore, StoreRecord, write_record, write_shard
@@ -210,8 +211,8 @@ def _plan(usae: USAE, recipe: Path) -> RenderPlan:
     try:
         return plan_recipe(usae, read_recipe(recipe), recipe.parent)
     except ValueError as error:  # what a plan finds is said of concepts, whichever file asked for them
-        if type(error) is ValueError and recipe.name not in str(error):
-            raise ValueError(f"{recipe.name}: {error}") from error
+        if type(error) is UsageError and recipe.name not in str(error):
+            raise UsageError(f"{recipe.name}: {error}") from error
         raise
 
 

@@ -42,7 +42,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_forms import Damaged, check_sizes
-from usae_train.files.torch_state import write_state
+from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.runtime.errors import UsageError
 from usae_train.scenes import world as scenes
 
@@ -177,7 +177,7 @@ def _go_on(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
         ValueError: for one that cannot be read, or has other parts.
     """
     try:
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        state = read_pickled(checkpoint, device)
         shapes = [own.shape for own in parts["pupil"].parameters()]
         for part, value in parts.items():
             if isinstance(value, torch.optim.Optimizer):  # torch takes moments of any size, and reads past their end

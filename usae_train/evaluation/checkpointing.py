@@ -9,10 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from usae_train.files.tensor_forms import Damaged
-from usae_train.files.torch_state import write_state
+from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.images.fingerprints import same
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped, handle_signals
@@ -57,7 +55,7 @@ class PassKeeper:
             ValueError: when it cannot be read.
         """
         try:
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            found = read_pickled(file)
         except Exception as error:  # whatever a damaged file makes of torch
             raise UsageError(f"{file} cannot be read; remove {self.room} to begin again") from error
         if not isinstance(found, dict):

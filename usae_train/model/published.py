@@ -14,6 +14,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import PAPER, Level, Spread
 from usae_train.backbones.weight_files import not_plain
 from usae_train.files.homes import from_home
+from usae_train.files.torch_state import read_pickled
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -114,7 +115,7 @@ def import_published(config: str | Path) -> USAE:
 
 def _read_checkpoint(file: Path, name: str) -> dict[str, Tensor]:
     try:
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        content: Any = read_pickled(file)
     except FileNotFoundError as error:
         raise UsageError(f"{name}: no checkpoint at {file}; paths are taken relative to the YAML's folder") from error
     except pickle.UnpicklingError as error:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from usae_train.files.atomic import remove_leftovers
 from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors
-from usae_train.files.torch_state import write_state
+from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
@@ -183,7 +183,7 @@ class TrainingCheckpointer:
         files = sorted(self.folder.glob("step-*.pt"), reverse=True)
         for file in files:
             with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
-                found = torch.load(file, map_location="cpu", weights_only=True)
+                found = read_pickled(file)
                 dict(**found["settings"], **found["data"])  # or it is no state of ours
                 if (step := int(file.stem.removeprefix("step-"))) > 0:
                     return step, found

@@ -43,7 +43,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
 
     (tmp_path / "file").touch()
     before = sorted(tmp_path.rglob("*"))
-    for reader in ("images.FolderImages.read", "images.DemoImages.read"):
+    for reader in ("sources.FolderImages.read", "sources.DemoImages.read"):
         monkeypatch.setattr(f"usae_train.images.{reader}", work)
     assert_one_error(run(*told(command, tmp_path / "file" / "out")), "cannot be written: ")
     assert sorted(tmp_path.rglob("*")) == before

@@ -85,7 +85,6 @@ def test_a_taken_out_is_refused_before_any_work(picture_folder: Path) -> None:
     [
         ["fit", "pictures", "--out", "o", "--concepts", "3"],
         ["fit", "pictures"],
-        ["fit", "pictures", "--out", "o", "--seed", "-1"],
         ["fit", "pictures", "--out", "o", "--steps", "many"],
         ["fti"],
     ],

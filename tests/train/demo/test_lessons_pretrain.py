@@ -7,10 +7,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.demo import lessons, pretrain, scenes
+from usae_train.demo import lessons, pretrain
 from usae_train.demo.descriptors import outlines
 from usae_train.demo.lessons import ImageText, SelfSupervised, Supervised
 from usae_train.demo.pretrain import SPECS, dirty
+from usae_train.scenes import world as scenes
 from usae_train.scenes.factors import FACTORS, SHAPES, patch_shares
 
 

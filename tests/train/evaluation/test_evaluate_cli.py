@@ -309,7 +309,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(place: Path, tmp_path: Path) 
         "40",
         "--batch",
         "1",
-        "--every",
+        "--checkpoint-minutes",
         "0",
         "--no-fill",
         "--out",

@@ -11,6 +11,7 @@ from usae_train.files.provenance import file_hash
 from usae_train.images.colour import from_canvas, to_canvas
 from usae_train.images.sources import FolderImages
 from usae_train.images.spectrum import load_spectrum, mean_magnitude, save_spectrum
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.terminal import one_line_errors, pick_device
 
 
@@ -56,7 +57,7 @@ def test_file_hash_is_sha256(tmp_path: Path) -> None:
 
 def test_errors_are_one_line_whatever_their_text(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop, one_line_errors():
-        raise ValueError("first\n   second")
+        raise UsageError("first\n   second")
     assert stop.value.code == 1
     assert capsys.readouterr().err == "error: first second\n"
 

@@ -49,7 +49,7 @@ def test_alone_changes_nothing():
 
 def test_a_batch_that_cannot_be_divided_says_what_could():
     with pytest.raises(ValueError, match="--batch is 7 tokens for 2 processes; expected a multiple of 2, such as 8"):
-        DistributedContext(0, 2).part(7)
+        DistributedContext(0, 2).local_batch(7)
 
 
 def test_own_rows_by_hand():
@@ -91,7 +91,7 @@ def test_a_rank_reads_its_own_share_of_the_shards_and_little_more():
 class Apart(DistributedContext):
     """Ranks that have nothing to say to each other, so that one process can be each in turn."""
 
-    def together(self):
+    def raise_together(self):
         return nullcontext()
 
 
@@ -309,7 +309,7 @@ def test_torchrun_stops_goes_on_and_ends_as_one_process(tmp_path, uninterrupted,
     """SIGTERM is torchrun's alone; Ctrl-C is for everyone whom the terminal runs in the foreground."""
     (store, whole), out, room = uninterrupted, tmp_path / "usae", tmp_path / ".usae.training"
     words = ["fit", store, "-o", out, *SMALL]
-    command = torchrun(*words, "--every", 0)
+    command = torchrun(*words, "--checkpoint-minutes", 0)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 300
     while not list(room.glob("step-*.pt")) and time.monotonic() < deadline and process.poll() is None:
@@ -351,7 +351,7 @@ def test_a_process_that_is_killed_ends_the_other_with_one_line(tmp_path):
     store, room = tmp_path / "store", tmp_path / ".usae.training"
     write(make_pictures(tmp_path / "pictures"), store)
     words = ["fit", store, "-o", tmp_path / "usae", "--n-concepts", 12, "-k", 3, "--steps", 10**6, "--batch", 8]
-    command = [sys.executable, "-m", "usae_train", *map(str, words), "--every", "0"]
+    command = [sys.executable, "-m", "usae_train", *map(str, words), "--checkpoint-minutes", "0"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         join = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}

@@ -11,6 +11,7 @@ from rich.table import Table
 
 import usae_train
 import usae_viz
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, say, say_error, say_json, say_table, table_as_text, written_out
 from usae_train.runtime.terminal import bars, lines, one_line_errors, stages
 from usae_train.training.logging.display import TrainingDisplay
@@ -58,7 +59,7 @@ def test_json_is_of_ascii_and_says_the_same(capsys):
 
 def test_an_error_is_one_line(capsys):
     with pytest.raises(SystemExit), one_line_errors():
-        raise ValueError("broken\nerror: \x1b[1mforged")
+        raise UsageError("broken\nerror: \x1b[1mforged")
     say_error(ValueError())
     assert capsys.readouterr().err == "error: broken error: \\x1b[1mforged\nerror: ValueError\n"
 

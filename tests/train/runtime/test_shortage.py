@@ -65,11 +65,29 @@ def test_who_wraps_it_does_not_hide_it():
     assert shortage(wrapped) == WHAT_HELPS["memory"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), ImportError("no module named x"), KeyError("x")])
-def test_other_errors_keep_their_traceback(error):
+FAULTS = [RuntimeError("a fault of ours"), ImportError("no module named x"), KeyError("x"), ValueError("numpy's own")]
+
+
+@pytest.mark.parametrize("error", FAULTS)
+def test_a_fault_of_ours_is_a_line_that_names_the_file_of_its_traceback(error, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as ended, one_line_errors():
+        raise error
+    (file,) = tmp_path.iterdir()
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (1, 1)
+    assert said.startswith(f"error: a fault of usae's own, {type(error).__name__}: {error}; its traceback is in {file}")
+    assert "expected" not in said
+    assert file.read_text().startswith("Traceback (most recent call last)")
+    assert "raise error" in file.read_text()
+    assert shortage(error) is None
+
+
+@pytest.mark.parametrize("error", FAULTS)
+def test_a_fault_of_ours_comes_on_screen_where_that_is_asked(error, monkeypatch):
+    monkeypatch.setenv("USAE_TRACEBACK", "1")
     with pytest.raises(type(error)), one_line_errors():
         raise error
-    assert shortage(error) is None
 
 
 def test_a_picture_is_not_called_broken_for_want_of_memory_or_files(tmp_path, monkeypatch):

@@ -65,8 +65,8 @@ def test_trainings_and_evaluations_leave_it_ignored(tmp_path: Path) -> None:
 def test_a_background_job_of_a_shell_script_ignores_ctrl_c() -> None:
     """What the shell does, and what Python makes of it; the script waits for the job and hands on its status."""
     job = (
-        "import signal; from usae_train.runtime.signals import hearing\n"
-        "with hearing(lambda number: print(int(number), flush=True)):\n"
+        "import signal; from usae_train.runtime.signals import handle_signals\n"
+        "with handle_signals(lambda number: print(int(number), flush=True)):\n"
         "    signal.raise_signal(signal.SIGINT); signal.raise_signal(signal.SIGTERM)"
     )
     script = '"$0" -c "$1" & wait $!'

@@ -281,7 +281,7 @@ def unbroken(tmp_path_factory):
 def test_a_killed_training_goes_on_bit_for_bit(unbroken, tmp_path, end):
     (words, whole), out = unbroken, tmp_path / "usae"
     words = [*words, "-o", str(out)]
-    process, room = begun([*words, "--every", "0"], out, 2)
+    process, room = begun([*words, "--checkpoint-minutes", "0"], out, 2)
     process.send_signal(end)
     assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[end]
     assert list(room.glob("step-*.pt"))

@@ -64,7 +64,7 @@ def test_tokens_that_do_not_fit_into_memory_are_refused_before_the_work(
 ) -> None:
     built = build_backbones(tiny_specs)
     # 6 pictures x 4 tokens x (32 + 24) x 2 bytes = 2688; 60% of 2250 is 1350: half of the pictures
-    monkeypatch.setattr("usae_train.tokens.paired.os.sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else 2250)
+    monkeypatch.setattr("usae_train.runtime.memory.os.sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else 2250)
     with pytest.raises(ValueError, match=r"the tokens of 6 pictures need .*; take at most 3 pictures with --limit"):
         collect_tokens(built, FolderImages(picture_folder), (2, 2))
     assert len(collect_tokens(built, open_images(picture_folder, 3), (2, 2)).numbers) == 3

@@ -179,7 +179,7 @@ def test_a_killed_growth_goes_on_bit_for_bit(
     words += ["--steps", "200", "--batch", "8", "--device", "cpu"]
     code, said, err = run(*words, "-o", whole)
     assert code == 0, err
-    process, room = begun([*words, "-o", str(out), "--every", "0"], out, 2, during)
+    process, room = begun([*words, "-o", str(out), "--checkpoint-minutes", "0"], out, 2, during)
     process.send_signal(end)
     assert process.wait() == {SIGKILL: -9, SIGTERM: 143, SIGINT: 130}[end]
     assert list((room / during).glob("step-*.pt"))

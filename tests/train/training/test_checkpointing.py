@@ -19,6 +19,7 @@ import usae_train as ut
 from usae_train.files.atomic import atomic_path
 from usae_train.files.torch_state import write_state
 from usae_train.images.sources import open_images
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.extract import extract, plan
 from usae_train.tokens.store import read_record
@@ -120,11 +121,24 @@ def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
 @pytest.mark.parametrize("way", [[], ["--independent"]])
 def test_a_resume_with_other_backbones_of_the_same_width_is_refused(tmp_path, way, monkeypatch):
     folder, out, specs = make_pictures(tmp_path / "pictures"), tmp_path / "usae", tmp_path / "specs.yaml"
-    words = ["fit", folder, "--backbones", specs, "-o", out, "--max-broken", "0.2", "--every", "0", *SMALL, *way]
+    words = [
+        "fit",
+        folder,
+        "--backbones",
+        specs,
+        "-o",
+        out,
+        "--max-broken",
+        "0.2",
+        "--checkpoint-minutes",
+        "0",
+        *SMALL,
+        *way,
+    ]
     specs.write_text(YAML)
 
     def stopped(*given, **named):
-        raise ValueError("stopped")
+        raise UsageError("stopped")
 
     with monkeypatch.context() as patched:
         for place in ("training.independent_fit", "model.checkpoint"):  # the first imports from the second
@@ -175,7 +189,7 @@ def test_what_goes_wrong_after_the_last_step_costs_no_training(tmp_path, kept):
     """A disk that is full when the USAE is saved; where it has no room for the last state either, saving is tried."""
     store, out, room = tmp_path / "store", tmp_path / "usae", tmp_path / ".usae.training"
     write(make_pictures(tmp_path / "pictures"), store)
-    words = ["fit", store, *SMALL, "--every", "1000"]
+    words = ["fit", store, *SMALL, "--checkpoint-minutes", "1000"]
     assert run(*words, "-o", tmp_path / "whole")[0] == 0
     with pytest.MonkeyPatch.context() as full:
         full.setattr("usae_train.model.checkpoint.save_file", FullDisk(100)(save_file))
@@ -335,7 +349,7 @@ def test_wandb_is_told_every_line_and_a_resume_is_the_same_run(tmp_path, monkeyp
     write(make_pictures(tmp_path / "pictures"), tmp_path / "store")
     words = ("fit", tmp_path / "store", "-o", tmp_path / "usae", *SMALL, "--wandb", "concepts")
     monkeypatch.setattr(
-        "usae_train.model.checkpoint.save", lambda *ended, **words: (_ for _ in ()).throw(ValueError("cut"))
+        "usae_train.model.checkpoint.save", lambda *ended, **words: (_ for _ in ()).throw(UsageError("cut"))
     )
     assert run(*words)[0] == 1
     monkeypatch.undo()
@@ -358,7 +372,7 @@ def test_a_fit_killed_at_any_moment_goes_on(tmp_path, states):
     store, out, room = tmp_path / "store", tmp_path / "usae", tmp_path / ".usae.training"
     write(make_pictures(tmp_path / "pictures"), store)
     words = ["fit", str(store), "-o", str(out), "--n-concepts", "12", "-k", "3", "--steps", "600", "--batch", "8"]
-    every = ["--every", "0" if states else "60", "--log-every", "1"]
+    every = ["--checkpoint-minutes", "0" if states else "60", "--log-every", "1"]
     process = subprocess.Popen([sys.executable, "-m", "usae_train", *words, *every])
     metrics = room / "metrics.jsonl"
     while process.poll() is None and not (metrics.is_file() and metrics.stat().st_size > 800 * max(1, states)):

@@ -104,7 +104,7 @@ def test_render_draws_every_mode_and_seed(folder, tmp_path):
             ["maximize", "-c", "3", "--mode", "both"],
             "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'",
         ),
-        (["maximize", "-c", "3", "--parameterization", "clay"], "image = 'clay'"),
+        (["maximize", "-c", "3", "--parameterization", "clay"], "parameterization = 'clay'"),
         (["maximize", "-c", "3", "--device", "tpu9"], "no device 'tpu9' here"),
         (
             ["maximize", "-c", "3", "--start", "a.png", "--closeness", "nan"],
@@ -224,7 +224,7 @@ def test_invert_takes_what_maximize_does_of_seeds_transparency_and_early_ends(fo
     with Image.open(drawn / "right-seed-5.png") as seen:
         assert seen.mode == "RGBA"
     settings = read_png(drawn / "right-seed-5.png")["settings"]
-    assert (settings["seeds"], settings["settle"], settings["memory"], settings["alpha"]) == (2, 2, 1.0, True)
+    assert (settings["seeds"], settings["patience"], settings["memory"], settings["alpha"]) == (2, 2, 1.0, True)
 
 
 def test_objectives_are_drawn_a_folder_each_and_once(folder, tmp_path):
@@ -317,7 +317,7 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
             ["maximize", "-c", "3", *QUICK[:-1], "16", "--augmentation", "maco"],
             "crops from 0.05 of the side are less than a pixel wide on a canvas of 16 px; raise --size to 20, or take",
         ),
-        (["maximize", "-c", "3", "--patience", "1"], "settle = 1: Input should be greater than or equal to 2"),
+        (["maximize", "-c", "3", "--patience", "1"], "patience = 1: Input should be greater than or equal to 2"),
         (["maximize", "-c", "3", "--spectrum", "1/f"], "a spectrum is for the parameterization maco, not for fourier"),
         (
             ["maximize", "-c", "3", "--decay", "2", "--parameterization", "maco"],

@@ -97,7 +97,7 @@ def test_after_an_ending_by_hand_no_further_objective_is_begun_and_after_a_loss_
 @pytest.fixture
 def packed(monkeypatch):
     """Three objectives at once, as on a GPU."""
-    monkeypatch.setattr(usae_viz.optimization.maximize, "pictures_at_once", lambda *_: 3)
+    monkeypatch.setattr(usae_viz.optimization.maximize, "max_batch_size", lambda *_: 3)
 
 
 @pytest.mark.usefixtures("packed")

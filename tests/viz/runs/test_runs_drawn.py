@@ -201,7 +201,7 @@ def test_two_processes_write_the_files_of_one_to_the_bit(folder, tmp_path):
 class Second(DistributedContext):
     """The second of two processes, without the first: what that one would say is found here."""
 
-    def told(self, of_the_first):
+    def compute_on_main(self, of_the_first):
         return of_the_first()
 
     def gather(self, value):

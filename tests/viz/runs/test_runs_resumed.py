@@ -43,7 +43,7 @@ def test_a_change_draws_only_what_it_changes(folder, tmp_path, drawings):
     kept = (out / "concept-00003" / "a-left.png").read_bytes()
     drawings.clear()
     drawn(folder, tmp_path, both.replace("views: 2", "views: 3"))
-    assert [settings.crops for _, settings in drawings] == [3]
+    assert [settings.views for _, settings in drawings] == [3]
     assert (out / "concept-00003" / "a-left.png").read_bytes() == kept
     drawings.clear()
     drawn(folder, tmp_path, both.replace("views: 2", "views: 3").replace("[3]", "[3, 5]"))
@@ -110,7 +110,7 @@ def test_nothing_is_said_of_a_picture_whose_file_another_took(folder, tmp_path, 
     assert [manifest.adopt(drawing) for drawing in plan.drawings] == [True, False]
     assert [manifest.drawn(drawing) is not None for drawing in plan.drawings] == [True, False]
     drawn(folder, tmp_path, text + QUICK)
-    assert [settings.crops for _, settings in drawings] == [2]
+    assert [settings.views for _, settings in drawings] == [2]
 
 
 def test_resume_goes_on_with_the_last_run_of_the_recipe(folder, tmp_path, monkeypatch, drawings):
@@ -137,7 +137,7 @@ def test_resume_goes_on_with_the_last_run_of_the_recipe(folder, tmp_path, monkey
 class Lonely(DistributedContext):
     """One of two processes, whose other one has died."""
 
-    def told(self, find):
+    def compute_on_main(self, find):
         return find()
 
     def gather(self, value):
