@@ -5,6 +5,7 @@ The names below are imported when they are first used, so that `import usae_trai
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ _HOMES = {
     "images.sources": ("open_images",),
     "training.fitting": ("fit",),
     "training.add_backbone": ("add_backbone",),
-    "training.settings": ("FitSettings", "Recipe"),
+    "training.settings": ("FitSettings", "TrainingRecipe"),
 }
 
 
@@ -56,6 +57,11 @@ def __dir__() -> list[str]:  # for completion in a notebook
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Recipe":
+        from usae_train.runtime.warned import FormerName
+
+        warnings.warn("ut.Recipe is called ut.TrainingRecipe now; that name goes with the next version", FormerName, 2)
+        name = "TrainingRecipe"
     if name not in __all__:
         raise AttributeError(f"module 'usae_train' has no attribute {name!r}")
     home = next(module for module, names in _HOMES.items() if name in names)

@@ -7,6 +7,7 @@ import usae_train
 from usae_train.backbones.backbone import PAPER, BackboneSpec
 from usae_train.images.sources import open_images
 from usae_train.model.statistics import measure
+from usae_train.runtime.warned import FormerName
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training import fitting
 from usae_train.training.fitting import FitCallbacks, allowed_memory, fit, fit_settings
@@ -172,3 +173,5 @@ def test_the_packages_names_are_all_there() -> None:
     assert set(usae_train.__all__) <= set(dir(usae_train))
     with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
         _ = usae_train.fitt
+    with pytest.warns(FormerName, match="called ut.TrainingRecipe now"):
+        assert usae_train.Recipe is usae_train.TrainingRecipe
