@@ -16,7 +16,7 @@ import multiprocessing
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -32,7 +32,7 @@ SIZE = {"n_concepts": 64, "k": 4, "batch": 2048}
 PAPER_SIZE = {"n_concepts": 6144, "k": 32, "batch": 4096}
 VIT = {"patch_size": 4, "embed_dim": 192, "depth": 1, "num_heads": 3}  # 576 tokens a picture of 96 px
 
-Said = multiprocessing.Queue  # what a process says: GB before it began, and at most
+Said: TypeAlias = "multiprocessing.Queue[tuple[float, float]]"  # what a process says: GB before it began, and at most
 
 
 class Noise:

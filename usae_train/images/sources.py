@@ -216,7 +216,7 @@ class Failure(NamedTuple):
     why: str
 
 
-class _Reading(Dataset):
+class _Reading(Dataset[tuple[int, Tensor] | Failure]):
     """A source as torch's loader wants it."""
 
     def __init__(self, source: ImageSource, size: int) -> None:
