@@ -8,7 +8,9 @@ import sys
 from functools import cache
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt's numbers, as in glibc's malloc.h
-LARGEST = 2**30  # bytes; one activation of 32 pictures of 224 px has 51 MB in EfficientNet-Lite0, 25 MB in a ViT-S/14
+CACHED_BYTES = (
+    2**30
+)  # bytes; one activation of 32 pictures of 224 px has 51 MB in EfficientNet-Lite0, 25 MB in a ViT-S/14
 TOLD_BY_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
@@ -26,4 +28,4 @@ def keep_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, LARGEST))
+    return bool(mallopt(MMAP_THRESHOLD, CACHED_BYTES) and mallopt(TRIM_THRESHOLD, CACHED_BYTES))

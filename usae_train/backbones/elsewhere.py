@@ -22,7 +22,7 @@ from usae_train.runtime.errors import UsageError
 
 HUB = ("hf-hub:", "hf_hub:")
 CONFIG = "config.json"
-LARGEST = 16_000_000  # bytes of a config.json: with names of 21,843 classes timm's own have 3 million
+MAX_BYTES = 16_000_000  # bytes of a config.json: with names of 21,843 classes timm's own have 3 million
 Side = Annotated[int, Field(ge=1, le=2**14)]
 Size = tuple[Annotated[int, Field(ge=1, le=16)], Side, Side]
 
@@ -123,14 +123,14 @@ def _rows_and_columns(size: Any) -> tuple[int, int] | None:
 def _read(where: str, file: Path) -> Mapping[str, Any]:
     try:
         with file.open("rb") as opened:
-            text = opened.read(LARGEST + 1)
-        content = parse_json(text) if len(text) <= LARGEST else None
+            text = opened.read(MAX_BYTES + 1)
+        content = parse_json(text) if len(text) <= MAX_BYTES else None
     except OSError as error:
         raise UsageError(f"{where} cannot be read at {file}: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{where} is no valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{where} is no JSON object of at most {LARGEST // 1_000_000} MB")
+        raise UsageError(f"{where} is no JSON object of at most {MAX_BYTES // 1_000_000} MB")
     return content
 
 

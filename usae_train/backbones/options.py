@@ -60,8 +60,8 @@ REFUSED = frozenset(
         "args",
     }
 )
-LARGEST = 2**16  # of a whole number; timm's own are below (embed_dim 6144): what is larger only hangs
-LONGEST = 64  # of a word or list; timm's longest list of stages has 12 entries
+MAX_NUMBER = 2**16  # of a whole number; timm's own are below (embed_dim 6144): what is larger only hangs
+MAX_LENGTH = 64  # of a word or list; timm's longest list of stages has 12 entries
 POPPED = ("bn_momentum", "bn_eps")  # what timm's EfficientNets take out of their arguments before a class sees them
 
 
@@ -89,12 +89,12 @@ def _fault(value: Any, depth: int = 0) -> str | None:
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        good = math.isfinite(value) if isinstance(value, float) else abs(value) <= LARGEST
+        good = math.isfinite(value) if isinstance(value, float) else abs(value) <= MAX_NUMBER
         return None if good else f"{value:.3g}, no number of a network's size"
     if isinstance(value, str):
-        return None if len(value) <= LONGEST and value.isprintable() else "a word that no network takes"
+        return None if len(value) <= MAX_LENGTH and value.isprintable() else "a word that no network takes"
     if isinstance(value, list | tuple) and depth < 3:
-        if len(value) > LONGEST:
+        if len(value) > MAX_LENGTH:
             return f"a list of {len(value)}"
         return next((fault for part in value if (fault := _fault(part, depth + 1)) is not None), None)
     return f"a {type(value).__name__}"

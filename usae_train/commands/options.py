@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from usae_train.runtime.shortage import MOST
+from usae_train.runtime.shortage import MAX_COUNT
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist, or be empty.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
@@ -17,7 +17,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summ
 Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas.")]
 Limit = Annotated[
     int | None,
-    typer.Option(help="Take at most so many pictures, drawn from all, the same ones each time.", min=1, max=MOST),
+    typer.Option(help="Take at most so many pictures, drawn from all, the same ones each time.", min=1, max=MAX_COUNT),
 ]
 MaxBroken = Annotated[
     float, typer.Option(min=0, max=1, help="Largest share of the pictures that may be unreadable before it stops.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -33,11 +33,12 @@ from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import STD_EPSILON, USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import StageCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import stream_tokens
 
 SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
-MOST = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
+MAX_COFIRING = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
 REFERENCE: dict[str, Any] = {
     "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59},
     "r2_independent": {"siglip": 0.7, "dino": 0.8, "vit": 0.7},  # "about"
@@ -46,7 +47,6 @@ REFERENCE: dict[str, Any] = {
     "r_of_logs_frequent": 0.89,
     "share_alike": {"siglip": 0.23, "dino": 0.26, "vit": 0.38},
 }  # Thasarathan et al. 2025, on ImageNet
-Progress = Callable[[str, int, int], None]  # stage, done, in all
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def evaluate(
     usae: USAE,
     source: ImageSource,
     batch: int = 32,
-    progress: Progress = lambda stage, done, total: None,
+    progress: StageCallback = lambda stage, done, total: None,
     compared: Compared | None = None,
 ) -> tuple[dict[str, Any], Statistics] | None:
     """Measure a USAE on pictures.
@@ -202,7 +202,7 @@ def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
     entropy = statistics.firing_entropy
     energy = statistics.energy.mean(0)
     co_fires = statistics.co_fires
-    order = co_fires.argsort(descending=True, stable=True)[:MOST]
+    order = co_fires.argsort(descending=True, stable=True)[:MAX_COFIRING]
     several = len(usae.names) > 1
     # rounded, an entropy can be a hair above 1, which histc would leave out
     counts = torch.histc(entropy[alive].nan_to_num(0.0).clamp(0, 1), 20, 0, 1).int().tolist()
@@ -223,8 +223,8 @@ def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
         else None,
         "co_fires_energy": {
             "r_of_logs": log_correlation(co_fires, energy, 1),
-            "r_of_logs_frequent": log_correlation(co_fires, energy, MOST),
-            "frequent": int((co_fires >= MOST).sum()),
+            "r_of_logs_frequent": log_correlation(co_fires, energy, MAX_COFIRING),
+            "frequent": int((co_fires >= MAX_COFIRING).sum()),
         }
         if several
         else None,

@@ -20,7 +20,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 
 ALIKE = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
-MOST = 1000  # and the number of most co-firing concepts that it looks at
+MAX_COFIRING = 1000  # and the number of most co-firing concepts that it looks at
 
 
 def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
@@ -95,7 +95,7 @@ def consistency(
         co_fires: (concepts,) of the joint space.
         seed: of the random atoms.
     """
-    most = co_fires.argsort(descending=True, stable=True)[:MOST]
+    most = co_fires.argsort(descending=True, stable=True)[:MAX_COFIRING]
     found: dict[str, dict[str, Any]] = {}
     for row, (name, own) in enumerate(independent.items()):
         atoms, others = usae.dictionary(name).cpu(), own.dictionary(name).cpu()

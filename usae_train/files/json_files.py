@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from usae_train.runtime.errors import UsageError
 
 Kind = TypeVar("Kind")
-LARGEST = 256_000_000  # bytes: the record of a run of 100,000 drawings has 30 MB
+MAX_BYTES = 256_000_000  # bytes: the record of a run of 100,000 drawings has 30 MB
 DEEPEST = 64  # lists and objects within each other; what is written here has 8 at most
 LEAST, MOST = -(2**63), 2**64  # of whole numbers, seeds among them
 
@@ -30,11 +30,11 @@ def read_json(file: Path) -> Any:
     """
     try:
         with file.open("rb") as opened:
-            content = opened.read(LARGEST + 1)
+            content = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(error.strerror or str(error)) from error
-    if len(content) > LARGEST:
-        raise UsageError(f"it is larger than {LARGEST // 1_000_000} MB")
+    if len(content) > MAX_BYTES:
+        raise UsageError(f"it is larger than {MAX_BYTES // 1_000_000} MB")
     return parse_json(content)
 
 

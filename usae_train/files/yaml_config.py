@@ -18,8 +18,8 @@ from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
-LARGEST = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
-MOST = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
+MAX_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
+MAX_VALUES = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
 NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is no key
 PLAIN = {"CommentedSeq": "a list", "NoneType": "nothing", "ScalarFloat": "a number", "int": "a number", "str": "a word"}
 
@@ -45,9 +45,9 @@ def read_mapping(file: str | Path) -> CommentedMap:
     file = Path(file)
     try:
         with file.open("rb") as opened:
-            written = opened.read(LARGEST + 1)
-        if len(written) > LARGEST:
-            raise UsageError(f"{file}: larger than {LARGEST // 1000} kB; expected settings that a person wrote")
+            written = opened.read(MAX_BYTES + 1)
+        if len(written) > MAX_BYTES:
+            raise UsageError(f"{file}: larger than {MAX_BYTES // 1000} kB; expected settings that a person wrote")
         text = written.decode()
         check_events(text, file)
         content = _composed(text, file)
@@ -95,8 +95,8 @@ def _check_size(content: Any, file: Path) -> None:
             sizes[id(part)] = None
             sizes[id(part)] = 1 + sum(map(size, part.values() if isinstance(part, CommentedMap) else part))
         found = sizes[id(part)]
-        if found is None or found > MOST:
-            much = "itself" if found is None else f"more than {MOST} values"
+        if found is None or found > MAX_VALUES:
+            much = "itself" if found is None else f"more than {MAX_VALUES} values"
             raise UsageError(f"{file}:{part.lc.line + 1}: an alias that stands for {much}; write out what is meant")
         return found
 

@@ -22,7 +22,7 @@ from usae_train.runtime.undisturbed import undisturbed
 
 # Their names for the paper's backbones, ours, and the width of the tokens
 NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}
-LARGEST = 2**20  # of a size in their YAML: theirs are 6144 concepts of 768 features
+MAX_SIZE = 2**20  # of a size in their YAML: theirs are 6144 concepts of 768 features
 LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "dictionary._weights"
 
 
@@ -33,7 +33,7 @@ class _Lenient(BaseModel):
 
 
 class _Global(_Lenient):
-    nb_components: int = Field(ge=1, le=LARGEST)
+    nb_components: int = Field(ge=1, le=MAX_SIZE)
     standardize: Literal[True] = True
     divide_norm: Literal[False] = False
     use_class_tokens: Literal[False] = False
@@ -42,13 +42,13 @@ class _Global(_Lenient):
 class _SaeParams(_Lenient):
     encoder_module: Literal["mlp_bn_1"] = "mlp_bn_1"
     dictionary_normalization: Literal["l2"] = "l2"
-    top_k: int = Field(ge=1, le=LARGEST)
+    top_k: int = Field(ge=1, le=MAX_SIZE)
 
 
 class _Model(_Lenient):
     checkpoint_path: str
-    input_shape: int = Field(ge=1, le=LARGEST)
-    num_tokens: int = Field(ge=1, le=LARGEST)
+    input_shape: int = Field(ge=1, le=MAX_SIZE)
+    num_tokens: int = Field(ge=1, le=MAX_SIZE)
     model_mean: Level
     model_std: Spread
 

@@ -3,5 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 ProgressCallback = Callable[[str, int, int, str], None]  # stage, done, in all, a figure in words
+StageCallback = Callable[[str, int, int], None]  # stage, done, in all
+CountCallback = Callable[[int, int], None]  # done, in all
+StepCallback = Callable[[int, dict[str, Any]], None]  # steps done, what is known after them

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 
-MOST = 10**9  # of anything that is counted: so many steps of a millisecond would take eleven days
+MAX_COUNT = 10**9  # of anything that is counted: so many steps of a millisecond would take eleven days
 
 # torch's allocators ("DefaultCPUAllocator: can't allocate memory", "CUDA out of memory"), C++ ("std::bad_alloc"), MKL
 # and oneDNN ("could not create a memory object"), cuBLAS and cuDNN ("..._STATUS_ALLOC_FAILED"), numpy ("Unable to

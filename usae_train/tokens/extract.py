@@ -17,6 +17,7 @@ from usae_train.images.limiting import count_before
 from usae_train.images.sources import Failure, ImageSource, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.runtime.signals import handle_signals
 from usae_train.runtime.undisturbed import undisturbed
@@ -35,7 +36,6 @@ from usae_train.tokens.store import (
 )
 
 SHARD_BYTES = 512e6
-Progress = Callable[[int, int], None]  # images done, images in all
 
 
 class ExtractionPlan(NamedTuple):
@@ -83,7 +83,7 @@ def extract(
     workers: int = 0,
     max_broken: float = MAX_BROKEN,
     images_a_shard: int | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
     backbones: Mapping[str, Backbone] | None = None,
     piece_seconds: float = SECONDS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,9 +14,8 @@ from usae_train.images.sources import ImageSource, read_batches
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-
-Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 LOT = 256  # pictures of a sample that are in memory at a time: a multiple of what backbones and USAE take at once
 
@@ -55,7 +54,7 @@ def collect_tokens(
     grid: tuple[int, int],
     batch: int = 32,
     dtype: torch.dtype = torch.bfloat16,
-    progress: Progress = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
     tried: Sequence[int] | None = None,
     allow_none: bool = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,10 +12,9 @@ from usae_train.images.failures import BrokenPictures, none_can_be_read
 from usae_train.images.sources import ImageSource
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.tokens.paired import LOT, PairedTokens, bytes_an_image, collect_tokens
-
-Progress = Callable[[int, int], None]  # pictures of the window that are done, pictures in the window
 
 
 class StreamFeed:
@@ -48,7 +47,7 @@ class StreamFeed:
         grid: tuple[int, int],
         memory: float,
         numbers: Sequence[int] | None = None,
-        progress: Progress = lambda done, total: None,
+        progress: CountCallback = lambda done, total: None,
         broken: BrokenPictures | None = None,
         ranks: DistributedContext = SINGLE_PROCESS,
     ) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn import functional
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import StepCallback
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
@@ -32,7 +33,6 @@ from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
 from usae_train.training.sync_batch_norm import share_statistics
 
-Progress = Callable[[int, dict[str, Any]], None]  # step, figures
 # AdamW's first steps go by the sign of a gradient, and the rounding of a dense product turns the sign of the smallest:
 # with these in float32 50 losses of `published` are within 7.6e-5 of overcomplete's, without them within 1.4e-4
 # (tests/benchmarks/train_speed.py --losses).
@@ -46,7 +46,7 @@ def fit_tokens(
     settings: FitSettings,
     usae: USAE | None = None,
     device: torch.device | str = "cpu",
-    progress: Progress = lambda step, figures: None,
+    progress: StepCallback = lambda step, figures: None,
     keeper: TrainingCheckpointer | None = None,
     log_every: int | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,

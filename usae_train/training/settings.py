@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from usae_train.backbones.precision import RunIn
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
-from usae_train.runtime.shortage import MOST
+from usae_train.runtime.shortage import MAX_COUNT
 
 
 class TrainingRecipe(Settings):
@@ -98,13 +98,16 @@ class FitSettings(Settings):
     model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {"start_seed": "init_seed"}
 
-    n_concepts: int = Field(6144, ge=1, le=MOST, description="size of the concept space (the paper: 6144)")
+    n_concepts: int = Field(6144, ge=1, le=MAX_COUNT, description="size of the concept space (the paper: 6144)")
     k: int = Field(
         32, ge=1, json_schema_extra={"short": "-k"}, description="concepts kept per token (the paper's code: 32)"
     )
-    steps: int = Field(10_000, ge=1, le=MOST, description="optimizer steps")
+    steps: int = Field(10_000, ge=1, le=MAX_COUNT, description="optimizer steps")
     batch: int = Field(
-        DEFAULT.batch, ge=1, le=MOST, description="tokens per step; the recipe's own by default (4096, published 6272)"
+        DEFAULT.batch,
+        ge=1,
+        le=MAX_COUNT,
+        description="tokens per step; the recipe's by default (4096, published 6272)",
     )
     seed: int = Field(0, ge=-(2**63), lt=2**64, description="decides every random draw except those of init_seed")
     init_seed: int = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from usae_train.images.colour import levels
 from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.usae import USAE
+from usae_train.runtime.progress import CountCallback
 from usae_viz.export.natural_patches import around
 from usae_viz.export.png import to_picture
 
@@ -23,7 +24,6 @@ TILE = 64  # pixels of a patch with its surroundings
 WHOLE = 192  # pixels of a whole picture, at most
 BATCH = 16
 WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 4}
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> lis
 
 
 def write_natural(
-    usae: USAE, natural: NaturalPictures, wanted: Sequence[Place], count: int, room: Path, progress: Progress
+    usae: USAE, natural: NaturalPictures, wanted: Sequence[Place], count: int, room: Path, progress: CountCallback
 ) -> tuple[dict[int, list[list[dict[str, Any]]]], list[str]]:
     """Write natural/NUMBER.webp (whole) and patches/CONCEPT.webp (a row a backbone, `count` tiles each).
 
@@ -107,7 +107,7 @@ def _entry(natural: NaturalPictures, place: Place, codes: Sequence[Tensor]) -> d
 
 @torch.no_grad()
 def _seen(
-    usae: USAE, source: ImageSource, numbers: Sequence[int], unreadable: list[str], progress: Progress
+    usae: USAE, source: ImageSource, numbers: Sequence[int], unreadable: list[str], progress: CountCallback
 ) -> Iterator[tuple[int, Tensor | None, list[Tensor]]]:
     """Each picture with its codes (tokens, concepts) through every backbone; None for one that cannot be read."""
     size = max(backbone.input_size for backbone in usae.backbones.values())

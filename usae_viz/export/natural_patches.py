@@ -10,7 +10,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.png import to_picture
 
-MOST = 6  # natural patches a backbone
+MAX_PATCHES = 6  # natural patches a backbone
 WINDOW = 0.34  # side of a natural patch with its surroundings, as a share of the picture
 
 
@@ -33,7 +33,7 @@ def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     found: dict[str, list[Image.Image]] = {}
     try:
         for row, name in enumerate(usae.names):
-            strongest = natural.strongest(row, concept)[:MOST]
+            strongest = natural.strongest(row, concept)[:MAX_PATCHES]
             found[name] = [around(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
     except ValueError:  # a picture has gone: a sheet without patches says so
         return {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from usae_viz.export.natural_patches import MOST
+from usae_viz.export.natural_patches import MAX_PATCHES
 from usae_viz.export.png import to_picture
 from usae_viz.verification.scores import SEED, Scores
 from usae_viz.verification.verdict import Verdict
@@ -15,7 +15,7 @@ from usae_viz.verification.verdict import Verdict
 CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
 ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
-PATCHES = MOST // 2  # natural patches a row, two rows a backbone
+PATCHES = MAX_PATCHES // 2  # natural patches a row, two rows a backbone
 WIDEST = 8  # pictures in a row; more than that get a row a seed
 ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
 TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels

@@ -22,7 +22,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     kind.__name__: kind
     for kind in (Concept, Direction, Channel, Logit, TotalVariation, L2, Diversity, Closeness, SameCodes)
 }
-LONGEST = 100_000  # characters; a direction of 1024 numbers takes a tenth
+MAX_CHARACTERS = 100_000  # characters; a direction of 1024 numbers takes a tenth
 
 
 def parse_objective(text: str) -> Objective:
@@ -38,8 +38,8 @@ def parse_objective(text: str) -> Objective:
         >>> parse_objective("Concept(12) - 0.5 * (Concept(7) + L2())")
         Concept(12) - 0.5 * (Concept(7) + L2())
     """
-    if len(text) > LONGEST:
-        raise UsageError(f"an objective of {len(text)} characters; expected at most {LONGEST}")
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"an objective of {len(text)} characters; expected at most {MAX_CHARACTERS}")
     try:
         value = _value(ast.parse(text.strip(), mode="eval").body, text)
     except (SyntaxError, RecursionError, MemoryError, OverflowError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +20,7 @@ from usae_train.files.validation import check_settings
 from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.naming import check_concept
 from usae_viz.export.animation import Frames, Snapshots
@@ -36,7 +37,6 @@ from usae_viz.verification.scores import Scores
 from usae_viz.verification.verify import score_images
 from usae_viz.views.viewing import ViewConfig
 
-Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
 # What decides how a drawing starts: equal ones share their pictures of noise.
 STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}
 CLOSENESS = 5.0
@@ -49,7 +49,7 @@ def maximize(
     *,
     start: Tensor | str | Path | None = None,
     reference: Tensor | str | Path | None = None,
-    progress: Progress = lambda done, scores: None,
+    progress: StepCallback = lambda done, scores: None,
     **settings: Unpack[MaximizeOptions],
 ) -> Result:
     """Draw an objective as each backbone sees it: coordinated activation maximization.
@@ -143,7 +143,7 @@ def maximize_each(
     usae: USAE,
     objectives: Sequence[Objective],
     settings: MaximizeSettings,
-    progress: Progress = lambda done, scores: None,
+    progress: StepCallback = lambda done, scores: None,
     start: Tensor | None = None,
     reference: Tensor | None = None,
 ) -> Iterator[Result]:
@@ -187,7 +187,7 @@ def _draw(
     pack: Sequence[Objective],
     settings: MaximizeSettings,
     start: Tensor | None,
-    progress: Progress,
+    progress: StepCallback,
 ) -> Generator[Result, None, bool]:
     """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
 
@@ -273,7 +273,7 @@ def _ascend(
     pictures: Sequence[CanvasSpec],
     settings: MaximizeSettings,
     start: Tensor | None,
-    progress: Progress,
+    progress: StepCallback,
 ) -> tuple[OptimizationResult, Snapshots | None]:
     """Run the loop on some pictures; the snapshots come back too."""
     snapshots = None if settings.snapshots is None else Snapshots()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +24,7 @@ from usae_train.model.natural import NaturalPictures
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explorer.runs import RenderedImage, RunFolder
 from usae_viz.export.natural_patches import around, inside_window
@@ -34,7 +35,6 @@ TRIES = 40  # natural patches that are looked at for a distractor in which the c
 SIDE = 256  # pixels of every picture on the page
 NATURAL = "natural"  # the condition of control trials
 RATER = "study"  # the folder that is handed to raters
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def make_study(
     seed: int,
     choices: int = 4,
     controls: int = 1,
-    progress: Progress = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
 ) -> list[QuestionKey]:
     """Draw a study's questions.
 

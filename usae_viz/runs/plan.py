@@ -26,7 +26,7 @@ from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.settings import MaximizeSettings
 
-MOST = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
+MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
 @dataclass(frozen=True)
@@ -184,10 +184,10 @@ def _check_count(usae: USAE, ways: Iterable[tuple[int, int]], objectives: int) -
         objectives: how many there are, at most.
     """
     pictures = sum(seeds * times for seeds, times in ways) * objectives * len(usae.names)
-    if pictures > MOST:
+    if pictures > MAX_IMAGES:
         raise UsageError(
             f"{pictures} pictures, all objectives, variants, modes, seeds and backbones taken together; expected at "
-            f"most {MOST}: draw a part at a time"
+            f"most {MAX_IMAGES}: draw a part at a time"
         )
 
 

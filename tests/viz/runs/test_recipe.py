@@ -189,7 +189,7 @@ def test_a_bomb_of_aliases_ten_megabytes_and_deep_nesting_are_refused(tmp_path):
     ],
 )
 def test_pictures_are_counted_before_one_of_them_is_planned(usae, tmp_path, monkeypatch, recipe, pictures):
-    monkeypatch.setattr("usae_viz.runs.plan.MOST", 1000)
+    monkeypatch.setattr("usae_viz.runs.plan.MAX_IMAGES", 1000)
     monkeypatch.setattr(RenderRecipe, "runs", lambda self: pytest.fail("gone through"))
     message = f"{pictures} pictures, all objectives, variants, .* expected at most 1000: draw a part at a time"
     with pytest.raises(ValueError, match=message):
