@@ -1,0 +1,45 @@
+"""What every format is: how it is recognized, read, and where that is possible written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from usae_train.sae_formats.sae import SparseAutoencoder
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the reader says of an autoencoder where its file does not: None where the file is asked."""
+
+    k: int | None = None
+    threshold: float | None = None
+
+
+class Format(ABC):
+    """A library's files. A subclass in a file beside this one is found by its `name`."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def recognizes(self, place: Path) -> bool:
+        """Whether a folder or file is of this format, by names and first bytes alone."""
+
+    @abstractmethod
+    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+        """Read one.
+
+        Raises:
+            ValueError: for what is broken, or cannot be reproduced exactly; names it.
+        """
+
+    def write(self, sae: SparseAutoencoder, folder: Path) -> None:
+        """Write one into an empty folder.
+
+        Raises:
+            ValueError: for a format that is not written, or a sparsity that it does not have.
+        """
+        del sae, folder
+        raise ValueError(f"{self.name} is read and not written; expected --format saelens or sparsify")
