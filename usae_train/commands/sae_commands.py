@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from usae_train.commands.options import Out, Quiet
+from usae_train.printing import say
 from usae_train.terminal import one_line_errors
 
 
@@ -62,9 +63,9 @@ def import_sae(
         save(usae, out)
         if not quiet:
             active = usae.sparsity.in_words(usae.k)
-            typer.echo(f"{out}: {usae.n_concepts} concepts of {usae.names[0]}, {active}; {usae.recipe}")
+            say(f"{out}: {usae.n_concepts} concepts of {usae.names[0]}, {active}; {usae.recipe}")
             for note in sae.notes:
-                typer.echo(note)
+                say(note)
 
 
 def export_sae(
@@ -90,4 +91,4 @@ def export_sae(
         own = backbone or loaded.names[0]
         write(loaded, own, out, format)
         if not quiet:
-            typer.echo(f"{out}: {loaded.n_concepts} concepts of {own}, {format}")
+            say(f"{out}: {loaded.n_concepts} concepts of {own}, {format}")
