@@ -2,8 +2,8 @@
 
     python tests/benchmarks/formats.py
 
-takes the extra `bench`; a library that is not installed is named. Prisma, and saev since its schema 2, are on no package
-index: with their repositories on PYTHONPATH they are compared too.
+takes the extra `bench`; a library that is not installed is named. Prisma's, and saev's since schema 2, are in no
+release: with their repositories on PYTHONPATH they are compared too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Small autoencoders that other libraries make, fill and save themselves: for tests/usae_train/sae_formats and formats.py.
+"""Small autoencoders that other libraries make and save themselves: for tests/usae_train/sae_formats and formats.py.
 
-Each is a function of a folder to write into; it returns what a reader is to give, and how the library encodes and decodes.
+Each is a function of a folder to write into; it returns where the autoencoder lies, and how its library computes.
 The libraries are the extra `bench`; where one is not installed its functions raise ImportError.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +159,9 @@ def saev_newer(folder: Path, activation: str) -> Peer:
     """What saev writes since schema 2; no release has it, it is run from its repository."""
     from saev.nn import modeling  # type: ignore[import-not-found, unused-ignore]
 
-    config = modeling.SparseAutoencoderConfig(
-        d_model=WIDTH, d_sae=CONCEPTS, activation=getattr(modeling, activation)(**({} if activation == "Relu" else {"top_k": K}))
-    )
+    settings = {} if activation == "Relu" else {"top_k": K}
+    own = getattr(modeling, activation)(**settings)
+    config = modeling.SparseAutoencoderConfig(d_model=WIDTH, d_sae=CONCEPTS, activation=own)
     sae = modeling.SparseAutoencoder(config)
     filled(sae.named_parameters())
     if activation == "BatchTopK":
@@ -300,23 +301,7 @@ MAKERS: Mapping[str, Mapping[str, Maker]] = {
         "matryoshka": saelens_matryoshka,
     },
     "sparsify": {"topk": sparsify_topk},
-    "saev": {"relu (0.1.0)": saev_relu},
-    "overcomplete": {
-        "TopK": overcomplete_topk, "TopK, BatchNorm": overcomplete_topk_norm, "TopK, tied": overcomplete_tied,
-        "BatchTopK": overcomplete_batchtopk, "Jump": overcomplete_jump, "RATopK": overcomplete_archetypal,
-        "RAJump": overcomplete_archetypal_jump,
-    },
-    "dictionary_learning": {
-        "AutoEncoder": dictionary_learning_relu, "AutoEncoderNew": dictionary_learning_relu_new,
-        "TopK": dictionary_learning_topk, "BatchTopK": dictionary_learning_batchtopk,
-        "Matryoshka": dictionary_learning_matryoshka, "JumpReLU": dictionary_learning_jumprelu,
-    },
-}  # fmt: skip
-# From their repositories, on PYTHONPATH: no release on PyPI has them
-UNRELEASED: Mapping[str, Mapping[str, Maker]] = {
-    "saev": {
-        f"{kind} (schema 5)": lambda folder, kind=kind: saev_newer(folder, kind) for kind in ("Relu", "TopK", "BatchTopK")
-    },
-    "prisma": {kind: lambda folder, kind=kind: prisma(folder, kind) for kind in ("relu", "topk")},
+    "saev": {f"{kind} (schema 5)": partial(saev_newer, activation=kind) for kind in ("Relu", "TopK", "BatchTopK")},
+    "prisma": {kind: partial(prisma, activation=kind) for kind in ("relu", "topk")},
 }  # fmt: skip
 READ_AGAIN: Mapping[str, Callable[[Path], tuple[Step, Step]]] = {"saelens": _of_saelens, "sparsify": _of_sparsify}

@@ -41,5 +41,4 @@ class Format(ABC):
         Raises:
             ValueError: for a format that is not written, or a sparsity that it does not have.
         """
-        del sae, folder
         raise ValueError(f"{self.name} is read and not written; expected --format saelens or sparsify")

@@ -18,6 +18,7 @@ from usae_train.model.checkpoint import check_free
 from usae_train.model.usae import USAE
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder, as_usae, of_usae
+from usae_train.sae_formats.torch_files import SUFFIXES, loaded
 from usae_train.undisturbed import undisturbed
 
 
@@ -46,7 +47,9 @@ def read_sae(
     place = named_place(place)
     if not place.exists():
         raise ValueError(f"no folder or file at {str(place)!r}")
-    kind = _recognized(place) if format is None else _named(format)
+    if format is not None:
+        return _named(format).read(place, Told(k, threshold))
+    place, kind = _recognized(place)
     return kind.read(place, Told(k, threshold))
 
 
@@ -99,7 +102,7 @@ def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = "sae
         format: `saelens` or `sparsify`.
 
     Raises:
-        ValueError: for a format that is not written, a sparsity that it does not have, or a folder with something in it.
+        ValueError: for a format that is not written, a sparsity that it does not have, or a folder that is not empty.
     """
     kind, folder = _named(format), Path(folder)
     check_free(folder)
@@ -118,9 +121,16 @@ def _named(format: str) -> Format:
     return formats()[format]
 
 
-def _recognized(place: Path) -> Format:
+def _recognized(place: Path) -> tuple[Path, Format]:
+    """What lies at a place, or is the one file of torch's in it, and its format."""
     found = [kind for kind in formats().values() if kind.recognizes(place)]
+    if not found and place.is_dir():
+        files = [own for own in place.iterdir() if own.suffix in SUFFIXES]
+        if len(files) == 1:
+            return _recognized(files[0])
+    if not found and place.suffix in SUFFIXES:
+        loaded(place, place)  # says what is wrong with it
     if len(found) != 1:
         what = "is of no format that is read" if not found else f"may be {' or '.join(kind.name for kind in found)}"
         raise ValueError(f"{place} {what}; say which with --format ({', '.join(sorted(formats()))})")
-    return found[0]
+    return place, found[0]

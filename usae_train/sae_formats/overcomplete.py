@@ -1,4 +1,4 @@
-"""overcomplete 0.3: a state dict that torch wrote, which does not say what it is of (github.com/KempnerInstitute/overcomplete)."""
+"""overcomplete 0.3: a state dict that torch wrote, which does not say what it is of (KempnerInstitute/overcomplete)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.torch_files import loaded
+from usae_train.sae_formats.torch_files import SUFFIXES, loaded
 from usae_train.sae_formats.weights import Weights, bounded
 
 LINEAR, NORM = "encoder.final_block.0", "encoder.final_block.1"
@@ -21,7 +21,6 @@ ATOMS, ARCHETYPES = "dictionary._weights", "dictionary.W"
 EPSILON = 1e-5  # torch's of BatchNorm1d, which overcomplete leaves as it is
 DELTA = 1.0001  # their default bound of the rest's norm, and rounding
 UNIT = 0.1  # rows this near to norm 1 are taken for the default's: one step of its optimizer moves them by less
-SUFFIXES = (".pt", ".pth")
 STANDARDIZED = "no mean and spread are in its file: if its tokens were standardized for training, so must these be"
 NO_COUNT = (
     "does not say which of overcomplete's it is, TopK, BatchTopK and plain SAE having the same tensors; give --k for "
@@ -78,10 +77,11 @@ def _encoder(weights: Weights, decoder: Tensor) -> tuple[Tensor, Tensor]:
     """Weight and bias of a linear encoder, with a BatchNorm folded in; of one that is tied, the dictionary's rows."""
     n_concepts, width = decoder.shape
     if f"{LINEAR}.weight" not in weights:
-        tied = [key for key in weights.keys() if key.startswith("encoder.tied_to.")]
+        tied = [key for key in weights.names() if key.startswith("encoder.tied_to.")]
         weight = decoder if tied else weights.take("encoder.weight", n_concepts, width)
         weights.drop(*tied)
-        return weight, weights.take("encoder.bias", n_concepts) if "encoder.bias" in weights else torch.zeros(n_concepts)
+        has_bias = "encoder.bias" in weights
+        return weight, weights.take("encoder.bias", n_concepts) if has_bias else torch.zeros(n_concepts)
     weight, bias = weights.take(f"{LINEAR}.weight", n_concepts, width), weights.take(f"{LINEAR}.bias", n_concepts)
     if f"{NORM}.running_var" not in weights:
         return weight, bias

@@ -1,4 +1,4 @@
-"""ViT-Prisma: weights.pt with a pickled config inside or config.json beside it (github.com/Prisma-Multimodal/ViT-Prisma).
+"""ViT-Prisma: weights.pt, a pickled config inside or config.json beside it (Prisma-Multimodal/ViT-Prisma).
 
 The config is an object of Prisma's. It is taken as a list of what it says: the object's class is never imported.
 """
@@ -13,12 +13,12 @@ from usae_train.files.json_files import read_object
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.sae_formats.format import Format, Told
-from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.torch_files import Inert, loaded
+from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED
+from usae_train.sae_formats.torch_files import SUFFIXES, Inert, loaded
 from usae_train.sae_formats.weights import Weights, bounded
 
-CONFIG, SUFFIXES = "config.json", (".pt", ".pth")
+CONFIG = "config.json"
 OBJECTS = ("vit_prisma.sae.config.VisionModelSAERunnerConfig",)
 ASKED = ("architecture", "activation_fn_str", "normalize_activations", "d_in")
 TOLD_OF = {"model_name": "model", "layer_subtype": "place", "hook_point_layer": "layer"}

@@ -139,7 +139,7 @@ def _sparsity(config: Mapping[str, Any], threshold: Tensor | None, file: Path, n
 
 def _written_as(sae: SparseAutoencoder) -> tuple[dict[str, Any], Tensor | None]:
     """The cfg.json that computes the same, and the thresholds that go with it."""
-    version = {"sae_lens_version": VERSION, "sae_lens_training_version": None}
+    version: dict[str, Any] = {"sae_lens_version": VERSION, "sae_lens_training_version": None}
     config: dict[str, Any] = {
         "d_in": sae.width, "d_sae": sae.n_concepts, "dtype": "float32", "device": "cpu",
         "apply_b_dec_to_input": False, "normalize_activations": "none", "reshape_activations": "none",

@@ -1,8 +1,8 @@
 """saev: one .pt file, a line of JSON and then what torch wrote (github.com/OSU-NLP-Group/saev).
 
-Its versions compute differently what one file says. 0.1.0 (on PyPI), whose line has no `schema`, subtracts the decoder's
-bias before encoding; from schema 2 on (commit 654befb) nothing is subtracted. Between them, under schema 1, the
-subtraction was given up without another number (commit e7ca004): such a file is read where it makes no difference.
+Its versions compute differently what one file says. 0.1.0 (on PyPI), whose line has no `schema`, subtracts the
+decoder's bias before encoding; from schema 2 on (commit 654befb) nothing is subtracted. Between them, under schema 1,
+the subtraction was given up without another number (commit e7ca004): such a file is read where it changes nothing.
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ def _activation(header: Mapping[str, Any], place: Path) -> tuple[str, Mapping[st
     return name, settings
 
 
-def _sparsity(
-    name: str, settings: Mapping[str, Any], weights: Weights, place: Path, n_concepts: int
-) -> dict[str, Any]:
+def _sparsity(name: str, settings: Mapping[str, Any], weights: Weights, place: Path, n_concepts: int) -> dict[str, Any]:
     if name == "Relu":
         return {"sparsity": ReLU()}
     k = min(bounded(settings.get("top_k", 32), "top_k", place, 2**24), n_concepts)

@@ -34,7 +34,7 @@ class Sparsify(Format):
         except ValueError as error:
             raise ValueError(f"{file} is no readable JSON object: {error}") from error
         if odd := sorted(config.keys() - KNOWN):
-            raise ValueError(f"{file}: {odd[0]} is no key of sparsify 1.3, which would leave it out; expected none such")
+            raise ValueError(f"{file}: {odd[0]} is no key of sparsify 1.3, which leaves it out")
         refused = {
             "transcode": "it decodes to another place than it encodes",
             "skip_connection": "it adds a linear map of the tokens, which codes do not carry",

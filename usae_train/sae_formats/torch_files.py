@@ -1,4 +1,4 @@
-"""What torch wrote, read without running anything: from a file, from the bytes behind a header, or with inert configs."""
+"""What torch wrote, read without running anything: a file, the bytes behind a header, one with an object inside."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from usae_train.backbones.weight_files import first_line
+
+SUFFIXES = (".pt", ".pth")
 
 
 class Inert:
@@ -28,7 +30,7 @@ def loaded(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -> Any:
     Raises:
         ValueError: for a file that is missing or broken, or holds anything that could run code.
     """
-    stand_ins = [(type("Inert", (Inert,), {}), name) for name in inert]
+    stand_ins: list[Any] = [(type("Inert", (Inert,), {}), name) for name in inert]
     try:
         with torch.serialization.safe_globals(stand_ins):
             source = content if isinstance(content, Path) else io.BytesIO(content)

@@ -1,4 +1,4 @@
-"""The tensors of a foreign file, each taken by its name and shape; what nobody took is an error, not left out silently."""
+"""The tensors of a foreign file, each taken by name and shape; what nobody took is an error, and never left out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Weights:
     def __contains__(self, key: str) -> bool:
         return key in self._left
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names that are left."""
         return list(self._left)
 

@@ -1,4 +1,4 @@
-"""BatchTopK (Bussmann et al. 2024, arXiv 2412.06410): in training the k * batch largest of a batch, then a threshold."""
+"""BatchTopK (Bussmann et al. 2024, arXiv 2412.06410): the k * batch largest of a batch, then a threshold."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ class BatchTopK(Sparsity):
 
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """What exceeds the threshold."""
-        del k
         assert threshold is not None
         return above(pre_codes, threshold)
 
     def threshold_shape(self, n_concepts: int) -> tuple[int, ...]:
         """One number."""
-        del n_concepts
         return ()
 
     def in_words(self, k: int) -> str:

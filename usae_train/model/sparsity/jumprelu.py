@@ -17,7 +17,6 @@ class JumpReLU(Sparsity):
 
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """What exceeds its threshold."""
-        del k
         assert threshold is not None
         return above(pre_codes, threshold)
 
@@ -27,5 +26,4 @@ class JumpReLU(Sparsity):
 
     def in_words(self, k: int) -> str:
         """No count is known."""
-        del k
         return "those active that exceed a threshold of their own"

@@ -17,10 +17,8 @@ class ReLU(Sparsity):
 
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """What is positive."""
-        del k, threshold
         return above(pre_codes, 0.0)
 
     def in_words(self, k: int) -> str:
         """No count is known."""
-        del k
         return "all active that are positive"

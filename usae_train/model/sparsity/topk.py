@@ -18,7 +18,6 @@ class TopK(Sparsity):
 
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """The k largest."""
-        del threshold
         return Codes(*pre_codes.topk(k, dim=-1)) if self.signed else top_k(pre_codes, k)
 
     def slots(self, k: int) -> int:

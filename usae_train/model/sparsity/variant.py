@@ -34,12 +34,10 @@ class Sparsity(BaseModel, ABC):
 
     def threshold_shape(self, n_concepts: int) -> tuple[int, ...] | None:
         """The shape of what a pre-code must exceed, which a USAE keeps per backbone; None without one."""
-        del n_concepts
         return None
 
     def slots(self, k: int) -> int | None:
         """How many values a token's codes have; None where that depends on the tokens."""
-        del k
         return None
 
     @abstractmethod

@@ -28,9 +28,9 @@ def read_sparsity(settings: Any) -> Sparsity:
     Raises:
         ValueError: for a kind that is unknown, or settings that it does not have.
     """
-    kind = settings.get("kind") if isinstance(settings, Mapping) else None
+    kind = str(settings.get("kind") if isinstance(settings, Mapping) else None)
     if kind not in variants():
-        near = difflib.get_close_matches(str(kind), variants(), n=1)
+        near = difflib.get_close_matches(kind, variants(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"sparsity of kind {kind!r}; expected {', '.join(sorted(variants()))}{hint}")
     return validated(variants()[kind].model_validate, settings)
