@@ -301,6 +301,20 @@ MAKERS: Mapping[str, Mapping[str, Maker]] = {
         "matryoshka": saelens_matryoshka,
     },
     "sparsify": {"topk": sparsify_topk},
+    "saev": {"relu (0.1.0)": saev_relu},
+    "overcomplete": {
+        "TopK": overcomplete_topk, "TopK, BatchNorm": overcomplete_topk_norm, "TopK, tied": overcomplete_tied,
+        "BatchTopK": overcomplete_batchtopk, "Jump": overcomplete_jump, "RATopK": overcomplete_archetypal,
+        "RAJump": overcomplete_archetypal_jump,
+    },
+    "dictionary_learning": {
+        "AutoEncoder": dictionary_learning_relu, "AutoEncoderNew": dictionary_learning_relu_new,
+        "TopK": dictionary_learning_topk, "BatchTopK": dictionary_learning_batchtopk,
+        "Matryoshka": dictionary_learning_matryoshka, "JumpReLU": dictionary_learning_jumprelu,
+    },
+}  # fmt: skip
+# From their repositories, on PYTHONPATH: no release on PyPI has them
+UNRELEASED: Mapping[str, Mapping[str, Maker]] = {
     "saev": {f"{kind} (schema 5)": partial(saev_newer, activation=kind) for kind in ("Relu", "TopK", "BatchTopK")},
     "prisma": {kind: partial(prisma, activation=kind) for kind in ("relu", "topk")},
 }  # fmt: skip
