@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from usae_train.files.json_files import read_object
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.relu import ReLU
@@ -16,7 +15,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
-from usae_train.sae_formats.weights import Weights
+from usae_train.sae_formats.weights import Weights, read_config
 
 WEIGHTS, CONFIG = "ae.pt", "config.json"
 GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
@@ -56,10 +55,7 @@ def _class_of(config: Path) -> str | None:
     """The class that config.json names; None where there is no such file."""
     if not config.is_file():
         return None
-    try:
-        trainer = read_object(config).get("trainer")
-    except ValueError as error:
-        raise ValueError(f"{config} is no readable JSON object: {error}") from error
+    trainer = read_config(config).get("trainer")
     found = trainer.get("dict_class") if isinstance(trainer, Mapping) else None
     if found is not None and found not in READERS:
         why = GATED if found == "GatedAutoEncoder" else f"expected {', '.join(READERS)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ class Format(ABC):
     """A library's files. A subclass in a file beside this one is found by its `name`."""
 
     name: ClassVar[str]
+    asks: ClassVar[frozenset[str]] = frozenset()  # what of `Told` its files do not say
 
     @abstractmethod
     def recognizes(self, place: Path) -> bool:
@@ -34,6 +36,14 @@ class Format(ABC):
         Raises:
             ValueError: for what is broken, or cannot be reproduced exactly; names it.
         """
+
+    def check_told(self, told: Told) -> None:
+        """Nothing; a ValueError for what is told though the file says it, or cannot be."""
+        for key, own in vars(told).items():
+            if own is not None and key not in self.asks:
+                raise ValueError(f"{key} is {own}, and a file of {self.name} says it itself; leave it out")
+        if told.threshold is not None and not math.isfinite(told.threshold):
+            raise ValueError(f"threshold is {told.threshold}; expected a number that is finite")
 
     def write(self, sae: SparseAutoencoder, folder: Path) -> None:
         """Write one into an empty folder.

@@ -47,10 +47,10 @@ def read_sae(
     place = named_place(place)
     if not place.exists():
         raise ValueError(f"no folder or file at {str(place)!r}")
-    if format is not None:
-        return _named(format).read(place, Told(k, threshold))
-    place, kind = _recognized(place)
-    return kind.read(place, Told(k, threshold))
+    place, kind = _recognized(place) if format is None else (place, _named(format))
+    told = Told(k, threshold)
+    kind.check_told(told)
+    return kind.read(place, told)
 
 
 @undisturbed

@@ -32,6 +32,7 @@ class Overcomplete(Format):
     """TopK, BatchTopK, Jump, each with a free or an archetypal dictionary, and a linear encoder."""
 
     name = "overcomplete"
+    asks = frozenset({"k", "threshold"})
 
     def recognizes(self, place: Path) -> bool:
         """By the names of its tensors."""
@@ -62,7 +63,10 @@ def _sparsity(weights: Weights, told: Told, file: Path, n_concepts: int) -> tupl
         return "Jump", {"sparsity": JumpReLU(), "threshold": just_below(threshold)}
     if told.threshold is not None:
         threshold = just_below(torch.tensor(told.threshold))
-        return "BatchTopK", {"sparsity": BatchTopK(), "k": told.k, "threshold": threshold}
+        if told.k is None:  # its top_k is of a batch, and says nothing of a token
+            return "BatchTopK", {"sparsity": JumpReLU(), "threshold": threshold.expand(n_concepts)}
+        k = bounded(told.k, "--k", file, n_concepts)
+        return "BatchTopK", {"sparsity": BatchTopK(), "k": k, "threshold": threshold}
     if told.k is None:
         raise ValueError(f"{file} {NO_COUNT}")
     return "TopK", {"sparsity": TopK(), "k": bounded(told.k, "--k", file, n_concepts)}

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from usae_train.files.json_files import read_object
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED
 from usae_train.sae_formats.torch_files import SUFFIXES, Inert, loaded
-from usae_train.sae_formats.weights import Weights, bounded
+from usae_train.sae_formats.weights import Weights, bounded, read_config
 
 CONFIG = "config.json"
 OBJECTS = ("vit_prisma.sae.config.VisionModelSAERunnerConfig",)
@@ -71,7 +70,7 @@ def _parts(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
     if isinstance(inside, Inert):
         return file, vars(inside), tensors
     beside = file.parent / CONFIG
-    config = read_object(beside) if beside.is_file() else {}
+    config = read_config(beside) if beside.is_file() else {}
     return (file, config, tensors) if "activation_fn_str" in config and "normalize_activations" in config else None
 
 

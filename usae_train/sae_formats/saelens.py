@@ -10,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.files.json_files import read_object
-from usae_train.files.tensor_files import load_file, save_tensors
+from usae_train.files.tensor_files import save_tensors
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import Weights, bounded
+from usae_train.sae_formats.weights import bounded, read_config, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 VERSION = "6.54.12"  # that this was compared with, and whose form is written
@@ -62,7 +61,7 @@ class SAELens(Format):
         file = place / CONFIG
         config = _read_config(file)
         architecture = config["architecture"]
-        weights = Weights(load_file(place / WEIGHTS), place / WEIGHTS)
+        weights = read_tensors(place / WEIGHTS)
         encoder = weights.take("W_enc", None, None)
         width, n_concepts = encoder.shape
         for key, found in (("d_in", width), ("d_sae", n_concepts)):
@@ -102,10 +101,7 @@ def _read_config(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: for any other; names what cannot.
     """
-    try:
-        config = read_object(file)
-    except ValueError as error:
-        raise ValueError(f"{file} is no readable JSON object: {error}") from error
+    config = read_config(file)
     metadata, architecture = config.get("metadata"), config.get("architecture")
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
         raise ValueError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from usae_train.files.json_files import read_object
-from usae_train.files.tensor_files import load_file, save_tensors
+from usae_train.files.tensor_files import save_tensors
 from usae_train.model.sparsity.topk import TopK
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import Weights, bounded
+from usae_train.sae_formats.weights import bounded, read_config, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 WORDLESS = {"expansion_factor", "normalize_decoder", "multi_topk"}  # of training: once it is saved they change nothing
@@ -29,10 +28,7 @@ class Sparsify(Format):
     def read(self, place: Path, told: Told) -> SparseAutoencoder:
         """See `Format`."""
         file = place / CONFIG
-        try:
-            config = read_object(file)
-        except ValueError as error:
-            raise ValueError(f"{file} is no readable JSON object: {error}") from error
+        config = read_config(file)
         if odd := sorted(config.keys() - KNOWN):
             raise ValueError(f"{file}: {odd[0]} is no key of sparsify 1.3, which leaves it out")
         refused = {
@@ -44,7 +40,7 @@ class Sparsify(Format):
                 raise ValueError(f"{file}: {key} {config[key]!r} is not read: {why}")
         if (kind := config.get("activation", "topk")) != "topk":
             raise ValueError(f"{file}: activation {kind!r} is not read: it keeps one concept a group; only `topk` is")
-        weights = Weights(load_file(place / WEIGHTS), place / WEIGHTS)
+        weights = read_tensors(place / WEIGHTS)
         encoder = weights.take("encoder.weight", None, None)
         n_concepts, width = encoder.shape
         if config.get("d_in") != width:

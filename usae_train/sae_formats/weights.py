@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from usae_train.backbones.weight_files import not_plain
+from usae_train.backbones.weight_files import first_line, not_plain
+from usae_train.files.json_files import read_object
+from usae_train.files.tensor_files import load_file
 
 
 class Weights:
@@ -86,6 +89,30 @@ class Weights:
         if not self.rounded:
             return ()
         return (f"its tensors are {self.rounded[0]}: it is computed in float32 here, where the library rounds",)
+
+
+def read_tensors(file: Path) -> Weights:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ValueError: for one that is missing or broken.
+    """
+    try:
+        return Weights(load_file(file), file)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} is broken or incomplete ({first_line(error)}); save or copy it again") from error
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The object of a JSON file.
+
+    Raises:
+        ValueError: for one that is missing, or no JSON object.
+    """
+    try:
+        return read_object(file)
+    except ValueError as error:
+        raise ValueError(f"{file} is no readable JSON object: {error}") from error
 
 
 def bounded(number: Any, key: str, file: Path, most: int) -> int:

@@ -306,6 +306,17 @@ def test_a_format_that_is_asked_for_and_is_not_what_lies_there(room):
         ut.export_sae(ut.import_sae(room), "sae", room / "out", "prisma")
 
 
+def test_what_a_file_says_itself_is_not_told(room):
+    files.saelens_topk(room)
+    with pytest.raises(ValueError, match="k is 2, and a file of saelens says it itself; leave it out"):
+        read_sae(room, k=2)
+    (file,) = (files.overcomplete_topk(room).place,)
+    with pytest.raises(ValueError, match="threshold is nan; expected a number that is finite"):
+        read_sae(file, threshold=float("nan"))
+    with pytest.raises(ValueError, match="--k is 10; expected a whole number of 1 to 9"):
+        read_sae(file, k=10)
+
+
 def test_a_threshold_that_was_never_set_is_told(room):
     files.dictionary_batchtopk(room)
     state(room, threshold=torch.tensor(-1.0))
@@ -322,9 +333,7 @@ def test_saev_of_schema_1_is_read_where_its_bias_is_zero(room):
 
 def test_no_backbone_is_added_to_one_that_was_imported(room):
     usae = ut.import_sae(files.saelens_topk(room).place)
-    with pytest.raises(
-        ValueError, match=r"this USAE was imported from saelens .*; a backbone can be added to one that"
-    ):
+    with pytest.raises(ValueError, match=r"this USAE was imported from saelens .*; a backbone can be added to"):
         growth_settings(usae)
 
 
