@@ -10,7 +10,7 @@ from sae_files import FILES, TOKENS, Written
 
 import usae_train as ut
 
-TIMES = 12  # each file
+TIMES = 6  # each file; with 300 nothing else was found
 MUTATIONS = {".json": on_file(mutated_json), ".safetensors": mutated_safetensors, ".pt": mutated_state}
 MAKERS = [maker for makers in FILES.values() for maker in makers]
 
