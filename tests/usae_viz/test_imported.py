@@ -58,7 +58,5 @@ def test_it_is_evaluated_and_shown(imported, tmp_path, maker):
 def test_a_backbone_of_another_width_is_one_line(tmp_path):
     written = sae_files.saelens_topk(tmp_path)
     wide = SPEC.model_copy(update={"options": {**OPTIONS, "embed_dim": 8}})
-    with pytest.raises(
-        ValueError, match=r"takes tokens of 4 features, and vit .* gives 8; name the backbone that it was"
-    ):
+    with pytest.raises(ValueError, match=r"takes tokens of 4 features, and vit .* gives 8; name the backbone"):
         ut.import_sae(written.place, wide, name="vit")

@@ -15,7 +15,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
-from usae_train.sae_formats.weights import Weights, read_config
+from usae_train.sae_formats.weights import Weights, named, read_config
 
 WEIGHTS, CONFIG = "ae.pt", "config.json"
 GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
@@ -56,8 +56,10 @@ def _class_of(config: Path) -> str | None:
     if not config.is_file():
         return None
     trainer = read_config(config).get("trainer")
-    found = trainer.get("dict_class") if isinstance(trainer, Mapping) else None
-    if found is not None and found not in READERS:
+    if not isinstance(trainer, Mapping) or "dict_class" not in trainer:
+        return None
+    found = named(trainer["dict_class"])
+    if found not in READERS:
         why = GATED if found == "GatedAutoEncoder" else f"expected {', '.join(READERS)}"
         raise ValueError(f"{config}: trainer.dict_class {found!r} is not read: {why}")
     return found
@@ -115,20 +117,20 @@ def _top_k(weights: Weights) -> dict[str, Any]:
 
 
 def _batch_top_k(weights: Weights) -> dict[str, Any]:
-    own = {**_top_k_threshold(weights), **_linear(weights)}
+    own = _linear(weights)
     shift = weights.take("b_dec", own["encoder"].shape[1])
-    return {**own, "subtracted": shift, "added": shift}
+    return {**own, "subtracted": shift, "added": shift, **_threshold(weights, len(own["bias"]))}
 
 
 def _matryoshka(weights: Weights) -> dict[str, Any]:
-    own = {**_top_k_threshold(weights), **_matrices(weights)}
+    own = _matrices(weights)
     weights.drop("group_sizes")  # all groups are active, as the library loads it
-    return {**own, "subtracted": own["added"]}
+    return {**own, "subtracted": own["added"], **_threshold(weights, len(own["bias"]))}
 
 
-def _top_k_threshold(weights: Weights) -> dict[str, Any]:
-    threshold = weights.take("threshold")
-    return {"sparsity": BatchTopK(), "threshold": threshold, "k": weights.count("k", 2**24)}
+def _threshold(weights: Weights, n_concepts: int) -> dict[str, Any]:
+    """One threshold, and the mean count that it was measured for."""
+    return {"sparsity": BatchTopK(), "threshold": weights.take("threshold"), "k": weights.count("k", n_concepts)}
 
 
 def _jump_relu(weights: Weights) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import bounded, read_config, read_tensors
+from usae_train.sae_formats.weights import bounded, named, read_config, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 VERSION = "6.54.12"  # that this was compared with, and whose form is written
@@ -77,7 +77,7 @@ class SAELens(Format):
             encoder, bias, decoder = encoder * norms[:, None], bias * norms, decoder / norms[:, None]
         subtracted = added if config.get("apply_b_dec_to_input", True) else torch.zeros_like(added)
         return SparseAutoencoder(
-            self.name, config["metadata"].get("training_architecture", architecture), encoder, bias, decoder,
+            self.name, named(config["metadata"].get("training_architecture", architecture)), encoder, bias, decoder,
             subtracted, added, **_sparsity(config, threshold, file, n_concepts), notes=notes,
         )  # fmt: skip
 
@@ -102,11 +102,11 @@ def _read_config(file: Path) -> dict[str, Any]:
         ValueError: for any other; names what cannot.
     """
     config = read_config(file)
-    metadata, architecture = config.get("metadata"), config.get("architecture")
+    metadata, architecture = config.get("metadata"), named(config.get("architecture"))
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
         raise ValueError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")
     if architecture not in OWN:
-        why = REFUSED.get(str(architecture), f"expected {', '.join(OWN)}")
+        why = REFUSED.get(architecture, f"expected {', '.join(OWN)}")
         raise ValueError(f"{file}: architecture {architecture!r} is not read: {why}")
     if odd := sorted(config.keys() - COMMON - OWN[architecture]):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,11 @@ def read_config(file: Path) -> dict[str, Any]:
         return read_object(file)
     except ValueError as error:
         raise ValueError(f"{file} is no readable JSON object: {error}") from error
+
+
+def named(word: Any) -> str:
+    """A word of a config, whatever stands there instead of one."""
+    return word if isinstance(word, str) else json.dumps(word)
 
 
 def bounded(number: Any, key: str, file: Path, most: int) -> int:

@@ -181,6 +181,18 @@ REFUSED = {
         of(files.saelens_standard, lambda r: config(r, architecture="other")),
         "architecture 'other' is not read: expected standard, jumprelu, topk",
     ),
+    "saelens: no word": (
+        of(files.saelens_standard, lambda r: config(r, architecture=["topk"])),
+        """architecture '["topk"]' is not read: expected standard""",
+    ),
+    "dictionary_learning: no word": (
+        of(files.dictionary_topk, lambda r: config(r, trainer={"dict_class": {}})),
+        "trainer.dict_class '{}' is not read: expected AutoEncoder",
+    ),
+    "dictionary_learning: k": (
+        of(files.dictionary_batchtopk, lambda r: state(r, k=torch.tensor(100))),
+        "ae.pt: k is 100; expected a number of 1 to 9",
+    ),
     "saelens: checkpoint": (
         of(files.saelens_standard, lambda r: config(r, l1_coefficient=1.0)),
         "l1_coefficient is no key of SAELens' standard for inference",
