@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -258,6 +260,26 @@ def prisma(room: Path, **config: Any) -> Written:
     return Written(room, lambda t: top(pre(t)).relu(), decode)
 
 
+def prisma_object(room: Path) -> Written:
+    """`save_model` of Prisma: the config is pickled, an object of a class that is not there when it is read."""
+    home = "vit_prisma.sae.config"
+    modules = {name: types.ModuleType(name) for name in ("vit_prisma", "vit_prisma.sae", home)}
+    config = type("VisionModelSAERunnerConfig", (), {"__module__": home})
+    modules[home].VisionModelSAERunnerConfig = config  # type: ignore[attr-defined]
+    made = config()
+    vars(made).update(architecture="standard", activation_fn_str="relu", normalize_activations="none", d_in=WIDTH)
+    vars(made).update(_device="cpu", lr=0.1, model_name="vit", dtype=torch.float32)
+    before = {name: sys.modules.pop(name) for name in modules if name in sys.modules}
+    sys.modules.update(modules)
+    try:
+        torch.save({"cfg": made, "state_dict": MATRICES}, room / "weights.pt")
+    finally:
+        for name in modules:
+            del sys.modules[name]
+        sys.modules.update(before)
+    return Written(room, lambda t: pre(t).relu(), decode)
+
+
 Maker = Callable[[Path], Written]
 FILES: dict[str, list[Maker]] = {
     "saelens": [
@@ -273,5 +295,5 @@ FILES: dict[str, list[Maker]] = {
         dictionary_relu, dictionary_relu_new, dictionary_topk, dictionary_batchtopk, dictionary_matryoshka,
         dictionary_jumprelu,
     ],
-    "prisma": [prisma],
+    "prisma": [prisma, prisma_object],
 }  # fmt: skip

@@ -18,7 +18,9 @@ from usae_train.sae_formats.torch_files import SUFFIXES, Inert, loaded
 from usae_train.sae_formats.weights import Weights, bounded, read_config
 
 CONFIG = "config.json"
-OBJECTS = ("vit_prisma.sae.config.VisionModelSAERunnerConfig",)
+OBJECTS = (
+    "vit_prisma.sae.config.VisionModelSAERunnerConfig", "vit_prisma.configs.HookedViTConfig.HookedViTConfig",
+)  # fmt: skip
 ASKED = ("architecture", "activation_fn_str", "normalize_activations", "d_in")
 TOLD_OF = {"model_name": "model", "layer_subtype": "place", "hook_point_layer": "layer"}
 
