@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from usae_train.backbones.weight_files import first_line
+from usae_train.files.state_files import read_pickled
 
 SUFFIXES = (".pt", ".pth")
 
@@ -34,7 +35,7 @@ def loaded(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -> Any:
     try:
         with torch.serialization.safe_globals(stand_ins):
             source = content if isinstance(content, Path) else io.BytesIO(content)
-            return torch.load(source, map_location="cpu", weights_only=True)
+            return read_pickled(source)
     except FileNotFoundError as error:
         raise ValueError(f"no file at {str(file)!r}") from error
     except pickle.UnpicklingError as error:
