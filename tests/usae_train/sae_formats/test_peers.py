@@ -1,5 +1,7 @@
 """Autoencoders that the libraries themselves make, save and load (extra `bench`): they and ours compute the same."""
 
+from importlib import import_module
+
 import pytest
 import torch
 from peer_autoencoders import MAKERS, READ_AGAIN, tokens
@@ -17,7 +19,10 @@ def close(one, other):
 
 @pytest.mark.parametrize(("format", "kind"), MADE, ids=[f"{format}: {kind}" for format, kind in MADE])
 def test_there_and_back(tmp_path, format, kind):
-    pytest.importorskip(HOMES.get(format, format), exc_type=ImportError)
+    try:
+        import_module(HOMES.get(format, format))
+    except (ImportError, AttributeError) as error:  # overcomplete 0.3.0 does not import with matplotlib 3.9 and later
+        pytest.skip(f"{format} cannot be imported: {error}")
     (tmp_path / "made").mkdir()
     peer = MAKERS[format][kind](tmp_path / "made")
     assert read_sae(peer.place, **peer.options).format == format
