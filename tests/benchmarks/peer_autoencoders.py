@@ -157,7 +157,7 @@ def saev_relu(folder: Path) -> Peer:
 
 def saev_newer(folder: Path, activation: str) -> Peer:
     """What saev writes since schema 2; no release has it, it is run from its repository."""
-    from saev.nn import modeling  # type: ignore[import-not-found, unused-ignore]
+    from saev.nn import modeling
 
     settings = {} if activation == "Relu" else {"top_k": K}
     own = getattr(modeling, activation)(**settings)
@@ -279,8 +279,8 @@ def dictionary_learning_jumprelu(folder: Path) -> Peer:
 
 def prisma(folder: Path, activation: str) -> Peer:
     """A standard one of Prisma's; no release has them, it is run from its repository."""
-    from vit_prisma.sae.config import VisionModelSAERunnerConfig  # type: ignore[import-not-found, unused-ignore]
-    from vit_prisma.sae.sae import StandardSparseAutoencoder  # type: ignore[import-not-found, unused-ignore]
+    from vit_prisma.sae.config import VisionModelSAERunnerConfig
+    from vit_prisma.sae.sae import StandardSparseAutoencoder
 
     config = VisionModelSAERunnerConfig(
         d_in=WIDTH, expansion_factor=4, activation_fn_str=activation, normalize_activations="none", _device="cpu",
