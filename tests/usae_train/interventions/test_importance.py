@@ -1,0 +1,86 @@
+import pytest
+import torch
+from edited_networks import SPECS
+from scipy.stats import spearmanr
+from torch import nn
+
+import usae_train as ut
+from usae_train.interventions import importance, site
+from usae_train.interventions.importance import gradient_times_code, seen, without_each
+
+
+@pytest.mark.parametrize("name", SPECS)
+@torch.no_grad()
+def test_ablations_beside_each_other_are_those_one_by_one(edited, pictures, name, monkeypatch):
+    monkeypatch.setattr(importance, "AT_ONCE", 4)
+    backbone, canvas = edited.backbones[name], pictures[:1]
+    removed = [[0], [1, 2, 3], [4], [5], [6], list(range(16))]
+    together = without_each(edited, name, canvas, removed)
+    torch.testing.assert_close(together[:1], backbone.logits(canvas), rtol=1e-4, atol=1e-5)
+    for concepts, logits in zip(removed, together[1:], strict=True):
+        with ut.intervene(edited, name, dict.fromkeys(concepts, 0.0)):
+            torch.testing.assert_close(logits[None], backbone.logits(canvas), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_what_comes_before_the_read_layer_runs_once(edited, pictures):
+    runs = []
+    first = edited.backbones["vit"].model.patch_embed
+    hook = first.register_forward_hook(lambda module, given, output: runs.append(len(output)))
+    without_each(edited, "vit", pictures[:1], [[k] for k in range(16)])
+    hook.remove()
+    assert runs == [1]
+
+
+@torch.no_grad()
+def test_a_network_that_cannot_grow_on_the_way_is_run_as_a_whole(edited, pictures, monkeypatch):
+    backbone, canvas = edited.backbones["conv"], pictures[:1]
+    together = without_each(edited, "conv", canvas, [[0], [1]])
+    whole = site.replace(site.site_of(backbone), grows=False)
+    monkeypatch.setitem(site._KNOWN, backbone, whole)
+    torch.testing.assert_close(without_each(edited, "conv", canvas, [[0], [1]]), together, rtol=1e-4, atol=1e-5)
+
+
+def test_where_what_follows_is_linear_the_estimate_is_exact(edited, pictures):
+    """`last` is read behind its norm, and then there is a mean over patches and a linear classifier."""
+    canvas = pictures[:1]
+    estimate = gradient_times_code(edited, "last", canvas, 2)
+    logits = without_each(edited, "last", canvas, [[k] for k in range(16)])
+    torch.testing.assert_close(estimate, logits[0, 2] - logits[1:, 2], rtol=1e-4, atol=1e-6)
+    assert (estimate != 0).sum() > 4
+
+
+@pytest.mark.parametrize("name", ["vit", "normed", "conv"])
+def test_elsewhere_it_is_near(edited, pictures, name):
+    """For small changes it is the derivative: of a thousandth of each code, a thousandth of the estimate."""
+    canvas, backbone = pictures[:1], edited.backbones[name]
+    estimate = gradient_times_code(edited, name, canvas, 1)
+    with torch.no_grad():
+        plain = backbone.logits(canvas.double().float())[0, 1]
+        drops = []
+        for concept in range(16):
+            with ut.intervene(edited, name, {concept: ("scale", 0.99)}):
+                drops.append((plain - backbone.logits(canvas)[0, 1]).item() * 100)
+    assert spearmanr(drops, estimate).statistic > 0.9
+
+
+def test_one_pass_gives_codes_and_logits(edited, pictures):
+    backbone, canvas = edited.backbones["registers"], pictures[:1]
+    both = seen(edited, "registers", canvas)
+    with torch.no_grad():
+        torch.testing.assert_close(both.logits[None], backbone.logits(canvas))
+        assert torch.equal(both.codes.indices, edited.encode("registers", backbone(canvas))[1][0])
+
+
+def test_layouts_are_told_apart():
+    from usae_train.interventions.layout import layout_of
+
+    tokens = torch.randn(1, 6, 4)
+    grid = tokens.unflatten(1, (2, 3))
+    assert layout_of(tokens, tokens) == ("NLC", 0)
+    assert layout_of(torch.cat([torch.zeros(1, 2, 4), tokens], 1), tokens) == ("NLC", 2)
+    assert layout_of(grid, tokens) == ("NHWC", 0)
+    assert layout_of(grid.permute(0, 3, 1, 2), tokens) == ("NCHW", 0)
+    assert layout_of(grid.flip(1), tokens) is None
+    assert layout_of((tokens,), tokens) is None
+    assert layout_of(nn.functional.pad(grid, (0, 0, 1, 0)), tokens) is None
