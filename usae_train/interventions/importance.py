@@ -8,8 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from usae_train.backbones.backbone import Backbone
 from usae_train.interventions.edits import raw_atoms
 from usae_train.interventions.intervene import editable
+from usae_train.interventions.site import Site
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.undisturbed import undisturbed
@@ -17,31 +19,13 @@ from usae_train.undisturbed import undisturbed
 AT_ONCE = 32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
 
 
-class Seen(NamedTuple):
-    """What a backbone makes of one picture, in one pass."""
+class Look(NamedTuple):
+    """What a backbone makes of one picture, and what each concept does to a class, from one pass and one gradient."""
 
     codes: Codes  # (token, k) on its own grid
     logits: Tensor  # (classes,)
-
-
-@undisturbed
-@torch.no_grad()
-def seen(usae: USAE, backbone: str, canvas: Tensor) -> Seen:
-    """Codes at the backbone's own grid, and logits, of a canvas (1, 3, H, W), in one pass.
-
-    Raises:
-        ValueError: for a backbone without classifier, or whose read layer cannot be edited.
-    """
-    network, site = editable(usae, backbone)
-    tokens: list[Tensor] = []
-
-    def look(output: Tensor) -> None:
-        tokens.append(site.read(output))
-
-    with site.hooked(look):
-        logits = network.logits(canvas.to(network.mean.device))
-    codes = usae.encode(backbone, tokens[0][0])
-    return Seen(codes, logits[0])
+    class_: int
+    estimate: Tensor  # (n_concepts,) what the class's logit is to lose when each concept is taken away
 
 
 @undisturbed
@@ -58,8 +42,11 @@ def without_each(
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         removed: sets of concepts.
+
+    Raises:
+        ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
-    network, site = editable(usae, backbone)
+    network, site = answering(usae, backbone)
     canvas = canvas.to(network.mean.device)
     logits: list[Tensor] = []
     for first in range(0, len(removed) + 1, AT_ONCE):
@@ -84,18 +71,22 @@ def _taken_away(usae: USAE, backbone: str, codes: Codes, concepts: list[int]) ->
 
 
 @undisturbed
-def gradient_times_code(usae: USAE, backbone: str, canvas: Tensor, class_: int) -> Tensor:
-    """(n_concepts,): the first-order estimate of what a logit loses when each concept is taken away.
+def look(usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None) -> Look:
+    """Codes, logits and an estimate of every concept's part in a class, of a canvas (1, 3, H, W).
 
-    The sum over patches of code * d logit / d code; attribution patching (Nanda 2023) of ablation.
+    The estimate is code * d logit / d code, summed over the patches: to first order what the logit loses without the
+    concept (attribution patching, Nanda 2023).
 
     Args:
         usae: with its backbones.
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
-        class_: the class.
+        class_: the class; the most probable one by default.
+
+    Raises:
+        ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
-    network, site = editable(usae, backbone)
+    network, site = answering(usae, backbone)
     kept: list[Tensor] = []
 
     def begin(output: Tensor) -> Tensor:
@@ -104,13 +95,29 @@ def gradient_times_code(usae: USAE, backbone: str, canvas: Tensor, class_: int) 
         return stream.clone()  # what follows may write into it
 
     with site.hooked(begin):
-        logit = network.logits(canvas.to(network.mean.device))[0, class_]
-    (gradient,) = torch.autograd.grad(logit, kept[0])
+        logits = network.logits(canvas.to(network.mean.device))[0]
+    chosen = int(logits.argmax()) if class_ is None else class_
+    (slope,) = torch.autograd.grad(logits[chosen], kept[0])
     with torch.no_grad():
-        tokens = site.layout.tokens(gradient)[:, site.layout.prefix :]
-        if site.norm is not None:
-            tokens = tokens / site.norm.gain(site.layout.tokens(kept[0])[:, site.layout.prefix :])
         codes = usae.encode(backbone, site.read(kept[0]))
-        slopes = tokens @ raw_atoms(usae, backbone, list(range(usae.n_concepts))).mT
-        each = codes.values * slopes.gather(-1, codes.indices)
-        return each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
+        atoms = raw_atoms(usae, backbone, list(range(usae.n_concepts)))
+        each = codes.values * (site.slope_of_read(kept[0], slope) @ atoms.mT).gather(-1, codes.indices)
+        estimate = each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
+    return Look(Codes(codes.values[0], codes.indices[0]), logits.detach(), chosen, estimate)
+
+
+def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
+    """A backbone whose answer depends on its read patches, and where these can be edited.
+
+    Raises:
+        ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
+    """
+    network, site = editable(usae, backbone)
+    if network.spec.classes == 0:
+        raise ValueError(f"{backbone} has no classifier; set `classes` in its spec to the number of its classes")
+    if not site.reaches:
+        raise ValueError(
+            f"{backbone}: no patch token of layer {network.spec.layer} reaches the classifier, which takes the class "
+            "token alone; use a USAE that reads an earlier layer"
+        )
+    return network, site

@@ -58,5 +58,5 @@ def nearly_equal(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are the same but for rounding."""
     if one.shape != other.shape:
         return False
-    spread = float(other.float().std().clamp_min(1e-12))
+    spread = float(other.float().std(correction=0).clamp_min(1e-12))
     return bool(torch.isfinite(one).all()) and float((one.float() - other.float()).abs().max()) <= CLOSE * spread

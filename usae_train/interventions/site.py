@@ -65,6 +65,11 @@ class Site:
         laid, where = self.layout.like(by, output), self.layout.like(touched, output)
         return torch.where(where, output + laid.to(output.dtype), output)
 
+    def slope_of_read(self, output: Tensor, slope: Tensor) -> Tensor:
+        """Of a slope by the output, laid out as it, the one by its read patch tokens: (batch, token, width)."""
+        own = self.layout.tokens(slope)[:, self.layout.prefix :]
+        return own if self.norm is None else own / self.norm.gain(self.layout.tokens(output)[:, self.layout.prefix :])
+
     @contextmanager
     def hooked(self, change: Change) -> Iterator[None]:
         """Let a function see, and if it gives something replace, what the module gives; it is gone afterwards."""
@@ -109,7 +114,9 @@ def _found(backbone: Backbone) -> Site:
             for site in candidates(backbone, canvas, read):
                 if _holds(backbone, site, canvas, read):
                     return _tried(backbone, site, canvas, read)
-        raise _cannot(backbone, "no part of the network gives just the tokens that are read")
+        raise _cannot(
+            backbone, "no part of the network gives just the tokens that are read; use a USAE that reads another layer"
+        )
         return _tried(backbone, site, canvas, read)
     finally:
         backbone.run_in = before
@@ -117,8 +124,7 @@ def _found(backbone: Backbone) -> Site:
 
 def _cannot(backbone: Backbone, why: str) -> ValueError:
     return ValueError(
-        f"{backbone.name}: layer {backbone.spec.layer} of {backbone.spec.model!r} cannot be edited: {why}; use a USAE "
-        "that reads it at another layer, or with `norm: false`"
+        f"{backbone.name}: layer {backbone.spec.layer} of {backbone.spec.model!r} cannot be edited: {why}"
     )
 
 
@@ -145,24 +151,23 @@ def _giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Site]:
 
 def _normed(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[Site]:
     """Where what is read is a copy that a norm has gone over: the modules that give what the norm takes."""
-    taken: list[tuple[nn.Module, Tensor]] = []
+    taken: list[tuple[nn.Module, Tensor, Layout]] = []
 
     def look(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
-        if given and isinstance(given[0], Tensor) and layout_of(output, read) is not None:
-            taken.append((module, given[0].clone()))
+        layout = layout_of(output, read)
+        if layout is not None and given and isinstance(given[0], Tensor) and given[0].shape == output.shape:
+            taken.append((module, given[0].clone(), layout))
 
     with _watched(backbone.model, look):
         backbone(canvas)
-    for norm, stream in taken:
-        try:
-            held = HeldNorm(norm)
-        except ValueError as error:
-            raise _cannot(backbone, str(error)) from error
-        layout = layout_of(norm(stream), read)
-        assert layout is not None
+    for norm, stream, layout in taken:
         tokens = layout.tokens(stream)[:, layout.prefix :]
         giving = _giving(backbone, canvas, tokens)
         if giving:
+            try:
+                held = HeldNorm(norm, tokens, read)
+            except ValueError as error:
+                raise _cannot(backbone, f"{error}; use a USAE that reads it with `norm: false`") from error
             return [replace(site, norm=held) for site in giving]
     return []
 

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from edited_networks import SPECS
+from edited_networks import SPECS, space, vit
 from scipy.stats import spearmanr
 from torch import nn
 
 import usae_train as ut
 from usae_train.interventions import importance, site
-from usae_train.interventions.importance import gradient_times_code, seen, without_each
+from usae_train.interventions.importance import look, without_each
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -44,7 +44,7 @@ def test_a_network_that_cannot_grow_on_the_way_is_run_as_a_whole(edited, picture
 def test_where_what_follows_is_linear_the_estimate_is_exact(edited, pictures):
     """`last` is read behind its norm, and then there is a mean over patches and a linear classifier."""
     canvas = pictures[:1]
-    estimate = gradient_times_code(edited, "last", canvas, 2)
+    estimate = look(edited, "last", canvas, 2).estimate
     logits = without_each(edited, "last", canvas, [[k] for k in range(16)])
     torch.testing.assert_close(estimate, logits[0, 2] - logits[1:, 2], rtol=1e-4, atol=1e-6)
     assert (estimate != 0).sum() > 4
@@ -54,7 +54,7 @@ def test_where_what_follows_is_linear_the_estimate_is_exact(edited, pictures):
 def test_elsewhere_it_is_near(edited, pictures, name):
     """For small changes it is the derivative: of a thousandth of each code, a thousandth of the estimate."""
     canvas, backbone = pictures[:1], edited.backbones[name]
-    estimate = gradient_times_code(edited, name, canvas, 1)
+    estimate = look(edited, name, canvas, 1).estimate
     with torch.no_grad():
         plain = backbone.logits(canvas.double().float())[0, 1]
         drops = []
@@ -64,12 +64,22 @@ def test_elsewhere_it_is_near(edited, pictures, name):
     assert spearmanr(drops, estimate).statistic > 0.9
 
 
-def test_one_pass_gives_codes_and_logits(edited, pictures):
+def test_one_pass_gives_codes_logits_and_the_likeliest_class(edited, pictures):
     backbone, canvas = edited.backbones["registers"], pictures[:1]
-    both = seen(edited, "registers", canvas)
+    both = look(edited, "registers", canvas)
     with torch.no_grad():
+        assert both.class_ == int(backbone.logits(canvas).argmax())
         torch.testing.assert_close(both.logits[None], backbone.logits(canvas))
         assert torch.equal(both.codes.indices, edited.encode("registers", backbone(canvas))[1][0])
+
+
+def test_an_answer_that_no_patch_reaches_is_refused(pictures):
+    usae = space({"deaf": vit(layer=-1, norm=True), "mute": vit().model_copy(update={"classes": 0})})
+    for ask in (look, lambda *given: without_each(*given, [[1]])):
+        with pytest.raises(ValueError, match="deaf: no patch token of layer -1 reaches the classifier"):
+            ask(usae, "deaf", pictures[:1])
+        with pytest.raises(ValueError, match="mute has no classifier"):
+            ask(usae, "mute", pictures[:1])
 
 
 def test_layouts_are_told_apart():

@@ -1,0 +1,130 @@
+"""`usae-viz explain`: from photographs to what each backbone sees in them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from usae_train.terminal import one_line_errors, pick_device
+from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.commands.render_commands import new_run
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
+    from usae_viz.explanations.explanation import Explanation
+    from usae_viz.explorer.runs import Run
+
+UsaeId = Annotated[str, typer.Option("--usae", help="`photos`, `demo`, a USAE folder or a hub id.")]
+Labels = Annotated[str | None, typer.Option(help="Your own names for concepts, the JSON that the explorer exports.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print explain.json instead of a table.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(explain)
+
+
+def explain(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs, picture files.")],
+    usae: UsaeId = "photos",
+    class_: Annotated[
+        str | None,
+        typer.Option(
+            "--class", help="Number or name of the class that importance is for; each classifier's top one by default."
+        ),
+    ] = None,
+    columns: Annotated[int, typer.Option(min=1, max=24, help="Concepts on a sheet.")] = 6,
+    top: Annotated[int, typer.Option(min=1, max=100, help="Concepts of each list, one per backbone and order.")] = 20,
+    labels: Labels = None,
+    images: Images = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A run folder of the same USAE: its drawings stand beside their concepts.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; outputs/explain-TIME by default.")
+    ] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what each backbone sees in photographs, where, and what of it carries the backbone's answer.
+
+    Writes a sheet for each photograph, explain.json, and a page that opens from disk: index.html.
+    """
+    with one_line_errors():
+        from usae_train.model.checkpoint import check_free, load
+        from usae_viz.concepts.labels import labels_of
+        from usae_viz.explanations.explain import explain as explain_one
+        from usae_viz.explanations.photograph import open_photograph
+        from usae_viz.explanations.writing import write_explanations
+
+        place = out or new_run("explain")
+        check_free(place)
+        opened = [open_photograph(photo) for photo in photos]
+        model = load(usae, pick_device(device))
+        drawn = None if run is None else _run_of(model, run)
+        named = labels_of(model, labels)
+        explained = [explain_one(model, photo, class_, named) for photo in opened]
+        take_pictures(model, images, quiet)
+        write_explanations(explained, place, columns, top, drawn)
+        if as_json:
+            typer.echo(json.dumps(json.loads((place / "explain.json").read_text()), indent=1))
+        elif not quiet:
+            for each in explained:
+                _print(each)
+            typer.echo(f"{place / 'index.html'}")
+
+
+def _run_of(usae: USAE, folder: Path) -> Run:
+    """A run's drawings.
+
+    Raises:
+        ValueError: for a folder that is no run's, or of another USAE.
+    """
+    from usae_train.files.place_names import named_place
+    from usae_viz.explorer.runs import read_run
+
+    found = read_run(named_place(str(folder)))
+    if found.usae_sha256 is not None and found.usae_sha256 != usae.sha256:
+        raise ValueError(
+            f"{folder} was drawn with another USAE than {usae.source}; leave out --run, or name its --usae"
+        )
+    return found
+
+
+def _print(explanation: Explanation) -> None:
+    """A table of one photograph: the strongest concepts, each backbone's figures."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from usae_viz.explanations.choice import strongest_in_turn
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("concept", justify="right")
+    table.add_column("name")
+    for name in explanation.maps:
+        answer = explanation.answer(name)
+        said = f"\n{escape(explanation.asked(name)[1])}" if answer is not None else ""
+        table.add_column(f"{name}{said}", justify="right", no_wrap=True)
+    for concept in strongest_in_turn(explanation, 12):
+        cells = [_cell(explanation, name, concept) for name in explanation.maps]
+        table.add_row(str(concept), escape(explanation.names.get(concept, "")), *cells)
+    typer.echo(explanation.photograph.name)
+    Console().print(table)
+    asked = ", what the class's logit loses without it" if explanation.looks else ""
+    typer.echo(f"a cell: largest code, share of the patches in which it fires{asked}")
+
+
+def _cell(explanation: Explanation, backbone: str, concept: int) -> str:
+    seen = explanation.maps[backbone].seen(concept, None)
+    if not seen.area:
+        return "-"
+    drop = f" {explanation.drop(backbone, concept):+.2f}" if backbone in explanation.looks else ""
+    return f"{seen.peak:.1f} {seen.area:.0%}{drop}"

@@ -1,0 +1,101 @@
+"""An explanation as a picture: a row a backbone, a column a concept, each map over the photograph."""
+
+from __future__ import annotations
+
+from PIL import Image, ImageDraw, ImageFont
+
+from usae_viz.explanations.choice import strongest_in_turn
+from usae_viz.explanations.explanation import Explanation
+from usae_viz.explanations.overlay import fitted, scaled, spotlight
+
+COLUMNS = 6
+CELL = 208  # longer side of a photograph, in pixels
+MARGIN = 12
+HEAD = 58  # of the title and the line below it
+COLUMN_HEAD = 24
+CAPTION = 38  # two lines below each map
+LEFT = 132  # of the backbones' names
+INK, FAINT, PAPER, FOR, AGAINST = "#1a1a1a", "#6b6b6b", "#ffffff", "#1b6e3c", "#b3261e"
+
+
+def explanation_sheet(explanation: Explanation, columns: int) -> Image.Image:
+    """All backbones' maps of the concepts that carry their answers, or of the strongest where there is no answer.
+
+    Args:
+        explanation: what is shown.
+        columns: concepts, each backbone's first in turn.
+    """
+    concepts = strongest_in_turn(explanation, columns)
+    width, height = fitted(explanation.photograph, CELL)
+    row = height + CAPTION + MARGIN
+    size = (
+        LEFT + (len(concepts) + 1) * (width + MARGIN) + MARGIN,
+        HEAD + COLUMN_HEAD + len(explanation.maps) * row + MARGIN,
+    )
+    page = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(page)
+    title = f"What {', '.join(explanation.maps)} see in {explanation.photograph.name}"
+    pen.text((MARGIN, MARGIN), _short(title, 18, size[0] - 2 * MARGIN), INK, _font(18))
+    pen.text((MARGIN, MARGIN + 25), _short(_legend(explanation), 12, size[0] - 2 * MARGIN), FAINT, _font(12))
+    for at, concept in enumerate(concepts, 1):
+        named = f"{concept}  {explanation.names.get(concept, '')}".strip()
+        pen.text((LEFT + at * (width + MARGIN), HEAD), _short(named, 14, width), INK, _font(14))
+    for number, backbone in enumerate(explanation.maps):
+        top = HEAD + COLUMN_HEAD + number * row
+        _name(pen, explanation, backbone, top)
+        page.paste(scaled(explanation.photograph, (width, height)), (LEFT, top))
+        for at, concept in enumerate(concepts, 1):
+            left = LEFT + at * (width + MARGIN)
+            page.paste(
+                spotlight(explanation.photograph, explanation.map(backbone, concept), (width, height)), (left, top)
+            )
+            _caption(pen, explanation, backbone, concept, (left, top + height + 3), width)
+    return page
+
+
+def _legend(explanation: Explanation) -> str:
+    own = "lit where the concept fires, at each backbone's own grid; peak: largest code; area: share of the patches"
+    asked = "; logit: what the answer's loses without the concept, exactly (+ speaks for it, - against it)"
+    return own + (asked if explanation.looks else "")
+
+
+def _name(pen: ImageDraw.ImageDraw, explanation: Explanation, backbone: str, top: int) -> None:
+    """A backbone and what it answers, left of its row."""
+    pen.text((MARGIN, top), _short(backbone, 15, LEFT - 2 * MARGIN), INK, _font(15))
+    rows, cols = explanation.maps[backbone].grid
+    lines = [f"{rows} x {cols} patches"]
+    answer = explanation.answer(backbone)
+    if answer is not None:
+        lines += ["", "it answers", f"{answer.name}, {answer.probability:.0%}"]
+        class_, name = explanation.asked(backbone)
+        if class_ != answer.class_:
+            lines += ["", "asked about", name]
+    for number, line in enumerate(lines):
+        pen.text((MARGIN, top + 22 + 16 * number), _short(line, 12, LEFT - 2 * MARGIN), FAINT, _font(12))
+
+
+def _caption(
+    pen: ImageDraw.ImageDraw, explanation: Explanation, backbone: str, concept: int, place: tuple[int, int], width: int
+) -> None:  # fmt: skip
+    own = explanation.maps[backbone].seen(concept, None)
+    if own.area == 0:
+        pen.text(place, "does not fire", FAINT, _font(12))
+        return
+    pen.text(place, _short(f"peak {own.peak:.1f}, area {own.area:.0%}", 12, width), FAINT, _font(12))
+    if backbone in explanation.looks:
+        drop = explanation.drop(backbone, concept)
+        below = (place[0], place[1] + 16)
+        pen.text(below, _short(f"logit {drop:+.2f}", 12, width), FOR if drop > 0 else AGAINST, _font(12))
+
+
+def _short(text: str, size: int, width: int) -> str:
+    """A text that is no wider than so many pixels: of a longer one the middle is left out."""
+    font, kept, short = _font(size), len(text), text
+    while kept > 1 and font.getlength(short) > width:
+        kept -= 1
+        short = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
+    return short
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)

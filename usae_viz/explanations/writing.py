@@ -1,0 +1,57 @@
+"""An explanation's folder: a sheet a photograph, explain.json, and a page that opens from disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from usae_train.files.atomic import atomic_path
+from usae_train.model.checkpoint import check_free
+from usae_train.undisturbed import undisturbed
+from usae_viz.explanations.explanation import Explanation
+from usae_viz.explanations.page import write_page
+from usae_viz.explanations.record import record_of
+from usae_viz.explanations.sheet import COLUMNS
+from usae_viz.explorer.runs import Run
+from usae_viz.runs.png import save_png
+
+TOP = 20
+
+
+@undisturbed
+def write_explanations(
+    explanations: Sequence[Explanation], out: Path, columns: int = COLUMNS, top: int = TOP, run: Run | None = None
+) -> Path:  # fmt: skip
+    """Write sheets, explain.json and the page into a new folder; it appears whole or not at all.
+
+    Args:
+        explanations: of photographs through one USAE.
+        out: the folder.
+        columns: concepts of a sheet.
+        top: concepts of a list, a backbone and order.
+        run: drawings of concepts to show beside.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: for a folder that holds something already, or cannot be written.
+    """
+    check_free(out)
+    record = record_of(explanations, top)
+    with atomic_path(out) as room:
+        room.mkdir(parents=True)
+        for name, explanation in zip(sheet_names(explanations), explanations, strict=True):
+            about = {"sheet": explanation.usae.names, "title": explanation.photograph.name}
+            save_png(room / name, explanation.sheet(columns), about)
+        (room / "explain.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+        write_page(explanations, record, room, run)
+    return out
+
+
+def sheet_names(explanations: Sequence[Explanation]) -> list[str]:
+    """`sheet.png`; of several photographs `sheet-1.png` and so on, in their order."""
+    if len(explanations) == 1:
+        return ["sheet.png"]
+    return [f"sheet-{number}.png" for number in range(1, len(explanations) + 1)]
