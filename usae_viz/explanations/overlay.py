@@ -10,7 +10,7 @@ from usae_train.pictures.colour import levels
 from usae_viz.explanations.photograph import Photograph
 
 DIM = (8, 10, 16)  # as the explorer's spotlight
-DARKEST = 215  # of 255
+DARKEST = 180  # of 255; the rest of the photograph is to be made out
 UNSEEN = 0.15  # light of what the backbones are not shown
 
 

@@ -101,7 +101,7 @@ function spotlight(canvas, light, [rows, columns]) {
   canvas.height = rows;
   const own = light ? Uint8Array.from(atob(light), (sign) => sign.charCodeAt(0)) : new Uint8Array(rows * columns);
   const context = canvas.getContext("2d"), pixels = context.createImageData(columns, rows);
-  own.forEach((each, patch) => pixels.data.set([8, 10, 16, Math.round(215 * (1 - each / 255))], 4 * patch));
+  own.forEach((each, patch) => pixels.data.set([8, 10, 16, Math.round(180 * (1 - each / 255))], 4 * patch));
   context.putImageData(pixels, 0, 0);
 }
 
