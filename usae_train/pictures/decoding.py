@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as transforms
 from usae_train.files.regular import check_regular
 from usae_train.pictures.kinds import FORMATS
 from usae_train.pictures.levels import levels_of, to_eight_bits
+from usae_train.shortage import shortage
 
 
 def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> Tensor:
@@ -43,11 +44,11 @@ def read_whole(file: Path | BinaryIO, label: str | None = None) -> Image.Image:
             levels = levels_of(opened)
             upright = ImageOps.exif_transpose(opened)
             return _on_white(upright if levels is None else to_eight_bits(upright, levels))
-    except MemoryError:
-        raise
     except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
         raise ValueError(f"{label or file} cannot be read: it is no picture of a kind that PIL knows") from error
     except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
+        if shortage(error) is not None:  # of memory or open files: the picture is none the worse
+            raise
         raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from usae_train.files.json_files import read_json
+from usae_train.printing import as_text, say, say_json, say_table
 from usae_train.terminal import one_line_errors, pick_device
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
@@ -73,11 +74,11 @@ def explain(
         take_pictures(model, images, quiet)
         write_explanations(explained, place, columns, top, drawn)
         if as_json:
-            typer.echo(json.dumps(json.loads((place / "explain.json").read_text()), indent=1))
+            say_json(read_json(place / "explain.json"))
         elif not quiet:
             for each in explained:
                 _print(each)
-            typer.echo(f"{place / 'index.html'}")
+            say(str(place / "index.html"))
 
 
 def _run_of(usae: USAE, folder: Path) -> Run:
@@ -100,8 +101,6 @@ def _run_of(usae: USAE, folder: Path) -> Run:
 def _print(explanation: Explanation) -> None:
     """A table of one photograph: the strongest concepts, each backbone's figures."""
     from rich import box
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from usae_viz.explanations.choice import strongest_in_turn
@@ -111,15 +110,15 @@ def _print(explanation: Explanation) -> None:
     table.add_column("name")
     for name in explanation.maps:
         answer = explanation.answer(name)
-        said = f"\n{escape(explanation.asked(name)[1])}" if answer is not None else ""
-        table.add_column(f"{name}{said}", justify="right", no_wrap=True)
+        said = f": {explanation.asked(name)[1]}" if answer is not None else ""
+        table.add_column(as_text(f"{name}{said}"), justify="right", no_wrap=True)
     for concept in strongest_in_turn(explanation, 12):
         cells = [_cell(explanation, name, concept) for name in explanation.maps]
-        table.add_row(str(concept), escape(explanation.names.get(concept, "")), *cells)
-    typer.echo(explanation.photograph.name)
-    Console().print(table)
+        table.add_row(str(concept), as_text(explanation.names.get(concept, "")), *cells)
+    say(explanation.photograph.name)
+    say_table(table)
     asked = ", what the class's logit loses without it" if explanation.looks else ""
-    typer.echo(f"a cell: largest code, share of the patches in which it fires{asked}")
+    say(f"a cell: largest code, share of the patches in which it fires{asked}")
 
 
 def _cell(explanation: Explanation, backbone: str, concept: int) -> str:

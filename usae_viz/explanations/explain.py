@@ -94,7 +94,7 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
         except ValueError as error:
             errors[spec.classes == 0] = errors.get(spec.classes == 0, error)
     if not found:
-        raise errors.get(False, errors[True])
+        raise errors[min(errors)]
     return found
 
 
