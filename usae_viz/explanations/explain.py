@@ -87,7 +87,8 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     """
     if class_ is None:
         return {}
-    found, errors = {}, {}
+    found: dict[str, int] = {}
+    errors: dict[bool, ValueError] = {}  # by whether it has no classifier at all
     for name, spec in usae.specs.items():
         try:
             found[name] = parse_class(usae, name, class_)
