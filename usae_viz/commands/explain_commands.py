@@ -1,4 +1,4 @@
-"""`usae-viz explain`: from photographs to what each backbone sees in them."""
+"""`usae-viz explain` and `intervene`: what each backbone sees in a photograph, and what if it did not."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import typer
 
 from usae_train.files.json_files import read_json
 from usae_train.printing import as_text, say, say_json, say_table
-from usae_train.terminal import one_line_errors, pick_device
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
     from usae_viz.explanations.explanation import Explanation
+    from usae_viz.explanations.intervention import Intervention
     from usae_viz.explorer.runs import Run
 
 UsaeId = Annotated[str, typer.Option("--usae", help="`photos`, `demo`, a USAE folder or a hub id.")]
@@ -28,6 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print explain.json instead
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(explain)
+    app.command()(intervene)
 
 
 def explain(
@@ -79,6 +81,83 @@ def explain(
             for each in explained:
                 _print(each)
             say(str(place / "index.html"))
+
+
+def intervene(
+    photo: Annotated[str, typer.Argument(help="A photograph, a picture file.")],
+    backbone: Annotated[str, typer.Option("--in", help="The backbone whose concepts are edited.")],
+    edits: Annotated[
+        list[str],
+        typer.Option(
+            "--set", help="An edit of a concept, by number or name, at every patch: `12=0` sets its code, `seeds*2` "
+            "scales it, `eyes+1.5` adds to it. Can be given several times."
+        ),
+    ],
+    usae: UsaeId = "photos",
+    top: Annotated[int, typer.Option(min=1, max=20, help="Classes and neighbours that are shown.")] = 5,
+    among: Annotated[
+        str | None,
+        typer.Option(help="Photographs to find the nearest of, by the final embedding: a folder or what else "
+        "usae-train takes; none by default."),
+    ] = None,
+    labels: Labels = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; outputs/intervene-TIME by default.")
+    ] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Edit concepts in a backbone's own forward pass, and show its answers to a photograph before and after.
+
+    What the concept space does not explain stays as it is. Writes sheet.png and intervene.json.
+    """
+    with one_line_errors():
+        from usae_train.model.checkpoint import check_free, load
+        from usae_train.pictures.images import open_images
+        from usae_viz.concepts.labels import labels_of, names_of
+        from usae_viz.explanations.edit_text import parse_edit_texts
+        from usae_viz.explanations.intervention import intervention_in
+        from usae_viz.explanations.photograph import open_photograph
+        from usae_viz.explanations.writing import write_intervention
+
+        place = out or new_run("intervene")
+        check_free(place)
+        opened = open_photograph(photo)
+        model = load(usae, pick_device(device))
+        named = labels_of(model, labels)
+        wanted = parse_edit_texts(model, edits, named)
+        source = None if among is None else open_images(among)
+        with progress_bars(quiet) as progress:
+            report = watched(progress, quiet)
+            found = intervention_in(
+                model, backbone, opened, wanted, top, source, lambda done, total: report("neighbours", done, total, "")
+            )
+        write_intervention(model, found, place, {k: own["name"] for k, own in names_of(named).items()}, source)
+        if as_json:
+            say_json(read_json(place / "intervene.json"))
+        elif not quiet:
+            _print_answers(found)
+            say(str(place / "sheet.png"))
+
+
+def _print_answers(found: Intervention) -> None:
+    """A table of the classes before and after, and the neighbours."""
+    from rich import box
+    from rich.table import Table
+
+    if found.classes:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("class")
+        for heading in ("before", "after", "logit before", "after"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for each in found.classes:
+            likely = [f"{value:.1%}" for value in each.probability]
+            table.add_row(as_text(each.name), *likely, *(f"{value:.2f}" for value in each.logit))
+        say_table(table)
+    say(f"cosine of the final embedding, before and after: {found.cosine:.3f}")
+    for word, own in zip(("before", "after"), found.neighbours or (), strict=False):
+        say(f"nearest {word}: " + ", ".join(f"{each.label} ({each.cosine:.3f})" for each in own))
 
 
 def _run_of(usae: USAE, folder: Path) -> Run:

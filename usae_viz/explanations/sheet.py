@@ -35,11 +35,11 @@ def explanation_sheet(explanation: Explanation, columns: int) -> Image.Image:
     page = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(page)
     title = f"What {', '.join(explanation.maps)} see in {explanation.photograph.name}"
-    pen.text((MARGIN, MARGIN), _short(title, 18, size[0] - 2 * MARGIN), INK, _font(18))
-    pen.text((MARGIN, MARGIN + 25), _short(_legend(explanation), 12, size[0] - 2 * MARGIN), FAINT, _font(12))
+    pen.text((MARGIN, MARGIN), shortened(title, 18, size[0] - 2 * MARGIN), INK, font_of(18))
+    pen.text((MARGIN, MARGIN + 25), shortened(_legend(explanation), 12, size[0] - 2 * MARGIN), FAINT, font_of(12))
     for at, concept in enumerate(concepts, 1):
         named = f"{concept}  {explanation.names.get(concept, '')}".strip()
-        pen.text((LEFT + at * (width + MARGIN), HEAD), _short(named, 14, width), INK, _font(14))
+        pen.text((LEFT + at * (width + MARGIN), HEAD), shortened(named, 14, width), INK, font_of(14))
     for number, backbone in enumerate(explanation.maps):
         top = HEAD + COLUMN_HEAD + number * row
         _name(pen, explanation, backbone, top)
@@ -61,7 +61,7 @@ def _legend(explanation: Explanation) -> str:
 
 def _name(pen: ImageDraw.ImageDraw, explanation: Explanation, backbone: str, top: int) -> None:
     """A backbone and what it answers, left of its row."""
-    pen.text((MARGIN, top), _short(backbone, 15, LEFT - 2 * MARGIN), INK, _font(15))
+    pen.text((MARGIN, top), shortened(backbone, 15, LEFT - 2 * MARGIN), INK, font_of(15))
     rows, cols = explanation.maps[backbone].grid
     lines = [f"{rows} x {cols} patches"]
     answer = explanation.answer(backbone)
@@ -71,7 +71,7 @@ def _name(pen: ImageDraw.ImageDraw, explanation: Explanation, backbone: str, top
         if class_ != answer.class_:
             lines += ["", "asked about", name]
     for number, line in enumerate(lines):
-        pen.text((MARGIN, top + 22 + 16 * number), _short(line, 12, LEFT - 2 * MARGIN), FAINT, _font(12))
+        pen.text((MARGIN, top + 22 + 16 * number), shortened(line, 12, LEFT - 2 * MARGIN), FAINT, font_of(12))
 
 
 def _caption(
@@ -79,23 +79,24 @@ def _caption(
 ) -> None:  # fmt: skip
     own = explanation.maps[backbone].seen(concept, None)
     if own.area == 0:
-        pen.text(place, "does not fire", FAINT, _font(12))
+        pen.text(place, "does not fire", FAINT, font_of(12))
         return
-    pen.text(place, _short(f"peak {own.peak:.1f}, area {own.area:.0%}", 12, width), FAINT, _font(12))
+    pen.text(place, shortened(f"peak {own.peak:.1f}, area {own.area:.0%}", 12, width), FAINT, font_of(12))
     if backbone in explanation.looks:
         drop = explanation.drop(backbone, concept)
         below = (place[0], place[1] + 16)
-        pen.text(below, _short(f"logit {drop:+.2f}", 12, width), FOR if drop > 0 else AGAINST, _font(12))
+        pen.text(below, shortened(f"logit {drop:+.2f}", 12, width), FOR if drop > 0 else AGAINST, font_of(12))
 
 
-def _short(text: str, size: int, width: int) -> str:
+def shortened(text: str, size: int, width: int) -> str:
     """A text that is no wider than so many pixels: of a longer one the middle is left out."""
-    font, kept, short = _font(size), len(text), text
+    font, kept, short = font_of(size), len(text), text
     while kept > 1 and font.getlength(short) > width:
         kept -= 1
         short = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
     return short
 
 
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+def font_of(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """The sheets' font at a size in pixels."""
     return ImageFont.load_default(size)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.provenance import commit, versions
 from usae_train.model.checkpoint import check_free
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import ImageSource
 from usae_train.undisturbed import undisturbed
 from usae_viz.explanations.explanation import Explanation
+from usae_viz.explanations.intervention import Intervention
+from usae_viz.explanations.intervention_sheet import intervention_sheet
 from usae_viz.explanations.page import write_page
-from usae_viz.explanations.record import record_of
+from usae_viz.explanations.record import SCHEMA, record_of, usae_record
 from usae_viz.explanations.sheet import COLUMNS
 from usae_viz.explorer.runs import Run
 from usae_viz.runs.png import save_png
@@ -47,6 +52,46 @@ def write_explanations(
             save_png(room / name, explanation.sheet(columns), about)
         (room / "explain.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
         write_page(explanations, record, room, run)
+    return out
+
+
+@undisturbed
+def write_intervention(
+    usae: USAE, found: Intervention, out: Path, names: Mapping[int, str], among: ImageSource | None = None
+) -> Path:  # fmt: skip
+    """Write sheet.png and intervene.json into a new folder; it appears whole or not at all.
+
+    Args:
+        usae: whose concepts were edited.
+        found: what came of it.
+        out: the folder.
+        names: of concepts.
+        among: where its neighbours were found.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: for a folder that holds something already, or cannot be written.
+    """
+    check_free(out)
+    pictures = {}
+    if among is not None and found.neighbours is not None:
+        size = usae.backbones[found.backbone].input_size
+        numbers = {each.number for own in found.neighbours for each in own}
+        pictures = {number: among.read(number, size) for number in sorted(numbers)}
+    record = {
+        "schema": SCHEMA,
+        "usae": usae_record(usae),
+        **found.as_dict(),
+        "versions": versions(),
+        "commit": commit(),
+    }
+    with atomic_path(out) as room:
+        room.mkdir(parents=True)
+        about = {"sheet": [found.backbone], "title": found.photograph.name}
+        save_png(room / "sheet.png", intervention_sheet(found, names, pictures), about)
+        (room / "intervene.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return out
 
 
