@@ -34,10 +34,19 @@ def parse_edits(usae: USAE, edits: Mapping[int, Wanted]) -> dict[int, Edit]:
     for concept, wanted in edits.items():
         if isinstance(concept, bool) or not isinstance(concept, int):
             raise ValueError(f"an edit of {concept!r}: expected a concept's number, 0 to {usae.n_concepts - 1}")
-        if not 0 <= concept < usae.n_concepts:
-            raise ValueError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
+        check_concept(usae, concept)
         found[concept] = _edit(concept, wanted)
     return found
+
+
+def check_concept(usae: USAE, concept: int) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for a concept that a USAE does not have.
+    """
+    if not 0 <= concept < usae.n_concepts:
+        raise ValueError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
 
 
 def _edit(concept: int, wanted: Wanted) -> Edit:

@@ -35,6 +35,18 @@ def test_an_edit_of_nothing_changes_nothing_to_the_bit(edited, pictures, name):
             assert same_bits(network.logits(pictures), plain[1])
 
 
+@torch.no_grad()
+def test_nor_in_networks_that_have_learned(pictures):
+    """The demo's: a ViT, one with registers and another grid, one without class token, read behind their norm."""
+    usae = ut.load("demo")
+    for name, backbone in usae.backbones.items():
+        plain = backbone.embedding(pictures)
+        with ut.intervene(usae, name, dict.fromkeys(range(256), ("scale", 1.0))):
+            assert same_bits(backbone.embedding(pictures), plain)
+        with ut.intervene(usae, name, {int(usae.encode(name, backbone(pictures)).indices[0, 0, 0]): 0.0}, prefix=True):
+            assert not torch.equal(backbone.embedding(pictures), plain)
+
+
 @pytest.mark.parametrize("name", [name for name in SPECS if name != "normed"])
 @torch.no_grad()
 def test_read_tokens_become_t_and_what_the_codes_change(edited, pictures, name):
