@@ -15,6 +15,7 @@ from usae_viz.commands.render_commands import new_run
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
+    from usae_viz.explanations.concept_maps import ConceptSeen
     from usae_viz.explanations.explanation import Explanation
     from usae_viz.explanations.intervention import Intervention
     from usae_viz.explorer.runs import Run
@@ -24,6 +25,7 @@ Labels = Annotated[str | None, typer.Option(help="Your own names for concepts, t
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print explain.json instead of a table.")]
+ROWS = 12  # of the table
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +76,12 @@ def explain(
         named = labels_of(model, labels)
         explained = [explain_one(model, photo, class_, named) for photo in opened]
         take_pictures(model, images, quiet)
-        write_explanations(explained, place, columns, top, drawn)
+        with progress_bars(quiet) as progress:
+            report = watched(progress, quiet)
+            write_explanations(
+                explained, place, columns, top, drawn,
+                lambda done, total: report("top-activating patches", done, total, ""),
+            )  # fmt: skip
         if as_json:
             say_json(read_json(place / "explain.json"))
         elif not quiet:
@@ -191,8 +198,10 @@ def _print(explanation: Explanation) -> None:
         answer = explanation.answer(name)
         said = f": {explanation.asked(name)[1]}" if answer is not None else ""
         table.add_column(as_text(f"{name}{said}"), justify="right", no_wrap=True)
-    for concept in strongest_in_turn(explanation, 12):
-        cells = [_cell(explanation, name, concept) for name in explanation.maps]
+    shown = strongest_in_turn(explanation, ROWS)
+    drops = {name: explanation.drops(name, shown) for name in explanation.maps}
+    for concept in shown:
+        cells = [_cell(own.seen(concept, None), drops[name].get(concept)) for name, own in explanation.maps.items()]
         table.add_row(str(concept), as_text(explanation.names.get(concept, "")), *cells)
     say(explanation.photograph.name)
     say_table(table)
@@ -200,9 +209,7 @@ def _print(explanation: Explanation) -> None:
     say(f"a cell: largest code, share of the patches in which it fires{asked}")
 
 
-def _cell(explanation: Explanation, backbone: str, concept: int) -> str:
-    seen = explanation.maps[backbone].seen(concept, None)
+def _cell(seen: ConceptSeen, drop: float | None) -> str:
     if not seen.area:
         return "-"
-    drop = f" {explanation.drop(backbone, concept):+.2f}" if backbone in explanation.looks else ""
-    return f"{seen.peak:.1f} {seen.area:.0%}{drop}"
+    return f"{seen.peak:.1f} {seen.area:.0%}" + ("" if drop is None else f" {drop:+.2f}")

@@ -128,9 +128,10 @@ class Explanation:
         found = [Importance(k, self.names.get(k), drops.get(k), own.estimate[k].item()) for k in firing]
         return sorted(found, key=lambda each: (each.exact is None, -abs(each.best)))
 
-    def drop(self, backbone: str, concept: int) -> float:
-        """What the asked class's logit loses without one concept, exactly."""
-        return self._drops(backbone, self.looks[backbone].class_, [concept])[concept]
+    def drops(self, backbone: str, concepts: Sequence[int]) -> dict[int, float]:
+        """{concept: what the asked class's logit loses without it, exactly}; empty where there is no answer to ask."""
+        own = self.looks.get(backbone)
+        return {} if own is None else self._drops(backbone, own.class_, concepts)
 
     def agreed(self) -> list[int]:
         """The concepts that fire in every backbone; first the one whose weakest place among a backbone's is best."""

@@ -32,6 +32,7 @@ def spotlight(photograph: Photograph, codes: Tensor, size: tuple[int, int]) -> I
     width, height = size
     scale = width / photograph.whole.width
     left, top, side = (round(edge * scale) for edge in photograph.seen)
+    side = max(1, side)  # of a photograph that is all but a line
     light = torch.full((height, width), UNSEEN)
     patches = Image.fromarray(levels(light_of(codes)).numpy()).resize((side, side), Image.Resampling.NEAREST)
     cover = Image.fromarray(levels(light).numpy())

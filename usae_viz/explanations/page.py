@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ DRAWING = 288  # pixels of a drawing
 
 
 def write_page(
-    explanations: Sequence[Explanation], record: Mapping[str, Any], out: Path, run: Run | None = None
-) -> None:
+    explanations: Sequence[Explanation], record: Mapping[str, Any], out: Path, run: Run | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:  # fmt: skip
     """Write index.html, and beside it a folder with all that it shows.
 
     Args:
@@ -38,6 +39,7 @@ def write_page(
         record: what `record_of` says of them.
         out: the folder.
         run: drawings of concepts to show beside.
+        progress: called with concepts whose patches were cut out, and how many there are.
     """
     room = out / OWN
     room.mkdir()
@@ -49,7 +51,7 @@ def write_page(
     data = {
         "usae": record["usae"], "backbones": usae.names,
         "photographs": [_photograph(*each) for each in zip(explanations, record["photographs"], strict=True)],
-        "patches": _patches(explanations[0], listed, room), "tiles": MOST,
+        "patches": _patches(explanations[0], listed, room, progress), "tiles": MOST,
         "no_patches": natural_pictures(usae)[1],
         "drawings": {} if run is None else _drawings(run, set(listed), room),
     }  # fmt: skip
@@ -91,14 +93,17 @@ def _bytes(explanation: Explanation, backbone: str, concept: int) -> str:
     return base64.b64encode(light.numpy().tobytes()).decode()
 
 
-def _patches(explanation: Explanation, concepts: Sequence[int], room: Path) -> dict[str, list[int]]:
+def _patches(
+    explanation: Explanation, concepts: Sequence[int], room: Path, progress: Callable[[int, int], None]
+) -> dict[str, list[int]]:
     """Write patches/CONCEPT.webp, a row a backbone; {concept: how many each backbone has}. Empty without pictures."""
     found: dict[str, list[int]] = {}
     if natural_pictures(explanation.usae)[0] is None:
         return found
     (room / "patches").mkdir()
-    for concept in concepts:
+    for done, concept in enumerate(concepts, 1):
         own = natural_patches(explanation.usae, concept)
+        progress(done, len(concepts))
         if not any(own.values()):
             continue
         strip = Image.new("RGB", (MOST * TILE, len(own) * TILE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import Image, ImageDraw, ImageFont
 
 from usae_viz.explanations.choice import strongest_in_turn
+from usae_viz.explanations.concept_maps import ConceptSeen
 from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.overlay import fitted, scaled, spotlight
 
@@ -43,13 +44,15 @@ def explanation_sheet(explanation: Explanation, columns: int) -> Image.Image:
     for number, backbone in enumerate(explanation.maps):
         top = HEAD + COLUMN_HEAD + number * row
         _name(pen, explanation, backbone, top)
+        drops = explanation.drops(backbone, concepts)
         page.paste(scaled(explanation.photograph, (width, height)), (LEFT, top))
         for at, concept in enumerate(concepts, 1):
             left = LEFT + at * (width + MARGIN)
             page.paste(
                 spotlight(explanation.photograph, explanation.map(backbone, concept), (width, height)), (left, top)
             )
-            _caption(pen, explanation, backbone, concept, (left, top + height + 3), width)
+            seen = explanation.maps[backbone].seen(concept, None)
+            _caption(pen, seen, drops.get(concept), (left, top + height + 3), width)
     return page
 
 
@@ -75,15 +78,13 @@ def _name(pen: ImageDraw.ImageDraw, explanation: Explanation, backbone: str, top
 
 
 def _caption(
-    pen: ImageDraw.ImageDraw, explanation: Explanation, backbone: str, concept: int, place: tuple[int, int], width: int
-) -> None:  # fmt: skip
-    own = explanation.maps[backbone].seen(concept, None)
-    if own.area == 0:
+    pen: ImageDraw.ImageDraw, seen: ConceptSeen, drop: float | None, place: tuple[int, int], width: int
+) -> None:
+    if seen.area == 0:
         pen.text(place, "does not fire", FAINT, font_of(12))
         return
-    pen.text(place, shortened(f"peak {own.peak:.1f}, area {own.area:.0%}", 12, width), FAINT, font_of(12))
-    if backbone in explanation.looks:
-        drop = explanation.drop(backbone, concept)
+    pen.text(place, shortened(f"peak {seen.peak:.1f}, area {seen.area:.0%}", 12, width), FAINT, font_of(12))
+    if drop is not None:
         below = (place[0], place[1] + 16)
         pen.text(below, shortened(f"logit {drop:+.2f}", 12, width), FOR if drop > 0 else AGAINST, font_of(12))
 

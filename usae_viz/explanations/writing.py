@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from usae_train.files.atomic import atomic_path
@@ -26,7 +26,8 @@ TOP = 20
 
 @undisturbed
 def write_explanations(
-    explanations: Sequence[Explanation], out: Path, columns: int = COLUMNS, top: int = TOP, run: Run | None = None
+    explanations: Sequence[Explanation], out: Path, columns: int = COLUMNS, top: int = TOP, run: Run | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:  # fmt: skip
     """Write sheets, explain.json and the page into a new folder; it appears whole or not at all.
 
@@ -36,6 +37,7 @@ def write_explanations(
         columns: concepts of a sheet.
         top: concepts of a list, a backbone and order.
         run: drawings of concepts to show beside.
+        progress: called with concepts whose patches were cut out, and how many there are.
 
     Returns:
         The folder.
@@ -51,7 +53,7 @@ def write_explanations(
             about = {"sheet": explanation.usae.names, "title": explanation.photograph.name}
             save_png(room / name, explanation.sheet(columns), about)
         (room / "explain.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
-        write_page(explanations, record, room, run)
+        write_page(explanations, record, room, run, progress)
     return out
 
 

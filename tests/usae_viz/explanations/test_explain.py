@@ -118,6 +118,11 @@ def test_the_sheet_is_its_picture_in_a_notebook(explained):
     assert wide.height == narrow.height
 
 
+def test_a_photograph_that_is_all_but_a_line_is_shown():
+    line = Photograph("line", Image.new("RGB", (3000, 3), "white"))
+    assert spotlight(line, torch.ones(2, 2), fitted(line, 200)).size == (200, 1)
+
+
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
