@@ -86,9 +86,10 @@ def report(backbone: str, found: Mapping[str, Tensor], correlations: Sequence[fl
     times = lost_five["importance"].mean() / lost_five["random"].mean()
     print(f"after five, by importance over at random: {times:.1f} times (of the means)")
     below = (found["importance"][:, 1, 0] < found["peak"][:, 1, 0]).float()[:, 1:]
-    mean_below = (found["importance"][:, 1, 0].mean(0) < found["peak"][:, 1, 0].mean(0))[1:].all()
-    print(f"under the curve by peak: the mean one {'at every step' if mean_below else 'NOT at every step'}; "
-          f"{below.mean():.0%} of all photographs and steps")  # fmt: skip
+    means = {order: found[order][:, 1, 0].mean(0) for order in ("importance", "peak")}
+    above = [step for step, over in zip(STEPS[1:], (means["importance"] >= means["peak"])[1:], strict=True) if over]
+    where = "at every step" if not above else f"but for after {', '.join(map(str, above))} concepts"
+    print(f"under the curve by peak: the mean one {where}; {below.mean():.0%} of all photographs and steps")
     print(f"rank correlation of estimate and exact change: mean {sum(correlations) / count:.2f}, "
           f"least {min(correlations):.2f}")  # fmt: skip
 

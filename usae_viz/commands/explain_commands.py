@@ -14,10 +14,15 @@ from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from usae_train.model.usae import USAE
+    from usae_train.pictures.images import ImageSource
+    from usae_viz.concepts.labels import Label
     from usae_viz.explanations.concept_maps import ConceptSeen
+    from usae_viz.explanations.edit_recipe import EditRecipe, NamedEdit
     from usae_viz.explanations.explanation import Explanation
-    from usae_viz.explanations.intervention import Intervention
+    from usae_viz.explanations.intervention import Gallery, Intervention
     from usae_viz.explorer.runs import Run
 
 UsaeId = Annotated[str, typer.Option("--usae", help="`photos`, `demo`, a USAE folder or a hub id.")]
@@ -91,15 +96,21 @@ def explain(
 
 
 def intervene(
-    photo: Annotated[str, typer.Argument(help="A photograph, a picture file.")],
-    backbone: Annotated[str, typer.Option("--in", help="The backbone whose concepts are edited.")],
+    photo: Annotated[
+        str,
+        typer.Argument(
+            metavar="PHOTO", help="A photograph, a picture file; or a YAML file of photographs and named edits, which "
+            "stands for all options but --out and --device."
+        ),
+    ],
+    backbone: Annotated[str | None, typer.Option("--in", help="The backbone whose concepts are edited.")] = None,
     edits: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--set", help="An edit of a concept, by number or name, at every patch: `12=0` sets its code, `seeds*2` "
             "scales it, `eyes+1.5` adds to it. Can be given several times."
         ),
-    ],
+    ] = None,
     usae: UsaeId = "photos",
     top: Annotated[int, typer.Option(min=1, max=20, help="Classes and neighbours that are shown.")] = 5,
     among: Annotated[
@@ -121,31 +132,64 @@ def intervene(
     """
     with one_line_errors():
         from usae_train.model.checkpoint import check_free, load
-        from usae_train.pictures.images import open_images
         from usae_viz.concepts.labels import labels_of, names_of
-        from usae_viz.explanations.edit_text import parse_edit_texts
-        from usae_viz.explanations.intervention import intervention_in
-        from usae_viz.explanations.photograph import open_photograph
-        from usae_viz.explanations.writing import write_intervention
+        from usae_viz.explanations.edit_recipe import ENDINGS, EditRecipe, NamedEdit, read_edit_recipe
+        from usae_viz.explanations.writing import write_interventions
 
         place = out or new_run("intervene")
         check_free(place)
-        opened = open_photograph(photo)
-        model = load(usae, pick_device(device))
-        named = labels_of(model, labels)
-        wanted = parse_edit_texts(model, edits, named)
-        source = None if among is None else open_images(among)
-        with progress_bars(quiet) as progress:
-            report = watched(progress, quiet)
-            found = intervention_in(
-                model, backbone, opened, wanted, top, source, lambda done, total: report("neighbours", done, total, "")
+        if photo.lower().endswith(ENDINGS):
+            if backbone is not None or edits or among is not None or labels is not None:
+                raise typer.BadParameter("a YAML file says itself what is edited where; give --out and --device alone")
+            recipe = read_edit_recipe(photo)
+            wanted = list(recipe.places())
+        else:
+            if backbone is None or not edits:
+                raise typer.BadParameter("say what is edited: --in BACKBONE --set 12=0")
+            edit = NamedEdit(backbone=backbone, edits=edits)
+            recipe = EditRecipe(
+                usae=usae, photographs=[photo], edits={"edit": edit}, among=among, labels=labels, top=top
             )
-        write_intervention(model, found, place, {k: own["name"] for k, own in names_of(named).items()}, source)
+            wanted = [(".", photo, edit)]
+        model = load(recipe.usae, pick_device(device))
+        named = labels_of(model, recipe.labels)
+        found, source = _intervened(model, recipe, wanted, named, quiet)
+        names = {concept: own["name"] for concept, own in names_of(named).items()}
+        write_interventions(model, found, place, names, source)
         if as_json:
-            say_json(read_json(place / "intervene.json"))
+            records = [read_json(place / below / "intervene.json") for below in found]
+            say_json(records if len(wanted) > 1 or wanted[0][0] != "." else records[0])
         elif not quiet:
-            _print_answers(found)
-            say(str(place / "sheet.png"))
+            for below, each in found.items():
+                _print_answers(each)
+                say(str(place / below / "sheet.png"))
+
+
+def _intervened(
+    usae: USAE, recipe: EditRecipe, wanted: Sequence[tuple[str, str, NamedEdit]], labels: Sequence[Label], quiet: bool
+) -> tuple[dict[str, Intervention], ImageSource | None]:
+    """Each edit in each photograph; all that was typed is checked, and all photographs are opened, before the first."""
+    from usae_train.pictures.images import open_images
+    from usae_viz.explanations.edit_text import parse_edit_texts
+    from usae_viz.explanations.intervention import gallery_of, intervention_in
+    from usae_viz.explanations.photograph import open_photograph
+
+    opened = {photo: open_photograph(photo) for _, photo, _ in wanted}
+    parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in wanted}
+    source = None if recipe.among is None else open_images(recipe.among)
+    galleries: dict[str, Gallery] = {}
+    with progress_bars(quiet) as progress:
+        report = watched(progress, quiet)
+        for name in {usae.known_name(edit.backbone) for _, _, edit in wanted} if source is not None else ():
+            assert source is not None
+            galleries[name] = gallery_of(usae, name, source, lambda done, total: report("neighbours", done, total, ""))
+        found = {
+            below: intervention_in(
+                usae, edit.backbone, opened[photo], parsed[below], recipe.top, galleries.get(edit.backbone)
+            )
+            for below, photo, edit in wanted
+        }
+    return found, source
 
 
 def _print_answers(found: Intervention) -> None:

@@ -15,6 +15,7 @@ from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable, intervene
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource, read_batches
+from usae_train.tokens.paired import none_can_be_read
 from usae_train.undisturbed import undisturbed
 from usae_viz.explanations.classes import named_class
 from usae_viz.explanations.concept_maps import ConceptMaps
@@ -40,6 +41,44 @@ class Neighbour:
     number: int
     label: str
     cosine: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Photographs as one backbone sees them, without an edit."""
+
+    source: ImageSource
+    numbers: list[int]  # of those that can be read
+    embeddings: Tensor  # (photographs, features), unit norm
+
+
+@undisturbed
+@torch.no_grad()
+def gallery_of(
+    usae: USAE, backbone: str, source: ImageSource, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Gallery:
+    """The final embeddings of photographs through a backbone.
+
+    Args:
+        usae: with its backbones.
+        backbone: which one.
+        source: the photographs.
+        progress: called with photographs that were looked at, and how many there are.
+
+    Raises:
+        ValueError: when none of them can be read.
+    """
+    network = usae.backbones[usae.known_name(backbone)]
+    numbers, seen, failures = list[int](), list[Tensor](), list[str]()
+    for indices, canvases, broken in read_batches(source, network.input_size, BATCH):
+        failures += [each.why for each in broken]
+        if indices:
+            seen.append(network.embedding(canvases.to(network.mean.device)))
+        numbers += indices
+        progress(len(numbers) + len(failures), len(source))
+    if not seen:
+        raise none_can_be_read(len(source), source, failures[0])
+    return Gallery(source, numbers, functional.normalize(torch.cat(seen), dim=-1))
 
 
 @dataclass(frozen=True)
@@ -71,7 +110,7 @@ class Intervention:
 @torch.no_grad()
 def intervention_in(
     usae: USAE, backbone: str, photo: Photo, edits: Mapping[int, Wanted], top: int = 5,
-    among: ImageSource | None = None, progress: Callable[[int, int], None] = lambda done, total: None,
+    among: Gallery | None = None,
 ) -> Intervention:  # fmt: skip
     """Edit concepts in one backbone, and say what changes in its answer to a photograph.
 
@@ -82,7 +121,6 @@ def intervention_in(
         edits: as `usae_train.intervene` takes them.
         top: classes before and after, and neighbours.
         among: photographs to find the nearest of, by the cosine of the final embedding; none by default.
-        progress: called with photographs that were looked at, and how many there are.
 
     Raises:
         ValueError: for a photograph that cannot be read, edits that cannot be, or a layer whose edit changes nothing of
@@ -102,7 +140,7 @@ def intervention_in(
         backbone, photograph, dict(edits), ConceptMaps.of(codes, network.grid, usae.n_concepts),
         _classes(torch.stack(logits), top) if has_classes else [],
         functional.cosine_similarity(plain, edited).item(),
-        None if among is None else _nearest(usae, backbone, torch.cat([plain, edited]), among, top, progress),
+        None if among is None else _nearest(torch.cat([plain, edited]), among, top),
     )  # fmt: skip
 
 
@@ -121,27 +159,13 @@ def _pair(values: Tensor) -> tuple[float, float]:
     return before, after
 
 
-def _nearest(
-    usae: USAE, backbone: str, own: Tensor, among: ImageSource, top: int, progress: Callable[[int, int], None]
-) -> tuple[list[Neighbour], list[Neighbour]]:
-    """The nearest photographs to each of two embeddings (2, features), seen without an edit.
-
-    Raises:
-        ValueError: when none of them can be read.
-    """
-    network, numbers, seen, failures = usae.backbones[backbone], list[int](), list[Tensor](), list[str]()
-    for indices, canvases, broken in read_batches(among, network.input_size, BATCH):
-        failures += [each.why for each in broken]
-        if indices:
-            seen.append(network.embedding(canvases.to(own.device)))
-        numbers += indices
-        progress(len(numbers) + len(failures), len(among))
-    if not seen:
-        raise ValueError(f"none of the {len(among)} pictures of {among.name} can be read; the first: {failures[0]}")
-    cosines = functional.normalize(own, dim=-1) @ functional.normalize(torch.cat(seen), dim=-1).mT
-    near = cosines.topk(min(top, len(numbers)))
+def _nearest(own: Tensor, among: Gallery, top: int) -> tuple[list[Neighbour], list[Neighbour]]:
+    """The nearest photographs to each of two embeddings (2, features)."""
+    cosines = functional.normalize(own, dim=-1) @ among.embeddings.mT
+    near = cosines.topk(min(top, len(among.numbers)))
     before, after = (
-        [Neighbour(numbers[at], among.label(numbers[at]), value) for value, at in zip(*row, strict=True)]
+        [Neighbour(among.numbers[at], among.source.label(among.numbers[at]), value)
+         for value, at in zip(*row, strict=True)]
         for row in zip(near.values.tolist(), near.indices.tolist(), strict=True)
-    )
+    )  # fmt: skip
     return before, after

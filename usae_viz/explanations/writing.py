@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from usae_train.files.atomic import atomic_path
 from usae_train.files.provenance import commit, versions
 from usae_train.model.checkpoint import check_free
@@ -58,17 +60,18 @@ def write_explanations(
 
 
 @undisturbed
-def write_intervention(
-    usae: USAE, found: Intervention, out: Path, names: Mapping[int, str], among: ImageSource | None = None
+def write_interventions(
+    usae: USAE, found: Mapping[str, Intervention], out: Path, names: Mapping[int, str],
+    among: ImageSource | None = None,
 ) -> Path:  # fmt: skip
-    """Write sheet.png and intervene.json into a new folder; it appears whole or not at all.
+    """Write sheet.png and intervene.json of each intervention into a new folder; it appears whole or not at all.
 
     Args:
         usae: whose concepts were edited.
-        found: what came of it.
+        found: {folder below: what came of an edit}; `.` is the folder itself.
         out: the folder.
         names: of concepts.
-        among: where its neighbours were found.
+        among: where neighbours were found.
 
     Returns:
         The folder.
@@ -77,24 +80,24 @@ def write_intervention(
         ValueError: for a folder that holds something already, or cannot be written.
     """
     check_free(out)
-    pictures = {}
-    if among is not None and found.neighbours is not None:
-        size = usae.backbones[found.backbone].input_size
-        numbers = {each.number for own in found.neighbours for each in own}
-        pictures = {number: among.read(number, size) for number in sorted(numbers)}
-    record = {
-        "schema": SCHEMA,
-        "usae": usae_record(usae),
-        **found.as_dict(),
-        "versions": versions(),
-        "commit": commit(),
-    }
+    made = {"versions": versions(), "commit": commit()}
     with atomic_path(out) as room:
-        room.mkdir(parents=True)
-        about = {"sheet": [found.backbone], "title": found.photograph.name}
-        save_png(room / "sheet.png", intervention_sheet(found, names, pictures), about)
-        (room / "intervene.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        for below, each in found.items():
+            place = room / below
+            place.mkdir(parents=True, exist_ok=True)
+            about = {"sheet": [each.backbone], "title": each.photograph.name}
+            save_png(place / "sheet.png", intervention_sheet(each, names, _shown(usae, each, among)), about)
+            record = {"schema": SCHEMA, "usae": usae_record(usae), **each.as_dict(), **made}
+            (place / "intervene.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return out
+
+
+def _shown(usae: USAE, found: Intervention, among: ImageSource | None) -> dict[int, Tensor]:
+    """{number: canvas} of an intervention's neighbours."""
+    if among is None or found.neighbours is None:
+        return {}
+    size = usae.backbones[found.backbone].input_size
+    return {number: among.read(number, size) for number in {each.number for own in found.neighbours for each in own}}
 
 
 def sheet_names(explanations: Sequence[Explanation]) -> list[str]:

@@ -15,7 +15,7 @@ from usae_train.model.usae import USAE
 from usae_train.pictures.images import open_images
 from usae_viz.concepts.labels import Label
 from usae_viz.explanations.edit_text import parse_edit_texts
-from usae_viz.explanations.intervention import intervention_in
+from usae_viz.explanations.intervention import gallery_of, intervention_in
 from usae_viz.explanations.intervention_sheet import edit_in_words
 
 LABELS = [Label(concept=7, name="seeds"), Label(concept=3, name="1+1 eyes")]
@@ -68,7 +68,7 @@ def test_edits_of_what_there_is_not_or_twice_are_refused(usae):
 @torch.no_grad()
 def test_answers_and_neighbours_before_and_after(usae, photographs):
     source = open_images(photographs)
-    found = intervention_in(usae, "vit", photographs / "2.png", {1: 4.0}, top=3, among=source)
+    found = intervention_in(usae, "vit", photographs / "2.png", {1: 4.0}, 3, gallery_of(usae, "vit", source))
     backbone, canvas = usae.backbones["vit"], source.read(2, 32)[None]
     before = backbone.logits(canvas)[0].softmax(-1)
     with ut.intervene(usae, "vit", {1: 4.0}):
@@ -120,3 +120,32 @@ def test_the_command(usae, photographs, tmp_path):
         assert said in wrong.stderr
         assert wrong.stderr.count("\n") == 1
         assert not place.exists()
+
+
+def test_a_yaml_of_photographs_and_named_edits(usae, photographs, tmp_path):
+    ut.save(usae, photographs / "usae")
+    recipe = photographs / "edits.yaml"
+    edits = "{off: {in: vit, set: [1=0]}, more: {in: mute, set: [2*3]}}"
+    written = f"usae: usae\nphotographs: [0.png, 1.png]\nedits: {edits}\n"
+    recipe.write_text(written)
+    done = CliRunner().invoke(usae_viz.cli.app, ["intervene", str(recipe), "--out", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0, done.stderr
+    assert [(each["backbone"], each["photograph"]) for each in json.loads(done.stdout)] == [
+        ("vit", "0.png"), ("vit", "1.png"), ("mute", "0.png"), ("mute", "1.png"),
+    ]  # fmt: skip
+    assert (tmp_path / "out" / "off" / "1" / "sheet.png").is_file()
+    for change, said in (
+        (("usae: usae", "usea: usae"), "edits.yaml:1: unknown key 'usea'; did you mean 'usae'?"),
+        (("[1=0]", "[99=0]"), "no concept 99"), (("1.png", "9.png"), "there is no such file"),
+        (("in: mute", "in: mutt"), "unknown backbone 'mutt'"),
+    ):  # fmt: skip
+        recipe.write_text(written.replace(*change))
+        wrong = CliRunner().invoke(usae_viz.cli.app, ["intervene", str(recipe), "--out", str(tmp_path / "refused")])
+        assert wrong.exit_code == 1
+        assert said in wrong.stderr
+        assert not (tmp_path / "refused").exists()
+
+
+def test_an_edit_without_its_half_is_wrong_usage():
+    for words in (["0.png", "--in", "vit"], ["0.png", "--set", "1=0"], ["edits.yaml", "--set", "1=0"]):
+        assert CliRunner().invoke(usae_viz.cli.app, ["intervene", *words]).exit_code == 2
