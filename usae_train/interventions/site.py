@@ -41,7 +41,7 @@ class Site:
 
         The latter stand first.
         """
-        seen = output if self.norm is None else self.norm.module(output)
+        seen = output if self.norm is None else self.norm.module(output.float())
         tokens = self.layout.tokens(seen)
         own = tokens if prefix else tokens[:, self.layout.prefix :]
         return own.float().contiguous()  # a product of other strides rounds otherwise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +20,7 @@ class Photograph:
     """A photograph at its own aspect and size."""
 
     name: str
-    whole: Image.Image  # RGB, upright
+    whole: Image.Image = field(repr=False)  # RGB, upright
 
     def canvas(self, size: int) -> Tensor:
         """What backbones are shown, (1, 3, size, size), 0..1: the centre square, as all commands take it."""

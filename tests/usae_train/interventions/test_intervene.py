@@ -64,6 +64,18 @@ def test_read_tokens_become_t_and_what_the_codes_change(edited, pictures, name):
     assert same_bits(backbone.logits(pictures), before)
 
 
+@pytest.mark.parametrize("name", SPECS)
+@torch.no_grad()
+def test_a_backbone_that_runs_in_bfloat16_is_edited_too(edited, pictures, name, monkeypatch):
+    backbone, concept = edited.backbones[name], strongest(edited, name, pictures)
+    monkeypatch.setattr(backbone, "run_in", torch.bfloat16)
+    plain = backbone(pictures)
+    with ut.intervene(edited, name, {concept: ("scale", 1.0)}):
+        assert same_bits(backbone(pictures), plain)
+    with ut.intervene(edited, name, {concept: ("scale", 3.0)}):
+        assert not torch.equal(backbone(pictures), plain)
+
+
 @torch.no_grad()
 def test_class_and_register_tokens_are_edited_only_when_asked(edited, pictures):
     backbone = edited.backbones["registers"]
