@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.interventions.edits import raw_atoms
+from usae_train.interventions.edits import Edit, moved_by, raw_atoms
 from usae_train.interventions.intervene import editable
 from usae_train.interventions.site import Site
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.undisturbed import undisturbed
 
+AWAY = Edit(0.0, 0.0)
 AT_ONCE = 32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
 
 
@@ -54,20 +55,12 @@ def without_each(
 
         def edited(output: Tensor, sets: Sequence[Sequence[int]] = sets) -> Tensor:
             codes = usae.encode(backbone, site.read(output[:1]))
-            by = torch.cat([_taken_away(usae, backbone, codes, list(own)) for own in sets])
+            by = torch.cat([moved_by(usae, backbone, codes, dict.fromkeys(own, AWAY)) for own in sets])
             return site.moved(output.expand(len(sets), *output.shape[1:]), by)
 
         with site.hooked(edited):
             logits.append(network.logits(canvas if site.grows else canvas.expand(len(sets), -1, -1, -1)))
     return torch.cat(logits)
-
-
-def _taken_away(usae: USAE, backbone: str, codes: Codes, concepts: list[int]) -> Tensor:
-    """What raw tokens (1, token, width) change by when concepts' codes become zero."""
-    if not concepts:
-        return codes.values.new_zeros(*codes.values.shape[:-1], usae.widths[backbone])
-    own = torch.stack([codes.of(concept) for concept in concepts], -1)
-    return -own @ raw_atoms(usae, backbone, concepts)
 
 
 @undisturbed

@@ -20,6 +20,7 @@ from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.identity import trial_picture
 from usae_train.interventions.held_norm import HeldNorm
 from usae_train.interventions.layout import Layout, layout_of, nearly_equal
+from usae_train.shortage import shortage
 from usae_train.undisturbed import undisturbed
 
 Look = Callable[[nn.Module, tuple[Any, ...], Any], None]
@@ -117,7 +118,6 @@ def _found(backbone: Backbone) -> Site:
         raise _cannot(
             backbone, "no part of the network gives just the tokens that are read; use a USAE that reads another layer"
         )
-        return _tried(backbone, site, canvas, read)
     finally:
         backbone.run_in = before
 
@@ -181,8 +181,13 @@ def _holds(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> bool
         put.append(site.read(other))
         return other
 
-    with site.hooked(move):
-        seen = backbone(canvas)
+    try:
+        with site.hooked(move):
+            seen = backbone(canvas)
+    except RuntimeError as error:  # torch's own, where the norm or the reading pass takes another layout (SAM, VOLO)
+        if shortage(error) is not None:
+            raise
+        return False
     return len(put) == 1 and nearly_equal(seen, put[0]) and not nearly_equal(seen, read)
 
 
@@ -198,7 +203,9 @@ def _tried(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> Site
         try:
             seen = backbone.embedding(canvas)
             grows = len(seen) == 2 and nearly_equal(seen[:1], plain)
-        except RuntimeError:  # torch's own, where a later part joins what was before the site
+        except RuntimeError as error:  # torch's own, where a later part joins what was before the site
+            if shortage(error) is not None:
+                raise
             grows = False
         if not grows:
             seen = backbone.embedding(canvas.expand(2, -1, -1, -1))
