@@ -7,6 +7,19 @@ or given back after all were taken (insertion), in five orders: by exact importa
 peak code, at random (the mean of three), and by the exact importance of an independent SAE's own concepts. Printed
 are the mean logit that is lost after the first few, the areas under the curves of the class's probability, how often
 the curve by importance lies under the one by peak code, and the rank correlation of estimate and exact change.
+
+`photos`, 50 of the held-out photographs of shared/real, SAEs of the same settings; logit lost after five, and areas:
+
+    order          lite0   deletion  insertion      lite2   deletion  insertion
+    importance      3.09      0.109      0.187       3.07      0.146      0.312
+    estimate        2.62      0.150      0.128       2.69      0.204      0.186
+    peak            1.16      0.201      0.186       0.41      0.291      0.274
+    random          0.05      0.513      0.003       0.06      0.585      0.011
+    independent     3.08      0.096      0.234       3.18      0.161      0.321
+
+The curve by importance lies under the one by peak but for its end: after 50 concepts the strongest ones have cost
+more (6.7 of the logit and 6.2), for by then the important ones are gone and what follows speaks against the class.
+Rank correlation of estimate and exact change: 0.89 and 0.90, the least of a photograph 0.82 and 0.81.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 import pytest
 import torch
 from edited_networks import SPECS, space, vit
-from scipy.stats import spearmanr
 from torch import nn
 
 import usae_train as ut
@@ -52,16 +51,17 @@ def test_where_what_follows_is_linear_the_estimate_is_exact(edited, pictures):
 
 @pytest.mark.parametrize("name", ["vit", "normed", "conv"])
 def test_elsewhere_it_is_near(edited, pictures, name):
-    """For small changes it is the derivative: of a thousandth of each code, a thousandth of the estimate."""
+    """For small changes it is the derivative: of a hundredth of each code, a hundredth of the estimate."""
     canvas, backbone = pictures[:1], edited.backbones[name]
     estimate = look(edited, name, canvas, 1).estimate
     with torch.no_grad():
-        plain = backbone.logits(canvas.double().float())[0, 1]
-        drops = []
+        plain = backbone.logits(canvas)[0, 1]
+        drops = torch.zeros(16)
         for concept in range(16):
             with ut.intervene(edited, name, {concept: ("scale", 0.99)}):
-                drops.append((plain - backbone.logits(canvas)[0, 1]).item() * 100)
-    assert spearmanr(drops, estimate).statistic > 0.9
+                drops[concept] = 100 * (plain - backbone.logits(canvas)[0, 1])
+    assert estimate.abs().max() > 0
+    torch.testing.assert_close(drops, estimate, rtol=0.1, atol=0.05 * estimate.abs().max().item())
 
 
 def test_one_pass_gives_codes_logits_and_the_likeliest_class(edited, pictures):

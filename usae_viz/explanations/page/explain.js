@@ -86,7 +86,8 @@ function map(backbone, concept) {
   for (const [key, value] of Object.entries({ left: left / width, top: top / height, width: side / width, height: side / height })) canvas.style.setProperty(key, `${100 * value}%`);
   spotlight(canvas, row.light, own.grid);
   const far = h("div", { class: "beside" });
-  const [l, t, r, b] = [left / width, top / height, (left + side) / width, (top + side) / height].map((edge) => `${100 * edge}%`);
+  const over = 0.001; // so that no seam is seen between the two
+  const [l, t, r, b] = [left / width + over, top / height + over, (left + side) / width - over, (top + side) / height - over].map((edge) => `${100 * edge}%`);
   far.style.setProperty("clip-path", `polygon(evenodd, 0 0, 100% 0, 100% 100%, 0 100%, 0 0, ${l} ${t}, ${r} ${t}, ${r} ${b}, ${l} ${b}, ${l} ${t})`);
   const drop = row.exact ?? row.estimate;
   return h("figure", {},
