@@ -53,7 +53,7 @@ def write_page(
         "photographs": [_photograph(*each) for each in zip(explanations, record["photographs"], strict=True)],
         "patches": _patches(explanations[0], listed, room, progress), "tiles": MOST,
         "no_patches": natural_pictures(usae)[1],
-        "drawings": {} if run is None else _drawings(run, set(listed), room),
+        "drawings": {} if run is None else _drawings(run, set(listed), usae.names, room),
     }  # fmt: skip
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     (room / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
@@ -115,14 +115,16 @@ def _patches(
     return found
 
 
-def _drawings(run: Run, concepts: set[int], room: Path) -> dict[str, list[dict[str, Any]]]:
-    """Copy a run's pictures of these concepts, small; {concept: [{file, backbone, verdict}]}."""
+def _drawings(run: Run, concepts: set[int], backbones: Sequence[str], room: Path) -> dict[str, list[dict[str, Any]]]:
+    """Copy a run's pictures of these concepts, small, in the backbones' order: {concept: [{file, backbone, ...}]}."""
+    places = {name: place for place, name in enumerate(backbones)}
     found: dict[str, list[dict[str, Any]]] = {}
     (room / "drawings").mkdir()
     for drawing in run.drawings:
         if drawing.concept not in concepts:
             continue
-        for number, picture in enumerate(drawing.pictures):
+        in_order = sorted(drawing.pictures, key=lambda picture: places.get(picture.backbone, len(places)))
+        for number, picture in enumerate(in_order):
             name = f"{drawing.concept}-{number}.webp"
             with Image.open(picture.file) as opened:
                 small = opened.convert("RGB")

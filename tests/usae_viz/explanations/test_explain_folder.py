@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
+import usae_viz as uv
 import usae_viz.cli
 from usae_viz.runs.png import read_png
 
@@ -101,6 +102,22 @@ def test_what_cannot_be_is_one_line_and_nothing_is_written(folder, arguments, sa
     assert said in stderr
     assert stderr.count("\n") == 1
     assert not place.exists()
+
+
+def test_a_runs_drawings_stand_beside_their_concepts(folder):
+    usae = ut.load(folder / "usae")
+    concept = uv.explain(usae, folder / "wide.png").concepts("vit")[0].concept
+    uv.maximize(usae, uv.Concept(concept), steps=1, crops=1, size=32).save(folder / "run")
+    given = [str(folder / "wide.png"), "--run", str(folder / "run"), "--out"]
+    code, _, stderr = run(*given, str(folder / "drawn"), "--usae", str(folder / "usae"))
+    assert code == 0, stderr
+    data = (folder / "drawn" / "explain" / "data.js").read_text().removeprefix("explained(").removesuffix(");\n")
+    drawn = json.loads(data)["drawings"]
+    assert [each["backbone"] for each in drawn[str(concept)]] == ["vit", "mute"]
+    assert all((folder / "drawn" / "explain" / "drawings" / each["file"]).is_file() for each in drawn[str(concept)])
+    code, _, stderr = run(*given, str(folder / "refused"), "--usae", "demo")
+    assert code == 1
+    assert "was drawn with another USAE than demo; leave out --run" in stderr
 
 
 def test_a_folder_that_holds_something_is_left_alone(folder, out):
