@@ -116,10 +116,10 @@ def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Co
     """
     for target, wanted in tokens.items():
         into.add_tokens(target, wanted)
-        atoms, offset, scale = usae.dictionary(target), usae.decoder(target).offset, usae.scale(target)
+        rows, offset, scale = usae.decoder(target).rows, usae.decoder(target).offset, usae.scale(target)
         for source, own in codes.items():
             # usae.decode would norm the atoms again for every source
-            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, atoms) + offset).view_as(wanted))
+            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, rows) + offset).view_as(wanted))
 
 
 def _packed(codes: Mapping[str, Codes]) -> dict[str, Tensor]:

@@ -43,6 +43,7 @@ class UsaeConfig(BaseModel):
     n_concepts: int
     k: int
     batch_norm: bool
+    free_lengths: bool = False  # folders of before have none
     recipe: str
     grid: tuple[int, int] | None
     backbones: dict[str, BackboneSpec]
@@ -80,7 +81,8 @@ def save(
         room.mkdir()
         specs = {name: _bring_weights(name, spec, room) for name, spec in usae.specs.items()}
         config = UsaeConfig(
-            widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
+            widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm,
+            free_lengths=usae.free_lengths, recipe=usae.recipe,
             grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
             fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers, weights=usae.weights,
             versions=versions(), commit=commit(),
@@ -116,8 +118,8 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     config = _read_config(folder)
     specs = {name: spec.relative_to(folder) for name, spec in config.backbones.items()}
     model = USAE(
-        config.widths, config.n_concepts, config.k, batch_norm=config.batch_norm, specs=specs, grid=config.grid,
-        recipe=config.recipe,
+        config.widths, config.n_concepts, config.k, batch_norm=config.batch_norm, free_lengths=config.free_lengths,
+        specs=specs, grid=config.grid, recipe=config.recipe,
     )  # fmt: skip
     model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
     model.factors, model.outliers, model.weights = config.factors, config.outliers, config.weights

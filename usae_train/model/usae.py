@@ -44,6 +44,8 @@ class USAE(nn.Module):
         n_concepts: size of the shared space.
         k: concepts kept a token.
         batch_norm: BatchNorm between encoder and ReLU, as in the authors' code.
+        free_lengths: a code counts in each backbone as much as the dictionary's row is long there; otherwise as 1 in
+            all, as in the authors' code.
         specs: {backbone: spec}, when the tokens came from backbones.
         grid: (rows, cols) that tokens are resampled to, when they came from backbones.
         recipe: name of the training recipe, for the record.
@@ -54,7 +56,8 @@ class USAE(nn.Module):
 
     def __init__(
         self, widths: Mapping[str, int], n_concepts: int, k: int, *, batch_norm: bool = False,
-        specs: Mapping[str, BackboneSpec] | None = None, grid: tuple[int, int] | None = None, recipe: str = "",
+        free_lengths: bool = False, specs: Mapping[str, BackboneSpec] | None = None,
+        grid: tuple[int, int] | None = None, recipe: str = "",
     ) -> None:  # fmt: skip
         super().__init__()
         if not widths:
@@ -64,7 +67,7 @@ class USAE(nn.Module):
         if not 1 <= k <= n_concepts:
             raise ValueError(f"k is {k}; expected 1 <= k <= n_concepts = {n_concepts}")
         self.widths, self.n_concepts, self.k = dict(widths), n_concepts, k
-        self.batch_norm, self.recipe = batch_norm, recipe
+        self.batch_norm, self.free_lengths, self.recipe = batch_norm, free_lengths, recipe
         self.specs, self.grid = dict(specs or {}), grid
         self.statistics: Statistics | None = None
         self.natural: NaturalPictures | None = None  # to show natural patches of, where not those of the statistics
@@ -79,7 +82,7 @@ class USAE(nn.Module):
         self.weights: dict[str, WeightsRecord] = {}  # of the backbones that it was trained with, where they are known
         self._backbones: dict[str, Backbone] = {}
         self.encoders = nn.ModuleDict({n: Encoder(w, n_concepts, batch_norm) for n, w in widths.items()})
-        self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts) for n, w in widths.items()})
+        self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts, free_lengths) for n, w in widths.items()})
         self.scales = nn.ModuleDict({n: Standardization() for n in widths})
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -218,10 +221,15 @@ class Encoder(nn.Module):
 
 
 class Dictionary(nn.Module):
-    """Codes -> standardized tokens: rows divided by their l2 norm, and an offset (zero in the published recipe)."""
+    """Codes -> standardized tokens: a row a concept, and an offset (zero in the published recipe).
 
-    def __init__(self, width: int, n_concepts: int) -> None:
+    Rows are divided by their l2 norm, unless lengths are free: then a concept that one backbone alone knows can be
+    short in the others, where a unit-norm atom would have to say something.
+    """
+
+    def __init__(self, width: int, n_concepts: int, free_lengths: bool = False) -> None:
         super().__init__()
+        self.free_lengths = free_lengths
         self.weight = nn.Parameter(functional.normalize(torch.randn(n_concepts, width), dim=-1))
         self.offset = nn.Parameter(torch.zeros(width))
 
@@ -230,8 +238,13 @@ class Dictionary(nn.Module):
         """(n_concepts, width), unit norm."""
         return functional.normalize(self.weight, dim=-1)
 
+    @property
+    def rows(self) -> Tensor:
+        """(n_concepts, width), what a code of 1 adds: the atoms, or atoms of free lengths."""
+        return self.weight if self.free_lengths else self.atoms
+
     def forward(self, codes: Codes) -> Tensor:
-        return sparse_decode(codes, self.atoms) + self.offset
+        return sparse_decode(codes, self.rows) + self.offset
 
     @torch.no_grad()
     def project(self) -> None:

@@ -27,6 +27,7 @@ from usae_train.tokens.standardization import (
 from usae_train.training.alignment import aligned_rows
 from usae_train.training.figures import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.training.keeping import Keeper, TrainingState
+from usae_train.training.noise import Noise
 from usae_train.training.settings import FitSettings, Recipe
 from usae_train.training.step import ERRORS, step_loss
 
@@ -98,9 +99,19 @@ def fit_tokens(
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = encoding_backbones(settings.recipe, usae.names, drawn)
         stepping = stepping_pairs(settings.recipe, usae.names, drawn, frozen)
+        noise = drawn_noise(settings, generator)
         dead = step - last_fired > settings.recipe.dead_after
         loss, fired = step_loss(
-            usae, batch, encoding, settings.recipe, dead, places.to(device), ranks, stepping, step < EXACT_STEPS
+            usae,
+            batch,
+            encoding,
+            settings.recipe,
+            dead,
+            places.to(device),
+            ranks,
+            stepping,
+            step < EXACT_STEPS,
+            noise,
         )
         whole_loss = ranks.mean(loss.detach()).item()
         logged = step % log_every == 0 or step == settings.steps - 1
@@ -137,6 +148,14 @@ def fit_tokens(
         if keeper is not None:
             keeper.after(step + 1, state, ranks)
     return usae.eval().requires_grad_(False)
+
+
+def drawn_noise(settings: FitSettings, generator: torch.Generator) -> Noise | None:
+    """The noise of a step, with a seed from the training's generator; None, and nothing drawn, where there is none."""
+    if settings.recipe.noise == 0:
+        return None
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    return Noise(settings.recipe.noise, seed, settings.batch)
 
 
 def backbones_of_broken_tokens(batch: Mapping[str, Tensor], ranks: Ranks) -> list[str]:
@@ -209,7 +228,7 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
         torch.manual_seed(settings.seed)
         return USAE(
             widths, settings.n_concepts, settings.k, batch_norm=settings.recipe.batch_norm,
-            recipe=settings.recipe.name, **source,  # type: ignore[arg-type]
+            free_lengths=settings.recipe.free_lengths, recipe=settings.recipe.name, **source,  # type: ignore[arg-type]
         )  # fmt: skip
 
 

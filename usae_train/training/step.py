@@ -15,6 +15,7 @@ from usae_train.model.usae import USAE, Encoder
 from usae_train.training.entries import Entries, chosen_products, decode_entries, entries_of
 from usae_train.training.left_out import kept_and_left_out
 from usae_train.training.losses import absolute_error, dead_error, squared_error
+from usae_train.training.noise import Noise
 from usae_train.training.part_errors import part_errors
 from usae_train.training.products import product_dtype, products
 from usae_train.training.settings import Recipe
@@ -40,6 +41,7 @@ class Active(NamedTuple):
 def step_loss(
     usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor,
     places: Tensor | None = None, ranks: Ranks = ALONE, stepping: Sequence[str] | None = None, exact: bool = False,
+    noise: Noise | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The loss of one step and the concepts that fired in it, through which backbone's encoder.
 
@@ -55,6 +57,7 @@ def step_loss(
         stepping: the backbones that the step may change; those that encode unless told. The codes of others are
             decoded to these alone: what the others make of each other moves nothing.
         exact: every dense product that a gradient passes through in float32, the gradient's as well.
+        noise: what the encoders that the step may change see besides; what is to be decoded stays as it is.
 
     Returns:
         The loss, a scalar, and (backbones, n_concepts) bool; of backbones that do not encode nothing fires.
@@ -64,14 +67,14 @@ def step_loss(
     if places is None:
         places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
     stepping = encoding if stepping is None else stepping
-    for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping, exact, fired):
+    for active, wanted in passes(usae, batch, encoding, recipe, dead, places, stepping, exact, fired, noise):
         total = total + pass_loss(usae, wanted, active, stepping, recipe, ranks, exact)
     return total, fired
 
 
 def passes(
     usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: Recipe, dead: Tensor, places: Tensor,
-    stepping: Sequence[str], exact: bool, fired: Tensor,
+    stepping: Sequence[str], exact: bool, fired: Tensor, noise: Noise | None = None,
 ) -> list[tuple[Active, Mapping[str, Tensor]]]:  # fmt: skip
     """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn.
 
@@ -79,8 +82,10 @@ def passes(
     """
     learning = {name: tokens for name, tokens in batch.items() if name in stepping}
 
-    def encode(source: str, tokens: Tensor) -> Active:
+    def encode(source: str, tokens: Tensor, places: Tensor, sharing: int = 1) -> Active:
         row = usae.names.index(source)
+        if noise is not None and source in stepping:
+            tokens = noise.onto(tokens, places, row, error_weight(usae, source, recipe) ** -0.5, sharing)
         revivable = recipe.auxiliary == "dead" and source in stepping
         own_dead = dead[row].nonzero().squeeze(1) if revivable else places[:0]
         if recipe.batch_norm or recipe.auxiliary == "left_out":
@@ -92,7 +97,7 @@ def passes(
         return active
 
     if recipe.encoding != "share":
-        return [(encode(name, batch[name]), batch if name in stepping else learning) for name in encoding]
+        return [(encode(name, batch[name], places), batch if name in stepping else learning) for name in encoding]
     rows = {name: (places % len(encoding) == number).nonzero().squeeze(1) for number, name in enumerate(encoding)}
     found: list[tuple[Active, Mapping[str, Tensor]]] = []
     for together, targets in (
@@ -101,7 +106,7 @@ def passes(
     ):  # fmt: skip
         if sum(len(rows[name]) for name in together):
             own = torch.cat([rows[name] for name in together])
-            shares = [encode(name, batch[name][rows[name]]) for name in together]
+            shares = [encode(name, batch[name][rows[name]], places[rows[name]], len(encoding)) for name in together]
             wanted = (
                 targets if len(together) == len(encoding) else {n: t[own.sort().values] for n, t in targets.items()}
             )
@@ -181,6 +186,7 @@ def pass_loss(
     weights = {
         name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch
     }  # fmt: skip
+    divide = not (recipe.projected or usae.free_lengths)
     explained: dict[str, Tensor] = {}
     if active.left_out is not None:
         found = products(active.left_out, *weights.values(), exact=exact, exact_gradients=exact)
@@ -189,7 +195,7 @@ def pass_loss(
         weight = error_weight(usae, name, recipe)
         learned = name in stepping and recipe.offset
         offset = usae.decoder(name).offset if learned else usae.decoder(name).offset.detach()
-        parts = decode_entries(values, weights[name], entries, not recipe.projected).view(len(tokens), n_parts, -1)
+        parts = decode_entries(values, weights[name], entries, divide).view(len(tokens), n_parts, -1)
         if name in explained:
             left = tokens - parts.sum(1) - offset
             total = total + weight * recipe.auxiliary_weight * absolute_error(left, explained[name])

@@ -28,7 +28,7 @@ def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
 def toy(recipe: Recipe) -> tuple[USAE, dict[str, Tensor]]:
     """A USAE with rows of any length and offsets of any size, and nine tokens."""
     torch.manual_seed(3)
-    usae = USAE(WIDTHS, N_CONCEPTS, K, batch_norm=recipe.batch_norm).train()
+    usae = USAE(WIDTHS, N_CONCEPTS, K, batch_norm=recipe.batch_norm, free_lengths=recipe.free_lengths).train()
     for name in WIDTHS:
         usae.decoder(name).offset.data.normal_()
         if not recipe.projected:
@@ -63,7 +63,8 @@ def reference(
         fired[list(WIDTHS).index(source)] = (codes > 0).any(0)
         for target in batch:
             tokens, decoder = batch[target][rows], usae.decoder(target)
-            atoms = decoder.weight if recipe.projected else functional.normalize(decoder.weight, dim=-1)
+            free = recipe.projected or recipe.free_lengths
+            atoms = decoder.weight if free else functional.normalize(decoder.weight, dim=-1)
             residual = tokens - codes @ atoms - decoder.offset
             share = len(rows) / n if shared else 1.0
             if recipe.standardization != "scalar":
@@ -97,6 +98,7 @@ ABSOLUTE = ALL.model_copy(update={"loss": "absolute", "nested": ()})
 THREE_PARTS = ALL.model_copy(update={"nested": (0.5, 0.25)})
 WITH_NORM = ALL.model_copy(update={"batch_norm": True})
 ONE = DEFAULT.model_copy(update={"encoding": "one"})
+UNIT = DEFAULT.model_copy(update={"free_lengths": False})
 SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
 
 
@@ -111,10 +113,23 @@ SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
         (ABSOLUTE, ["a", "b", "c"], NOTHING_DEAD),
         (WITH_NORM, ["a", "b", "c"], dead_in(a=[0, 7, 8, 9], b=[0], c=[7, 8])),
         (SCALAR, ["a", "b", "c"], NOTHING_DEAD),
+        (UNIT, ["a", "b", "c"], dead_in(a=[2, 5, 9, 11, 15], c=[3])),
         (ONE, ["c"], NOTHING_DEAD),
         (PUBLISHED, ["b"], NOTHING_DEAD),
     ],
-    ids=["share", "dead in some", "all", "dead", "three parts", "absolute", "batch norm", "scalar", "one", "published"],
+    ids=[
+        "share",
+        "dead in some",
+        "all",
+        "dead",
+        "three parts",
+        "absolute",
+        "batch norm",
+        "scalar",
+        "unit",
+        "one",
+        "published",
+    ],
 )
 def test_a_step_equals_the_dense_reference_with_its_gradients(
     recipe: Recipe, encoding: list[str], dead: Tensor

@@ -1,0 +1,59 @@
+"""What encoders see besides the tokens: the same whichever process has them, and nothing that is decoded."""
+
+import torch
+from toys import WIDTHS, toy_settings, toy_tokens
+
+from usae_train.model.usae import USAE
+from usae_train.training.loop import fit_tokens
+from usae_train.training.noise import Noise
+from usae_train.training.settings import DEFAULT
+from usae_train.training.step import step_loss
+
+
+def test_its_strength_is_in_units_of_the_tokens() -> None:
+    added = Noise(0.5, 1, 4096).onto(torch.zeros(4096, 8), torch.arange(4096), 0, 2.0)
+    assert abs(added.std().item() - 1.0) < 0.02
+    assert abs(added.mean().item()) < 0.02
+
+
+def test_a_tokens_noise_belongs_to_its_place_in_the_whole_batch() -> None:
+    noise, tokens = Noise(0.3, 7, 50), torch.randn(50, 5)
+    whole = noise.onto(tokens, torch.arange(50), 1, 1.0)
+    places = torch.tensor([3, 17, 44])
+    assert torch.equal(noise.onto(tokens[places], places, 1, 1.0), whole[places])
+
+
+def test_steps_and_backbones_have_noise_of_their_own() -> None:
+    tokens, places = torch.zeros(12, 5), torch.arange(12)
+    shown = [Noise(0.3, seed, 12).onto(tokens, places, row, 1.0) for seed, row in ((7, 0), (7, 1), (9, 0))]
+    assert len({each.sum().item() for each in shown}) == 3
+    own = Noise(0.3, 7, 12).onto(tokens[1::3], places[1::3], 0, 1.0, sharing=3)
+    assert len(own.unique(dim=0)) == 4  # no two places of a share get the same
+
+
+def test_what_is_decoded_to_is_shown_none_and_a_frozen_encoder_sees_none() -> None:
+    torch.manual_seed(2)
+    usae = USAE(WIDTHS, 12, 3, free_lengths=True)
+    batch, kept = toy_tokens(), toy_tokens()
+    nothing_dead = torch.zeros(len(WIDTHS), 12, dtype=torch.bool)
+    names = list(WIDTHS)
+
+    def loss(stepping: list[str], noise: Noise | None) -> float:
+        return step_loss(usae, batch, names, DEFAULT, nothing_dead, stepping=stepping, noise=noise)[0].item()
+
+    assert loss(names, Noise(1.0, 3, 64)) != loss(names, None)
+    assert all(torch.equal(batch[name], kept[name]) for name in names)
+    for name in names:  # silence all encoders that a step may change: what is left is the frozen ones'
+        with torch.no_grad():
+            usae.encoder(name).linear.weight.zero_()
+            usae.encoder(name).linear.bias.fill_(0.5)
+    assert loss(names, Noise(1.0, 3, 64)) == loss(names, None)
+
+
+def test_without_noise_nothing_is_drawn_for_it() -> None:
+    quiet = DEFAULT.model_copy(update={"noise": 0.0})
+    silent = [fit_tokens(toy_tokens(), toy_settings(quiet, steps=3)) for _ in range(2)]
+    noisy = fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=3))
+    weights = [usae.encoder("a").linear.weight for usae in (*silent, noisy)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
