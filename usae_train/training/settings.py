@@ -65,8 +65,9 @@ class Recipe(BaseModel):
 
 PUBLISHED = Recipe(
     name="published", standardization="scalar", batch_norm=True, offset=False, start="random", tied=False,
-    free_lengths=False, noise=0.0, projected=True, encoding="one", loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1,
-    dead_after=200, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
+    free_lengths=False, noise=0.0, projected=True, encoding="one", loss="absolute", nested=(), auxiliary="left_out",
+    auxiliary_weight=0.1, dead_after=200, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
+    weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
 FROZEN = Recipe(name="frozen", frozen=True, start="random")
