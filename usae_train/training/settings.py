@@ -37,6 +37,7 @@ class Recipe(BaseModel):
     projected: bool = Field(
         False, description="divide dictionary rows by their norm after a step, not within it (as overcomplete does)"
     )
+    # free lengths, noise and the rate: tests/benchmarks/real_recipe.py and known_world.py have the tables
     free_lengths: bool = Field(
         True, description="dictionary rows of any length: a concept counts in each backbone as much as it is there"
     )
