@@ -18,6 +18,13 @@ def ctrl_c_is_heard():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def no_syncing(monkeypatch, request):
+    """Files are not waited for to reach the disk, 14 ms each; but for tests marked `syncing`."""
+    if request.node.get_closest_marker("syncing") is None:
+        monkeypatch.setattr("usae_train.files.placing._sync_one", lambda place: None)
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """Debian's Chromium, driven by Playwright; one for all tests, since a process can start Playwright only once."""

@@ -53,9 +53,9 @@ def extract(
         from usae_train.commands.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
         from usae_train.files.holding import held
-        from usae_train.pictures.images import open_images
         from usae_train.tokens.extract import extract as write_store
-        from usae_train.tokens.extract import first_outliers, plan
+        from usae_train.tokens.extract import outliers_of, plan
+        from usae_train.tokens.extraction_notes import source_for
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.store import ActivationStore
 
@@ -72,22 +72,24 @@ def extract(
             with ranks.together():
                 if ranks.first:
                     holding.enter_context(held(out))
-                source = open_images(images, limit)
+                source = source_for(images, limit, out)
                 record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first
             if not quiet:
-                typer.echo(f"{out}: {len(source)} pictures will take {gigabytes:.3g} GB")
+                drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
+                typer.echo(f"{out}: {len(source)} pictures{drawn} will take {gigabytes:.3g} GB")
             with progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
                 store = write_store(
                     source, record, out, batch=batch, device=where, run_in=run_in,
                     workers=workers, max_broken=max_broken, ranks=ranks, backbones=built,
                     progress=lambda done, total: report("pictures", done, total, ""),
+                    warn=lambda why: typer.echo(f"warning: {why}", err=True),
                 )  # fmt: skip
             if not quiet:
                 left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
                 typer.echo(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
-                typer.echo(outliers_as_text(first_outliers(store)))
+                typer.echo(outliers_as_text(outliers_of(store)))
 
 
 training_commands.register(app)
@@ -109,6 +111,7 @@ def import_published(
         save(usae, out)
         if not quiet:
             typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+            typer.echo("no record of the backbones' weights is kept: the release does not say which they were")
 
 
 @app.command()

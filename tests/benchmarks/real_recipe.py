@@ -86,7 +86,7 @@ from clocks import clocks, since
 from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import r2_summary
-from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
+from usae_train.tokens.feeding import Feed, MemoryFeed
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.independent_fit import OneBackbone
@@ -114,9 +114,15 @@ VARIANTS: dict[str, Recipe] = {
 PHOTOGRAPHS = 400  # of train, as the figures that were asked for
 
 
+def whole(store: Path) -> PairedTokens:
+    """All of a store."""
+    opened = ActivationStore(store)
+    return opened.read(range(len(opened.record.shards)))
+
+
 def tokens_of(store: Path, which: str) -> MemoryFeed:
     """The tokens of a store's photographs: `all`, or 400 of them, the `first` by name or `drawn` with seed 0."""
-    tokens = StoreFeed(ActivationStore(store), 1e10).first_window().tokens
+    tokens = whole(store).tokens
     count = len(next(iter(tokens.values())))
     order = torch.arange(count)
     if which == "drawn":
@@ -151,7 +157,7 @@ def main() -> None:
     parser.add_argument("--photographs", choices=("drawn", "first", "all"), default="drawn")
     chosen = parser.parse_args()
     train = tokens_of(chosen.stores / "train", chosen.photographs)
-    tokens = StoreFeed(ActivationStore(chosen.stores / "held"), 1e10).first_window()
+    tokens = whole(chosen.stores / "held")
     print(f"{chosen.steps} steps{'':13s} off-diagonal  diagonal  entropy  live ({', '.join(train.widths)})  seconds")
     for number, label in enumerate(chosen.only):
         measures = judged(label, VARIANTS[label], train, tokens, chosen.steps)

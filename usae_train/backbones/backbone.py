@@ -13,10 +13,13 @@ from torch.nn import functional
 
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
+from usae_train.backbones.options import check_values
+from usae_train.files.homes import from_home
 
 PRETRAINED = "pretrained"
 RANDOM = "random"
 PACKAGE = "package:"
+LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
 RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
 Level = Annotated[float, Field(allow_inf_nan=False)]
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -28,7 +31,10 @@ class BackboneSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field(min_length=1, description="timm id, or `hf-hub:` and a repository")
+    model: str = Field(
+        min_length=1,
+        description="timm id, `hf-hub:` and a repository, or `local-dir:` and a folder of timm's form",
+    )
     weights: str = Field(
         PRETRAINED,
         description="`pretrained`, `random`, a .safetensors/.pth file of timm's form, or one inside an installed "
@@ -47,16 +53,24 @@ class BackboneSpec(BaseModel):
     mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own unless told")
     std: tuple[Spread, Spread, Spread] | None = Field(None, description="normalization; timm's own unless told")
     classes: int = Field(0, ge=0, description="size of the classifier to keep, for class logits; 0 leaves it out")
-    options: dict[str, Any] = Field(default_factory=dict, description="further arguments of `timm.create_model`")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what shapes the network, such as `depth: 6`: names that the architecture's classes take in timm",
+    )
     seed: int = Field(0, ge=-(2**63), lt=2**64, description="seed of the weights when they are `random`")
 
     @field_validator("options")
     @classmethod
-    def _no_options_of_ours(cls, options: dict[str, Any]) -> dict[str, Any]:
-        ours = {"img_size", "pretrained", "checkpoint_path", "num_classes", "features_only"} & options.keys()
-        if ours:
-            raise ValueError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
+    def _of_a_network(cls, options: dict[str, Any]) -> dict[str, Any]:
+        check_values(options)
         return options
+
+    @field_validator("weights", "model")
+    @classmethod
+    def _from_home(cls, text: str) -> str:
+        if text.startswith("~"):
+            return str(from_home(text))
+        return LOCAL + str(from_home(text.removeprefix(LOCAL))) if text.startswith(LOCAL + "~") else text
 
     @model_validator(mode="after")
     def _said_of_a_file(self) -> BackboneSpec:
@@ -77,9 +91,14 @@ class BackboneSpec(BaseModel):
         return self.weights not in (PRETRAINED, RANDOM) and not self.is_packaged
 
     @property
+    def local_folder(self) -> Path | None:
+        """The folder of the reader's own that says what the model is, of which a USAE folder takes a copy too."""
+        return Path(self.model.removeprefix(LOCAL)) if self.model.startswith(LOCAL) else None
+
+    @property
     def short_name(self) -> str:
         """A name that can be a file's: the id without a hub prefix or the tag of the weights."""
-        return self.model.rpartition("/")[2].partition(".")[0]
+        return self.model.rstrip("/").rpartition("/")[2].removeprefix(LOCAL).partition(".")[0]
 
     def put_right(self) -> str:
         """What to do when the weights that this gives are not those that were expected."""
@@ -92,10 +111,13 @@ class BackboneSpec(BaseModel):
         return f"put the weight file of the training at {self.weights}"
 
     def relative_to(self, folder: Path) -> BackboneSpec:
-        """The same spec, with a relative weight file taken to lie in `folder`."""
-        if not self.has_own_file or Path(self.weights).is_absolute():
-            return self
-        return self.model_copy(update={"weights": str(folder / self.weights)})
+        """The same spec, with a relative weight file, and a relative `local-dir:`, taken to lie in `folder`."""
+        moved = {}
+        if self.has_own_file and not Path(self.weights).is_absolute():
+            moved["weights"] = str(folder / self.weights)
+        if self.local_folder is not None and not self.local_folder.is_absolute():
+            moved["model"] = f"{LOCAL}{folder / self.local_folder}"
+        return self.model_copy(update=moved) if moved else self
 
 
 # The paper's three (Thasarathan et al. 2025, section 4), by timm id; DINOv2 is read at 224 px, 16x16 patches.

@@ -37,6 +37,8 @@ class Packaged(NamedTuple):
         found = PACKAGED.fullmatch(weights)
         if found is None:
             raise ValueError(f"weights {weights!r}: expected package:NAME==VERSION/FILE")
+        if Path(found["file"]).is_absolute() or ".." in Path(found["file"]).parts:
+            raise ValueError(f"weights {weights!r}: its file is not inside the package; expected a path without ..")
         return cls(**found.groupdict())
 
 
@@ -46,7 +48,7 @@ def weight_file(name: str, spec: BackboneSpec) -> Path:
     Raises:
         ValueError: for a package that is not installed or lacks the file, or another file than the spec's.
     """
-    path = _in_package(name, Packaged.read(spec.weights)) if spec.is_packaged else Path(spec.weights)
+    path = _in_package(name, spec.weights) if spec.is_packaged else Path(spec.weights)
     if spec.sha256 is not None and path.is_file() and (found := file_hash(path)) != spec.sha256:
         do = "put the right one there"
         if spec.is_packaged:
@@ -84,7 +86,11 @@ def in_order(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], misfits: 
     return dict(zip(own, weights.values(), strict=True))
 
 
-def _in_package(name: str, wanted: Packaged) -> Path:
+def _in_package(name: str, weights: str) -> Path:
+    try:
+        wanted = Packaged.read(weights)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     try:
         found = metadata.distribution(wanted.package)
     except metadata.PackageNotFoundError as error:

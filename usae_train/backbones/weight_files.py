@@ -1,15 +1,24 @@
-"""Weight files: their tensors by name, and in one line what a file is that has none, or none that fit."""
+"""Weight files: their tensors by name, and in one line what a file is that has none, or none that fit.
+
+Nothing in a file is run: a .safetensors file is read by safetensors, any other by torch with `weights_only`, and where
+that refuses, so do we.
+"""
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from timm.models import load_state_dict
+import torch
+from safetensors.torch import load_file
 from torch import Tensor
+
+from usae_train.backbones.weight_names import state_of
 
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")  # how their files begin
 EXPECTED = "expected a .safetensors or .pth file of tensors by name"
@@ -23,31 +32,63 @@ def read_weights(name: str, path: Path) -> dict[str, Tensor]:
         path: a .safetensors file, or one that torch wrote.
 
     Raises:
-        ValueError: for a file that is missing, broken, of another kind, or without tensors; nothing in it is run.
+        ValueError: for a file that is missing, broken, of another kind, without tensors, or with several networks.
+    """
+    content = read_content(name, path)
+    try:
+        weights = state_of(content)
+    except ValueError as error:
+        raise ValueError(f"{name}: {path} {error}") from error
+    if (fault := not_plain(weights)) is not None:
+        raise ValueError(f"{name}: {path}: {fault}; save plain tensors")
+    return weights
+
+
+def read_content(name: str, path: Path) -> Any:
+    """What lies in a file, read without running anything.
+
+    Raises:
+        ValueError: for a file that is missing, broken or of another kind.
     """
     if not path.is_file():
         raise ValueError(f"{name}: no weight file at {str(path)!r}; expected a .safetensors or .pth file")
-    if kind := _another_kind(path):
-        raise ValueError(f"{name}: {path} is {kind}; {EXPECTED}")
     try:
-        weights = load_state_dict(str(path), weights_only=True)
-    except AttributeError as error:  # timm asks whatever it finds for its items
-        raise ValueError(f"{name}: {path} holds no tensors by name; {EXPECTED}") from error
-    except Exception as error:  # a broken file can raise anything, from four libraries
-        if isinstance(error.__cause__ or error, pickle.UnpicklingError):
-            raise ValueError(
-                f"{name}: {path} is no file of tensors alone, and nothing that can run code is loaded"
-            ) from error
+        if kind := _another_kind(path):
+            raise ValueError(f"{name}: {path} is {kind}; {EXPECTED}")
+        return _loaded(path)
+    except ValueError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{name}: {path} is no file of tensors alone, and nothing that can run code is loaded"
+        ) from error
+    except Exception as error:  # a broken file can raise anything, from three libraries
         raise ValueError(
             f"{name}: {path} is no readable weight file ({first_line(error)}); it may be cut short"
         ) from error
-    tensors = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
-    nested = [str(key) for key, value in weights.items() if isinstance(value, Mapping)]
-    if not tensors and nested:
-        raise ValueError(f"{name}: {path} holds {', '.join(nested)}; save the one that you mean as a file of its own")
-    if not tensors:
-        raise ValueError(f"{name}: {path} has no tensors in it; {EXPECTED}")
-    return tensors
+
+
+def _loaded(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    with torch.serialization.safe_globals([argparse.Namespace]):  # timm's own training files keep their options so
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def not_plain(weights: Mapping[str, Any]) -> str | None:
+    """The first tensor that has no plain numbers in memory, in words: sparse, quantized, complex, of device meta."""
+    for key, tensor in weights.items():
+        if not isinstance(tensor, Tensor):
+            continue
+        if tensor.is_quantized:
+            return f"{key} is quantized"
+        if tensor.layout != torch.strided:
+            return f"{key} is sparse"
+        if tensor.is_meta:
+            return f"{key} has a shape and no values (device meta)"
+        if tensor.is_complex():
+            return f"{key} is complex"
+    return None
 
 
 def _another_kind(path: Path) -> str | None:
@@ -58,48 +99,27 @@ def _another_kind(path: Path) -> str | None:
         return "a picture"
     if path.suffix == ".onnx" or (begin[:1] == b"\x08" and re.search(rb"onnx|pytorch|tf2onnx", begin)):
         return "an ONNX file, whose tensors have other names"
+    if begin.startswith(b"\x89HDF"):
+        return "an HDF5 file"
+    if begin.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, without the file itself (git lfs pull)"
     if begin.startswith(b"PK") and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as opened_zip:
-            names = opened_zip.namelist()
-        if any(part.endswith("constants.pkl") for part in names):
-            return "a TorchScript program"
-        if names and all(part.endswith(".npy") for part in names):
-            return "a NumPy file"
+        return _kind_of_zip(path)
+    if path.suffix != ".safetensors" and begin[8:9] == b"{":
+        return "a safetensors file by its content; name it .safetensors"
     return None
 
 
-def misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
-    """Why tensors cannot be a model's, in words; None where it does not show from names and shapes."""
-    shared = [key for key in own if key in weights]
-    if not shared:
-        return (
-            f"none of its {len(weights)} names is one of the model's: it has {next(iter(weights))!r}, the model "
-            f"{next(iter(own))!r}; give it timm's names, or the model that it is of"
-        )
-    if lacking := [key for key in own if key not in weights]:
-        return f"it lacks {len(lacking)} tensors, {lacking[0]!r} first"
-    for key in shared:
-        if weights[key].shape != own[key].shape:
-            found, expected = tuple(weights[key].shape), tuple(own[key].shape)
-            return f"{key} has the shape {found}, and the model's {expected}: it is of another model or size"
-    return None
-
-
-def beyond(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
-    """The first tensor of a block that the model has not: its blocks' numbers end before."""
-    known = {own_part for key in own for own_part in _numbered(key)}
-    stems = {stem for stem, _ in known}
-    for key in weights:
-        for stem, number in _numbered(key):
-            if stem in stems and (stem, number) not in known:
-                return key
-    return None
-
-
-def _numbered(key: str) -> list[tuple[str, str]]:
-    """("blocks", "3") and the like: each number in a tensor's name, with what stands before it."""
-    parts = key.split(".")
-    return [(".".join(parts[:place]), part) for place, part in enumerate(parts) if part.isdecimal()]
+def _kind_of_zip(path: Path) -> str | None:
+    with zipfile.ZipFile(path) as opened:
+        names = opened.namelist()
+    if any(part.endswith("constants.pkl") for part in names):
+        return "a TorchScript program"
+    if names and all(part.endswith(".npy") for part in names):
+        return "a NumPy file"
+    if not any(part.endswith("data.pkl") for part in names):
+        return "a zip archive of something else"
+    return "a file of torch's by its content; name it .pth" if path.suffix == ".safetensors" else None
 
 
 def first_line(error: BaseException) -> str:

@@ -150,7 +150,7 @@ def _short(value: Any) -> str:
 def read_specs(text: str) -> dict[str, BackboneSpec]:
     """Turn what `--backbones` takes into specs: `paper`, `demo`, `photos`, a YAML file, or timm ids with commas.
 
-    The YAML maps a name of one's own to a spec. Weight files are taken relative to the YAML's folder.
+    The YAML maps a name of one's own to a spec. Weight files and `local-dir:` are taken relative to the YAML's folder.
 
     Raises:
         ValueError: for anything else.
@@ -176,10 +176,17 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
     models = [part.strip() for part in text.split(",") if part.strip()]
     if not models:
         raise ValueError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids with commas")
-    specs = {spec.short_name: spec for spec in (BackboneSpec(model=model) for model in models)}
+    specs = {spec.short_name: spec for spec in map(_spec_of_id, models)}
     if len(specs) < len(models):
         raise ValueError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")
     return specs
+
+
+def _spec_of_id(model: str) -> BackboneSpec:
+    try:
+        return BackboneSpec(model=model).relative_to(Path.cwd())
+    except ValidationError as error:
+        raise ValueError(f"{model}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
 
 
 def _line(content: Any, path: Sequence[str | int]) -> int:

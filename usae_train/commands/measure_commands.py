@@ -64,12 +64,13 @@ def evaluate(
         from usae_train.evaluation.pass_states import PassKeeper
         from usae_train.evaluation.report import write_report
         from usae_train.evaluation.verdict import ceiling_lines, headline
-        from usae_train.files.atomic import check_writable
+        from usae_train.files.atomic import check_file
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.pictures.images import open_images
         from usae_train.stop_signals import said_once
 
-        check_writable(out / "report.json")
+        check_file(out / "report.json")
+        check_file(out / "index.html")
         if (out / "index.html").exists() and not (out / "report.json").exists():
             raise ValueError(f"{out / 'index.html'} is a page of something else; choose another --out")
         where = pick_device(device)
@@ -113,15 +114,17 @@ def spectrum(
     images: Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")],
     size: Annotated[int, typer.Option(min=16, max=2048, help="Side in pixels that pictures are read at.")] = 96,
-    limit: Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)] = None,
+    limit: Limit = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Measure the mean Fourier magnitude of pictures, for MACO."""
     with one_line_errors():
+        from usae_train.files.atomic import check_file
         from usae_train.pictures.images import open_images
         from usae_train.pictures.spectrum import mean_magnitude, save_spectrum
 
+        check_file(out)
         source = open_images(images, limit)
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)

@@ -21,7 +21,9 @@ StartSeed = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas.")]
-Limit = Annotated[int | None, typer.Option(help="Take at most so many pictures.", min=1)]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Take at most so many pictures, drawn from all, the same ones each time.")
+]
 MaxBroken = Annotated[
     float, typer.Option(min=0, max=1, help="Largest share of the pictures that may be unreadable before it stops.")
 ]

@@ -122,10 +122,11 @@ def fit(
 
         import shutil
 
+        from usae_train.backbones.carried import check_weights
         from usae_train.commands.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
         from usae_train.files.holding import held
-        from usae_train.model.checkpoint import check_free, check_weights, save
+        from usae_train.model.checkpoint import check_free, save
         from usae_train.pictures.images import open_images
         from usae_train.stop_signals import said_once
         from usae_train.tokens.standardization import outliers_as_text

@@ -56,10 +56,22 @@ def _differences(one: BackboneSpec | None, other: BackboneSpec | None) -> str:
     if one is None or other is None:
         return ""
     a, b = (
-        {**spec.model_dump(exclude={"classes", "sha256", "tensors"}), "weights": _identity(spec.weights)}
+        {
+            **spec.model_dump(exclude={"classes", "sha256", "tensors"}),
+            "model": _model_identity(spec),
+            "weights": _identity(spec.weights),
+        }
         for spec in (one, other)
     )
     return ", ".join(key for key in a if a[key] != b[key])
+
+
+def _model_identity(spec: BackboneSpec) -> str:
+    """A folder's model is the same wherever it lies."""
+    folder = spec.local_folder
+    if folder is None or not folder.is_dir():
+        return spec.model
+    return " ".join(file_hash(file) for file in sorted(folder.iterdir()) if file.is_file())
 
 
 def _identity(weights: str) -> str:

@@ -11,26 +11,28 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from usae_train.files.placing import permit, place_of, put
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` that takes its place when the block ends well, and is removed otherwise.
 
-    Missing parent folders are made.
+    It is on the disk before it takes its place, has the permissions that the umask gives, and goes where `target`
+    points when that is a link. Missing parent folders are made.
 
     Raises:
         ValueError: when the place cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    place = place_of(target)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         if temporary.is_dir():  # left by a process that was killed and had our number
             shutil.rmtree(temporary)
         yield temporary
-        for written in (temporary, *temporary.rglob("*")):
-            if written.is_file():
-                written.chmod(0o644)  # safetensors writes files that only their owner can read
-        os.replace(temporary, target)
+        permit(temporary)
+        put(temporary, place)
     except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ValueError(
@@ -46,8 +48,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 def leftovers_of(target: Path) -> list[Path]:
     """What `atomic_path(target)` left beside it where processes were killed; none of targets with longer names."""
-    own = re.compile(rf"\.{re.escape(target.name)}\.\d+\.part")
-    return [place for place in target.parent.glob(".*.part") if own.fullmatch(place.name)]
+    place = place_of(target)
+    own = re.compile(rf"\.{re.escape(place.name)}\.\d+\.part")
+    return [left for left in place.parent.glob(".*.part") if own.fullmatch(left.name)]
 
 
 def remove_leftovers(temporaries: Iterable[Path]) -> None:
@@ -76,23 +79,36 @@ def _lives(number: int) -> bool:
     return True
 
 
-def check_writable(place: Path) -> None:
-    """Whether a file or folder could be made at `place`: asked before hours of work, not after; leaves nothing behind.
+def check_writable(target: Path) -> None:
+    """Whether a file or folder could be made at `target`: asked before hours of work, not after; leaves nothing behind.
 
     Raises:
         ValueError: when it could not.
     """
+    place = place_of(target)
     missing = [parent for parent in place.parents if not parent.exists()]
     probe = place.with_name(f".{place.name}.{os.getpid()}.probe")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
     except OSError as error:
+        within = f", such as {target / 'new'}" if place.is_dir() and os.access(place, os.W_OK) else ""
         raise ValueError(
-            f"{place} cannot be written: {error.strerror or error}; choose another place with --out"
+            f"{target} cannot be written: {error.strerror or error}; choose another place with --out{within}"
         ) from error
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
             for parent in missing:
                 parent.rmdir()
+
+
+def check_file(target: Path) -> None:
+    """The same of a file.
+
+    Raises:
+        ValueError: when it could not be made, or is a folder.
+    """
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder, and a file is to be written there; choose another place with --out")
+    check_writable(target)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from usae_train.files.placing import place_of
+
 
 def taken(file: Path, busy: str) -> FileLock:
     """Take a lock file at once. Where no lock can be had, as on a file system that knows none, nothing is held.
@@ -34,13 +36,13 @@ def held(out: Path) -> Iterator[None]:
     Raises:
         ValueError: when another process holds it.
     """
-    out = out.absolute()
+    given, out = out.absolute(), place_of(out)
     missing = [parent for parent in out.parents if not parent.exists()]
     with suppress(OSError):
         out.parent.mkdir(parents=True, exist_ok=True)
     lock = taken(
         out.with_name(f".{out.name}.lock"),
-        f"{out} is being written by another process; wait until it is done, or choose another --out",
+        f"{given} is being written by another process; wait until it is done, or choose another --out",
     )
     try:
         yield

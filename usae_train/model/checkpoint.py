@@ -6,7 +6,7 @@ import difflib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.carried import bring_weights
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
 from usae_train.files.provenance import commit, file_hash, versions
@@ -62,7 +63,7 @@ def save(
 ) -> Path:
     """Write a USAE folder, whole or not at all.
 
-    Local weight files of its backbones are copied into the folder, so that it stands alone.
+    Local files of its backbones (weights, folders of `local-dir:`) are copied into it, so that it stands alone.
 
     Args:
         usae: what to save.
@@ -79,7 +80,7 @@ def save(
     remove_leftovers(leftovers_of(folder))
     with atomic_path(folder) as room:
         room.mkdir()
-        specs = {name: _bring_weights(name, spec, room) for name, spec in usae.specs.items()}
+        specs = {name: bring_weights(name, spec, room) for name, spec in usae.specs.items()}
         config = UsaeConfig(
             widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm,
             free_lengths=usae.free_lengths, recipe=usae.recipe,
@@ -99,8 +100,6 @@ def save(
             shutil.copyfile(file, room / file.name)
         if usae.labels_file is not None:
             _bring_labels(usae.labels_file, room)
-        if folder.is_dir():
-            folder.rmdir()
     return folder
 
 
@@ -217,19 +216,6 @@ def check_free(folder: Path) -> None:
     check_writable(folder)
 
 
-def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
-    """Refuse local weight files that are not there, which `save` would copy: asked before hours of work, not after.
-
-    Raises:
-        ValueError: for the first that is gone.
-    """
-    for name, spec in specs.items():
-        if spec.has_own_file and not Path(spec.weights).is_file():
-            raise ValueError(
-                f"{name}: its weight file {spec.weights} is gone; put it back, or point the spec at another"
-            )
-
-
 def _find(usae: str) -> Path:
     if usae in EMBEDDED:
         return EMBEDDED[usae]
@@ -301,38 +287,11 @@ def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     return (tensor.half() if half and is_weight else tensor).cpu().contiguous()
 
 
-def _bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
-    if not spec.has_own_file:
-        return spec
-    check_weights({name: spec})
-    source = Path(spec.weights)
-    inside = Path("backbones") / f"{name}.safetensors"
-    (room / "backbones").mkdir(exist_ok=True)
-    if source.suffix == ".safetensors":
-        shutil.copyfile(source, room / inside)
-    else:  # a folder of ours holds no pickles, not even harmless ones
-        tensors = _tensors_of(name, spec)
-        save_file({key: tensor.contiguous().clone() for key, tensor in tensors.items()}, room / inside)
-    sha256 = None if spec.sha256 is None else file_hash(room / inside)
-    return spec.model_copy(update={"weights": inside.as_posix(), "tensors": "named", "sha256": sha256})
-
-
 def _bring_labels(file: Path, room: Path) -> None:
     """The names of concepts, said of the weights that are saved: in another precision they are others to the bit."""
     labels = json.loads(file.read_text(encoding="utf-8"))
     labels["usae_sha256"] = file_hash(room / "model.safetensors")
     (room / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")
-
-
-def _tensors_of(name: str, spec: BackboneSpec) -> Mapping[str, torch.Tensor]:
-    """A .pth file's tensors under timm's names."""
-    if spec.tensors == "ordered":  # a .safetensors file keeps no order
-        from usae_train.backbones.timm_models import create_model
-
-        return create_model(name, spec).state_dict()
-    from usae_train.backbones.weight_files import read_weights
-
-    return read_weights(name, Path(spec.weights))
 
 
 def _model_card(config: UsaeConfig) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from usae_train.pictures.images import ImageSource, open_images
+from usae_train.pictures.images import ImageSource
+from usae_train.pictures.limiting import opened_again
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -45,8 +46,8 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
     if usae.images is None:
         return None, "The pictures that this USAE was measured on are not shipped with it; --images takes your own."
     try:
-        source = open_images(usae.images, limit=usae.n_images)
-        if source.fingerprint() != usae.fingerprint:
+        source = opened_again(usae.images, usae.n_images, usae.fingerprint)
+        if source is None:
             return (
                 None,
                 f"The pictures of {usae.images} have changed since the statistics were measured: none is shown; "

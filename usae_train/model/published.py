@@ -11,12 +11,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from usae_train.backbones.backbone import PAPER
+from usae_train.backbones.backbone import PAPER, Level, Spread
+from usae_train.backbones.weight_files import not_plain
 from usae_train.commands.config_files import checked, read_mapping
+from usae_train.files.homes import from_home
 from usae_train.model.usae import USAE
 
 # Their names for the paper's backbones, ours, and the width of the tokens
 NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}
+LARGEST = 2**20  # of a size in their YAML: theirs are 6144 concepts of 768 features
 LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "dictionary._weights"
 
 
@@ -27,7 +30,7 @@ class _Lenient(BaseModel):
 
 
 class _Global(_Lenient):
-    nb_components: int = Field(ge=1)
+    nb_components: int = Field(ge=1, le=LARGEST)
     standardize: Literal[True] = True
     divide_norm: Literal[False] = False
     use_class_tokens: Literal[False] = False
@@ -36,15 +39,15 @@ class _Global(_Lenient):
 class _SaeParams(_Lenient):
     encoder_module: Literal["mlp_bn_1"] = "mlp_bn_1"
     dictionary_normalization: Literal["l2"] = "l2"
-    top_k: int = Field(ge=1)
+    top_k: int = Field(ge=1, le=LARGEST)
 
 
 class _Model(_Lenient):
     checkpoint_path: str
-    input_shape: int = Field(ge=1)
-    num_tokens: int = Field(ge=1)
-    model_mean: float
-    model_std: float = Field(gt=0)
+    input_shape: int = Field(ge=1, le=LARGEST)
+    num_tokens: int = Field(ge=1, le=LARGEST)
+    model_mean: Level
+    model_std: Spread
 
 
 class _Release(_Lenient):
@@ -63,7 +66,8 @@ def import_published(config: str | Path) -> USAE:
         config: their YAML; checkpoint paths in it are taken relative to its folder.
 
     Returns:
-        The USAE, in evaluation mode, without statistics.
+        The USAE, in evaluation mode, without statistics and without a record of the backbones' weights: the release
+        does not say which they were, and what the hub has by now would pass for them.
 
     Raises:
         ValueError: for a YAML or checkpoint of another form (a key that is missing, a shape that differs, a pickle with
@@ -72,6 +76,10 @@ def import_published(config: str | Path) -> USAE:
     config = Path(config)
     release = checked(_Release, read_mapping(config), config)
     zoo = {NAMES.get(name, (name, 0))[0]: (name, model) for name, model in release.model_zoo.items()}
+    if len(zoo) < len(release.model_zoo):
+        raise ValueError(f"{config}: model_zoo names a backbone twice, in their word and in ours; leave one out")
+    if release.sae_params.top_k > release.global_.nb_components:
+        raise ValueError(f"{config}: top_k {release.sae_params.top_k} of {release.global_.nb_components} nb_components")
     known = all(model.input_shape == NAMES.get(theirs, ("", 0))[1] for theirs, model in zoo.values())
     grids = {model.num_tokens for _, model in zoo.values()}
     side = math.isqrt(min(grids))
@@ -83,8 +91,8 @@ def import_published(config: str | Path) -> USAE:
         grid=(side, side), recipe="published",
     )  # fmt: skip
     for name, (theirs, model) in zoo.items():
-        weights = _read_checkpoint(config.parent / model.checkpoint_path, theirs)
-        _fill(usae, name, weights, f"{config.parent / model.checkpoint_path}")
+        file = config.parent / from_home(model.checkpoint_path)
+        _fill(usae, name, _read_checkpoint(file, theirs), str(file))
         usae.scale(name).set(torch.tensor(model.model_mean), torch.tensor(model.model_std))
     return usae.eval().requires_grad_(False)
 
@@ -96,11 +104,13 @@ def _read_checkpoint(file: Path, name: str) -> dict[str, Tensor]:
         raise ValueError(f"{name}: no checkpoint at {file}; paths are taken relative to the YAML's folder") from error
     except pickle.UnpicklingError as error:
         raise ValueError(f"{name}: {file} holds more than tensors, and nothing that can run code is loaded") from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except Exception as error:  # a broken file can raise anything
         raise ValueError(f"{name}: {file} is no readable checkpoint; it may be cut short") from error
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict):
         raise ValueError(f"{name}: {file} has no `model_state_dict`; expected a checkpoint of the authors' training")
+    if (fault := not_plain(weights)) is not None:
+        raise ValueError(f"{name}: {file}: {fault}; expected plain tensors, as the authors' training saves them")
     return weights
 
 
@@ -121,4 +131,8 @@ def _fill(usae: USAE, name: str, weights: dict[str, Tensor], where: str) -> None
             if not isinstance(found, Tensor) or found.shape != target.shape:
                 has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
                 raise ValueError(f"{where}: {key} {has}; by the YAML it should be {tuple(target.shape)}")
+            if not found.isfinite().all():
+                raise ValueError(
+                    f"{where}: {key} has values that are no numbers; the training came apart, take another"
+                )
             target.copy_(found)

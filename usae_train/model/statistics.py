@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.tensors import save_tensors
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 
@@ -49,7 +51,7 @@ class Statistics:
         """
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         with atomic_path(file) as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, origin)
+            save_tensors(tensors, temporary, origin)
 
     @classmethod
     def load(cls, file: Path) -> Statistics:
@@ -124,22 +126,23 @@ def read_origin(file: Path) -> dict[str, str]:
 
 
 @torch.no_grad()
-def measure(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Statistics:
+def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = 8) -> Statistics:
     """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
 
     Args:
         usae: the model.
         paired: tokens {backbone: (image, token, width)} of its backbones, maybe of others too, and the pictures'
-            numbers.
+            numbers; or some pictures after others.
         chunk: pictures a step.
     """
     from usae_train.model.firing import FiringTally  # which makes what is defined here
 
     device = usae.dictionary(usae.names[0]).device
     tally = FiringTally(usae.names, usae.n_concepts)
-    for start in range(0, len(paired.numbers), chunk):
-        some = {name: paired.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
-        tally.add(paired.numbers[start : start + chunk], {name: usae.encode(name, own) for name, own in some.items()})
+    for lot in [paired] if isinstance(paired, PairedTokens) else paired:
+        for start in range(0, len(lot.numbers), chunk):
+            some = {name: lot.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
+            tally.add(lot.numbers[start : start + chunk], {name: usae.encode(name, own) for name, own in some.items()})
     return tally.statistics()
 
 

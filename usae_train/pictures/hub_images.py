@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
+from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,15 @@ class HubImages:
     Args:
         dataset: `NAME` or `NAME:SPLIT`; NAME is a hub id, or a folder that `save_to_disk` wrote or that holds parquet.
             SPLIT is `train` unless told, or the only one; `train[:1000]` takes a part.
-        limit: take at most so many pictures.
 
     Raises:
         ValueError: for a dataset that cannot be had, an unknown split, no column of pictures, or without the package
             `datasets`.
     """
 
-    def __init__(self, dataset: str, limit: int | None = None) -> None:
+    drawn_from: int | None = None
+
+    def __init__(self, dataset: str) -> None:
         datasets = required("datasets", "hf")
         if not sys.stderr.isatty():
             datasets.disable_progress_bars()
@@ -43,10 +46,18 @@ class HubImages:
             raise ValueError(f"hf:{dataset} has no column of pictures; its columns are {', '.join(rows.features)}")
         self.column = columns[0]
         self.rows = rows.select_columns(columns[:1]).cast_column(self.column, datasets.Image(decode=False))
-        self.rows = self.rows.select(range(min(len(rows), limit or len(rows))))
         if not len(self.rows):
             raise ValueError(f"hf:{dataset} has no pictures: the split is empty")
         self.name = f"hf:{local.resolve() if local.is_dir() else name}" + (f":{split}" if split else "")
+
+        self.numbers: Sequence[int] = range(len(rows))  # of the split's rows
+
+    def chosen(self, numbers: Sequence[int]) -> HubImages:
+        """Those of its pictures alone; they keep their labels."""
+        found = copy(self)
+        found.rows = self.rows.select(numbers)
+        found.numbers = [self.numbers[number] for number in numbers]
+        return found
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,7 +69,7 @@ class HubImages:
         return read_picture(io.BytesIO(content), size, self.label(index))
 
     def label(self, index: int) -> str:
-        return f"row {index}"
+        return f"row {self.numbers[index]}"
 
     def fingerprint(self) -> str:
         """A hash of the number of rows and of the pictures of 256 of them, spread over all."""

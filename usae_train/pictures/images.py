@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, Protocol
 
@@ -51,12 +52,20 @@ class FolderImages:
     EXIF rotation is undone, grey becomes RGB, alpha is laid on white, and the centre square is taken.
     """
 
-    def __init__(self, folder: Path, limit: int | None = None) -> None:
+    drawn_from: int | None = None
+
+    def __init__(self, folder: Path) -> None:
         self.name = printable(str(folder.resolve()))
         self.folder = folder
-        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())[:limit]
+        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not self.files:
             raise ValueError(f"no pictures in {folder}; expected files ending in {', '.join(sorted(SUFFIXES))}")
+
+    def chosen(self, numbers: Sequence[int]) -> FolderImages:
+        """Those of its pictures alone."""
+        found = copy(self)
+        found.files = [self.files[number] for number in numbers]
+        return found
 
     def __len__(self) -> int:
         return len(self.files)
@@ -173,7 +182,8 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
 
     Args:
         images: what to open.
-        limit: take at most so many pictures.
+        limit: take at most so many pictures, drawn from all of them, the same ones each time; of the demo's scenes,
+            which are drawn one by one, the first.
 
     Raises:
         ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
@@ -185,20 +195,22 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
         raise ValueError(f"limit is {limit}; expected 1 picture or more")
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
+    from usae_train.pictures.limiting import drawn
+
     if text.startswith("hf:"):
         from usae_train.pictures.hub_images import HubImages
 
-        return HubImages(text.removeprefix("hf:"), limit)
+        return drawn(HubImages(text.removeprefix("hf:")), limit)
     folder = Path(images).expanduser()
     if text.startswith(("http://", "https://")) or (text.endswith(".tar") and not folder.is_dir()):
         from usae_train.pictures.tar_images import TarImages
 
-        return TarImages(text, limit)
+        return drawn(TarImages(text), limit)
     if not folder.exists():
         raise ValueError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
     if not folder.is_dir():
         raise ValueError(f"{text!r} is a file; expected a folder of pictures, or `demo`")
-    return FolderImages(folder, limit)
+    return drawn(FolderImages(folder), limit)
 
 
 def read_batches(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.tensors import save_tensors
 from usae_train.pictures.colour import from_canvas
 from usae_train.pictures.images import ImageSource, read_batches
 from usae_train.tokens.paired import none_can_be_read
@@ -46,7 +47,7 @@ def save_spectrum(magnitude: Tensor, file: Path, source: ImageSource) -> None:
     """Write a spectrum as safetensors, with what it was measured on."""
     with atomic_path(file) as temporary:
         about = {"images": source.name, "count": str(len(source)), "fingerprint": source.fingerprint()}
-        save_file({"magnitude": magnitude.half().contiguous()}, temporary, metadata=about)
+        save_tensors({"magnitude": magnitude.half()}, temporary, about)
 
 
 def load_spectrum(file: Path) -> Tensor:

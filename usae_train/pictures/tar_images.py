@@ -7,6 +7,8 @@ import io
 import os
 import re
 import tarfile
+from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,14 +38,15 @@ class TarImages:
 
     Args:
         pattern: `shards/{000..009}.tar`, one `.tar`, or such URLs (http, https); several with `::`.
-        limit: take at most so many pictures; shards after the last one needed are not opened.
 
     Raises:
         ValueError: for a shard that is missing, cut short or compressed, a URL that cannot be fetched, no pictures, or
             without the package `webdataset`.
     """
 
-    def __init__(self, pattern: str, limit: int | None = None) -> None:
+    drawn_from: int | None = None
+
+    def __init__(self, pattern: str) -> None:
         self.name = "::".join(
             part if REMOTE.match(part) else str(Path(part).expanduser().absolute()) for part in pattern.split("::")
         )
@@ -51,13 +54,16 @@ class TarImages:
         self.shards: list[Path] = []
         self.members: list[Member] = []
         for shard in expanded:
-            if limit is not None and len(self.members) >= limit:
-                break
             self.shards.append(fetched(shard) if REMOTE.match(shard) else Path(shard))
             self.members += pictures_of(self.shards[-1], len(self.shards) - 1)
-        self.members = self.members[:limit]
         if not self.members:
             raise ValueError(f"no pictures in {pattern}; expected members ending in {', '.join(sorted(SUFFIXES))}")
+
+    def chosen(self, numbers: Sequence[int]) -> TarImages:
+        """Those of its pictures alone."""
+        found = copy(self)
+        found.members = [self.members[number] for number in numbers]
+        return found
 
     def __len__(self) -> int:
         return len(self.members)

@@ -13,13 +13,23 @@ import torch
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
 from usae_train.distributed import ALONE, Ranks
+from usae_train.drawing import drawn_numbers
 from usae_train.pictures.images import Failure, ImageSource, read_groups
+from usae_train.pictures.limiting import count_before
 from usae_train.stop_signals import hearing
-from usae_train.tokens.extraction_notes import Notes, Written, begin, failures_before, images_tried
+from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.pieces import SECONDS, Pieces, Seen
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
-from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, bytes_an_image, write_record, write_shard
+from usae_train.tokens.store import (
+    SCHEMA,
+    ActivationStore,
+    StoreRecord,
+    bytes_an_image,
+    check_shards,
+    write_record,
+    write_shard,
+)
 from usae_train.training.settings import MAX_BROKEN
 
 SHARD_BYTES = 512e6
@@ -45,6 +55,7 @@ def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "b
     record = StoreRecord(
         schema=SCHEMA, backbones=dict(specs), widths={name: b.width for name, b in backbones.items()}, grid=grid,
         dtype=dtype, source=source.name, fingerprint=source.fingerprint(), n_images=len(source),
+        drawn_from=count_before(source),
         weights={name: backbone.record() for name, backbone in backbones.items()},
     )  # fmt: skip
     return Plan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
@@ -55,7 +66,7 @@ def extract(
     source: ImageSource, record: StoreRecord, out: Path, *, batch: int = 32, device: torch.device | str = "cpu",
     run_in: str = "float32", workers: int = 0, max_broken: float = MAX_BROKEN,
     images_a_shard: int | None = None, progress: Progress = lambda done, total: None, ranks: Ranks = ALONE,
-    backbones: Mapping[str, Backbone] | None = None, piece_seconds: float = SECONDS,
+    backbones: Mapping[str, Backbone] | None = None, piece_seconds: float = SECONDS, warn: Warn = lambda why: None,
 ) -> ActivationStore:  # fmt: skip
     """Write an activation store, or go on with one where it stopped, within a shard too.
 
@@ -76,8 +87,8 @@ def extract(
         progress: called after each batch.
         piece_seconds: time between two pieces of a shard that are kept until it is whole.
         ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
-
         backbones: those that `plan` has built; built from the record unless given.
+        warn: called with what is found damaged of a store that is gone on with; it is written again.
 
     Raises:
         ValueError: for a store of other settings or a finished one, a disk without room, too many broken images, tokens
@@ -85,7 +96,7 @@ def extract(
         Stopped: after SIGTERM or Ctrl-C; says how many images are kept.
     """
     with ranks.together():
-        begun = begin(record, out) if ranks.first else record
+        begun = begin(record, out, warn) if ranks.first else record
         known = failures_before(out, begun) if ranks.first else []
     record, failures = ranks.from_first((begun, known))
     notes = Notes(source, record, failures, out, max_broken, ranks)
@@ -130,14 +141,16 @@ def extract(
             raise ValueError(f"none of the {len(source)} images of {source.name} can be read")
         if ranks.first:
             pieces.remove()
+            check_shards(out, record)
             write_record(out, record.model_copy(update={"complete": True}))
     return ActivationStore(out)
 
 
-def first_outliers(store: ActivationStore) -> dict[str, Outliers]:
-    """High-norm tokens of a store, counted in its first images, 1000 at most."""
+def outliers_of(store: ActivationStore) -> dict[str, Outliers]:
+    """High-norm tokens of a store, counted in 1000 images at most, drawn from all of them."""
     feed = StoreFeed(store, 0)
-    rows = torch.arange(min(len(feed), STANDARDIZATION_IMAGES * feed.per_image))
+    images = drawn_numbers(len(store), STANDARDIZATION_IMAGES)
+    rows = (images[:, None] * feed.per_image + torch.arange(feed.per_image)).flatten()
     return {name: own.outliers for name, own in sums_of(feed, rows).items()}
 
 

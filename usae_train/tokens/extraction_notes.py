@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 from usae_train.distributed import Ranks
-from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
-from usae_train.pictures.images import ImageSource
+from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
+from usae_train.files.placing import place_of
+from usae_train.pictures.images import ImageSource, open_images
+from usae_train.pictures.limiting import opened_again
 from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import (
     FAILURES,
     Shard,
     StoreRecord,
     bytes_an_image,
+    check_content,
+    check_shards,
     is_store,
     read_failures,
     read_record,
     write_record,
 )
 
+Warn = Callable[[str], None]
 Written = tuple[Shard, list[dict[str, object]]]  # a shard, and those of its images that cannot be read
 
 
-def begin(record: StoreRecord, out: Path) -> StoreRecord:
-    """The record to go on with: a new one, or that of the same extraction."""
+def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> StoreRecord:
+    """The record to go on with: a new one, or that of the same extraction, as far as its shards are whole."""
     if is_store(out):
         found = read_record(out)
         if found.complete:
@@ -38,17 +43,43 @@ def begin(record: StoreRecord, out: Path) -> StoreRecord:
                 f"{out} was begun with another {', '.join(differences)}; give the same again, or choose another --out"
             )
         remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
-        return found
+        return _as_far_as_whole(found, out, warn)
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} exists already and is no store; choose another --out, or remove it first")
-    check_writable(out / "store.json")
+    check_file(out / "store.json")
     needed = record.n_images * bytes_an_image(record)
-    place = next(parent for parent in (out, *out.resolve().parents) if parent.exists())
+    place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
         raise ValueError(f"{out} will take {needed / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB free")
-    out.mkdir(parents=True, exist_ok=True)
+    place_of(out).mkdir(parents=True, exist_ok=True)
     write_record(out, record)
     return record
+
+
+def _as_far_as_whole(record: StoreRecord, out: Path, warn: Warn) -> StoreRecord:
+    """Without the first shard that is not whole, as after a power cut, and those after it: they are written again.
+
+    The last one's content is read and compared too, for that was written last.
+    """
+    for number, shard in enumerate(record.shards):
+        try:
+            check_shards(out, record, [shard])
+            if shard is record.shards[-1]:
+                check_content(out, shard)
+        except ValueError as error:
+            warn(f"{error}; the images from number {shard.first} on are seen again")
+            return record.model_copy(update={"shards": record.shards[:number]})
+    return record
+
+
+def source_for(images: str, limit: int | None, out: Path) -> ImageSource:
+    """The pictures to extract to `out`; a store that a version before 0.4 began with the first ones goes on with them.
+
+    Raises:
+        ValueError: for a source that cannot be opened, or a store whose record is broken.
+    """
+    begun = opened_again(images, limit, read_record(out).fingerprint) if is_store(out) else None
+    return open_images(images, limit) if begun is None else begun
 
 
 def images_tried(record: StoreRecord) -> int:
@@ -101,15 +132,15 @@ class Notes:
             with self.ranks.together():
                 written = None if writing is None else writing.result()
             together = [each for each in self.ranks.gather(written) if each is not None]
-            shards = (*self.record.shards, *(shard for shard, _ in together))
-            self.record = self.record.model_copy(update={"shards": shards})
+            new = [shard for shard, _ in together]
+            self.record = self.record.model_copy(update={"shards": (*self.record.shards, *new)})
             self.failures.extend(failure for _, broken in together for failure in broken)
             with self.ranks.together():
                 if self.ranks.first:
-                    self._note()
+                    self._note(new)
         self.writing = []
 
-    def _note(self) -> None:
+    def _note(self, new: list[Shard]) -> None:
         _write_failures(self.out, self.failures)
         if len(self.failures) > self.max_broken * len(self.source):
             raise ValueError(
@@ -117,7 +148,7 @@ class Notes:
                 f"{self.max_broken:.1%} of all; the first: {self.failures[0]['why']}; see {self.out / FAILURES}, "
                 "or allow more with --max-broken"
             )
-        for shard in self.record.shards:
+        for shard in new:
             if not (self.out / shard.file).is_file():
                 raise ValueError(
                     f"{self.out / shard.file} is not here: another machine wrote it on a disk of its own; "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from usae_train.tokens.paired import PairedTokens
+from usae_train.drawing import measured_numbers
+from usae_train.tokens.paired import LOT, PairedTokens, joined
 from usae_train.tokens.store import ActivationStore, Piece
 
 IMAGES_AT_ONCE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
@@ -109,7 +110,7 @@ class StoreFeed:
             for wanted in images.unique().split(IMAGES_AT_ONCE):
                 here = torch.isin(images, wanted)
                 which = torch.searchsorted(wanted, images[here])
-                for name, tokens in self.store.images(self.shards[place], wanted.tolist()).items():
+                for name, tokens in self.store.images(self.shards[place], wanted.tolist()).tokens.items():
                     picked[name][own[here]] = tokens[which, within[here]].float()
         return picked
 
@@ -121,9 +122,19 @@ class StoreFeed:
     def load(self, window: list[int]) -> dict[str, Tensor]:
         return self.store.read_pieces([self.pieces[piece] for piece in window]).flat()
 
-    def first_window(self) -> PairedTokens:
-        """The tokens of the first images, as many as fit into the memory allowed."""
-        return self.store.read_pieces(self.pieces[: self.at_once])
+    def sample(self) -> Iterator[PairedTokens]:
+        """The images that statistics are measured on, a lot at a time: drawn from all of them, whatever the memory."""
+        for lot in measured_numbers(len(self.store)).split(LOT):
+            yield self._images(lot)
+
+    def _images(self, numbers: Tensor) -> PairedTokens:
+        """Some images (n,) of the store, in ascending order."""
+        ends, parts = self.ends // self.per_image, list[PairedTokens]()
+        shards = torch.searchsorted(ends, numbers, right=True)
+        for shard in shards.unique().tolist():
+            start = int(ends[shard - 1]) if shard else 0
+            parts.append(self.store.images(self.shards[shard], (numbers[shards == shard] - start).tolist()))
+        return joined(parts)
 
 
 class Batches:

@@ -15,6 +15,8 @@ from usae_train.pictures.images import ImageSource, read_batches
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
+LOT = 256  # pictures of a sample that are in memory at a time: a multiple of what backbones and USAE take at once
+
 
 @dataclass(frozen=True)
 class PairedTokens:
@@ -24,9 +26,22 @@ class PairedTokens:
     numbers: Tensor  # (image,) each picture's number in its source
     failures: list[str] = field(default_factory=list)  # pictures that could not be read, each with why
 
+    def only(self, numbers: Tensor) -> PairedTokens:
+        """Those of the pictures that have one of these numbers."""
+        kept = torch.isin(self.numbers, numbers)
+        if kept.all():  # and nothing is copied
+            return self
+        return PairedTokens({name: own[kept] for name, own in self.tokens.items()}, self.numbers[kept], self.failures)
+
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (image * token, width)}."""
         return {name: own.flatten(0, 1) for name, own in self.tokens.items()}
+
+
+def joined(parts: Sequence[PairedTokens]) -> PairedTokens:
+    """Some pictures after others as one."""
+    tokens = {name: torch.cat([part.tokens[name] for part in parts]) for name in parts[0].tokens}
+    return PairedTokens(tokens, torch.cat([part.numbers for part in parts]))
 
 
 @torch.no_grad()

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.tensors import save_tensors
 from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import IMAGES
 
@@ -76,8 +76,7 @@ class Pieces:
         """
         numbers = torch.tensor(seen.numbers, dtype=torch.long)
         with atomic_path(self._file(seen.tried)) as temporary:
-            tensors = {**{name: own.contiguous() for name, own in seen.tokens.items()}, IMAGES: numbers}
-            save_file(tensors, temporary, {BROKEN: json.dumps(seen.failures)})
+            save_tensors({**seen.tokens, IMAGES: numbers}, temporary, {BROKEN: json.dumps(seen.failures)})
         self._last = time.monotonic()
 
     def of(self, tried: range, widths: Mapping[str, int]) -> list[Seen]:

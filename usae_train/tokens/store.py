@@ -16,14 +16,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path
 from usae_train.files.provenance import file_hash
-from usae_train.pictures.images import open_images
+from usae_train.files.tensors import save_tensors
+from usae_train.pictures.limiting import opened_again
 from usae_train.tokens.paired import PairedTokens
 
 SCHEMA = 1
@@ -63,14 +63,18 @@ class StoreRecord(BaseModel):
     dtype: Literal["bfloat16", "float16", "float32"]
     source: str
     fingerprint: str
-    n_images: int = Field(ge=1, description="images in the source, readable or not")
+    n_images: int = Field(ge=1, description="images of the source that were asked for, readable or not")
+    drawn_from: int | None = Field(
+        None, description="how many the source has, from which they were drawn; stores of before have none: they took "
+        "the first",
+    )  # fmt: skip
     weights: dict[str, WeightsRecord] = Field(default_factory=dict, description="stores of before have none")
     complete: bool = False
     shards: tuple[Shard, ...] = ()
 
     def differences(self, other: StoreRecord) -> list[str]:
         """The names of what another extraction was told otherwise."""
-        told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights"}
+        told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
         differing = [name for name in told if getattr(self, name) != getattr(other, name)]
         hashes = [{name: own.sha256 for name, own in record.weights.items()} for record in (self, other)]
         if "backbones" not in differing and self.weights and hashes[0] != hashes[1]:
@@ -85,7 +89,8 @@ class ActivationStore:
         folder: what `usae-train extract` wrote.
 
     Raises:
-        ValueError: for a folder that is no store, of another schema, or unfinished.
+        ValueError: for a folder that is no store, of another schema, or unfinished, or a shard that is missing or not
+            whole.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -99,6 +104,7 @@ class ActivationStore:
             )
         if not len(self):
             raise ValueError(f"{folder} has no images in its shards; extract again into another folder")
+        check_shards(self.folder, self.record)  # before hours of work, not after
 
     @property
     def specs(self) -> dict[str, BackboneSpec]:
@@ -121,7 +127,7 @@ class ActivationStore:
         if not folder.is_dir():
             return False
         try:
-            return open_images(folder, self.record.n_images).fingerprint() != self.record.fingerprint
+            return opened_again(self.record.source, self.record.n_images, self.record.fingerprint) is None
         except ValueError:  # it has none at all
             return True
 
@@ -143,22 +149,24 @@ class ActivationStore:
         for shard, images in pieces:
             for first in range(0, len(images), at_once):  # opened anew each time: what was read is unmapped
                 own = images[first : first + at_once]
-                with self._opened(self.record.shards[shard]) as opened:
+                with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
                     for name, into in tokens.items():
                         into[done : done + len(own)] = opened.get_slice(name)[own.start : own.stop]
                     numbers[done : done + len(own)] = opened.get_slice(IMAGES)[own.start : own.stop]
                 done += len(own)
         return PairedTokens(tokens, numbers, self.failures())
 
-    def images(self, shard: int, places: Sequence[int]) -> dict[str, Tensor]:
-        """Some images of one shard by their place in it: {backbone: (images, token, width)}; no others are read.
+    def images(self, shard: int, places: Sequence[int]) -> PairedTokens:
+        """Some images of one shard by their place in it; no others are read.
 
         Raises:
             ValueError: for a shard that is missing or broken.
         """
-        with self._opened(self.record.shards[shard]) as opened:
-            slices = {name: opened.get_slice(name) for name in self.record.widths}
-            return {name: torch.cat([own[p : p + 1] for p in places]) for name, own in slices.items()}
+        with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
+            slices = {name: opened.get_slice(name) for name in (*self.record.widths, IMAGES)}
+            tokens = {name: torch.cat([own[p : p + 1] for p in places]) for name, own in slices.items()}
+        numbers = tokens.pop(IMAGES)
+        return PairedTokens(tokens, numbers)
 
     def failures(self) -> list[str]:
         """Images that could not be read, each with why."""
@@ -171,34 +179,59 @@ class ActivationStore:
             ValueError: for one that is missing or has another.
         """
         for shard in self.record.shards if shards is None else shards:
-            file = self.folder / shard.file
-            if not file.is_file():
-                raise ValueError(f"{file} is missing; extract again into another folder")
-            if (found := file_hash(file)) != shard.sha256:
-                raise ValueError(
-                    f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
-                )
+            check_content(self.folder, shard)
             yield shard.file
 
-    @contextmanager
-    def _opened(self, shard: Shard) -> Iterator[Any]:
-        """A shard as a memory map."""
-        file = self.folder / shard.file
-        try:
-            with safe_open(file, framework="pt") as opened:
-                if set(opened.keys()) != {*self.record.widths, IMAGES}:
-                    raise ValueError(f"{file} holds {', '.join(sorted(opened.keys()))}; expected those of {RECORD}")
-                tokens = self.record.grid[0] * self.record.grid[1]
-                shapes = {name: [shard.images, tokens, width] for name, width in self.record.widths.items()}
-                for name, expected in {**shapes, IMAGES: [shard.images]}.items():
-                    if (found := opened.get_slice(name).get_shape()) != expected:
-                        raise ValueError(
-                            f"{file} holds {name} in the shape {found}; by {RECORD} it should be {expected}: it is of "
-                            "another store, of other backbones or another grid"
-                        )
-                yield opened
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{file} is missing or broken: {error}") from error
+
+@contextmanager
+def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[Any]:
+    """A shard as a memory map.
+
+    Raises:
+        ValueError: when it is missing, not whole, or another one than the record says.
+    """
+    file = folder / shard.file
+    try:
+        with safe_open(file, framework="pt") as opened:
+            if set(opened.keys()) != {*record.widths, IMAGES}:
+                raise ValueError(f"{file} holds {', '.join(sorted(opened.keys()))}; expected those of {RECORD}")
+            tokens = record.grid[0] * record.grid[1]
+            shapes = {name: [shard.images, tokens, width] for name, width in record.widths.items()}
+            for name, expected in {**shapes, IMAGES: [shard.images]}.items():
+                if (found := opened.get_slice(name).get_shape()) != expected:
+                    raise ValueError(
+                        f"{file} holds {name} in the shape {found}; by {RECORD} it should be {expected}: it is of "
+                        "another store, of other backbones or another grid"
+                    )
+            yield opened
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} is missing or broken: {error}") from error
+
+
+def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | None = None) -> None:
+    """Whether some shards, or all, are there and as long as they say; their content is not read.
+
+    Raises:
+        ValueError: for the first that is not.
+    """
+    for shard in record.shards if shards is None else shards:
+        with opened_shard(folder, record, shard):
+            pass
+
+
+def check_content(folder: Path, shard: Shard) -> None:
+    """Whether a shard's checksum is that of the record.
+
+    Raises:
+        ValueError: when it is not, or the shard is missing.
+    """
+    file = folder / shard.file
+    if not file.is_file():
+        raise ValueError(f"{file} is missing; extract again into another folder")
+    if (found := file_hash(file)) != shard.sha256:
+        raise ValueError(
+            f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
+        )
 
 
 def read_record(folder: Path) -> StoreRecord:
@@ -261,7 +294,7 @@ def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers
     """
     name = f"shard-{number:05d}.safetensors"
     with atomic_path(folder / name) as temporary:
-        save_file({**{key: own.contiguous() for key, own in tokens.items()}, IMAGES: numbers}, temporary)
+        save_tensors({**tokens, IMAGES: numbers}, temporary)
     return Shard(
         file=name, images=len(numbers), first=tried.start, last=tried.stop - 1, sha256=file_hash(folder / name)
     )  # fmt: skip

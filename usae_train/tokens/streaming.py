@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.distributed import ALONE, Ranks
+from usae_train.drawing import measured_numbers
 from usae_train.pictures.broken_pictures import BrokenPictures
 from usae_train.pictures.images import ImageSource
-from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens, none_can_be_read
+from usae_train.tokens.paired import LOT, PairedTokens, bytes_an_image, collect_tokens, none_can_be_read
 
 Progress = Callable[[int, int], None]  # pictures of the window that are done, pictures in the window
 
@@ -68,6 +69,17 @@ class StreamFeed:
             seen = (self._see(window) for window in self.windows(torch.Generator().manual_seed(0)))
             self._first = next(paired for paired in seen if len(paired.numbers))
         return self._first
+
+    def sample(self) -> Iterator[PairedTokens]:
+        """The pictures that statistics are measured on, a lot at a time: drawn from all of them, whatever the memory.
+
+        They go through the backbones for it.
+        """
+        self._first = None
+        places = measured_numbers(len(self.numbers)).tolist()
+        lot = min(LOT, self.at_once)
+        for first in range(0, len(places), lot):
+            yield self._see(places[first : first + lot])
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
         flat = self.first_window().flat()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from usae_train.backbones.backbone import (
 )
 from usae_train.commands.config_files import read_specs
 from usae_train.distributed import ALONE, Ranks
+from usae_train.drawing import drawn_numbers, measured_numbers
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.pictures.broken_pictures import BrokenPictures
@@ -68,7 +69,8 @@ def fit(
             max_broken.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the same pictures, or on the first 20,000 tokens.
+        The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, or 20,000 tokens,
+        drawn from all.
 
     Raises:
         ValueError: for settings that do not exist or clash, tokens that do not pair, pictures that cannot be read.
@@ -79,7 +81,7 @@ def fit(
         if backbones is not None:
             raise ValueError("backbones are for pictures; the data is tokens already")
         usae = fit_tokens(data, chosen, device=device, progress=watch.steps, log_every=watch.log_every)
-        rows = torch.arange(min(MEASURED_TOKENS, len(next(iter(data.values())))))
+        rows = drawn_numbers(len(next(iter(data.values()))), MEASURED_TOKENS)
         usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
         return usae.to("cpu")
     if isinstance(data, str | Path) and is_store(data):
@@ -120,8 +122,8 @@ def fit_pictures(
         ranks: the processes that train as one.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the same pictures, or a window of them; on ranks other
-        than the first without statistics.
+        The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, drawn from all; on
+        ranks other than the first without statistics.
     """
     watch = watch or Watch()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
@@ -136,9 +138,11 @@ def fit_pictures(
                        "backbones": listed(backbones)}  # fmt: skip
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
-    measured = sample()
     if ranks.first:
-        usae.statistics = measure(usae, measured)
+        usae.statistics = measure(usae, sample())
+    else:
+        for _ in sample():  # they see their part of the pictures
+            pass
     return usae.to("cpu")
 
 
@@ -146,8 +150,10 @@ def feed_pictures(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], memory: float | None = None,
     watch: Watch | None = None, numbers: Sequence[int] | None = None, ranks: Ranks = ALONE, max_broken: float = 1.0,
     dtype: str = "float32",
-) -> tuple[Feed, Callable[[], PairedTokens]]:  # fmt: skip
-    """The tokens of pictures, in memory if they fit and else streamed; and what gives whole pictures of them.
+) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:  # fmt: skip
+    """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
+
+    These are drawn from all pictures, and are the same whatever the memory.
 
     Args:
         backbones: {name: backbone}.
@@ -169,11 +175,12 @@ def feed_pictures(
     broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.first else lambda why: None)
     if n_images * bytes_an_image(backbones, grid) > allowed:
         stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks)
-        return stream, stream.first_window
+        return stream, stream.sample
     paired = collect_tokens(backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks)
     with ranks.together():
         broken.add(paired.failures)
-    return MemoryFeed(paired.flat()), lambda: paired
+    tried = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
+    return MemoryFeed(paired.flat()), lambda: iter([paired.only(tried[measured_numbers(n_images)])])
 
 
 def allowed_memory(gigabytes: float | None) -> float:
@@ -221,7 +228,7 @@ def fit_store(
         ranks: the processes that train as one.
 
     Returns:
-        The USAE, in evaluation mode, its statistics measured on the first images, as many as make a window; on ranks
+        The USAE, in evaluation mode, its statistics measured on its images, 10,000 at most, drawn from all; on ranks
         other than the first without statistics.
     """
     watch = watch or Watch()
@@ -236,7 +243,7 @@ def fit_store(
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     if ranks.first:
-        usae.statistics = measure(usae, feed.first_window())
+        usae.statistics = measure(usae, feed.sample())
     return usae.to("cpu")
 
 

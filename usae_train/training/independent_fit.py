@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid, listed
+from usae_train.backbones.carried import check_weights
 from usae_train.commands.config_files import read_specs
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.holding import held
-from usae_train.model.checkpoint import check_weights, load, save
+from usae_train.model.checkpoint import load, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource, open_images
@@ -228,5 +229,5 @@ def _of_store(
                    "shards": [shard.sha256 for shard in record.shards]}  # fmt: skip
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
     usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
-    usae.statistics = measure(usae, every.first_window())
+    usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

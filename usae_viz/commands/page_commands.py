@@ -101,16 +101,16 @@ def rate(
     It is blind: study/ tells neither concept nor backbone nor answer. Hand study/ to raters, keep key.json.
     """
     with one_line_errors():
-        from usae_train.files.atomic import check_writable
         from usae_train.model.natural import natural_pictures
         from usae_viz.explorer.runs import is_run
         from usae_viz.explorer.sources import open_sources
         from usae_viz.rating import make_study, write_study
+        from usae_viz.rating.study import check_place
 
         if not is_run(run):
             raise ValueError(f"{run} is no run folder: it has no run.json; draw one with usae-viz maximize or render")
         place = out or _new_place("rate")
-        check_writable(place / "key.json")
+        check_place(place)
         sources = open_sources([str(run)], usae, device=pick_device(device))
         assert sources.usae is not None
         take_pictures(sources.usae, images, quiet)

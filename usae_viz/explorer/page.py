@@ -16,7 +16,8 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
-from usae_train.files.atomic import atomic_path, check_writable, remove_leftovers
+from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
+from usae_train.files.placing import permit, place_of, put
 from usae_train.files.provenance import versions
 from usae_train.model.natural import natural_pictures
 from usae_train.progress import Report
@@ -88,7 +89,7 @@ def check_place(out: Path) -> None:
         raise ValueError(f"{page} is there already and no explorer of ours; choose another --out")
     if own.exists() and not (own / "data.js").is_file():
         raise ValueError(f"{own} is there already and not an explorer's; choose another --out")
-    check_writable(page)
+    check_file(page)
 
 
 def page_data(
@@ -290,7 +291,7 @@ class _replaced:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder = place_of(folder)
         self.room = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         self.aside = folder.with_name(f".{folder.name}.old.{os.getpid()}.part")
         self.missing = [parent for parent in folder.parents if not parent.exists()]
@@ -325,7 +326,8 @@ class _replaced:
         if older:
             os.replace(self.folder, self.aside)
         try:
-            os.replace(self.room, self.folder)
+            permit(self.room)
+            put(self.room, self.folder)
         except OSError:
             if older:
                 os.replace(self.aside, self.folder)

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 from torch import Tensor
 
-from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.atomic import atomic_path, check_file
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.statistics import TAU
 from usae_train.model.usae import USAE
@@ -182,15 +182,24 @@ class _Maker:
         return [patches[place] for place in torch.randperm(len(patches), generator=self.generator).tolist()]
 
 
+def check_place(out: Path) -> None:
+    """Whether a study may be written there.
+
+    Raises:
+        ValueError: when something is there already, or it cannot be written.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out} exists already; choose another --out: answers belong to one study")
+    check_file(out / "key.json")
+
+
 def write_study(trials: Sequence[Trial], usae: USAE, source: ImageSource, run: Run, seed: int, out: Path) -> str:
     """Write `study/` (for raters) and `key.json` (not for them); returns the study's id.
 
     Raises:
         ValueError: when the folder holds a study already, or cannot be written.
     """
-    if out.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} exists already; choose another --out: answers belong to one study")
-    check_writable(out / "key.json")
+    check_place(out)
     asked = [trial.as_dict() for trial in trials]
     record = {
         "schema": SCHEMA, "seed": seed, "run": run.name, "usae": usae.source, "usae_sha256": usae.sha256,

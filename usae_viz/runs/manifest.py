@@ -16,8 +16,9 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.atomic import atomic_path, check_file
 from usae_train.files.holding import taken
+from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
 from usae_viz.maximization.result import Result
 from usae_viz.runs.plan import Drawing
@@ -169,7 +170,8 @@ def claimed(out: Path) -> Iterator[None]:
     Raises:
         ValueError: when it cannot be written, or another process holds it.
     """
-    check_writable(out / "run.json")
+    check_file(out / "run.json")
+    out = place_of(out)
     room, missing = out / "manifest", [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         room.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import usae_train as ut
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid
-from usae_train.backbones.packaged import Packaged
+from usae_train.backbones.packaged import Packaged, weight_file
 from usae_train.photos.build import SPECS
 
 CONV = BackboneSpec(
@@ -132,6 +132,9 @@ def test_the_form_of_a_packaged_file():
     for wrong in ("package:a-b/c.pth", "package:a-b==1.0", "package:==1/c.pth"):
         with pytest.raises(ValueError, match="expected package:NAME==VERSION/FILE"):
             Packaged.read(wrong)
+    for outside in ("package:a==1.0/../b/c.pth", "package:a==1.0//somewhere/c.pth"):
+        with pytest.raises(ValueError, match=r"a: weights 'package:.* its file is not inside the package"):
+            weight_file("a", BackboneSpec(model="m", weights=outside))
 
 
 def test_a_saved_usae_names_the_package_and_brings_no_weights(packaged, tmp_path):

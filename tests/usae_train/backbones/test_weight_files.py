@@ -1,12 +1,16 @@
 """Files that are no weights, or another model's: one line says which, and nothing is taken by chance."""
 
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from timm.models import _builder
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
 from usae_train.backbones.timm_models import create_model
@@ -41,6 +45,35 @@ def test_other_kinds_of_files_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "model.npz", a=np.zeros(2))
     refused(VIT, tmp_path / "model.npz", "is a NumPy file")
     refused(VIT, tmp_path / "list.pth", "holds no tensors by name; expected", [torch.zeros(2)])
+    save_file(tensors_of(VIT), tmp_path / "named.safetensors")
+    (tmp_path / "named.safetensors").rename(tmp_path / "wrongly.pth")
+    refused(VIT, tmp_path / "wrongly.pth", "is a safetensors file by its content; name it .safetensors")
+    torch.save(tensors_of(VIT), tmp_path / "wrongly.safetensors")
+    refused(VIT, tmp_path / "wrongly.safetensors", "is a file of torch's by its content; name it .pth")
+    with zipfile.ZipFile(tmp_path / "photos.pth", "w") as opened:
+        opened.writestr("a.jpg", "")
+    refused(VIT, tmp_path / "photos.pth", "is a zip archive of something else")
+    (tmp_path / "lfs.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    refused(VIT, tmp_path / "lfs.safetensors", "is a pointer of Git LFS, without the file itself")
+
+
+with warnings.catch_warnings():  # torch means to give them up
+    warnings.simplefilter("ignore")
+    QUANTIZED = torch.quantize_per_tensor(torch.ones(32), 0.1, 0, torch.qint8)
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse", "ignore:TypedStorage")
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.eye(32).to_sparse(), r"norm\.weight is sparse; save plain tensors"),
+        (QUANTIZED, r"norm\.weight is quantized"),
+        (torch.ones(32, dtype=torch.complex64), r"norm\.weight is complex"),
+        (torch.ones(32, device="meta"), r"norm\.weight has a shape and no values \(device meta\)"),
+    ],
+)
+def test_tensors_without_plain_numbers_are_named(tmp_path: Path, tensor: torch.Tensor, words: str) -> None:
+    refused(VIT, tmp_path / "w.pth", words, {**tensors_of(VIT), "norm.weight": tensor})
 
 
 @pytest.mark.parametrize("empty", [{}, {"state_dict": {}}])
@@ -57,8 +90,8 @@ def test_what_lies_under_names_of_its_own_is_named(tmp_path: Path) -> None:
 
 
 def test_foreign_names_and_another_architecture_are_said(tmp_path: Path) -> None:
-    foreign = {f"encoder.layer.{key}": value for key, value in tensors_of(VIT).items()}
-    refused(VIT, tmp_path / "w.pth", r"none of its \d+ names is one of the model's: it has 'encoder.layer.", foreign)
+    foreign = {key.replace(".", "/"): value for key, value in tensors_of(VIT).items() if "." in key}
+    refused(VIT, tmp_path / "w.pth", r"none of its \d+ names is one of the model's: it has 'patch_embed/proj", foreign)
     conv = BackboneSpec(model="resnet10t", weights="random", input_size=64)
     refused(VIT, tmp_path / "w.pth", "does not fit 'vit_tiny_patch16_224': none of its", tensors_of(conv))
     wider = tensors_of(VIT, options={**SMALL, "embed_dim": 48})
@@ -90,7 +123,7 @@ def test_a_head_is_left_out_at_another_input_size_where_the_architecture_has_non
 
 
 def test_options_of_unknown_layers_are_said_with_the_backbones_name() -> None:
-    with pytest.raises(ValueError, match="a: timm cannot build 'vit_tiny_patch16_224' with these options"):
+    with pytest.raises(ValueError, match=r"^a: timm knows no layer 'nonsense', which the option act_layer asks for"):
         Backbone("a", VIT.model_copy(update={"options": {**SMALL, "act_layer": "nonsense"}}))
 
 
@@ -99,3 +132,27 @@ def test_safetensors_that_lack_a_tensor_say_which(tmp_path: Path) -> None:
     del tensors["blocks.1.mlp.fc1.weight"]
     save_file(tensors, tmp_path / "w.safetensors")
     refused(VIT, tmp_path / "w.safetensors", r"it lacks 1 tensors, 'blocks\.1\.mlp\.fc1\.weight' first")
+
+
+@pytest.mark.parametrize("input_size", [64, 32])
+@pytest.mark.parametrize("part", ["blocks.0.ls1.gamma", "reg_token", "norm_pre.weight", "blocks.1.attn.q_norm.weight"])
+def test_parts_that_the_model_has_not_are_of_another_one(tmp_path: Path, part: str, input_size: int) -> None:
+    spec, more = VIT.model_copy(update={"input_size": input_size}), tensors_of(VIT)
+    refused(
+        spec, tmp_path / "w.pth", f"it has '{part}', and the model has no such part", {**more, part: torch.ones(32)}
+    )
+    beside = {"decoder.norm.weight": torch.ones(2), "mask_token": torch.ones(1, 32), "head_dist.bias": torch.ones(2)}
+    built(spec, tmp_path / "beside.pth", more | beside | {"blocks.0.attn_mask": torch.zeros(2)})
+
+
+def test_timms_own_loader_is_in_its_place_again_whatever_happened(tmp_path: Path) -> None:
+    own = _builder.load_pretrained
+    built(VIT, tmp_path / "w.pth", tensors_of(VIT))
+    refused(VIT, tmp_path / "w.pth", "does not fit", tensors_of(DINO))
+    assert _builder.load_pretrained is own
+
+
+def test_a_timm_that_does_not_ask_for_weights_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = timm.create_model
+    monkeypatch.setattr("timm.create_model", lambda *names, **more: whole(*names, **{**more, "pretrained": False}))
+    refused(VIT, tmp_path / "w.pth", r"^a: timm .* loads weights in a way of its own", tensors_of(VIT))

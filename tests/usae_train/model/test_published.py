@@ -1,6 +1,7 @@
 """The authors' release, as a small one in exactly their form (fixtures/published_checkpoint) has it."""
 
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,11 @@ def test_with_the_papers_widths_the_preset_comes_along(tmp_path):
     assert import_published(tmp_path / "config.yaml").specs == dict(ut.PAPER)
 
 
+with warnings.catch_warnings():  # torch means to give them up
+    warnings.simplefilter("ignore")
+    QUANTIZED = torch.quantize_per_tensor(torch.ones(96, 24), 0.1, 0, torch.qint8)
+
+
 class Harm:
     def __reduce__(self):
         return (print, ("code ran",))
@@ -88,6 +94,28 @@ class Harm:
             lambda r: torch.save({"model_state_dict": {}}, r / "checkpoints/uni_ViT_checkpoint_29.pth"),
             "encoder.final_block.0.weight is missing; by the YAML it should be (96, 24)",
         ),
+        (
+            lambda r: tensors(r, lambda w: w.update({"dictionary._weights": torch.eye(96, 24).to_sparse()})),
+            "uni_ViT_checkpoint_29.pth: dictionary._weights is sparse; expected plain tensors",
+        ),
+        (
+            lambda r: tensors(r, lambda w: w.update({"dictionary._weights": torch.zeros(96, 24, device="meta")})),
+            "dictionary._weights has a shape and no values (device meta); expected plain tensors",
+        ),
+        (
+            lambda r: tensors(r, lambda w: w.update({"dictionary._weights": QUANTIZED})),
+            "dictionary._weights is quantized; expected plain tensors",
+        ),
+        (
+            lambda r: tensors(r, lambda w: w["dictionary._weights"].fill_(float("nan"))),
+            "dictionary._weights has values that are no numbers",
+        ),
+        (
+            lambda r: edit(r, "nb_components: 96", "nb_components: 1000000000000"),
+            "global.nb_components: Input should be",
+        ),
+        (lambda r: edit(r, "top_k: 6", "top_k: 97"), "top_k 97 of 96 nb_components"),
+        (lambda r: edit(r, "\n  SigLIP:", "\n  vit:"), "model_zoo names a backbone twice"),
         (lambda r: edit(r, "top_k: 6", "top_k: none"), "config.yaml:30: sae_params.top_k"),
         (lambda r: edit(r, "mlp_bn_1", "resnet_3b"), "sae_params.encoder_module: Input should be 'mlp_bn_1'"),
         (lambda r: edit(r, "num_tokens: 196", "num_tokens: 197"), "expected one square number for all backbones"),
@@ -103,6 +131,14 @@ def test_another_form_is_one_line(tmp_path, change, message, capfd):
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "usae").exists()
     assert "code ran" not in capfd.readouterr().out
+
+
+def tensors(release, change):
+    """Change what one of the checkpoints holds."""
+    file = release / "checkpoints/uni_ViT_checkpoint_29.pth"
+    content = torch.load(file, weights_only=True)
+    change(content["model_state_dict"])
+    torch.save(content, file)
 
 
 def edit(release, old, new):

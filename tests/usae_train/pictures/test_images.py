@@ -102,7 +102,7 @@ def test_files_are_found_below_the_folder_in_the_order_of_their_paths(tmp_path: 
     (tmp_path / "folder.png").mkdir()
     source = FolderImages(tmp_path)
     assert [source.label(i) for i in range(len(source))] == ["a.jpg", "b/x.PNG", "c.png"]
-    assert len(FolderImages(tmp_path, 2)) == 2
+    assert len(open_images(tmp_path, 2)) == 2
 
 
 def test_a_file_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_file_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
 def test_the_fingerprint_changes_with_the_files(picture_folder: Path) -> None:
     first = FolderImages(picture_folder).fingerprint()
     assert FolderImages(picture_folder).fingerprint() == first
-    assert FolderImages(picture_folder, 5).fingerprint() != first
+    assert open_images(picture_folder, 5).fingerprint() != first
     (picture_folder / "0.png").rename(picture_folder / "00.png")
     assert FolderImages(picture_folder).fingerprint() != first
 

@@ -79,13 +79,6 @@ def test_a_broken_member_is_one_however_often_it_is_read(tmp_path: Path) -> None
     assert said[0] == "a.tar/0.png cannot be read: it is no picture of a kind that PIL knows"
 
 
-def test_a_limit_opens_no_more_shards_than_it_needs(shards: str, tmp_path: Path) -> None:
-    (tmp_path / "a-001.tar").unlink()
-    assert len(open_images(shards, 3)) == 3
-    with pytest.raises(ValueError, match=r"no shard '.*a-001\.tar'; check the pattern's numbers"):
-        open_images(shards, 4)
-
-
 @pytest.mark.usefixtures("shards")
 def test_several_patterns_are_places_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -130,8 +130,8 @@ def test_fit_and_extract_say_them(picture_folder: Path, tmp_path: Path) -> None:
     assert code == 0, err
     assert said.splitlines()[-1].startswith("high-norm tokens: ")
     store = ActivationStore(tmp_path / "store")
-    assert len(store.images(0, [4, 1])["vit"]) == 2
-    assert torch.equal(store.images(0, [4, 1])["vit"], store.read([0]).tokens["vit"][[4, 1]])
+    assert len(store.images(0, [4, 1]).tokens["vit"]) == 2
+    assert torch.equal(store.images(0, [4, 1]).tokens["vit"], store.read([0]).tokens["vit"][[4, 1]])
     code, said, err = run("fit", tmp_path / "store", "-o", tmp_path / "usae", "--mask-outliers", *SMALL)
     assert code == 0, err
     assert said.splitlines()[-1].startswith("high-norm tokens: ")

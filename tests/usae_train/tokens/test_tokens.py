@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from usae_train.backbones.backbone import BackboneSpec, build_backbones
-from usae_train.pictures.images import FolderImages
+from usae_train.pictures.images import FolderImages, open_images
 from usae_train.tokens.paired import PairedTokens, collect_tokens
 
 
@@ -67,4 +67,4 @@ def test_tokens_that_do_not_fit_into_memory_are_refused_before_the_work(
     monkeypatch.setattr("usae_train.tokens.paired.os.sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else 2250)
     with pytest.raises(ValueError, match=r"the tokens of 6 pictures need .*; take at most 3 pictures with --limit"):
         collect_tokens(built, FolderImages(picture_folder), (2, 2))
-    assert len(collect_tokens(built, FolderImages(picture_folder, 3), (2, 2)).numbers) == 3
+    assert len(collect_tokens(built, open_images(picture_folder, 3), (2, 2)).numbers) == 3

@@ -1,0 +1,85 @@
+"""What a USAE folder takes along of its backbones: weight files, and folders of `local-dir:`, as safetensors alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from usae_train.backbones.backbone import LOCAL, PRETRAINED, BackboneSpec
+from usae_train.files.provenance import file_hash
+
+PLACE = Path("backbones")
+
+
+def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
+    """Refuse local files that are not there, which a USAE folder takes along: before hours of work, not after.
+
+    Raises:
+        ValueError: for the first that is gone.
+    """
+    for name, spec in specs.items():
+        if spec.has_own_file and not Path(spec.weights).is_file():
+            raise ValueError(
+                f"{name}: its weight file {spec.weights} is gone; put it back, or point the spec at another"
+            )
+        if spec.local_folder is not None and not spec.local_folder.is_dir():
+            raise ValueError(
+                f"{name}: its folder {spec.local_folder} is gone; put it back, or point the spec at another"
+            )
+
+
+def bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
+    """Copy a backbone's own files into a folder.
+
+    Returns:
+        The spec with places relative to the folder.
+
+    Raises:
+        ValueError: for files that are gone or cannot be read.
+    """
+    check_weights({name: spec})
+    changes = {}
+    if spec.has_own_file:
+        changes = _weights_of(name, spec, Path(spec.weights), room, PLACE / f"{name}.safetensors")
+    if spec.local_folder is not None:
+        changes |= _folder_of(name, spec, room)
+    return spec.model_copy(update=changes)
+
+
+def _weights_of(name: str, spec: BackboneSpec, source: Path, room: Path, inside: Path) -> dict[str, str | None]:
+    (room / inside).parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix == ".safetensors":
+        shutil.copyfile(source, room / inside)
+    else:  # a folder of ours holds no pickles, not even harmless ones
+        tensors = _tensors_of(name, spec, source)
+        save_file({key: tensor.contiguous().clone() for key, tensor in tensors.items()}, room / inside)
+    sha256 = None if spec.sha256 is None else file_hash(room / inside)
+    return {"weights": inside.as_posix(), "tensors": "named", "sha256": sha256}
+
+
+def _folder_of(name: str, spec: BackboneSpec, room: Path) -> dict[str, str | None]:
+    """Copy what is read of a `local-dir:`: its config without places, its weights where the spec gives no others."""
+    from usae_train.backbones.elsewhere import described, kept
+    from usae_train.backbones.fetching import config_file, pretrained_file
+
+    inside = PLACE / name
+    (room / inside).mkdir(parents=True)
+    (room / inside / "config.json").write_text(kept(described(name, spec.model, config_file(name, spec))))
+    if spec.weights == PRETRAINED:
+        _weights_of(name, spec, pretrained_file(name, spec), room, inside / "model.safetensors")
+    return {"model": f"{LOCAL}{inside.as_posix()}"}
+
+
+def _tensors_of(name: str, spec: BackboneSpec, source: Path) -> Mapping[str, Tensor]:
+    """A .pth file's tensors under timm's names."""
+    if spec.tensors == "ordered":  # a .safetensors file keeps no order
+        from usae_train.backbones.timm_models import create_model
+
+        return create_model(name, spec).state_dict()
+    from usae_train.backbones.weight_files import read_weights
+
+    return read_weights(name, source)

@@ -1,0 +1,140 @@
+"""Models that timm does not name itself: a repository (`hf-hub:user/name@revision`) or a folder (`local-dir:PATH`).
+
+Their config.json is a stranger's. It is read here and not by timm, and only what describes the network is taken from
+it: its architecture, options that `options` lets through, its input. What else it says, such as places to fetch from,
+is not looked at; weights are the repository's or folder's own file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import timm
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from usae_train.backbones.backbone import LOCAL, Level, Spread
+from usae_train.backbones.options import check_values
+
+HUB = ("hf-hub:", "hf_hub:")
+CONFIG = "config.json"
+LARGEST = 16_000_000  # bytes of a config.json: with names of 21,843 classes timm's own have 3 million
+Side = Annotated[int, Field(ge=1, le=2**14)]
+Size = tuple[Annotated[int, Field(ge=1, le=16)], Side, Side]
+
+
+class _Input(BaseModel):
+    """What is taken of `pretrained_cfg`: how pictures come in."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    input_size: Size | None = None
+    test_input_size: Size | None = None
+    fixed_input_size: bool | None = None
+    mean: tuple[Level, Level, Level] | None = None
+    std: tuple[Spread, Spread, Spread] | None = None
+    num_classes: int | None = Field(None, ge=0, le=2**24)
+    label_offset: int | None = Field(None, ge=0, le=2**24)
+    pool_size: tuple[Side, Side] | None = None
+
+
+class _Config(BaseModel):
+    """timm's config.json."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    architecture: str = Field(min_length=1, max_length=100)
+    num_classes: int | None = Field(None, ge=0, le=2**24)
+    model_args: dict[str, Any] = Field(default_factory=dict)
+    pretrained_cfg: _Input
+
+
+class Described(NamedTuple):
+    """What a config.json says of a model."""
+
+    architecture: str  # timm's name
+    options: dict[str, Any]  # for timm's classes, checked by value
+    pretrained_cfg: dict[str, Any]  # in timm's form, without places
+
+
+def is_elsewhere(model: str) -> bool:
+    """Whether an id names a repository or folder instead of an architecture of timm's."""
+    return model.startswith((*HUB, LOCAL))
+
+
+def described(name: str, model: str, file: Path) -> Described:
+    """What a repository's or folder's config.json says.
+
+    Args:
+        name: the backbone's, for messages.
+        model: what the spec calls it, for messages.
+        file: the config.json.
+
+    Raises:
+        ValueError: for a file that is missing, broken, of another library, or asks for what shapes no network.
+    """
+    where = f"{name}: config.json of {model!r}"
+    content = _read(where, file)
+    if "architecture" not in content:
+        of = f"that of Hugging Face's {content['model_type']}" if "model_type" in content else "without an architecture"
+        raise ValueError(f"{where} is {of}; expected timm's form, with `architecture`, as `timm` writes it to the hub")
+    try:
+        # a form of before has one mapping for all
+        config = _Config(**{"pretrained_cfg": content, **content})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    architecture = config.architecture.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise ValueError(f"{where}: timm {timm.__version__} knows no architecture {architecture[:100]!r}")
+    options = {key: value for key, value in config.model_args.items() if key not in ("num_classes", "img_size")}
+    try:
+        check_values(options)
+    except ValueError as error:
+        raise ValueError(f"{where}: model_args: {error}") from error
+    return Described(architecture, options, _completed(architecture, config))
+
+
+def _completed(architecture: str, config: _Config) -> dict[str, Any]:
+    """What a config says of the input, with timm's own facts of the architecture."""
+    own = timm.models.get_pretrained_cfg(architecture, allow_unregistered=True)
+    assert own is not None  # timm knows the architecture, and then has one
+    found = {"input_size": (3, 224, 224), **config.pretrained_cfg.model_dump(exclude_none=True)}
+    found |= {"architecture": architecture, "first_conv": own.first_conv, "classifier": own.classifier}
+    if config.num_classes is not None:
+        found["num_classes"] = config.num_classes
+    if any(config.model_args.get(flag) for flag in ("dynamic_img_size", "use_naflex")):
+        found["fixed_input_size"] = False  # as timm itself reads exports of before
+    if found.get("fixed_input_size") and (size := _rows_and_columns(config.model_args.get("img_size"))):
+        found["input_size"] = (found["input_size"][0], *size)
+    return found
+
+
+def _rows_and_columns(size: Any) -> tuple[int, int] | None:
+    """An `img_size` of timm's; nothing where it is none."""
+    sides = [size, size] if isinstance(size, int) else size
+    good = isinstance(sides, list) and len(sides) == 2 and all(type(s) is int and 0 < s <= 2**14 for s in sides)
+    return (sides[0], sides[1]) if good else None
+
+
+def _read(where: str, file: Path) -> Mapping[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(LARGEST + 1)
+        content = json.loads(text) if len(text) <= LARGEST else None
+    except OSError as error:
+        raise ValueError(f"{where} cannot be read at {file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is no valid JSON") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} is no JSON object of at most {LARGEST // 1_000_000} MB")
+    return content
+
+
+def kept(config: Described) -> str:
+    """A config.json with what was taken from another, for a USAE folder."""
+    own = {key: value for key, value in config.pretrained_cfg.items() if key in _Input.model_fields}
+    content = {"architecture": config.architecture, "model_args": config.options, "pretrained_cfg": own}
+    return json.dumps(content, indent=1) + "\n"

@@ -1,0 +1,187 @@
+"""A network takes a file's tensors: all of its own, from a file that is of this network, or one line says why not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from typing import Any, NamedTuple
+
+import timm
+from timm.models import _builder
+from torch import Tensor, nn
+
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.packaged import in_order
+from usae_train.backbones.weight_files import first_line
+from usae_train.backbones.weight_forms import as_timm_names, foreign_form
+from usae_train.backbones.weight_names import beyond, misfit, unknown_part, without_prefix
+
+Filter = Callable[..., dict[str, Tensor]]
+
+
+class Misfit(ValueError):
+    """Weights that are not the model's, in one line that begins with the backbone's name."""
+
+
+class Given(NamedTuple):
+    """What a backbone's network is to be filled with."""
+
+    name: str
+    spec: BackboneSpec
+    file: str  # for messages
+    content: Mapping[str, Any]  # tensors by name; of a release of timm's own, all that its file holds
+    official: bool  # one of timm's own
+
+    @property
+    def misfits(self) -> str:
+        """What a message begins with."""
+        return f"{self.name}: {self.file} does not fit {self.spec.model!r}: "
+
+
+@contextmanager
+def timm_given(given: Given) -> Iterator[None]:
+    """While it lasts, networks that timm builds as pretrained are filled with these weights, and timm reads nothing.
+
+    timm's builder alone knows the function that turns the names of a family's releases into its own, and hands it to
+    its loader. So ours stands in the loader's place: one build where an overlay of timm's config took two, no copy of
+    the weights that stays with the model, and it is known which tensors a file did not give.
+
+    Raises:
+        Misfit: when they are of another network.
+        ValueError: when timm asked for none.
+    """
+    timms_own, thread, asked = _builder.load_pretrained, threading.get_ident(), []
+
+    def load(model: nn.Module, *rest: Any, **arguments: Any) -> None:
+        if threading.get_ident() != thread:  # somebody else's network
+            timms_own(model, *rest, **arguments)
+            return
+        asked.append(model)
+        _fill(given, model, arguments["pretrained_cfg"], arguments["filter_fn"], arguments["strict"])
+
+    _builder.load_pretrained = load
+    try:
+        yield
+    finally:
+        _builder.load_pretrained = timms_own
+    if not asked:
+        raise ValueError(
+            f"{given.name}: timm {timm.__version__} loads weights in a way of its own; use a version known"
+        )
+
+
+def _fill(given: Given, model: nn.Module, config: Mapping[str, Any], rename: Filter | None, strict: bool) -> None:
+    """Fill a network, by the first reading of the file's names that gives all of its tensors.
+
+    Args:
+        given: the weights.
+        model: the network, with its initial values.
+        config: timm's, of the architecture.
+        rename: timm's function for the names of the family's releases.
+        strict: whether timm says that the family's releases have every tensor.
+    """
+    own, reasons = model.state_dict(), []
+    whole = strict and not (given.official and not given.spec.options)  # of its own releases timm knows best
+    for weights in _readings(given, own):
+        try:
+            if not given.official and _has_all(weights, own):
+                found = dict(weights)
+            else:
+                found = _renamed(given, weights, own, model, rename)
+            model.load_state_dict(_checked(given, found, own, config, whole), strict=False)
+            return
+        except Misfit as error:
+            reasons.append(error)
+    form = foreign_form(given.content, own)
+    raise Misfit(f"{given.misfits}{form}") if form else reasons[-1]
+
+
+def _readings(given: Given, own: Mapping[str, Tensor]) -> Iterator[Mapping[str, Any]]:
+    """A file's tensors as they are named, and otherwise read where that is unambiguous: the most likely last."""
+    if given.spec.tensors == "ordered":
+        try:
+            yield in_order(given.content, own, given.misfits)
+        except ValueError as error:
+            raise Misfit(str(error)) from error
+        return
+    yield given.content
+    if given.official:
+        return
+    try:
+        below = without_prefix(given.content, own)
+    except ValueError as error:
+        raise Misfit(f"{given.misfits}{error}") from error
+    if below is not None:
+        yield below
+    if (known := as_timm_names(given.content)) is not None:
+        yield known
+
+
+def _has_all(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    return all(key in weights and weights[key].shape == value.shape for key, value in own.items())
+
+
+def _renamed(
+    given: Given, weights: Mapping[str, Any], own: Mapping[str, Tensor], model: nn.Module, rename: Filter | None
+) -> dict[str, Tensor]:
+    """A file's tensors under timm's names and in the model's size, by timm's own function."""
+    if rename is None:
+        return dict(weights)
+    try:
+        with redirect_stdout(StringIO()):  # it prints, for DINOv3 a line a block
+            return dict(rename(dict(weights), model))
+    except Exception as error:  # converters meet names and shapes that they were not written for
+        raise Misfit(f"{given.misfits}{misfit(weights, own) or first_line(error)}") from error
+
+
+def _checked(
+    given: Given, found: dict[str, Tensor], own: Mapping[str, Tensor], config: Mapping[str, Any], whole: bool
+) -> dict[str, Tensor]:
+    """What a model takes of tensors under its names.
+
+    Raises:
+        Misfit: when it lacks some, or they are of another size, a deeper network, or one with further parts.
+    """
+    found = _with_classifier(given, found, config)
+    if whole and (further := beyond(found, own)) is not None:
+        raise Misfit(f"{given.misfits}it has {further!r}, and the model ends before; it is of a deeper one")
+    needed = {key: value for key, value in own.items() if _is_needed(value, whole)}
+    lacking = [key for key in needed if key not in found]
+    if lacking or any(key in found and found[key].shape != value.shape for key, value in own.items()):
+        raise Misfit(f"{given.misfits}{misfit(found, needed if lacking else own)}")
+    if whole and (part := unknown_part(found, own)) is not None:
+        raise Misfit(f"{given.misfits}it has {part!r}, and the model has no such part; it is of another one")
+    return {key: found[key] for key in own if key in found}
+
+
+def _is_needed(initial: Tensor, whole: bool) -> bool:
+    """Whether a tensor must come from the file: whole numbers say where, not what, and follow from the architecture."""
+    if not initial.is_floating_point() or not initial.numel():
+        return False
+    return whole or bool(initial.min() != initial.max())  # a bias that a release of timm's leaves at zero
+
+
+def _with_classifier(given: Given, found: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors without the classifier's where the spec keeps none.
+
+    Raises:
+        Misfit: when it keeps one, and the file's has another size.
+    """
+    named, classes = config.get("classifier") or (), given.spec.classes
+    classifiers = [named] if isinstance(named, str) else list(named)
+    if classes == 0:
+        return {key: own for key, own in found.items() if key.rpartition(".")[0] not in classifiers}
+    offset = config.get("label_offset") or 0
+    for classifier in classifiers:
+        rows = len(found.get(f"{classifier}.weight", range(classes)))
+        if rows not in (classes, classes + offset):
+            raise Misfit(
+                f"{given.misfits}its classifier has {rows} classes, and the spec says {classes}; set `classes` to "
+                f"{rows}, or to 0 to leave it out"
+            )
+        for kind in ("weight", "bias"):  # where a release has a class of background before the others
+            if rows != classes and f"{classifier}.{kind}" in found:
+                found[f"{classifier}.{kind}"] = found[f"{classifier}.{kind}"][offset:]
+    return found
