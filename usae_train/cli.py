@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from usae_train.commands import measure_commands, training_commands
+from usae_train.commands.opening import say_left_out
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
@@ -73,6 +74,7 @@ def extract(
                 if ranks.first:
                     holding.enter_context(held(out))
                 source = source_for(images, limit, out)
+                say_left_out(source, ranks.first)
                 record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first
             if not quiet:

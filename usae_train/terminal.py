@@ -47,13 +47,13 @@ def one_line_errors() -> Iterator[None]:
 @contextmanager
 def _one_line_warnings() -> Iterator[None]:
     """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
-    from usae_train.backbones.warned import NearlyTheWeights
+    from usae_train.backbones.warned import OfABackbone
 
     with warnings.catch_warnings():
         shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, NearlyTheWeights):
+            if issubclass(category, OfABackbone):
                 print(f"warning: {message}", file=sys.stderr)
             else:
                 shown(message, category, *where, **more)

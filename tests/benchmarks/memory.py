@@ -38,6 +38,7 @@ class Noise:
     """Pictures of noise, drawn when they are read."""
 
     name = "noise"
+    left_out = ""
 
     def __init__(self, count: int) -> None:
         self.count = count

@@ -12,6 +12,7 @@ vit:
   options: {depth: 1, embed_dim: 32, num_heads: 2}
 conv:
   model: convnext_atto
+  norm: false
   weights: random
   input_size: 64
   options: {depths: [1, 1, 1, 1], dims: [8, 8, 16, 24]}

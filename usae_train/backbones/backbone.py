@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -14,7 +15,9 @@ from torch.nn import functional
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 from usae_train.backbones.options import check_values
+from usae_train.backbones.warned import ReadOtherwise
 from usae_train.files.homes import from_home
+from usae_train.undisturbed import undisturbed
 
 PRETRAINED = "pretrained"
 RANDOM = "random"
@@ -22,6 +25,7 @@ PACKAGE = "package:"
 LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
 RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
 Level = Annotated[float, Field(allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16,384 px in patches of 4
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 DTYPES: tuple[str, ...] = get_args(RunIn)
 
@@ -149,10 +153,12 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
+    @undisturbed
     def __init__(self, name: str, spec: BackboneSpec) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
         from usae_train.backbones.allocator import keep_memory
         from usae_train.backbones.folding import lay_channels_last
+        from usae_train.backbones.reading import forget_caches
         from usae_train.backbones.timm_models import create_model, data_config
         from usae_train.backbones.weight_files import first_line
 
@@ -161,18 +167,21 @@ class Backbone(nn.Module):
         self.name, self.spec = name, spec
         self.run_in = torch.float32
         self.model = create_model(name, spec).eval().requires_grad_(False)
+        self.model.register_load_state_dict_post_hook(forget_caches)
         self._weights_hash = weights_hash(self.model)  # before anything is folded
         self._attentions = [m for m in self.model.modules() if isinstance(getattr(m, "fused_attn", None), bool)]
         config = data_config(self.model)
         self.input_size: int = spec.input_size or config["input_size"][-1]
+        self._norm = spec.norm
         self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
         try:
             features = self._folded()
         except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
+            own = "x".join(str(side) for side in config["input_size"][-2:])
             raise ValueError(
                 f"{name}: {spec.model!r} cannot be read at layer {spec.layer} and {self.input_size} px: "
-                f"{first_line(error)}"
+                f"{first_line(error)}; its own `input_size` is {own}"
             ) from error
         self._layout = lay_channels_last(self.model)
         self.width: int = features.shape[1]
@@ -215,12 +224,29 @@ class Backbone(nn.Module):
         features, logits = self._features_and_logits(self._normalized(canvas))
         return _as_tokens(features, grid), logits
 
+    @undisturbed
     @torch.no_grad()
     def record(self) -> WeightsRecord:
         """What tells these weights from others: their hash, and tokens of a test picture in float32."""
         picture = trial_picture(self.input_size).to(self.mean.device)
         tokens = _as_tokens(self._features(self._normalized(picture)), None)
         return WeightsRecord(sha256=self._weights_hash, tokens=sampled(tokens[0]))
+
+    @torch.no_grad()
+    def notes(self) -> list[str]:
+        """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""
+        from usae_train.backbones.folding import Watched
+        from usae_train.backbones.reading import goes_on, norm_left_out, of_another_form
+        from usae_train.backbones.timm_models import data_config
+
+        picture = self._normalized(trial_picture(self.input_size).to(self.mean.device))
+        with Watched(self.model) as reading:
+            read = self._features(picture)
+        return [
+            *of_another_form(self.spec, data_config(self.model)["input_size"][-2:]),
+            *norm_left_out(self.model, self.spec, self._norm, reading.unused),
+            *goes_on(self.model, self.spec, read, picture),
+        ]
 
     def _check_classifier(self) -> None:
         if self.spec.classes == 0:
@@ -251,7 +277,7 @@ class Backbone(nn.Module):
 
         zeros = torch.zeros(1, 3, self.input_size, self.input_size)
         with Watched(self.model) as reading:
-            features = self._features(zeros)
+            features = self._first_features(zeros)
         pairs = reading.pairs(features)
         self._in_one_pass = False
         if self.spec.classes:
@@ -265,16 +291,26 @@ class Backbone(nn.Module):
         fold(self.model, pairs)
         return features
 
+    def _first_features(self, normalized: Tensor) -> Tensor:
+        """A layer's features; without a norm from now on where the model refuses to apply one."""
+        try:
+            return self._features(normalized)
+        except AssertionError:  # how timm's say so; of a wrong size they say it again
+            if not self._norm:
+                raise
+            self._norm = False
+            return self._features(normalized)
+
     def _features(self, normalized: Tensor) -> Tensor:
         features: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]  # timm's own method
-            normalized, indices=[self.spec.layer], norm=self.spec.norm, stop_early=True, intermediates_only=True
+            normalized, indices=[self.spec.layer], norm=self._norm, stop_early=True, intermediates_only=True
         )
         return features[0]
 
     def _features_and_logits(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
         features: list[Tensor]
         last, features = self.model.forward_intermediates(  # type: ignore[operator]
-            normalized, indices=[self.spec.layer], norm=self.spec.norm
+            normalized, indices=[self.spec.layer], norm=self._norm
         )
         return features[0], self.model.forward_head(last)  # type: ignore[operator]
 
@@ -291,15 +327,23 @@ def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
     return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
 
 
-def build_backbones(specs: Mapping[str, BackboneSpec]) -> dict[str, Backbone]:
+def build_backbones(specs: Mapping[str, BackboneSpec], told: bool = True) -> dict[str, Backbone]:
     """Build every backbone of a set of specs, in their order.
+
+    Args:
+        specs: by the backbones' names.
+        told: warn, with `ReadOtherwise`, where one is read otherwise than its spec makes one expect.
 
     Raises:
         ValueError: for a name that none can have, or a spec that cannot be built.
     """
     for name in specs:  # before anything is fetched, and hours of extraction
         check_name(name)
-    return {name: Backbone(name, spec) for name, spec in specs.items()}
+    built = {name: Backbone(name, spec) for name, spec in specs.items()}
+    for name, backbone in built.items():
+        for note in backbone.notes() if told else ():
+            warnings.warn(f"{name}: {note}", ReadOtherwise, stacklevel=2)
+    return built
 
 
 def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from usae_train.backbones.backbone import LOCAL, Level, Spread
 from usae_train.backbones.options import check_values
+from usae_train.files.json_files import parse_json
 
 HUB = ("hf-hub:", "hf_hub:")
 CONFIG = "config.json"
@@ -123,11 +124,11 @@ def _read(where: str, file: Path) -> Mapping[str, Any]:
     try:
         with file.open("rb") as opened:
             text = opened.read(LARGEST + 1)
-        content = json.loads(text) if len(text) <= LARGEST else None
+        content = parse_json(text) if len(text) <= LARGEST else None
     except OSError as error:
         raise ValueError(f"{where} cannot be read at {file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is no valid JSON") from error
+    except ValueError as error:
+        raise ValueError(f"{where} is no valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{where} is no JSON object of at most {LARGEST // 1_000_000} MB")
     return content

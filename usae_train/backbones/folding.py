@@ -51,6 +51,8 @@ class Watched(TorchFunctionMode):
         self._given: dict[int, tuple[Tensor, nn.Conv2d]] = {}  # the tensors are kept, or their ids would be taken anew
         self._taken: dict[int, list[nn.BatchNorm2d | None]] = {}
         self._passes: Counter[int] = Counter()
+        self._parameters = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._used: set[str] = set()
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (),
@@ -61,6 +63,7 @@ class Watched(TorchFunctionMode):
         if getattr(function, "__name__", "") in ASKS_ONLY:
             return given
         own = list(_tensors((args, kwargs)))
+        self._used.update(self._parameters[id(tensor)] for tensor in own if id(tensor) in self._parameters)
         norm = next((self._norms[id(t)] for t in own if id(t) in self._norms), None)
         for tensor in own:
             if id(tensor) in self._given:
@@ -77,6 +80,11 @@ class Watched(TorchFunctionMode):
     def ran(self, convolution: nn.Conv2d) -> bool:
         """Whether it took part at all."""
         return bool(self._passes[id(convolution)])
+
+    @property
+    def unused(self) -> set[str]:
+        """Names of the parameters that took no part."""
+        return set(self._parameters.values()) - self._used
 
     def pairs(self, came_out: Tensor) -> list[Pair]:
         """Each convolution that ran once, and whose result went through one batch norm, that ran once, and no further.

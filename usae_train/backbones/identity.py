@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from usae_train.backbones.warned import NearlyTheWeights
@@ -29,6 +29,15 @@ class WeightsRecord(BaseModel):
 
     sha256: str = Field(description="of the model's tensors as they were loaded, whatever file they came from")
     tokens: str = Field(description="of the test picture, 16 x 16 of them: float32, little-endian, in base64")
+
+    @field_validator("tokens")
+    @classmethod
+    def _of_numbers(cls, tokens: str) -> str:
+        try:
+            _unpacked(tokens)
+        except ValueError as error:
+            raise ValueError(f"no float32 numbers in base64 ({error})") from error
+        return tokens
 
     def distance(self, other: WeightsRecord) -> float:
         """How far another's tokens are from these, as a share of their spread; infinite where they are of other sizes.

@@ -13,8 +13,11 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
 
 from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.commands.yaml_checks import check_events
+from usae_train.files.json_files import DEEPEST
 
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
@@ -47,7 +50,8 @@ def read_mapping(file: str | Path) -> CommentedMap:
             written = opened.read(LARGEST + 1)
         if len(written) > LARGEST:
             raise ValueError(f"{file}: larger than {LARGEST // 1000} kB; expected settings that a person wrote")
-        content = YAML(typ="rt").load(written.decode())
+        check_events(written.decode(), file)
+        content = _composed(_plainly_nested(written.decode(), file), file)
         _check_size(content, file)
     except FileNotFoundError as error:
         raise ValueError(f"no file {str(file)!r}") from error
@@ -61,6 +65,42 @@ def read_mapping(file: str | Path) -> CommentedMap:
     if not isinstance(content, CommentedMap):
         raise ValueError(f"{file}: expected a mapping (`key: value`) at the top, found {_plain(content)}")
     return content
+
+
+def _composed(text: str, file: Path) -> Any:
+    """What the YAML says.
+
+    Raises:
+        ValueError: for a number of thousands of digits, or a tag whose value cannot be made: ruamel.yaml lets through
+            whatever Python says of it.
+        YAMLError: for what is no YAML.
+    """
+    try:
+        return YAML(typ="rt").load(text)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file}: no valid YAML: {' '.join(str(error).split())[:200]}") from error
+
+
+def _plainly_nested(text: str, file: Path) -> str:
+    """The same text; a ValueError for nesting that nobody writes, and that takes a composer without end.
+
+    ruamel.yaml 0.19 composes a key that is itself a list or mapping several times, each within it again: of 12 such
+    levels 0.8 s, of 16 minutes. Its events come in linear time.
+    """
+    keys: list[bool | None] = []  # of every open mapping whether a key comes next; None for a list
+    for event in YAML(typ="rt").parse(text):
+        opens, is_node = isinstance(event, CollectionStartEvent), isinstance(event, NodeEvent)
+        if isinstance(event, CollectionEndEvent):
+            keys.pop()
+        elif is_node and keys and keys[-1] is not None:
+            if keys[-1] and opens:
+                raise ValueError(f"{file}:{event.start_mark.line + 1}: a list or mapping is no key; expected a word")
+            keys[-1] = not keys[-1]
+        if opens:
+            keys.append(True if isinstance(event, MappingStartEvent) else None)
+        if len(keys) > DEEPEST:
+            raise ValueError(f"{file}:{event.start_mark.line + 1}: nested deeper than {DEEPEST} levels")
+    return text
 
 
 def _plain(content: Any) -> str:
@@ -113,8 +153,9 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         if not path or first["type"] == "clash":
             raise ValueError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from error
         raise ValueError(f"{file}:{line}: {name}: {message} (found {_short(first['input'])})") from error
-    except TypeError as error:
-        raise ValueError(f"{file}: keys must be words: {error}") from error
+    except TypeError as error:  # a key cannot be given by its name
+        odd = next((key for key in content if not isinstance(key, str)), None)
+        raise ValueError(f"{file}:{_key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
     if (place := _false_number(content, found.model_dump())) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise ValueError(f"{file}:{_line(content, place)}: {name}: true and false are no numbers and no words")
@@ -167,7 +208,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         folder = Path(text).parent.absolute()  # whole: a store or a resume may be gone on with from another place
         for name, own in content.items():
             if not isinstance(own, CommentedMap):
-                line = content.lc.key(name)[0] + 1
+                line = _key_line(content, name)
                 raise ValueError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
             specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(folder)
         if not specs:
@@ -194,13 +235,23 @@ def _line(content: Any, path: Sequence[str | int]) -> int:
     line = content.lc.line + 1
     for part in path:
         if isinstance(content, CommentedMap) and part in content:
-            line = content.lc.key(part)[0] + 1
+            line = _key_line(content, part)
         elif isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content):
             line = content.lc.item(part)[0] + 1
         else:
             break
         content = content[part]
     return line
+
+
+def _key_line(content: CommentedMap, key: Any) -> int:
+    """The line of a key; of one that `<<` brings in, where that has it."""
+    if key in (content.lc.data or {}):
+        return content.lc.key(key)[0] + 1
+    for merged in content.merge:
+        if key in merged:
+            return _key_line(merged, key)
+    return content.lc.line + 1
 
 
 def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:

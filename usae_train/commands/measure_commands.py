@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from usae_train.commands.opening import opened
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
@@ -66,7 +67,6 @@ def evaluate(
         from usae_train.evaluation.verdict import ceiling_lines, headline
         from usae_train.files.atomic import check_file
         from usae_train.model.checkpoint import fill_statistics, fills, load
-        from usae_train.pictures.images import open_images
         from usae_train.stop_signals import said_once
 
         check_file(out / "report.json")
@@ -76,7 +76,7 @@ def evaluate(
         where = pick_device(device)
         model, ranks = load(usae, where), named_by_torchrun()
         run_backbones_in(model.backbones.values(), dtype)
-        source = open_images(images, limit)
+        source = opened(images, limit, ranks.first)
         room = out.with_name(f".{out.name}.evaluation")
         keeper = PassKeeper(room, ranks.number, every)
         compared = Compared(
@@ -121,11 +121,10 @@ def spectrum(
     """Measure the mean Fourier magnitude of pictures, for MACO."""
     with one_line_errors():
         from usae_train.files.atomic import check_file
-        from usae_train.pictures.images import open_images
         from usae_train.pictures.spectrum import mean_magnitude, save_spectrum
 
         check_file(out)
-        source = open_images(images, limit)
+        source = opened(images, limit)
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             magnitude = mean_magnitude(

@@ -34,7 +34,7 @@ LogEvery = Annotated[
     int | None,
     typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training unless told."),
 ]
-SOURCES = "a folder, `shards/{000..009}.tar`, `hf:NAME[:SPLIT]`, or `demo`"
+SOURCES = "a folder, `shards/{000..009}.tar[:FIELD]`, `hf:NAME[:SPLIT[:COLUMN]]`, or `demo`"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
 
 MaskOutliers = Annotated[

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from usae_train.commands.opening import opened
 from usae_train.commands.options import (
     SOURCES,
     Device,
@@ -127,7 +128,6 @@ def fit(
         from usae_train.distributed import ranks_of_torchrun
         from usae_train.files.holding import held
         from usae_train.model.checkpoint import check_free, save
-        from usae_train.pictures.images import open_images
         from usae_train.stop_signals import said_once
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import verify as compare_checksums
@@ -164,7 +164,7 @@ def fit(
                 if store is not None and ranks.first:
                     check_weights(store.specs)
                 specs = read_specs(backbones or "paper") if store is None else {}
-                source = open_images(images, limit) if store is None else None
+                source = opened(images, limit, ranks.first) if store is None else None
             if verify and store is not None:
                 with progress_bars(unseen) as progress:
                     compare_checksums(store, watched(progress, unseen), ranks)
@@ -264,17 +264,17 @@ def add_backbone(
             raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
         ((own_name, spec),) = specs.items()
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
-        with contextlib.ExitStack() as opened:
-            progress = opened.enter_context(progress_bars(quiet))
-            opened.enter_context(keeper.listening())
-            journals = [opened.enter_context(Journal(file)) for file in files]
+        with contextlib.ExitStack() as beside:
+            progress = beside.enter_context(progress_bars(quiet))
+            beside.enter_context(keeper.listening())
+            journals = [beside.enter_context(Journal(file)) for file in files]
             report = watched(progress, quiet)
             watches = [
                 journaled(journal, report, steps, stage, failure=say_skipped, log_every=log_every)
                 for stage, journal in zip(("training", "joint training"), journals, strict=False)
             ]
             grown = grow(
-                load(usae), images, spec, name=name or own_name, recipe=recipe, joint=joint, limit=limit,
+                load(usae), opened(images, limit), spec, name=name or own_name, recipe=recipe, joint=joint,
                 memory=memory, device=pick_device(device), watch=watches[0], joint_watch=watches[-1],
                 keeper=keeper, steps=steps, batch=batch, seed=seed, start_seed=start_seed, dtype=dtype,
                 mask_outliers=mask_outliers, max_broken=max_broken,

@@ -43,6 +43,7 @@ from usae_train.demo import scenes
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
 from usae_train.files.state_files import write_state
+from usae_train.files.tensor_forms import Damaged, check_sizes
 
 INPUT_SIZE = scenes.SIZE
 BATCH = 32
@@ -109,10 +110,7 @@ def pretrain(
              **{f"schedule{i}": s for i, s in enumerate(schedules)}}  # fmt: skip
     first = 0
     if checkpoint is not None and checkpoint.is_file():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        for part, value in parts.items():
-            value.load_state_dict(state[part])
-        first = state["step"]
+        first = _go_on(checkpoint, parts, device)
 
     losses: list[float] = []
     step = first
@@ -150,6 +148,27 @@ def pretrain(
             write_state({**{name: part.state_dict() for name, part in parts.items()}, "step": step}, checkpoint)
     with atomic_path(file) as temporary:
         save_file({k: v.half().contiguous() for k, v in pupil.trunk.state_dict().items()}, temporary)
+
+
+def _go_on(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
+    """Take over a training state; the step that it is of.
+
+    Raises:
+        ValueError: for one that cannot be read, or has other parts.
+    """
+    try:
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        shapes = [own.shape for own in parts["pupil"].parameters()]
+        for part, value in parts.items():
+            if isinstance(value, torch.optim.Optimizer):  # torch takes moments of any size, and reads past their end
+                check_sizes(state[part], value, part)
+            value.load_state_dict(state[part])
+        if shapes != [own.shape for own in parts["pupil"].parameters()]:
+            raise Damaged("its weights have other shapes")
+        return int(state["step"])
+    except Exception as error:  # whatever a damaged file makes of torch
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{checkpoint} cannot be gone on from ({reason}); remove it to begin anew") from error
 
 
 def _optimizers(pupil: nn.Module) -> list[torch.optim.Optimizer]:

@@ -32,6 +32,7 @@ from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import STD_EPSILON, USAE
 from usae_train.pictures.images import DemoImages, ImageSource
 from usae_train.tokens.paired import none_can_be_read, stream_tokens
+from usae_train.undisturbed import undisturbed
 
 SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
 MOST = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
@@ -56,6 +57,7 @@ class Compared:
     seed: int = 0  # of the random atoms that consistency is compared with
 
 
+@undisturbed
 def evaluate(
     usae: USAE, source: ImageSource, batch: int = 32, progress: Progress = lambda stage, done, total: None,
     compared: Compared | None = None,

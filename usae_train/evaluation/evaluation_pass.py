@@ -13,13 +13,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.pass_states import PassKeeper
+from usae_train.evaluation.state_forms import check_matching, check_measures
 from usae_train.files.state_files import write_state
+from usae_train.files.tensor_forms import Damaged
 from usae_train.tokens.paired import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
@@ -59,7 +60,19 @@ class PassState:
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave.
+
+        Raises:
+            Damaged: for a state of another form.
+        """
+        if lacking := sorted({"measures", "half", "done", "failures"} - state.keys()):
+            raise Damaged(f"it has no {', '.join(lacking)}")
+        check_measures(state["measures"], self.measures)
+        for key, most in (("half", self.measures.halves), ("done", 2**62)):
+            if type(state[key]) is not int or not 0 <= state[key] <= most:
+                raise Damaged(f"{key} is {state[key]!r}")
+        if not isinstance(state["failures"], list) or not all(isinstance(why, str) for why in state["failures"]):
+            raise Damaged("failures are no sentences")
         self.measures.merge(state["measures"])  # which has nothing in it yet
         self.half, self.done = state["half"], state["done"]
         self.failures = list(state["failures"])
@@ -97,7 +110,9 @@ def run_pass(
         raise ValueError("several processes need a folder to meet in; give a keeper")
     kept = keeper.read(state.settings.model_dump(mode="json")) if keeper is not None else None
     if kept is not None:
-        state.load_state_dict(kept)
+        assert keeper is not None
+        with keeper.judging():
+            state.load_state_dict(kept)
     shares = [share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
         left = shares[state.half][state.done :]
@@ -116,6 +131,9 @@ def run_pass(
             if keeper is not None and ranks.count > 1:  # it may be stopped while it waits for the others
                 keeper.write(state.state_dict())
             for other in _meet(posthoc.matching_state(), "matching", state.settings, keeper, ranks):
+                assert keeper is not None
+                with keeper.judging():
+                    check_matching(other, posthoc)
                 posthoc.merge_matching(other)
             posthoc.align()
         state.half, state.done = state.half + 1, 0
@@ -123,6 +141,9 @@ def run_pass(
         keeper.write(state.state_dict())
     last = {"measures": state.measures.state_dict(), "failures": state.failures}
     for other in _meet(last, "all", state.settings, keeper, ranks, at_first_only=True):
+        assert keeper is not None
+        with keeper.judging():
+            check_measures(other.get("measures"), state.measures)
         state.measures.merge(other["measures"])
         state.failures.extend(other["failures"])
     return ranks.first
@@ -144,7 +165,7 @@ def _meet(
     others = [file for rank, file in enumerate(files) if rank != ranks.number]
     _wait_for(others, keeper)
     for file in others:  # one in memory at a time
-        yield torch.load(file, map_location="cpu", weights_only=True)
+        yield keeper.read_other(file)
 
 
 def _wait_for(files: list[Path], keeper: PassKeeper) -> None:

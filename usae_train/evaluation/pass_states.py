@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from usae_train.files.state_files import write_state
+from usae_train.files.tensor_forms import Damaged
+from usae_train.pictures.fingerprints import same
 from usae_train.stop_signals import Stopped, hearing
 
 
@@ -36,15 +39,44 @@ class PassKeeper:
         """
         if not self.file.is_file():
             return None
-        try:
-            found: dict[str, Any] = torch.load(self.file, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a damaged file makes of torch
-            raise ValueError(f"{self.file} cannot be read; remove {self.room} to begin again") from error
-        if differences := sorted(key for key in settings if settings[key] != found["settings"].get(key)):
+        found = self.read_other(self.file)
+        told = found.get("settings")
+        if not isinstance(told, dict):
+            raise ValueError(f"{self.file} is no state of an evaluation; remove {self.room} to begin again")
+        if differences := sorted(key for key in settings if not same(key, settings[key], told.get(key))):
             raise ValueError(
                 f"{self.room} was begun with another {', '.join(differences)}; give the same again, or remove it"
             )
         return found
+
+    def read_other(self, file: Path) -> dict[str, Any]:
+        """A state by its file: this process's, or what another one lays down where they meet.
+
+        Raises:
+            ValueError: when it cannot be read.
+        """
+        try:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged file makes of torch
+            raise ValueError(f"{file} cannot be read; remove {self.room} to begin again") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{file} is no state of an evaluation; remove {self.room} to begin again")
+        return found
+
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """What is found damaged within it is said of this folder.
+
+        Raises:
+            ValueError: then.
+        """
+        try:
+            yield
+        except Damaged as error:
+            raise ValueError(
+                f"a state in {self.room} is damaged, or of another version of usae ({error}); remove {self.room} to "
+                "begin again"
+            ) from error
 
     def write(self, state: dict[str, Any]) -> None:
         """Keep a state instead of the one before.

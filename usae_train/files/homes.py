@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def from_home(path: str) -> Path:
+def from_home(path: str | Path) -> Path:
     """The path with `~` or `~name` replaced by that person's home.
 
     Raises:
@@ -15,5 +15,5 @@ def from_home(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ValueError(
-            f"{path!r}: this machine knows no home of {Path(path).parts[0]}; write the path out"
+            f"{str(path)!r}: this machine knows no home of {Path(path).parts[0]}; write the path out"
         ) from error

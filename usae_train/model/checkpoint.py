@@ -11,53 +11,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.carried import bring_weights
-from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
+from usae_train.files.json_files import parse_json, read_object, validated
+from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
+from usae_train.files.tensor_files import load_file
+from usae_train.model.config import SCHEMA, Origin, UsaeConfig
+from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
-from usae_train.tokens.standardization import Outliers
+from usae_train.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from usae_train.pictures.images import ImageSource
 
-SCHEMA = 1
 STATISTICS = "statistics.safetensors"
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
 PACKAGE = Path(__file__).parents[1]
 EMBEDDED = {"demo": PACKAGE / "demo" / "universe", "photos": PACKAGE / "photos" / "universe"}  # ids of ours
 
 
-class UsaeConfig(BaseModel):
-    """What config.json holds."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-    schema_: int = Field(SCHEMA, alias="schema")
-    widths: dict[str, int]
-    n_concepts: int
-    k: int
-    batch_norm: bool
-    free_lengths: bool = False  # folders of before have none
-    recipe: str
-    grid: tuple[int, int] | None
-    backbones: dict[str, BackboneSpec]
-    images: str | None
-    n_images: int | None = None
-    fingerprint: str | None
-    factors: list[str]
-    outliers: dict[str, Outliers] = Field(default_factory=dict)  # folders of before have none
-    weights: dict[str, WeightsRecord] = Field(default_factory=dict)  # nor this
-    versions: dict[str, str]
-    commit: str | None = None
-
-
+@undisturbed
 def save(
     usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = (), card: str | None = None
 ) -> Path:
@@ -103,6 +81,7 @@ def save(
     return folder
 
 
+@undisturbed
 def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     """Load a USAE: `demo`, `photos`, a USAE folder, or a repository of the Hugging Face hub (`user/name`).
 
@@ -115,6 +94,8 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     """
     folder = _find(str(usae))
     config = _read_config(folder)
+    weights = folder / "model.safetensors"
+    check_weights_form(weights, config.widths, config.n_concepts, config.batch_norm)  # before memory is taken for it
     specs = {name: spec.relative_to(folder) for name, spec in config.backbones.items()}
     model = USAE(
         config.widths, config.n_concepts, config.k, batch_norm=config.batch_norm, free_lengths=config.free_lengths,
@@ -122,30 +103,23 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     )  # fmt: skip
     model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
     model.factors, model.outliers, model.weights = config.factors, config.outliers, config.weights
-    weights = folder / "model.safetensors"
     try:
-        model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor
-                               for name, tensor in load_file(weights).items()})  # fmt: skip
+        tensors = {name: own.float() if own.is_floating_point() else own for name, own in load_file(weights).items()}
+        model.load_state_dict(tensors)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
-    model.source, model.sha256 = str(usae), file_hash(weights)
+    check_finite(weights, tensors)
+    model.source, model.sha256 = printable(str(usae)), file_hash(weights)
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
-        model.statistics = Statistics.load(folder / STATISTICS)
-        found, expected = tuple(model.statistics.fires.shape), (len(model.names), model.n_concepts)
-        if found != expected:
-            raise ValueError(
-                f"{folder / STATISTICS} is of {found} backbones and concepts, the USAE of {expected}; remove it, and "
-                "measure again with usae-train evaluate"
-            )
-        _take_origin(model, folder / STATISTICS)
+        _take_statistics(model, folder / STATISTICS)
     return model.eval().requires_grad_(False).to(device)
 
 
 def fills(usae: USAE, statistics: Statistics) -> bool:
     """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
-    own = usae.source not in EMBEDDED and (Path(str(usae.source)).expanduser() / "model.safetensors").is_file()
+    own = usae.source not in EMBEDDED and (named_place(str(usae.source)) / "model.safetensors").is_file()
     return own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
@@ -161,7 +135,7 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
     Raises:
         ValueError: when it was not loaded from a folder of one's own, or the weights there are others by now.
     """
-    folder = Path(str(usae.source)).expanduser()
+    folder = named_place(str(usae.source))
     if usae.source in EMBEDDED or not (folder / "model.safetensors").is_file():
         raise ValueError(f"{usae.source} is no folder of yours; save the USAE to one, and evaluate that")
     if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
@@ -219,7 +193,7 @@ def check_free(folder: Path) -> None:
 def _find(usae: str) -> Path:
     if usae in EMBEDDED:
         return EMBEDDED[usae]
-    folder = Path(usae).expanduser()
+    folder = named_place(usae)
     if folder.is_dir():
         return folder
     if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):
@@ -249,23 +223,36 @@ def _read_config(folder: Path) -> UsaeConfig:
     if not file.is_file():
         raise ValueError(f"{folder} is no USAE folder: it has no config.json")
     try:
-        values = json.loads(file.read_text())
-        schema = values.get("schema")
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        values = read_object(file)
+    except ValueError as error:
         raise ValueError(f"{file} is no valid JSON object: {error}") from error
+    schema = values.get("schema")
     if schema != SCHEMA:
         raise ValueError(f"{file} has schema {schema!r}; this version reads {SCHEMA}: install a matching usae version")
     try:
-        return UsaeConfig(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return validated(UsaeConfig.model_validate, values)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 def _origin(usae: USAE, sha256: str) -> dict[str, str]:
     """What statistics.safetensors says of itself: in one file with the figures, so that they cannot disagree."""
     told = {"images": usae.images, "n_images": usae.n_images, "fingerprint": usae.fingerprint, "factors": usae.factors}
     return {"usae_sha256": sha256, "source": json.dumps(told)}
+
+
+def _take_statistics(usae: USAE, file: Path) -> None:
+    """Read statistics into a USAE, with what they say of the pictures that they were measured on."""
+    found = Statistics.load(file)
+    check_statistics_form(file, found, usae.names, usae.n_concepts, usae.grid)
+    usae.statistics = found
+    _take_origin(usae, file)
+    values = 0 if found.auroc is None else found.auroc.shape[1]
+    if found.auroc is not None and values != len(usae.factors):
+        raise ValueError(
+            f"{file} has the AUROC of {values} factor values, and {len(usae.factors)} are named; remove it, and "
+            "measure again with usae-train evaluate"
+        )
 
 
 def _take_origin(usae: USAE, file: Path) -> None:
@@ -277,9 +264,15 @@ def _take_origin(usae: USAE, file: Path) -> None:
             f"{file} is of another USAE (weights {origin.get('usae_sha256', 'unknown')[:12]}..., here "
             f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
         )
-    told = json.loads(origin["source"])
-    usae.images, usae.n_images, usae.fingerprint = told["images"], told["n_images"], told["fingerprint"]
-    usae.factors = told["factors"]
+    try:
+        told = validated(Origin.model_validate, parse_json(origin.get("source", "")))
+    except ValueError as error:
+        raise ValueError(
+            f"{file} does not say what it was measured on ({error}); remove it, and measure again with usae-train "
+            "evaluate"
+        ) from error
+    usae.images, usae.n_images, usae.fingerprint = told.images, told.n_images, told.fingerprint
+    usae.factors = told.factors
 
 
 def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
@@ -289,7 +282,10 @@ def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
 
 def _bring_labels(file: Path, room: Path) -> None:
     """The names of concepts, said of the weights that are saved: in another precision they are others to the bit."""
-    labels = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        labels = read_object(file)
+    except ValueError as error:
+        raise ValueError(f"{file}, the names of the USAE's concepts, cannot be read: {error}; remove it") from error
     labels["usae_sha256"] = file_hash(room / "model.safetensors")
     (room / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from usae_train.pictures.fingerprints import same_pictures
 from usae_train.pictures.images import ImageSource
 from usae_train.pictures.limiting import opened_again
+from usae_train.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -28,7 +30,7 @@ class NaturalPictures:
     def strongest(self, row: int, concept: int) -> list[tuple[int, int]]:
         """The pictures in which a concept is strongest for the backbone of a row: (number, token), best first."""
         found = zip(self.images[row, concept].tolist(), self.tokens[row, concept].tolist(), strict=True)
-        return [(number, token) for number, token in found if number >= 0]
+        return [(number, token) for number, token in found if 0 <= number < len(self.source)]
 
 
 def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
@@ -58,6 +60,7 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
     return _of_statistics(usae, source), ""
 
 
+@undisturbed
 @torch.no_grad()
 def look_through(
     usae: USAE, source: ImageSource, progress: Callable[[int, int], None] = lambda done, total: None
@@ -74,7 +77,7 @@ def look_through(
     Raises:
         ValueError: when none can be read, or for a USAE without backbones.
     """
-    if usae.statistics is not None and source.fingerprint() == usae.fingerprint:
+    if usae.statistics is not None and same_pictures(source.fingerprint(), usae.fingerprint):
         return _of_statistics(usae, source)
     from usae_train.model.firing import FiringTally
     from usae_train.tokens.paired import none_can_be_read, stream_tokens

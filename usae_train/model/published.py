@@ -16,6 +16,7 @@ from usae_train.backbones.weight_files import not_plain
 from usae_train.commands.config_files import checked, read_mapping
 from usae_train.files.homes import from_home
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 
 # Their names for the paper's backbones, ours, and the width of the tokens
 NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}
@@ -56,6 +57,7 @@ class _Release(_Lenient):
     model_zoo: dict[str, _Model] = Field(min_length=1)
 
 
+@undisturbed
 def import_published(config: str | Path) -> USAE:
     """Convert the authors' release.
 
@@ -85,14 +87,22 @@ def import_published(config: str | Path) -> USAE:
     side = math.isqrt(min(grids))
     if len(grids) > 1 or side * side != min(grids):
         raise ValueError(f"{config}: num_tokens {sorted(grids)}; expected one square number for all backbones")
-    usae = USAE(
-        {name: model.input_shape for name, (_, model) in zoo.items()}, release.global_.nb_components,
-        release.sae_params.top_k, batch_norm=True, specs={name: PAPER[name] for name in zoo} if known else None,
-        grid=(side, side), recipe="published",
-    )  # fmt: skip
+    size, checkpoints = release.global_.nb_components, dict[str, dict[str, Tensor]]()
     for name, (theirs, model) in zoo.items():
         file = config.parent / from_home(model.checkpoint_path)
-        _fill(usae, name, _read_checkpoint(file, theirs), str(file))
+        checkpoints[name] = _read_checkpoint(file, theirs)
+        # before memory is taken for what the YAML says
+        _tensor(checkpoints[name], f"{LINEAR}.weight", (size, model.input_shape), str(file))
+    try:
+        usae = USAE(
+            {name: model.input_shape for name, (_, model) in zoo.items()}, size, release.sae_params.top_k,
+            batch_norm=True, specs={name: PAPER[name] for name in zoo} if known else None, grid=(side, side),
+            recipe="published",
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{config}: {error}") from error
+    for name, (_, model) in zoo.items():
+        _fill(usae, name, checkpoints[name], str(config.parent / from_home(model.checkpoint_path)))
         usae.scale(name).set(torch.tensor(model.model_mean), torch.tensor(model.model_std))
     return usae.eval().requires_grad_(False)
 
@@ -126,13 +136,17 @@ def _fill(usae: USAE, name: str, weights: dict[str, Tensor], where: str) -> None
     }  # fmt: skip
     with torch.no_grad():
         for key, target in targets.items():
-            found = weights.get(key)
             assert target is not None
-            if not isinstance(found, Tensor) or found.shape != target.shape:
-                has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
-                raise ValueError(f"{where}: {key} {has}; by the YAML it should be {tuple(target.shape)}")
-            if not found.isfinite().all():
-                raise ValueError(
-                    f"{where}: {key} has values that are no numbers; the training came apart, take another"
-                )
-            target.copy_(found)
+            target.copy_(_tensor(weights, key, tuple(target.shape), where))
+
+
+def _tensor(weights: dict[str, Tensor], key: str, shape: tuple[int, ...], where: str) -> Tensor:
+    found = weights.get(key)
+    if not isinstance(found, Tensor) or tuple(found.shape) != shape:
+        has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
+        raise ValueError(f"{where}: {key} {has}; by the YAML it should be {shape}")
+    if not found.isfinite().all():
+        raise ValueError(f"{where}: {key} has values that are no numbers; the training came apart, take another")
+    if not found.is_floating_point():
+        raise ValueError(f"{where}: {key} holds no floating-point numbers ({found.dtype})")
+    return found

@@ -9,14 +9,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.tensor_files import load_file, safe_open
 from usae_train.files.tensors import save_tensors
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
+from usae_train.undisturbed import undisturbed
 
 TAU = 0.1  # a concept fires when its code is larger (Thasarathan et al. 2025, section 4.1)
 LEVELS = (0.5, 0.9, 0.99, 0.999, 1.0)
@@ -125,6 +126,7 @@ def read_origin(file: Path) -> dict[str, str]:
         raise ValueError(f"{file} is no readable statistics file: {error}") from error
 
 
+@undisturbed
 @torch.no_grad()
 def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = 8) -> Statistics:
     """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from usae_train.backbones.names import check_name
 from usae_train.model.sparse import Codes, sparse_decode, top_k
+from usae_train.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +55,7 @@ class USAE(nn.Module):
         ValueError: for no backbone, a name that none can have, or k outside 1..n_concepts.
     """
 
+    @undisturbed
     def __init__(
         self, widths: Mapping[str, int], n_concepts: int, k: int, *, batch_norm: bool = False,
         free_lengths: bool = False, specs: Mapping[str, BackboneSpec] | None = None,
@@ -141,13 +143,15 @@ class USAE(nn.Module):
         if not self.specs:
             raise ValueError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
         if not self._backbones:
-            built = build_backbones(self.specs)
-            if self.weights:
-                found = {name: backbone.record() for name, backbone in built.items()}
-                check_records(found, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})
+            with torch_as_it_starts():
+                built = build_backbones(self.specs, told=False)  # who chose them was told
+                if self.weights:
+                    found = {name: backbone.record() for name, backbone in built.items()}
+                    check_records(found, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})
             self._backbones = built
         device = self.dictionary(self.names[0]).device
-        return {name: backbone.to(device) for name, backbone in self._backbones.items()}
+        # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms a backbone
+        return {name: b if b.mean.device == device else b.to(device) for name, b in self._backbones.items()}
 
     def standardize(self, name: str, tokens: Tensor) -> Tensor:
         """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
@@ -155,22 +159,27 @@ class USAE(nn.Module):
             raise ValueError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
         return self.scale(name)(tokens)
 
+    @in_plain_numbers
     def pre_codes(self, name: str, tokens: Tensor) -> Tensor:
         """Concepts' values before ReLU and TopK: raw tokens (..., width) -> (..., n_concepts)."""
         return self.encoder(name)(self.standardize(name, tokens))
 
+    @in_plain_numbers
     def encode(self, name: str, tokens: Tensor) -> Codes:
         """Raw tokens (..., width) -> Codes(values, indices), each (..., k)."""
         return top_k(self.pre_codes(name, tokens), self.k)
 
+    @in_plain_numbers
     def decode(self, name: str, codes: Codes) -> Tensor:
         """Codes of any backbone -> tokens (..., width) of this one, in its own units."""
         return self.scale(name).inverse(self.decoder(name)(codes))
 
+    @in_plain_numbers
     def dictionary(self, name: str) -> Tensor:
         """A backbone's unit-norm atoms, (n_concepts, width)."""
         return self.decoder(name).atoms
 
+    @in_plain_numbers
     def readout(self, name: str, concepts: Tensor | list[int]) -> Readout:
         """Standardization, Linear and BatchNorm (in evaluation) of some concepts, folded to one affine map.
 
@@ -182,6 +191,7 @@ class USAE(nn.Module):
         weight, bias = encoder.folded(torch.as_tensor(concepts, device=encoder.linear.weight.device))
         return Readout(*scale.folded(weight, bias))
 
+    @in_plain_numbers
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
         backbone = self.backbones[self._known(name)]

@@ -92,6 +92,9 @@ def build(
     """
     check_free(out)
     source, others = open_images(train), open_images(held)
+    for some in (source, others):
+        if some.left_out:
+            failure(some.left_out)
     watch = Watch(
         lambda done, total: report("tokens", done, total, ""),
         lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),

@@ -4,51 +4,69 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import sys
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import required
-from usae_train.pictures.images import read_picture
+from usae_train.files.regular import check_regular
+from usae_train.pictures.decoding import read_picture
 
 SAMPLED = 256  # pictures whose bytes go into the fingerprint
+_COLON = re.compile(r":(?![^\[]*\])")  # not that of a slice
+
+
+class Wanted(NamedTuple):
+    """What `NAME[:SPLIT[:COLUMN]]` asks for; empty where it does not say."""
+
+    name: str
+    split: str
+    column: str
+    local: Path | None  # the folder that the name is of
+
+    @property
+    def text(self) -> str:
+        """As it is asked for, the folder in full."""
+        name = self.name if self.local is None else printable(str(self.local))
+        return "hf:" + ":".join([name, self.split, self.column]).rstrip(":")
 
 
 class HubImages:
-    """The pictures of one split, numbered as its rows.
+    """The pictures of one column of one split, numbered as its rows.
 
     A dataset of the hub is fetched by `datasets` into its own cache, whole, and read in any order from there.
 
     Args:
-        dataset: `NAME` or `NAME:SPLIT`; NAME is a hub id, or a folder that `save_to_disk` wrote or that holds parquet.
-            SPLIT is `train` unless told, or the only one; `train[:1000]` takes a part.
+        dataset: `NAME`, `NAME:SPLIT` or `NAME:SPLIT:COLUMN` (`NAME::COLUMN`); NAME is a hub id, or a folder that
+            `save_to_disk` wrote or that holds parquet. SPLIT is `train` unless told, or the only one; `train[:1000]` or
+            `train[:10%]` takes a part, `train+test` both. One dataset that was saved without a split's name is
+            `train`. COLUMN is the one of pictures, and has to be told where there are several.
 
     Raises:
-        ValueError: for a dataset that cannot be had, an unknown split, no column of pictures, or without the package
-            `datasets`.
+        ValueError: for a dataset that cannot be had, an unknown split, no column of pictures or several of which none
+            is told, or without the package `datasets`.
     """
 
     drawn_from: int | None = None
+    left_out = ""
 
     def __init__(self, dataset: str) -> None:
         datasets = required("datasets", "hf")
         if not sys.stderr.isatty():
             datasets.disable_progress_bars()
-        name, _, split = dataset.partition(":")
-        local = Path(name).expanduser()
-        rows = _rows(datasets, str(local.resolve()) if local.is_dir() else name, split)
-        columns = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
-        if not columns:
-            raise ValueError(f"hf:{dataset} has no column of pictures; its columns are {', '.join(rows.features)}")
-        self.column = columns[0]
-        self.rows = rows.select_columns(columns[:1]).cast_column(self.column, datasets.Image(decode=False))
+        wanted = _wanted(dataset)
+        self.name = wanted.text
+        rows = _rows(datasets, wanted)
+        self.column = _column(datasets, rows, wanted)
+        self.rows = rows.select_columns([self.column]).cast_column(self.column, datasets.Image(decode=False))
         if not len(self.rows):
-            raise ValueError(f"hf:{dataset} has no pictures: the split is empty")
-        self.name = f"hf:{local.resolve() if local.is_dir() else name}" + (f":{split}" if split else "")
+            raise ValueError(f"{self.name} has no pictures: the split is empty")
 
         self.numbers: Sequence[int] = range(len(rows))  # of the split's rows
 
@@ -63,9 +81,13 @@ class HubImages:
         return len(self.rows)
 
     def read(self, index: int, size: int) -> Tensor:
-        content = self._content(index)
-        if content is None:
+        picture = self.rows[index][self.column]
+        if picture is None:
             raise ValueError(f"{self.label(index)} cannot be read: the row has no picture")
+        try:
+            content = _content(picture)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.label(index)} cannot be read: {error}") from error
         return read_picture(io.BytesIO(content), size, self.label(index))
 
     def label(self, index: int) -> str:
@@ -75,35 +97,85 @@ class HubImages:
         """A hash of the number of rows and of the pictures of 256 of them, spread over all."""
         digest = hashlib.sha256(f"{len(self)}\0{self.column}\n".encode())
         for place in range(min(SAMPLED, len(self))):
-            content = self._content(place * len(self) // min(SAMPLED, len(self)))
-            digest.update(hashlib.sha256(content or b"").digest())
+            picture = self.rows[place * len(self) // min(SAMPLED, len(self))][self.column]
+            try:
+                content = b"" if picture is None else _content(picture)
+            except (OSError, ValueError):
+                content = b""
+            digest.update(hashlib.sha256(content).digest())
         return digest.hexdigest()
 
-    def _content(self, index: int) -> bytes | None:
-        picture = self.rows[index][self.column]
-        if picture is None:
-            return None
-        if picture["bytes"] is not None:
-            return bytes(picture["bytes"])
-        try:
-            return Path(picture["path"]).read_bytes()
-        except OSError:
-            return None
+
+def _content(picture: dict[str, Any]) -> bytes:
+    """A picture's bytes, from its row or from the file that the row names."""
+    if picture["bytes"] is not None:
+        return bytes(picture["bytes"])
+    if picture["path"] is None:
+        raise ValueError("the row has no picture")
+    file = Path(picture["path"])
+    check_regular(file)
+    return file.read_bytes()
 
 
-def _rows(datasets: Any, name: str, split: str) -> Any:
-    """A split's rows, in one line of error when they cannot be had."""
-    folder = Path(name)
-    kept = any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))  # by save_to_disk
+def _wanted(dataset: str) -> Wanted:
+    """A folder's own name may have colons: the longest that is one is taken."""
+    colons = [found.start() for found in _COLON.finditer(dataset)]
+    for end in [len(dataset), *reversed(colons)]:  # an empty name is the folder that one is in
+        local = named_place(dataset[:end])
+        if end and local.is_dir():
+            return Wanted(dataset[:end], *_split_and_column(dataset[end + 1 :]), local.resolve())
+    name, _, rest = dataset.partition(":")
+    return Wanted(name, *_split_and_column(rest), None)
+
+
+def _split_and_column(text: str) -> tuple[str, str]:
+    split, _, column = (_COLON.sub("\0", text, count=1)).partition("\0")
+    return split, column
+
+
+def _column(datasets: Any, rows: Any, wanted: Wanted) -> str:
+    """The column of pictures that is wanted, or the only one."""
+    columns = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
+    if not columns:
+        raise ValueError(f"{wanted.text} has no column of pictures; its columns are {', '.join(rows.features)}")
+    if wanted.column and wanted.column not in columns:
+        raise ValueError(f"{wanted.text}: no column of pictures is called so; expected {' or '.join(columns)}")
+    if not wanted.column and len(columns) > 1:
+        raise ValueError(
+            f"{wanted.text} has {len(columns)} columns of pictures, {' and '.join(columns)}; say which, as in "
+            f"hf:{wanted.name}:{wanted.split}:{columns[0]}"
+        )
+    return wanted.column or columns[0]
+
+
+def _rows(datasets: Any, wanted: Wanted) -> Any:
+    """The rows of what is wanted, in one line of error when they cannot be had."""
+    folder, name = wanted.local, wanted.name if wanted.local is None else str(wanted.local)
+    kept = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))
     try:
-        found = datasets.load_from_disk(name) if kept else datasets.load_dataset(name, split=split or None)
+        found = datasets.load_from_disk(name) if kept else datasets.load_dataset(name, split=wanted.split or None)
     except Exception as error:  # requests, pyarrow, hub, file system: anything
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"hf:{name} could not be had: {reason}; check the id, the split and the network") from error
+        raise ValueError(
+            f"hf:{wanted.name} could not be had: {reason}; check the id, the split and the network"
+        ) from error
+    if kept and not isinstance(found, datasets.DatasetDict):
+        found = {str(found.split or "train"): found}  # as load_dataset calls one without a name
+        return _part(datasets, found, wanted.split or next(iter(found)), wanted)
     if not isinstance(found, datasets.DatasetDict):
         return found
-    if not split:
-        split = "train" if "train" in found or len(found) != 1 else next(iter(found))
-    if split not in found:
-        raise ValueError(f"hf:{name} has no split {split!r}; it has {', '.join(found)}")
-    return found[split]
+    split = wanted.split or ("train" if "train" in found or len(found) != 1 else next(iter(found)))
+    return _part(datasets, found, split, wanted)
+
+
+def _part(datasets: Any, splits: Any, split: str, wanted: Wanted) -> Any:
+    """A split of those that there are, a slice of one, or a sum of such."""
+    if split in splits:
+        return splits[split]
+    try:
+        told = datasets.ReadInstruction.from_spec(split)
+        parts = told.to_absolute({name: len(rows) for name, rows in splits.items()})
+    except (ValueError, AssertionError) as error:
+        why = "" if "Unknown split" in str(error) else f": {error}"
+        raise ValueError(f"hf:{wanted.name} has no split {split!r}; it has {', '.join(splits)}{why}") from error
+    return datasets.concatenate_datasets([splits[part.splitname].select(range(part.from_, part.to)) for part in parts])

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import functional as transforms
+
+from usae_train.files.place_names import named_place, printable
+from usae_train.pictures.decoding import read_picture
+from usae_train.pictures.fingerprints import content_of, fingerprint_of
+from usae_train.pictures.folders import pictures_below
+from usae_train.pictures.kinds import in_words, none_taken
 
 if TYPE_CHECKING:
     from usae_train.demo.scenes import SceneParameters
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+_SHARDS = re.compile(r".*\.tar(:[\w.;]+)?", re.DOTALL)
 DEMO_IMAGES = 2000
 
 
@@ -26,6 +29,7 @@ class ImageSource(Protocol):
     """Numbered pictures."""
 
     name: str  # what `open_images` takes
+    left_out: str  # how many of what are there and not taken, in words; or nothing
 
     def __len__(self) -> int: ...
 
@@ -42,12 +46,12 @@ class ImageSource(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """A hash that changes when the pictures do (a folder's: their names and sizes)."""
+        """A hash that changes when the pictures do, by which `same_pictures` compares them."""
         ...
 
 
 class FolderImages:
-    """Every image file below a folder, in the order of their paths.
+    """Every picture file below a folder, in the order of their paths; `pictures_below` says which.
 
     EXIF rotation is undone, grey becomes RGB, alpha is laid on white, and the centre square is taken.
     """
@@ -57,9 +61,10 @@ class FolderImages:
     def __init__(self, folder: Path) -> None:
         self.name = printable(str(folder.resolve()))
         self.folder = folder
-        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        self.files, left_out = pictures_below(folder)
+        self.left_out = in_words(left_out, printable(str(folder)))
         if not self.files:
-            raise ValueError(f"no pictures in {folder}; expected files ending in {', '.join(sorted(SUFFIXES))}")
+            raise ValueError(none_taken(folder, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> FolderImages:
         """Those of its pictures alone."""
@@ -77,58 +82,14 @@ class FolderImages:
         return printable(str(self.files[index].relative_to(self.folder)))
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for index, file in enumerate(self.files):
-            digest.update(f"{self.label(index)}\0{file.stat().st_size}\n".encode())
-        return digest.hexdigest()
-
-
-def printable(name: str) -> str:
-    """A file's name with those of its bytes that are no UTF-8 written out, for records and messages."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> Tensor:
-    """The centre square of a picture file, (3, size, size), 0..1: upright, RGB, transparency laid on white.
-
-    Raises:
-        ValueError: for a file that cannot be read; names it by its label.
-    """
-    try:
-        with Image.open(file) as opened:
-            picture = _on_white(_eight_bits(ImageOps.exif_transpose(opened)))
-    except MemoryError:
-        raise
-    except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
-        raise ValueError(f"{label or file} cannot be read: it is no picture of a kind that PIL knows") from error
-    except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
-        raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
-    square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """RGB; only what has transparency is laid on white, which takes three passes over all pixels."""
-    if "A" not in picture.getbands() and "transparency" not in picture.info:
-        return picture.convert("RGB")
-    clear = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """16-bit grey scaled to 8 bits (PIL would clip it to white); everything else as it is."""
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range; convert it to 8 bits a channel")
-    if not picture.mode.startswith("I"):
-        return picture
-    deep = np.asarray(picture, dtype=np.float32)
-    return Image.fromarray((deep * (255 / 65535)).round().clip(0, 255).astype(np.uint8))
+        return fingerprint_of(((self.label(n), content_of(file)) for n, file in enumerate(self.files)), len(self))
 
 
 class DemoImages:
     """Scenes of the demo universe, numbered; a scene's pixels depend on its number and the split's seed alone."""
 
     BLOCK = 64
+    left_out = ""
     SPLITS: ClassVar = {"train": 1, "held-out": 2, "test": 3}
 
     def __init__(self, count: int = DEMO_IMAGES, split: str = "held-out") -> None:
@@ -178,7 +139,10 @@ class DemoImages:
 
 
 def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
-    """Open `demo`, `demo:train`, `demo:test`, a folder, a WebDataset (`shards/{000..009}.tar`) or `hf:NAME[:SPLIT]`.
+    """Open `demo`, `demo:train`, `demo:test`, a folder, a WebDataset or a Hugging Face dataset.
+
+    A WebDataset is `shards/{000..009}.tar[:FIELD]`, see `TarImages`; a dataset `hf:NAME[:SPLIT[:COLUMN]]`, see
+    `HubImages`. The source's `left_out` says how many of what are there and not taken.
 
     Args:
         images: what to open.
@@ -189,7 +153,8 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
         ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
     text = str(images)
-    if text in ("", "hf:"):  # an unset variable of a shell's would be the folder that one is in
+    # an unset variable of a shell's would be the folder that one is in
+    if text in ("", "hf:") or text.startswith("hf::"):
         raise ValueError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
     if limit is not None and limit < 1:  # a slice would take all but the last ones
         raise ValueError(f"limit is {limit}; expected 1 picture or more")
@@ -201,8 +166,8 @@ def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
         from usae_train.pictures.hub_images import HubImages
 
         return drawn(HubImages(text.removeprefix("hf:")), limit)
-    folder = Path(images).expanduser()
-    if text.startswith(("http://", "https://")) or (text.endswith(".tar") and not folder.is_dir()):
+    folder = named_place(images)
+    if text.startswith(("http://", "https://")) or (_SHARDS.fullmatch(text) and not folder.is_dir()):
         from usae_train.pictures.tar_images import TarImages
 
         return drawn(TarImages(text), limit)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, Self
 
 from usae_train.drawing import drawn_numbers
+from usae_train.pictures.fingerprints import same_pictures
 from usae_train.pictures.images import ImageSource, open_images
 
 
@@ -45,10 +46,10 @@ def opened_again(name: str, count: int | None, fingerprint: str | None) -> Image
         ValueError: for a source that cannot be opened.
     """
     source = open_images(name, count)
-    if source.fingerprint() == fingerprint:
+    if same_pictures(source.fingerprint(), fingerprint):
         return source
     if getattr(source, "drawn_from", None) is None:
         return None
     whole = open_images(name)
     first = whole.chosen(range(len(source)))  # type: ignore[attr-defined]  # what can be drawn from can be chosen from
-    return first if first.fingerprint() == fingerprint else None
+    return first if same_pictures(first.fingerprint(), fingerprint) else None

@@ -7,18 +7,20 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.tensor_files import load_file
 from usae_train.files.tensors import save_tensors
 from usae_train.pictures.colour import from_canvas
 from usae_train.pictures.images import ImageSource, read_batches
 from usae_train.tokens.paired import none_can_be_read
+from usae_train.undisturbed import undisturbed
 
 SMALLEST = 16  # side in pixels, as of a canvas
 
 
+@undisturbed
 def mean_magnitude(
     source: ImageSource,
     size: int,
@@ -54,10 +56,11 @@ def load_spectrum(file: Path) -> Tensor:
     """Read what `save_spectrum` wrote: (3, s, s // 2 + 1).
 
     Raises:
-        ValueError: for a file that is broken or of another form.
+        ValueError: for a file that is broken or of another form, a pipe or a device.
     """
     try:
-        magnitude = load_file(file).get("magnitude", torch.zeros(())).float()
+        found = load_file(file).get("magnitude", torch.zeros(()))
+        magnitude = found.float() if found.is_floating_point() else torch.zeros(())
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is no spectrum: {error}; make one with usae-train spectrum") from error
     if not magnitude.any():  # pictures of it are of one colour, and no phase changes them

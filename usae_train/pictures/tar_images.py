@@ -7,6 +7,7 @@ import io
 import os
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
@@ -14,10 +15,20 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import required
-from usae_train.pictures.images import SUFFIXES, printable, read_picture
+from usae_train.files.regular import check_regular
+from usae_train.pictures.decoding import read_picture
+from usae_train.pictures.fingerprints import Content, fingerprint_of
+from usae_train.pictures.kinds import in_words, is_hidden, is_picture, none_taken
+from usae_train.pictures.samples import picture_of, taken_apart
+from usae_train.pictures.shard_patterns import expanded
 
 REMOTE = re.compile(r"https?://")
+_WITH_FIELD = re.compile(r"(.*\.tar):([\w.;]+)", re.DOTALL)
+# PIL refuses pictures of more than 179 million pixels: no file of one is larger, at 16 bits a channel.
+MAX_BYTES = 1 << 30
+_HEADER_BYTES = 1 << 20  # of one member's; a name of so many bytes is none
 
 
 class Member(NamedTuple):
@@ -37,27 +48,31 @@ class TarImages:
     afar; they take their size on this disk.
 
     Args:
-        pattern: `shards/{000..009}.tar`, one `.tar`, or such URLs (http, https); several with `::`.
+        pattern: `shards/{000..009}.tar`, one `.tar`, or such URLs (http, https); several with `::`. After the last one
+            `:FIELD` says which member of each sample is its picture (`:left.jpg`; `:jpg;png` is the first that is
+            there); see `picture_of` for what is taken otherwise.
 
     Raises:
-        ValueError: for a shard that is missing, cut short or compressed, a URL that cannot be fetched, no pictures, or
-            without the package `webdataset`.
+        ValueError: for a shard that is missing, cut short or compressed, a URL that cannot be fetched, a sample with
+            several pictures, no pictures, more than a million shards, or without the package `webdataset`.
     """
 
     drawn_from: int | None = None
 
     def __init__(self, pattern: str) -> None:
-        self.name = "::".join(
-            part if REMOTE.match(part) else str(Path(part).expanduser().absolute()) for part in pattern.split("::")
-        )
-        expanded = required("webdataset", "webdataset").shardlists.expand_urls(self.name)
+        told = _WITH_FIELD.fullmatch(pattern)
+        places, field = (told[1], told[2]) if told else (pattern, None)
+        parts = [part if REMOTE.match(part) else str(named_place(part).absolute()) for part in places.split("::")]
+        self.name = printable("::".join(parts)) + (f":{field}" if field else "")
         self.shards: list[Path] = []
         self.members: list[Member] = []
-        for shard in expanded:
+        left_out: Counter[str] = Counter()
+        for shard in expanded("::".join(parts), required("webdataset", "webdataset").shardlists):
             self.shards.append(fetched(shard) if REMOTE.match(shard) else Path(shard))
-            self.members += pictures_of(self.shards[-1], len(self.shards) - 1)
+            self.members += pictures_of(self.shards[-1], len(self.shards) - 1, field, left_out)
+        self.left_out = in_words(left_out, pattern)
         if not self.members:
-            raise ValueError(f"no pictures in {pattern}; expected members ending in {', '.join(sorted(SUFFIXES))}")
+            raise ValueError(none_taken(pattern, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> TarImages:
         """Those of its pictures alone."""
@@ -72,6 +87,9 @@ class TarImages:
         member = self.members[index]
         try:
             with self.shards[member.shard].open("rb") as shard:
+                left = os.fstat(shard.fileno()).st_size - member.offset
+                if member.size > min(left, MAX_BYTES):  # a header claims what it likes; memory is for what is there
+                    raise OSError(f"it claims {member.size:,} bytes; expected {min(left, MAX_BYTES):,} at most")
                 shard.seek(member.offset)
                 content = shard.read(member.size)
         except OSError as error:
@@ -83,33 +101,61 @@ class TarImages:
         return printable(f"{self.shards[member.shard].name}/{member.name}")
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for index, member in enumerate(self.members):
-            digest.update(f"{self.label(index)}\0{member.size}\n".encode())
-        return digest.hexdigest()
+        changed = [shard.stat().st_mtime_ns for shard in self.shards]
+        contents = (Content(str(self.shards[m.shard]), m.offset, m.size, changed[m.shard]) for m in self.members)
+        return fingerprint_of(zip(map(self.label, range(len(self))), contents, strict=True), len(self))
 
 
-def pictures_of(shard: Path, number: int) -> list[Member]:
-    """The pictures of one shard: of each sample (members that share a name up to the first dot) the first.
+def pictures_of(shard: Path, number: int, wanted: str | None, left_out: Counter[str]) -> list[Member]:
+    """The pictures of one shard, one a sample; how many of what are left out is added to what is known.
 
     Raises:
-        ValueError: when it is missing, cut short or compressed.
+        ValueError: when it is missing, cut short or compressed, or a sample has several pictures.
     """
-    found: dict[str, Member] = {}
+    samples: dict[str, dict[str, Member]] = {}  # {sample: {field: member}}, pictures or not
     try:
-        with tarfile.open(shard, "r:") as opened:
+        check_regular(shard)
+        with _Headers(shard) as file, tarfile.open(fileobj=file, mode="r:") as opened:
             for member in opened:
-                folder, _, file = member.name.rpartition("/")
-                key, _, ending = file.partition(".")
-                if member.isfile() and f".{ending.lower()}" in SUFFIXES:
-                    sample = f"{folder}/{key}"
-                    found.setdefault(sample, Member(number, member.name, member.offset_data, member.size))
+                if member.size < 0:
+                    raise tarfile.ReadError(f"{printable(member.name)} claims {member.size} bytes")
+                if member.isdir():
+                    continue
+                if any(map(is_hidden, member.name.removeprefix("./").split("/"))):
+                    left_out["hidden"] += 1
+                elif not member.isfile():
+                    left_out["links, pipes or devices"] += 1
+                else:
+                    sample, field = taken_apart(member.name)
+                    known = samples.setdefault(sample, {})
+                    known.setdefault(field, Member(number, member.name, member.offset_data, member.size))
             _check_end(opened)
     except FileNotFoundError as error:
         raise ValueError(f"no shard {str(shard)!r}; check the pattern's numbers") from error
     except (tarfile.TarError, OSError, EOFError) as error:
         raise ValueError(f"{shard} is no whole, uncompressed tar file: {error}") from error
-    return list(found.values())
+    chosen = [_picture(sample, known, wanted, left_out) for sample, known in samples.items()]
+    return sorted((member for member in chosen if member is not None), key=lambda member: member.offset)
+
+
+class _Headers(io.BufferedReader):
+    """A shard of which no more is read at once than a member's header has; one may claim to be a terabyte."""
+
+    def __init__(self, shard: Path) -> None:
+        super().__init__(io.FileIO(shard))
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(_HEADER_BYTES if size is None or size < 0 else min(size, _HEADER_BYTES))
+
+
+def _picture(sample: str, known: dict[str, Member], wanted: str | None, left_out: Counter[str]) -> Member | None:
+    pictures = [field for field in known if is_picture(known[field].name)]
+    chosen = picture_of(sample, pictures, wanted)
+    if chosen is None:
+        left_out[f"samples without a picture ({', '.join(sorted(known)) or 'without an ending'})"] += 1
+        return None
+    left_out.update(f"{field} beside a picture" for field in pictures if field != chosen)
+    return known[chosen]
 
 
 def _check_end(shard: tarfile.TarFile) -> None:

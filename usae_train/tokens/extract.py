@@ -31,6 +31,7 @@ from usae_train.tokens.store import (
     write_shard,
 )
 from usae_train.training.settings import MAX_BROKEN
+from usae_train.undisturbed import undisturbed
 
 SHARD_BYTES = 512e6
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -44,6 +45,7 @@ class Plan(NamedTuple):
     backbones: dict[str, Backbone]  # built to learn their widths and grids
 
 
+@undisturbed
 def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "bfloat16") -> Plan:
     """What an extraction will write.
 
@@ -61,6 +63,7 @@ def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "b
     return Plan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
 
 
+@undisturbed
 @torch.no_grad()
 def extract(
     source: ImageSource, record: StoreRecord, out: Path, *, batch: int = 32, device: torch.device | str = "cpu",
@@ -101,13 +104,13 @@ def extract(
     record, failures = ranks.from_first((begun, known))
     notes = Notes(source, record, failures, out, max_broken, ranks)
     images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
-    built = build_backbones(record.backbones) if backbones is None else backbones
+    built = build_backbones(record.backbones, told=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
     run_backbones_in(seeing.values(), run_in)
     rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.count)
     own = [each[ranks.number] for each in rounds if ranks.number < len(each)]
     pieces = Pieces(out, piece_seconds)
-    kept = {tried: pieces.of(tried, record.widths) for tried in own}
+    kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in own}
     left = {tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in kept.items()}
     batches = read_groups(
         source, max(backbone.input_size for backbone in built.values()),

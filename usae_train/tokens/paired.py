@@ -12,6 +12,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.distributed import ALONE, Ranks
 from usae_train.pictures.images import ImageSource, read_batches
+from usae_train.undisturbed import undisturbed
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
@@ -44,6 +45,7 @@ def joined(parts: Sequence[PairedTokens]) -> PairedTokens:
     return PairedTokens(tokens, torch.cat([part.numbers for part in parts]))
 
 
+@undisturbed
 @torch.no_grad()
 def collect_tokens(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,
@@ -104,6 +106,7 @@ def bytes_an_image(
     return grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
 
 
+@undisturbed
 @torch.no_grad()
 def stream_tokens(
     backbones: Mapping[str, Backbone], source: ImageSource, grid: tuple[int, int], batch: int = 32,

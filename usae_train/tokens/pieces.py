@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import TypeAdapter
+from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.json_files import parse_json, validated
+from usae_train.files.tensor_files import safe_open
 from usae_train.files.tensors import save_tensors
 from usae_train.stop_signals import Stopped
-from usae_train.tokens.store import IMAGES
+from usae_train.tokens.store import IMAGES, Unreadable
 
 SECONDS = 60.0  # between two pieces: what a kill can lose
+UNREADABLES = TypeAdapter(list[Unreadable])
 BROKEN = "broken"  # a piece's own word for its images that cannot be read
 
 
@@ -79,12 +83,12 @@ class Pieces:
             save_tensors({**seen.tokens, IMAGES: numbers}, temporary, {BROKEN: json.dumps(seen.failures)})
         self._last = time.monotonic()
 
-    def of(self, tried: range, widths: Mapping[str, int]) -> list[Seen]:
+    def of(self, tried: range, widths: Mapping[str, int], grid: tuple[int, int]) -> list[Seen]:
         """The pieces that a shard of these images begins with, one after the other."""
         found, start = list[Seen](), tried.start
         starting = {own.start: own for own in self._ranges() if own.stop <= tried.stop}
         while start in starting:
-            seen = self._read(starting[start], widths)
+            seen = self._read(starting[start], widths, grid[0] * grid[1])
             if seen is None:
                 break
             found.append(seen)
@@ -108,13 +112,26 @@ class Pieces:
                 found.append(range(int(first), int(last)))
         return found
 
-    def _read(self, tried: range, widths: Mapping[str, int]) -> Seen | None:
+    def _read(self, tried: range, widths: Mapping[str, int], tokens_each: int) -> Seen | None:
         """A piece; None for one that cannot be read, whose images are seen again."""
         try:
             with safe_open(self._file(tried), "pt") as opened:
                 tokens = {name: opened.get_tensor(name) for name in widths}
-                numbers = opened.get_tensor(IMAGES).tolist()
-                failures = json.loads(opened.metadata()[BROKEN])
+                numbers = opened.get_tensor(IMAGES).flatten().tolist()
+                told = parse_json(opened.metadata()[BROKEN])
+                failures = [own.model_dump() for own in validated(UNREADABLES.validate_python, told)]
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return None
-        return Seen(tried, tokens, numbers, failures)
+        seen = Seen(tried, tokens, numbers, failures)
+        return seen if _fits(seen, widths, tokens_each) else None
+
+
+def _fits(seen: Seen, widths: Mapping[str, int], tokens_each: int) -> bool:
+    """Whether a piece is of the pictures that its name says, and of these shapes."""
+    known = [*seen.numbers, *(failure["image"] for failure in seen.failures)]
+    return (
+        all(isinstance(number, int) for number in known)
+        and sorted(known) == list(seen.tried)
+        and all(own.shape == (len(seen.numbers), tokens_each, widths[name]) for name, own in seen.tokens.items())
+        and all(own.is_floating_point() and bool(own.isfinite().all()) for own in seen.tokens.values())
+    )

@@ -7,28 +7,32 @@ failures.jsonl             images that could not be read, each with why
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from safetensors import SafetensorError
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.backbone import BackboneSpec, Side
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.files.atomic import atomic_path
+from usae_train.files.json_files import as_object, parse_json, read_object, validated
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
+from usae_train.files.tensor_files import safe_open
 from usae_train.files.tensors import save_tensors
+from usae_train.pictures.fingerprints import same
 from usae_train.pictures.limiting import opened_again
 from usae_train.tokens.paired import PairedTokens
 
 SCHEMA = 1
 READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
 RECORD, FAILURES = "store.json", "failures.jsonl"
+KINDS = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # as safetensors calls them
 IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
 
 
@@ -37,11 +41,26 @@ class Shard(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: str
-    images: int = Field(ge=0, description="how many images are in it")
+    file: str = Field(pattern=r"^shard-\d{5,}\.safetensors$", description="its name in the store's folder")
+    images: int = Field(ge=0, lt=2**32, description="how many images are in it")
     first: int = Field(ge=0, description="number of the first image that was tried for it")
     last: int = Field(ge=0, description="number of the last image that was tried for it")
     sha256: str
+
+    @model_validator(mode="after")
+    def _of_those_that_were_tried(self) -> Shard:
+        if self.last < self.first - 1 or self.images > self.last + 1 - self.first:
+            raise ValueError(f"{self.images} images of those from {self.first} to {self.last}")
+        return self
+
+
+class Unreadable(BaseModel):
+    """A line of failures.jsonl."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    image: int = Field(ge=0, description="number of one that could not be read")
+    why: str
 
 
 class Piece(NamedTuple):
@@ -58,8 +77,8 @@ class StoreRecord(BaseModel):
 
     schema_: int = Field(SCHEMA, alias="schema")
     backbones: dict[str, BackboneSpec]
-    widths: dict[str, int]
-    grid: tuple[int, int]
+    widths: dict[str, Annotated[int, Field(ge=1, lt=2**24)]] = Field(min_length=1)
+    grid: tuple[Side, Side]
     dtype: Literal["bfloat16", "float16", "float32"]
     source: str
     fingerprint: str
@@ -72,10 +91,20 @@ class StoreRecord(BaseModel):
     complete: bool = False
     shards: tuple[Shard, ...] = ()
 
+    @model_validator(mode="after")
+    def _of_one_extraction(self) -> StoreRecord:
+        if self.backbones.keys() != self.widths.keys():
+            raise ValueError(f"backbones {', '.join(self.backbones)}; expected those of widths")
+        ends = [-1, *(shard.last for shard in self.shards)]
+        for end, shard in zip(ends, self.shards, strict=False):
+            if shard.first != end + 1 or shard.last >= self.n_images:
+                raise ValueError(f"{shard.file} is of images {shard.first} to {shard.last}, after {end}")
+        return self
+
     def differences(self, other: StoreRecord) -> list[str]:
         """The names of what another extraction was told otherwise."""
         told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
-        differing = [name for name in told if getattr(self, name) != getattr(other, name)]
+        differing = [name for name in told if not same(name, getattr(self, name), getattr(other, name))]
         hashes = [{name: own.sha256 for name, own in record.weights.items()} for record in (self, other)]
         if "backbones" not in differing and self.weights and hashes[0] != hashes[1]:
             differing.append("weights")
@@ -123,7 +152,7 @@ class ActivationStore:
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
-        folder = Path(self.record.source)
+        folder = named_place(self.record.source)
         if not folder.is_dir():
             return False
         try:
@@ -153,6 +182,7 @@ class ActivationStore:
                     for name, into in tokens.items():
                         into[done : done + len(own)] = opened.get_slice(name)[own.start : own.stop]
                     numbers[done : done + len(own)] = opened.get_slice(IMAGES)[own.start : own.stop]
+                _check_numbers(self.folder, self.record.shards[shard], numbers[done : done + len(own)])
                 done += len(own)
         return PairedTokens(tokens, numbers, self.failures())
 
@@ -198,7 +228,10 @@ def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[An
             tokens = record.grid[0] * record.grid[1]
             shapes = {name: [shard.images, tokens, width] for name, width in record.widths.items()}
             for name, expected in {**shapes, IMAGES: [shard.images]}.items():
-                if (found := opened.get_slice(name).get_shape()) != expected:
+                kind, own = "I64" if name == IMAGES else KINDS[record.dtype], opened.get_slice(name)
+                if own.get_dtype() != kind:
+                    raise ValueError(f"{file} holds {name} as {own.get_dtype()}; by {RECORD} it should be {kind}")
+                if (found := own.get_shape()) != expected:
                     raise ValueError(
                         f"{file} holds {name} in the shape {found}; by {RECORD} it should be {expected}: it is of "
                         "another store, of other backbones or another grid"
@@ -217,6 +250,15 @@ def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | No
     for shard in record.shards if shards is None else shards:
         with opened_shard(folder, record, shard):
             pass
+
+
+def _check_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
+    """Nothing; a ValueError for images that the shard cannot have: of others natural patches would be shown."""
+    if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
+        raise ValueError(
+            f"{folder / shard.file} holds images {int(numbers.min())} to {int(numbers.max())}; by {RECORD} it should "
+            f"be of those from {shard.first} to {shard.last}"
+        )
 
 
 def check_content(folder: Path, shard: Shard) -> None:
@@ -244,16 +286,12 @@ def read_record(folder: Path) -> StoreRecord:
     if not file.is_file():
         raise ValueError(f"{folder} is no activation store: it has no {RECORD}")
     try:
-        values = json.loads(file.read_text())
-        if values.get("schema") != SCHEMA:
-            raise ValueError(f"{file} has schema {values.get('schema')!r}; this version reads {SCHEMA}")
-        return StoreRecord(**values)
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        values = read_object(file)
+        if (schema := values.get("schema")) == SCHEMA:
+            return validated(StoreRecord.model_validate, values)
+    except ValueError as error:
         raise ValueError(f"{file} is no valid record of a store: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{file} is no valid record of a store: {where}: {first['msg']}") from error
+    raise ValueError(f"{file} has schema {schema!r}; this version reads {SCHEMA}")
 
 
 def read_failures(folder: Path) -> list[dict[str, Any]]:
@@ -264,9 +302,9 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
     """
     file = folder / FAILURES
     try:
-        failures = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-        return [{"image": int(failure["image"]), "why": failure["why"]} for failure in failures]
-    except (ValueError, KeyError, TypeError) as error:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        return [validated(Unreadable.model_validate, as_object(parse_json(line))).model_dump() for line in lines]
+    except (ValueError, OSError) as error:
         raise ValueError(f"{file} is damaged: {error}; put it back as it was, or extract again") from error
 
 

@@ -33,6 +33,7 @@ from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.keeping import Keeper
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, RECIPES, FitSettings, Recipe, check_settings
+from usae_train.undisturbed import undisturbed
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
 
@@ -49,6 +50,7 @@ class Watch:
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
+@undisturbed
 def fit(
     data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore, *,
     backbones: str | Mapping[str, BackboneSpec | str] | None = None, recipe: str | Recipe = DEFAULT,
@@ -102,6 +104,7 @@ def _specs(backbones: str | Mapping[str, BackboneSpec | str]) -> dict[str, Backb
     return {name: BackboneSpec(model=own) if isinstance(own, str) else own for name, own in backbones.items()}
 
 
+@undisturbed
 def fit_pictures(
     source: ImageSource, settings: FitSettings, backbones: Mapping[str, BackboneSpec],
     device: torch.device | str = "cpu", watch: Watch | None = None, keeper: Keeper | None = None,
@@ -211,6 +214,7 @@ def store_to_fit(
     return ActivationStore(images)
 
 
+@undisturbed
 def fit_store(
     store: ActivationStore, settings: FitSettings, device: torch.device | str = "cpu", watch: Watch | None = None,
     keeper: Keeper | None = None, memory: float | None = None, ranks: Ranks = ALONE,

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, run_backbones_in
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_backbones_in
 from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.model.statistics import measure
@@ -20,6 +20,7 @@ from usae_train.training.fitting import Watch, feed_pictures, fit_settings, name
 from usae_train.training.keeping import Keeper
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitSettings, Recipe
+from usae_train.undisturbed import undisturbed
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
 
@@ -81,6 +82,7 @@ def figures_as_text(grown: Grown) -> str:
     return "\n".join(rows)
 
 
+@undisturbed
 def add_backbone(
     usae: USAE, images: str | Path | ImageSource, backbone: str | BackboneSpec, *, name: str | None = None,
     recipe: str | Recipe = DEFAULT, joint: bool = False, limit: int | None = None, memory: float | None = None,
@@ -120,7 +122,7 @@ def add_backbone(
     source = open_images(images, limit) if isinstance(images, str | Path) else images
     train, held_out = divided(len(source), chosen.seed)
     known = {own: known.to(device) for own, known in usae.backbones.items()}
-    backbones = {**known, name: Backbone(name, spec).to(device)}
+    backbones = {**known, name: build_backbones({name: spec})[name].to(device)}
     assert usae.grid is not None
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
     grown.weights = {**usae.weights, name: backbones[name].record()}

@@ -19,6 +19,7 @@ from usae_train.backbones.carried import check_weights
 from usae_train.commands.config_files import read_specs
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.holding import held
+from usae_train.files.json_files import read_object
 from usae_train.model.checkpoint import load, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -33,7 +34,9 @@ from usae_train.training.journal import METRICS, Journal
 from usae_train.training.keeping import Keeper
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
+from usae_train.training.state_forms import differing
 from usae_train.training.watching import journaled
+from usae_train.undisturbed import undisturbed
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
 FitOne = Callable[[str, FitSettings, Watch, Keeper], USAE]
@@ -76,6 +79,7 @@ class OneBackbone:
         return {self.name: self.feed.load(window)[self.name]}
 
 
+@undisturbed
 def fit_independent(
     images: str,
     out: Path,
@@ -119,6 +123,8 @@ def fit_independent(
                 compare_checksums(store, work.report)
             return fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
+    if source.left_out:
+        work.failure(source.left_out)
     grid = common_grid(list(build_backbones(specs).values()))
     data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}
     with held(out):
@@ -180,11 +186,17 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
     if not note.is_file() or not any(note.parent.glob("*/config.json")):  # killed before the first was written
         return
     try:
-        found = dict(json.loads(note.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{note} cannot be read; choose another --out, or remove {note.parent}") from error
+        found = read_object(note)
+    except ValueError as error:
+        raise ValueError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
     told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
-    if differences := sorted(key for key in wanted if key in told and told[key] != wanted[key]):
+    try:
+        differences = differing(wanted, told)
+    except ValueError as error:
+        raise ValueError(
+            f"{note.parent} cannot be gone on with: {error}; end it with that version, or choose another --out"
+        ) from error
+    if differences:
         raise ValueError(
             f"{note.parent} has SAEs of another {', '.join(differences)}; give the same again, choose another --out, "
             "or remove it"
@@ -203,7 +215,7 @@ def _of_pictures(
     source: ImageSource, specs: Mapping[str, BackboneSpec], grid: tuple[int, int], work: Work,
     name: str, settings: FitSettings, watch: Watch, keeper: Keeper,
 ) -> USAE:  # fmt: skip
-    backbone = build_backbones({name: specs[name]})[name].to(work.device)
+    backbone = build_backbones({name: specs[name]}, told=False)[name].to(work.device)
     feed, sample = feed_pictures(
         {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
     )  # fmt: skip

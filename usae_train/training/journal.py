@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.json_files import as_object, parse_json
 
 METRICS = "metrics.jsonl"
 JOINT_METRICS = "metrics-joint.jsonl"  # of the training that a grown space is compared with
@@ -77,11 +78,13 @@ def read_journal(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     lines = []
-    for text in file.read_text().splitlines():
+    for text in file.read_text(errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:  # cut short by a kill
+            line = as_object(parse_json(text))
+        except ValueError:  # cut short by a kill
             continue
+        if isinstance(line.get("step"), int):
+            lines.append(line)
     return lines
 
 

@@ -16,10 +16,12 @@ from torch import Tensor
 from usae_train.distributed import ALONE, Ranks
 from usae_train.files.atomic import remove_leftovers
 from usae_train.files.state_files import write_state
+from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors
 from usae_train.model.usae import USAE
 from usae_train.stop_signals import Stopped, hearing, status_of
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import FitSettings
+from usae_train.training.state_forms import check_moments, check_place, differing
 
 UNREADABLE = -1  # no step: there are states, and none can be read
 
@@ -45,13 +47,41 @@ class TrainingState:
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave.
+
+        Raises:
+            ValueError: for parts that are missing, or of another shape or kind; nothing was taken over then.
+        """
+        moments = self._checked(state)
+        self.generator.set_state(state["generator"].cpu())
         self.usae.load_state_dict(state["usae"])
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.generator.set_state(state["generator"].cpu())
+            # its settings are those of the recipe, which was compared; the learning rate is set anew at each step
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": moments[name], "param_groups": groups})
         self.batches.load_state_dict(state["batches"])
         self.last_fired.copy_(state["last_fired"])
+
+    def _checked(self, state: dict[str, Any]) -> dict[str, dict[int, dict[str, Tensor]]]:
+        """The optimizers' moments, when all is as it should be."""
+        if lacking := sorted({*self.state_dict()} - state.keys()):
+            raise Damaged(f"it has no {', '.join(lacking)}")
+        check_tensors(state["usae"], self.usae.state_dict(), "usae")
+        check_tensor(state["last_fired"], self.last_fired.shape, torch.long, "last_fired")
+        own = self.generator.get_state()
+        check_tensor(state["generator"], own.shape, own.dtype, "generator")
+        check_place(state["batches"], self.batches)
+        kept = state["optimizers"]
+        if not isinstance(kept, dict) or kept.keys() != self.optimizers.keys():
+            raise Damaged("it has optimizers of other backbones")
+        every = self.settings.recipe.encoding != "one"  # else a pair steps when it is drawn, and may not have been
+        return {name: check_moments(kept[name], own, f"optimizer of {name}", every)
+                for name, own in self.optimizers.items()}  # fmt: skip
+
+
+def name_of(step: int) -> str:
+    """A state's file."""
+    return f"step-{step:09d}.pt"
 
 
 def training_room(out: Path, resume: bool) -> Path:
@@ -107,16 +137,30 @@ class Keeper:
         if not found:
             return 0
         with ranks.together():
-            own = {**state.settings.model_dump(mode="json"), **self.data}
-            told = {**found["settings"], **found["data"]}
-            # a setting that an older version did not know is no difference: its states hold what it would decide
-            if differences := sorted(key for key in own if key in told and own[key] != told[key]):
+            self._check_same({**state.settings.model_dump(mode="json"), **self.data}, found)
+            try:
+                state.load_state_dict(found)
+            except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
+                reason = " ".join(str(error).split())[:200]
                 raise ValueError(
-                    f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
-                )
-        state.load_state_dict(found)
+                    f"{self.folder / name_of(step)} is no state of this training ({reason}): it is damaged, or another "
+                    f"version of usae wrote it; remove it to go on from the one before, or {self.folder} to begin anew"
+                ) from error
         self.kept = step
         return step
+
+    def _check_same(self, own: dict[str, Any], found: dict[str, Any]) -> None:
+        try:
+            differences = differing(own, {**found["settings"], **found["data"]})
+        except ValueError as error:
+            raise ValueError(
+                f"{self.folder} cannot be gone on from: {error}; end the training with that version, or remove "
+                f"{self.folder} to begin anew"
+            ) from error
+        if differences:
+            raise ValueError(
+                f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
+            )
 
     def last_good(self) -> str:
         """Where the last state is, for the end of a message; empty when none was written."""
@@ -137,7 +181,8 @@ class Keeper:
             with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
                 found = torch.load(file, map_location="cpu", weights_only=True)
                 dict(**found["settings"], **found["data"])  # or it is no state of ours
-                return int(file.stem.removeprefix("step-")), found
+                if (step := int(file.stem.removeprefix("step-"))) > 0:
+                    return step, found
         return UNREADABLE if files else 0, {}
 
     def after(self, step: int, state: TrainingState, ranks: Ranks = ALONE) -> None:
@@ -167,7 +212,7 @@ class Keeper:
     def _write(self, step: int, state: TrainingState) -> None:
         if not all(own.isfinite().all() for own in state.usae.parameters()):
             return  # the next step says what is wrong; until then the states before are the good ones
-        write_state({**state.state_dict(), "data": self.data}, self.folder / f"step-{step:09d}.pt")
+        write_state({**state.state_dict(), "data": self.data}, self.folder / name_of(step))
         self.kept = step
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()

@@ -32,6 +32,8 @@ def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
     from usae_train.pictures.images import open_images
 
     source = open_images(images)
+    if source.left_out:
+        typer.echo(source.left_out, err=True)
     with progress_bars(quiet) as progress:
         report = watched(progress, quiet)
         usae.natural = look_through(usae, source, lambda done, total: report("natural pictures", done, total, ""))

@@ -165,10 +165,11 @@ def rate_score(
 
 def _own_place(named: list[str]) -> Path:
     """A run alone keeps its page itself."""
+    from usae_train.files.homes import from_home
     from usae_viz.explorer.runs import is_run
 
-    if len(named) == 1 and is_run(Path(named[0])):
-        return Path(named[0])
+    if len(named) == 1 and is_run(from_home(named[0])):
+        return from_home(named[0])
     return _new_place("explore")
 
 

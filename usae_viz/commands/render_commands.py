@@ -182,18 +182,21 @@ def _planned(
     import torch
 
     from usae_train.model.checkpoint import load
-    from usae_viz.runs.about import read_about
+    from usae_viz.runs.about import read_about, usae_near
     from usae_viz.runs.plan import plan_recipe
     from usae_viz.runs.recipe import read_recipe
-    from usae_viz.runs.show import plan_again
+    from usae_viz.runs.show import changed_since, plan_again
 
     torch.set_num_threads(threads)
     if recipe.lower().endswith(".png"):
         if labels is not None:
             raise typer.BadParameter("--labels are for a recipe; a picture says itself what it is of")
         about = read_about(Path(recipe))
-        model = load(usae or about.usae or "demo", pick_device(device))
-        return plan_again(model, about, Path(recipe), allow_code), model
+        model = load(usae or usae_near(about.usae or "demo", Path(recipe)), pick_device(device))
+        plan = plan_again(model, about, Path(recipe), allow_code)
+        if (changed := changed_since(Path(recipe), about)) is not None:
+            typer.echo(changed, err=True)
+        return plan, model
     chosen = read_recipe(recipe)
     chosen = chosen if labels is None else chosen.model_copy(update={"labels": labels})
     model = load(usae or chosen.usae, pick_device(device))

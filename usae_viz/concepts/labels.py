@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from usae_train.files.homes import from_home
+from usae_train.files.json_files import read_json, validated
 from usae_train.model.usae import USAE
 
 TAKEN = ("all", "favourites")  # mean something of their own where a concept is named
@@ -97,13 +99,13 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
         ValueError: for a file that is none, a name that `--concept` cannot take, or labels of another USAE.
     """
     try:
-        found = LabelFile.model_validate_json(Path(file).read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
+        values = read_json(from_home(file))
+    except ValueError as error:
         raise ValueError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(map(str, first["loc"])) or "the file"
-        raise ValueError(f"{file}: {at}: {first['msg']}; expected the JSON that the explorer exports") from error
+    try:
+        found = validated(LabelFile.model_validate, values)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}; expected the JSON that the explorer exports") from error
     if found.usae_sha256 is not None and usae.sha256 is not None and found.usae_sha256 != usae.sha256:
         raise ValueError(
             f"{file} names concepts of another USAE ({found.usae}, sha256 {found.usae_sha256[:12]}) than this one "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
@@ -120,14 +120,19 @@ def best_concept(usae: USAE, value: int) -> tuple[int, float]:
     return concept, smallest[concept].item()
 
 
-def caption(usae: USAE, concept: int) -> str:
+def caption(usae: USAE, concept: int, names: Mapping[int, Mapping[str, str]] | None = None) -> str:
     """One line on a concept for a sheet: its number, its name if it has one, and what it follows if that is known.
+
+    Args:
+        usae: the USAE.
+        concept: the concept.
+        names: `names_of` the USAE's labels, where somebody has read them already.
 
     Raises:
         ValueError: when the USAE has no such concept.
     """
     found, said = follows(usae, check_concept(usae, concept)), list[str]()
-    named = names_of(labels_of(usae)).get(concept)
+    named = (names_of(labels_of(usae)) if names is None else names).get(concept)
     if named is not None:
         said.append(named["name"])
     if found is not None:

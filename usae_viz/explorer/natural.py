@@ -14,6 +14,7 @@ from torch import Tensor
 
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.usae import USAE
+from usae_train.pictures.colour import levels
 from usae_train.pictures.images import ImageSource
 from usae_viz.runs.patches import around
 from usae_viz.runs.png import to_picture
@@ -92,8 +93,7 @@ def _entry(natural: NaturalPictures, place: Place, codes: Sequence[Tensor]) -> d
     peaks = natural.largest[:, place.concept].clamp_min(1e-6)
     maps = [own[:, place.concept] for own in codes]
     heat = [
-        base64.b64encode((255 * one / peak).clamp(0, 255).byte().numpy().tobytes()).decode()
-        for one, peak in zip(maps, peaks, strict=True)
+        base64.b64encode(levels(one / peak).numpy().tobytes()).decode() for one, peak in zip(maps, peaks, strict=True)
     ]
     return {
         "image": place.number, "token": place.token, "label": natural.source.label(place.number),

@@ -21,6 +21,7 @@ from usae_train.files.placing import permit, place_of, put
 from usae_train.files.provenance import versions
 from usae_train.model.natural import natural_pictures
 from usae_train.progress import Report
+from usae_train.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import follows
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
@@ -37,6 +38,7 @@ NATURAL = 6  # natural pictures a backbone
 SCRIPTS = ("dom.js", "labels.js", "view.js", "heat.js", "card.js", "grid.js", "panel.js", "sheet.js", "main.js")
 
 
+@undisturbed
 def explore(
     sources: Sources, out: Path, natural: int = NATURAL, report: Report = lambda stage, done, total, note: None
 ) -> list[str]:

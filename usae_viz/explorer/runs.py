@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from usae_train.files.json_files import as_object, read_object, validated
+from usae_train.files.place_names import printable
 from usae_viz.maximization.settings import SHARED
 from usae_viz.runs.about import About, read_about
+from usae_viz.runs.png import check_whole
 from usae_viz.verification.scores import DEFAULT, SEED
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
@@ -96,7 +98,7 @@ class Run:
     @property
     def name(self) -> str:
         """What the page calls it."""
-        return self.folder.resolve().name
+        return printable(self.folder.resolve().name)
 
 
 def is_run(folder: Path) -> bool:
@@ -112,10 +114,10 @@ def read_run(folder: Path) -> Run:
     """
     file = folder / "run.json"
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        record = read_object(file)
+    except ValueError as error:
         raise ValueError(f"{file} is no readable run record: {error}; draw the run again") from error
-    if not isinstance(record, dict) or record.get("schema") != 1:
+    if record.get("schema") != 1:
         raise ValueError(f"{file} is no run record of schema 1; install a matching usae version, or draw it again")
     unreadable: list[str] = []
     found: dict[Path, list[Picture]] = {}
@@ -141,6 +143,7 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
             continue
         try:
             about = read_about(file)
+            check_whole(file)
         except ValueError as error:
             unreadable.append(str(error))
             continue
@@ -153,15 +156,14 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[Picture]:
 def _thresholds(folder: Path) -> VerdictSettings | None:
     """By which a folder's verdicts were last given: newer than its PNGs', when a recipe's thresholds were changed."""
     try:
-        found = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["thresholds"]
-        return VerdictSettings.model_validate(found)
-    except (OSError, ValueError, KeyError, TypeError):
+        return validated(VerdictSettings.model_validate, read_object(folder / "scores.json").get("thresholds"))
+    except ValueError:
         return None
 
 
 def _agreement(folder: Path) -> dict[str, float]:
     try:
-        found = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["agreement"]
-        return {str(kind): float(cosine) for kind, cosine in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = as_object(read_object(folder / "scores.json").get("agreement"))
+        return {kind: float(cosine) for kind, cosine in found.items()}
+    except (ValueError, TypeError):
         return {}

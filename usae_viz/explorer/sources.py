@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from usae_train.files.homes import from_home
 from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
 from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
+from usae_viz.runs.about import usae_near
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def open_sources(
     Raises:
         ValueError: for what is neither, and for runs that were drawn with another USAE than there is.
     """
-    runs = [read_run(Path(each)) for each in named if _checked(each)]
-    others = [each for each in named if not is_run(Path(each))]
+    runs = [read_run(from_home(each)) for each in named if _checked(each)]
+    others = [each for each in named if not is_run(from_home(each))]
     if len(others) > 1:
         raise ValueError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
     if usae is not None and others and others[0] != usae:
@@ -61,7 +62,7 @@ def open_sources(
         raise ValueError(f"{_listed(runs)} were drawn with different USAEs; explore them one by one")
     model: USAE | None = None
     if others or not pictures_only:
-        wanted = usae or (others[0] if others else runs[0].usae)
+        wanted = usae or (others[0] if others else runs[0].usae and usae_near(runs[0].usae, runs[0].folder))
         if wanted is None:
             raise ValueError(f"{runs[0].folder} does not say which USAE it shows; name it with --usae")
         model = _usae(wanted, runs, device)
@@ -75,7 +76,7 @@ def open_sources(
 
 def _checked(named: str) -> bool:
     """Whether it is a run folder; a folder that is neither run nor USAE is said here."""
-    folder = Path(named).expanduser()
+    folder = from_home(named)
     if is_run(folder):
         return True
     if folder.is_file():

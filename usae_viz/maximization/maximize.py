@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from usae_train.files.place_names import named_place
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import read_picture
+from usae_train.pictures.decoding import read_picture
 from usae_train.training.settings import check_settings
+from usae_train.undisturbed import undisturbed
 from usae_viz.concepts.naming import check_concept
 from usae_viz.maximization.loop import Ascent, Eyes, Lost, Picture, Step, ascend
 from usae_viz.maximization.packing import pictures_at_once
@@ -38,6 +40,7 @@ STARTS_BY = {"image", "size", "decay", "contrast", "spectrum"}
 CLOSENESS = 5.0
 
 
+@undisturbed
 def maximize(
     usae: USAE, objective: Objective, *, start: Tensor | str | Path | None = None,
     reference: Tensor | str | Path | None = None, progress: Progress = lambda done, scores: None, **settings: Any,
@@ -121,6 +124,7 @@ def invert(usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str]
     return maximize(usae, SameCodes(backbones), reference=picture, **settings)
 
 
+@undisturbed
 def maximize_each(
     usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings,
     progress: Progress = lambda done, scores: None, start: Tensor | None = None, reference: Tensor | None = None,
@@ -348,7 +352,7 @@ def _described(picture: Tensor | str | Path) -> str:
 def _canvas(given: Tensor | None, file: str | None, size: int, device: torch.device) -> Tensor | None:
     """A picture (3, size, size) from a tensor or a file."""
     if given is None:
-        return None if file is None else read_picture(Path(file), size).to(device)
+        return None if file is None else read_picture(named_place(file), size).to(device)
     if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
         raise ValueError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
     if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range

@@ -13,17 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import commit, file_hash, versions
+from usae_train.model.checkpoint import EMBEDDED
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 from usae_viz.concepts.naming import caption
 from usae_viz.maximization.precision import dtype_for
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.maximization.snapshots import Frames, write_frames
 from usae_viz.objectives import Concept, Objective
 from usae_viz.parameterizations.spectra import spectrum_hash
-from usae_viz.runs.outputs import write_concept, write_json
+from usae_viz.runs.outputs import write_concept
 from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.png import to_picture
+from usae_viz.runs.record import keep_record, pictures_by_folder
 from usae_viz.runs.sheet import sheet
 from usae_viz.verification.classes import class_name
 from usae_viz.verification.scores import Scores, counted
@@ -67,13 +71,14 @@ class Result:
         """The folder's name in a run."""
         return folder_of(self.objective)
 
+    @undisturbed
     def save(self, folder: str | Path) -> Path:
         """Write run.json and the pictures' folder below `folder`; see `DESIGN.md`, "A run's outputs"."""
         folder = Path(folder)
         verdicts = counted([] if self.scores is None else [self.scores])
-        write_json(
-            folder / "run.json", {**run_record(self.usae, [self.objective], [self.settings]), "verdicts": verdicts}
-        )
+        pictures = pictures_by_folder([(self.folder, self.images)])
+        record = run_record(self.usae, [self.objective], [self.settings])
+        keep_record(folder, {**record, "verdicts": verdicts, "pictures": pictures})
         about = {name: self.about(name) for name in self.images}
         alpha = self.alpha if self.settings.alpha else {}
         write_concept(
@@ -168,9 +173,16 @@ def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
     """Which weights, natural spectrum (of the first run that needs one) and software pictures are made with."""
     spectra = dict.fromkeys(spectrum_hash(settings.spectrum) for settings in runs if settings.spectrum)
     return {
-        "usae": usae.source, "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
+        "usae": _whole(usae.source), "usae_sha256": usae.sha256, "spectrum_sha256": next(iter(spectra), None),
         "versions": versions(), "commit": commit(),
     }  # fmt: skip
+
+
+def _whole(source: str | None) -> str | None:
+    """An id as it is, a folder from the root: pictures and records are read from other places too."""
+    if source is None or source in EMBEDDED or not (Path(source).expanduser() / "config.json").is_file():
+        return source
+    return str(Path(source).expanduser().absolute())
 
 
 def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
@@ -182,5 +194,5 @@ def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
     for name, file in (("start", settings.start), ("reference", settings.reference)):
         if file is not None:
             with suppress(OSError):
-                hashes[name] = file_hash(Path(file))
+                hashes[name] = file_hash(named_place(file))
     return hashes

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from usae_train.files.place_names import printable
 from usae_viz.augmentations import PRESETS, Augmentation
 from usae_viz.verification.verdict import VerdictSettings
 
@@ -15,6 +16,8 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 SHARED = "shared"
 MAX_SEED = 2**32
 MIN_SIZE, MAX_SIZE = 16, 4096  # pixels
+# Of one drawing: far more than anybody draws, and few enough to be counted through. A hundred million seeds were.
+MAX_SEEDS, MAX_CROPS, MAX_STEPS = 10_000, 10_000, 1_000_000_000
 
 
 class MaximizeSettings(BaseModel):
@@ -32,8 +35,8 @@ class MaximizeSettings(BaseModel):
         le=MAX_SIZE,
         description="canvas side, pixels; 16/7 of the largest input size unless told (512 for 224)",
     )
-    steps: int = Field(96, ge=1, description="optimizer steps")
-    crops: int = Field(4, ge=1, description="views a step")
+    steps: int = Field(96, ge=1, le=MAX_STEPS, description="optimizer steps")
+    crops: int = Field(4, ge=1, le=MAX_CROPS, description="views a step")
     learning_rate: float | None = Field(
         None, gt=0, le=1e37, description="Adam's; the parameterization's own unless told"
     )
@@ -70,7 +73,7 @@ class MaximizeSettings(BaseModel):
     snapshots: int | None = Field(None, ge=1, description="keep the picture every so many steps")
     alpha: bool = Field(False, description="write PNGs with transparency: what the gradient never asked for is clear")
     seed: int = Field(0, ge=0, lt=MAX_SEED, description="decides the start and the augmentation draws")
-    seeds: int = Field(1, ge=1, description="draw so many times: seed, seed + 1, ...")
+    seeds: int = Field(1, ge=1, le=MAX_SEEDS, description="draw so many times: seed, seed + 1, ...")
     memory: float | None = Field(
         None, gt=0, description="GB that the pictures drawn at once may take; CPU: one objective at a time unless told"
     )
@@ -82,6 +85,11 @@ class MaximizeSettings(BaseModel):
     verdict: VerdictSettings = Field(
         VerdictSettings(), description="thresholds of `strong` and `failed`, such as `{rank: 1, percentile: 99.9}`"
     )
+
+    @field_validator("start", "reference", "spectrum", mode="before")
+    @classmethod
+    def _kept_as_text(cls, value: Any) -> Any:
+        return printable(value) if isinstance(value, str) else value  # `named_place` finds it again
 
     @field_validator("augmentation", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.pictures.colour import levels
 
 FRAME_SECONDS = 0.08
 
@@ -132,7 +133,7 @@ def _in_bytes(frames: Iterable[Tensor]) -> Iterator[np.ndarray]:
     """Canvases (3, H, W) as (H, W, 3), uint8; the last one again and again, for a second."""
     picture = None
     for frame in frames:
-        picture = (frame.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        picture = levels(frame).permute(1, 2, 0).numpy()
         yield picture
     if picture is not None:
         yield from [picture] * round(1 / FRAME_SECONDS)

@@ -8,6 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from usae_train.undisturbed import undisturbed
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.concept import Pool, one_of, pool_tokens, spelled, whole_number
@@ -32,6 +33,7 @@ class Direction(Objective):
         dict_keys(['vit'])
     """
 
+    @undisturbed
     def __init__(self, backbone: str, vector: Tensor | Sequence[float], pool: Pool = "mean") -> None:
         one_of(pool, get_args(Pool), "pool ")
         try:

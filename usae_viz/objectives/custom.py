@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import re
@@ -15,13 +14,14 @@ from torch import Tensor
 
 from usae_viz.objectives import Activations, NoScore, Objective, objective
 from usae_viz.objectives.algebra import Score
+from usae_viz.objectives.own_code import hash_of_code
 
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
 class Custom:
-    """An objective of somebody's own, and the hash of the file that it stands in."""
+    """An objective of somebody's own, and the hash of the file that it stands in, with those that it imports."""
 
     objective: Objective
     sha256: str | None
@@ -64,7 +64,7 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     named = Objective(
         told, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.lowered, own.classes
     )
-    return Custom(named, hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None)
+    return Custom(named, hash_of_code(module_name, Path(file)) if file else None)
 
 
 def _told(own: Objective, text: str, file: str | None) -> Score:

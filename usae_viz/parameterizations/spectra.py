@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.pictures.spectrum import load_spectrum
 from usae_viz.parameterizations.fourier import frequencies
@@ -34,7 +35,7 @@ def spectrum_named(spectrum: str, size: int) -> Tensor:
     """
     if spectrum == ANALYTIC:
         return analytic_spectrum(size)
-    return packaged_spectrum(spectrum) if spectrum in PACKAGED else load_spectrum(Path(spectrum))
+    return packaged_spectrum(spectrum) if spectrum in PACKAGED else load_spectrum(named_place(spectrum))
 
 
 @cache
@@ -52,7 +53,7 @@ def spectrum_hash(spectrum: str | None) -> str:
     if spectrum == ANALYTIC:
         return ANALYTIC
     try:
-        return file_hash(PACKAGED.get(spectrum or PHOTOGRAPHS) or Path(str(spectrum)))
+        return file_hash(PACKAGED.get(spectrum or PHOTOGRAPHS) or named_place(str(spectrum)))
     except OSError as error:
         raise ValueError(f"{spectrum} cannot be read: {error.strerror or error}") from error
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from scipy.stats import binomtest
 
+from usae_train.files.json_files import read_object, validated
 from usae_viz.verification.verdict import VERDICTS, Verdict
 
 COLUMNS = ("study", "rater", "trial", "choice", "seconds")
@@ -136,19 +136,17 @@ def _answer(file: Path, line: int, row: list[str], key: dict[str, Any]) -> Answe
 def _read_key(study: Path) -> dict[str, Any]:
     file = study / "key.json"
     try:
-        key = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        key = read_object(file)
+    except ValueError as error:
         raise ValueError(
             f"{study} is no study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
         ) from error
-    if not isinstance(key, dict) or key.get("schema") != 1:
+    if key.get("schema") != 1:
         raise ValueError(f"{file} has another schema than 1; install a matching usae version")
     try:
-        return Key.model_validate(key).model_dump()
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{file}: {at}: {first['msg']}; expected what usae-viz rate wrote") from error
+        return validated(Key.model_validate, key).model_dump()
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 
 
 def _outcome(group: str, answers: Sequence[Answer], key: dict[str, Any]) -> Outcome:

@@ -23,6 +23,7 @@ from usae_train.model.natural import NaturalPictures
 from usae_train.model.statistics import TAU
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource
+from usae_train.undisturbed import undisturbed
 from usae_viz.explorer.runs import Picture, Run
 from usae_viz.runs.patches import around, inside_window
 from usae_viz.verification.verdict import Verdict
@@ -69,6 +70,7 @@ class Trial:
         }  # fmt: skip
 
 
+@undisturbed
 def make_study(
     usae: USAE, natural: NaturalPictures, run: Run, seed: int, choices: int = 4, controls: int = 1,
     progress: Progress = lambda done, total: None,

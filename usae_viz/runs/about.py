@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from usae_train.model.checkpoint import EMBEDDED
 from usae_train.training.settings import check_settings
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.runs.png import read_png
@@ -68,6 +69,22 @@ class About(BaseModel):
             ValueError: for settings that this version does not have.
         """
         return check_settings(MaximizeSettings, **self.settings)
+
+
+def usae_near(usae: str, file: Path) -> str:
+    """Where the USAE is that a picture or a run's record names.
+
+    Earlier versions kept a folder as it was named, relative to where they were called: it is looked for beside the file
+    and above. Whether it is the right one is for its hash to say.
+
+    Args:
+        usae: an id or a folder.
+        file: a PNG, or a run folder.
+    """
+    if usae in EMBEDDED or Path(usae).expanduser().exists():
+        return usae
+    above = (parent / usae for parent in file.resolve().parents)
+    return next((str(folder) for folder in above if (folder / "config.json").is_file()), usae)
 
 
 def read_about(file: Path) -> About:

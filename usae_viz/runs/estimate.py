@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 from usae_viz.maximization.maximize import eyes_for, maximize_each
 from usae_viz.maximization.result import Result
 from usae_viz.maximization.settings import MaximizeSettings
@@ -20,6 +21,7 @@ from usae_viz.runs.plan import Drawing, Plan
 from usae_viz.runs.png import write_png
 
 TRIAL = 3  # steps; the first, which warms up, is not counted
+FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Estimate:
         }  # fmt: skip
 
 
+@undisturbed
 def estimate(usae: USAE, plan: Plan, out: Path) -> Estimate:
     """Try what is left of a plan; nothing stays on disk.
 
@@ -91,15 +94,19 @@ def _part(usae: USAE, plan: Plan, variant: str | None, drawings: Sequence[Drawin
     around = (ended - begun) - (ticks[-1] - ticks[0])  # the first step, the verification
     seconds = around + a_step * (settings.steps - 1)
     with tempfile.TemporaryDirectory() as room:
+        length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
         for name, canvas in result.images.items():
             write_png(
                 Path(room) / f"{name}.png", canvas, result.about(name), result.alpha[name] if settings.alpha else None
             )
             for animation in plan.animations:
-                length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
-                frames = islice(cycle(result.frames[name]), length)  # equal ones would take next to no room
+                # equal frames would take next to no room
+                frames = islice(cycle(result.frames[name]), min(length, FRAMES))
                 write_frames(Path(room) / f"{name}.{animation}", frames)
-        bytes_each = sum(file.stat().st_size for file in Path(room).iterdir())
+        bytes_each = sum(
+            file.stat().st_size * (1 if file.suffix == ".png" else max(1, length / FRAMES))
+            for file in Path(room).iterdir()
+        )
     pictures = sum(len(drawing.names) for drawing in drawings)
     return Part(
         variant, settings.mode, len(drawings), pictures, seconds * len(drawings), bytes_each * len(drawings) / 1e6

@@ -6,7 +6,6 @@ by now counts for nothing. So a run can be killed at any moment.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from usae_train.files.atomic import atomic_path, check_file
 from usae_train.files.holding import taken
+from usae_train.files.json_files import read_object, validated
 from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
 from usae_viz.maximization.result import Result
@@ -27,6 +27,7 @@ from usae_viz.verification.scores import Scores, read_score
 from usae_viz.verification.verdict import VerdictSettings
 
 DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture
+MOST_CONCEPTS = 2**24  # the paper's space has 6144
 Codes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
 
@@ -47,6 +48,31 @@ class Record(BaseModel):
     cut_short: bool = False
     failed: bool = False
 
+    @model_validator(mode="after")
+    def _of_its_pictures(self) -> Record:
+        """Whether sheet and scores can be made of it: else it counts for nothing, and the drawing is drawn again."""
+        known: dict[str, Mapping[str, Any]] = {
+            "scores": self.scores,
+            "drawn_for": self.drawn_for,
+            "signatures": self.signatures,
+        }
+        for part, rows in known.items():
+            if not rows.keys() <= set(self.names):
+                raise ValueError(f"{part} of other pictures than {', '.join(self.names)}")
+        if self.scores.keys() != self.drawn_for.keys():
+            raise ValueError("scores and drawn_for are of different pictures")
+        for image, row in self.scores.items():
+            for own in row.values():
+                read_score(own)
+            if not set(self.drawn_for[image]) <= row.keys():
+                raise ValueError(f"{image} has no scores in {', '.join(self.drawn_for[image])}")
+        for codes in (own for row in self.signatures.values() for own in row.values()):
+            if codes.keys() != {"index", "value"} or len(codes["index"]) != len(codes["value"]):
+                raise ValueError("signatures are no codes")
+            if not all(0 <= index < MOST_CONCEPTS and index == int(index) for index in codes["index"]):
+                raise ValueError("signatures are of no concepts")
+        return self
+
     @property
     def stopped(self) -> bool:
         """Whether it was Ctrl-C that cut it short."""
@@ -66,15 +92,21 @@ class Manifest:
     def read(self, drawing: Drawing) -> Record | None:
         """A drawing's record, if there is one that can be read."""
         try:
-            record = Record(**json.loads(self._file(drawing).read_text()))
-        except (OSError, ValueError, TypeError, ValidationError):
+            record = validated(Record.model_validate, read_object(self._file(drawing)))
+        except ValueError:
             return None
-        return record if record.key == drawing.key else None
+        fits = record.key == drawing.key and len(record.names) == len(drawing.names)
+        return record if fits and len(set(record.names)) == len(record.names) else None
 
     def finished(self, drawing: Drawing) -> bool:
         """Whether all files of a drawing are there as they were written."""
+        return self._whole(drawing) is not None
+
+    def forget_damaged(self, drawing: Drawing) -> None:
+        """Remove a record whose files are gone or others by now: no sheet is to be made of them meanwhile."""
         record = self.read(drawing)
-        return record is not None and not record.cut_short and self._holds(drawing, record)
+        if record is not None and not self._holds(drawing, record):
+            self._file(drawing).unlink(missing_ok=True)
 
     def drawn(self, drawing: Drawing) -> Record | None:
         """A drawing's record, if files of its names are there, whatever is in them by now."""
@@ -99,8 +131,8 @@ class Manifest:
 
         The new files stand before the record says so, and the old ones go last.
         """
-        record = self.read(drawing)
-        if record is None or not self.finished(drawing):
+        record = self._whole(drawing)
+        if record is None:
             return False
         if record.names == list(drawing.names):
             return True
@@ -126,6 +158,11 @@ class Manifest:
         for old in set(record.files) - set(files):
             (room / old).unlink(missing_ok=True)
         return True
+
+    def _whole(self, drawing: Drawing) -> Record | None:
+        """A drawing's record, if it was drawn to its end and all files are there as they were written."""
+        record = self.read(drawing)
+        return record if record is not None and not record.cut_short and self._holds(drawing, record) else None
 
     def _keep(self, drawing: Drawing, record: Record) -> None:
         with atomic_path(self._file(drawing)) as temporary:

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from usae_train.model.natural import natural_pictures
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 from usae_viz.runs.png import to_picture
 
 MOST = 6  # natural patches a backbone
 WINDOW = 0.34  # side of a natural patch with its surroundings, as a share of the picture
 
 
+@undisturbed
 def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     """The patches of natural pictures in which a concept is strongest, with their surroundings, a list a backbone.
 

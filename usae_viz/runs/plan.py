@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash, versions
 from usae_train.model.usae import USAE
-from usae_viz.concepts.labels import labels_of
+from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.maximization.maximize import check_objectives, pictures_of
@@ -22,6 +24,8 @@ from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import is_custom, load_custom
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import Recipe, Run
+
+MOST = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,28 @@ class Drawing:
     names: tuple[str, ...]  # of the pictures, as files; in the order of `pictures_of`
     key: str  # of everything that decides what the pictures and their files are
     code: str | None = None  # sha256 of the file with the objective's code, where it is somebody's own
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """One objective in one run, as it was asked for."""
+
+    folder: str
+    title: str
+    run: Run
+    objective: Objective
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What a run comes to on a USAE, found once for everything that is drawn so."""
+
+    settings: MaximizeSettings  # resolved
+    content: Mapping[str, Any]  # its part in the keys
+    before: str  # `maco-coupled-`, with a variant, and where there are several modes
+    behind: str  # `-seed-3`, where there are several seeds
+    names: dict[tuple[str, ...] | None, tuple[str, ...]] = field(default_factory=dict)  # by the backbones asked for
 
 
 @dataclass(frozen=True)
@@ -80,13 +106,14 @@ def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = Fal
         ValueError: for concepts and objectives that cannot be, for one that compares with a picture that is not given,
             and for two drawings of the same pictures or file.
     """
-    runs = list(recipe.runs())
     labels = labels_of(usae, recipe.labels)
-    concepts = dict.fromkeys(k for item in recipe.concepts for k in select(usae, item, labels))
-    planned: list[tuple[str, str, Run, Objective, str | None]] = []
+    concepts = dict.fromkeys(k for item in dict.fromkeys(recipe.concepts) for k in select(usae, item, labels))
+    _check_count(usae, recipe.ways(), len(concepts) + len(recipe.objectives))
+    runs, named = list(recipe.runs()), names_of(labels_of(usae))
+    templates, planned = dict.fromkeys(run.objective for run in runs), list[_Planned]()
     for k in concepts:
-        for run in runs:
-            planned.append((f"concept-{k:05d}", caption(usae, k), run, _for_concept(run.objective, k), None))
+        title, drawn = caption(usae, k, named), {template: _for_concept(template, k) for template in templates}
+        planned += [_Planned(f"concept-{k:05d}", title, run, drawn[run.objective]) for run in runs]
     codes: dict[Objective, str | None] = {}
     for text in dict.fromkeys(recipe.objectives):
         if is_custom(text):
@@ -96,11 +123,13 @@ def plan_recipe(usae: USAE, recipe: Recipe, folder: Path, allow_code: bool = Fal
             objective = parse_objective(text)
             if str(objective) not in map(str, codes):
                 codes[objective] = None
-    as_they_stand = _apart_from_templates(runs, recipe.objective)
-    said = {(str(objective), run.settings) for _, _, run, objective, _ in planned}
-    beside = [own for own in codes if not said.issuperset((str(own), run.settings) for run in as_they_stand)]
-    for objective, name in folders_of(beside, {folder for folder, *_ in planned}).items():
-        planned += [(name, title_of(usae, objective), run, objective, codes[objective]) for run in as_they_stand]
+    if codes:
+        as_they_stand = _apart_from_templates(runs, recipe.objective)
+        said = {(str(own.objective), own.run.settings) for own in planned}
+        beside = [own for own in codes if not said.issuperset((str(own), run.settings) for run in as_they_stand)]
+        for objective, name in folders_of(beside, {own.folder for own in planned}).items():
+            title, code = title_of(usae, objective), codes[objective]
+            planned += [_Planned(name, title, run, objective, code) for run in as_they_stand]
     animations = tuple(kind for kind in ("gif", "mp4") if kind in recipe.outputs)
     drawings = _drawings(usae, planned, animations)
     return Plan(drawings, animations, "sheet" in recipe.outputs, recipe.model_dump(mode="json"))
@@ -110,9 +139,11 @@ def plan_objectives(
     usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], animation: str = "gif"
 ) -> Plan:
     """Draw each objective with each run's settings."""
+    _check_count(usae, ((settings.seeds, 1) for settings in runs), len(objectives))
+    ways = [Run(None, settings) for settings in runs]
     planned = [
-        (folder, title_of(usae, objective), Run(None, settings), objective, None)
-        for objective, folder in folders_of(objectives).items() for settings in runs
+        _Planned(folder, title_of(usae, objective), run, objective)
+        for objective, folder in folders_of(objectives).items() for run in ways
     ]  # fmt: skip
     animations = (animation,) if any(settings.snapshots for settings in runs) else ()
     return Plan(_drawings(usae, planned, animations), animations)
@@ -142,46 +173,65 @@ def given_pictures(settings: MaximizeSettings) -> dict[str, str]:
     return {name: file for name, file in given.items() if file is not None}
 
 
-def _drawings(
-    usae: USAE, planned: Sequence[tuple[str, str, Run, Objective, str | None]], animations: Sequence[str]
-) -> tuple[Drawing, ...]:
-    check_objectives(usae, [objective for _, _, _, objective, _ in planned])
-    runs = list(dict.fromkeys(run for _, _, run, _, _ in planned))
-    settled = {run: resolved(usae, run.settings) for run in runs}
-    hashes = {file: _hash(file) for run in runs for file in given_pictures(run.settings).values()}
-    spectra = {run: own.spectrum and spectrum_hash(own.spectrum) for run, own in settled.items()}
+def _check_count(usae: USAE, ways: Iterable[tuple[int, int]], objectives: int) -> None:
+    """Nothing; a ValueError for more pictures than anybody draws, before one of them is thought of.
+
+    Args:
+        usae: the USAE.
+        ways: of pictures of each objective: how many seeds, how many times.
+        objectives: how many there are, at most.
+    """
+    pictures = sum(seeds * times for seeds, times in ways) * objectives * len(usae.names)
+    if pictures > MOST:
+        raise ValueError(
+            f"{pictures} pictures, all objectives, variants, modes, seeds and backbones taken together; expected at "
+            f"most {MOST}: draw a part at a time"
+        )
+
+
+def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[Drawing, ...]:
+    check_objectives(usae, list(dict.fromkeys(own.objective for own in planned)))
+    ways = _ways(usae, list(dict.fromkeys(own.run for own in planned)), animations)
     drawings: list[Drawing] = []
-    for folder, title, run, objective, code in planned:
-        settings = settled[run]
-        if objective.needs_reference and not given_pictures(settings):  # else said when all before it is drawn
+    for own in planned:
+        objective, way = own.objective, ways[own.run]
+        if objective.needs_reference and not given_pictures(way.settings):  # else said when all before it is drawn
             raise ValueError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
-        unasked = {"memory", "verdict", *given_pictures(settings), "spectrum"}  # a verdict is given anew on old figures
-        unasked |= {"verify"} if settings.verify is None else set()
-        asked = settings.model_dump(mode="json", exclude=unasked)
-        content = {
-            "folder": folder, "objective": str(objective), "code": code, "settings": asked,
-            "animations": list(animations),
-            "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
-            "spectrum": spectra[run], "usae": usae.sha256, "version": versions()["usae"],
-        }  # fmt: skip
+        content = {**way.content, "folder": own.folder, "objective": str(objective), "code": own.code}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-        names = _names(usae, objective, settings, run, runs)
-        drawings.append(Drawing(objective, settings, run.variant, folder, title, names, key, code))
+        names = way.names.setdefault(objective.backbones, ())
+        if not names:
+            pictures = pictures_of(usae, objective, way.settings)
+            names = tuple(f"{way.before}{picture.name}{way.behind}" for picture in pictures)
+            way.names[objective.backbones] = names
+        drawings.append(Drawing(objective, way.settings, own.run.variant, own.folder, own.title, names, key, own.code))
     _check_apart(drawings)
     return tuple(drawings)
 
 
-def _names(
-    usae: USAE, objective: Objective, settings: MaximizeSettings, run: Run, runs: Sequence[Run]
-) -> tuple[str, ...]:
-    """`left`, `shared`, `coupled-left`, with the variant before and `-seed-N` behind, where there are several."""
-    beside = [other.settings for other in runs if other.variant == run.variant]
-    several_modes = len({other.mode for other in beside}) > 1
-    several_seeds = len({other.seed for other in beside}) > 1
-    before = f"{run.variant}-" if run.variant is not None else ""
-    before += "coupled-" if several_modes and settings.mode == "coupled" else ""
-    behind = f"-seed-{settings.seed}" if several_seeds else ""
-    return tuple(f"{before}{picture.name}{behind}" for picture in pictures_of(usae, objective, settings))
+def _ways(usae: USAE, runs: Sequence[Run], animations: Sequence[str]) -> dict[Run, _Way]:
+    """What each run comes to."""
+    modes, seeds = dict[str | None, set[str]](), dict[str | None, set[int]]()
+    for run in runs:
+        modes.setdefault(run.variant, set()).add(run.settings.mode)
+        seeds.setdefault(run.variant, set()).add(run.settings.seed)
+    hashes = {file: _hash(file) for file in {f for run in runs for f in given_pictures(run.settings).values()}}
+    spectrum, ways = cache(spectrum_hash), dict[Run, _Way]()
+    for run in runs:
+        settings = resolved(usae, run.settings)
+        unasked = {"memory", "verdict", *given_pictures(settings), "spectrum"}  # a verdict is given anew on old figures
+        unasked |= {"verify"} if settings.verify is None else set()
+        content = {
+            "settings": settings.model_dump(mode="json", exclude=unasked), "animations": list(animations),
+            "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
+            "spectrum": settings.spectrum and spectrum(settings.spectrum), "usae": usae.sha256,
+            "version": versions()["usae"],
+        }  # fmt: skip
+        before = f"{run.variant}-" if run.variant is not None else ""
+        before += "coupled-" if len(modes[run.variant]) > 1 and settings.mode == "coupled" else ""
+        behind = f"-seed-{settings.seed}" if len(seeds[run.variant]) > 1 else ""
+        ways[run] = _Way(settings, content, before, behind)
+    return ways
 
 
 def _check_apart(drawings: Sequence[Drawing]) -> None:
@@ -232,6 +282,6 @@ def _for_concept(template: str, k: int) -> Objective:
 
 def _hash(file: str) -> str:
     try:
-        return file_hash(Path(file))
+        return file_hash(named_place(file))
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error

@@ -11,9 +11,10 @@ from kornia.filters import gaussian_blur2d
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.json_files import as_object, parse_json
+from usae_train.pictures.colour import levels
 
 
 def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
@@ -27,7 +28,7 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
     """
     picture = to_picture(canvas)
     if alpha is not None:
-        picture.putalpha(transforms.to_pil_image(opacity(alpha)))
+        picture.putalpha(Image.fromarray(levels(opacity(alpha)).numpy()))
     save_png(file, picture, about)
 
 
@@ -51,12 +52,23 @@ def read_png(file: Path) -> dict[str, Any]:
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} cannot be read as a picture: {error}") from error
     try:
-        about = json.loads(text or "")
-    except (ValueError, RecursionError):
-        about = None
-    if not isinstance(about, dict):
-        raise ValueError(f"{file} has no settings inside; expected a PNG that usae-viz wrote")
-    return about
+        return as_object(parse_json(text if isinstance(text, str) else ""))
+    except ValueError as error:
+        why = f" that can be read ({error})" if text else ""
+        raise ValueError(f"{file} has no settings inside{why}; expected a PNG that usae-viz wrote") from error
+
+
+def check_whole(file: Path) -> None:
+    """Nothing for a PNG of which every part is there as it was written: each has its checksum.
+
+    Raises:
+        ValueError: for one that is cut off or damaged; `read_png` asks for what stands at its beginning alone.
+    """
+    try:
+        with Image.open(file) as picture:
+            picture.verify()
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} is cut off or damaged: {error}; draw it again") from error
 
 
 def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
@@ -76,5 +88,5 @@ def opacity(alpha: Tensor) -> Tensor:
 
 
 def to_picture(canvas: Tensor) -> Image.Image:
-    """(3, H, W), 0..1 -> an 8-bit picture."""
-    return transforms.to_pil_image(canvas.detach().cpu().clamp(0, 1))
+    """(3, H, W), 0..1 -> a picture of the nearest 8-bit levels."""
+    return Image.fromarray(levels(canvas).permute(1, 2, 0).contiguous().numpy())

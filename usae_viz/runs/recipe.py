@@ -113,6 +113,12 @@ class Recipe(BaseModel):
                         update["snapshots"] = max(1, settings.steps // FRAMES)
                     yield Run(variant, settings.model_copy(update=update), objective or self.objective)
 
+    def ways(self) -> Iterator[tuple[int, int]]:
+        """Each variant's seeds drawn at once, and how many runs it has: counted, where `runs` has each of them."""
+        for _, settings, changed in self._merged():
+            modes, seeds = 1 if "mode" in changed else len(self.modes), 1 if "seed" in changed else len(self.seeds)
+            yield settings.seeds, modes * seeds
+
     def _merged(self) -> Iterator[tuple[str | None, MaximizeSettings, set[str]]]:
         """Each variant's name, settings, and which keys it changes."""
         if not self.variants:
@@ -122,7 +128,7 @@ class Recipe(BaseModel):
             yield name, self.settings.model_copy(update=changes), set(changes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # itself alone: to compare settings is slow, where there are runs by the thousand
 class Run:
     """One way in which everything is drawn."""
 

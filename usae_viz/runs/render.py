@@ -13,9 +13,12 @@ from typing import Any
 from PIL import Image
 
 from usae_train.distributed import ALONE, Ranks
+from usae_train.files.json_files import read_object
+from usae_train.files.place_names import named_place
 from usae_train.model.usae import USAE
-from usae_train.pictures.images import read_picture
+from usae_train.pictures.decoding import read_picture
 from usae_train.progress import Report
+from usae_train.undisturbed import undisturbed
 from usae_viz.maximization.maximize import eyes_for, maximize_each
 from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
 from usae_viz.maximization.settings import MaximizeSettings
@@ -25,7 +28,8 @@ from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.runs.outputs import write_json
 from usae_viz.runs.patches import natural_patches
 from usae_viz.runs.plan import Drawing, Plan, given_pictures
-from usae_viz.runs.png import read_png, save_png, write_png
+from usae_viz.runs.png import check_whole, read_png, save_png, write_png
+from usae_viz.runs.record import keep_record, pictures_by_folder, read_record
 from usae_viz.runs.sheet import WIDEST, abreast, sheet
 from usae_viz.verification.scores import Scores, counted
 
@@ -43,6 +47,7 @@ class Drawn:
     failed: bool  # whether a score that was lost ended one
 
 
+@undisturbed
 def render(
     usae: USAE, plan: Plan, out: Path, report: Report = lambda stage, done, total, note: None,
     done: Callable[[Drawn], None] = lambda drawn: None, again: bool = False, ranks: Ranks = ALONE,
@@ -99,6 +104,7 @@ class _Run:
     def __init__(self, usae: USAE, plan: Plan, out: Path) -> None:
         self.usae, self.plan, self.out, self.manifest = usae, plan, out, Manifest(out)
         self.folders = plan.folders
+        self.begun = False  # whether run.json is of this plan
 
     def draw(self, drawings: Sequence[Drawing], report: Report, first: bool) -> list[Record]:
         """Draw a pack of drawings of equal settings, and write their files and records."""
@@ -107,7 +113,7 @@ class _Run:
         records = []
         results = maximize_each(self.usae, [drawing.objective for drawing in drawings], settings, progress)
         for drawing, result in zip(drawings, results, strict=False):  # there are fewer after one that was stopped
-            if first:
+            if first and not self.begun:
                 self.write_record()
             records.append(self.write(drawing, result))
         return records
@@ -129,8 +135,8 @@ class _Run:
 
     def complete(self, folder: str) -> bool:
         """Whether all of a folder's drawings are there, whoever drew them, and none is to be drawn again."""
-        records = [self.manifest.drawn(drawing) for drawing in self.folders[folder]]
-        return all(record is not None and not record.stopped for record in records)
+        last_first = map(self.manifest.drawn, reversed(self.folders[folder]))  # what is missing is near the end
+        return all(record is not None and not record.stopped for record in last_first)
 
     def assemble(self, folder: str, anew: bool = False) -> Drawn:
         """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""
@@ -148,9 +154,10 @@ class _Run:
         own = self.usae.natural
         pictures = None if own is None else own.source.fingerprint()
         of_now = {"drawings": drawings, "thresholds": thresholds.model_dump()}
-        before = _read(room / "scores.json")
-        if scores is not None and (anew or any(before.get(key) != value for key, value in of_now.items())):
-            write_json(room / "scores.json", {**scores.as_dict(), "drawings": drawings})
+        if scores is not None:
+            table = {**scores.as_dict(), "drawings": drawings}
+            if json.dumps(table) != json.dumps(_read(room / "scores.json")):
+                write_json(room / "scores.json", table)
         if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != {**of_now, "images": pictures}):
             about = {"sheet": drawings, "title": here[0][0].title, "thresholds": of_now["thresholds"],
                      "images": pictures, **provenance(self.usae, self._settings(folder))}  # fmt: skip
@@ -181,8 +188,9 @@ class _Run:
         record["variants"] = [variant for variant, _ in runs]
         record["recipe"] = self.plan.recipe
         record["verdicts"] = counted(scores)
-        if _read(self.out / "run.json") != json.loads(json.dumps(record)):
-            write_json(self.out / "run.json", record)
+        record["pictures"] = pictures_by_folder((drawing.folder, drawing.names) for drawing in drawings)
+        keep_record(self.out, record)
+        self.begun = True
 
     def _settings(self, folder: str) -> list[MaximizeSettings]:
         return [drawing.settings for drawing in self.folders[folder]]
@@ -204,13 +212,13 @@ class _Run:
         patches = {} if concept is None else natural_patches(self.usae, concept)
         given, size = given_pictures(first.settings), first.settings.size
         assert size is not None
-        beside = read_picture(Path(next(iter(reversed(given.values())))), size) if given else None
+        beside = read_picture(named_place(next(iter(reversed(given.values())))), size) if given else None
         return sheet(first.title, images, scores, patches, beside, table)
 
 
 def _check_usae(usae: USAE, plan: Plan, out: Path, again: bool) -> None:
     """Nothing; a ValueError when the folder's pictures are of other weights, or a folder in it leads elsewhere."""
-    before = _read(out / "run.json").get("usae_sha256")
+    before = read_record(out).get("usae_sha256")
     if not again and before is not None and before != usae.sha256:
         raise ValueError(
             f"{out} was drawn with the USAE of sha256 {str(before)[:12]}, and {usae.source} is {str(usae.sha256)[:12]} "
@@ -222,8 +230,11 @@ def _check_usae(usae: USAE, plan: Plan, out: Path, again: bool) -> None:
 
 
 def _finished(manifest: Manifest, plan: Plan) -> list[int]:
-    """The numbers of the drawings that need not be drawn."""
-    return [number for number, drawing in enumerate(plan.drawings) if manifest.adopt(drawing)]
+    """The numbers of the drawings that need not be drawn; the records of those whose files are damaged go."""
+    finished = [number for number, drawing in enumerate(plan.drawings) if manifest.adopt(drawing)]
+    for number in set(range(len(plan.drawings))).difference(finished):
+        manifest.forget_damaged(plan.drawings[number])
+    return finished
 
 
 def _packs(usae: USAE, plan: Plan, finished: Sequence[int], ranks: Ranks) -> list[list[int]]:
@@ -253,19 +264,19 @@ def _packs(usae: USAE, plan: Plan, finished: Sequence[int], ranks: Ranks) -> lis
 def _read(file: Path) -> dict[str, Any]:
     """A JSON file of ours; empty where there is none that can be read."""
     try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError):
+        return read_object(file)
+    except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _sheet_of(file: Path) -> dict[str, Any]:
     """What a sheet shows, by which thresholds, and of which pictures of the reader's own its natural patches are.
 
-    Those of one without verdicts are none.
+    Those of one without verdicts are none. One that is cut off or damaged shows nothing.
     """
     try:
         inside = read_png(file)
+        check_whole(file)
     except ValueError:
         return {}
     return {"drawings": inside.get("sheet"), "thresholds": inside.get("thresholds"), "images": inside.get("images")}

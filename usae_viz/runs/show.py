@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,6 +16,8 @@ from usae_viz.objectives.custom import is_custom, load_custom
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.about import About
 from usae_viz.runs.plan import Plan, plan_objectives
+
+CHANGED = (0, 3)  # the version in which settings got another meaning, and new ones a default
 
 
 def command_again(file: Path, about: About) -> str | None:
@@ -68,6 +71,18 @@ def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
     else:
         objective = parse_objective(about.objective)
     return plan_objectives(usae, [objective], [settings])
+
+
+def changed_since(file: Path, about: About) -> str | None:
+    """What to say of a picture of an earlier version, of whose settings some have another meaning by now."""
+    version = re.match(r"(\d+)\.(\d+)", about.versions.get("usae", ""))
+    if version is not None and tuple(map(int, version.groups())) >= CHANGED:
+        return None
+    whose = f"usae {about.versions['usae']}" if version is not None else "a usae that it does not name"
+    return (
+        f"{file} was drawn by {whose}: views, contrast and learning rate mean something else since "
+        f"{'.'.join(map(str, CHANGED))}, so that it comes out as another picture"
+    )
 
 
 def in_words(about: About) -> str:

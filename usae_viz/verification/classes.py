@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 from usae_viz.verification.noise import Noise
 from usae_viz.verification.scores import DEFAULT, ClassScore, Scores
 from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, from_closer, probabilities
@@ -34,6 +35,7 @@ def check_class(usae: USAE, backbone: str, index: int) -> None:
         )
 
 
+@undisturbed
 @torch.no_grad()
 def verify_classes(
     usae: USAE, classes: Sequence[Class], canvases: Mapping[str, Tensor], drawn_for: Mapping[str, Sequence[str]],

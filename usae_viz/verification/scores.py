@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from itertools import combinations
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 
+from usae_train.files.json_files import validated
 from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
 
 if TYPE_CHECKING:
@@ -118,15 +119,16 @@ class ClassScore:
         return f"{self.probability:.2f} #{self.rank}{other}"
 
 
+_KEPT: tuple[TypeAdapter[Score | ClassScore], ...] = (TypeAdapter(Score), TypeAdapter(ClassScore))
+
+
 def read_score(kept: Mapping[str, Any]) -> Score | ClassScore:
     """What JSON of ours keeps of one picture through one backbone; what else it says (its verdict) is left out.
 
     Raises:
-        TypeError: for a figure that is missing.
+        ValueError: for a figure that is missing, or no number.
     """
-    kind = ClassScore if "probability" in kept else Score
-    known = {each.name for each in fields(kind)}
-    return kind(**{name: value for name, value in kept.items() if name in known})
+    return validated(_KEPT["probability" in kept].validate_python, kept)
 
 
 @dataclass(frozen=True)
@@ -184,12 +186,9 @@ class Scores:
             kinds.setdefault(SEED.sub("", image), []).append(image)
         found = {}
         for kind, images in kinds.items():
-            cosines = [
-                functional.cosine_similarity(self.signatures[a][backbone], self.signatures[b][backbone], dim=0)
-                for a, b in combinations(images, 2) for backbone in self.drawn_for[a]
-            ]  # fmt: skip
-            if cosines:
-                found[kind] = torch.stack(cosines).mean().item()
+            if len(images) > 1:
+                through = [[self.signatures[image][name] for image in images] for name in self.drawn_for[images[0]]]
+                found[kind] = sum(map(_mean_cosine, through)) / len(through)
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -213,7 +212,7 @@ class Scores:
         return heat_map(self)
 
     def _one_as_dict(self, score: Score | ClassScore) -> dict[str, Any]:
-        return {**asdict(score), "fires": score.fires, "verdict": score.lacks(self.thresholds)[0]}
+        return {**vars(score), "fires": score.fires, "verdict": score.lacks(self.thresholds)[0]}
 
     def _in_order(self, image: str) -> Sequence[str]:
         """The backbones that a picture was drawn for, from the best to the worst."""
@@ -243,6 +242,16 @@ class Scores:
         with console.capture() as capture:
             console.print(self)
         return capture.get()
+
+
+def _mean_cosine(codes: Sequence[Tensor]) -> float:
+    """Of all pairs of some vectors (n_concepts,), of which those that are zero are like none.
+
+    The pairs are not gone through, of which 400 seeds have 80,000: |sum of unit vectors|² has each of them twice.
+    """
+    units = functional.normalize(torch.stack(list(codes)).double(), dim=1)
+    pairs = len(units) * (len(units) - 1)
+    return ((units.sum(0).square().sum() - units.square().sum()) / pairs).item()
 
 
 def counted(scores: Iterable[Scores]) -> dict[Verdict, int]:

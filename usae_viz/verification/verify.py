@@ -9,6 +9,7 @@ from torch import Tensor
 
 from usae_train.model.statistics import TAU
 from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
 from usae_viz.verification.noise import Noise
 from usae_viz.verification.scores import DEFAULT, Score, Scores
 from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, UNSEEN_SEED, from_closer, seen_codes
@@ -17,6 +18,7 @@ from usae_viz.verification.verdict import VerdictSettings
 OTHERS = 64  # random other concepts that give the level of chance in a picture
 
 
+@undisturbed
 @torch.no_grad()
 def verify(
     usae: USAE, concept: int, canvases: Mapping[str, Tensor], drawn_for: Mapping[str, Sequence[str]], seed: int,

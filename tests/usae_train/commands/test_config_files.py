@@ -52,7 +52,7 @@ other:
             "a:\n  model: m\nb: resnet10t\n",
             r"specs\.yaml:3: b: expected a mapping such as `model: vit_base_patch16_224`",
         ),
-        ("a:\n  model: m\n  1: 2\n", r"specs\.yaml: keys must be words"),
+        ("a:\n  model: m\n  1: 2\n", r"specs\.yaml:3: keys must be words"),
         ("- model: resnet10t\n", r"specs\.yaml: expected a mapping \(`key: value`\) at the top, found a list"),
         ("", r"specs\.yaml: expected a mapping"),
         ("{}", r"specs\.yaml: no backbones in it"),

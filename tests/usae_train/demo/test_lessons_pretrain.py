@@ -195,3 +195,12 @@ def test_a_resumed_pretraining_ends_where_an_unbroken_one_does(tmp_path: Path, m
     assert len(drawn) == 12 + 2
     unbroken, again = load_file(tmp_path / "unbroken.safetensors"), load_file(tmp_path / "resumed.safetensors")
     assert all(torch.equal(value, again[name]) for name, value in unbroken.items())
+
+
+@pytest.mark.parametrize(
+    "state", [{"pupil": {}}, [], {"optimizer0": {"state": {0: {"momentum_buffer": torch.ones(1)}}}}]
+)
+def test_a_state_of_something_else_is_one_line(tmp_path: Path, state: object) -> None:
+    torch.save(state, tmp_path / "vit.pt")
+    with pytest.raises(ValueError, match=r"vit.pt cannot be gone on from \(.*\); remove it to begin anew"):
+        pretrain.pretrain("vit", tmp_path / "vit.safetensors", checkpoint=tmp_path / "vit.pt")

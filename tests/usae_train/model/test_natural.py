@@ -62,3 +62,14 @@ def test_a_usae_of_bare_tokens_says_that_it_cannot_see(picture_folder):
         look_through(usae, open_images(picture_folder))
     assert "bare activations" in natural_pictures(usae)[1]
     assert natural.natural_pictures(usae)[0] is None
+
+
+def test_other_pictures_of_equal_names_and_sizes_are_not_shown_as_those_of_the_statistics(usae, picture_folder):
+    file = picture_folder / "3.png"
+    content = file.read_bytes()
+    file.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
+    assert "have changed since" in natural_pictures(usae)[1]
+    usae.fingerprint = usae.fingerprint.partition("+")[0]  # of an earlier version: names and sizes
+    assert natural_pictures(usae)[1] == ""
+    (picture_folder / "3.png").rename(picture_folder / "33.png")
+    assert "have changed since" in natural_pictures(usae)[1]

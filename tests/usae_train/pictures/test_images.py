@@ -114,7 +114,7 @@ def test_a_file_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
         pytest.skip("this file system takes UTF-8 only")
     source = FolderImages(tmp_path)
     assert source.label(0) == r"\xfc.png"
-    assert len(source.fingerprint()) == 64
+    assert source.fingerprint().isascii()
     assert pixel(source.read(0, 8), 0, 0) == [1, 0, 0]
 
 
@@ -163,7 +163,7 @@ def test_pictures_of_different_sizes_make_one_batch(tmp_path: Path) -> None:
 
 
 def test_folders_without_pictures_missing_folders_and_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no pictures in .*; expected files ending in \.bmp, \.gif"):
+    with pytest.raises(ValueError, match=r"no pictures in .*; expected files ending in \.jpg, \.png"):
         open_images(tmp_path)
     with pytest.raises(ValueError, match=r"no folder '.*nowhere'; expected a folder of pictures, or `demo`"):
         open_images(tmp_path / "nowhere")

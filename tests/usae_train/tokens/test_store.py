@@ -18,8 +18,9 @@ import usae_train as ut
 from usae_train.cli import app
 from usae_train.pictures.images import open_images
 from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extraction_notes import begin
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
-from usae_train.tokens.store import ActivationStore, bytes_an_image, read_record
+from usae_train.tokens.store import ActivationStore, bytes_an_image, read_record, write_record
 from usae_train.tokens.store import write_shard as store_write
 
 
@@ -177,6 +178,18 @@ def test_what_does_not_go_together_is_refused(pictures, tmp_path):
         ActivationStore(pictures)
     with pytest.raises(ValueError, match="exists already and is no store"):
         extract(source, plan(source, SPECS)[0], pictures)
+
+
+def test_a_store_that_an_earlier_version_began_goes_on_and_not_with_other_pictures(pictures, tmp_path):
+    """Its fingerprint is of names and sizes alone."""
+    own, out = plan(open_images(pictures), SPECS)[0], tmp_path / "store"
+    before = own.model_copy(update={"fingerprint": own.fingerprint.partition("+")[0]})
+    write_record(out, before)
+    assert begin(own, out) == before
+    write_record(out, own)
+    other = own.model_copy(update={"fingerprint": own.fingerprint[:-1] + "x"})
+    with pytest.raises(ValueError, match="was begun with another fingerprint; give the same again"):
+        begin(other, out)
 
 
 def test_a_backbone_with_a_name_that_none_can_have_is_refused_before_anything_is_extracted(pictures):

@@ -113,6 +113,8 @@ def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
     other.data = {"pictures": "here", "fingerprint": "g"}
     with pytest.raises(ValueError, match="was begun with another fingerprint, seed; give the same again, or remove it"):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT, seed=1), keeper=other)
+    other.data = {"pictures": "here", "fingerprint": "f+contents"}  # as this version has them: names, then contents
+    fit_tokens(toy_tokens(), toy_settings(DEFAULT), keeper=other)
 
 
 @pytest.mark.parametrize("way", [[], ["--independent"]])

@@ -1,8 +1,11 @@
+import os
+
 import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.objectives import Closeness
+from usae_viz.maximization.result import given_hashes
+from usae_viz.objectives import Closeness, SameCodes
 from usae_viz.runs.png import read_png, to_picture
 
 QUICK = {"crops": 2, "size": 32}
@@ -30,7 +33,7 @@ def test_a_picture_file_is_the_same_start_as_its_pixels(usae, given, tmp_path):
     to_picture(given).save(file)
     exact = {"dtype": "float32", **QUICK}  # bfloat16 makes a last bit's difference large
     from_file = uv.maximize(usae, uv.Concept(3), start=file, steps=2, **exact)
-    pixels = (given * 255).floor() / 255  # as the file keeps them
+    pixels = (given * 255).round() / 255  # as the file keeps them
     from_tensor = uv.maximize(usae, uv.Concept(3), start=pixels, steps=2, **exact)
     assert torch.allclose(from_file.images["left"], from_tensor.images["left"], atol=1e-4)
     assert from_file.settings.start == str(file)
@@ -129,3 +132,27 @@ def test_what_is_no_picture_is_said_in_one_line(usae, wrong, message, role):
 def test_a_comparison_without_a_picture_is_refused(usae, objective):
     with pytest.raises(ValueError, match="compares with a picture; give one as `start` or `reference`"):
         uv.maximize(usae, objective, steps=1, **QUICK)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("given", ["start", "reference"])
+def test_a_start_that_has_no_end_is_one_line(usae, tmp_path, kind, given):
+    file = {"pipe": tmp_path / "pipe.png", "device": "/dev/zero", "folder": tmp_path}[kind]
+    if kind == "pipe":
+        os.mkfifo(file)
+    with pytest.raises(ValueError, match=rf"{file} cannot be read: it is a {kind}; expected a file"):
+        uv.maximize(usae, uv.Concept(3) + SameCodes(), steps=1, **{given: file}, **QUICK)
+
+
+def test_a_start_whose_name_is_no_utf8_is_kept_with_the_picture(usae, tmp_path):
+    file = os.fsencode(tmp_path) + b"/\xfc.png"
+    to_picture(torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))).save(tmp_path / "a.png")
+    try:
+        os.rename(tmp_path / "a.png", file)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    result = uv.maximize(usae, uv.Concept(3), start=os.fsdecode(file), steps=1, **QUICK)
+    assert result.settings.start == rf"{tmp_path}/\xfc.png"
+    again = uv.maximize(usae, uv.Concept(3), start=result.settings.start, steps=1, **QUICK)
+    assert all(torch.equal(picture, again.images[name]) for name, picture in result.images.items())
+    assert set(given_hashes(result.settings)) == {"start"}

@@ -4,7 +4,10 @@ import torch
 from PIL import Image
 
 import usae_viz as uv
+from usae_train.pictures.colour import levels
+from usae_train.pictures.images import read_picture
 from usae_viz.maximization.result import folder_of
+from usae_viz.maximization.snapshots import write_frames
 from usae_viz.runs.plan import folders_of, plan_objectives
 from usae_viz.runs.png import opacity, to_picture, write_png
 from usae_viz.runs.render import render
@@ -182,3 +185,17 @@ def test_objectives_of_the_same_words_have_folders_of_their_own(usae, tmp_path):
     written = render(usae, plan_objectives(usae, alike[:2], [uv.MaximizeSettings(steps=1, **QUICK)]), tmp_path)
     assert [drawn.folder.name for drawn in written] == [first, f"{first}-2"]
     assert (tmp_path / f"{first}-2" / "left.png").is_file()
+
+
+def test_every_one_of_256_levels_is_kept_wherever_a_canvas_becomes_a_picture(tmp_path):
+    """Rounded down, 63 of them became the next lower, in PNGs and natural patches, not in animations."""
+    exact = torch.arange(256, dtype=torch.uint8).view(1, 16, 16).expand(3, -1, -1)
+    canvas = exact / 255
+    write_png(tmp_path / "plain.png", canvas, {})
+    write_frames(tmp_path / "moving.gif", [canvas])
+    for file in ("plain.png", "moving.gif"):
+        with Image.open(tmp_path / file) as picture:
+            assert np.array_equal(np.asarray(picture.convert("RGB")), exact.permute(1, 2, 0)), file
+    assert torch.equal(levels(read_picture(tmp_path / "plain.png", 16)), exact)
+    assert torch.equal(levels(canvas - 0.499 / 255), exact)
+    assert levels(torch.tensor([-1.0, 2.0])).tolist() == [0, 255]

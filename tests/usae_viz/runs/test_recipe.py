@@ -1,11 +1,17 @@
+from collections import Counter
+
 import pytest
 import torch
 
+from usae_train.files import provenance
 from usae_train.model.statistics import Statistics
 from usae_viz.concepts.labels import Label
 from usae_viz.concepts.selection import Selection, select
 from usae_viz.maximization.maximize import maximize_each
-from usae_viz.runs.plan import plan_recipe
+from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.objectives import Concept
+from usae_viz.runs import plan as planning
+from usae_viz.runs.plan import plan_objectives, plan_recipe
 from usae_viz.runs.recipe import Recipe, read_recipe
 
 NAMES = ["left", "right"]
@@ -124,7 +130,28 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [3]\noutputs: [png, png]\n", r":2: outputs: .*something twice"),
         ("concepts: [3]\nusae: [demo]\n", r":2: usae: Input should be a valid string"),
         ("concepts: [3]\nsettings: {memory: .inf}\n", r":2: settings\.memory: Input should be a finite number"),
-        ("&a\nconcepts: *a\n", "an alias that stands for itself"),
+        ("&a\nconcepts: *a\n", ":2: an alias that stands for itself"),
+        ("concepts: 3\nsettings: &a\n  <<: *a\n", ":3: an alias that stands for itself"),
+        ("concepts: 3\nvariants:\n  b:\n    <<: {steps: 0}\n", r":4: variants\.b\.steps: Input should be greater"),
+        (
+            "concepts: 3\nvariants:\n  a: &a\n    crops: 2\n    steps: 1\n  b:\n    <<: [*a, {size: 3}]\n",
+            r":7: variants\.b\.size: Input should be greater",
+        ),
+        ("<<:\n  stepz: 3\n", ":2: unknown key 'stepz'"),
+        ("concepts: 3\nsettings:\n  <<: 3\n", ":3: no valid YAML: expected a mapping or list of mappings for merging"),
+        ("concepts: 3\nsettings: !!python/dict {steps: 3}\n", r":2: the tag !!python/dict: .* leave it out"),
+        ("concepts: 3\nusae: !!binary aGVsbG8=\n", ":2: the tag !!binary: "),
+        ("concepts: !!bool abc\n", ":1: the tag !!bool: "),
+        ("concepts: 3\nsettings: !own {steps: 3}\n", ":2: the tag !own: "),
+        ("concepts: 2001-13-45\n", ":1: 2001-13-45 is a date to YAML; put it in quotes"),
+        ("concepts: 3\nlabels: 2001-12-14\n", ":2: 2001-12-14 is a date to YAML; put it in quotes"),
+        (f"concepts: {'9' * 200}\n", ":1: a number of 200 characters; expected at most 100"),
+        ("concepts: 3\nusae: 'a\\0'\n".replace("'", '"'), ":2: .* has a character that no text has"),
+        ("concepts: 3\nconcepts: 4\n", ":2: no valid YAML: found duplicate key"),
+        ("concepts: 3\n? [a, b]\n: 4\n", ":2: a list or mapping is no key; expected a word"),
+        ("concepts: 3\nsettings:\n  seeds: 100000000\n", r":3: settings\.seeds: Input should be less than or equal to"),
+        ("concepts: 3\nvariants:\n  a: {crops: 99999999}\n", r":3: variants\.a\.crops: Input should be less than"),
+        ("concepts: 3\nsettings: {steps: 10000000000}\n", r":2: settings\.steps: Input should be less than"),
     ],
 )
 def test_a_wrong_recipe_names_line_key_and_what_is_right(tmp_path, text, message):
@@ -140,8 +167,48 @@ def test_a_bomb_of_aliases_ten_megabytes_and_deep_nesting_are_refused(tmp_path):
         recipe_of(tmp_path, "\n".join(lines))
     with pytest.raises(ValueError, match=r"recipe\.yaml: larger than 200 kB"):
         recipe_of(tmp_path, "concepts: " + "[" * 10_000_000)
-    with pytest.raises(ValueError, match=r"recipe\.yaml: no valid YAML: maximum recursion depth"):
+    with pytest.raises(ValueError, match=r"recipe\.yaml:1: nested deeper than \d+ levels"):
         recipe_of(tmp_path, "concepts: " + "[" * 5_000)
+    with pytest.raises(ValueError, match=r"recipe\.yaml:3: a list or mapping is no key; expected a word"):
+        recipe_of(tmp_path, "concepts: 3\nsettings:\n  ? [steps]\n  : 3\n")
+    with pytest.raises(ValueError, match=r"recipe\.yaml:1: a number of 5000 characters"):
+        recipe_of(tmp_path, f"concepts: {'9' * 5000}\n")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "pictures"),
+    [
+        (
+            {"seeds": list(range(9000)), "concepts": ["all", "0-11"], "modes": ["per-model", "coupled", "shared"]},
+            648000,
+        ),
+        ({"variants": {f"v{n}": {"seeds": 10_000} for n in range(9)}, "objectives": ["Concept(3)"]}, 180000),
+    ],
+)
+def test_pictures_are_counted_before_one_of_them_is_planned(usae, tmp_path, monkeypatch, recipe, pictures):
+    monkeypatch.setattr("usae_viz.runs.plan.MOST", 1000)
+    monkeypatch.setattr(Recipe, "runs", lambda self: pytest.fail("gone through"))
+    message = f"{pictures} pictures, all objectives, variants, .* expected at most 1000: draw a part at a time"
+    with pytest.raises(ValueError, match=message):
+        plan_recipe(usae, Recipe(**recipe), tmp_path)
+    with pytest.raises(ValueError, match=r"1002 pictures, .* expected at most 1000"):
+        plan_objectives(usae, [Concept(3)], [MaximizeSettings(seeds=501)])
+
+
+def test_a_hundred_thousand_drawings_are_planned_in_seconds(usae, tmp_path, monkeypatch):
+    """For each the metadata of four packages was read, 10 ms: here what grows is counted."""
+    asked = Counter[str]()
+
+    def watched(name, really):
+        return lambda *given: asked.update([name]) or really(*given)
+
+    for name in ("resolved", "parse_objective"):
+        monkeypatch.setattr(planning, name, watched(name, getattr(planning, name)))
+    monkeypatch.setattr(provenance, "version", watched("version", provenance.version))
+    provenance._version.cache_clear()
+    planned = plan_recipe(usae, Recipe(concepts=["all"], seeds=list(range(50))), tmp_path)
+    assert len({drawing.key for drawing in planned.drawings}) == 600
+    assert asked == {"version": 4, "resolved": 50, "parse_objective": 12}
 
 
 def test_variants_change_what_they_name(usae, tmp_path):

@@ -13,6 +13,7 @@ from PIL import Image
 from running_recipes import QUICK, contents, drawn, run
 
 import usae_train as ut
+import usae_viz as uv
 from usae_train.distributed import Ranks
 from usae_train.files.provenance import file_hash
 from usae_viz.cli import app
@@ -20,7 +21,7 @@ from usae_viz.explorer.runs import read_run
 from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.png import read_png, rename_png
-from usae_viz.runs.recipe import read_recipe
+from usae_viz.runs.recipe import Recipe, read_recipe
 from usae_viz.runs.render import render
 
 
@@ -264,3 +265,79 @@ def of_before(scores):
     figures = ("code", "rank", "share", "percentile", "others", "noise", "fires")
     backbones = {name: {key: own[key] for key in figures} for name, own in scores["backbones"].items()}
     return {"drawn_for": scores["drawn_for"], "backbones": backbones}
+
+
+CUT = ["sheet.png", "scores.json", "a-left.gif", "a-left.png", "b-left.png"]
+
+
+def test_every_file_of_a_run_that_is_cut_off_or_damaged_is_made_anew(usae, tmp_path):
+    """A sheet was trusted by its name and what stands at its beginning."""
+    recipe = {"concepts": [3], "variants": {"a": {}, "b": {"crops": 2}}, "outputs": ["gif", "sheet"]}
+    plan = plan_recipe(usae, Recipe(**recipe, settings={"steps": 1, "crops": 1, "size": 32}), tmp_path)
+    render(usae, plan, tmp_path / "run")
+    before = contents(tmp_path / "run")
+    for name in CUT:
+        whole = (tmp_path / "run" / "concept-00003" / name).read_bytes()
+        for damaged in (whole[: len(whole) // 2], whole[:-500] + whole[-499:]):
+            (tmp_path / "run" / "concept-00003" / name).write_bytes(damaged)
+            render(usae, plan, tmp_path / "run")
+            assert contents(tmp_path / "run") == before, name
+
+
+def test_no_sheet_is_made_of_a_damaged_picture_that_is_yet_to_be_drawn(usae, tmp_path):
+    """When the first of two damaged ones was drawn again, the sheet was made of the other, which ended the run."""
+    recipe = {"concepts": [3], "variants": {"a": {}, "b": {"crops": 2}}}
+    plan = plan_recipe(usae, Recipe(**recipe, settings={"steps": 1, "crops": 1, "size": 32}), tmp_path)
+    render(usae, plan, tmp_path / "run")
+    before = contents(tmp_path / "run")
+    for variant in "ab":
+        file = tmp_path / "run" / "concept-00003" / f"{variant}-left.png"
+        file.write_bytes(file.read_bytes()[:-500])
+    render(usae, plan, tmp_path / "run")
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_damaged_picture_is_not_shown_by_the_explorer(folder, tmp_path):
+    out = drawn(folder, tmp_path, f"concepts: [3]\n{QUICK}")
+    file = out / "concept-00003" / "left.png"
+    file.write_bytes(file.read_bytes()[:-500])
+    run_of_it = read_run(out)
+    assert [picture.name for picture in run_of_it.drawings[0].pictures] == ["right"]
+    assert run_of_it.unreadable[0].startswith(f"{file} is cut off or damaged: ")
+
+
+def test_what_earlier_commands_drew_into_a_folder_stays_in_its_record(folder, tmp_path):
+    """run.json named what the last command drew alone, beside pictures of others."""
+    first, second = f"concepts: [3]\n{QUICK}", f"concepts: [5]\nmodes: [shared]\n{QUICK}"
+    out = drawn(folder, tmp_path, first)
+    alone = json.loads((out / "run.json").read_text())
+    drawn(folder, tmp_path, second)
+    both = json.loads((out / "run.json").read_text())
+    assert (both["objectives"], alone["earlier"]) == (["Concept(5)"], [])
+    assert both["pictures"] == [{"folders": ["concept-00005"], "names": ["shared"]}]
+    assert both["earlier"] == [{key: value for key, value in alone.items() if key != "earlier"}]
+    drawn(folder, tmp_path, second)
+    assert json.loads((out / "run.json").read_text()) == both
+    drawn(folder, tmp_path, first)
+    turned = json.loads((out / "run.json").read_text())
+    assert (turned["objectives"], [own["objectives"] for own in turned["earlier"]]) == (
+        ["Concept(3)"],
+        [["Concept(5)"]],
+    )
+    drawn(folder, tmp_path, first.replace("steps: 2", "steps: 3"))  # draws over the first
+    over = json.loads((out / "run.json").read_text())
+    assert [own["objectives"] for own in over["earlier"]] == [["Concept(5)"]]
+    uv.maximize(ut.load(folder), uv.Concept(7), steps=1, crops=1, size=32).save(out)
+    last = json.loads((out / "run.json").read_text())
+    assert [own["objectives"] for own in last["earlier"]] == [["Concept(3)"], ["Concept(5)"]]
+
+
+def test_a_record_of_an_earlier_version_stays_while_nothing_else_draws_its_objectives(folder, tmp_path):
+    out = drawn(folder, tmp_path, f"concepts: [3]\n{QUICK}")
+    old = json.loads((out / "run.json").read_text())
+    del old["earlier"], old["pictures"]
+    (out / "run.json").write_text(json.dumps(old))
+    drawn(folder, tmp_path, f"concepts: [5]\n{QUICK}")
+    assert json.loads((out / "run.json").read_text())["earlier"] == [old]
+    drawn(folder, tmp_path, f"concepts: [3]\nseeds: [4]\n{QUICK}")
+    assert [own["objectives"] for own in json.loads((out / "run.json").read_text())["earlier"]] == [["Concept(5)"]]

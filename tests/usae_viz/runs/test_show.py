@@ -6,7 +6,8 @@ from typer.testing import CliRunner
 
 import usae_viz as uv
 from usae_viz.cli import app
-from usae_viz.runs.png import read_png, save_png
+from usae_viz.explorer.sources import open_sources
+from usae_viz.runs.png import read_png, rename_png, save_png
 
 
 def run(*words):
@@ -125,3 +126,40 @@ def test_a_picture_is_not_drawn_again_beside_another_than_its_own(folder, tmp_pa
         assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
         assert message in done.stderr
     assert not (tmp_path / "other").exists()
+
+
+def test_a_picture_of_before_settings_changed_their_meaning_says_so(folder, tmp_path):
+    words = ["-c", "3", "--usae", folder, "--steps", "1", "--crops", "1", "--size", "32", "-q"]
+    run("maximize", *words, "--out", tmp_path)
+    file = tmp_path / "concept-00003" / "left.png"
+    about = read_png(file)
+    for versions, said in (
+        ({"usae": "0.2.0"}, "was drawn by usae 0.2.0: views, contrast and learning rate mean something else since 0.3"),
+        ({}, "was drawn by a usae that it does not name: views, "),
+        ({"usae": "0.3.0"}, ""),
+        ({"usae": "1.0.0rc1"}, ""),
+    ):
+        with Image.open(file) as picture:
+            save_png(tmp_path / "old.png", picture, {**about, "versions": versions})
+        done = run("render", tmp_path / "old.png", "--out", tmp_path / "again", "-q")
+        assert (done.exit_code, done.stderr.count("\n")) == (0, int(bool(said)))
+        assert said in done.stderr
+
+
+def test_pictures_and_runs_of_a_relative_usae_are_read_from_another_folder(folder, tmp_path, monkeypatch):
+    """A run of today says where it is from the root, an old one is found from the run upwards."""
+    (tmp_path / "mine").symlink_to(folder)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = ["-c", "3", "--usae", "mine", "--steps", "1", "--crops", "1", "--size", "32", "-q"]
+    assert run("maximize", *words, "--out", "outputs/run").exit_code == 0
+    out = tmp_path / "outputs" / "run"
+    record, file = out / "run.json", out / "concept-00003" / "left.png"
+    assert json.loads(record.read_text())["usae"] == read_png(file)["usae"] == str(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for usae in (str(tmp_path / "mine"), "mine"):
+        record.write_text(json.dumps({**json.loads(record.read_text()), "usae": usae}))
+        rename_png(file, file, {"usae": usae})
+        assert open_sources(["../outputs/run"]).usae.sha256 == read_png(file)["usae_sha256"]
+        done = run("render", file, "--out", "again", "-q")
+        assert done.exit_code == 0, done.stderr

@@ -1,28 +1,19 @@
-"""Pictures in tar shards and in Hugging Face datasets, written by the tests."""
+"""Pictures in tar shards, written by the tests."""
 
-import hashlib
 import io
+import os
 import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 import torch
+from coloured import canvas_of, png
 from command_line import assert_one_error, run
-from PIL import Image
 
 from usae_train.pictures.images import FolderImages, open_images, read_batches
+from usae_train.pictures.shard_patterns import count_of, expanded
 from usae_train.pictures.tar_images import TarImages, fetched
-
-
-def png(number: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (9, 9), (40 * number, 0, 255 - 40 * number)).save(file, "PNG")
-    return file.getvalue()
-
-
-def canvas_of(number: int) -> torch.Tensor:
-    return (torch.tensor([40 * number, 0, 255 - 40 * number]) / 255).view(3, 1, 1).expand(3, 8, 8)
 
 
 def write_tar(file: Path, members: dict[str, bytes]) -> None:
@@ -35,17 +26,17 @@ def write_tar(file: Path, members: dict[str, bytes]) -> None:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> str:
-    """Five samples in two shards, number 3 broken; with labels, and a second picture that is another field."""
+    """Five samples in two shards, number 3 broken; with labels, and masks behind and before pictures."""
     first = {f"{n}.{ending}": content for n in range(3) for ending, content in (("cls", b"7"), ("PNG", png(n)))}
     write_tar(tmp_path / "a-000.tar", {**first, "2.mask.png": png(6)})
-    write_tar(tmp_path / "a-001.tar", {"d/3.png": png(3)[:30], "d/4.png": png(4), "d/4.jpg": png(5), "notes.txt": b""})
+    write_tar(tmp_path / "a-001.tar", {"d/3.png": png(3)[:30], "d/4.png": png(5), "d/4.jpg": png(4), "notes.txt": b""})
     return str(tmp_path / "a-{000..001}.tar")
 
 
 def test_shards_are_read_in_any_order_by_stable_numbers(shards: str) -> None:
     source = open_images(shards)
     assert isinstance(source, TarImages)
-    labels = ["a-000.tar/0.PNG", "a-000.tar/1.PNG", "a-000.tar/2.PNG", "a-001.tar/d/3.png", "a-001.tar/d/4.png"]
+    labels = ["a-000.tar/0.PNG", "a-000.tar/1.PNG", "a-000.tar/2.PNG", "a-001.tar/d/3.png", "a-001.tar/d/4.jpg"]
     assert [source.label(n) for n in range(len(source))] == labels
     for number in (4, 0, 2, 1):
         torch.testing.assert_close(source.read(number, 8), canvas_of(number))
@@ -120,7 +111,7 @@ def test_a_member_whose_name_is_no_utf8_is_written_out(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", {"\udcfc.png": png(0)})
     source = open_images(tmp_path / "a.tar")
     assert source.label(0) == r"a.tar/\xfc.png"
-    assert len(source.fingerprint()) == 64
+    assert source.fingerprint().isascii()
 
 
 def test_shards_at_urls_are_fetched_once(shards: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,78 +148,129 @@ def test_a_package_that_is_missing_is_named(
         open_images(images)
 
 
-@pytest.fixture
-def rows():
-    datasets = pytest.importorskip("datasets")
-    pictures = [{"bytes": png(n), "path": None} for n in range(3)] + [{"bytes": b"broken", "path": None}, None]
-    features = datasets.Features({"label": datasets.Value("int64"), "photo": datasets.Image()})
-    return datasets.Dataset.from_dict({"label": list(range(5)), "photo": pictures}, features=features)
-
-
-def assert_rows(images: str) -> None:
-    source = open_images(images)
-    assert len(source) == 5
-    for number in (2, 0):
-        torch.testing.assert_close(source.read(number, 8), canvas_of(number))
-    ((numbers, _, failures),) = read_batches(source, 8, 8)
-    assert numbers == [0, 1, 2]
-    assert [failure.why[:22] for failure in failures] == ["row 3 cannot be read: ", "row 4 cannot be read: "]
-    assert open_images(source.name).fingerprint() == source.fingerprint() != open_images(images, 4).fingerprint()
-
-
-def test_a_dataset_that_was_saved_to_disk(rows, tmp_path: Path) -> None:
-    rows.save_to_disk(tmp_path / "saved")
-    assert_rows(f"hf:{tmp_path / 'saved'}")
-
-
-def test_a_dict_of_splits(rows, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    datasets.DatasetDict({"train": rows.select([0]), "test": rows}).save_to_disk(tmp_path / "saved")
-    assert len(open_images(f"hf:{tmp_path / 'saved'}")) == 1
-    assert_rows(f"hf:{tmp_path / 'saved'}:test")
-    with pytest.raises(ValueError, match="has no split 'tset'; it has train, test"):
-        open_images(f"hf:{tmp_path / 'saved'}:tset")
-
-
-def test_a_folder_of_parquet(rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    (tmp_path / "kept").mkdir()
-    rows.to_parquet(tmp_path / "kept" / "train.parquet")
-    assert_rows(f"hf:{tmp_path / 'kept'}")
-    assert len(open_images(f"hf:{tmp_path / 'kept'}:train[:2]")) == 2
-
-
-def test_the_fingerprint_is_of_the_pictures(rows, tmp_path: Path) -> None:
-    rows.save_to_disk(tmp_path / "a")
-    rows.select([0, 2, 1, 3, 4]).save_to_disk(tmp_path / "b")
-    rows.save_to_disk(tmp_path / "c")
-    one, other, same = (open_images(f"hf:{tmp_path / name}").fingerprint() for name in "abc")
-    assert one == same != other
-    digest = hashlib.sha256(b"5\0photo\n")
-    for content in (png(0), png(1), png(2), b"broken", b""):
-        digest.update(hashlib.sha256(content).digest())
-    assert one == digest.hexdigest()
-
-
-def test_a_dataset_without_pictures_is_refused(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    datasets.Dataset.from_dict({"text": ["a"], "label": [1]}).save_to_disk(tmp_path / "saved")
-    with pytest.raises(ValueError, match="has no column of pictures; its columns are text, label"):
-        open_images(f"hf:{tmp_path / 'saved'}")
-
-
-def test_without_a_network_it_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    result = run("spectrum", "hf:nobody/nothing", "--out", tmp_path / "s.safetensors")
-    assert_one_error(result, "hf:nobody/nothing could not be had: ")
-    assert "check the id, the split and the network" in result[2]
-
-
 def test_a_folder_called_tar_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "x.tar").mkdir()
     (tmp_path / "x.tar" / "0.png").write_bytes(png(0))
     assert isinstance(open_images(tmp_path / "x.tar"), FolderImages)
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        (["holiday v2.5.jpg", "holiday v2.6.jpg"], ["holiday v2.5.jpg", "holiday v2.6.jpg"]),
+        (["2019.01.01 lake.png", "2019.01.02.png"], ["2019.01.01 lake.png", "2019.01.02.png"]),
+        (["0.cls", "0.image.jpg", "1.IMAGE.JPG"], ["0.image.jpg", "1.IMAGE.JPG"]),
+        (["0.png", "0.jpg", "1.jpg", "1.png"], ["0.jpg", "1.jpg"]),
+        (["0.mask.png", "0.png", "1.seg_map.png", "1.left.png"], ["0.png", "1.left.png"]),
+        (["0.png", "0.image.png"], ["0.image.png"]),
+        (["0.depth.png", "a.b/1.png"], ["a.b/1.png"]),
+        (["./0.png", "./._0.png", "__MACOSX/._0.png", ".git/1.png"], ["./0.png"]),
+    ],
+)
+def test_the_picture_of_a_sample_is_known_by_its_name(tmp_path: Path, members: list[str], expected: list[str]) -> None:
+    write_tar(tmp_path / "a.tar", {name: png(0) for name in members})
+    source = open_images(tmp_path / "a.tar")
+    assert [source.label(n).removeprefix("a.tar/") for n in range(len(source))] == expected
+
+
+@pytest.mark.parametrize(("first", "second"), [("left.png", "right.png"), ("jpg", "webp"), ("png", "tif")])
+def test_a_sample_with_several_pictures_is_refused_unless_a_field_is_told(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    write_tar(tmp_path / "a.tar", {f"d/{n}.{field}": png(n) for n in range(2) for field in (first, second)})
+    place = tmp_path / "a.tar"
+    with pytest.raises(ValueError, match=rf"sample d/0 has 2 pictures, {first} and {second}; .*shard\.tar:{first}"):
+        open_images(place)
+    for field in (second, f"none;{second}", second.upper()):
+        source = open_images(f"{place}:{field}")
+        assert source.label(1) == f"a.tar/d/1.{second}"
+        assert open_images(source.name).fingerprint() == source.fingerprint()
+        assert source.left_out == f"2 left out of {place}:{field}: 2 {first} beside a picture"
+    with pytest.raises(ValueError, match=rf"no pictures in .*2 samples without a picture \({first}, {second}\)"):
+        open_images(f"{place}:other.png")
+
+
+def test_what_of_a_shard_is_left_out_is_said(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"0.png": png(0), "0.mask.png": png(1), "1.heic": b"", "1.txt": b"", "._0.png": b""})
+    with tarfile.open(tmp_path / "a.tar", "a") as opened:
+        link = tarfile.TarInfo("2.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "0.png"
+        opened.addfile(link)
+    assert open_images(tmp_path / "a.tar").left_out == (
+        f"4 left out of {tmp_path / 'a.tar'}: 1 hidden, 1 links, pipes or devices, 1 mask.png beside a picture, "
+        "1 samples without a picture (heic, txt)"
+    )
+
+
+def test_a_member_that_claims_more_than_there_is_is_broken_and_others_go_on(tmp_path: Path) -> None:
+    """A sparse one says what it would be with its holes."""
+    write_tar(tmp_path / "a.tar", {"0.png": bytes(512), "1.png": png(1)})
+    whole = bytearray((tmp_path / "a.tar").read_bytes())
+    whole[156:157] = tarfile.GNUTYPE_SPARSE
+    whole[386:410], whole[483:495] = b"00000000000\0" + b"%011o\0" % 512, tarfile.itn(10**12, 12, tarfile.GNU_FORMAT)
+    whole[148:156] = b"%06o\0 " % (sum(whole[:512]) - sum(whole[148:156]) + 8 * ord(" "))
+    (tmp_path / "a.tar").write_bytes(whole)
+    source = open_images(tmp_path / "a.tar")
+    torch.testing.assert_close(source.read(1, 8), canvas_of(1))
+    with pytest.raises(ValueError, match=r"a\.tar/0\.png cannot be read: it claims 1,000,000,000,000 bytes; expected"):
+        source.read(0, 8)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_header_that_claims_a_terabyte_is_one_line_and_no_memory(tmp_path: Path, kind: bytes) -> None:
+    header = tarfile.TarInfo("0.png")
+    header.type, header.size = kind, 10**12
+    (tmp_path / "a.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(ValueError, match=r"a\.tar is no whole, uncompressed tar file: "):
+        open_images(tmp_path / "a.tar")
+
+
+def test_a_pipe_for_a_shard_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(ValueError, match=r"a\.tar cannot be read: it is a pipe; expected a file"):
+        open_images(tmp_path / "a.tar")
+
+
+def test_shards_in_a_folder_whose_name_is_no_utf8_read_back_by_their_record(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfc"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    write_tar(folder / "0.tar", {"0.png": png(0)})
+    source = open_images(f"{folder}/{{0..0}}.tar")
+    assert source.name == rf"{tmp_path}/\xfc/{{0..0}}.tar"
+    assert open_images(source.name).fingerprint() == source.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [
+        ("a.tar", 1), ("{000..999}.tar", 1000), ("{9..0..3}", 4), ("{1..5..0}", 5), ("{a,b{1..3},}x{0..1}", 10),
+        ("{{00..99}}", 100), ("{one}", 1), ("{a..e}", 5), ("{-2..2}", 5), ("{0..9}::b{0..4}", 15),
+    ],
+)  # fmt: skip
+def test_shards_are_counted_as_they_are_written_out(pattern: str, count: int) -> None:
+    import webdataset
+
+    assert len(expanded(pattern, webdataset.shardlists)) == count == sum(map(count_of, pattern.split("::")))
+
+
+def test_an_escaped_brace_is_none() -> None:
+    import webdataset
+
+    assert expanded(r"\{0..999999999", webdataset.shardlists) == ["{0..999999999"]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{000..999999999}.tar", "{0..999}{0..999}{0..1}.tar", "{0..9}::" + "{a,b}" * 30, "{a..z}" * 8]
+)
+def test_a_pattern_of_too_many_shards_is_refused_before_it_is_written_out(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"names [\d,]+ shards; expected 1,000,000 at most: check its numbers"):
+        expanded(pattern, None)
+
+
+@pytest.mark.parametrize("pattern", ["{0..9.tar", "0..9}.tar", "}{"])
+def test_braces_that_do_not_pair_are_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"the braces of .* do not pair; expected a pattern such as shards/\{000"):
+        expanded(pattern, None)

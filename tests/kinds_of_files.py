@@ -1,0 +1,490 @@
+"""One small valid file of every kind that the project reads, and who reads it: tests and campaign damage it."""
+
+import json
+import os
+import shutil
+import signal
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from mutations import mutated_bytes, mutated_json, mutated_lines, mutated_safetensors, mutated_state, on_file
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from ruamel.yaml import YAML
+
+import usae_train as ut
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.weight_files import read_weights
+from usae_train.commands.config_files import read_specs
+from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
+from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.pass_states import PassKeeper
+from usae_train.model.published import ATOMS as THEIR_ATOMS
+from usae_train.model.published import LINEAR, NORM, import_published
+from usae_train.model.statistics import measure
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import open_images, read_picture
+from usae_train.pictures.spectrum import load_spectrum, save_spectrum
+from usae_train.tokens.paired import PairedTokens
+from usae_train.tokens.pieces import Pieces, Seen
+from usae_train.tokens.store import ActivationStore, StoreRecord, write_record, write_shard
+from usae_train.training.independent_fit import fit_each
+from usae_train.training.journal import Journal
+from usae_train.training.keeping import Keeper
+from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.settings import PUBLISHED, FitSettings
+from usae_viz.concepts.labels import read_labels
+from usae_viz.concepts.naming import concept_rows
+from usae_viz.explorer.runs import read_run
+from usae_viz.maximization.settings import MaximizeSettings
+from usae_viz.objectives import Concept
+from usae_viz.rating import score_answers
+from usae_viz.runs.about import read_about
+from usae_viz.runs.manifest import Manifest, scores_of
+from usae_viz.runs.plan import Plan, plan_objectives, plan_recipe
+from usae_viz.runs.recipe import read_recipe
+from usae_viz.runs.record import keep_record
+from usae_viz.runs.render import render
+from usae_viz.runs.show import command_again, in_words
+from usae_viz.verification.scores import DEFAULT
+
+OPTIONS = {"patch_size": 8, "embed_dim": 8, "depth": 1, "num_heads": 1}
+SPECS = {
+    name: BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=16, options=OPTIONS, seed=seed)
+    for seed, name in enumerate(("left", "right"))
+}
+GRID, WIDTH, CONCEPTS, IMAGES = (2, 2), 8, 6, 5
+SETTINGS = FitSettings(n_concepts=CONCEPTS, k=2, steps=2, batch=8)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A file that is read.
+
+    Attributes:
+        name: what it is.
+        folder: everything that goes with it, put back after each time.
+        file: the one that is damaged.
+        mutate: file, random -> damages it.
+        read: reads it as the project does, and makes of it what a command would.
+    """
+
+    name: str
+    folder: Path
+    file: Path
+    mutate: Callable[[Path, Random], None]
+    read: Callable[[], object]
+
+
+class TooLong(BaseException):
+    """A reader that has not come back."""
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """End what takes longer with `TooLong`."""
+
+    def ring(*_: object) -> None:
+        raise TooLong
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def wrong_with(kind: Kind, seed: int, seconds: float = 20.0) -> str | None:
+    """Damage a kind's file, read it, put all back; what went wrong, or None where it was read or refused in one line.
+
+    Args:
+        kind: the file.
+        seed: decides the damage.
+        seconds: it may take.
+    """
+    whole = {file: file.read_bytes() for file in kind.folder.rglob("*") if file.is_file()}
+    around = _listing(kind.folder.parent)
+    kind.mutate(kind.file, Random(f"{kind.name} {seed}"))
+    wrong = None
+    try:
+        with at_most(seconds):
+            kind.read()
+    except ValueError as error:
+        wrong = _no_line(error, kind)
+    except TooLong:
+        wrong = f"took more than {seconds:.0f} s"
+    except Exception as error:
+        wrong = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    finally:
+        for file in kind.folder.rglob("*"):
+            if file.is_file() and file not in whole:
+                file.unlink()
+        for file, content in whole.items():
+            if not file.is_file() or file.read_bytes() != content:
+                file.write_bytes(content)
+    if wrong is None and _listing(kind.folder.parent) != around:
+        wrong = "wrote beside its folder"
+    return wrong
+
+
+def _listing(room: Path) -> list[str]:
+    return sorted(os.listdir(room))
+
+
+def _no_line(error: ValueError, kind: Kind) -> str | None:
+    """What is wrong with an error that should be one clear line which names the file or its folder."""
+    text = " ".join(str(error).split())
+    if not (type(error) is ValueError or type(error).__module__.startswith("usae_")):
+        return f"raw {type(error).__name__}: {text[:200]}"
+    if "Traceback" in text or len(text) > 3000 or not text:
+        return f"no line: {text[:200]}"
+    if not any(name in text for name in (kind.file.name, kind.folder.name)):
+        return f"names no file: {text[:200]}"
+    return None
+
+
+def kinds_of_files(room: Path) -> list[Kind]:
+    """All of them, each in a folder of its own below `room`."""
+    torch.manual_seed(0)
+    made: list[Kind] = []
+    for make in (of_usaes, of_stores, of_yaml, of_runs, of_trainings, of_evaluations, of_weights, of_pictures):
+        made += make(room)
+    return made
+
+
+def _folder(room: Path, name: str) -> Path:
+    folder = room / name.replace(" ", "-")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _tokens(seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(IMAGES, GRID[0] * GRID[1], WIDTH, generator=generator) for name in SPECS}
+
+
+def small_usae() -> USAE:
+    """Six concepts over two backbones that are built when they are asked for, with statistics."""
+    paired = PairedTokens(_tokens(), torch.arange(IMAGES))
+    usae = new_usae(dict.fromkeys(SPECS, WIDTH), SETTINGS, specs=SPECS, grid=GRID)
+    usae = fit_tokens(paired.flat(), SETTINGS, usae)
+    usae.statistics = measure(usae, paired)
+    usae.images, usae.n_images, usae.fingerprint = "demo", IMAGES, "f"
+    return usae
+
+
+def of_usaes(room: Path) -> list[Kind]:
+    """A USAE folder's files, and names of concepts."""
+    usae, made = small_usae(), []
+    mutations = {
+        "config.json": on_file(mutated_json), "model.safetensors": mutated_safetensors,
+        "statistics.safetensors": mutated_safetensors,
+    }  # fmt: skip
+    for name, mutate in mutations.items():
+        folder = _folder(room, f"usae {name.partition('.')[0]}") / "usae"
+        ut.save(usae, folder)
+        made.append(Kind(name, folder, folder / name, mutate, lambda folder=folder: _use(folder)))
+    folder = _folder(room, "labels")
+    labels = {"schema": 1, "usae": "usae", "usae_sha256": None, "labels": [
+        {"concept": 1, "name": "eyes", "favourite": True, "note": "n"}, {"concept": 2, "name": "fur"}]}  # fmt: skip
+    file = folder / "labels.json"
+    file.write_text(json.dumps(labels))
+    made.append(Kind("labels.json", folder, file, on_file(mutated_json), lambda: read_labels(file, usae)))
+    return made
+
+
+def _use(folder: Path) -> None:
+    """What commands ask of a USAE first."""
+    usae = ut.load(folder)
+    codes = usae.encode(usae.names[0], torch.zeros(3, usae.widths[usae.names[0]]))
+    usae.decode(usae.names[-1], codes)
+    if usae.statistics is not None:
+        concept_rows(usae)
+        usae.statistics.percentile(0, 0, 1.0)
+
+
+def of_stores(room: Path) -> list[Kind]:
+    """An activation store's files."""
+    made = []
+    mutations = {
+        "store.json": on_file(mutated_json), "shard-00000.safetensors": mutated_safetensors,
+        "failures.jsonl": on_file(mutated_lines),
+    }  # fmt: skip
+    for name, mutate in mutations.items():
+        folder = _store(_folder(room, f"store {name.partition('.')[0]}"))
+        made.append(Kind(name, folder, folder / name, mutate, lambda folder=folder: _read_store(folder)))
+    folder = _folder(room, "piece")
+    pieces = Pieces(folder)
+    seen = Seen(range(IMAGES + 1), _tokens(), list(range(IMAGES)), [{"image": IMAGES, "why": "torn"}])
+    pieces.write(seen)
+    (file,) = folder.iterdir()
+    of_piece = lambda: pieces.of(range(9), dict.fromkeys(SPECS, WIDTH), GRID)  # noqa: E731
+    made.append(Kind("piece of a store", folder, file, mutated_safetensors, of_piece))
+    return made
+
+
+def _store(folder: Path) -> Path:
+    tokens = {name: own.bfloat16() for name, own in _tokens().items()}
+    shard = write_shard(folder, 0, tokens, torch.arange(IMAGES), range(IMAGES + 1))
+    record = StoreRecord(
+        schema=1, backbones=SPECS, widths=dict.fromkeys(SPECS, WIDTH), grid=GRID, dtype="bfloat16", source="nowhere",
+        fingerprint="f", n_images=IMAGES + 1, complete=True, shards=(shard,),
+    )  # fmt: skip
+    write_record(folder, record)
+    (folder / "failures.jsonl").write_text(json.dumps({"image": IMAGES, "why": "torn"}) + "\n")
+    return folder
+
+
+def _read_store(folder: Path) -> None:
+    store = ActivationStore(folder)
+    store.read([0])
+    store.images(0, [1])
+
+
+SPECS_YAML = {
+    "left": {"model": "vit_tiny_patch16_224", "weights": "random", "input_size": 16, "mean": [0.5, 0.5, 0.5],
+             "options": OPTIONS},
+    "right": {"model": "vit_tiny_patch16_224", "weights": "weights/right.safetensors", "layer": -1},
+}  # fmt: skip
+RECIPE_YAML = {
+    "usae": "usae", "concepts": [0, "1-2", {"top": 1, "by": "energy"}], "modes": ["per-model"], "seeds": [0, 1],
+    "settings": {"steps": 2, "size": 16, "verdict": {"rank": 2}}, "objectives": ["Concept(1) - 0.5 * Concept(2)"],
+    "variants": {"plain": {"crops": 1}, "sharp": {"decay": 1.0, "augmentation": {"rotate": 1}}}, "outputs": ["png"],
+}  # fmt: skip
+
+
+def of_yaml(room: Path) -> list[Kind]:
+    """Files that people write."""
+    folder = _folder(room, "specs")
+    specs = folder / "specs.yaml"
+    _write_yaml(SPECS_YAML, specs)
+    made = [Kind("specs YAML", folder, specs, mutated_yaml, lambda: read_specs(str(specs)))]
+    beside, usae = _folder(room, "recipes"), small_usae()
+    recipe = beside / "recipe.yaml"
+    _write_yaml(RECIPE_YAML, recipe)
+    made.append(Kind("recipe YAML", beside, recipe, mutated_yaml, lambda: _plan(usae, recipe)))
+    return made
+
+
+def _plan(usae: USAE, recipe: Path) -> Plan:
+    try:
+        return plan_recipe(usae, read_recipe(recipe), recipe.parent)
+    except ValueError as error:  # what a plan finds is said of concepts, whichever file asked for them
+        if type(error) is ValueError and recipe.name not in str(error):
+            raise ValueError(f"{recipe.name}: {error}") from error
+        raise
+
+
+def _write_yaml(tree: object, file: Path) -> None:
+    with file.open("w") as opened:
+        YAML(typ="safe", pure=True).dump(tree, opened)
+
+
+def mutated_yaml(file: Path, random: Random) -> None:
+    """YAML is what JSON is, or what its bytes say."""
+    if random.random() < 0.3:
+        file.write_bytes(mutated_bytes(file.read_bytes(), random))
+        return
+    tree = YAML(typ="safe", pure=True).load(file.read_text())
+    file.write_bytes(mutated_json(json.dumps(tree).encode(), random))
+
+
+def of_runs(room: Path) -> list[Kind]:
+    """What a run of pictures leaves, and a study of it."""
+    usae, made = small_usae(), []
+    settings = MaximizeSettings(steps=1, crops=1, size=16, mode="shared")
+    plan = plan_objectives(usae, [Concept(1)], [settings])
+    drawn = _folder(room, "drawn")
+    render(usae, plan, drawn)
+    (record,) = (drawn / "manifest").glob("*.json")
+    read = {
+        "run.json": _keep_on, "concept-00001/scores.json": read_run, f"manifest/{record.name}": None,
+        "concept-00001/shared.png": _look,
+    }  # fmt: skip
+    for number, (name, look) in enumerate(read.items()):
+        folder = room / f"run-{number}"
+        shutil.copytree(drawn, folder)
+        own = look or (lambda out: _finished(out, plan))
+        mutate = mutated_png if name.endswith("png") else on_file(mutated_json)
+        made.append(Kind(name.replace(record.name, "KEY.json"), folder, folder / name, mutate,
+                         lambda own=own, folder=folder: own(folder)))  # fmt: skip
+    return [*made, *_of_study(room)]
+
+
+def _keep_on(out: Path) -> None:
+    read_run(out)
+    keep_record(out, {"schema": 1, "objectives": ["Concept(2)"], "pictures": []})
+
+
+def _finished(out: Path, plan: Plan) -> None:
+    manifest = Manifest(out)
+    for drawing in plan.drawings:
+        manifest.adopt(drawing)
+        if (record := manifest.drawn(drawing)) is not None and (scores := scores_of([record], DEFAULT)) is not None:
+            str(scores)
+            scores.as_dict()
+
+
+def _look(folder: Path) -> None:
+    about = read_about(folder / "concept-00001" / "shared.png")
+    in_words(about)
+    command_again(folder, about)
+    _ = about.verdict
+    read_run(folder)
+
+
+def mutated_png(file: Path, random: Random) -> None:
+    """A PNG whose text says something else, or whose bytes are others."""
+    if random.random() < 0.3:
+        file.write_bytes(mutated_bytes(file.read_bytes(), random))
+        return
+    with Image.open(file) as picture:
+        text, info = picture.info["usae"], PngInfo()
+        info.add_itxt("usae", mutated_json(text.encode(), random).decode("latin-1"))
+        picture.save(file, "PNG", pnginfo=info)
+
+
+def _of_study(room: Path) -> list[Kind]:
+    made = []
+    for name, mutate in (("key.json", on_file(mutated_json)), ("answers.csv", on_file(mutated_bytes))):
+        folder = _folder(room, f"study {name.partition('.')[0]}")
+        trials = [
+            {"condition": "per-model left", "answer": 1, "verdict": "weak"},
+            {"condition": "natural", "answer": 2},
+        ]
+        key = {"schema": 1, "study": "abc", "choices": 4, "trials": trials}
+        (folder / "key.json").write_text(json.dumps(key))
+        (folder / "answers.csv").write_text("study,rater,trial,choice,seconds\nabc,r,1,1,2.5\nabc,r,2,4,1.0\n")
+        made.append(Kind(name, folder, folder / name, mutate,
+                         lambda folder=folder: score_answers(folder, [folder / "answers.csv"])))  # fmt: skip
+    return made
+
+
+def of_trainings(room: Path) -> list[Kind]:
+    """What a stopped training is gone on from."""
+    made = []
+    tokens = {name: own.flatten(0, 1) for name, own in _tokens().items()}
+    published = SETTINGS.model_copy(update={"recipe": PUBLISHED})
+    for settings in (SETTINGS, published):
+        folder = _folder(room, f"training {settings.recipe.name}")
+
+        def go_on(folder: Path = folder, settings: FitSettings = settings) -> None:
+            keeper = Keeper(folder, minutes=1e6)
+            keeper.data = {"pictures": "here", "backbones": [[n, s.model_dump(mode="json")] for n, s in SPECS.items()]}
+            fit_tokens(tokens, settings.model_copy(update={"steps": 2}), keeper=keeper)
+
+        go_on()
+        (file,) = folder.iterdir()
+        made.append(Kind(f"training state, {settings.recipe.name}", folder, file, mutated_state, go_on))
+    folder = _folder(room, "journal")
+    journal = folder / "metrics.jsonl"
+    journal.write_text("".join(json.dumps({"step": n, "loss": 0.5, "r2": {"a": None}}) + "\n" for n in range(3)))
+    log = lambda: Journal(journal).log(2, {"loss": 1.0})  # noqa: E731
+    made.append(Kind("metrics.jsonl", folder, journal, on_file(mutated_lines), log))
+    return [*made, _of_independent(room)]
+
+
+def _of_independent(room: Path) -> Kind:
+    folder = _folder(room, "independent")
+    (folder / "left").mkdir()
+    (folder / "left" / "config.json").write_text("{}")
+    data = {"pictures": "here", "backbones": [[n, s.model_dump(mode="json")] for n, s in SPECS.items()]}
+    (folder / "independent.json").write_text(json.dumps({**SETTINGS.model_dump(mode="json"), **data}))
+    note = folder / "independent.json"
+    again = lambda: fit_each([], SETTINGS, lambda *one: None, folder, data=data)  # noqa: E731
+    return Kind("independent.json", folder, note, on_file(mutated_json), again)
+
+
+def of_evaluations(room: Path) -> list[Kind]:
+    """The state of an evaluation, stopped after its first half."""
+    folder = _folder(room, "evaluation")
+    joint = new_usae(dict.fromkeys(SPECS, WIDTH), SETTINGS).eval().requires_grad_(False)
+    alone = {name: new_usae({name: WIDTH}, SETTINGS).eval().requires_grad_(False) for name in SPECS}
+
+    def stream(tried: range) -> Iterator[PairedTokens]:
+        tokens = {name: own[list(tried)] for name, own in _tokens().items()}
+        yield PairedTokens(tokens, torch.tensor(list(tried)), [])
+
+    def go_on() -> None:
+        state = PassState(PassSettings(batch=2), Measures(joint, alone, keep_codes=True))
+        run_pass(state, stream, IMAGES, PassKeeper(folder, minutes=0))
+        state.measures.firing.statistics()
+        state.measures.codes()
+        assert state.measures.posthoc is not None
+        _ = state.measures.whole().r2, state.measures.posthoc.cross.r2, state.measures.ceiling.r2()
+
+    go_on()
+    return [Kind("evaluation state", folder, folder / "state-0.pt", mutated_state, go_on)]
+
+
+def of_weights(room: Path) -> list[Kind]:
+    """Weights of others, and a spectrum."""
+    tensors = {"blocks.0.weight": torch.randn(3, 4), "head.bias": torch.randn(3)}
+    folder = _folder(room, "weights")
+    plain, pickled = folder / "weights.safetensors", folder / "weights.pth"
+    ut.model.checkpoint.save_file(tensors, plain)
+    torch.save({"state_dict": tensors}, pickled)
+    made = [
+        Kind("weights, safetensors", folder, plain, mutated_safetensors, lambda: read_weights("left", plain)),
+        Kind("weights, pth", folder, pickled, mutated_state, lambda: read_weights("left", pickled)),
+    ]
+    folder = _folder(room, "spectra")
+    spectrum = folder / "spectrum.safetensors"
+    save_spectrum(torch.rand(3, 16, 9), spectrum, open_images("demo", 3))
+    made.append(Kind("spectrum", folder, spectrum, mutated_safetensors, lambda: load_spectrum(spectrum)))
+    return [*made, *_of_release(room)]
+
+
+def _of_release(room: Path) -> list[Kind]:
+    made = []
+    for name, mutate in (("release.yaml", mutated_yaml), ("theirs.pth", mutated_state)):
+        folder = _folder(room, f"release {name.partition('.')[0]}")
+        model = {
+            "checkpoint_path": "theirs.pth",
+            "input_shape": 4,
+            "num_tokens": 4,
+            "model_mean": 0.1,
+            "model_std": 2.0,
+        }
+        config = {"global": {"nb_components": 3, "standardize": True}, "sae_params": {"top_k": 2},
+                  "model_zoo": {"Some": model}}  # fmt: skip
+        _write_yaml(config, folder / "release.yaml")
+        of_norm = {f"{NORM}.{part}": torch.rand(3) for part in ("weight", "bias", "running_mean", "running_var")}
+        weights = {f"{LINEAR}.weight": torch.randn(3, 4), f"{LINEAR}.bias": torch.randn(3), **of_norm,
+                   THEIR_ATOMS: torch.randn(3, 4)}  # fmt: skip
+        torch.save({"model_state_dict": weights}, folder / "theirs.pth")
+        made.append(Kind(f"published {name}", folder, folder / name, mutate,
+                         lambda folder=folder: import_published(folder / "release.yaml")))  # fmt: skip
+    return made
+
+
+def of_pictures(room: Path) -> list[Kind]:
+    """Picture files, and a tar of some."""
+    made = []
+    noise = Image.effect_noise((24, 20), 50).convert("RGB")
+    for ending in ("png", "jpg", "gif", "bmp", "webp"):
+        folder = _folder(room, f"pictures {ending}")
+        file = folder / f"one.{ending}"
+        noise.save(file)
+        made.append(Kind(f"picture, {ending}", folder, file, on_file(mutated_bytes),
+                         lambda file=file: read_picture(file, 16)))  # fmt: skip
+    folder = _folder(room, "shards")
+    shard = folder / "shard.tar"
+    with tarfile.open(shard, "w") as opened:
+        for ending in ("png", "jpg"):
+            opened.add(room / f"pictures-{ending}" / f"one.{ending}", f"{ending}.{ending}")
+
+    def read_shard() -> None:
+        source = open_images(shard)
+        for number in range(len(source)):
+            source.read(number, 16)
+
+    made.append(Kind("tar", folder, shard, on_file(mutated_bytes), read_shard))
+    return made

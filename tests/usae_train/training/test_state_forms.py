@@ -1,0 +1,98 @@
+"""States are checked by shape and kind before anything takes them over; those of version 0.2 are refused in words."""
+
+import pytest
+import torch
+from toys import toy_settings, toy_tokens
+
+from usae_train.backbones.backbone import BackboneSpec, listed
+from usae_train.training.keeping import Keeper
+from usae_train.training.loop import fit_tokens
+from usae_train.training.settings import DEFAULT, PUBLISHED
+from usae_train.training.state_forms import differing
+
+SPECS = {"a": BackboneSpec(model="vit_tiny_patch16_224", weights="random")}
+
+
+def stopped(folder, recipe=DEFAULT):
+    fit_tokens(toy_tokens(), toy_settings(recipe, steps=3), keeper=Keeper(folder, minutes=1e6))
+    (file,) = folder.iterdir()
+    return file
+
+
+def resumed(folder, recipe=DEFAULT):
+    return fit_tokens(toy_tokens(), toy_settings(recipe, steps=4), keeper=Keeper(folder, minutes=1e6))
+
+
+def emptied(state):
+    state["optimizers"]["a"]["state"][0]["exp_avg"] = torch.zeros(0)
+
+
+def without_moments(state):
+    state["optimizers"]["a"]["state"] = {}
+
+
+def of_another_window(state):
+    state["batches"]["windows"] = [[7]]
+
+
+def halved(state):
+    state["usae"]["encoders.a.linear.weight"] = state["usae"]["encoders.a.linear.weight"].half()
+
+
+def with_a_nan(state):
+    state["usae"]["encoders.a.linear.bias"][0] = torch.nan
+
+
+def of_another_generator(state):
+    state["generator"] = state["generator"][:-1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (emptied, r"optimizer of a: parameter 0: exp_avg is \(0,\) of torch.float32; expected \(12, 6\)"),
+        (without_moments, "optimizer of a has moments of other parameters"),
+        (of_another_window, "batches is of other windows"),
+        (halved, r"usae: encoders.a.linear.weight is \(12, 6\) of torch.float16"),
+        (with_a_nan, "usae: encoders.a.linear.bias has numbers that are NaN or infinite"),
+        (of_another_generator, r"generator is \(\d+,\) of torch.uint8"),
+        (lambda state: state.pop("last_fired"), "it has no last_fired"),
+    ],
+)
+def test_a_state_of_other_shapes_is_not_taken_over(tmp_path, damage, why):
+    file = stopped(tmp_path)
+    state = torch.load(file, weights_only=True)
+    state["settings"]["steps"] = 4
+    damage(state)
+    torch.save(state, file)
+    with pytest.raises(ValueError, match=rf"step-000000003.pt is no state of this training \({why}.*remove it"):
+        resumed(tmp_path)
+
+
+@pytest.mark.parametrize("recipe", [DEFAULT, PUBLISHED], ids=lambda recipe: recipe.name)
+def test_a_whole_state_is(tmp_path, recipe):
+    file = stopped(tmp_path, recipe)
+    state = torch.load(file, weights_only=True)
+    state["settings"]["steps"] = 4
+    torch.save(state, file)
+    resumed(tmp_path, recipe)
+
+
+def test_a_training_of_version_0_2_says_what_to_do(tmp_path):
+    """Its recipes had no standardization, and a concept was dead in all backbones or in none."""
+    file = stopped(tmp_path)
+    state = torch.load(file, weights_only=True)
+    del state["settings"]["recipe"]["standardization"]
+    state["last_fired"] = state["last_fired"][0]
+    torch.save(state, file)
+    why = "cannot be gone on from: another version of usae began it, whose recipes had another standardization; end"
+    with pytest.raises(ValueError, match=rf"{why} the training with that version, or remove .* to begin anew"):
+        resumed(tmp_path)
+
+
+def test_settings_that_differ_are_named_within_a_recipe():
+    own = toy_settings(DEFAULT).model_dump(mode="json") | {"backbones": listed(SPECS)}
+    told = toy_settings(DEFAULT.model_copy(update={"clip": 2.0}), seed=1).model_dump(mode="json")
+    earlier = [["a", {key: value for key, value in listed(SPECS)[0][1].items() if key != "tensors"}]]
+    assert differing(own, {**told, "backbones": earlier}) == ["recipe.clip", "seed"]
+    assert differing(own, {**told, "backbones": [["b", earlier[0][1]]]}) == ["backbones", "recipe.clip", "seed"]

@@ -1,0 +1,34 @@
+"""Pictures that a command was given: opened, and what of them is not taken is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from usae_train.pictures.images import ImageSource
+
+
+def opened(images: str, limit: int | None = None, say: bool = True) -> ImageSource:
+    """Open pictures, and say on stderr how many of what are there and left out.
+
+    Args:
+        images: what `open_images` takes.
+        limit: take at most so many pictures.
+        say: of processes that work as one, the first says it.
+
+    Raises:
+        ValueError: as `open_images` does.
+    """
+    from usae_train.pictures.images import open_images
+
+    source = open_images(images, limit)
+    say_left_out(source, say)
+    return source
+
+
+def say_left_out(source: ImageSource, say: bool = True) -> None:
+    """The same of pictures that are opened already."""
+    if say and source.left_out:
+        typer.echo(source.left_out, err=True)

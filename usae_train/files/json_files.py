@@ -1,0 +1,130 @@
+"""JSON as this project reads it, whoever wrote it: of a bounded size and depth, its numbers finite and of 64 bits.
+
+JSON knows no NaN and no end of nesting; Python's reader takes the one and ends in a RecursionError at the other, and
+numbers of any length go through to where torch cannot take them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import ValidationError
+
+Kind = TypeVar("Kind")
+LARGEST = 256_000_000  # bytes: the record of a run of 100,000 drawings has 30 MB
+DEEPEST = 64  # lists and objects within each other; what is written here has 8 at most
+LEAST, MOST = -(2**63), 2**64  # of whole numbers, seeds among them
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: for a file that is missing or no JSON of the form above; says why, and leaves the name to who calls.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST + 1)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    if len(content) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST // 1_000_000} MB")
+    return parse_json(content)
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The same of what a file, or a part of one, holds.
+
+    Raises:
+        ValueError: in one line, which says where.
+    """
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is no UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels") from error
+    _check_depth(found)
+    return found
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """A file's JSON object.
+
+    Raises:
+        ValueError: as `read_json`, and for JSON that is no object.
+    """
+    return as_object(read_json(file))
+
+
+def as_object(found: Any) -> dict[str, Any]:
+    """The same object.
+
+    Raises:
+        ValueError: for what is none.
+    """
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds {type(found).__name__}, expected an object such as {{...}}")
+    return found
+
+
+def validated(validate: Callable[[Any], Kind], values: Any) -> Kind:
+    """What was read, as a schema has it.
+
+    Args:
+        validate: a model's `model_validate`, a type adapter's `validate_python`.
+        values: what was read.
+
+    Raises:
+        ValueError: in one line: the key, and what was expected there.
+    """
+    try:
+        return validate(values)
+    except ValidationError as error:
+        raise ValueError(first_of(error)) from error
+    except RecursionError as error:
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels") from error
+
+
+def first_of(error: ValidationError) -> str:
+    """The first of what pydantic found wrong: `key.inner: what was expected`."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _check_depth(found: Any) -> None:
+    level = [found] if isinstance(found, dict | list) else []
+    for _ in range(DEEPEST):
+        parts = (part for each in level for part in (each.values() if isinstance(each, dict) else each))
+        level = [part for part in parts if isinstance(part, dict | list)]
+        if not level:
+            return
+    raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+
+
+def _not_finite(word: str) -> NoReturn:
+    raise ValueError(f"it holds {word}, which is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"it holds the number {_short(text)}, which is too large")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > len(str(MOST)) or not LEAST <= (number := int(text)) < MOST:
+        raise ValueError(f"it holds the number {_short(text)}, which is too large")
+    return number
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 24 else text[:21] + "..."

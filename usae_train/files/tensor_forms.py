@@ -1,0 +1,68 @@
+"""Tensors from a state on a disk: whether they are what they should be, before anything takes them over.
+
+torch takes an optimizer's moments of any size, and reads past their end: a state that was damaged would end the process
+by a signal, or go on silently as something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Damaged(ValueError):
+    """A state that is not of the form that it should have; says which part."""
+
+
+def check_tensors(found: Any, expected: Mapping[str, Tensor], what: str) -> None:
+    """Whether tensors have the names, shapes and kinds that are expected, and finite numbers.
+
+    Raises:
+        Damaged: when they have not.
+    """
+    if not isinstance(found, Mapping) or found.keys() != expected.keys():
+        raise Damaged(f"{what} has other tensors")
+    for name, own in expected.items():
+        check_tensor(found[name], own.shape, own.dtype, f"{what}: {name}")
+
+
+def check_tensor(found: Any, shape: Iterable[int | None], dtype: torch.dtype, what: str) -> Tensor:
+    """The same of one; where the shape has None any length does.
+
+    Raises:
+        Damaged: for another shape or kind, or numbers that are NaN or infinite.
+    """
+    if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_meta or found.is_quantized:
+        raise Damaged(f"{what} is no tensor of numbers")
+    wanted = tuple(shape)
+    fits = found.ndim == len(wanted) and all(w in (None, f) for w, f in zip(wanted, found.shape, strict=True))
+    if not fits or found.dtype != dtype:
+        raise Damaged(f"{what} is {tuple(found.shape)} of {found.dtype}; expected {wanted} of {dtype}")
+    if found.is_floating_point() and not found.isfinite().all():
+        raise Damaged(f"{what} has numbers that are NaN or infinite")
+    return found
+
+
+def check_within(found: Tensor, low: int, high: int, what: str) -> None:
+    """Nothing; a Damaged for whole numbers of which one is under `low`, or `high` or more."""
+    if found.numel() and not (int(found.min()) >= low and int(found.max()) < high):
+        raise Damaged(f"{what} has {int(found.min())} to {int(found.max())}; expected {low} to {high - 1}")
+
+
+def check_sizes(found: Any, optimizer: torch.optim.Optimizer, what: str) -> None:
+    """Whether an optimizer's moments have the shapes of its parameters, whichever optimizer it is.
+
+    Raises:
+        Damaged: when one has not.
+    """
+    parameters = [own for group in optimizer.param_groups for own in group["params"]]
+    kept = found.get("state") if isinstance(found, Mapping) else None
+    if not isinstance(kept, Mapping) or not kept.keys() <= set(range(len(parameters))):
+        raise Damaged(f"{what} has moments of other parameters")
+    for number, moments in kept.items():
+        for name, own in moments.items() if isinstance(moments, Mapping) else ():
+            if isinstance(own, Tensor) and own.ndim and own.shape != parameters[number].shape:
+                raise Damaged(f"{what}: parameter {number}: {name} is {tuple(own.shape)}")

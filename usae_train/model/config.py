@@ -1,0 +1,59 @@
+"""What the files of a USAE folder say besides their tensors: config.json, and the words in statistics.safetensors."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from usae_train.backbones.backbone import BackboneSpec, Side
+from usae_train.backbones.identity import WeightsRecord
+from usae_train.backbones.names import check_name
+from usae_train.tokens.standardization import Outliers
+
+SCHEMA = 1
+
+
+class UsaeConfig(BaseModel):
+    """What config.json holds."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    schema_: int = Field(SCHEMA, alias="schema")
+    widths: dict[str, Annotated[int, Field(ge=1, lt=2**24)]] = Field(min_length=1)
+    n_concepts: int = Field(ge=1)
+    k: int = Field(ge=1)
+    batch_norm: bool
+    free_lengths: bool = False  # folders of before have none
+    recipe: str
+    grid: tuple[Side, Side] | None
+    backbones: dict[str, BackboneSpec]
+    images: str | None
+    n_images: int | None = None
+    fingerprint: str | None
+    factors: list[str]
+    outliers: dict[str, Outliers] = Field(default_factory=dict)  # folders of before have none
+    weights: dict[str, WeightsRecord] = Field(default_factory=dict)  # nor this
+    versions: dict[str, str]
+    commit: str | None = None
+
+    @model_validator(mode="after")
+    def _of_its_backbones(self) -> UsaeConfig:
+        if self.k > self.n_concepts:
+            raise ValueError(f"k is {self.k}; expected 1 <= k <= n_concepts = {self.n_concepts}")
+        for name in self.widths:
+            check_name(name)
+        if self.backbones and self.backbones.keys() != self.widths.keys():
+            raise ValueError(f"backbones {', '.join(self.backbones)}; expected those of widths, or none")
+        return self
+
+
+class Origin(BaseModel):
+    """What statistics.safetensors says of the pictures that it was measured on."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    images: str | None
+    n_images: int | None = Field(ge=1)
+    fingerprint: str | None
+    factors: list[str]

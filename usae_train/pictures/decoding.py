@@ -1,0 +1,46 @@
+"""From a picture file to a canvas: upright, RGB, 8 bits a channel, on white."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from usae_train.files.regular import check_regular
+from usae_train.pictures.kinds import FORMATS
+from usae_train.pictures.levels import levels_of, to_eight_bits
+
+
+def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> Tensor:
+    """The centre square of a picture file, (3, size, size), 0..1: upright, RGB, transparency laid on white.
+
+    Raises:
+        ValueError: for a file that cannot be read; names it by its label.
+    """
+    if isinstance(file, Path):
+        check_regular(file)
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            levels = levels_of(opened)
+            upright = ImageOps.exif_transpose(opened)
+            picture = _on_white(upright if levels is None else to_eight_bits(upright, levels))
+    except MemoryError:
+        raise
+    except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
+        raise ValueError(f"{label or file} cannot be read: it is no picture of a kind that PIL knows") from error
+    except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
+        raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
+    square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """RGB; only what has transparency is laid on white, which takes three passes over all pixels."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture.convert("RGB")
+    clear = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")

@@ -1,0 +1,104 @@
+"""Training states from a disk: whether they are of this training and its shapes, before they are taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.files.tensor_forms import Damaged, check_tensor
+from usae_train.pictures.fingerprints import same
+from usae_train.tokens.feeding import Batches
+
+MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
+
+
+def differing(own: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
+    """Which settings a state was begun with otherwise, those of a recipe by their own names.
+
+    A setting at the top that an older version did not know is no difference: its states hold what it would decide.
+
+    Raises:
+        ValueError: for a state of a version whose recipes had other settings: none can go on from it.
+    """
+    found = []
+    for key in own.keys() & told.keys():
+        ours, theirs = own[key], _specs_of_today(told[key]) if key == "backbones" else told[key]
+        if isinstance(ours, dict) and isinstance(theirs, dict) and key == "recipe":
+            if ours.keys() != theirs.keys():
+                names = ", ".join(sorted(ours.keys() ^ theirs.keys()))
+                raise ValueError(f"another version of usae began it, whose recipes had another {names}")
+            found += [f"{key}.{name}" for name in ours if ours[name] != theirs[name]]
+        elif not same(key, ours, theirs):
+            found.append(key)
+    return sorted(found)
+
+
+def _specs_of_today(told: Any) -> Any:
+    """Names and specs as `listed` makes them, with the fields that came later at their defaults."""
+    try:
+        return [[name, BackboneSpec.model_validate(spec).model_dump(mode="json")] for name, spec in told]
+    except (ValidationError, TypeError, ValueError):
+        return told
+
+
+def check_moments(found: Any, optimizer: torch.optim.Optimizer, what: str, every: bool) -> dict[int, dict[str, Tensor]]:
+    """An AdamW's moments, by the number of the parameter.
+
+    Args:
+        found: what its `state_dict` was.
+        optimizer: the one that goes on from them.
+        what: it is called.
+        every: whether it has stepped, and so has moments of every parameter; else it may have none at all.
+
+    Raises:
+        Damaged: for moments that are not those of its parameters.
+    """
+    parameters = [own for group in optimizer.param_groups for own in group["params"]]
+    kept = found.get("state") if isinstance(found, Mapping) else None
+    numbers = set(range(len(parameters)))
+    if not isinstance(kept, Mapping) or not (kept.keys() == numbers or (not kept and not every)):
+        raise Damaged(f"{what} has moments of other parameters")
+    for number, own in kept.items():
+        where, shape = f"{what}: parameter {number}", parameters[number].shape
+        if not isinstance(own, Mapping) or own.keys() != {"step", *MOMENTS}:
+            raise Damaged(f"{where} has other moments")
+        check_tensor(own["step"], (), torch.float32, f"{where}: step")
+        for moment in MOMENTS:
+            check_tensor(own[moment], shape, parameters[number].dtype, f"{where}: {moment}")
+        if own["step"] < 1 or (own["exp_avg_sq"] < 0).any():
+            raise Damaged(f"{where} has moments that cannot be")
+    return {number: dict(own) for number, own in kept.items()}
+
+
+def check_place(found: Any, batches: Batches) -> None:
+    """Whether a state's place in the data is one in these data.
+
+    Raises:
+        Damaged: when it is not.
+    """
+    keys = {"windows", "window", "order", "position", "bytes_read"}
+    if not isinstance(found, Mapping) or found.keys() != keys:
+        raise Damaged("batches has other parts")
+    windows, order = found["windows"], found["order"]
+    if not _numbers_of(windows) == _numbers_of(batches.windows):
+        raise Damaged("batches is of other windows")
+    check_tensor(order, (None,), torch.long, "order")
+    if not torch.equal(order.sort().values, torch.arange(len(order))):
+        raise Damaged("batches has no order of a window")
+    limits = {"window": len(windows), "position": len(order), "bytes_read": 2**63}
+    for key, limit in limits.items():
+        if type(found[key]) is not int or not 0 <= found[key] < limit:
+            raise Damaged(f"batches: {key} is {found[key]!r}; expected a number from 0, below {limit}")
+
+
+def _numbers_of(windows: Any) -> list[int] | None:
+    """What all windows hold together, in ascending order; None for what are no windows."""
+    if not isinstance(windows, list) or not all(isinstance(own, list) and own for own in windows):
+        return None
+    flat = [number for own in windows for number in own]
+    return sorted(flat) if all(type(number) is int for number in flat) else None

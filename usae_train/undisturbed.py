@@ -1,0 +1,86 @@
+"""Public functions do what they were asked whatever a caller has set torch to: the same result as without it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+DEVICES = ("cpu", "cuda")  # whose autocast is asked for
+
+
+@contextmanager
+def torch_as_it_starts(gradients: bool = True) -> Iterator[None]:
+    """Within it torch makes float32 on the CPU where nothing else is said, without autocast.
+
+    Args:
+        gradients: also keep gradients, under `no_grad` and `inference_mode` too; else that stays as the caller has it.
+    """
+    with ExitStack() as stack:
+        if gradients and torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if gradients and not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
+        for device in DEVICES:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        before = torch.get_default_dtype()
+        if before != torch.float32:
+            stack.callback(torch.set_default_dtype, before)
+            torch.set_default_dtype(torch.float32)
+        yield
+
+
+def undisturbed(function: Callable[Given, Found]) -> Callable[Given, Found]:
+    """Make a function, also one that yields, run with torch as it starts, gradients too."""
+
+    @wraps(function)
+    def alone(*given: Given.args, **named: Given.kwargs) -> Found:
+        with torch_as_it_starts():
+            return function(*map(_trainable, given), **{key: _trainable(each) for key, each in named.items()})
+
+    @wraps(function)
+    def each(*given: Given.args, **named: Given.kwargs) -> Any:
+        with torch_as_it_starts():
+            left = iter(function(*map(_trainable, given), **{k: _trainable(v) for k, v in named.items()}))  # type: ignore[call-overload]
+        try:
+            while True:
+                with torch_as_it_starts():
+                    try:
+                        found = next(left)
+                    except StopIteration:
+                        return
+                yield found
+        finally:
+            left.close()
+
+    return each if inspect.isgeneratorfunction(function) else alone
+
+
+def in_plain_numbers(function: Callable[Given, Found]) -> Callable[Given, Found]:
+    """Make a function compute as torch starts; whether it keeps a gradient is the caller's to say."""
+
+    @wraps(function)
+    def alone(*given: Given.args, **named: Given.kwargs) -> Found:
+        with torch_as_it_starts(gradients=False):
+            return function(*given, **named)
+
+    return alone
+
+
+def _trainable(given: Any) -> Any:
+    """A tensor that was made in inference mode, or a mapping's, as one that a gradient may go through."""
+    if isinstance(given, Tensor) and given.is_inference():
+        return given.clone()
+    if isinstance(given, Mapping) and any(isinstance(each, Tensor) for each in given.values()):
+        return {key: _trainable(each) for key, each in given.items()}
+    return given
