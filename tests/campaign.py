@@ -28,7 +28,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from complaints import SITUATIONS  # noqa: E402
+import complaints_of_inputs  # noqa: E402, F401  # each adds its situations
+import complaints_of_places  # noqa: E402, F401
+from situations import SITUATIONS  # noqa: E402
 from small_world import World, run_cli, small_world, tree_of  # noqa: E402
 
 INPUTS, KILLS, DISKS = 16_383, 105, 72
@@ -68,7 +70,8 @@ def _child(what: str, room: Path, first: int, last: int, name: str) -> subproces
 
 def as_child(what: str, room: str, first: str, last: str, name: str) -> None:
     """What `_child` runs: print the kinds' names, or a line for each seed."""
-    from kinds_of_files import kinds_of_files, wrong_with
+    from damage import wrong_with
+    from kinds_of_files import kinds_of_files
 
     with tempfile.TemporaryDirectory(dir=Path(room).parent) as own:
         kinds = kinds_of_files(Path(own))
@@ -80,13 +83,18 @@ def as_child(what: str, room: str, first: str, last: str, name: str) -> None:
             print(json.dumps([number, wrong_with(kind, number)]), flush=True)
 
 
+def _in_turn(world: World, what: str, count: int) -> Iterator[tuple[int, str, Path]]:
+    """The commands one after the other, so many in all: a number, which command, and where it is to write."""
+    for number in range(count):
+        out = world.room / what / f"{number}" / "out"
+        out.parent.mkdir(parents=True)
+        yield number, list(world.commands)[number % len(world.commands)], out
+
+
 def kills(world: World, times: float, seed: int) -> Iterator[Bad | None]:
     """SIGKILL at a random moment of a command; the same again comes to what an undisturbed one does."""
     chance, done_before = random.Random(seed), 0
-    for number in range(round(KILLS * times)):
-        name = list(world.commands)[number % len(world.commands)]
-        out = world.room / "killed" / f"{number}" / "out"
-        out.parent.mkdir(parents=True)
+    for number, name, out in _in_turn(world, "killed", round(KILLS * times)):
         process = subprocess.Popen(
             world.words(name, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=out.parent
         )
@@ -105,10 +113,7 @@ def kills(world: World, times: float, seed: int) -> Iterator[Bad | None]:
 def full_disks(world: World, times: float, seed: int) -> Iterator[Bad | None]:
     """No file may grow beyond so many bytes: one line, nothing half written, and the same again does it."""
     chance, full = random.Random(seed), 0
-    for number in range(round(DISKS * times)):
-        name = list(world.commands)[number % len(world.commands)]
-        out = world.room / "full" / f"{number}" / "out"
-        out.parent.mkdir(parents=True)
+    for number, name, out in _in_turn(world, "full", round(DISKS * times)):
         size = int(world.largest[name] ** chance.uniform(0, 1))
         done = _limited(world.words(name, out), size, out.parent)
         case = f"{name} {number}, {size} bytes"

@@ -1,7 +1,8 @@
 """Every file that the project reads, damaged: it is read, or refused in one line; nothing else, and soon."""
 
 import pytest
-from kinds_of_files import kinds_of_files, wrong_with
+from damage import wrong_with
+from kinds_of_files import kinds_of_files
 
 TIMES = 40  # each kind; `python tests/campaign.py` goes on from there
 

@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from usae_train.commands import measure_commands, training_commands
-from usae_train.commands.opening import say_left_out
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
 
 app = typer.Typer(
     name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -49,7 +48,7 @@ def extract(
     A store that was stopped is gone on with when the same command is given again: SIGTERM and Ctrl-C keep all that was
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
-    with one_line_errors():
+    with one_line_errors(quiet):
         from usae_train.backbones.backbone import DTYPES
         from usae_train.commands.config_files import read_specs
         from usae_train.distributed import ranks_of_torchrun
@@ -74,7 +73,8 @@ def extract(
                 if ranks.first:
                     holding.enter_context(held(out))
                 source = source_for(images, limit, out)
-                say_left_out(source, ranks.first)
+                if ranks.first:
+                    say_left_out(source.left_out)
                 record, gigabytes, built = plan(source, read_specs(backbones), dtype)
             quiet = quiet or not ranks.first
             if not quiet:
@@ -104,7 +104,7 @@ def import_published(
     quiet: Quiet = False,
 ) -> None:
     """Convert the authors' release (a YAML and a .pth file a backbone) to a USAE folder."""
-    with one_line_errors():
+    with one_line_errors(quiet):
         from usae_train.model.checkpoint import check_free, save
         from usae_train.model.published import import_published as convert
 
@@ -131,7 +131,7 @@ def demo(
 
     A build that was stopped goes on where it was when the same command is given again.
     """
-    with one_line_errors():
+    with one_line_errors(quiet):
         from usae_train.demo.build import build
 
         with progress_bars(quiet) as progress:
@@ -156,7 +156,7 @@ def photos(
     The networks' weights are the packages of the extra `photos`. Names of concepts belong to the weights that they were
     given to, and are not made anew.
     """
-    with one_line_errors():
+    with one_line_errors(quiet):
         from usae_train.photos.build import SETTINGS, build
 
         settings = SETTINGS.model_copy(update={"seed": seed})

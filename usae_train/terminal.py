@@ -22,10 +22,14 @@ Bars = TypeVar("Bars", bound="Progress")
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn what a user can cause into one line on stderr and exit status 1; a stop into its own status."""
+def one_line_errors(quiet: bool = False) -> Iterator[None]:
+    """Turn what a user can cause into one line on stderr and exit status 1; a stop into its own status.
+
+    Args:
+        quiet: say nothing of how backbones are read.
+    """
     try:
-        with _one_line_warnings():
+        with _one_line_warnings(quiet):
             yield
     except (ValueError, MemoryError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -45,11 +49,13 @@ def one_line_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _one_line_warnings() -> Iterator[None]:
+def _one_line_warnings(quiet: bool) -> Iterator[None]:
     """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
-    from usae_train.backbones.warned import OfABackbone
+    from usae_train.backbones.warned import OfABackbone, ReadOtherwise
 
     with warnings.catch_warnings():
+        if quiet:
+            warnings.simplefilter("ignore", ReadOtherwise)
         shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -141,3 +147,9 @@ def pick_device(device: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"no device {device!r} here; expected `cpu`, `cuda`, `cuda:0`, ...") from error
     return device
+
+
+def say_left_out(left_out: str) -> None:
+    """Say on stderr how many of what is there are not taken: a source's `left_out`, if there are any."""
+    if left_out:
+        print(left_out, file=sys.stderr)

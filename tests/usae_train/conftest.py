@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ VIT = BackboneSpec(
     options={"depth": 1, "embed_dim": 32, "num_heads": 2},
 )  # fmt: skip
 CONV = BackboneSpec(
-    model="convnext_atto", weights="random", input_size=64, seed=1,
+    model="convnext_atto", weights="random", input_size=64, seed=1, norm=False,
     options={"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 24)},
 )  # fmt: skip
 
@@ -31,4 +32,15 @@ def picture_folder(tmp_path: Path) -> Path:
     for number in range(6):
         pixels = torch.randint(256, (48, 64, 3), generator=generator, dtype=torch.uint8)
         Image.fromarray(pixels.numpy()).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def folder_of_no_utf8(tmp_path: Path) -> Path:
+    """A folder of a name that is no UTF-8."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfc"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
     return folder

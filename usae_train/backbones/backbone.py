@@ -52,7 +52,7 @@ class BackboneSpec(BaseModel):
         description="which of the file's tensors is which: by timm's names, or (.pth) one to one in their order",
     )
     layer: int = Field(-1, description="block or stage to read; negative counts from the end")
-    norm: bool = Field(True, description="apply the model's final norm to the layer, where timm can")
+    norm: bool = Field(True, description="apply the model's final norm, where timm can; said where it cannot")
     input_size: int | None = Field(None, ge=1, description="pixels a side; timm's own unless told")
     mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own unless told")
     std: tuple[Spread, Spread, Spread] | None = Field(None, description="normalization; timm's own unless told")
@@ -232,6 +232,7 @@ class Backbone(nn.Module):
         tokens = _as_tokens(self._features(self._normalized(picture)), None)
         return WeightsRecord(sha256=self._weights_hash, tokens=sampled(tokens[0]))
 
+    @undisturbed
     @torch.no_grad()
     def notes(self) -> list[str]:
         """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""

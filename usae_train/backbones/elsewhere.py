@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import timm
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from usae_train.backbones.backbone import LOCAL, Level, Spread
 from usae_train.backbones.options import check_values
-from usae_train.files.json_files import parse_json
+from usae_train.files.json_files import parse_json, validated
 
 HUB = ("hf-hub:", "hf_hub:")
 CONFIG = "config.json"
@@ -83,10 +83,9 @@ def described(name: str, model: str, file: Path) -> Described:
         raise ValueError(f"{where} is {of}; expected timm's form, with `architecture`, as `timm` writes it to the hub")
     try:
         # a form of before has one mapping for all
-        config = _Config(**{"pretrained_cfg": content, **content})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        config = validated(_Config.model_validate, {"pretrained_cfg": content, **content})
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     architecture = config.architecture.partition(".")[0]
     if not timm.is_model(architecture):
         raise ValueError(f"{where}: timm {timm.__version__} knows no architecture {architecture[:100]!r}")

@@ -14,13 +14,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-OWN_FIELDS = {
-    "img_size",
-    "pretrained",
-    "checkpoint_path",
-    "num_classes",
-    "features_only",
-}  # of the spec, by other names
+# Of the spec, by other names
+OWN_FIELDS = {"img_size", "pretrained", "checkpoint_path", "num_classes", "features_only"}
 # What `timm.create_model` and its builder (1.0.31) take that shapes no network: places, files, caches, how weights are
 # found and how layers are compiled, and objects that no file can hold
 REFUSED = frozenset({

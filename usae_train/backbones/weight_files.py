@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from usae_train.backbones.weight_names import state_of
+from usae_train.files.tensor_files import load_file
 
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")  # how their files begin
 EXPECTED = "expected a .safetensors or .pth file of tensors by name"

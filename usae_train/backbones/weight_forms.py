@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from usae_train.backbones.weight_names import below
+
 Names = tuple[tuple[str, str], ...]  # regular expressions of whole names, and what they become
 
 
@@ -111,24 +113,24 @@ def foreign_form(weights: Mapping[str, Any], own: Mapping[str, Any]) -> str | No
 
 def as_timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """Tensors of a form that is known under names that timm's converters take; None for any other."""
-    if (tower := _below(weights, CLIP_TOWER)) is not None:
+    if (tower := _marked(weights, CLIP_TOWER)) is not None:
         return {f"visual.{key}": tensor for key, tensor in tower.items()}
     for form in FORMS:
-        if (below := _below(weights, form.markers)) is not None:
+        if (own := _marked(weights, form.markers)) is not None:
             kinds = ("weight", "bias")  # of the classifier, which lies above the prefix
             head = {f"head.{kind}": weights[f"classifier.{kind}"] for kind in kinds if f"classifier.{kind}" in weights}
-            return {**head, **_joined(form, below), **_pooling(below), **_renamed(form, below)}
+            return {**head, **_joined(form, own), **_pooling(own), **_renamed(form, own)}
     return None
 
 
-def _below(weights: Mapping[str, Tensor], markers: tuple[str, str]) -> dict[str, Tensor] | None:
+def _marked(weights: Mapping[str, Tensor], markers: tuple[str, str]) -> dict[str, Tensor] | None:
     """The tensors below the one prefix that stands before two names; None where none or several do."""
     first, second = markers
     prefixes = [key.removesuffix(first) for key in weights if key.endswith(first)]
     prefixes = [prefix for prefix in prefixes if prefix + second in weights]
     if len(prefixes) != 1:
         return None
-    return {key.removeprefix(prefixes[0]): own for key, own in weights.items() if key.startswith(prefixes[0])}
+    return below(weights, prefixes[0])
 
 
 def _renamed(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ def without_prefix(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
     most = max(covered.values(), default=0)
     if 2 * most < len(own):
         return None
-    found = [_below(weights, prefix) for prefix in sorted(covered, key=len) if covered[prefix] == most]
+    found = [below(weights, prefix) for prefix in sorted(covered, key=len) if covered[prefix] == most]
     if any(not _same(found[0], other, own) for other in found[1:]):
         names = ", ".join(prefix for prefix in covered if covered[prefix] == most)
         raise ValueError(f"it has the network several times, below {names}; save the one that you mean")
@@ -90,7 +90,8 @@ def _prefixes(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Itera
         yield from (key.removesuffix(probe) for key in weights if key.endswith("." + probe))
 
 
-def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, by what follows it."""
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 

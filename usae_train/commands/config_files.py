@@ -13,11 +13,9 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, MappingStartEvent, NodeEvent
 
 from usae_train.backbones.backbone import PAPER, BackboneSpec
 from usae_train.commands.yaml_checks import check_events
-from usae_train.files.json_files import DEEPEST
 
 Model = TypeVar("Model", bound=BaseModel)
 LARGEST = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
@@ -50,8 +48,9 @@ def read_mapping(file: str | Path) -> CommentedMap:
             written = opened.read(LARGEST + 1)
         if len(written) > LARGEST:
             raise ValueError(f"{file}: larger than {LARGEST // 1000} kB; expected settings that a person wrote")
-        check_events(written.decode(), file)
-        content = _composed(_plainly_nested(written.decode(), file), file)
+        text = written.decode()
+        check_events(text, file)
+        content = _composed(text, file)
         _check_size(content, file)
     except FileNotFoundError as error:
         raise ValueError(f"no file {str(file)!r}") from error
@@ -79,28 +78,6 @@ def _composed(text: str, file: Path) -> Any:
         return YAML(typ="rt").load(text)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{file}: no valid YAML: {' '.join(str(error).split())[:200]}") from error
-
-
-def _plainly_nested(text: str, file: Path) -> str:
-    """The same text; a ValueError for nesting that nobody writes, and that takes a composer without end.
-
-    ruamel.yaml 0.19 composes a key that is itself a list or mapping several times, each within it again: of 12 such
-    levels 0.8 s, of 16 minutes. Its events come in linear time.
-    """
-    keys: list[bool | None] = []  # of every open mapping whether a key comes next; None for a list
-    for event in YAML(typ="rt").parse(text):
-        opens, is_node = isinstance(event, CollectionStartEvent), isinstance(event, NodeEvent)
-        if isinstance(event, CollectionEndEvent):
-            keys.pop()
-        elif is_node and keys and keys[-1] is not None:
-            if keys[-1] and opens:
-                raise ValueError(f"{file}:{event.start_mark.line + 1}: a list or mapping is no key; expected a word")
-            keys[-1] = not keys[-1]
-        if opens:
-            keys.append(True if isinstance(event, MappingStartEvent) else None)
-        if len(keys) > DEEPEST:
-            raise ValueError(f"{file}:{event.start_mark.line + 1}: nested deeper than {DEEPEST} levels")
-    return text
 
 
 def _plain(content: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from usae_train.commands.opening import opened
+from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
@@ -76,7 +76,7 @@ def evaluate(
         where = pick_device(device)
         model, ranks = load(usae, where), named_by_torchrun()
         run_backbones_in(model.backbones.values(), dtype)
-        source = opened(images, limit, ranks.first)
+        source = open_pictures(images, limit, ranks.first)
         room = out.with_name(f".{out.name}.evaluation")
         keeper = PassKeeper(room, ranks.number, every)
         compared = Compared(
@@ -124,7 +124,7 @@ def spectrum(
         from usae_train.pictures.spectrum import mean_magnitude, save_spectrum
 
         check_file(out)
-        source = opened(images, limit)
+        source = open_pictures(images, limit)
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             magnitude = mean_magnitude(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
+from usae_train.terminal import say_left_out
 
 if TYPE_CHECKING:
     from usae_train.pictures.images import ImageSource
 
 
-def opened(images: str, limit: int | None = None, say: bool = True) -> ImageSource:
+def open_pictures(images: str, limit: int | None = None, say: bool = True) -> ImageSource:
     """Open pictures, and say on stderr how many of what are there and left out.
 
     Args:
@@ -24,11 +24,6 @@ def opened(images: str, limit: int | None = None, say: bool = True) -> ImageSour
     from usae_train.pictures.images import open_images
 
     source = open_images(images, limit)
-    say_left_out(source, say)
+    if say:
+        say_left_out(source.left_out)
     return source
-
-
-def say_left_out(source: ImageSource, say: bool = True) -> None:
-    """The same of pictures that are opened already."""
-    if say and source.left_out:
-        typer.echo(source.left_out, err=True)

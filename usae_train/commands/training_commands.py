@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from usae_train.commands.opening import opened
+from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
     Device,
@@ -102,7 +102,7 @@ def fit(
     metrics.jsonl lies in it. SIGTERM and Ctrl-C write a state and stop; a second Ctrl-C stops at once. Off a terminal
     a line about every half minute says how far it is.
     """
-    with one_line_errors():
+    with one_line_errors(quiet):
         if independent:
             from usae_train.training.display import dead_shares
             from usae_train.training.independent_fit import Work, fit_independent
@@ -164,7 +164,7 @@ def fit(
                 if store is not None and ranks.first:
                     check_weights(store.specs)
                 specs = read_specs(backbones or "paper") if store is None else {}
-                source = opened(images, limit, ranks.first) if store is None else None
+                source = open_pictures(images, limit, ranks.first) if store is None else None
             if verify and store is not None:
                 with progress_bars(unseen) as progress:
                     compare_checksums(store, watched(progress, unseen), ranks)
@@ -243,7 +243,7 @@ def add_backbone(
     .NAME.training beside the folder NAME until it is finished, and so does metrics.jsonl (of joint training
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
-    with one_line_errors(), contextlib.ExitStack() as holding:
+    with one_line_errors(quiet), contextlib.ExitStack() as holding:
         import shutil
 
         from usae_train.commands.config_files import read_specs
@@ -274,7 +274,7 @@ def add_backbone(
                 for stage, journal in zip(("training", "joint training"), journals, strict=False)
             ]
             grown = grow(
-                load(usae), opened(images, limit), spec, name=name or own_name, recipe=recipe, joint=joint,
+                load(usae), open_pictures(images, limit), spec, name=name or own_name, recipe=recipe, joint=joint,
                 memory=memory, device=pick_device(device), watch=watches[0], joint_watch=watches[-1],
                 keeper=keeper, steps=steps, batch=batch, seed=seed, start_seed=start_seed, dtype=dtype,
                 mask_outliers=mask_outliers, max_broken=max_broken,

@@ -1,9 +1,13 @@
-"""Opening safetensors files wherever they lie: it writes where a name is no UTF-8, and does not read there."""
+"""safetensors files: read wherever they lie, and equal to the byte whenever they are written.
+
+safetensors writes where a name is no UTF-8, and does not read there.
+"""
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,8 @@ from safetensors import torch as tensors
 from torch import Tensor
 
 from usae_train.files.regular import check_regular
+
+LENGTH = 8  # bytes before the header that say how long it is
 
 
 @contextmanager
@@ -49,3 +55,23 @@ def _by_utf8_name(file: Path) -> Iterator[Path]:
             yield link
     else:
         yield file
+
+
+def save_tensors(content: Mapping[str, Tensor], file: Path, about: Mapping[str, str] | None = None) -> None:
+    """Write tensors, and what is said about them, in the order of their keys.
+
+    safetensors writes such words in another order each time.
+    """
+    tensors.save_file(
+        {name: own.contiguous() for name, own in content.items()}, file, None if about is None else dict(about)
+    )
+    if about is None or len(about) < 2:
+        return
+    with file.open("r+b") as opened:
+        length = int.from_bytes(opened.read(LENGTH), "little")
+        header = json.loads(opened.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        again = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(again) <= length, "the same header is not longer in another order"
+        opened.seek(LENGTH)
+        opened.write(again.ljust(length))

@@ -52,16 +52,28 @@ def check_within(found: Tensor, low: int, high: int, what: str) -> None:
         raise Damaged(f"{what} has {int(found.min())} to {int(found.max())}; expected {low} to {high - 1}")
 
 
+def moments_of(
+    found: Any, optimizer: torch.optim.Optimizer, what: str
+) -> tuple[list[Tensor], Mapping[int, Mapping[str, Any]]]:
+    """An optimizer's parameters, and what a `state_dict` keeps of some of them, by their numbers.
+
+    Raises:
+        Damaged: when it keeps nothing, or something of others.
+    """
+    parameters = [own for group in optimizer.param_groups for own in group["params"]]
+    kept = found.get("state") if isinstance(found, Mapping) else None
+    if not isinstance(kept, Mapping) or not kept.keys() <= set(range(len(parameters))):
+        raise Damaged(f"{what} has moments of other parameters")
+    return parameters, kept
+
+
 def check_sizes(found: Any, optimizer: torch.optim.Optimizer, what: str) -> None:
     """Whether an optimizer's moments have the shapes of its parameters, whichever optimizer it is.
 
     Raises:
         Damaged: when one has not.
     """
-    parameters = [own for group in optimizer.param_groups for own in group["params"]]
-    kept = found.get("state") if isinstance(found, Mapping) else None
-    if not isinstance(kept, Mapping) or not kept.keys() <= set(range(len(parameters))):
-        raise Damaged(f"{what} has moments of other parameters")
+    parameters, kept = moments_of(found, optimizer, what)
     for number, moments in kept.items():
         for name, own in moments.items() if isinstance(moments, Mapping) else ():
             if isinstance(own, Tensor) and own.ndim and own.shape != parameters[number].shape:

@@ -13,8 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
-from usae_train.files.tensor_files import load_file, safe_open
-from usae_train.files.tensors import save_tensors
+from usae_train.files.tensor_files import load_file, safe_open, save_tensors
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 from usae_train.undisturbed import undisturbed

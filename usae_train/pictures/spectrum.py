@@ -10,8 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
-from usae_train.files.tensor_files import load_file
-from usae_train.files.tensors import save_tensors
+from usae_train.files.tensor_files import load_file, save_tensors
 from usae_train.pictures.colour import from_canvas
 from usae_train.pictures.images import ImageSource, read_batches
 from usae_train.tokens.paired import none_can_be_read

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from usae_train.files.homes import from_home
 from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import required
 from usae_train.files.regular import check_regular
@@ -175,7 +176,7 @@ def fetched(url: str) -> Path:
     """
     from torch.hub import download_url_to_file
 
-    cache = Path(os.environ.get("USAE_CACHE", "~/.cache/usae")).expanduser()
+    cache = from_home(os.environ.get("USAE_CACHE", "~/.cache/usae"))
     place = cache / "shards" / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rpartition("/")[2]
     if not place.is_file():
         try:

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import parse_json, validated
-from usae_train.files.tensor_files import safe_open
-from usae_train.files.tensors import save_tensors
+from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.stop_signals import Stopped
 from usae_train.tokens.store import IMAGES, Unreadable
 

@@ -23,8 +23,7 @@ from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import as_object, parse_json, read_object, validated
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
-from usae_train.files.tensor_files import safe_open
-from usae_train.files.tensors import save_tensors
+from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.pictures.fingerprints import same
 from usae_train.pictures.limiting import opened_again
 from usae_train.tokens.paired import PairedTokens

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
-from usae_train.files.tensor_forms import Damaged, check_tensor
+from usae_train.files.tensor_forms import Damaged, check_tensor, moments_of
 from usae_train.pictures.fingerprints import same
 from usae_train.tokens.feeding import Batches
 
@@ -58,10 +58,8 @@ def check_moments(found: Any, optimizer: torch.optim.Optimizer, what: str, every
     Raises:
         Damaged: for moments that are not those of its parameters.
     """
-    parameters = [own for group in optimizer.param_groups for own in group["params"]]
-    kept = found.get("state") if isinstance(found, Mapping) else None
-    numbers = set(range(len(parameters)))
-    if not isinstance(kept, Mapping) or not (kept.keys() == numbers or (not kept and not every)):
+    parameters, kept = moments_of(found, optimizer, what)
+    if len(kept) < len(parameters) and (kept or every):
         raise Damaged(f"{what} has moments of other parameters")
     for number, own in kept.items():
         where, shape = f"{what}: parameter {number}", parameters[number].shape

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.terminal import progress_bars, watched
+from usae_train.terminal import progress_bars, say_left_out, watched
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -32,8 +32,7 @@ def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
     from usae_train.pictures.images import open_images
 
     source = open_images(images)
-    if source.left_out:
-        typer.echo(source.left_out, err=True)
+    say_left_out(source.left_out)
     with progress_bars(quiet) as progress:
         report = watched(progress, quiet)
         usae.natural = look_through(usae, source, lambda done, total: report("natural pictures", done, total, ""))

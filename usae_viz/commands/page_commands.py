@@ -165,11 +165,11 @@ def rate_score(
 
 def _own_place(named: list[str]) -> Path:
     """A run alone keeps its page itself."""
-    from usae_train.files.homes import from_home
+    from usae_train.files.place_names import named_place
     from usae_viz.explorer.runs import is_run
 
-    if len(named) == 1 and is_run(from_home(named[0])):
-        return from_home(named[0])
+    if len(named) == 1 and is_run(place := named_place(named[0])):
+        return place
     return _new_place("explore")
 
 

@@ -136,9 +136,13 @@ def draw_plan(
     console = Console()
 
     def speak(drawn: Drawn) -> None:
-        if drawn.images and not quiet and not as_json:
-            words = f"{drawn.objective}: {', '.join(drawn.images)} (not verified: of no concept or class; see --verify)"
-            console.print(drawn.scores if drawn.scores is not None else words, markup=False)
+        if not drawn.images or quiet or as_json:
+            return
+        if drawn.scores is not None:
+            console.print(drawn.scores, markup=False)
+        else:  # rich would break a long line in two
+            names = ", ".join(drawn.images)
+            typer.echo(f"{drawn.objective}: {names} (not verified: of no concept or class; see --verify)")
 
     with progress_bars(quiet) as progress:
         written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks)
@@ -149,7 +153,7 @@ def draw_plan(
         given = counted(drawn.scores for drawn in written if drawn.scores is not None)
         pictures = sum(len(drawn.images) for drawn in written)
         words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
-        console.print(f"{out}: {pictures} pictures" + (f", {words}" if words else ""), highlight=False, markup=False)
+        typer.echo(f"{out}: {pictures} pictures" + (f", {words}" if words else ""))
     stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
     if not ranks.first:  # the first tells of all; with another's status torchrun would end it before that
         if stopped:

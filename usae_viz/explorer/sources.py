@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from usae_train.files.homes import from_home
+from usae_train.files.place_names import named_place
 from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
 from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
@@ -51,8 +51,8 @@ def open_sources(
     Raises:
         ValueError: for what is neither, and for runs that were drawn with another USAE than there is.
     """
-    runs = [read_run(from_home(each)) for each in named if _checked(each)]
-    others = [each for each in named if not is_run(from_home(each))]
+    runs = [read_run(named_place(each)) for each in named if _checked(each)]
+    others = [each for each in named if not is_run(named_place(each))]
     if len(others) > 1:
         raise ValueError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
     if usae is not None and others and others[0] != usae:
@@ -76,7 +76,7 @@ def open_sources(
 
 def _checked(named: str) -> bool:
     """Whether it is a run folder; a folder that is neither run nor USAE is said here."""
-    folder = from_home(named)
+    folder = named_place(named)
     if is_run(folder):
         return True
     if folder.is_file():

@@ -96,7 +96,6 @@ def _saved(eyes: Eyes, backbone: Backbone, view: int, views: int) -> int:
 
     shown = torch.zeros(1, views, 3, view, view, device=backbone.mean.device, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(note, same):
-        perceive(
-            eyes, backbone, shown[:, 0], shown, classifies=backbone.spec.classes > 0
-        )  # an objective may ask for it
+        # the classifier as well, which an objective may ask for
+        perceive(eyes, backbone, shown[:, 0], shown, classifies=backbone.spec.classes > 0)
     return sum(saved.values())

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.checkpoint import EMBEDDED
 from usae_train.model.usae import USAE
@@ -180,9 +180,9 @@ def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
 
 def _whole(source: str | None) -> str | None:
     """An id as it is, a folder from the root: pictures and records are read from other places too."""
-    if source is None or source in EMBEDDED or not (Path(source).expanduser() / "config.json").is_file():
+    if source is None or source in EMBEDDED or not (folder := named_place(source)).joinpath("config.json").is_file():
         return source
-    return str(Path(source).expanduser().absolute())
+    return printable(str(folder.absolute()))
 
 
 def given_hashes(settings: MaximizeSettings) -> dict[str, str]:

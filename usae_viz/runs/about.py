@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from usae_train.files.place_names import named_place
 from usae_train.model.checkpoint import EMBEDDED
 from usae_train.training.settings import check_settings
 from usae_viz.maximization.settings import MaximizeSettings
@@ -80,8 +81,11 @@ def usae_near(usae: str, file: Path) -> str:
     Args:
         usae: an id or a folder.
         file: a PNG, or a run folder.
+
+    Raises:
+        ValueError: for the home of nobody that this machine knows.
     """
-    if usae in EMBEDDED or Path(usae).expanduser().exists():
+    if usae in EMBEDDED or named_place(usae).exists():
         return usae
     above = (parent / usae for parent in file.resolve().parents)
     return next((str(folder) for folder in above if (folder / "config.json").is_file()), usae)

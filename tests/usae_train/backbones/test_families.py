@@ -1,6 +1,7 @@
 """One small network of every family that timm has: is it read as timm would read it, and said where it is not?"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ pytestmark = pytest.mark.slow
 GREY = 0.4
 NO_NORM = {"hiera", "hieradet_sam2"}  # they refuse `norm=True`
 PADDED_OTHERWISE = {"convmixer": 9, "inception_resnet_v2": 2, "inception_v3": 2, "inception_v4": 2, "sequencer": 4}
-SEEN_EARLIER = {"levit"}  # its last layers attend to all places alike until they are trained
+# Their last layers, until they are trained, mix all places; the first stage does not.
+SEEN_EARLIER = {"davit", "efficientvim", "efficientvit_mit", "levit", "shvit"}
 NORM_IN_HEAD = {
     "beit", "convnext", "csatv2", "davit", "edgenext", "inception_next", "mambaout", "metaformer", "naflexvit", "pit",
     "rdnet", "tiny_vit", "vision_transformer_relpos", "vitamin",
@@ -49,14 +51,15 @@ def grey_and_bright(backbone: Backbone) -> Tensor:
 
 def normalized(backbone: Backbone, canvas: Tensor) -> Tensor:
     """As timm's own data config of the model says; in memory as ours are, for bfloat16 is rounded otherwise if not."""
-    config = backbone.model.pretrained_cfg
+    config: Any = backbone.model.pretrained_cfg
     mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
     return ((canvas - mean) / std).contiguous(memory_format=backbone._layout)
 
 
 def read_by_timm(backbone: Backbone, canvas: Tensor, norm: bool) -> Tensor:
     """Tokens of the last layer, (batch, token, width), with timm's own defaults besides."""
-    _, layers = backbone.model.forward_intermediates(normalized(backbone, canvas), norm=norm)
+    model: Any = backbone.model
+    _, layers = model.forward_intermediates(normalized(backbone, canvas), norm=norm)
     return layers[-1].flatten(2).mT.float()
 
 
@@ -68,7 +71,8 @@ def assert_near(found: Tensor, expected: Tensor) -> None:
 @torch.no_grad()
 def test_grid_width_and_tokens_are_those_of_timms_last_layer(network: tuple[str, Backbone]) -> None:
     family, backbone = network
-    last, canvas = backbone.model.feature_info[-1], grey_and_bright(backbone)[:2]
+    stages: Any = backbone.model.feature_info
+    last, canvas = stages[-1], grey_and_bright(backbone)[:2]
     side = PADDED_OTHERWISE.get(family, round(backbone.input_size / last["reduction"]))
     assert backbone.grid == (side, side)
     assert side >= 2

@@ -116,6 +116,7 @@ def test_extract_says_in_one_line_what_is_read_otherwise(picture_folder: Path, t
     assert err == (
         "warning: fine: 'hiera_tiny_224' applies no norm to its layers: layer -1 is read as with `norm: false`\n"
     )
+    assert run(*words, "--quiet", "--out", tmp_path / "quiet") == (0, "", "")
 
 
 def test_extract_by_an_id_that_takes_no_norm_ends_in_one_line(
@@ -124,6 +125,6 @@ def test_extract_by_an_id_that_takes_no_norm_ends_in_one_line(
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr("timm.create_model", unreachable)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
     ended = run("extract", picture_folder, "--backbones", "hiera_tiny_224", "--out", tmp_path / "store")
     assert_one_error(ended, "'hiera_tiny_224' could not be fetched from the hub (no network)")

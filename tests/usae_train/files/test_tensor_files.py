@@ -13,21 +13,10 @@ from usae_train.files.tensor_files import load_file, safe_open
 from usae_train.model.checkpoint import save
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder of a name that is no UTF-8."""
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfc"))
-    try:
-        folder.mkdir()
-    except OSError:
-        pytest.skip("this file system takes UTF-8 only")
-    return folder
-
-
-def test_tensors_are_read_where_they_are_written(place: Path) -> None:
-    save_file({"a": torch.arange(4)}, place / "a.safetensors", {"of": "tests"})
-    assert torch.equal(load_file(place / "a.safetensors")["a"], torch.arange(4))
-    with safe_open(place / "a.safetensors", "pt") as opened:
+def test_tensors_are_read_where_they_are_written(folder_of_no_utf8: Path) -> None:
+    save_file({"a": torch.arange(4)}, folder_of_no_utf8 / "a.safetensors", {"of": "tests"})
+    assert torch.equal(load_file(folder_of_no_utf8 / "a.safetensors")["a"], torch.arange(4))
+    with safe_open(folder_of_no_utf8 / "a.safetensors", "pt") as opened:
         assert opened.metadata() == {"of": "tests"}
         assert torch.equal(opened.get_slice("a")[1:3], torch.tensor([1, 2]))
 
@@ -40,20 +29,26 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         pass
 
 
-def test_a_name_is_kept_as_text_and_found_again(place: Path) -> None:
-    kept = printable(str(place))
+def test_a_name_is_kept_as_text_and_found_again(folder_of_no_utf8: Path) -> None:
+    kept = printable(str(folder_of_no_utf8))
     assert kept.endswith(r"/\xfc")
-    assert named_place(kept) == place == named_place(place)
-    named = place.with_name(r"\xfc")
+    assert named_place(kept) == folder_of_no_utf8 == named_place(folder_of_no_utf8)
+    named = folder_of_no_utf8.with_name(r"\xfc")
     named.mkdir()
     assert named_place(kept) == named  # what is called just so goes before
     assert named_place(r"a\x41") == Path(r"a\x41")  # which `printable` never writes
 
 
-def test_a_usae_and_its_statistics_read_back(place: Path) -> None:
+def test_a_usae_and_its_statistics_read_back(folder_of_no_utf8: Path) -> None:
     usae = ut.fit({"a": torch.randn(64, 5)}, n_concepts=8, k=2, steps=1, batch=16)
-    save(usae, place / "usae")
-    for named in (place / "usae", printable(str(place / "usae"))):
+    save(usae, folder_of_no_utf8 / "usae")
+    for named in (folder_of_no_utf8 / "usae", printable(str(folder_of_no_utf8 / "usae"))):
         found = ut.load(named)
         assert torch.equal(found.statistics.fires, usae.statistics.fires)
-        assert found.source == printable(str(place / "usae"))
+        assert found.source == printable(str(folder_of_no_utf8 / "usae"))
+
+
+@pytest.mark.parametrize("open_it", [ut.open_images, ut.load])
+def test_the_home_of_nobody_is_one_line(open_it) -> None:
+    with pytest.raises(ValueError, match="this machine knows no home of ~nobody-of-this-name; write the path out"):
+        open_it("~nobody-of-this-name/x")

@@ -158,7 +158,7 @@ def test_an_interrupted_save_leaves_nothing_behind(usae: USAE, tmp_path: Path, m
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("usae_train.files.tensors.save_file", interrupted)
+    monkeypatch.setattr("usae_train.files.tensor_files.tensors.save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save(usae, tmp_path / "universe")
     assert list(tmp_path.iterdir()) == []

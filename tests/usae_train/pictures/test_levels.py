@@ -56,7 +56,7 @@ def tone(content: bytes, folder: Path) -> float:
         (tiff("i", 200, s340=0, s341=255), 200),
         (tiff("I", 3_000_000_000, s341=2_000_000_000), 255),  # which PIL takes for a negative number
         (tiff("I", 500_000_000, s341=2_000_000_000), 63.75),
-        (tiff("b", 0, s340=-128, s341=127), 128),
+        (tiff("b", -100, s340=-128, s341=127), 28),
         (tiff("B", 200), 200),
         (tiff("B", 200, s262=0), 55),
     ],

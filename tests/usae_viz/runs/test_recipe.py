@@ -167,7 +167,7 @@ def test_a_bomb_of_aliases_ten_megabytes_and_deep_nesting_are_refused(tmp_path):
         recipe_of(tmp_path, "\n".join(lines))
     with pytest.raises(ValueError, match=r"recipe\.yaml: larger than 200 kB"):
         recipe_of(tmp_path, "concepts: " + "[" * 10_000_000)
-    with pytest.raises(ValueError, match=r"recipe\.yaml:1: nested deeper than \d+ levels"):
+    with pytest.raises(ValueError, match=r"recipe\.yaml:1: nested deeper than 64 levels"):
         recipe_of(tmp_path, "concepts: " + "[" * 5_000)
     with pytest.raises(ValueError, match=r"recipe\.yaml:3: a list or mapping is no key; expected a word"):
         recipe_of(tmp_path, "concepts: 3\nsettings:\n  ? [steps]\n  : 3\n")

@@ -75,9 +75,9 @@ def test_a_folder_with_brackets_in_its_name_is_told_as_it_is(folder, tmp_path):
     recipe.write_text(f"usae: {folder}\nobjectives: [\"Channel('left', 2)\"]\n{QUICK}")
     for name in ("a[red]", "b[x"):
         done = run("render", recipe, "--out", tmp_path / name)
-        assert f"{name}: 1 pictures" in done.stdout.replace("\n", "")
+        assert f"{name}: 1 pictures" in done.stdout
     done = run("render", recipe, "--out", tmp_path / "[" / "b]")
-    assert "[/b]: 1 pictures" in done.stdout.replace("\n", "")
+    assert "[/b]: 1 pictures" in done.stdout
 
 
 def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):
@@ -155,7 +155,7 @@ def test_two_processes_write_the_files_of_one_to_the_bit(folder, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(usae_viz.__file__).parents[1])}
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
-    assert f"{tmp_path / 'two'}: 18 pictures" in done.stdout.replace("\n", "")
+    assert f"{tmp_path / 'two'}: 18 pictures" in done.stdout
     assert contents(tmp_path / "two") == alone
 
 

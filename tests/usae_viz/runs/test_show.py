@@ -1,12 +1,14 @@
 import json
 import shlex
 
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 import usae_viz as uv
 from usae_viz.cli import app
 from usae_viz.explorer.sources import open_sources
+from usae_viz.runs.about import usae_near
 from usae_viz.runs.png import read_png, rename_png, save_png
 
 
@@ -144,6 +146,11 @@ def test_a_picture_of_before_settings_changed_their_meaning_says_so(folder, tmp_
         done = run("render", tmp_path / "old.png", "--out", tmp_path / "again", "-q")
         assert (done.exit_code, done.stderr.count("\n")) == (0, int(bool(said)))
         assert said in done.stderr
+
+
+def test_a_usae_in_the_home_of_nobody_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="this machine knows no home of ~nobody-of-this-name; write the path out"):
+        usae_near("~nobody-of-this-name/mine", tmp_path / "a.png")
 
 
 def test_pictures_and_runs_of_a_relative_usae_are_read_from_another_folder(folder, tmp_path, monkeypatch):

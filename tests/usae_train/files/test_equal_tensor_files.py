@@ -11,7 +11,7 @@ from stores import SPECS, make_pictures, write
 from toys import toy_tokens
 
 import usae_train as ut
-from usae_train.files.tensors import save_tensors
+from usae_train.files.tensor_files import save_tensors
 
 ABOUT = {
     "usae_sha256": "0" * 64,
