@@ -176,8 +176,16 @@ class USAE(nn.Module):
 
     @in_plain_numbers
     def dictionary(self, name: str) -> Tensor:
-        """A backbone's unit-norm atoms, (n_concepts, width)."""
+        """A backbone's unit-norm atoms, (n_concepts, width): directions alone; codes go through `decode`."""
         return self.decoder(name).atoms
+
+    @property
+    @torch.no_grad()
+    def lengths(self) -> Tensor:
+        """(backbones, n_concepts), how long what a code of 1 adds is: 1 unless lengths are free."""
+        if not self.free_lengths:
+            return torch.ones(len(self.names), self.n_concepts)
+        return torch.stack([self.decoder(name).weight.norm(dim=1).cpu() for name in self.names])
 
     @in_plain_numbers
     def readout(self, name: str, concepts: Tensor | list[int]) -> Readout:

@@ -102,17 +102,9 @@ def fit_tokens(
         noise = drawn_noise(settings, generator)
         dead = step - last_fired > settings.recipe.dead_after
         loss, fired = step_loss(
-            usae,
-            batch,
-            encoding,
-            settings.recipe,
-            dead,
-            places.to(device),
-            ranks,
-            stepping,
-            step < EXACT_STEPS,
-            noise,
-        )
+            usae, batch, encoding, settings.recipe, dead, places.to(device), ranks, stepping,
+            exact=step < EXACT_STEPS, noise=noise,
+        )  # fmt: skip
         whole_loss = ranks.mean(loss.detach()).item()
         logged = step % log_every == 0 or step == settings.steps - 1
         sound = is_sound(whole_loss)

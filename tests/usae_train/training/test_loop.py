@@ -309,9 +309,9 @@ def test_a_gradient_that_is_not_finite_names_its_backbone_and_changes_nothing(mo
 def test_the_first_steps_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     exact: list[object] = []
 
-    def remember(*given: object) -> tuple[torch.Tensor, torch.Tensor]:
-        exact.append(given[-2])  # the noise comes after it
-        return step_loss(*given)  # type: ignore[arg-type]
+    def remember(*given: object, **named: object) -> tuple[torch.Tensor, torch.Tensor]:
+        exact.append(named["exact"])
+        return step_loss(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
     fit_tokens(toy_tokens(), toy_settings(PUBLISHED, steps=EXACT_STEPS + 2))

@@ -117,20 +117,11 @@ SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
         (ONE, ["c"], NOTHING_DEAD),
         (PUBLISHED, ["b"], NOTHING_DEAD),
     ],
-    ids=[
-        "share",
-        "dead in some",
-        "all",
-        "dead",
-        "three parts",
-        "absolute",
-        "batch norm",
-        "scalar",
-        "unit",
-        "one",
+    ids=(
+        "share", "dead in some", "all", "dead", "three parts", "absolute", "batch norm", "scalar", "unit", "one",
         "published",
-    ],
-)
+    ),
+)  # fmt: skip
 def test_a_step_equals_the_dense_reference_with_its_gradients(
     recipe: Recipe, encoding: list[str], dead: Tensor
 ) -> None:  # fmt: skip
