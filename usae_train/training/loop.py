@@ -27,7 +27,7 @@ from usae_train.tokens.standardization import (
 from usae_train.training.alignment import aligned_rows
 from usae_train.training.figures import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.training.keeping import Keeper, TrainingState
-from usae_train.training.noise import Noise
+from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, Recipe
 from usae_train.training.step import ERRORS, step_loss
 
@@ -86,6 +86,7 @@ def fit_tokens(
     )
     state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
     first = 0 if keeper is None else keeper.restore(state, ranks)
+    noises = NoiseSource(settings.recipe.noise, settings.batch, [*usae.widths.values()], settings.seed, device)
     log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
 
     for step in range(first, settings.steps):
@@ -99,11 +100,10 @@ def fit_tokens(
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = encoding_backbones(settings.recipe, usae.names, drawn)
         stepping = stepping_pairs(settings.recipe, usae.names, drawn, frozen)
-        noise = drawn_noise(settings, generator)
         dead = step - last_fired > settings.recipe.dead_after
         loss, fired = step_loss(
             usae, batch, encoding, settings.recipe, dead, places.to(device), ranks, stepping,
-            exact=step < EXACT_STEPS, noise=noise,
+            exact=step < EXACT_STEPS, noise=noises.draw(generator),
         )  # fmt: skip
         whole_loss = ranks.mean(loss.detach()).item()
         logged = step % log_every == 0 or step == settings.steps - 1
@@ -140,14 +140,6 @@ def fit_tokens(
         if keeper is not None:
             keeper.after(step + 1, state, ranks)
     return usae.eval().requires_grad_(False)
-
-
-def drawn_noise(settings: FitSettings, generator: torch.Generator) -> Noise | None:
-    """The noise of a step, with a seed from the training's generator; None, and nothing drawn, where there is none."""
-    if settings.recipe.noise == 0:
-        return None
-    seed = int(torch.randint(2**62, (1,), generator=generator))
-    return Noise(settings.recipe.noise, seed, settings.batch)
 
 
 def backbones_of_broken_tokens(batch: Mapping[str, Tensor], ranks: Ranks) -> list[str]:

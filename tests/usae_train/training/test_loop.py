@@ -296,9 +296,9 @@ def test_a_gradient_that_is_not_finite_names_its_backbone_and_changes_nothing(mo
     usae.encoder("b").linear.bias.register_hook(lambda gradient: gradient * math.nan)
     before: dict[str, torch.Tensor] = {}
 
-    def remember(*given: object) -> tuple[torch.Tensor, torch.Tensor]:
+    def remember(*given: object, **named: object) -> tuple[torch.Tensor, torch.Tensor]:
         before.update({name: value.clone() for name, value in usae.state_dict().items()})
-        return step_loss(*given)  # type: ignore[arg-type]
+        return step_loss(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
     with pytest.raises(ValueError, match=r"the gradient of b is not finite at step 0; lower .* learning_rate$"):
