@@ -11,7 +11,7 @@ from usae_train.training import step
 from usae_train.training.left_out import largest, left_out_half
 from usae_train.training.part_errors import part_errors
 from usae_train.training.settings import DEFAULT, PUBLISHED, Recipe
-from usae_train.training.step import part_entries, pick, step_loss
+from usae_train.training.step import groups_of, part_entries, pick, step_loss
 
 N_CONCEPTS, K = 16, 3
 NONE = torch.zeros(0, dtype=torch.long)
@@ -185,7 +185,7 @@ def test_bfloat16_chooses_and_float32_computes(monkeypatch: pytest.MonkeyPatch) 
     """The values of the chosen concepts are those of a float32 product, whatever chose them."""
     monkeypatch.setattr(step, "product_dtype", lambda device: torch.bfloat16)
     usae, batch = toy(DEFAULT)
-    active = step.sparse_active(usae.encoder("a"), batch["a"], K, NONE)
+    active = step.sparse_active(usae.encoder("a"), batch["a"], K, NONE, groups_of(usae))
     exact = usae.encoder("a")(batch["a"])
     torch.testing.assert_close(active.values, exact.gather(1, active.concepts).relu())
     assert (exact - exact.bfloat16().float()).abs().max() > 1e-4  # the test can fail
@@ -196,6 +196,13 @@ def test_pick_takes_the_largest_in_order_and_then_the_dead() -> None:
     assert pick(pre_codes, 2, NONE).tolist() == [[1, 3]]
     assert pick(pre_codes, 3, torch.tensor([0])).tolist() == [[1, 3, 4, 0]]
     assert pick(pre_codes, 1, torch.tensor([0, 2, 4])).tolist() == [[1, 4]]
+
+
+def test_the_largest_of_512_are_the_same_in_groups_of_four() -> None:
+    pre_codes = torch.randn(7, 512, generator=torch.Generator().manual_seed(0))
+    usae = USAE({"a": 2}, 512, 12, free_lengths=True)
+    assert torch.equal(pick(pre_codes, 12, NONE, groups_of(usae)), pick(pre_codes, 12, NONE))
+    assert groups_of(usae) != groups_of(USAE({"a": 2}, 512, 12)) == groups_of(USAE({"a": 2}, 6, 1, free_lengths=True))
 
 
 def test_parts_of_a_token_follow_the_limits() -> None:
