@@ -326,4 +326,6 @@ def new_optimizer(usae: USAE, name: str, recipe: Recipe) -> torch.optim.Optimize
     """AdamW over what training may change of a pair, fused; `clip_pairs` relies on that."""
     parameters = pair_parameters(usae, name, recipe)
     # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
-    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    return torch.optim.AdamW(
+        parameters, recipe.learning_rate, (0.9, recipe.square_decay), weight_decay=recipe.weight_decay, fused=True
+    )
