@@ -94,14 +94,13 @@ from usae_train.training.independent_fit import OneBackbone
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, Recipe
 
-BEFORE = {"free_lengths": False, "noise": 0.0, "learning_rate": 1e-2, "weight_decay": 0.1, "square_decay": 0.999}
 VARIANTS: dict[str, Recipe] = {
     "default": DEFAULT,
     "scalar": DEFAULT.model_copy(update={"standardization": "scalar"}),
     "centred": DEFAULT.model_copy(update={"standardization": "centred"}),
-    "lengths of 1": DEFAULT.model_copy(update={"free_lengths": False}),
+    "unit lengths": DEFAULT.model_copy(update={"free_lengths": False}),
     "no noise": DEFAULT.model_copy(update={"noise": 0.0}),
-    "before": DEFAULT.model_copy(update=BEFORE),
+    "second row": DEFAULT.model_copy(update={"free_lengths": False, "noise": 0.0, "learning_rate": 1e-2}),
     "no decay": DEFAULT.model_copy(update={"weight_decay": 0.0}),
     "decay 0.3": DEFAULT.model_copy(update={"weight_decay": 0.3}),
     "dead after 200": DEFAULT.model_copy(update={"dead_after": 200}),

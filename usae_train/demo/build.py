@@ -28,7 +28,7 @@ START = 3
 # has R² 0.846 and 0.665 instead of 0.828 and 0.648, and tells every colour, but fewer surfaces and shapes (AUROC of
 # solid 0.78 instead of 0.83, square 0.75 instead of 0.84, background 0.68 instead of 0.88).
 AS_PACKAGED = {
-    "encoding": "all", "standardization": "scalar", "free_lengths": False, "noise": 0.0, "square_decay": 0.999,
+    "encoding": "all", "standardization": "scalar", "free_lengths": False, "noise": 0.0,
     "learning_rate": 1e-2, "weight_decay": 0.0, "dead_after": 200,
 }  # fmt: skip
 SETTINGS = FitSettings(  # small enough for every backbone to encode every token

@@ -46,9 +46,7 @@ SPECS = {
     ),
 }
 # as when the packaged universe was made
-AS_PACKAGED = {
-    "free_lengths": False, "noise": 0.0, "learning_rate": 1e-2, "weight_decay": 0.1, "square_decay": 0.999,
-}  # fmt: skip
+AS_PACKAGED = {"free_lengths": False, "noise": 0.0, "learning_rate": 1e-2}
 SETTINGS = FitSettings(
     n_concepts=512, k=12, steps=4000, batch=2048, recipe=DEFAULT.model_copy(update=AS_PACKAGED)
 )  # fmt: skip

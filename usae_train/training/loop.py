@@ -193,9 +193,9 @@ def standardize_from(
 def common_norm(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) -> float:
     """The root mean square norm that all backbones' standardized tokens get, so that one code suits them all.
 
-    The atoms of a concept have norm 1 in every backbone: tokens of one scalar std have norms that grow with the width,
-    and the same code would be too small for a wide backbone and too large for a narrow one. Beside backbones that stay
-    as they are, it is theirs.
+    A concept's rows have, or where lengths are free start with, norm 1 in every backbone: tokens of one scalar std have
+    norms that grow with the width, and the same code would be too small for a wide backbone and too large for a narrow
+    one. Beside backbones that stay as they are, it is theirs.
     """
     known = [name for name in usae.names if name not in trained]
     if not known:
@@ -326,6 +326,4 @@ def new_optimizer(usae: USAE, name: str, recipe: Recipe) -> torch.optim.Optimize
     """AdamW over what training may change of a pair, fused; `clip_pairs` relies on that."""
     parameters = pair_parameters(usae, name, recipe)
     # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
-    return torch.optim.AdamW(
-        parameters, recipe.learning_rate, (0.9, recipe.square_decay), weight_decay=recipe.weight_decay, fused=True
-    )
+    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)

@@ -61,9 +61,6 @@ class Recipe(BaseModel):
     final_learning_rate: float = Field(1e-5, ge=0)
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.1, ge=0)
-    square_decay: float = Field(
-        0.99, ge=0, lt=1, description="AdamW's beta2, how long squared gradients are remembered; torch's is 0.999"
-    )
     batch: int = Field(4096, ge=1, description="tokens a step, unless the fit says otherwise")
     clip: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
 
@@ -72,7 +69,7 @@ PUBLISHED = Recipe(
     name="published", standardization="scalar", batch_norm=True, offset=False, start="random", tied=False,
     free_lengths=False, noise=0.0, projected=True, encoding="one", loss="absolute", nested=(), auxiliary="left_out",
     auxiliary_weight=0.1, dead_after=200, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
-    weight_decay=1e-5, square_decay=0.999, batch=6272,
+    weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
 FROZEN = Recipe(name="frozen", frozen=True, start="random")

@@ -15,11 +15,7 @@ from usae_train.pictures.fingerprints import same
 from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
-AS_BEFORE = {
-    "free_lengths": False,
-    "noise": 0.0,
-    "square_decay": 0.999,
-}  # what recipes did that had no such settings yet
+AS_BEFORE = {"free_lengths": False, "noise": 0.0}  # what recipes did that had no such settings yet
 
 
 def differing(own: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:

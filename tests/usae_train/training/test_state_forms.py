@@ -95,11 +95,11 @@ def test_a_training_from_before_free_lengths_and_noise_goes_on_where_its_recipe_
         file = stopped(tmp_path / recipe.name, recipe)
         state = torch.load(file, weights_only=True)
         state["settings"]["steps"] = 4
-        for later in ("free_lengths", "noise", "square_decay"):
+        for later in ("free_lengths", "noise"):
             del state["settings"]["recipe"][later]
         torch.save(state, file)
     resumed(tmp_path / "published", PUBLISHED)
-    with pytest.raises(ValueError, match="whose recipes had another free_lengths, noise, square_decay; end"):
+    with pytest.raises(ValueError, match="whose recipes had another free_lengths, noise; end"):
         resumed(tmp_path / "default", DEFAULT)
 
 
