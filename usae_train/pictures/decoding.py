@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as transforms
 from usae_train.files.regular import check_regular
 from usae_train.pictures.kinds import FORMATS
 from usae_train.pictures.levels import levels_of, to_eight_bits
+from usae_train.shortage import shortage
 
 
 def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> Tensor:
@@ -28,11 +29,11 @@ def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> 
             levels = levels_of(opened)
             upright = ImageOps.exif_transpose(opened)
             picture = _on_white(upright if levels is None else to_eight_bits(upright, levels))
-    except MemoryError:
-        raise
     except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
         raise ValueError(f"{label or file} cannot be read: it is no picture of a kind that PIL knows") from error
     except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
+        if shortage(error) is not None:  # of memory or open files: the picture is none the worse
+            raise
         raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
     square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)

@@ -63,7 +63,7 @@ class Grown:
         }  # fmt: skip
 
 
-def figures_as_text(grown: Grown) -> str:
+def figures_as_text(grown: Grown) -> list[str]:
     """A row a backbone: R² from the new one to it and from it to the new one, and the same after joint training."""
     new, matrices = grown.name, [m for m in (grown.r2, grown.joint) if m is not None]
     heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
@@ -79,7 +79,7 @@ def figures_as_text(grown: Grown) -> str:
         jointly = grown.shared(grown.joint)
         share = grown.shared() / jointly
         rows.append(f"all trained together: {jointly:.3f}; the added one reaches {share:.0%} of that")
-    return "\n".join(rows)
+    return rows
 
 
 @undisturbed
