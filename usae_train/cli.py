@@ -8,21 +8,16 @@ from typing import Annotated
 
 import typer
 
+from usae_train.command_app import command_app
 from usae_train.commands import measure_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
 from usae_train.printing import say
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
 
-app = typer.Typer(
-    name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Make universal sparse autoencoders: one sparse concept space for several vision backbones.",
-)  # fmt: skip
-
-
-@app.callback()
-def _main() -> None:
-    """Keeps the commands as subcommands."""
+app = command_app(
+    "usae-train", "Make universal sparse autoencoders: one sparse concept space for several vision backbones."
+)
 
 
 @app.command()

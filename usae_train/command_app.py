@@ -1,10 +1,12 @@
 """What both command lines have alike: `-h`, `--version`, shell completion, and no traceback in colours."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+
+from usae_train.printing import say, say_error
 
 
 def command_app(name: str, purpose: str) -> typer.Typer:
@@ -21,18 +23,28 @@ def command_app(name: str, purpose: str) -> typer.Typer:
 
     def tell(asked: bool) -> None:
         if asked:
-            typer.echo(version_line(name))
+            say(version_line(name))
             raise typer.Exit
 
     @app.callback()
     def of_all_commands(
-        version: Annotated[  # noqa: ARG001 - typer calls `tell` with it
+        version: Annotated[
             bool, typer.Option("--version", callback=tell, is_eager=True, help="Print the versions and exit.")
         ] = False,
     ) -> None:
         """Options that stand before a command."""
 
     return app
+
+
+@contextmanager
+def wrong_usage() -> Iterator[None]:
+    """An option's value that no run could take is wrong usage (exit status 2), whoever sees it: typer or a settings class."""
+    try:
+        yield
+    except ValueError as error:
+        say_error(error)
+        raise SystemExit(2) from None
 
 
 def version_line(name: str) -> str:

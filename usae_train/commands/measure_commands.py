@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
 from usae_train.printing import say, say_json
@@ -77,7 +78,8 @@ def evaluate(
             raise ValueError(f"{out / 'index.html'} is a page of something else; choose another --out")
         where = pick_device(device)
         model, ranks = load(usae, where), named_by_torchrun()
-        run_backbones_in(model.backbones.values(), dtype)
+        with wrong_usage():
+            run_backbones_in(model.backbones.values(), dtype)
         source = open_pictures(images, limit, ranks.first)
         room = out.with_name(f".{out.name}.evaluation")
         keeper = PassKeeper(room, ranks.number, every)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
@@ -103,16 +104,21 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
+        from usae_train.training.fitting import allowed_memory, fit_settings
+
+        sizes: dict[str, Any] = {
+            "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
+            "start_seed": start_seed, "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
+        }  # fmt: skip
+        with wrong_usage():
+            settings = fit_settings(recipe, **sizes)
+            allowed_memory(memory)
         if independent:
             from usae_train.training.display import dead_shares
             from usae_train.training.independent_fit import Work, fit_independent
 
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
-            sizes = {
-                "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
-                "start_seed": start_seed, "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
-            }  # fmt: skip
             with progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
                 work = Work(pick_device(device), memory, every, keep, log_every, report, say_skipped)
@@ -133,28 +139,16 @@ def fit(
         from usae_train.tokens.verifying import verify as compare_checksums
         from usae_train.training.display import TrainingDisplay, dead_shares, summary
         from usae_train.training.figures import dead_of
-        from usae_train.training.fitting import (
-            Watch,
-            allowed_memory,
-            fit_pictures,
-            fit_settings,
-            fit_store,
-            store_to_fit,
-        )
+        from usae_train.training.fitting import Watch, fit_pictures, fit_store, store_to_fit
         from usae_train.training.journal import METRICS, Journal
         from usae_train.training.keeping import Keeper, training_room
         from usae_train.training.trackers import open_trackers
         from usae_train.training.watching import journaled
 
-        settings = fit_settings(
-            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, start_seed=start_seed,
-            dtype=dtype, mask_outliers=mask_outliers, max_broken=max_broken,
-        )  # fmt: skip
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             unseen = quiet or not ranks.first
             with ranks.together():
-                allowed_memory(memory)
                 if ranks.first:
                     holding.enter_context(held(out))
                     check_free(out)
@@ -249,12 +243,20 @@ def add_backbone(
         from usae_train.commands.config_files import read_specs
         from usae_train.files.holding import held
         from usae_train.model.checkpoint import check_free, load, save
+        from usae_train.training.fitting import allowed_memory, fit_settings
         from usae_train.training.growing import add_backbone as grow
         from usae_train.training.growing import figures_as_text
         from usae_train.training.journal import JOINT_METRICS, METRICS, Journal
         from usae_train.training.keeping import Keeper, training_room
         from usae_train.training.watching import journaled
 
+        sizes: dict[str, Any] = {
+            "steps": steps, "batch": batch, "seed": seed, "start_seed": start_seed, "dtype": dtype,
+            "mask_outliers": mask_outliers, "max_broken": max_broken,
+        }  # fmt: skip
+        with wrong_usage():
+            fit_settings(recipe, **sizes)
+            allowed_memory(memory)
         holding.enter_context(held(out))
         check_free(out)
         room = training_room(out, resume)
@@ -276,8 +278,7 @@ def add_backbone(
             grown = grow(
                 load(usae), open_pictures(images, limit), spec, name=name or own_name, recipe=recipe, joint=joint,
                 memory=memory, device=pick_device(device), watch=watches[0], joint_watch=watches[-1],
-                keeper=keeper, steps=steps, batch=batch, seed=seed, start_seed=start_seed, dtype=dtype,
-                mask_outliers=mask_outliers, max_broken=max_broken,
+                keeper=keeper, **sizes,
             )  # fmt: skip
         with keeper.told_of():
             save(grown.usae, out, beside=[file for file in files if file.is_file()])

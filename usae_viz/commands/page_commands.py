@@ -11,6 +11,7 @@ import typer
 
 from usae_train.printing import as_text, say, say_json, say_table
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
@@ -30,6 +31,7 @@ def explore(
         list[str],
         typer.Argument(
             metavar="RUN_OR_USAE...",
+            autocompletion=complete_usae,
             help="Run folders: a card a drawn concept. `demo`, `photos`, a USAE folder or a hub id: a card for every "
             "concept. Both can be given together, and several runs to compare them.",
         ),
