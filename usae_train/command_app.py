@@ -39,7 +39,7 @@ def command_app(name: str, purpose: str) -> typer.Typer:
 
 @contextmanager
 def wrong_usage() -> Iterator[None]:
-    """An option's value that no run could take is wrong usage (exit status 2), whoever sees it: typer or a settings class."""
+    """An option's value that no run could take is wrong usage, status 2, whoever sees it: typer or a settings class."""
     try:
         yield
     except ValueError as error:
