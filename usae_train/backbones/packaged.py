@@ -15,6 +15,7 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.files.provenance import file_hash, install_command
+from usae_train.printing import plural
 
 PACKAGED = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
 OURS = "usae"  # the distribution whose extras name packages of weights
@@ -74,8 +75,8 @@ def in_order(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], misfits: 
     """
     if len(weights) != len(own):
         raise ValueError(
-            f"{misfits}it has {len(weights)} tensors, and the model {len(own)}; the classifier is among these if "
-            "`classes` says so"
+            f"{misfits}it has {plural(len(weights), 'tensor')}, and the model {len(own)}; the classifier is among "
+            "these if `classes` says so"
         )
     for (theirs, tensor), (ours, wanted) in zip(weights.items(), own.items(), strict=True):
         if tensor.shape != wanted.shape:

@@ -28,7 +28,7 @@ from usae_train.commands.options import (
     Seed,
     StartSeed,
 )
-from usae_train.printing import say, say_json
+from usae_train.printing import plural, say, say_json
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, watched
 
 
@@ -124,7 +124,7 @@ def fit(
                 work = Work(pick_device(device), memory, every, keep, log_every, report, say_skipped)
                 dead = fit_independent(images, out, backbones, recipe, sizes, limit, work, verify)
             if not quiet:
-                say(f"{out}: an SAE of {n_concepts} concepts for each backbone; dead: {dead_shares(dead)}")
+                say(f"{out}: an SAE of {plural(n_concepts, 'concept')} for each backbone; dead: {dead_shares(dead)}")
             return
 
         import shutil
@@ -198,7 +198,7 @@ def fit(
                 shutil.rmtree(room, ignore_errors=True)
                 if not quiet:
                     unused = dead_shares(dead_of(usae))
-                    say(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}; dead: {unused}")
+                    say(f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}; dead: {unused}")
                     say(outliers_as_text(usae.outliers))
 
 
@@ -263,7 +263,9 @@ def add_backbone(
         keeper = Keeper(room, every, keep)
         specs = read_specs(backbone)
         if len(specs) != 1:
-            raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
+            raise ValueError(
+                f"--backbone names {plural(len(specs), 'backbone')}: {', '.join(specs)}; add one at a time"
+            )
         ((own_name, spec),) = specs.items()
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
         with contextlib.ExitStack() as beside:
@@ -286,7 +288,7 @@ def add_backbone(
         if as_json:
             say_json(grown.figures())
         elif not quiet:
-            say(f"{out}: {grown.usae.n_concepts} concepts over {', '.join(grown.usae.names)}")
+            say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
 
 

@@ -24,6 +24,7 @@ from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
+from usae_train.printing import plural
 from usae_train.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -299,7 +300,7 @@ tags: [universal-sparse-autoencoder, interpretability]
 ---
 # A universal sparse autoencoder
 
-{config.n_concepts} concepts shared by {len(config.widths)} backbones, {config.k} active a patch.
+{plural(config.n_concepts, "concept")} shared by {plural(len(config.widths), "backbone")}, {config.k} active a patch.
 Recipe `{config.recipe}`.
 
 | backbone | model | width |

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.printing import as_text, say, say_error, say_json, say_table
+from usae_train.printing import as_text, plural, say, say_error, say_json, say_table
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
@@ -184,7 +184,7 @@ def draw_plan(
         given = counted(drawn.scores for drawn in written if drawn.scores is not None)
         pictures = sum(len(drawn.images) for drawn in written)
         words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
-        say(f"{out}: {pictures} pictures" + (f", {words}" if words else ""))
+        say(f"{out}: {plural(pictures, 'picture')}" + (f", {words}" if words else ""))
     stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
     if not ranks.first:  # the first tells of all; with another's status torchrun would end it before that
         if stopped:
@@ -277,7 +277,7 @@ def _tell_estimate(usae: USAE, plan: Plan, out: Path, device: str, as_json: bool
         figures = (str(part.pictures), f"{part.seconds:.1f}", f"{part.megabytes:.2f}")
         table.add_row(as_text(part.variant or ""), part.mode, *figures)
     pictures = sum(part.pictures for part in found.parts)
-    say(f"{pictures} pictures to draw in {found.folders} folders, {found.finished} there already")
+    say(f"{plural(pictures, 'picture')} to draw in {plural(found.folders, 'folder')}, {found.finished} there already")
     say_table(table)
     minutes, seconds = divmod(round(found.seconds), 60)
     where = "this CPU" if pick_device(device) == "cpu" else "this GPU"

@@ -54,7 +54,7 @@ def test_any_objective_is_scored_for_a_concept_that_is_named(folder, tmp_path):
     done = run("maximize", *strict)
     assert done.exit_code == 0, done.stderr
     assert "concept 5, under views" in done.stdout
-    assert " ".join(done.stdout.split()).endswith("run: 1 pictures, 1 failed")  # a line is broken where it is too long
+    assert " ".join(done.stdout.split()).endswith("run: 1 picture, 1 failed")  # a line is broken where it is too long
     (kept,) = json.loads(run("maximize", *strict, "--json").stdout)["concepts"]
     assert (kept["subject"], kept["images"]["left"]["verdict"], kept["thresholds"]["share"]) == (
         "concept 5",
