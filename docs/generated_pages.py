@@ -40,7 +40,14 @@ def commands(name: str, app: typer.Typer) -> Iterator[str]:
         shown = [param for param in command.params if not getattr(param, "hidden", False)]
         arguments = [param for param in shown if param.param_type_name == "argument"]
         words = " ".join(_word(param) for param in arguments)
-        yield from (f"### {name} {command_name}", "", f"`{name} {command_name} {words} [OPTIONS]`", "", command.help, "")
+        yield from (
+            f"### {name} {command_name}",
+            "",
+            f"`{name} {command_name} {words} [OPTIONS]`",
+            "",
+            command.help,
+            "",
+        )
         yield from ("| | default | |", "| --- | --- | --- |")
         for param in shown:
             given = ", ".join(f"`{word}`" for word in [*param.opts, *param.secondary_opts])
@@ -51,7 +58,11 @@ def commands(name: str, app: typer.Typer) -> Iterator[str]:
 
 def recipe_keys(schema: dict[str, Any]) -> Iterator[str]:
     """What a recipe may say, and what stands under `settings`."""
-    yield from ("# Keys of a recipe", "", "A recipe is a YAML file for `usae-viz render`; `usae-viz recipes` lists those")
+    yield from (
+        "# Keys of a recipe",
+        "",
+        "A recipe is a YAML file for `usae-viz render`; `usae-viz recipes` lists those",
+    )
     yield from ("that come with the package. A variant takes the settings below, and an `objective` of its own.", "")
     parts = {"At the top": schema, "Under `settings`": schema["$defs"]["MaximizeSettings"]}
     for title, part in parts.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -37,10 +38,15 @@ def executed(notebook: NotebookNode, room: Path, quick: str | None = None) -> No
 
 
 def with_small_pictures(notebook: NotebookNode) -> NotebookNode:
-    """The same notebook, its pictures as JPEGs of at most `WIDEST`, without times and the machine's own names."""
+    """The same notebook, its pictures as JPEGs of at most `WIDEST`, without times, warnings and colours of a terminal."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        for output in cell.get("outputs", []):
+        shown = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
+        if cell.cell_type == "code":
+            cell.outputs = shown
+        for output in shown:
+            if "text" in output:  # a terminal's colours
+                output.text = re.sub(r"\x1b\[[0-9;]*m", "", output.text).replace("\r\n", "\n")
             data = output.get("data", {})
             if "image/png" in data:
                 data["image/jpeg"] = _small(data.pop("image/png"))

@@ -78,7 +78,7 @@ def table_as_text(table: RenderableType, width: int) -> str:
     """A table as `say_table` prints it, so many characters wide."""
     from rich.console import Console
 
-    console = Console(width=width)
+    console = Console(width=width, force_jupyter=False)  # in a notebook rich would show an empty output beside it
     with console.capture() as capture:
         console.print(table)
     return capture.get()

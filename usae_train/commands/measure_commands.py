@@ -60,7 +60,7 @@ def evaluate(
         import json
         import shutil
 
-        from usae_train.backbones.backbone import run_backbones_in
+        from usae_train.backbones.backbone import check_run_in, run_backbones_in
         from usae_train.distributed import named_by_torchrun
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
@@ -72,14 +72,15 @@ def evaluate(
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.stop_signals import said_once
 
+        with wrong_usage():
+            check_run_in(dtype)
         check_file(out / "report.json")
         check_file(out / "index.html")
         if (out / "index.html").exists() and not (out / "report.json").exists():
             raise ValueError(f"{out / 'index.html'} is a page of something else; choose another --out")
         where = pick_device(device)
         model, ranks = load(usae, where), named_by_torchrun()
-        with wrong_usage():
-            run_backbones_in(model.backbones.values(), dtype)
+        run_backbones_in(model.backbones.values(), dtype)
         source = open_pictures(images, limit, ranks.first)
         room = out.with_name(f".{out.name}.evaluation")
         keeper = PassKeeper(room, ranks.number, every)
