@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 FOLDER = Path(__file__).parent
-WIDEST = 900  # pixels of a kept picture: what a page shows, and all of a notebook stays below 300 kB
+WIDEST = 800  # pixels of a kept picture: what a page shows, and all of a notebook stays below 300 kB
 TIMEOUT = 600  # seconds a cell, on a machine that does much else
 
 
@@ -38,7 +38,7 @@ def executed(notebook: NotebookNode, room: Path, quick: str | None = None) -> No
 
 
 def with_small_pictures(notebook: NotebookNode) -> NotebookNode:
-    """The same notebook, its pictures as JPEGs of at most `WIDEST`, without times, warnings and colours of a terminal."""
+    """The same notebook, its pictures JPEGs of at most `WIDEST`; without times, warnings and terminal colours."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         shown = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
@@ -58,7 +58,7 @@ def _small(png: str) -> str:
     with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
         picture.thumbnail((WIDEST, 10 * WIDEST))
         kept = io.BytesIO()
-        picture.convert("RGB").save(kept, "JPEG", quality=80, optimize=True)
+        picture.convert("RGB").save(kept, "JPEG", quality=75, optimize=True)
     return base64.b64encode(kept.getvalue()).decode()
 
 

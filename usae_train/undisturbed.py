@@ -49,8 +49,8 @@ def check_set_aside() -> None:
     """
     if torch.empty(0).device.type != "cpu":
         raise ValueError(
-            f"torch {torch.__version__} does not let a default device be set aside; set it back to 'cpu' before the call, "
-            "or take a newer torch"
+            f"torch {torch.__version__} does not let a default device be set aside; set it back to 'cpu' before the "
+            "call, or take a newer torch"
         )
 
 
