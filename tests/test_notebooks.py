@@ -15,7 +15,7 @@ sys.path.insert(0, str(FOLDER))
 from execute import executed  # noqa: E402 - where it lies is said above
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-# What follows the cell of parameters: the same steps on less. What pictures look like after two steps is nobody's concern.
+# What follows the cell of parameters: the same work on less, whatever its pictures look like.
 QUICK = {
     "1-a-first-picture": "STEPS = 2",
     "2-your-own-objective": "STEPS = 2",
