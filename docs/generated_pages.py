@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def notebook_page(notebook: dict[str, Any]) -> str:
             parts.append(re.sub(r"\.ipynb\)", ".md)", source))
             continue
         parts.append(f"```python\n{source}\n```")
-        parts.extend(_shown(output) for output in cell["outputs"])
+        for is_text, outputs in groupby(cell["outputs"], lambda output: output["output_type"] == "stream"):
+            parts.extend([_text("".join(map(_joined, outputs)))] if is_text else map(_shown, outputs))
     return "\n\n".join(parts)
 
 
@@ -92,7 +94,15 @@ def _shown(output: dict[str, Any]) -> str:
     for kind in ("image/jpeg", "image/png"):
         if kind in data:
             return f"![What the cell above shows](data:{kind};base64,{''.join(data[kind]).strip()})"
-    return f"```text\n{''.join(output.get('text') or data.get('text/plain', '')).rstrip()}\n```"
+    return _text("".join(data.get("text/plain", "")))
+
+
+def _joined(stream: dict[str, Any]) -> str:
+    return "".join(stream["text"])
+
+
+def _text(printed: str) -> str:
+    return f"```text\n{printed.rstrip()}\n```"
 
 
 def _word(argument: Any) -> str:
@@ -103,9 +113,9 @@ def _word(argument: Any) -> str:
 def _default(param: Any) -> str:
     if param.required:
         return "required"
-    return "" if param.default in (None, False) or callable(param.default) else f"`{param.default}`"
+    return "" if param.default is None or param.default is False or callable(param.default) else f"`{param.default}`"
 
 
 def _cell(text: str) -> str:
     """As a cell of a table takes it."""
-    return " ".join(text.split()).replace("|", "\\|").replace("{", "&#123;")
+    return " ".join(text.split()).replace("|", "\\|")
