@@ -84,7 +84,8 @@ def notebook_page(notebook: dict[str, Any]) -> str:
             parts.append(re.sub(r"\.ipynb\)", ".md)", source))
             continue
         parts.append(f"```python\n{source}\n```")
-        for is_text, outputs in groupby(cell["outputs"], lambda output: output["output_type"] == "stream"):
+        for is_text, found in groupby(cell["outputs"], lambda output: output["output_type"] == "stream"):
+            outputs = list(found)
             parts.extend([_text("".join(map(_joined, outputs)))] if is_text else map(_shown, outputs))
     return "\n\n".join(parts)
 
