@@ -12,7 +12,7 @@ from usae_train.model.statistics import measure
 from usae_train.pictures.images import open_images
 from usae_train.tokens.extract import extract, plan
 from usae_train.tokens.paired import collect_tokens
-from usae_train.undisturbed import check_set_aside, undisturbed
+from usae_train.undisturbed import undisturbed
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.png import to_picture
 from usae_viz.runs.render import render
@@ -30,14 +30,9 @@ def default_dtype():
         torch.set_default_dtype(torch.float32)
 
 
-META = torch.device("meta")
-with META, torch.device("cpu"):
-    DEVICE_SET_ASIDE = torch.empty(0).device.type == "cpu"  # not so in torch 2.6
-
 SURROUNDINGS = {
     "no_grad": torch.no_grad, "inference_mode": torch.inference_mode, "default dtype": default_dtype,
-    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
-    **({"default device": lambda: torch.device("meta")} if DEVICE_SET_ASIDE else {}),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16), "default device": lambda: torch.device("meta"),
 }  # fmt: skip
 
 
@@ -133,15 +128,6 @@ def test_surroundings_change_no_result(usae, given, tmp_path, what):
         with surroundings():
             inside = DONE[what](usae, given, tmp_path / name)
         assert same(outside, inside, within), name
-
-
-def test_a_default_device_that_was_not_set_aside_is_said():
-    check_set_aside()
-    with (
-        META,
-        pytest.raises(ValueError, match=r"^torch \S+ does not let a default device be set aside"),
-    ):
-        check_set_aside()
 
 
 def test_tokens_that_were_made_in_inference_mode_can_be_trained_on(given):
