@@ -22,8 +22,8 @@ def find_recipe(named: str) -> str:
     Raises:
         ValueError: for a bare name that neither is; says which there are.
     """
-    if Path(named).exists() or Path(named).name != named or named.lower().endswith(ENDINGS):
-        return named
+    if Path(named).is_file() or Path(named).name != named or named.lower().endswith(ENDINGS):
+        return named  # a folder of that name is none: `render atlas --out atlas` made it
     shipped = shipped_recipes()
     if named not in shipped:
         raise ValueError(f"no recipe {named!r}: it is no file here, and those of the package are {', '.join(shipped)}")

@@ -90,6 +90,9 @@ def test_a_shipped_recipe_is_found_by_name_and_ones_own_file_goes_before_it(tmp_
     monkeypatch.chdir(tmp_path)
     shipped = shipped_recipes.shipped_recipes()
     assert shipped_recipes.find_recipe("first-look") == str(shipped["first-look"])
+    (tmp_path / "first-look").mkdir()  # as `render first-look --out first-look` makes it
+    assert shipped_recipes.find_recipe("first-look") == str(shipped["first-look"])
+    (tmp_path / "first-look").rmdir()
     (tmp_path / "first-look").touch()
     assert shipped_recipes.find_recipe("first-look") == "first-look"
     assert shipped_recipes.find_recipe("elsewhere.yaml") == "elsewhere.yaml"
