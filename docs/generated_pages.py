@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """mkdocs asks for each page's text; `NAMES OF package` becomes all that is public in it, with its docstrings."""
+
+    def directives(found: re.Match[str]) -> str:
+        public = import_module(found[1]).__all__
+        return "\n\n".join(f"::: {found[1]}.{name}" for name in public)
+
+    return re.sub(r"^NAMES OF (\w+)$", directives, markdown, flags=re.MULTILINE)
 
 
 def commands(name: str, app: typer.Typer) -> Iterator[str]:
