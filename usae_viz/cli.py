@@ -338,7 +338,9 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
 
     named = labels_of(usae, labels)
     indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, named))
-    wanted = [Concept(concept) for concept in indices] + [parse_objective(text) for text in expressions]
+    with wrong_usage():
+        parsed = [parse_objective(text) for text in expressions]
+    wanted = [Concept(concept) for concept in indices] + parsed
     return list({str(each): each for each in wanted}.values())
 
 

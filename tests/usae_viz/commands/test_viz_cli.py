@@ -289,8 +289,6 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["maximize", "--objective", "Concpt(3)"], "unknown name 'Concpt'; did you mean Concept?"),
-        (["maximize", "--objective", "__import__('os')"], "unknown name '__import__'"),
         (["maximize", "--objective", "Concept(12)"], "no concept 12; this USAE has 12"),
         (["maximize", "--objective", "Channel('lef', 1)"], "unknown backbone 'lef'"),
         (["maximize", "--objective", "Channel('left', 99)", *QUICK], "no channel 99; left's tokens have 24"),
@@ -338,6 +336,8 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, m
             ["maximize", "-c", "3", "--start", "a.png", "--closeness", "-1"],
             "closeness is -1.0; expected",
         ),
+        (["maximize", "--objective", "Concpt(3)"], "unknown name 'Concpt'; did you mean Concept?"),
+        (["maximize", "--objective", "__import__('os')"], "unknown name '__import__'"),
         (["concepts", "--sort", "beauty"], "unknown order 'beauty'; expected one of universality"),
         (["maximize", "-c", "3", "--settle", "1"], "settle = 1: Input should be greater than or equal to 2"),
         (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
