@@ -7,6 +7,8 @@ import copy
 import io
 import re
 import sys
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
@@ -41,17 +43,28 @@ def with_small_pictures(notebook: NotebookNode) -> NotebookNode:
     """The same notebook, its pictures JPEGs of at most `WIDEST`; without times, warnings and terminal colours."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        shown = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
         if cell.cell_type == "code":
-            cell.outputs = shown
-        for output in shown:
-            if "text" in output:  # a terminal's colours
-                output.text = re.sub(r"\x1b\[[0-9;]*m", "", output.text).replace("\r\n", "\n")
-            data = output.get("data", {})
-            if "image/png" in data:
-                data["image/jpeg"] = _small(data.pop("image/png"))
+            cell.outputs = list(_kept(cell.outputs))
     notebook.metadata.pop("widgets", None)
     return notebook
+
+
+def _kept(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
+    for kind, group in groupby(outputs, lambda output: output.get("name", "shown")):
+        found = list(group)
+        if kind == "stdout":  # in pieces, as they came
+            yield nbformat.v4.new_output("stream", text=_plain("".join(output.text for output in found)))
+        elif kind == "shown":
+            for output in found:
+                if "image/png" in output.get("data", {}):
+                    output.data["image/jpeg"] = _small(output.data.pop("image/png"))
+                yield output
+
+
+def _plain(text: str) -> str:
+    """What a terminal was told, without progress bars (from hiding the cursor to showing it again) and colours."""
+    text = re.sub(r"\x1b\[\?25l.*?\x1b\[\?25h\s*", "", text.replace("\r\n", "\n"), flags=re.DOTALL)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
 def _small(png: str) -> str:
