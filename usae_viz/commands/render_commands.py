@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
 
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=1024, help="On the CPU, processes that share the work; by default one a core, as far as the memory "
+        "allows. The result is the same to the bit whatever the number."
+    ),
+]  # fmt: skip
+
 STAMP = r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?"  # what `new_run` puts behind a name
 
 
@@ -64,18 +72,19 @@ def render(
     threads: Annotated[
         int,
         typer.Option(
-            min=1, max=1024, help="On the CPU, threads a process; another number changes a picture's last bits. To use "
-            "more cores, let torchrun start more processes."
+            min=1, max=1024, help="On the CPU, threads of the one process that draws then; another number than 1 "
+            "changes a picture's last bits. To use more cores, leave it: --workers does."
         ),
     ] = 1,
+    workers: Workers = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:  # fmt: skip
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
-    A run that was stopped goes on with the same --out, or with --resume. Under `torchrun --nproc-per-node N -m usae_viz
-    render RECIPE` the pictures are spread over processes and machines. Off a terminal a line about every half minute
-    says how far it is.
+    A run that was stopped goes on with the same --out, or with --resume. On the CPU it uses all cores; under `torchrun
+    --nproc-per-node N -m usae_viz render RECIPE` the pictures are spread over GPUs and machines. Off a terminal a line
+    about every half minute says how far it is.
     """
     with one_line_errors():
         if schema:
@@ -87,6 +96,8 @@ def render(
             raise typer.BadParameter("say which recipe, such as recipes/first-look.yaml")
         from usae_train.distributed import ranks_of_torchrun
 
+        if threads > 1 and (workers or 1) > 1:
+            raise typer.BadParameter(f"--threads {threads} is of one process; leave it or --workers out")
         with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
             with ranks.together():
                 plan, model = _planned(recipe, usae, labels, device, threads, allow_code)
@@ -97,7 +108,9 @@ def render(
                 return
             with ranks.together():
                 take_pictures(model, images, quiet or not ranks.first)
-            draw_plan(model, plan, place, quiet or not ranks.first, as_json, ranks=ranks)
+            if threads > 1:  # which computed already, and would be lacking in a copy of this process
+                workers = 1
+            draw_plan(model, plan, place, quiet or not ranks.first, as_json, ranks=ranks, workers=workers)
 
 
 def show(
@@ -125,7 +138,7 @@ def show(
 
 def draw_plan(
     usae: USAE, plan: Plan, out: Path, quiet: bool, as_json: bool, again: bool = False,
-    ranks: Ranks | None = None,
+    ranks: Ranks | None = None, workers: int | None = None,
 ) -> None:  # fmt: skip
     """Draw a plan with progress bars, and tell what came of it.
 
@@ -149,7 +162,7 @@ def draw_plan(
             say(f"{drawn.objective}: {names} (not verified: of no concept or class; see --verify)")
 
     with progress_bars(quiet) as progress:
-        written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks)
+        written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks, workers)
     if as_json and ranks.first:
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
         say_json({"out": str(out), "concepts": found})
