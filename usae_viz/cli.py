@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.printing import as_text, say, say_json, say_table
-from usae_train.terminal import one_line_errors, pick_device
+from usae_train.terminal import Workers, one_line_errors, pick_device
 from usae_viz.commands import page_commands, render_commands
 from usae_viz.commands.own_pictures import Images, take_pictures
-from usae_viz.commands.render_commands import Workers, new_run
+from usae_viz.commands.render_commands import new_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

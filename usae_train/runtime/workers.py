@@ -50,17 +50,19 @@ class Workers(Generic[Found]):
     """Jobs, and the processes that do them; with one worker or one job all is done in this process, when asked for.
 
     To be entered: the workers begin then, and end with it. Ctrl-C within it lets no job begin that has not, and is a
-    KeyboardInterrupt in those that have; a second one is a KeyboardInterrupt here.
+    KeyboardInterrupt in those that have; a second one is a KeyboardInterrupt here. Workers hear nothing of it else.
 
     Attributes:
         jobs: each is called with a function that hands what it is given to `told`.
         count: how many workers.
         told: called with a job's number and what it tells.
+        hears: whether Ctrl-C does that; else it is answered by who hears it already.
     """
 
     jobs: Sequence[Job[Found]]
     count: int
     told: Callable[[int, Any], None] = lambda number, words: None
+    hears: bool = True
     stopped: bool = False
     _left: deque[int] = field(default_factory=deque)
     _found: dict[int, tuple[Found | None, BaseException | None]] = field(default_factory=dict)
@@ -71,7 +73,8 @@ class Workers(Generic[Found]):
     def __enter__(self) -> Workers[Found]:
         self._left.extend(range(len(self.jobs)))
         if self.spread:
-            self._stack.enter_context(hearing(self._stop, (signal.SIGINT,)))
+            if self.hears:
+                self._stack.enter_context(hearing(self._stop, (signal.SIGINT,)))
             gc.freeze()  # a collection would write into every page that a worker has in common with this process
             self._stack.callback(gc.unfreeze)
             self._stack.callback(self._end)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.printing import as_text, say, say_error, say_json, say_table
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
 
 if TYPE_CHECKING:
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from usae_viz.runs.plan import Plan
 
 PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
-
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=1024, help="On the CPU, processes that share the work; by default one a core, as far as the memory "
-        "allows. The result is the same to the bit whatever the number."
-    ),
-]  # fmt: skip
 
 STAMP = r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?"  # what `new_run` puts behind a name
 
