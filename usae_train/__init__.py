@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from usae_train.model.statistics import Statistics
     from usae_train.model.usae import USAE
     from usae_train.pictures.images import open_images
+    from usae_train.sae_formats.formats import export_sae, import_sae
     from usae_train.training.fitting import fit
     from usae_train.training.growing import add_backbone
     from usae_train.training.settings import FitSettings, Recipe
 
 __all__ = [
     "PAPER", "USAE", "Backbone", "BackboneSpec", "Codes", "FitSettings", "Recipe", "Statistics", "TopPatch",
-    "add_backbone", "fit", "import_published", "intervene", "load", "open_images", "save",
+    "add_backbone", "export_sae", "fit", "import_published", "import_sae", "intervene", "load", "open_images", "save",
     "top_patches", "transplant",
 ]  # fmt: skip
 
@@ -38,6 +39,7 @@ _HOMES = {
     "model.statistics": ("Statistics",),
     "model.usae": ("USAE",),
     "pictures.images": ("open_images",),
+    "sae_formats.formats": ("export_sae", "import_sae"),
     "training.fitting": ("fit",),
     "training.growing": ("add_backbone",),
     "training.settings": ("FitSettings", "Recipe"),
