@@ -180,7 +180,7 @@ class USAE(nn.Module):
 
     def sparsify(self, name: str, pre_codes: Tensor) -> Codes:
         """A backbone's pre-codes (..., n_concepts) -> Codes(values, indices), as `encode` makes them."""
-        threshold = self.thresholds[name] if self._known(name) in self.thresholds else None
+        threshold = self.thresholds[name] if self.known_name(name) in self.thresholds else None
         return self.sparsity.codes(pre_codes, self.k, threshold)
 
     @in_plain_numbers
@@ -341,7 +341,8 @@ class Standardization(nn.Module):
         """What raw tokens (..., width) differ by where standardized ones differ so."""
         if self.inverse_matrix is not None:
             return difference @ self.inverse_matrix
-        assert self.std is not None
+        if self.std is None:
+            return difference
         return difference * (self.std + STD_EPSILON)
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
