@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from usae_train.backbones.backbone import PAPER, Backbone, BackboneSpec
+    from usae_train.interventions.intervene import intervene, transplant
+    from usae_train.interventions.top_patches import TopPatch, top_patches
     from usae_train.model.checkpoint import load, save
     from usae_train.model.published import import_published
     from usae_train.model.sparse import Codes
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
     from usae_train.training.settings import FitSettings, Recipe
 
 __all__ = [
-    "PAPER", "USAE", "Backbone", "BackboneSpec", "Codes", "FitSettings", "Recipe", "Statistics",
-    "add_backbone", "export_sae", "fit", "import_published", "import_sae", "load", "open_images", "save",
+    "PAPER", "USAE", "Backbone", "BackboneSpec", "Codes", "FitSettings", "Recipe", "Statistics", "TopPatch",
+    "add_backbone", "export_sae", "fit", "import_published", "import_sae", "intervene", "load", "open_images", "save",
+    "top_patches", "transplant",
 ]  # fmt: skip
 
 _HOMES = {
     "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
+    "interventions.intervene": ("intervene", "transplant"),
+    "interventions.top_patches": ("TopPatch", "top_patches"),
     "model.checkpoint": ("load", "save"),
     "model.published": ("import_published",),
     "model.sparse": ("Codes",),

@@ -119,19 +119,19 @@ class USAE(nn.Module):
 
     def encoder(self, name: str) -> Encoder:
         """A backbone's encoder: standardized tokens -> pre-codes."""
-        found = self.encoders[self._known(name)]
+        found = self.encoders[self.known_name(name)]
         assert isinstance(found, Encoder)
         return found
 
     def decoder(self, name: str) -> Dictionary:
         """A backbone's dictionary as a module: codes -> standardized tokens."""
-        found = self.dictionaries[self._known(name)]
+        found = self.dictionaries[self.known_name(name)]
         assert isinstance(found, Dictionary)
         return found
 
     def scale(self, name: str) -> Standardization:
         """A backbone's standardization."""
-        found = self.scales[self._known(name)]
+        found = self.scales[self.known_name(name)]
         assert isinstance(found, Standardization)
         return found
 
@@ -161,7 +161,7 @@ class USAE(nn.Module):
 
     def standardize(self, name: str, tokens: Tensor) -> Tensor:
         """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
-        if tokens.shape[-1:] != (self.widths[self._known(name)],):
+        if tokens.shape[-1:] != (self.widths[self.known_name(name)],):
             raise ValueError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
         return self.scale(name)(tokens)
 
@@ -180,7 +180,7 @@ class USAE(nn.Module):
 
     def sparsify(self, name: str, pre_codes: Tensor) -> Codes:
         """A backbone's pre-codes (..., n_concepts) -> Codes(values, indices), as `encode` makes them."""
-        threshold = self.thresholds[name] if self._known(name) in self.thresholds else None
+        threshold = self.thresholds[name] if self.known_name(name) in self.thresholds else None
         return self.sparsity.codes(pre_codes, self.k, threshold)
 
     @in_plain_numbers
@@ -190,8 +190,16 @@ class USAE(nn.Module):
 
     @in_plain_numbers
     def dictionary(self, name: str) -> Tensor:
-        """A backbone's unit-norm atoms, (n_concepts, width)."""
+        """A backbone's unit-norm atoms, (n_concepts, width): directions alone; codes go through `decode`."""
         return self.decoder(name).atoms
+
+    @property
+    @torch.no_grad()
+    def lengths(self) -> Tensor:
+        """(backbones, n_concepts), how long what a code of 1 adds is: 1 unless lengths are free."""
+        if self.unit_norm:
+            return torch.ones(len(self.names), self.n_concepts)
+        return torch.stack([self.decoder(name).weight.norm(dim=1).cpu() for name in self.names])
 
     @in_plain_numbers
     def rows(self, name: str) -> Tensor:
@@ -213,10 +221,15 @@ class USAE(nn.Module):
     @in_plain_numbers
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
-        backbone = self.backbones[self._known(name)]
+        backbone = self.backbones[self.known_name(name)]
         return backbone(canvas.to(backbone.mean.device), self.grid)
 
-    def _known(self, name: str) -> str:
+    def known_name(self, name: str) -> str:
+        """The name itself.
+
+        Raises:
+            ValueError: when no backbone is called so; names those that there are.
+        """
         if name not in self.widths:
             near = difflib.get_close_matches(str(name), self.widths, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -252,7 +265,8 @@ class Encoder(nn.Module):
 class Dictionary(nn.Module):
     """Codes -> standardized tokens: rows divided by their l2 norm, and an offset (zero in the published recipe).
 
-    Without `unit_norm` the rows are as they are.
+    Without `unit_norm` the rows are as they are: a concept that one backbone alone knows can be short in the others,
+    where a unit-norm atom would have to say something.
     """
 
     def __init__(self, width: int, n_concepts: int, unit_norm: bool = True) -> None:
@@ -331,6 +345,13 @@ class Standardization(nn.Module):
         if self.std is None:
             return tokens + self.mean
         return tokens * (self.std + STD_EPSILON) + self.mean
+
+    def inverse_of_difference(self, difference: Tensor) -> Tensor:
+        """What raw tokens (..., width) differ by where standardized ones differ so."""
+        if self.inverse_matrix is not None:
+            return difference @ self.inverse_matrix
+        assert self.std is not None
+        return difference * (self.std + STD_EPSILON)
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """An affine map of standardized tokens, (n, width) and (n,), as one of raw tokens."""
