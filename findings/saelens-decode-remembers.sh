@@ -31,4 +31,4 @@ for normalization in ("none", "layer_norm"):
     print(f"{normalization}: up to {apart:.1f} apart, spread {ratio:.1f} times")
     assert apart == 0.0 if normalization == "none" else ratio > 30
 PYTHON
-HF_HUB_OFFLINE=1 "$room/venv/bin/python" "$room/decode.py" 2>/dev/null
+HF_HUB_OFFLINE=1 "$room/venv/bin/python" -W ignore "$room/decode.py"
