@@ -1,5 +1,12 @@
-"""`python -m usae_train`: the command line, for torchrun -m."""
+"""`usae-train` and `python -m usae_train`, which torchrun needs."""
 
-from usae_train.cli import main
+from usae_train.starting import start
 
-main()
+
+def main() -> None:
+    """Entry point."""
+    start("usae_train")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from usae_train.commands import measure_commands, training_commands
+from usae_train.commands import measure_commands, sae_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
+from usae_train.printing import say
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
 
 app = typer.Typer(
@@ -36,7 +37,9 @@ def extract(
         str, typer.Option(help="What the backbones run in: `float32`, `bfloat16`; auto: bfloat16 on a GPU.")
     ] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures; 0 reads in this one.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=256, help="Processes that read pictures; 0 reads in this one.")
+    ] = 0,
     max_broken: MaxBroken = 0.01,
     limit: Limit = None,
     verify: Annotated[bool, typer.Option("--verify", help="Only compare the checksums of a finished store.")] = False,
@@ -61,7 +64,7 @@ def extract(
 
         if verify:
             right = list(ActivationStore(out).verify())
-            typer.echo(f"{out}: {len(right)} shards, all checksums right")
+            say(f"{out}: {len(right)} shards, all checksums right")
             return
         if dtype not in ("bfloat16", "float16", "float32"):
             raise typer.BadParameter(f"--dtype is {dtype!r}; expected bfloat16, float16 or float32")
@@ -79,19 +82,19 @@ def extract(
             quiet = quiet or not ranks.first
             if not quiet:
                 drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
-                typer.echo(f"{out}: {len(source)} pictures{drawn} will take {gigabytes:.3g} GB")
+                say(f"{out}: {len(source)} pictures{drawn} will take {gigabytes:.3g} GB")
             with progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
                 store = write_store(
                     source, record, out, batch=batch, device=where, run_in=run_in,
                     workers=workers, max_broken=max_broken, ranks=ranks, backbones=built,
                     progress=lambda done, total: report("pictures", done, total, ""),
-                    warn=lambda why: typer.echo(f"warning: {why}", err=True),
+                    warn=lambda why: say(f"warning: {why}", err=True),
                 )  # fmt: skip
             if not quiet:
                 left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
-                typer.echo(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
-                typer.echo(outliers_as_text(outliers_of(store)))
+                say(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
+                say(outliers_as_text(outliers_of(store)))
 
 
 training_commands.register(app)
@@ -112,8 +115,8 @@ def import_published(
         usae = convert(config)
         save(usae, out)
         if not quiet:
-            typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
-            typer.echo("no record of the backbones' weights is kept: the release does not say which they were")
+            say(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+            say("no record of the backbones' weights is kept: the release does not say which they were")
 
 
 @app.command()
@@ -137,7 +140,7 @@ def demo(
         with progress_bars(quiet) as progress:
             build(out, seed, pick_device(device), watched(progress, quiet), workers)
         if not quiet:
-            typer.echo(f"{out}: the demo universe")
+            say(f"{out}: the demo universe")
 
 
 @app.command()
@@ -163,11 +166,12 @@ def photos(
         with progress_bars(quiet) as progress:
             judged = build(train, held, out, settings, pick_device(device), watched(progress, quiet), say_skipped)
         if not quiet:
-            typer.echo(f"{out}: {settings.n_concepts} concepts over {', '.join(judged.live)}")
-            typer.echo(judged.in_words())
+            say(f"{out}: {settings.n_concepts} concepts over {', '.join(judged.live)}")
+            say(*judged.in_words())
 
 
 measure_commands.register(app)
+sae_commands.register(app)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+
+from usae_train.printing import one_line
+from usae_train.shortage import shortage
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -134,7 +136,7 @@ class Ranks:
             yield
         except (ValueError, OSError, MemoryError) as error:
             failed = error
-        messages = self.gather(None if failed is None else str(failed) or type(failed).__name__)
+        messages = self.gather(None if failed is None else shortage(failed) or one_line(failed))
         wrong = [(number, message) for number, message in enumerate(messages) if message is not None]
         if not wrong:
             return
@@ -293,7 +295,7 @@ def _lost_others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if re.search("allocate|out of memory", str(error)):
+        if shortage(error) is not None:
             raise
         reason = " ".join(str(error).split())[:120]
         raise ConnectionError(f"another process has ended, and this one with it: see its message ({reason})") from error

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from usae_train.printing import one_line, say, say_error, written_out
+from usae_train.shortage import shortage
+from usae_train.starting import begun
 from usae_train.stop_signals import Stopped
 
 if TYPE_CHECKING:
@@ -31,20 +32,17 @@ def one_line_errors(quiet: bool = False) -> Iterator[None]:
     try:
         with _one_line_warnings(quiet):
             yield
-    except (ValueError, MemoryError, OSError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"error: {reason}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except RuntimeError as error:  # torch's own for want of memory, on either device
-        if not re.search("allocate|out of memory", str(error)):
+    except (ValueError, MemoryError, OSError, RuntimeError, ImportError) as error:
+        wanting = shortage(error)
+        if wanting is None and not isinstance(error, ValueError | OSError):  # nobody's fault but ours: a traceback
             raise
-        print("error: not enough memory; lower --batch, or where pictures are drawn --crops or --size", file=sys.stderr)
+        say_error(wanting or error)
         raise SystemExit(1) from None
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        say(one_line(stopped), err=True)
         raise SystemExit(stopped.status) from None
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        say("stopped", err=True)
         raise SystemExit(130) from None
 
 
@@ -56,13 +54,12 @@ def _one_line_warnings(quiet: bool) -> Iterator[None]:
     with warnings.catch_warnings():
         if quiet:
             warnings.simplefilter("ignore", ReadOtherwise)
-        shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, OfABackbone):
-                print(f"warning: {message}", file=sys.stderr)
+                say(f"warning: {one_line(str(message))}", err=True)
             else:
-                shown(message, category, *where, **more)
+                say(*warnings.formatwarning(message, category, *where[:2]).splitlines(), err=True)
 
         warnings.showwarning = show
         yield
@@ -83,13 +80,14 @@ def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+    begun()
     console = Console(stderr=True)
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     ]
     progress = kind(*columns, console=console, disable=quiet or not console.is_terminal)
     if progress.disable:  # before rich 14.1 leaving one that was entered prints an empty line
@@ -104,8 +102,9 @@ def stages(progress: Progress) -> Report:
     bars: dict[str, Any] = {}
 
     def report(stage: str, done: int, total: int, note: str) -> None:
+        note = written_out(note)
         if stage not in bars:
-            bars[stage] = progress.add_task(stage, total=total, note=note)
+            bars[stage] = progress.add_task(written_out(stage), total=total, note=note)
         progress.update(bars[stage], completed=done, total=total, note=note)
 
     return report
@@ -124,7 +123,7 @@ def lines(seconds: float = 30.0) -> Report:
         nonlocal last
         if time.monotonic() - last >= seconds:
             last = time.monotonic()
-            print(f"{stage}: {done} of {total}{', ' if note else ''}{note}", file=sys.stderr, flush=True)
+            say(f"{stage}: {done} of {total}{', ' if note else ''}{note}", err=True)
 
     return report
 
@@ -152,4 +151,4 @@ def pick_device(device: str) -> str:
 def say_left_out(left_out: str) -> None:
     """Say on stderr how many of what is there are not taken: a source's `left_out`, if there are any."""
     if left_out:
-        print(left_out, file=sys.stderr)
+        say(left_out, err=True)

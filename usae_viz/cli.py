@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from usae_train.printing import as_text, say, say_json, say_table
 from usae_train.terminal import one_line_errors, pick_device
-from usae_viz.commands import page_commands, render_commands
+from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
 
@@ -271,7 +271,7 @@ def concepts(
     with one_line_errors():
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_of
-        from usae_viz.concepts.naming import concept_rows
+        from usae_viz.concepts.naming import CHANCE, concept_rows, label_of
 
         model = load(usae)
         named = names_of(labels_of(model, labels))
@@ -279,21 +279,21 @@ def concepts(
         rows = [row for row in rows if row.concept in named or not only_named]
         rows = rows[: limit or (None if as_json or only_named else 30)]
         if as_json:
-            typer.echo(json.dumps([{**row.as_dict(), **named.get(row.concept, {})} for row in rows], indent=1))
+            say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return
         from rich import box
-        from rich.console import Console
-        from rich.markup import escape
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in ("concept", "universal", "entropy", "energy", *model.names):
-            table.add_column(heading, justify="right", no_wrap=True)
+            table.add_column(as_text(heading), justify="right", no_wrap=True)
         table.add_column("follows" if model.factors else "name")
         for row in rows:
-            followed = "" if row.follows is None else f"{row.follows.value} ({row.follows.auroc:.2f})"
+            label = label_of(model, row.concept)
+            followed = as_text("" if label is None else f"{label.value} ({label.auroc:.2f})")
             if row.concept in named:
-                followed = f"[bold]{escape(named[row.concept]['name'])}[/]" + (f"; {followed}" if followed else "")
+                name = as_text(named[row.concept]["name"], "bold")
+                followed = as_text("; ").join([name, followed]) if followed else name
             shares = [f"{share:.1%}" for share in row.firing_share]
             table.add_row(
                 str(row.concept),
@@ -303,12 +303,13 @@ def concepts(
                 *shares,
                 followed,
             )
-        typer.echo(f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}")
-        Console().print(table)
-        says = "; follows: patch AUROC" if model.factors else ""
-        typer.echo(f"below a backbone's name: share of the tokens in which the concept fires{says}")
+        say(f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}")
+        say_table(table)
+        says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
+        say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
 
 
+explain_commands.register(app)
 render_commands.register(app)
 page_commands.register(app)
 

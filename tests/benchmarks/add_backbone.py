@@ -97,7 +97,7 @@ def main() -> None:
         ut.load("demo"), DemoImages(chosen.scenes, "train"), spec, name="convnet", joint=True, steps=chosen.steps,
         batch=BATCH_TOKENS, watch=Watch(steps=report),
     )  # fmt: skip
-    print(figures_as_text(grown))
+    print(*figures_as_text(grown), sep="\n")
     for how, matrix in (("added", grown.r2), ("jointly", grown.joint)):
         if matrix is not None:
             print(f"off-diagonal, all four, {how}: {r2_summary(matrix)['off_diagonal']:.3f}")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.weight_names import state_of
+from usae_train.files.state_files import read_pickled
 from usae_train.files.tensor_files import load_file
 
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")  # how their files begin
@@ -72,7 +73,7 @@ def _loaded(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
     with torch.serialization.safe_globals([argparse.Namespace]):  # timm's own training files keep their options so
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_pickled(path)
 
 
 def not_plain(weights: Mapping[str, Any]) -> str | None:

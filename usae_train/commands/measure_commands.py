@@ -9,6 +9,7 @@ import typer
 
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
+from usae_train.printing import say, say_json
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 
 
@@ -55,6 +56,7 @@ def evaluate(
     share the pictures.
     """
     with one_line_errors():
+        import json
         import shutil
 
         from usae_train.backbones.backbone import run_backbones_in
@@ -100,14 +102,12 @@ def evaluate(
             fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
         shutil.rmtree(room, ignore_errors=True)
         if as_json:
-            typer.echo((out / "report.json").read_text(encoding="utf-8"), nl=False)
+            say_json(json.loads((out / "report.json").read_text(encoding="utf-8")))
         elif not quiet:
-            typer.echo(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
-            for line in ceiling_lines(figures):
-                typer.echo(line)
+            say(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
+            say(*ceiling_lines(figures))
         if not quiet:
-            for line in figures["warnings"]:
-                typer.echo(f"warning: {line}", err=True)
+            say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
 
 
 def spectrum(

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from usae_train.shortage import MOST
+
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist, or be empty.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Dtype = Annotated[
@@ -22,7 +24,8 @@ StartSeed = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Backbones = Annotated[str, typer.Option(help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas.")]
 Limit = Annotated[
-    int | None, typer.Option(min=1, help="Take at most so many pictures, drawn from all, the same ones each time.")
+    int | None,
+    typer.Option(help="Take at most so many pictures, drawn from all, the same ones each time.", min=1, max=MOST),
 ]
 MaxBroken = Annotated[
     float, typer.Option(min=0, max=1, help="Largest share of the pictures that may be unreadable before it stops.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +27,7 @@ from usae_train.commands.options import (
     Seed,
     StartSeed,
 )
+from usae_train.printing import say, say_json
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, watched
 
 
@@ -118,7 +118,7 @@ def fit(
                 work = Work(pick_device(device), memory, every, keep, log_every, report, say_skipped)
                 dead = fit_independent(images, out, backbones, recipe, sizes, limit, work, verify)
             if not quiet:
-                typer.echo(f"{out}: an SAE of {n_concepts} concepts for each backbone; dead: {dead_shares(dead)}")
+                say(f"{out}: an SAE of {n_concepts} concepts for each backbone; dead: {dead_shares(dead)}")
             return
 
         import shutil
@@ -173,7 +173,7 @@ def fit(
                 if ranks.first:
                     trackers = open_trackers(tensorboard, wandb, out.name, settings.model_dump(mode="json"), room)
             if store is not None and ranks.first and store.changed_pictures():
-                typer.echo(
+                say(
                     f"warning: {store.record.source} has changed since {images} was extracted; its tokens are whole, "
                     "but the USAE's top images may not be found there", err=True,
                 )  # fmt: skip
@@ -204,8 +204,8 @@ def fit(
                 shutil.rmtree(room, ignore_errors=True)
                 if not quiet:
                     unused = dead_shares(dead_of(usae))
-                    typer.echo(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}; dead: {unused}")
-                    typer.echo(outliers_as_text(usae.outliers))
+                    say(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}; dead: {unused}")
+                    say(outliers_as_text(usae.outliers))
 
 
 def add_backbone(
@@ -283,12 +283,12 @@ def add_backbone(
             save(grown.usae, out, beside=[file for file in files if file.is_file()])
         shutil.rmtree(room, ignore_errors=True)
         if as_json:
-            typer.echo(json.dumps(grown.figures(), indent=1))
+            say_json(grown.figures())
         elif not quiet:
-            typer.echo(f"{out}: {grown.usae.n_concepts} concepts over {', '.join(grown.usae.names)}")
-            typer.echo(figures_as_text(grown))
+            say(f"{out}: {grown.usae.n_concepts} concepts over {', '.join(grown.usae.names)}")
+            say(*figures_as_text(grown))
 
 
 def say_skipped(why: str) -> None:
     """Name a picture that cannot be read."""
-    typer.echo(f"skipped: {why}", err=True)
+    say(f"skipped: {why}", err=True)

@@ -42,7 +42,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.demo import scenes
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
-from usae_train.files.state_files import write_state
+from usae_train.files.state_files import read_pickled, write_state
 from usae_train.files.tensor_forms import Damaged, check_sizes
 
 INPUT_SIZE = scenes.SIZE
@@ -157,7 +157,7 @@ def _go_on(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
         ValueError: for one that cannot be read, or has other parts.
     """
     try:
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        state = read_pickled(checkpoint, device)
         shapes = [own.shape for own in parts["pupil"].parameters()]
         for part, value in parts.items():
             if isinstance(value, torch.optim.Optimizer):  # torch takes moments of any size, and reads past their end

@@ -9,9 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from usae_train.files.state_files import write_state
+from usae_train.files.state_files import read_pickled, write_state
 from usae_train.files.tensor_forms import Damaged
 from usae_train.pictures.fingerprints import same
 from usae_train.stop_signals import Stopped, hearing
@@ -56,7 +54,7 @@ class PassKeeper:
             ValueError: when it cannot be read.
         """
         try:
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            found = read_pickled(file)
         except Exception as error:  # whatever a damaged file makes of torch
             raise ValueError(f"{file} cannot be read; remove {self.room} to begin again") from error
         if not isinstance(found, dict):

@@ -12,6 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from usae_train.files.placing import permit, place_of, put
+from usae_train.starting import begun
 
 
 @contextmanager
@@ -30,6 +31,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         if temporary.is_dir():  # left by a process that was killed and had our number
             shutil.rmtree(temporary)
+        begun()  # Ctrl-C clears up behind itself from here on
         yield temporary
         permit(temporary)
         put(temporary, place)

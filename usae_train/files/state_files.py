@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -25,3 +26,17 @@ def write_state(state: dict[str, Any], file: Path) -> None:
             torch.save(state, opened)
         except RuntimeError as error:  # torch's word for a full disk; the file's own error lies behind it
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+
+def read_pickled(file: Path | BinaryIO, device: torch.device | str = "cpu") -> Any:
+    """What torch saved in a file: tensors, numbers, strings and lists and dicts of them; nothing in it is run.
+
+    What torch warns of, such as tensors of a kind that we refuse, is for who reads it to say.
+
+    Raises:
+        pickle.UnpicklingError: for a file that holds more than that.
+        Exception: of any kind, for a broken file.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(file, map_location=device, weights_only=True)

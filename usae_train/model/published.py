@@ -15,6 +15,7 @@ from usae_train.backbones.backbone import PAPER, Level, Spread
 from usae_train.backbones.weight_files import not_plain
 from usae_train.commands.config_files import checked, read_mapping
 from usae_train.files.homes import from_home
+from usae_train.files.state_files import read_pickled
 from usae_train.model.usae import USAE
 from usae_train.undisturbed import undisturbed
 
@@ -109,7 +110,7 @@ def import_published(config: str | Path) -> USAE:
 
 def _read_checkpoint(file: Path, name: str) -> dict[str, Tensor]:
     try:
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        content: Any = read_pickled(file)
     except FileNotFoundError as error:
         raise ValueError(f"{name}: no checkpoint at {file}; paths are taken relative to the YAML's folder") from error
     except pickle.UnpicklingError as error:

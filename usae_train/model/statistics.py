@@ -90,11 +90,17 @@ class Statistics:
 
     @property
     def universality(self) -> Tensor:
-        """(concepts,), 0..1: the smallest co-firing share of any backbone; 0 under 50 co-fires.
+        """(concepts,), 0..1: the smallest co-firing share of any backbone, beyond chance; 0 under 50 co-fires.
 
         Firing entropy asks whether a concept fires equally often; this asks whether it fires on the same patches.
+        Concepts that fire on half of all tokens meet often without having anything in common: of the share at which
+        all others fire as well, what they would if they fired anywhere is taken off, as in Cohen's kappa.
         """
-        return torch.where(self.co_fires >= MIN_COFIRES, self.co_firing.amin(0), 0.0)
+        share, n_backbones = self.firing_share, len(self.fires)
+        others = [[other for other in range(n_backbones) if other != own] for own in range(n_backbones)]
+        chance = torch.stack([share[rows].prod(0) if rows else torch.zeros_like(share[0]) for rows in others])
+        beyond = ((self.co_firing - chance) / (1 - chance)).nan_to_num(1.0).clamp(0, 1)  # 0/0: fires everywhere in all
+        return torch.where(self.co_fires >= MIN_COFIRES, beyond.amin(0), 0.0)
 
     def percentile(self, backbone: int, concept: int, value: float) -> float:
         """Where a code stands among the pictures' largest codes, in percent, by the kept quantiles.

@@ -57,13 +57,13 @@ class Judged:
     r2: Matrix  # on those, around each feature's own mean, {from: {to: ...}}
     live: dict[str, int]  # {backbone: concepts that fire in a photograph that it was trained on}
 
-    def in_words(self) -> str:
+    def in_words(self) -> list[str]:
         """A line a backbone."""
-        return "\n".join(
+        return [
             f"{name}: {live} concepts fire; R² of held-out tokens, each feature around its own mean: "
             + ", ".join(f"{figure:.3f} to {target}" for target, figure in self.r2[name].items())
             for name, live in self.live.items()
-        )
+        ]
 
 
 def build(

@@ -10,6 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from usae_train.evaluation.metrics import mean_on_and_off
+from usae_train.printing import as_text
 
 
 class TrainingDisplay(Progress):
@@ -20,7 +21,7 @@ class TrainingDisplay(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
         if self.figures is not None:
-            yield summary(self.figures)
+            yield as_text(summary(self.figures))
             yield r2_table(self.figures["r2"])
 
 
@@ -45,7 +46,7 @@ def r2_table(matrix: Mapping[str, Mapping[str, float]]) -> Table:
     table = Table(title="R² on the last batch, around each feature's mean", title_justify="left")
     table.add_column("from")
     for target in matrix:
-        table.add_column(f"to {target}", justify="right")
+        table.add_column(as_text(f"to {target}"), justify="right")
     for source, row in matrix.items():
-        table.add_row(source, *(f"{figure:.3f}" for figure in row.values()))
+        table.add_row(as_text(source), *(f"{figure:.3f}" for figure in row.values()))
     return table

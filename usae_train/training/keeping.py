@@ -15,7 +15,7 @@ from torch import Tensor
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.files.atomic import remove_leftovers
-from usae_train.files.state_files import write_state
+from usae_train.files.state_files import read_pickled, write_state
 from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors
 from usae_train.model.usae import USAE
 from usae_train.stop_signals import Stopped, hearing, status_of
@@ -179,7 +179,7 @@ class Keeper:
         files = sorted(self.folder.glob("step-*.pt"), reverse=True)
         for file in files:
             with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
-                found = torch.load(file, map_location="cpu", weights_only=True)
+                found = read_pickled(file)
                 dict(**found["settings"], **found["data"])  # or it is no state of ours
                 if (step := int(file.stem.removeprefix("step-"))) > 0:
                     return step, found

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from usae_train.backbones.backbone import RunIn
+from usae_train.shortage import MOST
 
 MAX_BROKEN = 0.01  # share of the pictures that may be unreadable before extraction or training stops
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -73,10 +74,10 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_concepts: int = Field(6144, ge=1, description="size of the concept space (the paper: 6144)")
+    n_concepts: int = Field(6144, ge=1, le=MOST, description="size of the concept space (the paper: 6144)")
     k: int = Field(32, ge=1, description="concepts kept a token (the paper's code: 32)")
-    steps: int = Field(10_000, ge=1, description="optimizer steps")
-    batch: int = Field(4096, ge=1, description="tokens a step")
+    steps: int = Field(10_000, ge=1, le=MOST, description="optimizer steps")
+    batch: int = Field(4096, ge=1, le=MOST, description="tokens a step")
     seed: int = Field(0, ge=-(2**63), lt=2**64, description="decides every random draw, but for start_seed's")
     start_seed: int = Field(
         0,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from usae_train.printing import as_text, say, say_json, say_table
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
 
@@ -71,12 +72,11 @@ def explore(
             take_pictures(sources.usae, images, quiet)
         with progress_bars(quiet) as progress:
             missing = write(sources, place, natural, watched(progress, quiet))
-        for line in missing:
-            typer.echo(line, err=True)
+        say(*missing, err=True)
         if not quiet:
             kilobytes = size_of(place) / 1000
             size = f"{kilobytes / 1000:.1f} MB" if kilobytes >= 1000 else f"{kilobytes:.0f} kB"
-            typer.echo(f"{place / 'index.html'}: {len(sources.cards)} cards, {size}")
+            say(f"{place / 'index.html'}: {len(sources.cards)} cards, {size}")
         if open_page:
             webbrowser.open(address(place / "index.html"))
 
@@ -89,7 +89,7 @@ def rate(
     seed: Annotated[int, typer.Option(min=0, help="Decides order, choices and distractors.")] = 0,
     choices: Annotated[int, typer.Option(min=2, max=9, help="Natural patches a question.")] = 4,
     controls: Annotated[
-        int, typer.Option(min=0, help="Questions a concept that show a natural patch instead of a picture.")
+        int, typer.Option(min=0, max=100, help="Questions a concept that show a natural patch instead of a picture.")
     ] = 1,
     usae: Usae = None,
     images: Images = None,
@@ -125,9 +125,7 @@ def rate(
             )  # fmt: skip
         write_study(trials, sources.usae, natural.source, sources.runs[0], seed, place)
         if not quiet:
-            typer.echo(
-                f"{place / 'study' / 'index.html'}: {len(trials)} questions; keep {place / 'key.json'} to yourself"
-            )
+            say(f"{place / 'study' / 'index.html'}: {len(trials)} questions; keep {place / 'key.json'} to yourself")
 
 
 def rate_score(
@@ -137,17 +135,13 @@ def rate_score(
 ) -> None:
     """Score raters' answers against chance: binomial tests, over all and by condition."""
     with one_line_errors():
-        import json
-
         from usae_viz.rating import score_answers
 
         found = score_answers(study, answers)
         if as_json:
-            typer.echo(json.dumps([outcome.as_dict() for outcome in found], indent=1))
+            say_json([outcome.as_dict() for outcome in found])
             return
         from rich import box
-        from rich.console import Console
-        from rich.markup import escape
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD)
@@ -156,11 +150,11 @@ def rate_score(
             table.add_column(heading, justify="right", no_wrap=True)
         for each in found:
             table.add_row(
-                escape(each.group), str(each.answered), str(each.right), f"{each.share:.0%}",
+                as_text(each.group), str(each.answered), str(each.right), f"{each.share:.0%}",
                 f"{each.low:.0%} to {each.high:.0%}", f"{each.chance:.0%}", f"{each.p:.2g}",
             )  # fmt: skip
-        Console().print(table)
-        typer.echo("p: of so many right or more by guessing, one-sided binomial; interval: Wilson")
+        say_table(table)
+        say("p: of so many right or more by guessing, one-sided binomial; interval: Wilson")
 
 
 def _own_place(named: list[str]) -> Path:

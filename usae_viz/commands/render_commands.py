@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from usae_train.printing import as_text, say, say_error, say_json, say_table
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.own_pictures import Images, take_pictures
 
@@ -64,8 +64,8 @@ def render(
     threads: Annotated[
         int,
         typer.Option(
-            min=1, help="On the CPU, threads a process; another number changes a picture's last bits. To use more "
-            "cores, let torchrun start more processes."
+            min=1, max=1024, help="On the CPU, threads a process; another number changes a picture's last bits. To use "
+            "more cores, let torchrun start more processes."
         ),
     ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
@@ -81,7 +81,7 @@ def render(
         if schema:
             from usae_viz.runs.recipe import Recipe
 
-            typer.echo(json.dumps(Recipe.model_json_schema(), indent=1))
+            say_json(Recipe.model_json_schema())
             return
         if recipe is None:
             raise typer.BadParameter("say which recipe, such as recipes/first-look.yaml")
@@ -107,14 +107,20 @@ def show(
     """Print a picture's settings, scores and versions, and the command that draws it again."""
     with one_line_errors():
         from usae_viz.runs.about import read_about
-        from usae_viz.runs.show import command_again, in_words
+        from usae_viz.runs.show import code_of, command_again, in_words
 
         about = read_about(file)
+        again, code = command_again(file, about), code_of(about)
         if as_json:
-            typer.echo(json.dumps({**about.model_dump(mode="json"), "again": command_again(file, about)}, indent=1))
+            say_json({**about.model_dump(mode="json"), "again": again, "runs": code})
             return
-        typer.echo(in_words(about))
-        typer.echo(f"again       {command_again(file, about) or 'by no command: its objective was of Python'}")
+        say(*in_words(about))
+        if code is not None:
+            say(
+                f"runs        {code['function']} of the module {code['module']}, sha256 {code['sha256']}, where that "
+                "is in the folder that you are in: look at it, then add --allow-code to the command"
+            )
+        say(f"again       {again or 'by no command: its objective was of Python'}")
 
 
 def draw_plan(
@@ -125,48 +131,48 @@ def draw_plan(
 
     Exits with status 130 when it was stopped by hand, and else with 1 when a score was lost.
     """
-    from rich.console import Console
-
     from usae_train.distributed import ALONE
     from usae_viz.runs.render import Drawn
     from usae_viz.runs.render import render as render_all
     from usae_viz.verification.scores import counted
+    from usae_viz.verification.tables import rich_table
 
     ranks = ranks or ALONE
-    console = Console()
 
     def speak(drawn: Drawn) -> None:
         if not drawn.images or quiet or as_json:
             return
         if drawn.scores is not None:
-            console.print(drawn.scores, markup=False)
+            say_table(rich_table(drawn.scores))
         else:  # rich would break a long line in two
             names = ", ".join(drawn.images)
-            typer.echo(f"{drawn.objective}: {names} (not verified: of no concept or class; see --verify)")
+            say(f"{drawn.objective}: {names} (not verified: of no concept or class; see --verify)")
 
     with progress_bars(quiet) as progress:
         written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks)
     if as_json and ranks.first:
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
-        typer.echo(json.dumps({"out": str(out), "concepts": found}, indent=1))
-    elif not quiet:
+        say_json({"out": str(out), "concepts": found})
+    elif not quiet and any(drawn.images for drawn in written):
         given = counted(drawn.scores for drawn in written if drawn.scores is not None)
         pictures = sum(len(drawn.images) for drawn in written)
         words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
-        typer.echo(f"{out}: {pictures} pictures" + (f", {words}" if words else ""))
+        say(f"{out}: {pictures} pictures" + (f", {words}" if words else ""))
     stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
     if not ranks.first:  # the first tells of all; with another's status torchrun would end it before that
         if stopped:
             raise SystemExit(130)
         return
     for drawn in written:
-        if drawn.ended is not None:
-            typer.echo(f"{drawn.objective}: {drawn.ended}", err=True)
+        if drawn.ended is not None and not drawn.images:
+            say_error(drawn.ended)
+        elif drawn.ended is not None:
+            say(f"{drawn.objective}: {drawn.ended}", err=True)
     if stopped:
         raise SystemExit(130)
     if lost:
         if len(written) > 1:
-            typer.echo(f"error: the score was lost in {lost} of {len(written)} folders, as said above", err=True)
+            say_error(f"the score was lost in {lost} of {len(written)} folders, as said above")
         raise SystemExit(1)
 
 
@@ -199,7 +205,7 @@ def _planned(
         model = load(usae or usae_near(about.usae or "demo", Path(recipe)), pick_device(device))
         plan = plan_again(model, about, Path(recipe), allow_code)
         if (changed := changed_since(Path(recipe), about)) is not None:
-            typer.echo(changed, err=True)
+            say(changed, err=True)
         return plan, model
     chosen = read_recipe(recipe)
     chosen = chosen if labels is None else chosen.model_copy(update={"labels": labels})
@@ -227,14 +233,13 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
 
 def _tell_estimate(usae: USAE, plan: Plan, out: Path, device: str, as_json: bool) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from usae_viz.runs.estimate import estimate
 
     found: Estimate = estimate(usae, plan, out)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), indent=1))
+        say_json(found.as_dict())
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("variant", "mode"):
@@ -243,10 +248,10 @@ def _tell_estimate(usae: USAE, plan: Plan, out: Path, device: str, as_json: bool
         table.add_column(heading, justify="right")
     for part in found.parts:
         figures = (str(part.pictures), f"{part.seconds:.1f}", f"{part.megabytes:.2f}")
-        table.add_row(part.variant or "", part.mode, *figures)
+        table.add_row(as_text(part.variant or ""), part.mode, *figures)
     pictures = sum(part.pictures for part in found.parts)
-    typer.echo(f"{pictures} pictures to draw in {found.folders} folders, {found.finished} there already")
-    Console().print(table)
+    say(f"{pictures} pictures to draw in {found.folders} folders, {found.finished} there already")
+    say_table(table)
     minutes, seconds = divmod(round(found.seconds), 60)
     where = "this CPU" if pick_device(device) == "cpu" else "this GPU"
-    typer.echo(f"about {minutes} min {seconds} s by one process on {where}, {found.megabytes:.1f} MB without sheets")
+    say(f"about {minutes} min {seconds} s by one process on {where}, {found.megabytes:.1f} MB without sheets")

@@ -13,6 +13,8 @@ from usae_viz.concepts.labels import Label, labels_of, names_of, nearest, number
 
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "index"]
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
+# The same, below which a factor value says nothing of a concept: 0.5 is a coin's; 188 of the demo's 256 are below.
+CHANCE = 0.6
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,12 @@ def follows(usae: USAE, concept: int) -> Follows | None:
     return Follows(usae.factors[value], smallest[value].item())
 
 
+def label_of(usae: USAE, concept: int) -> Follows | None:
+    """What a concept is labelled by: the factor value that it follows best, unless that is no better than chance."""
+    found = follows(usae, concept)
+    return None if found is None or found.auroc < CHANCE else found
+
+
 def best_concept(usae: USAE, value: int) -> tuple[int, float]:
     """The concept that follows a factor value best in all backbones by one index, and its smallest AUROC."""
     auroc = need_statistics(usae).auroc
@@ -131,7 +139,7 @@ def caption(usae: USAE, concept: int, names: Mapping[int, Mapping[str, str]] | N
     Raises:
         ValueError: when the USAE has no such concept.
     """
-    found, said = follows(usae, check_concept(usae, concept)), list[str]()
+    found, said = label_of(usae, check_concept(usae, concept)), list[str]()
     named = (names_of(labels_of(usae)) if names is None else names).get(concept)
     if named is not None:
         said.append(named["name"])
@@ -179,7 +187,10 @@ def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
     values = _label_names(usae.factors)
     wanted = label.lower().replace(" ", "")
     if wanted in values:
-        return best_concept(usae, values[wanted])[0]
+        concept, auroc = best_concept(usae, values[wanted])
+        if auroc < CHANCE:
+            raise ValueError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
+        return concept
     known = [*(each.name for each in labels if each.name), *values]
     if not known:
         raise ValueError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")

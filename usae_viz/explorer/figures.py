@@ -55,7 +55,7 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
     mean_energy = statistics.energy.mean(0)
     smallest = "the smallest, over the backbones, of the share of a concept's fires at which all backbones fire"
     columns = [
-        column("universality", "universality", f"{smallest}; 0 under 50 such patches", "share",
+        column("universality", "universality", f"{smallest}, beyond chance; 0 under 50 such patches", "share",
                statistics.universality),
         column("entropy", "firing entropy", "1: every backbone fires it equally often; 0: one alone does", "share",
                statistics.firing_entropy),

@@ -23,7 +23,7 @@ from usae_train.model.natural import natural_pictures
 from usae_train.progress import Report
 from usae_train.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
-from usae_viz.concepts.naming import follows
+from usae_viz.concepts.naming import label_of
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import WEBP, places, write_natural
 from usae_viz.explorer.runs import OWN, Picture, Run
@@ -109,6 +109,7 @@ def page_data(
         "usae": {
             "source": source, "sha256": usae.sha256 if usae is not None else runs[0].usae_sha256,
             "n_concepts": None if usae is None else usae.n_concepts, "k": None if usae is None else usae.k,
+            "active": None if usae is None else usae.sparsity.in_words(usae.k),
             "grid": None if usae is None else usae.grid, "images": None if usae is None else usae.images,
             "labels": [] if usae is None else usae.factors,
             "names": [] if usae is None else [label.model_dump() for label in labels_of(usae)],
@@ -140,7 +141,7 @@ def _card(
     card: Card, at: int, sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], backbones: Sequence[str]
 ) -> dict[str, Any]:
     """A card's own part; the figures are in the columns, at the same place."""
-    found = None if sources.usae is None or card.concept is None else follows(sources.usae, card.concept)
+    found = None if sources.usae is None or card.concept is None else label_of(sources.usae, card.concept)
     rows = natural.get(card.concept, []) if card.concept is not None else []
     drawn = [
         {"run": number, "pictures": [_picture(each, backbones) for each in _in_order(drawing.pictures, backbones)]}

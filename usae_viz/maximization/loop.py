@@ -101,8 +101,7 @@ def ascend(
     the last keep the best canvases so far.
 
     Raises:
-        Lost: for a score of the wrong shape, or one that is not finite, at the first step.
-        ValueError: for a score that has no gradient.
+        Lost: for a score of the wrong shape, or one that is not finite or has no gradient, at the first step.
     """
     generators = [torch.Generator().manual_seed(picture.seed + VIEWS_SEED) for picture in pictures]
     optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
@@ -123,6 +122,10 @@ def ascend(
             best.keep(canvas, total(scores))
             settled.hear(total(scores))
             watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
+        with torch.no_grad():
+            last = settled.hold(image())
+        if (row := _not_finite(last, range(len(pictures)))) is not None:  # no step looks at what the last one left
+            raise Lost(row, f"the picture of {pictures[row].name} is not finite")
     except (KeyboardInterrupt, Lost) as reason:
         lost = reason.row if isinstance(reason, Lost) else None
         why = f"stopped by hand after {done} of {steps} steps" if lost is None else f"{reason} at step {done}"
@@ -132,8 +135,7 @@ def ascend(
             raise
         why = f"{why}; the best so far is kept"
         return Ascent(best.canvas, share_of_largest(attention), done, settled.after.tolist(), why, True, lost)
-    with torch.no_grad():
-        return Ascent(settled.hold(image()), share_of_largest(attention), done, settled.after.tolist())
+    return Ascent(last, share_of_largest(attention), done, settled.after.tolist())
 
 
 def look(
@@ -148,7 +150,7 @@ def look(
 
     Raises:
         Lost: for a picture or a score that is not finite, or a score of the wrong shape; says through which backbone.
-        ValueError: for a score that has no gradient.
+            For a score that has no gradient.
     """
     backbones = eyes.usae.backbones
     size = max(backbone.input_size for backbone in backbones.values())
@@ -174,7 +176,8 @@ def look(
             del acts, values  # or they would be there beside the next backbone's
         if not told:
             what = pictures[rows[0]].objective
-            raise ValueError(f"objective {what} does not depend on the picture: no gradient comes back from its score")
+            why = f"objective {what} does not depend on the picture: no gradient comes back from its score"
+            raise Lost(rows[0], why)
     return uphill, scores
 
 

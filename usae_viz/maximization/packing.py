@@ -77,8 +77,15 @@ def bytes_a_picture(
         one, two = (_saved(eyes, backbone, view, views) for views in (1, 2))
         most = max(most, 2 * one - two + together * eyes.crops * (two - one))
     shown = together * eyes.crops * 4 * 3 * view**2 * 4
-    canvas_sized = 20 * 3 * size**2 * 4  # the canvas, its spectrum, their gradients and Adam's two moments
-    return most + shown + canvases * canvas_sized
+    return most + shown + canvases * bytes_a_canvas(size)
+
+
+def bytes_a_canvas(size: int) -> int:
+    """Bytes that a canvas of so many pixels a side takes all the time, whoever looks at it.
+
+    The canvas, its spectrum, their gradients and Adam's two moments.
+    """
+    return 20 * 3 * size**2 * 4
 
 
 def _saved(eyes: Eyes, backbone: Backbone, view: int, views: int) -> int:

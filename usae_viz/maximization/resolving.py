@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
+
 from usae_train.model.usae import USAE
+from usae_train.tokens.paired import present_memory
 from usae_viz.concepts.naming import check_concept
-from usae_viz.maximization.settings import MAX_SIZE, MaximizeSettings
+from usae_viz.maximization.packing import bytes_a_canvas
+from usae_viz.maximization.settings import MAX_SIZE, SHARED, MaximizeSettings
 from usae_viz.objectives import Objective
 from usae_viz.parameterizations import PARAMETERIZATIONS
 from usae_viz.parameterizations.fourier import CONTRAST
@@ -25,13 +29,15 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     """The settings with size, learning rate, spectrum or contrast, and the augmentation's shift filled in.
 
     Raises:
-        ValueError: for crops of less than one pixel of the canvas, or a concept to verify that is not there.
+        ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, or a concept
+            to verify that is not there.
     """
     if settings.verify is not None:
         check_concept(usae, settings.verify)
     backbones = usae.backbones.values()
     size = settings.size or round(CANVAS * max(backbone.input_size for backbone in backbones))
     _check_crops(size, settings.augmentation.crop[0])
+    _check_canvases(usae, settings, size)
     return settings.model_copy(
         update={
             "size": size,
@@ -60,6 +66,22 @@ def _check_crops(size: int, share: float) -> None:
         raise ValueError(
             f"crops from {share:g} of the side are less than a pixel wide on a canvas of {size} px; {larger}take an "
             "augmentation of larger crops"
+        )
+
+
+def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
+    """Nothing; a ValueError where the pictures of one objective, which are drawn together, fit into no memory.
+
+    It is asked before they are counted out: a hundred million seeds would be as many names.
+    """
+    canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
+    device = usae.dictionary(usae.names[0]).device
+    there = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
+    needed = canvases * bytes_a_canvas(size)
+    if needed > there:
+        raise ValueError(
+            f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and take "
+            f"{needed / 1e9:.3g} GB, and there are {there / 1e9:.3g}; lower --seeds or --size"
         )
 
 

@@ -19,6 +19,7 @@ from usae_train.model.usae import USAE
 from usae_train.pictures.decoding import read_picture
 from usae_train.progress import Report
 from usae_train.undisturbed import undisturbed
+from usae_viz.maximization.loop import Lost
 from usae_viz.maximization.maximize import eyes_for, maximize_each
 from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
 from usae_viz.maximization.settings import MaximizeSettings
@@ -40,11 +41,11 @@ class Drawn:
 
     objective: str
     folder: Path
-    images: tuple[str, ...]
+    images: tuple[str, ...]  # none where nothing could be drawn
     scores: Scores | None  # of all its pictures
     ended: str | None  # why one of its optimizations ended early
     stopped: bool  # whether Ctrl-C ended one
-    failed: bool  # whether a score that was lost ended one
+    failed: bool  # whether a score that was lost ended one, or one could not be drawn
 
 
 @undisturbed
@@ -55,7 +56,7 @@ def render(
     """Draw what of a plan is not there yet; write run.json and one folder an objective.
 
     After an optimization that was stopped by hand, what is there is written and no more is begun. One whose score was
-    lost on the way is written as far as it came, and the next are begun.
+    lost on the way is written as far as it came, one that cannot be begun is left out, and the next are begun.
 
     Args:
         usae: the USAE.
@@ -67,11 +68,11 @@ def render(
         ranks: which of how many processes this is; all must be given the same plan.
 
     Returns:
-        Every folder of the plan that has pictures, for the first process; those that it completed for the others.
+        Every folder of the plan that has pictures or could not be drawn, for the first process; those that it completed
+        for the others.
 
     Raises:
-        ValueError: when another process holds the folder, its pictures were drawn with another USAE, or a score is lost
-            at the first step.
+        ValueError: when another process holds the folder, or its pictures were drawn with another USAE.
     """
     manifest, run = Manifest(out), _Run(usae, plan, out)
     with ExitStack() as stack:
@@ -94,7 +95,7 @@ def render(
             if stopped:
                 break
         if not stopped:  # else the others go on, and torchrun stops them
-            ranks.wait()
+            run.lost = {key: why for lost in ranks.gather(run.lost) for key, why in lost.items()}
         return run.close() if ranks.first else mine
 
 
@@ -105,17 +106,23 @@ class _Run:
         self.usae, self.plan, self.out, self.manifest = usae, plan, out, Manifest(out)
         self.folders = plan.folders
         self.begun = False  # whether run.json is of this plan
+        self.lost: dict[str, str] = {}  # {the key of a drawing that cannot be drawn: why}
 
     def draw(self, drawings: Sequence[Drawing], report: Report, first: bool) -> list[Record]:
         """Draw a pack of drawings of equal settings, and write their files and records."""
         settings = drawings[0].settings
         progress = _steps(report, _stage(drawings), settings.steps)
-        records = []
-        results = maximize_each(self.usae, [drawing.objective for drawing in drawings], settings, progress)
-        for drawing, result in zip(drawings, results, strict=False):  # there are fewer after one that was stopped
-            if first and not self.begun:
-                self.write_record()
-            records.append(self.write(drawing, result))
+        records, left = list[Record](), list(drawings)
+        while left:
+            objectives = [drawing.objective for drawing in left]
+            try:
+                for result in maximize_each(self.usae, objectives, settings, progress):
+                    if first and not self.begun:
+                        self.write_record()
+                    records.append(self.write(left.pop(0), result))
+                break  # those that are left after one that was stopped are not begun
+            except Lost as lost:  # the first without a result; the others are drawn all the same
+                self.lost[left.pop(0).key] = str(lost)
         return records
 
     def write(self, drawing: Drawing, result: Result) -> Record:
@@ -134,8 +141,9 @@ class _Run:
         return self.manifest.write(drawing, result, files)
 
     def complete(self, folder: str) -> bool:
-        """Whether all of a folder's drawings are there, whoever drew them, and none is to be drawn again."""
-        last_first = map(self.manifest.drawn, reversed(self.folders[folder]))  # what is missing is near the end
+        """Whether what can be drawn for a folder is there, whoever drew it, and nothing of it is to be drawn again."""
+        wanted = (drawing for drawing in reversed(self.folders[folder]) if drawing.key not in self.lost)
+        last_first = map(self.manifest.drawn, wanted)  # what is missing is near the end
         return all(record is not None and not record.stopped for record in last_first)
 
     def assemble(self, folder: str, anew: bool = False) -> Drawn:
@@ -165,13 +173,15 @@ class _Run:
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
         stopped, failed = (any(getattr(record, kind) for record in records) for kind in ("stopped", "failed"))
+        if lost := [self.lost[drawing.key] for drawing in self.folders[folder] if drawing.key in self.lost]:
+            ended, failed = lost[0], True
         objective = str(self.folders[folder][0].objective)
         return Drawn(objective, room, images, scores, ended, stopped, failed)
 
     def close(self) -> list[Drawn]:
-        """The run's record, and every folder that has pictures."""
-        drawn = [each for each in map(self.assemble, self.folders) if each.images]
-        if drawn:
+        """The run's record, and every folder that has pictures, or should have."""
+        drawn = [each for each in map(self.assemble, self.folders) if each.images or each.failed]
+        if any(each.images for each in drawn):
             self.write_record([each.scores for each in drawn if each.scores is not None])
         return drawn
 

@@ -12,7 +12,7 @@ from typing import Any
 from usae_train.model.usae import USAE
 from usae_viz.maximization.result import given_hashes
 from usae_viz.objectives import parse_objective
-from usae_viz.objectives.custom import is_custom, load_custom
+from usae_viz.objectives.custom import code_hash, is_custom, load_custom
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.about import About
 from usae_viz.runs.plan import Plan, plan_objectives
@@ -21,18 +21,31 @@ CHANGED = (0, 3)  # the version in which settings got another meaning, and new o
 
 
 def command_again(file: Path, about: About) -> str | None:
-    """The command line that draws a picture again; None where its objective was a Python function in no file."""
-    if not is_custom(about.objective):
+    """The command line that draws a picture again; None where its objective was a Python function in no file.
+
+    Where it would run code (`code_of`) the command asks for leave, which a picture cannot give.
+    """
+    if is_custom(about.objective):
+        if about.code_sha256 is None:
+            return None
+    else:
         try:
             parse_objective(about.objective)
         except ValueError:
             return None
     words = ["usae-viz", "render", str(file), "--out", "again"]
-    if about.drawn_on.get("device") == "cpu" and about.drawn_on.get("threads", 1) != 1:
-        words += ["--threads", str(about.drawn_on["threads"])]
-    if about.code_sha256 is not None:
-        words.append("--allow-code")
+    threads = about.drawn_on.get("threads")
+    if about.drawn_on.get("device") == "cpu" and isinstance(threads, int) and threads > 1:
+        words += ["--threads", str(threads)]
     return shlex.join(words)
+
+
+def code_of(about: About) -> dict[str, str] | None:
+    """What drawing a picture again would run: module, function, and the hash that the module's file is to have."""
+    if not is_custom(about.objective) or about.code_sha256 is None:
+        return None
+    module, _, function = about.objective.strip().partition(":")
+    return {"module": module, "function": function, "sha256": about.code_sha256}
 
 
 def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
@@ -64,10 +77,11 @@ def plan_again(usae: USAE, about: About, file: Path, allow_code: bool) -> Plan:
                 f"{file} was drawn under another spectrum than {settings.spectrum or 'any that this version has'}"
             )
     if is_custom(about.objective):
-        own = load_custom(about.objective, Path.cwd(), allow_code)
-        if own.sha256 != about.code_sha256:
-            raise ValueError(f"{file} was drawn with other code than {about.objective} is by now")
-        objective = own.objective
+        if allow_code and (about.code_sha256 is None or about.code_sha256 != code_hash(about.objective, Path.cwd())):
+            raise ValueError(
+                f"{file} was drawn with other code than {about.objective} is by now in {Path.cwd()}; nothing was run"
+            )
+        objective = load_custom(about.objective, Path.cwd(), allow_code).objective
     else:
         objective = parse_objective(about.objective)
     return plan_objectives(usae, [objective], [settings])
@@ -85,7 +99,7 @@ def changed_since(file: Path, about: About) -> str | None:
     )
 
 
-def in_words(about: About) -> str:
+def in_words(about: About) -> list[str]:
     """Settings, scores and versions, a line each."""
     lines = [
         f"picture     {about.picture}" + (f" of variant {about.variant}" if about.variant else ""),
@@ -107,7 +121,7 @@ def in_words(about: About) -> str:
             closer = {f"at {share} of the side": value for share, value in own.closer.items()}
             why = f" ({', '.join(short)})" if short else ""
             lines.append(f"  through {name}: {verdict}{why}; " + _listed({**figures, **closer}))
-    return "\n".join(lines)
+    return lines
 
 
 def _listed(values: Mapping[str, Any]) -> str:

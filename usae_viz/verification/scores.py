@@ -236,12 +236,9 @@ class Scores:
         return rich_table(self)
 
     def __str__(self) -> str:
-        from rich.console import Console
+        from usae_train.printing import table_as_text
 
-        console = Console(width=120)
-        with console.capture() as capture:
-            console.print(self)
-        return capture.get()
+        return table_as_text(self.__rich__(), 120)
 
 
 def _mean_cosine(codes: Sequence[Tensor]) -> float:

@@ -8,6 +8,7 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
+from usae_train.printing import as_text
 from usae_viz.verification.scores import Score
 from usae_viz.verification.verdict import Verdict
 
@@ -20,16 +21,17 @@ STYLE: dict[Verdict, str] = {"strong": "green", "weak": "yellow", "failed": "bol
 def rich_table(scores: Scores) -> Table:
     """Every picture through every backbone, with its verdict and what it lacks for a better one."""
     table = Table(
-        title=f"{scores.subject}, under views that the pictures were not optimized on",
-        caption=_caption(scores), title_justify="left", caption_justify="left",
+        title=as_text(f"{scores.subject}, under views that the pictures were not optimized on", "table.title"),
+        caption=Text("\n", "table.caption").join(map(as_text, _caption(scores))),
+        title_justify="left", caption_justify="left",
     )  # fmt: skip
     table.add_column("image", no_wrap=True)
     for name in _backbones(scores):
-        table.add_column(f"through {name}", justify="right")
+        table.add_column(as_text(f"through {name}"), justify="right")
     table.add_column("verdict")
     for image, row in scores.table.items():
-        cells = [row[name].cell() if name in row else "" for name in _backbones(scores)]
-        table.add_row(image, *cells, Text(said(scores, image), STYLE[scores.verdict(image)]))
+        cells = [as_text(row[name].cell() if name in row else "") for name in _backbones(scores)]
+        table.add_row(as_text(image), *cells, as_text(said(scores, image), STYLE[scores.verdict(image)]))
     return table
 
 
@@ -74,7 +76,7 @@ def _backbones(scores: Scores) -> list[str]:
     return list(dict.fromkeys(name for row in scores.table.values() for name in row))
 
 
-def _caption(scores: Scores) -> str:
+def _caption(scores: Scores) -> list[str]:
     """What a cell's figures are, the levels of chance, the figures from closer, and whether the seeds agree."""
     lines = ["probability, #rank among the classes (and the class it is read as instead)"]
     if scores.concept is not None:
@@ -83,7 +85,7 @@ def _caption(scores: Scores) -> str:
     if scores.agreement:
         alike = ", ".join(f"{kind} {cosine:.2f}" for kind, cosine in scores.agreement.items())
         lines.append(f"agreement over seeds (cosine of mean codes): {alike}")
-    return "\n".join(lines)
+    return lines
 
 
 def _chance(scores: Scores) -> str:

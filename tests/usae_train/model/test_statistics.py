@@ -104,10 +104,18 @@ def statistics_of(fires: list[list[int]], co_fires: list[int]) -> Statistics:
     )  # fmt: skip
 
 
-def test_universality_is_the_smallest_share_and_needs_fifty_co_fires() -> None:
+def test_universality_is_the_smallest_share_beyond_chance_and_needs_fifty_co_fires() -> None:
     assert MIN_COFIRES == 50
     statistics = statistics_of([[100, 49, 50, 400], [80, 49, 200, 100]], [60, 49, 50, 100])
-    torch.testing.assert_close(statistics.universality, torch.tensor([0.6, 0.0, 0.25, 0.25]))
+    by_hand = [(0.6 - 0.08) / (1 - 0.08), 0.0, (0.25 - 0.05) / (1 - 0.05), (0.25 - 0.1) / (1 - 0.1)]
+    torch.testing.assert_close(statistics.universality, torch.tensor(by_hand))
+
+
+def test_what_fires_half_the_time_by_itself_is_not_universal() -> None:
+    """Two backbones that fire independently on half of the tokens meet at half of their fires; and the borders."""
+    statistics = statistics_of([[500, 500, 1000], [500, 500, 1000]], [250, 500, 1000])
+    torch.testing.assert_close(statistics.universality, torch.tensor([0.0, 1.0, 1.0]))
+    torch.testing.assert_close(statistics_of([[500, 20]], [500, 20]).universality, torch.tensor([1.0, 0.0]))
 
 
 def test_firing_entropy_by_hand() -> None:

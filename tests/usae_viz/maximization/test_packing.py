@@ -130,3 +130,16 @@ def test_pictures_that_are_compared_have_to_fit_together(usae, mode):
     assert text.endswith("lower --crops or --size or --seeds, or raise --memory")
     assert len(uv.maximize(usae, alone, memory=needed * 0.99 / 1e9, **settings).images) == canvases
     uv.maximize(usae, compared, memory=needed * 0.99 / 1e9, **{**settings, "seeds": 2})  # what is said helps
+
+
+def test_more_pictures_than_any_memory_holds_are_refused_before_they_are_counted_out(usae):
+    with pytest.raises(ValueError, match="20000 pictures of 4096 px are drawn at the same time for 10000 "):
+        uv.maximize(usae, uv.Concept(3), size=4096, seeds=10_000)
+    with pytest.raises(ValueError, match=r"^10000 pictures .* GB, and there are .*; lower --seeds or --size$"):
+        uv.maximize(usae, uv.Concept(3), size=4096, seeds=10_000, mode="shared")
+
+
+@pytest.mark.parametrize(("name", "bound"), [("seeds", 10_000), ("steps", 10**9), ("crops", 10_000)])
+def test_no_number_is_without_a_bound(usae, name, bound):
+    with pytest.raises(ValueError, match=f"{name} = 1{'0' * 30}: Input should be less than or equal to {bound}$"):
+        uv.maximize(usae, uv.Concept(3), **{name: 10**30})

@@ -55,7 +55,7 @@ class Known:
         ("red", [4]),
         ("colour:*", [4, 0]),
         ("d?ts", [2]),
-        ("top:2", [0, 4]),  # universality 1, 0.25, 0.1, 0, 0.5
+        ("top:2", [0, 4]),  # universality 1, 0.17, 0.04, 0, 0.38
         (Selection(top=3), [0, 4, 1]),
         (Selection(bottom=2), [3, 2]),
         (Selection(spread=3), [0, 1, 3]),

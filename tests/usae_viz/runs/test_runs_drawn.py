@@ -135,6 +135,42 @@ def test_after_a_lost_score_the_next_objectives_are_drawn(folder, tmp_path, draw
     assert [objective for objective, _ in drawings] == ["own_lost:lost"], "what is whole is not drawn again"
 
 
+NOT_DRAWN = """
+def late(acts):  # a score that is a number, and its gradient is not
+    score = acts.tokens.mean((1, 2, 3))
+    return score + (score - score.detach()).abs().sqrt()
+def first(acts):
+    return acts.tokens.mean((1, 2, 3)) * float('nan')
+def flat(acts):
+    return acts.tokens.detach().mean((1, 2, 3))
+def wrong(acts):
+    raise KeyError('wrong')
+"""
+
+
+def test_what_cannot_be_drawn_is_status_1_after_the_others_were_drawn(folder, tmp_path, monkeypatch):
+    """Also when it is the last step that leaves no picture: `late` exited with 0, and a black picture."""
+    monkeypatch.chdir(tmp_path)
+    Path("own_none.py").write_text(NOT_DRAWN)
+    names = [f"own_none:{name}" for name in ("late", "first", "flat", "wrong")]
+    text = f"usae: {folder}\nobjectives: {[*names, 'Concept(5)']}\n"
+    Path("recipe.yaml").write_text(text + "settings: {steps: 1, crops: 1, size: 32}\n")
+    done = run("render", "recipe.yaml", "--out", "run", "-q", "--allow-code")
+    assert done.exit_code == 1
+    late, first, flat, wrong, summary = done.stderr.splitlines()
+    assert late == "own_none:late: the picture of left is not finite at step 1; the best so far is kept"
+    assert first.startswith("error: the score through left is not finite at step 0; check the objective own_none:first")
+    assert flat.startswith("error: objective own_none:flat does not depend on the picture: no gradient comes back")
+    assert wrong.startswith("error: objective 'own_none:wrong' fails through left: own_none.py, line ")
+    assert summary == "error: the score was lost in 4 of 5 folders, as said above"
+    drawn = {file.parent.name for file in Path("run").glob("*/left.png")}
+    assert drawn == {"objective-own-none-late", "concept-00005"}
+    Path("recipe.yaml").write_text(f"usae: {folder}\nobjectives: ['{names[1]}']\n")
+    alone = run("render", "recipe.yaml", "--out", "none", "--allow-code")
+    assert (alone.exit_code, alone.stdout, alone.stderr.count("\n")) == (1, "", 1)
+    assert not Path("none").exists()
+
+
 def test_a_lost_score_is_told_of_where_another_variant_settled(folder, tmp_path):
     (tmp_path / "recipe.yaml").write_text(
         f"usae: {folder}\nconcepts: [3, 5]\nsettings: {{steps: 9, crops: 1, size: 32, augmentation: none}}\n"
@@ -165,8 +201,8 @@ class Second(Ranks):
     def told(self, of_the_first):
         return of_the_first()
 
-    def wait(self):
-        pass
+    def gather(self, value):
+        return [value]
 
 
 def test_what_another_process_is_to_draw_again_is_not_this_ones_stop(usae, tmp_path):

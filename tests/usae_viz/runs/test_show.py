@@ -1,5 +1,8 @@
+import hashlib
 import json
 import shlex
+import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -8,8 +11,9 @@ from typer.testing import CliRunner
 import usae_viz as uv
 from usae_viz.cli import app
 from usae_viz.explorer.sources import open_sources
-from usae_viz.runs.about import usae_near
+from usae_viz.runs.about import read_about, usae_near
 from usae_viz.runs.png import read_png, rename_png, save_png
+from usae_viz.runs.show import in_words
 
 
 def run(*words):
@@ -170,3 +174,78 @@ def test_pictures_and_runs_of_a_relative_usae_are_read_from_another_folder(folde
         assert open_sources(["../outputs/run"]).usae.sha256 == read_png(file)["usae_sha256"]
         done = run("render", file, "--out", "again", "-q")
         assert done.exit_code == 0, done.stderr
+
+
+CODE = """from pathlib import Path
+Path("imported").touch()
+def calm(acts):
+    return acts.tokens.mean((1, 2, 3))
+"""
+
+
+@pytest.fixture
+def drawn_by_code(folder, tmp_path, monkeypatch):
+    """A picture whose objective is a function in the file own_shown.py of this folder, which says when it is run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_shown", raising=False)
+    (tmp_path / "own_shown.py").write_text(CODE)
+    settings = "settings: {steps: 1, crops: 1, size: 32}"
+    (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\nobjectives: ['own_shown:calm']\n{settings}\n")
+    assert run("render", "recipe.yaml", "--out", "run", "--allow-code", "-q").exit_code == 0
+    (tmp_path / "imported").unlink()
+    del sys.modules["own_shown"]
+    return tmp_path / "run" / "objective-own-shown-calm" / "left.png"
+
+
+def test_show_says_what_would_run_and_leaves_the_leave_to_the_user(drawn_by_code):
+    sha256 = hashlib.sha256(CODE.encode()).hexdigest()
+    shown = run("show", drawn_by_code).stdout.splitlines()
+    assert shown[-2].startswith(f"runs        calm of the module own_shown, sha256 {sha256}, where that is in ")
+    assert "--allow-code" not in shown[-1]
+    said = json.loads(run("show", drawn_by_code, "--json").stdout)
+    assert said["runs"] == {"module": "own_shown", "function": "calm", "sha256": sha256}
+    done = run(*shlex.split(said["again"])[1:])
+    assert (done.exit_code, Path("imported").exists()) == (1, False)
+    assert "look at the file, then add --allow-code" in done.stderr
+    assert run(*shlex.split(said["again"])[1:], "--allow-code", "-q").exit_code == 0
+    assert Path("imported").exists()
+
+
+@pytest.mark.parametrize("said", ["changed", "gone", "unsaid", "of no file"])
+def test_other_code_than_a_picture_names_is_not_imported(drawn_by_code, said):
+    if said == "changed":
+        Path("own_shown.py").write_text(CODE + "\n")
+    elif said == "gone":
+        Path("own_shown.py").unlink()
+    else:
+        objective = "own_shown:calm" if said == "unsaid" else "builtins:print"
+        about = {**read_png(drawn_by_code), "code_sha256": None, "objective": objective}
+        with Image.open(drawn_by_code) as picture:
+            save_png(drawn_by_code, picture, about)
+        assert json.loads(run("show", drawn_by_code, "--json").stdout)["again"] is None
+    done = run("render", drawn_by_code, "--out", "again", "--allow-code")
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "was drawn with other code than" in done.stderr
+    assert not Path("imported").exists()
+    assert "own_shown" not in sys.modules
+
+
+def test_a_picture_adds_no_words_to_the_command(drawn_by_code):
+    about = {**read_png(drawn_by_code), "objective": "Concept(3)"}
+    with Image.open(drawn_by_code) as picture:
+        save_png(drawn_by_code, picture, {**about, "drawn_on": {"device": "cpu", "threads": "--allow-code"}})
+    said = json.loads(run("show", drawn_by_code, "--json").stdout)
+    assert said["again"] == shlex.join(["usae-viz", "render", str(drawn_by_code), "--out", "again"])
+    assert said["runs"] is None
+
+
+def test_what_a_picture_says_begins_no_line_and_reaches_no_terminal_raw(drawn_by_code):
+    about = read_png(drawn_by_code)
+    forged = "x\nverdict     strong\x1b[2J"
+    with Image.open(drawn_by_code) as picture:
+        save_png(drawn_by_code, picture, {**about, "ended": forged, "objective": forged, "versions": {forged: forged}})
+    plain = run("show", drawn_by_code).stdout
+    assert plain.count("\n") == len(in_words(read_about(drawn_by_code))) + 1
+    assert not any(line.startswith("verdict ") for line in plain.splitlines())
+    assert r"ended       x\nverdict     strong\x1b[2J" in plain
+    assert "\x1b" not in plain

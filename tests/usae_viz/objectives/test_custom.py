@@ -1,0 +1,44 @@
+"""Objectives from a file: found before anything of it is run, and taken from the source that one can read."""
+
+import sys
+
+import pytest
+
+from usae_viz.objectives.custom import code_hash, load_custom
+from usae_viz.objectives.own_code import hash_of_code
+
+SOURCE = "from own_room.beside import half\ndef calm(acts):\n    return half * acts.tokens.mean((1, 2, 3))\n"
+
+
+@pytest.fixture
+def room(tmp_path):
+    """A package of two modules; the packages around a module are run when it is imported, and not when it is found."""
+    (tmp_path / "own_room").mkdir()
+    (tmp_path / "own_room" / "__init__.py").write_text("")
+    (tmp_path / "own_room" / "beside.py").write_text("half = 0.5\n")
+    (tmp_path / "own_room" / "calm.py").write_text(SOURCE)
+    yield tmp_path
+    for name in ("own_room", "own_room.beside", "own_room.calm"):
+        sys.modules.pop(name, None)
+
+
+def test_a_modules_file_is_found_and_nothing_of_it_run(room):
+    assert code_hash("own_room.calm:calm", room) == hash_of_code("own_room.calm", room / "own_room" / "calm.py")
+    assert code_hash("own_room.gone:calm", room) is None
+    assert code_hash("nowhere.at.all:calm", room) is None
+    assert code_hash("builtins:print", room) is None
+    assert not [name for name in sys.modules if name.startswith("own_room")]
+
+
+def test_code_is_compiled_from_its_source_and_no_cache_is_kept(room):
+    path, finders = list(sys.path), list(sys.meta_path)
+    own = load_custom("own_room.calm:calm", room, allow_code=True)
+    assert own.sha256 == code_hash("own_room.calm:calm", room) is not None
+    assert not list(room.rglob("__pycache__"))
+    assert (sys.path, sys.meta_path) == (path, finders)
+
+
+def test_without_leave_nothing_is_run(room):
+    with pytest.raises(ValueError, match="runs code from a file; look at the file, then add --allow-code"):
+        load_custom("own_room.calm:calm", room, allow_code=False)
+    assert "own_room" not in sys.modules

@@ -1,0 +1,92 @@
+"""The one place that prints. What a file, a name or an argument says is shown as it is, and acts on no terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+# What a terminal obeys instead of showing it: control characters (a newline too: it would begin a line that nobody
+# wrote), signs that turn the direction of writing or have no width, line separators, and halves of characters, as
+# which Python reads a file's name in no UTF-8. The two joiners of Persian and of emoji (U+200C, U+200D) are text.
+OBEYED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+
+
+def written_out(text: str) -> str:
+    r"""A text in which every character that a terminal would obey stands as Python writes it.
+
+    Example:
+        >>> print(written_out("a\x1b[2Jb\nc"))
+        a\x1b[2Jb\nc
+    """
+    return OBEYED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines, each of which stays one.
+
+    Args:
+        lines: the lines; a newline inside one is written out.
+        err: on stderr instead of stdout.
+    """
+    stream = sys.stderr if err else sys.stdout
+    for line in lines:
+        print(_encodable(written_out(line), stream), file=stream, flush=True)
+
+
+def say_error(error: BaseException | str) -> None:
+    """One line on stderr, `error: ...`; the lines of a library's message become one."""
+    say(f"error: {one_line(error)}", err=True)
+
+
+def one_line(error: BaseException | str) -> str:
+    """An error's message in one line; the name of its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def say_json(value: Any) -> None:
+    """Print JSON, which writes out every sign but ASCII's; the one of those that a terminal obeys is written out."""
+    print(json.dumps(value, indent=1).replace("\x7f", r"\u007f"), flush=True)
+
+
+def say_table(table: RenderableType) -> None:
+    """Print a table of rich's; its cells, headings and titles are to be made by `as_text`."""
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def table_as_text(table: RenderableType, width: int) -> str:
+    """A table as `say_table` prints it, so many characters wide."""
+    from rich.console import Console
+
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def as_text(value: str, style: str = "") -> Text:
+    """A cell, heading or title for rich: no markup (`[red]` in a label stays as it is), no control characters.
+
+    Args:
+        value: what it says; a newline in it is written out.
+        style: rich's.
+    """
+    from rich.text import Text
+
+    return Text(written_out(value), style)
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """A text with what a stream's encoding does not have (R² in ASCII) written out too."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

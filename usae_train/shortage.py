@@ -1,0 +1,57 @@
+"""Want of memory, processes or open files, in the words of torch, its libraries, Python and the kernel."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+MOST = 10**9  # of anything that is counted: so many steps of a millisecond would take eleven days
+
+# torch's allocators ("DefaultCPUAllocator: can't allocate memory", "CUDA out of memory"), C++ ("std::bad_alloc"), MKL
+# and oneDNN ("could not create a memory object"), cuBLAS and cuDNN ("..._STATUS_ALLOC_FAILED"), numpy ("Unable to
+# allocate"), the loader of shared libraries, a worker that the kernel killed
+NO_MEMORY = re.compile(
+    r"can(?:'t|not) allocate|unable to (?:mmap|allocate)|failed to (?:allocate|map segment)"
+    r"|could not (?:allocate|create a memory)|out of memory|not enough memory|bad_alloc|alloc_failed"
+    r"|killed by signal: killed|size calculation overflowed",
+    re.IGNORECASE,
+)
+# a thread or process more than the system gives: Python's words, then the kernel's
+NO_THREADS = re.compile(
+    r"can't (?:start|create) (?:a )?new thread|resource temporarily unavailable|thread creation failed", re.IGNORECASE
+)
+NO_FILES = re.compile(r"too many open files", re.IGNORECASE)
+NUMBERS = {errno.ENOMEM: "memory", errno.EAGAIN: "threads", errno.EMFILE: "files", errno.ENFILE: "files"}
+WHAT_HELPS = {
+    "memory": "not enough memory; lower --batch, --memory or --workers, or where pictures are drawn --crops, --size or "
+    "--seeds",
+    "threads": "the system gives no further thread or process; lower --workers or --threads, set OMP_NUM_THREADS=1, or "
+    "raise the limit (ulimit -u)",
+    "files": "too many open files; lower --workers, or raise the limit (ulimit -n)",
+}
+
+
+def shortage(error: BaseException | None) -> str | None:
+    """What an error wants of the machine, and what to lower; None for an error of another kind.
+
+    What it was raised from is asked too: a reader of files may have wrapped it.
+    """
+    while error is not None:
+        kind = _kind(error)
+        if kind is not None:
+            return WHAT_HELPS[kind]
+        error = error.__cause__
+    return None
+
+
+def _kind(error: BaseException) -> str | None:
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, OSError) and error.errno is not None:
+        return NUMBERS.get(error.errno)
+    if isinstance(error, RuntimeError | ImportError | OSError):
+        words = str(error)
+        for kind, pattern in (("memory", NO_MEMORY), ("threads", NO_THREADS), ("files", NO_FILES)):
+            if pattern.search(words):
+                return kind
+    return None

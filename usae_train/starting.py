@@ -1,0 +1,42 @@
+"""The first moments of a command line, before its work begins: Ctrl-C ends it in one line, whatever is imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+
+def start(package: str) -> None:
+    """Run a package's command line.
+
+    Args:
+        package: `usae_train` or `usae_viz`, whose `cli.app` it is.
+    """
+    ready()
+    import_module(f"{package}.cli").app()
+
+
+def ready() -> None:
+    """From now until the work begins, Ctrl-C ends the process at once: an exception can get lost in an import.
+
+    `maximize` that was given Ctrl-C while torch was being imported went on to its end as if nothing had been. Where
+    Ctrl-C is ignored, as in a script's background jobs, it stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def begun() -> None:
+    """The work begins: Ctrl-C is a KeyboardInterrupt again, which is answered by keeping or clearing what is there."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    sys.stderr.write("stopped\n")  # nothing is open yet that would have to be closed
+    sys.stderr.flush()
+    os._exit(128 + number)
