@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from usae_train.backbones.backbone import PAPER, Backbone, BackboneSpec
     from usae_train.images.sources import open_images
+    from usae_train.interventions.intervene import intervene, transplant
+    from usae_train.interventions.top_patches import TopPatch, top_patches
     from usae_train.model.checkpoint import load, save
     from usae_train.model.published import import_published
     from usae_train.model.sparse import Codes
     from usae_train.model.statistics import Statistics
     from usae_train.model.usae import USAE
+    from usae_train.sae_formats.formats import export_sae, import_sae
     from usae_train.training.add_backbone import add_backbone
     from usae_train.training.fitting import fit
     from usae_train.training.settings import FitSettings, TrainingRecipe
@@ -29,23 +32,32 @@ __all__ = [
     "Codes",
     "FitSettings",
     "Statistics",
+    "TopPatch",
     "TrainingRecipe",
     "add_backbone",
+    "export_sae",
     "fit",
     "import_published",
+    "import_sae",
+    "intervene",
     "load",
     "open_images",
     "save",
+    "top_patches",
+    "transplant",
 ]
 
 _HOMES = {
     "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
+    "interventions.intervene": ("intervene", "transplant"),
+    "interventions.top_patches": ("TopPatch", "top_patches"),
     "model.checkpoint": ("load", "save"),
     "model.published": ("import_published",),
     "model.sparse": ("Codes",),
     "model.statistics": ("Statistics",),
     "model.usae": ("USAE",),
     "images.sources": ("open_images",),
+    "sae_formats.formats": ("export_sae", "import_sae"),
     "training.fitting": ("fit",),
     "training.add_backbone": ("add_backbone",),
     "training.settings": ("FitSettings", "TrainingRecipe"),

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from usae_viz.explanations.explain import concept_map, explain
+    from usae_viz.explanations.explanation import Explanation
     from usae_viz.objectives import (
         L2,
         Activations,
@@ -39,6 +41,7 @@ __all__ = [
     "Concept",
     "Direction",
     "Diversity",
+    "Explanation",
     "Logit",
     "MaximizeSettings",
     "Objective",
@@ -47,6 +50,8 @@ __all__ = [
     "Scores",
     "TotalVariation",
     "accentuate",
+    "concept_map",
+    "explain",
     "invert",
     "maximize",
     "maximize_each",
@@ -55,9 +60,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "views.augmentation": ("Augmentation",),
+    "explanations.explain": ("concept_map", "explain"),
+    "explanations.explanation": ("Explanation",),
     "optimization.maximize": ("accentuate", "invert", "maximize", "maximize_each"),
     "optimization.result": ("Result",),
+    "views.presets": ("Augmentation",),
     "verification.scores": ("Scores",),
     "settings": ("MaximizeSettings",),
 }

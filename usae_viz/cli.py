@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from usae_train.command_app import command_app, wrong_usage
 from usae_train.runtime.printing import as_text, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import one_line_errors, pick_device
-from usae_viz.commands import page_commands, render_commands
+from usae_train.runtime.terminal import Workers, one_line_errors, pick_device
+from usae_viz.commands import explain_commands, page_commands, render_commands
+from usae_viz.commands.completions import complete_concept, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
 from usae_viz.settings import MaximizeSettings
@@ -21,15 +23,13 @@ if TYPE_CHECKING:
     from usae_train.model.usae import USAE
     from usae_viz.objectives import Objective
 
-app = typer.Typer(
-    name="usae-viz",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Draw universal concepts as each vision backbone sees them: coordinated activation maximization.",
+app = command_app(
+    "usae-viz", "Draw universal concepts as each vision backbone sees them: coordinated activation maximization."
 )
 
-UsaeId = Annotated[str, typer.Option("--usae", help="`demo`, `photos`, a USAE folder or a hub id.")]
+UsaeId = Annotated[
+    str, typer.Option("--usae", help="`demo`, `photos`, a USAE folder or a hub id.", autocompletion=complete_usae)
+]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own unless told.")
 ]
@@ -56,6 +56,7 @@ def maximize(
         typer.Option(
             "--concept",
             "-c",
+            autocompletion=complete_concept,
             help="An index, several with commas, `top:8` for the most universal, a name such as `eyes` (see usae-viz "
             "concepts), or in the demo what it follows, such as `red`.",
         ),
@@ -77,6 +78,7 @@ def maximize(
     out: Out = None,
     device: Device = "auto",
     animation: Animation = "gif",
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -87,6 +89,7 @@ def maximize(
     """
     with one_line_errors():
         from usae_train.files.validation import check_settings
+        from usae_train.runtime.workers import one_thread
         from usae_viz.optimization.maximize import kept_close
 
         if concept is None and not objective:
@@ -94,13 +97,16 @@ def maximize(
         start = settings.get("start")
         if closeness is not None and start is None:
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
-        chosen_settings = check_settings(MaximizeSettings, **settings)
+        with wrong_usage():
+            chosen_settings = check_settings(MaximizeSettings, **settings)
+        one_thread()
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
         if start is not None:
-            chosen = [kept_close(each, closeness) for each in chosen]
+            with wrong_usage():
+                chosen = [kept_close(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
-        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, animation)
+        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, animation, workers)
 
 
 @app.command()
@@ -114,6 +120,7 @@ def invert(
     out: Out = None,
     device: Device = "auto",
     animation: Animation = "gif",
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -121,19 +128,15 @@ def invert(
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
     with one_line_errors():
         from usae_train.files.validation import check_settings
+        from usae_train.runtime.workers import one_thread
         from usae_viz.objectives import SameCodes
 
-        chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
+        with wrong_usage():
+            chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
         names = [name.strip() for name in backbones.split(",")] if backbones else []
-        _draw(
-            _load(usae, device),
-            [SameCodes(names)],
-            chosen_settings,
-            out or new_run("invert"),
-            quiet,
-            as_json,
-            animation,
-        )
+        one_thread()
+        model, place = _load(usae, device), out or new_run("invert")
+        _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, animation, workers)
 
 
 @app.command()
@@ -154,8 +157,10 @@ def concepts(
     with one_line_errors():
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_of
-        from usae_viz.concepts.naming import CHANCE, concept_rows, label_of
+        from usae_viz.concepts.naming import CHANCE, check_sort, concept_rows, label_of
 
+        with wrong_usage():
+            check_sort(sort)
         model = load(usae)
         named = names_of(labels_of(model, labels))
         rows = concept_rows(model, sort)  # type: ignore[arg-type]
@@ -192,8 +197,17 @@ def concepts(
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
 
 
+explain_commands.register(app)
 render_commands.register(app)
 page_commands.register(app)
+
+
+def _settings(**values: Any) -> MaximizeSettings:
+    from usae_train.files.validation import check_settings
+    from usae_viz.settings import MaximizeSettings
+
+    with wrong_usage():
+        return check_settings(MaximizeSettings, **values)
 
 
 def _load(usae: str, device: str) -> USAE:
@@ -210,7 +224,9 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
 
     named = labels_of(usae, labels)
     indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, named))
-    wanted = [Concept(concept) for concept in indices] + [parse_objective(text) for text in expressions]
+    with wrong_usage():
+        parsed = [parse_objective(text) for text in expressions]
+    wanted = [Concept(concept) for concept in indices] + parsed
     return list({str(each): each for each in wanted}.values())
 
 
@@ -222,6 +238,7 @@ def _draw(
     quiet: bool,
     as_json: bool,
     animation: str,
+    workers: int | None,
 ) -> None:
     from usae_viz.runs.plan import plan_objectives
 
@@ -230,7 +247,13 @@ def _draw(
     if animation != "gif" and settings.snapshots is None:
         raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
     render_commands.draw_plan(
-        usae, plan_objectives(usae, objectives, [settings], animation), out, quiet, as_json, again=True
+        usae,
+        plan_objectives(usae, objectives, [settings], animation),
+        out,
+        quiet,
+        as_json,
+        again=True,
+        workers=workers,
     )
 
 

@@ -212,6 +212,11 @@ class Backbone(nn.Module):
         self._check_classifier()
         return self.model(self._normalized(canvas))
 
+    def embedding(self, canvas: Tensor) -> Tensor:
+        """What the whole model makes of pictures (batch, 3, height, width) before its classifier: (batch, features)."""
+        features = self.model.forward_features(self._normalized(canvas))  # type: ignore[operator]  # timm's own methods
+        return self.model.forward_head(features, pre_logits=True).flatten(1)  # type: ignore[operator]
+
     def tokens_and_logits(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """What `forward` and `logits` say of pictures, in one pass through the network where timm's parts allow it.
 
@@ -347,14 +352,23 @@ def build_backbones(specs: Mapping[str, BackboneSpec], told: bool = True) -> dic
     return built
 
 
+def check_run_in(dtype: str) -> None:
+    """Complain of a dtype that backbones do not run in.
+
+    Raises:
+        ValueError: with those that they do.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+
+
 def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
     """Let backbones compute in `float32` or `bfloat16`; `auto` is bfloat16 on a GPU and float32 elsewhere.
 
     Raises:
         ValueError: for another name.
     """
-    if dtype not in DTYPES:
-        raise UsageError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+    check_run_in(dtype)
     for backbone in backbones:
         half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
         backbone.run_in = torch.bfloat16 if half else torch.float32

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import say, say_json
 from usae_train.runtime.settings_options import knows_former
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +51,7 @@ def evaluate(
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = 0,
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")
@@ -57,14 +59,14 @@ def evaluate(
 ) -> None:
     """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
 
-    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. Under torchrun the processes
-    share the pictures.
+    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. On the CPU it uses all cores;
+    under torchrun the processes share the pictures.
     """
     with one_line_errors():
         import json
         import shutil
 
-        from usae_train.backbones.backbone import run_backbones_in
+        from usae_train.backbones.backbone import check_run_in, run_backbones_in
         from usae_train.evaluation.checkpointing import PassKeeper
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
@@ -75,12 +77,17 @@ def evaluate(
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
         from usae_train.runtime.signals import said_once
+        from usae_train.runtime.workers import one_thread
 
+        with wrong_usage():
+            check_run_in(dtype)
         check_file(out / "report.json")
         check_file(out / "index.html")
         if (out / "index.html").exists() and not (out / "report.json").exists():
             raise UsageError(f"{out / 'index.html'} is a page of something else; choose another --out")
         where = pick_device(device)
+        if where == "cpu":  # a GPU's own work is beside it
+            one_thread()
         model, ranks = load(usae, where), named_by_torchrun()
         run_backbones_in(model.backbones.values(), dtype)
         source = open_pictures(images, limit, ranks.is_main)
@@ -94,6 +101,7 @@ def evaluate(
             keeper=keeper,
             ranks=ranks,
             seed=seed,
+            workers=workers,
         )
         unseen = quiet or not ranks.is_main
         with said_once(ranks.is_main), progress_bars(unseen) as progress, keeper.listening():

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
@@ -23,7 +24,7 @@ from usae_train.commands.options import (
     Resume,
 )
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import say, say_json
+from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, watched
 from usae_train.training.settings import DEFAULT, FitSettings
@@ -90,7 +91,12 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
+        from usae_train.training.fitting import allowed_memory, fit_settings
+
         recipe = settings.pop("recipe", DEFAULT.name)
+        with wrong_usage():
+            chosen = fit_settings(recipe, **settings)
+            allowed_memory(memory)
         if independent:
             from usae_train.training.independent_fit import Work, fit_independent
             from usae_train.training.logging.display import dead_shares
@@ -104,8 +110,8 @@ def fit(
                 )
                 dead = fit_independent(images, out, backbones, recipe, settings, limit, work, verify)
             if not quiet:
-                n_concepts = settings.get("n_concepts", FitSettings.model_fields["n_concepts"].default)
-                say(f"{out}: an SAE of {n_concepts} concepts for each backbone; dead: {dead_shares(dead)}")
+                dead_in = dead_shares(dead)
+                say(f"{out}: an SAE of {plural(chosen.n_concepts, 'concept')} for each backbone; dead: {dead_in}")
             return
 
         import shutil
@@ -119,26 +125,17 @@ def fit(
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import check_checksums
         from usae_train.training.checkpointing import TrainingCheckpointer, training_room
-        from usae_train.training.fitting import (
-            FitCallbacks,
-            allowed_memory,
-            fit_pictures,
-            fit_settings,
-            fit_store,
-            store_to_fit,
-        )
+        from usae_train.training.fitting import FitCallbacks, fit_pictures, fit_store, store_to_fit
         from usae_train.training.logging.callbacks import journaled
         from usae_train.training.logging.display import TrainingDisplay, dead_shares, summary
         from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
         from usae_train.training.logging.step_metrics import dead_of
         from usae_train.training.logging.trackers import open_trackers
 
-        chosen = fit_settings(recipe, **settings)
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             unseen = quiet or not ranks.is_main
             with ranks.raise_together():
-                allowed_memory(memory)
                 if ranks.is_main:
                     holding.enter_context(held(out))
                     check_free(out)
@@ -195,7 +192,7 @@ def fit(
                 shutil.rmtree(room, ignore_errors=True)
                 if not quiet:
                     unused = dead_shares(dead_of(usae))
-                    say(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}; dead: {unused}")
+                    say(f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}; dead: {unused}")
                     say(outliers_as_text(usae.outliers))
 
 
@@ -238,16 +235,22 @@ def add_backbone(
         from usae_train.training.add_backbone import add_backbone as grow
         from usae_train.training.add_backbone import figures_as_text
         from usae_train.training.checkpointing import TrainingCheckpointer, training_room
+        from usae_train.training.fitting import allowed_memory, fit_settings
         from usae_train.training.logging.callbacks import journaled
         from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS, MetricsLogger
 
+        with wrong_usage():
+            steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
+            allowed_memory(memory)
         holding.enter_context(held(out))
         check_free(out)
         room = training_room(out, resume)
         keeper = TrainingCheckpointer(room, checkpoint_minutes, keep_checkpoints)
         specs = read_specs(backbone)
         if len(specs) != 1:
-            raise UsageError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
+            raise UsageError(
+                f"--backbone names {plural(len(specs), 'backbone')}: {', '.join(specs)}; add one at a time"
+            )
         ((own_name, spec),) = specs.items()
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
         with contextlib.ExitStack() as beside:
@@ -255,7 +258,6 @@ def add_backbone(
             beside.enter_context(keeper.listening())
             journals = [beside.enter_context(MetricsLogger(file)) for file in files]
             report = watched(progress, quiet)
-            steps = settings.get("steps", FitSettings.model_fields["steps"].default)
             watches = [
                 journaled(
                     journal,
@@ -286,7 +288,7 @@ def add_backbone(
         if as_json:
             say_json(grown.figures())
         elif not quiet:
-            say(f"{out}: {grown.usae.n_concepts} concepts over {', '.join(grown.usae.names)}")
+            say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
 
 

@@ -12,7 +12,7 @@ from usae_train.evaluation.ceiling import Ceiling
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.model.firing import FiringTally
-from usae_train.model.sparse import Codes, sparse_decode
+from usae_train.model.sparse import Codes, joined, sparse_decode
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
@@ -32,7 +32,7 @@ class Measures:
     def __init__(self, usae: USAE, independent: Mapping[str, USAE] | None = None, keep_codes: bool = False) -> None:
         self.usae = usae
         self.halves = 2 if independent else 1
-        self.firing = FiringTally(usae.names, usae.n_concepts)
+        self.firing = FiringTally(usae.names, usae.n_concepts, usae.lengths)
         self.reconstruction = [Reconstruction(usae.names, usae.names) for _ in range(self.halves)]
         self.posthoc = PostHoc(independent) if independent else None
         self.ceiling = Ceiling({name: usae.scale(name).mean for name in usae.names}, usae.widths)
@@ -69,6 +69,30 @@ class Measures:
             if self.kept is not None:
                 self.kept.append({"numbers": numbers, **_packed(codes)})
 
+    def apart(self, paired: PairedTokens, half: int) -> list[dict[str, Any]] | PairedTokens:
+        """What `add` would take in, worked out beside these sums: for `take` to add, in another process.
+
+        States of a few pictures each: adding them in order comes to the same bits as `add`. The tables of independent
+        SAEs are too large to be handed over so; for them the tokens are.
+        """
+        if self.posthoc is not None:
+            return paired
+        states = []
+        for first in range(0, len(paired.numbers), AT_ONCE):
+            few = slice(first, first + AT_ONCE)
+            own = Measures(self.usae, keep_codes=self.kept is not None)
+            own.add(PairedTokens({n: t[few] for n, t in paired.tokens.items()}, paired.numbers[few]), half)
+            states.append(own.state_dict())
+        return states
+
+    def take(self, found: list[dict[str, Any]] | PairedTokens, half: int) -> None:
+        """Add what `apart` has worked out."""
+        if isinstance(found, PairedTokens):
+            self.add(found, half)
+            return
+        for state in found:
+            self.merge(state)
+
     def whole(self) -> Reconstruction:
         """The reconstruction of all pictures."""
         every = Reconstruction(self.usae.names, self.usae.names)
@@ -79,12 +103,11 @@ class Measures:
     def codes(self) -> tuple[Tensor, dict[str, Codes]]:
         """The pictures' numbers, and their codes {backbone: (pictures * tokens, k) twice}."""
         assert self.kept is not None
-        together = {key: torch.cat([part[key] for part in self.kept]) for key in self.kept[0]}
-        codes = {
-            name: Codes(together[f"{name}.values"].flatten(0, 1), together[f"{name}.indices"].flatten(0, 1).long())
-            for name in self.usae.names
-        }
-        return together["numbers"], codes
+        codes = {}
+        for name in self.usae.names:
+            together = joined([Codes(part[f"{name}.values"], part[f"{name}.indices"].long()) for part in self.kept])
+            codes[name] = Codes(together.values.flatten(0, 1), together.indices.flatten(0, 1))
+        return torch.cat([part["numbers"] for part in self.kept]), codes
 
     def state_dict(self) -> dict[str, Any]:
         """All that was added up."""
@@ -119,10 +142,10 @@ def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Co
     """
     for target, wanted in tokens.items():
         into.add_tokens(target, wanted)
-        atoms, offset, scale = usae.dictionary(target), usae.decoder(target).offset, usae.scale(target)
+        rows, offset, scale = usae.rows(target), usae.decoder(target).offset, usae.scale(target)
         for source, own in codes.items():
             # usae.decode would norm the atoms again for every source
-            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, atoms) + offset).view_as(wanted))
+            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, rows) + offset).view_as(wanted))
 
 
 def _packed(codes: Mapping[str, Codes]) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 
 if TYPE_CHECKING:
     from usae_train.images.sources import ImageSource
@@ -43,6 +44,6 @@ class BrokenPictures:
             )
 
 
-def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "pictures") -> UsageError:
+def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "picture") -> UsageError:
     """The error of so many pictures without a single whole one; `why` is the first one's."""
-    return UsageError(f"none of the {count} {what} of {source.name} can be read; the first: {why}")
+    return UsageError(f"none of the {plural(count, what)} of {source.name} can be read; the first: {why}")

@@ -1,1 +1,1 @@
-"""What every command runs in: processes, signals, the terminal, memory."""
+"""What runs beside what: processes that share a command's work, and how many the machine bears."""

@@ -17,6 +17,7 @@ from usae_train.images.limiting import count_before
 from usae_train.images.sources import Failure, ImageSource, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.runtime.signals import handle_signals
@@ -161,7 +162,7 @@ def extract(
     record = notes.record
     with ranks.raise_together():
         if not sum(shard.images for shard in record.shards):
-            raise UsageError(f"none of the {len(source)} images of {source.name} can be read")
+            raise UsageError(f"none of the {plural(len(source), 'image')} of {source.name} can be read")
         if ranks.is_main:
             pieces.remove()
             check_shards(out, record)

@@ -14,6 +14,7 @@ from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, open_images
+from usae_train.model.sparsity.topk import TopK
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -160,7 +161,7 @@ def add_backbone(
     # before hours of training: none of them may be whole
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
     if not len(paired.numbers):
-        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out pictures")
+        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out picture")
     for why in paired.failures:
         watch.failure(why)
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
@@ -204,15 +205,17 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     """Settings of a fit in a space of this size.
 
     Raises:
-        ValueError: for settings that do not exist, or another n_concepts or k than the USAE's.
+        ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or one that was imported.
     """
+    if usae.sparsity != TopK() or not usae.unit_norm:
+        raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for name, given, own in (
         ("n_concepts", settings.get("n_concepts"), usae.n_concepts),
         ("k", settings.get("k"), usae.k),
     ):
         if given is not None and given != own:
             raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
-    named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm})
+    named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm})
     settings["n_concepts"], settings["k"] = usae.n_concepts, usae.k
     return fit_settings(named, **settings)
 

@@ -25,6 +25,7 @@ from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, StoreFeed
@@ -221,7 +222,9 @@ def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
     found = there.n_concepts, there.k, there.recipe
     wanted = settings.n_concepts, settings.k, settings.recipe.name
     if found != wanted:
-        named = [f"{n_concepts} concepts, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)]
+        named = [
+            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)
+        ]
         raise UsageError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
 
 

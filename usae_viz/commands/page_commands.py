@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import as_text, say, say_json, say_table
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
+from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
+from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
@@ -31,6 +32,7 @@ def explore(
         list[str],
         typer.Argument(
             metavar="RUN_OR_USAE...",
+            autocompletion=complete_usae,
             help="Run folders: a card a drawn concept. `demo`, `photos`, a USAE folder or a hub id: a card for every "
             "concept. Both can be given together, and several runs to compare them.",
         ),
@@ -53,6 +55,7 @@ def explore(
     ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: Device = "auto",
+    workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a page to look at concepts: pictures, natural pictures with heat maps, figures; sort, filter, compare.
@@ -60,6 +63,7 @@ def explore(
     The page works from disk and without the network; its folder can be zipped and mailed.
     """
     with one_line_errors():
+        from usae_train.runtime.workers import one_thread
         from usae_viz.explorer.page import address, check_place, size_of
         from usae_viz.explorer.page import explore as write
         from usae_viz.explorer.sources import open_sources
@@ -68,16 +72,17 @@ def explore(
         check_place(place)
         if pictures_only and images is not None:
             raise typer.BadParameter("--images shows natural patches, which --pictures-only leaves out")
+        one_thread()
         sources = open_sources(named, usae, pictures_only, pick_device(device))
         if sources.usae is not None and natural:
             take_pictures(sources.usae, images, quiet)
         with progress_bars(quiet) as progress:
-            missing = write(sources, place, natural, watched(progress, quiet))
+            missing = write(sources, place, natural, watched(progress, quiet), workers)
         say(*missing, err=True)
         if not quiet:
             kilobytes = size_of(place) / 1000
             size = f"{kilobytes / 1000:.1f} MB" if kilobytes >= 1000 else f"{kilobytes:.0f} kB"
-            say(f"{place / 'index.html'}: {len(sources.cards)} cards, {size}")
+            say(f"{place / 'index.html'}: {plural(len(sources.cards), 'card')}, {size}")
         if open_page:
             webbrowser.open(address(place / "index.html"))
 
@@ -131,7 +136,8 @@ def rate(
             )
         write_study(trials, sources.usae, natural.source, sources.runs[0], seed, place)
         if not quiet:
-            say(f"{place / 'study' / 'index.html'}: {len(trials)} questions; keep {place / 'key.json'} to yourself")
+            page, questions = place / "study" / "index.html", plural(len(trials), "question")
+            say(f"{page}: {questions}; keep {place / 'key.json'} to yourself")
 
 
 def rate_score(

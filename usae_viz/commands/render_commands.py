@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import as_text, say, say_error, say_json, say_table
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.printing import as_text, plural, say, say_error, say_json, say_table
+from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
+from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -29,15 +31,23 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(render)
     app.command()(show)
+    app.command()(recipes)
 
 
 def render(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="A recipe, such as recipes/first-look.yaml; or a PNG of usae-viz, to be drawn again."),
+        typer.Argument(
+            help="A recipe, such as mine.yaml, or one of the package by its name, such as first-look (see usae-viz "
+            "recipes); or a PNG of usae-viz, to be drawn again.",
+            autocompletion=complete_recipe,
+        ),
     ] = None,
     usae: Annotated[
-        str | None, typer.Option(help="`demo`, `photos`, a USAE folder or a hub id, in place of the recipe's.")
+        str | None,
+        typer.Option(
+            help="`demo`, `photos`, a USAE folder or a hub id, in place of the recipe's.", autocompletion=complete_usae
+        ),
     ] = None,
     labels: Annotated[
         str | None,
@@ -69,18 +79,19 @@ def render(
         typer.Option(
             min=1,
             max=1024,
-            help="On the CPU, threads a process; another number changes a picture's last bits. To use "
-            "more cores, let torchrun start more processes.",
+            help="On the CPU, threads of the one process that draws then; another number than 1 "
+            "changes a picture's last bits. To use more cores, leave it: --workers does.",
         ),
     ] = 1,
+    workers: Workers = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
-    A run that was stopped goes on with the same --out, or with --resume. Under `torchrun --nproc-per-node N -m usae_viz
-    render RECIPE` the pictures are spread over processes and machines. Off a terminal a line about every half minute
-    says how far it is.
+    A run that was stopped goes on with the same --out, or with --resume. On the CPU it uses all cores; under `torchrun
+    --nproc-per-node N -m usae_viz render RECIPE` the pictures are spread over GPUs and machines. Off a terminal a line
+    about every half minute says how far it is.
     """
     with one_line_errors():
         if schema:
@@ -89,9 +100,14 @@ def render(
             say_json(RenderRecipe.model_json_schema())
             return
         if recipe is None:
-            raise typer.BadParameter("say which recipe, such as recipes/first-look.yaml")
+            raise typer.BadParameter(
+                "say which recipe, such as first-look; usae-viz recipes lists those of the package"
+            )
+        recipe = find_recipe(recipe)
         from usae_train.runtime.distributed import ranks_of_torchrun
 
+        if threads > 1 and (workers or 1) > 1:
+            raise typer.BadParameter(f"--threads {threads} is of one process; leave it or --workers out")
         with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
             with ranks.raise_together():
                 plan, model = _planned(recipe, usae, labels, device, threads, allow_code)
@@ -102,7 +118,9 @@ def render(
                 return
             with ranks.raise_together():
                 take_pictures(model, images, quiet or not ranks.is_main)
-            draw_plan(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks)
+            if threads > 1:  # which computed already, and would be lacking in a copy of this process
+                workers = 1
+            draw_plan(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks, workers=workers)
 
 
 def show(
@@ -128,6 +146,20 @@ def show(
         say(f"again       {again or 'by no command: its objective was of Python'}")
 
 
+def recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: each name, its file, what it is.")] = False,
+) -> None:
+    """List the recipes of the package, which `usae-viz render NAME` draws. Copy a file to make one of your own."""
+    with one_line_errors():
+        found = [(name, file, about_recipe(file)) for name, file in shipped_recipes().items()]
+        if as_json:
+            say_json([{"name": name, "file": str(file), "about": about} for name, file, about in found])
+            return
+        widest = max(len(name) for name, _, _ in found)
+        for name, file, about in found:
+            say(f"{name:{widest}}  {about}", f"{'':{widest}}  {file}")
+
+
 def draw_plan(
     usae: USAE,
     plan: RenderPlan,
@@ -136,6 +168,7 @@ def draw_plan(
     as_json: bool,
     again: bool = False,
     ranks: DistributedContext | None = None,
+    workers: int | None = None,
 ) -> None:
     """Draw a plan with progress bars, and tell what came of it.
 
@@ -159,7 +192,7 @@ def draw_plan(
             say(f"{drawn.objective}: {names} (not verified: of no concept or class; see --verify)")
 
     with progress_bars(quiet) as progress:
-        written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks)
+        written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks, workers)
     if as_json and ranks.is_main:
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
         say_json({"out": str(out), "concepts": found})
@@ -167,7 +200,7 @@ def draw_plan(
         given = counted(drawn.scores for drawn in written if drawn.scores is not None)
         pictures = sum(len(drawn.images) for drawn in written)
         words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
-        say(f"{out}: {pictures} pictures" + (f", {words}" if words else ""))
+        say(f"{out}: {plural(pictures, 'picture')}" + (f", {words}" if words else ""))
     stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
     if not ranks.is_main:  # the first tells of all; with another's status torchrun would end it before that
         if stopped:
@@ -260,7 +293,7 @@ def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, device: str, as_json
         figures = (str(part.pictures), f"{part.seconds:.1f}", f"{part.megabytes:.2f}")
         table.add_row(as_text(part.variant or ""), part.mode, *figures)
     pictures = sum(part.pictures for part in found.parts)
-    say(f"{pictures} pictures to draw in {found.folders} folders, {found.finished} there already")
+    say(f"{plural(pictures, 'picture')} to draw in {plural(found.folders, 'folder')}, {found.finished} there already")
     say_table(table)
     minutes, seconds = divmod(round(found.seconds), 60)
     where = "this CPU" if pick_device(device) == "cpu" else "this GPU"

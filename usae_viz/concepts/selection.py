@@ -13,6 +13,7 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 from usae_viz.concepts.labels import Label, folded, labels_of, numbers, with_numbers
 from usae_viz.concepts.naming import best_concept, by_universality, check_concept, need_statistics, parse_concepts
 
@@ -126,7 +127,9 @@ def _by_figure(usae: USAE, wanted: Selection) -> list[int]:
     assert count is not None
     if count > len(order):
         which = f" fire in {wanted.min_fires:.3g} of the tokens" if wanted.min_fires else ""
-        raise UsageError(f"{count} concepts by {wanted.by}: there are only {len(order)} that can be chosen{which}")
+        raise UsageError(
+            f"{plural(count, 'concept')} by {wanted.by}: there are only {len(order)} that can be chosen{which}"
+        )
     if wanted.spread is not None:
         return [order[round(place * (len(order) - 1) / (count - 1))] for place in range(count)]
     return order[:count] if wanted.top is not None else order[::-1][:count]

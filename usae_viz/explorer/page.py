@@ -46,6 +46,7 @@ def explore(
     out: Path,
     natural: int = NATURAL,
     report: ProgressCallback = lambda stage, done, total, note: None,
+    workers: int | None = 1,
 ) -> list[str]:
     """Write the explorer.
 
@@ -54,6 +55,7 @@ def explore(
         out: the folder for index.html; a run's own, or any other.
         natural: top natural pictures a backbone, at most 8; 0 leaves them out.
         report: called with the stage, pictures done of all, and a note.
+        workers: processes that look at natural pictures; None: as many as `workers_for` says.
 
     Returns:
         What is missing on the page, in words.
@@ -69,7 +71,7 @@ def explore(
         if sources.usae is None:
             missing.append("Made without the USAE: no statistics and no natural pictures.")
         elif natural:
-            found = _natural(sources, natural, room, report, missing)
+            found = _natural(sources, natural, room, report, missing, workers)
         for number, run in enumerate(sources.runs):
             _pictures(run, number, out, room, report)
         _details(sources, found, room)
@@ -117,6 +119,7 @@ def page_data(
             "sha256": usae.sha256 if usae is not None else runs[0].usae_sha256,
             "n_concepts": None if usae is None else usae.n_concepts,
             "k": None if usae is None else usae.k,
+            "active": None if usae is None else usae.sparsity.in_words(usae.k),
             "grid": None if usae is None else usae.grid,
             "images": None if usae is None else usae.images,
             "labels": [] if usae is None else usae.factors,
@@ -260,7 +263,7 @@ def _pictures(run: RunFolder, number: int, out: Path, room: Path, report: Progre
 
 
 def _natural(
-    sources: Sources, count: int, room: Path, report: ProgressCallback, missing: list[str]
+    sources: Sources, count: int, room: Path, report: ProgressCallback, missing: list[str], workers: int | None
 ) -> dict[int, list[list[dict[str, Any]]]]:
     assert sources.usae is not None
     pictures, why = natural_pictures(sources.usae)
@@ -275,6 +278,7 @@ def _natural(
         count,
         room,
         lambda done, total: report("natural pictures", done, total, ""),
+        workers,
     )
     if unreadable:
         missing.append(f"{len(unreadable)} natural pictures could not be read; the first: {unreadable[0]}")

@@ -11,6 +11,7 @@ from usae_train.files.place_names import named_place
 from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 from usae_viz.explorer.runs import RenderedObjective, RunFolder, is_run, read_run
 from usae_viz.runs.metadata import usae_near
 
@@ -109,7 +110,7 @@ def _usae(wanted: str, runs: Sequence[RunFolder], device: torch.device | str) ->
         d.concept for run in runs for d in run.drawings if d.concept is not None and d.concept >= model.n_concepts
     ]
     if beyond:
-        raise UsageError(f"{wanted} has {model.n_concepts} concepts, but the run shows concept {beyond[0]}")
+        raise UsageError(f"{wanted} has {plural(model.n_concepts, 'concept')}, but the run shows concept {beyond[0]}")
     return model
 
 

@@ -47,6 +47,9 @@ class InvalidImageScore(UsageError):
         super().__init__(why)
         self.row = row
 
+    def __reduce__(self) -> tuple[type[InvalidImageScore], tuple[int, str]]:
+        return InvalidImageScore, (self.row, str(self))  # another process reads it
+
 
 @dataclass(frozen=True)
 class OptimizationResult:

@@ -20,7 +20,8 @@ from usae_viz.concepts.selection import select
 from usae_viz.export.naming import folder_of, title_of, words_of
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import is_custom, load_custom
-from usae_viz.optimization.maximize import check_objectives, pictures_of
+from usae_viz.optimization.maximize import check_objectives
+from usae_viz.optimization.parts import pictures_of
 from usae_viz.optimization.resolving import resolved
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant

@@ -20,6 +20,7 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.workers import NotDone
 from usae_viz.export.animation import write_frames
 from usae_viz.export.concept_folder import write_json
 from usae_viz.export.naming import shown_concept
@@ -31,7 +32,9 @@ from usae_viz.export.sheet import WIDEST, abreast, sheet
 from usae_viz.objectives import Objective
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.maximize import maximize_each, view_config_for
+from usae_viz.optimization.parts import drawn_together
 from usae_viz.optimization.result import Result
+from usae_viz.runs.ahead import Ahead, drawn_ahead, report_steps
 from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.runs.plan import RenderJob, RenderPlan, given_pictures
 from usae_viz.settings import MaximizeSettings
@@ -60,6 +63,7 @@ def render(
     done: Callable[[Drawn], None] = lambda drawn: None,
     again: bool = False,
     ranks: DistributedContext = SINGLE_PROCESS,
+    workers: int | None = 1,
 ) -> list[Drawn]:
     """Draw what of a plan is not there yet; write run.json and one folder an objective.
 
@@ -74,13 +78,17 @@ def render(
         done: called with each folder that this process has completed.
         again: draw also what is finished.
         ranks: which of how many processes this is; all must be given the same plan.
+        workers: how many processes draw for this one, each picture the same to the bit; None: as many as `workers_for`
+            says. To be more than one only where torch computes with one thread.
 
     Returns:
         Every folder of the plan that has pictures or could not be drawn, for the first process; those that it completed
         for the others.
 
     Raises:
-        ValueError: when another process holds the folder, or its pictures were drawn with another USAE.
+        ValueError: when another process holds the folder, or its pictures were drawn with another USAE,
+            and for more workers than there can be.
+        KeyboardInterrupt: when Ctrl-C came and no drawing was cut short by it; what was drawn is written.
     """
     manifest, run = Manifest(out), _Run(usae, plan, out)
     with ExitStack() as stack:
@@ -90,21 +98,29 @@ def render(
             _check_usae(usae, plan, out, again)
             return _packs(usae, plan, [] if again else _finished(manifest, plan), ranks)
 
-        packs = ranks.compute_on_main(first_of_all)
+        packs = ranks.compute_on_main(first_of_all)[ranks.rank :: ranks.world_size]
+        drawings = [plan.drawings[number] for pack in packs for number in pack]
+        run.ahead = stack.enter_context(drawn_ahead(usae, drawings, workers, report))
         stopped, mine = False, list[Drawn]()
-        for pack in packs[ranks.rank :: ranks.world_size]:
+        for pack in packs:
             drawings = [plan.drawings[number] for number in pack]
-            records = run.draw(drawings, report, ranks.is_main)
-            stopped = any(record.stopped for record in records)
+            try:
+                records = run.draw(drawings, report, ranks.is_main)
+            except NotDone:  # of what workers were drawing when Ctrl-C came, the next may have come further
+                continue
+            stopped = stopped or any(record.stopped for record in records)
             for folder in dict.fromkeys(drawing.folder for drawing in drawings):
                 if stopped or run.complete(folder):
                     mine.append(run.assemble(folder, anew=True))
                     done(mine[-1])
-            if stopped:
+            if stopped and run.ahead is None:
                 break
         if not stopped:  # else the others go on, and torchrun stops them
             run.lost = {key: why for lost in ranks.gather(run.lost) for key, why in lost.items()}
-        return run.close() if ranks.is_main else mine
+        written = run.close() if ranks.is_main else mine
+        if run.ahead is not None and run.ahead.workers.stopped and not stopped:
+            raise KeyboardInterrupt
+        return written
 
 
 class _Run:
@@ -115,16 +131,21 @@ class _Run:
         self.folders = plan.folders
         self.begun = False  # whether run.json is of this plan
         self.lost: dict[str, str] = {}  # {the key of a drawing that cannot be drawn: why}
+        self.ahead: Ahead | None = None  # workers that draw
 
     def draw(self, drawings: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[Record]:
         """Draw a pack of drawings of equal settings, and write their files and records."""
         settings = drawings[0].settings
-        progress = _steps(report, _stage(drawings), settings.steps)
+
+        def progress(done: int, scores: dict[str, float]) -> None:
+            report_steps(report, drawings, done, scores)
+
+        draw = drawn_together if self.ahead is None else self.ahead.draw_of(drawings)
         records, left = list[Record](), list(drawings)
         while left:
             objectives = [drawing.objective for drawing in left]
             try:
-                for result in maximize_each(self.usae, objectives, settings, progress):
+                for result in maximize_each(self.usae, objectives, settings, progress, draw=draw):
                     if first and not self.begun:
                         self.write_record()
                     records.append(self.write(left.pop(0), result))
@@ -309,18 +330,3 @@ def _sheet_of(file: Path) -> dict[str, Any]:
     except ValueError:
         return {}
     return {"drawings": inside.get("sheet"), "thresholds": inside.get("thresholds"), "images": inside.get("images")}
-
-
-def _stage(drawings: Sequence[RenderJob]) -> str:
-    first = drawings[0]
-    what = str(first.objective) if len(drawings) == 1 else f"{len(drawings)} objectives"
-    what = what if len(what) <= 40 else what[:37] + "..."
-    variant = f" {first.variant}" if first.variant is not None else ""
-    return f"{what}{variant} {first.settings.mode} seed {first.settings.seed}"
-
-
-def _steps(report: ProgressCallback, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:
-    def progress(done: int, scores: dict[str, float]) -> None:
-        report(stage, done, steps, "  ".join(f"{name} {score:.2f}" for name, score in scores.items()))
-
-    return progress

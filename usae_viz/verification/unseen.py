@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from usae_train.model.sparse import Codes
+from usae_train.model.sparse import Codes, joined
 from usae_train.model.usae import USAE
 from usae_viz.views.augmentation import views
 from usae_viz.views.presets import HELD_OUT, Augmentation
@@ -25,13 +25,11 @@ def seen_codes(
     usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = HELD_OUT
 ) -> Codes:
     """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
-    values, indices = [], []
+    codes = []
     for canvas, shown in _shown(usae, canvases, seed, views, augmentation):
         view_config = ViewConfig(usae, augmentation, views)
-        codes = encode_views(view_config, usae.backbones[backbone], canvas, shown).codes
-        values.append(codes.values)
-        indices.append(codes.indices)
-    return Codes(torch.cat(values), torch.cat(indices))
+        codes.append(encode_views(view_config, usae.backbones[backbone], canvas, shown).codes)
+    return joined(codes)
 
 
 def probabilities(

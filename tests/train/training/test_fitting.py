@@ -113,6 +113,8 @@ def test_the_published_recipe_is_the_authors() -> None:
         "weight_decay": 1e-5,
         "max_grad_norm": 1.0,
         "batch": 6272,
+        "unit_norm": True,
+        "noise": 0.0,
     }
     settings = fit_settings("published")
     assert (settings.n_concepts, settings.k) == (6144, 32)

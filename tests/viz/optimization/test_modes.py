@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.optimization.maximize import pictures_of
+from usae_viz.optimization.parts import pictures_of
 from usae_viz.parameterizations import CoupledImage, FourierImage, PixelImage
 
 QUICK = {"views": 2, "size": 32}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.provenance import install_command
 from usae_train.runtime.errors import UsageError
 from usae_train.training.logging.metrics_log import Tracker
 from usae_train.training.logging.step_metrics import flat
@@ -93,7 +94,7 @@ class WeightsAndBiases:
 
 
 def _missing(option: str, package: str, error: ImportError) -> UsageError:
-    return UsageError(f'{option} needs the package {package} ({error}); pip install "usae[tracking]"')
+    return UsageError(f"{option} needs the package {package} ({error}); {install_command('tracking')}")
 
 
 def open_trackers(
