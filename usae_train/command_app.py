@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import say, say_error
 
 
@@ -45,7 +46,7 @@ def wrong_usage() -> Iterator[None]:
     """An option's value that no run could take is wrong usage, status 2, whoever sees it: typer or a settings class."""
     try:
         yield
-    except ValueError as error:
+    except UsageError as error:
         say_error(error)
         raise SystemExit(2) from None
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from usae_train.model.usae import USAE
-from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.capacity import workers_for
-from usae_train.runtime.progress import ProgressCallback
+from usae_train.runtime.progress import ProgressCallback, StepCallback
 from usae_train.runtime.workers import Job, Tell, Workers
 from usae_viz.export.animation import Snapshots
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore, OptimizationResult
 from usae_viz.optimization.maximize import bytes_of, draw_part
-from usae_viz.optimization.parts import Draw, Part, , drawn_together, groups_of
+from usae_viz.optimization.parts import Draw, Part, drawn_together, groups_of
 from usae_viz.runs.plan import RenderJob
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.viewing import ViewConfig

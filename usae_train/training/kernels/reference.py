@@ -68,7 +68,8 @@ def step_loss(
         fired[usae.names.index(source)] = (codes > 0).any(0)
         for target, every in batch.items():
             tokens, decoder = every[rows], usae.decoder(target)
-            atoms = decoder.weight if recipe.renormalize else functional.normalize(decoder.weight, dim=-1)
+            as_they_are = recipe.renormalize or not recipe.unit_norm
+            atoms = decoder.weight if as_they_are else functional.normalize(decoder.weight, dim=-1)
             residual = tokens - codes @ atoms - decoder.offset
             share = len(rows) / n_tokens
             if recipe.standardization != "scalar":
