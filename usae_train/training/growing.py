@@ -186,7 +186,7 @@ def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any)
     Raises:
         ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or one that was imported.
     """
-    if usae.sparsity != TopK() or not usae.unit_norm:
+    if usae.sparsity != TopK():
         raise ValueError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for own in ("n_concepts", "k"):
         if settings.setdefault(own, getattr(usae, own)) != getattr(usae, own):

@@ -6,6 +6,7 @@ from edited_networks import SILENT, SPECS, space, vit
 
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
+from usae_train.interventions.edits import Edit, moved_by
 from usae_train.interventions.site import site_of
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
@@ -45,6 +46,19 @@ def test_nor_in_networks_that_have_learned(pictures):
             assert same_bits(backbone.embedding(pictures), plain)
         with ut.intervene(usae, name, {int(usae.encode(name, backbone(pictures)).indices[0, 0, 0]): 0.0}, prefix=True):
             assert not torch.equal(backbone.embedding(pictures), plain)
+
+
+@pytest.mark.parametrize("unit_norm", [True, False])
+@torch.no_grad()
+def test_an_edit_moves_tokens_by_as_much_as_decoding_changes(unit_norm):
+    usae = USAE({"a": 4}, 6, 2, unit_norm=unit_norm).eval()
+    usae.decoder("a").weight.mul_(3)
+    codes = usae.encode("a", torch.randn(5, 4, generator=torch.Generator().manual_seed(0)))
+    before, every = codes.dense(6), torch.arange(6).expand(5, 6)
+    after = before.clone()
+    after[:, 2] = 2.0
+    expected = usae.decode("a", Codes(after, every)) - usae.decode("a", Codes(before, every))
+    torch.testing.assert_close(moved_by(usae, "a", codes, {2: Edit(0.0, 2.0)}), expected)
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name != "normed"])
