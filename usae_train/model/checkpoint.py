@@ -304,7 +304,7 @@ tags: [universal-sparse-autoencoder, interpretability]
 ---
 # A universal sparse autoencoder
 
-{config.n_concepts} concepts {_shared(config)}, {config.sparsity.in_words(config.k)}.
+{plural(config.n_concepts, "concept")} {_shared(config)}, {config.sparsity.in_words(config.k)}.
 Recipe `{config.recipe}`.
 
 | backbone | model | width |

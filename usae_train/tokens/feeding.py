@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.drawing import measured_numbers
+from usae_train.printing import plural
 from usae_train.tokens.paired import LOT, PairedTokens, joined
 from usae_train.tokens.store import ActivationStore, Piece
 
@@ -197,8 +198,8 @@ class Batches:
     def _check_window(self) -> None:
         if self._length != len(self.order):
             raise ValueError(
-                f"the window that training stopped in has {self._length} tokens, and had {len(self.order)}: other "
-                "pictures can be read now; mend them, or remove the training state to begin anew"
+                f"the window that training stopped in has {plural(self._length, 'token')}, and had {len(self.order)}: "
+                "other pictures can be read now; mend them, or remove the training state to begin anew"
             )
 
     def _load(self) -> tuple[int, int]:

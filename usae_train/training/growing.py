@@ -140,7 +140,7 @@ def add_backbone(
     # before hours of training: none of them may be whole
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
     if not len(paired.numbers):
-        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out pictures")
+        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out picture")
     for why in paired.failures:
         watch.failure(why)
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)

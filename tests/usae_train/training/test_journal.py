@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from usae_train.cli import app
 from usae_train.evaluation.metrics import mean_on_and_off
+from usae_train.files.provenance import install_command
 from usae_train.model.usae import USAE
 from usae_train.training.display import TrainingDisplay, r2_table, summary
 from usae_train.training.figures import flat, pair_figures, unsound_pairs
@@ -155,7 +156,7 @@ def test_a_missing_package_is_one_line(tmp_path, monkeypatch, option, package):
     done = CliRunner().invoke(app, ["fit", "demo", "-o", str(tmp_path / "usae"), option, str(tmp_path / "x")])
     assert done.exit_code == 1
     assert done.stderr.startswith(f"error: {option} needs the package {package} (")
-    assert done.stderr.endswith('pip install "usae[tracking]"\n')
+    assert done.stderr.endswith(f"{install_command('tracking')}\n")
     assert list(tmp_path.iterdir()) == []
 
 
