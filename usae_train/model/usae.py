@@ -350,7 +350,8 @@ class Standardization(nn.Module):
         """What raw tokens (..., width) differ by where standardized ones differ so."""
         if self.inverse_matrix is not None:
             return difference @ self.inverse_matrix
-        assert self.std is not None
+        if self.std is None:
+            return difference
         return difference * (self.std + STD_EPSILON)
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
