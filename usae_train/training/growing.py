@@ -184,7 +184,8 @@ def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any)
     """Settings of a fit in a space of this size.
 
     Raises:
-        ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or one that was imported.
+        ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or a USAE that keeps another
+            number of concepts than k, as some that are imported.
     """
     if usae.sparsity != TopK():
         raise ValueError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
