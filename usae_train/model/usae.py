@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from usae_train.model.statistics import Statistics
     from usae_train.tokens.standardization import Outliers
 
+IMPORTED = "imported from"  # with what the recipe of an autoencoder of another library begins
 STD_EPSILON = 1e-5  # as the authors' code: (a - mean) / (std + 1e-5)
 
 
