@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from usae_viz.augmentations import Augmentation
+    from usae_viz.explanations.explain import concept_map, explain
+    from usae_viz.explanations.explanation import Explanation
     from usae_viz.maximization.maximize import accentuate, invert, maximize, maximize_each
     from usae_viz.maximization.result import Result
     from usae_viz.maximization.settings import MaximizeSettings
@@ -31,13 +33,16 @@ if TYPE_CHECKING:
     from usae_viz.verification.scores import Scores
 
 __all__ = [
-    "L2", "Activations", "Augmentation", "Channel", "Closeness", "Concept", "Direction", "Diversity", "Logit",
-    "MaximizeSettings", "Objective", "Result", "SameCodes", "Scores", "TotalVariation", "accentuate", "invert",
-    "maximize", "maximize_each", "objective", "parse_objective",
+    "L2", "Activations", "Augmentation", "Channel", "Closeness", "Concept", "Direction", "Diversity",
+    "Explanation", "Logit",
+    "MaximizeSettings", "Objective", "Result", "SameCodes", "Scores", "TotalVariation", "accentuate",
+    "concept_map", "explain", "invert", "maximize", "maximize_each", "objective", "parse_objective",
 ]  # fmt: skip
 
 _HOMES = {
     "augmentations": ("Augmentation",),
+    "explanations.explain": ("concept_map", "explain"),
+    "explanations.explanation": ("Explanation",),
     "maximization.maximize": ("accentuate", "invert", "maximize", "maximize_each"),
     "maximization.result": ("Result",),
     "verification.scores": ("Scores",),

@@ -10,7 +10,7 @@ import typer
 from usae_train.command_app import command_app, wrong_usage
 from usae_train.printing import as_text, say, say_json, say_table
 from usae_train.terminal import one_line_errors, pick_device
-from usae_viz.commands import page_commands, render_commands
+from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.completions import complete_concept, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
@@ -312,6 +312,7 @@ def concepts(
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
 
 
+explain_commands.register(app)
 render_commands.register(app)
 page_commands.register(app)
 

@@ -12,7 +12,7 @@ from usae_train.evaluation.ceiling import Ceiling
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.model.firing import FiringTally
-from usae_train.model.sparse import Codes, sparse_decode
+from usae_train.model.sparse import Codes, joined, sparse_decode
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 
@@ -78,12 +78,11 @@ class Measures:
     def codes(self) -> tuple[Tensor, dict[str, Codes]]:
         """The pictures' numbers, and their codes {backbone: (pictures * tokens, k) twice}."""
         assert self.kept is not None
-        together = {key: torch.cat([part[key] for part in self.kept]) for key in self.kept[0]}
-        codes = {
-            name: Codes(together[f"{name}.values"].flatten(0, 1), together[f"{name}.indices"].flatten(0, 1).long())
-            for name in self.usae.names
-        }
-        return together["numbers"], codes
+        codes = {}
+        for name in self.usae.names:
+            together = joined([Codes(part[f"{name}.values"], part[f"{name}.indices"].long()) for part in self.kept])
+            codes[name] = Codes(together.values.flatten(0, 1), together.indices.flatten(0, 1))
+        return torch.cat([part["numbers"] for part in self.kept]), codes
 
     def state_dict(self) -> dict[str, Any]:
         """All that was added up."""
@@ -116,10 +115,10 @@ def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Co
     """
     for target, wanted in tokens.items():
         into.add_tokens(target, wanted)
-        atoms, offset, scale = usae.dictionary(target), usae.decoder(target).offset, usae.scale(target)
+        rows, offset, scale = usae.rows(target), usae.decoder(target).offset, usae.scale(target)
         for source, own in codes.items():
             # usae.decode would norm the atoms again for every source
-            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, atoms) + offset).view_as(wanted))
+            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, rows) + offset).view_as(wanted))
 
 
 def _packed(codes: Mapping[str, Codes]) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ def check_measures(found: Any, measures: Measures) -> None:
     if not isinstance(kept, list):
         raise Damaged("kept is no list")
     for part in kept:
-        _check_kept(part, usae.names, usae.k, usae.n_concepts)
+        _check_kept(part, usae.names, usae.sparsity.slots(usae.k), usae.n_concepts)
 
 
 def check_posthoc(found: Any, posthoc: PostHoc) -> None:
@@ -101,12 +101,12 @@ def _check_firing(found: Any, tally: FiringTally) -> None:
     check_within(found["top_images"], -1, 2**62, "firing: top_images")
 
 
-def _check_kept(found: Any, names: Iterable[str], k: int, n_concepts: int) -> None:
+def _check_kept(found: Any, names: Iterable[str], slots: int | None, n_concepts: int) -> None:
     parts = {"numbers", *(f"{name}.{part}" for name in names for part in ("values", "indices"))}
     _check_keys(found, parts, "kept")
     numbers = check_tensor(found["numbers"], (None,), torch.long, "kept: numbers")
     for name in names:
-        values = check_tensor(found[f"{name}.values"], (len(numbers), None, k), torch.float32, f"kept: {name}")
+        values = check_tensor(found[f"{name}.values"], (len(numbers), None, slots), torch.float32, f"kept: {name}")
         indices = check_tensor(found[f"{name}.indices"], values.shape, torch.int32, f"kept: {name}")
         check_within(indices, 0, n_concepts, f"kept: {name}")
 

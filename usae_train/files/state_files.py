@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -28,7 +28,7 @@ def write_state(state: dict[str, Any], file: Path) -> None:
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
-def read_pickled(file: Path, device: torch.device | str = "cpu") -> Any:
+def read_pickled(file: Path | BinaryIO, device: torch.device | str = "cpu") -> Any:
     """What torch saved in a file: tensors, numbers, strings and lists and dicts of them; nothing in it is run.
 
     What torch warns of, such as tensors of a kind that we refuse, is for who reads it to say.

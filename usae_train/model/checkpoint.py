@@ -64,11 +64,12 @@ def save(
             widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
             grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
             fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers, weights=usae.weights,
-            versions=versions(), commit=commit(),
+            versions=versions(), commit=commit(), sparsity=usae.sparsity, unit_norm=usae.unit_norm,
         )  # fmt: skip
-        (room / "config.json").write_text(config.model_dump_json(indent=2, by_alias=True) + "\n")
-        # in float16 a matrix and its inverse would no longer undo each other
-        tensors = {n: _packed(t, half and not n.startswith("scales.")) for n, t in usae.state_dict().items()}
+        (room / "config.json").write_text(config.as_json())
+        # in float16 a matrix and its inverse would no longer undo each other, and a threshold would be another
+        exact = ("scales.", "thresholds.")
+        tensors = {n: _packed(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
         save_file(tensors, room / "model.safetensors")
         if usae.statistics is not None:
             origin = _origin(usae, file_hash(room / "model.safetensors"))
@@ -95,11 +96,11 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     folder = _find(str(usae))
     config = _read_config(folder)
     weights = folder / "model.safetensors"
-    check_weights_form(weights, config.widths, config.n_concepts, config.batch_norm)  # before memory is taken for it
+    check_weights_form(weights, config)  # before memory is taken for it
     specs = {name: spec.relative_to(folder) for name, spec in config.backbones.items()}
     model = USAE(
         config.widths, config.n_concepts, config.k, batch_norm=config.batch_norm, specs=specs, grid=config.grid,
-        recipe=config.recipe,
+        recipe=config.recipe, sparsity=config.sparsity, unit_norm=config.unit_norm,
     )  # fmt: skip
     model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
     model.factors, model.outliers, model.weights = config.factors, config.outliers, config.weights
@@ -290,6 +291,10 @@ def _bring_labels(file: Path, room: Path) -> None:
     (room / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")
 
 
+def _shared(config: UsaeConfig) -> str:
+    return f"shared by {len(config.widths)} backbones" if len(config.widths) > 1 else "of one backbone"
+
+
 def _model_card(config: UsaeConfig) -> str:
     rows = "\n".join(
         f"| {name} | `{spec.model}` | {config.widths[name]} |" for name, spec in config.backbones.items()
@@ -300,7 +305,7 @@ tags: [universal-sparse-autoencoder, interpretability]
 ---
 # A universal sparse autoencoder
 
-{plural(config.n_concepts, "concept")} shared by {plural(len(config.widths), "backbone")}, {config.k} active a patch.
+{plural(config.n_concepts, "concept")} {_shared(config)}, {config.sparsity.in_words(config.k)}.
 Recipe `{config.recipe}`.
 
 | backbone | model | width |

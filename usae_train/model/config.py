@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from usae_train.backbones.backbone import BackboneSpec, Side
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.names import check_name
+from usae_train.model.sparsity.topk import TopK
+from usae_train.model.sparsity.variant import Sparsity
+from usae_train.model.sparsity.variants import read_sparsity
 from usae_train.tokens.standardization import Outliers
 
 SCHEMA = 1
@@ -24,6 +27,8 @@ class UsaeConfig(BaseModel):
     n_concepts: int = Field(ge=1)
     k: int = Field(ge=1)
     batch_norm: bool
+    sparsity: SerializeAsAny[Sparsity] = Field(default_factory=TopK)  # folders of before have none
+    unit_norm: bool = True  # nor this
     recipe: str
     grid: tuple[Side, Side] | None
     backbones: dict[str, BackboneSpec]
@@ -35,6 +40,16 @@ class UsaeConfig(BaseModel):
     weights: dict[str, WeightsRecord] = Field(default_factory=dict)  # nor this
     versions: dict[str, str]
     commit: str | None = None
+
+    @field_validator("sparsity", mode="before")
+    @classmethod
+    def _of_a_variant(cls, settings: Any) -> Sparsity:
+        return settings if isinstance(settings, Sparsity) else read_sparsity(settings)
+
+    def as_json(self) -> str:
+        """The file's text. What all folders of before are is left out: they are saved again as they were."""
+        known = {key for key, usual in (("sparsity", TopK()), ("unit_norm", True)) if getattr(self, key) == usual}
+        return self.model_dump_json(indent=2, by_alias=True, exclude=known) + "\n"
 
     @model_validator(mode="after")
     def _of_its_backbones(self) -> UsaeConfig:

@@ -11,13 +11,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.files.tensor_files import safe_open
+from usae_train.model.config import UsaeConfig
 from usae_train.model.statistics import LEVELS, Statistics
 
 FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
 Shape = tuple[int, ...]
 
 
-def check_weights_form(file: Path, widths: Mapping[str, int], n_concepts: int, batch_norm: bool) -> None:
+def check_weights_form(file: Path, config: UsaeConfig) -> None:
     """Compare what a model.safetensors says of its tensors with what config.json says of the USAE.
 
     Raises:
@@ -31,7 +32,7 @@ def check_weights_form(file: Path, widths: Mapping[str, int], n_concepts: int, b
             wrong = [name for name, own in found.items() if own.get_dtype() not in FLOATS and not _counts(name)]
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is broken or incomplete ({error}); save or copy the USAE again") from error
-    expected = weight_shapes(widths, n_concepts, batch_norm, shapes)
+    expected = weight_shapes(config, shapes)
     for name in sorted(expected.keys() | shapes.keys()):
         if shapes.get(name) != expected.get(name):
             has, should = (f"is {s[name]}" if name in s else "is none" for s in (shapes, expected))
@@ -43,24 +44,27 @@ def check_weights_form(file: Path, widths: Mapping[str, int], n_concepts: int, b
         raise ValueError(f"{file} is broken: {wrong[0]} holds no floating-point numbers; save or copy the USAE again")
 
 
-def weight_shapes(
-    widths: Mapping[str, int], n_concepts: int, batch_norm: bool, found: Mapping[str, Shape]
-) -> dict[str, Shape]:
-    """The shape of every tensor of a USAE; which of the two forms of `Standardization` it has, `found` says."""
-    shapes: dict[str, Shape] = {}
-    for name, width in widths.items():
+def weight_shapes(config: UsaeConfig, found: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The shape of every tensor of a USAE; which of the three forms of `Standardization` it has, `found` says."""
+    n_concepts, shapes = config.n_concepts, dict[str, Shape]()
+    threshold = config.sparsity.threshold_shape(n_concepts)
+    for name, width in config.widths.items():
         encoder, dictionary, scale = f"encoders.{name}.", f"dictionaries.{name}.", f"scales.{name}."
         shapes |= {f"{encoder}linear.weight": (n_concepts, width), f"{encoder}linear.bias": (n_concepts,)}
         shapes |= {f"{dictionary}weight": (n_concepts, width), f"{dictionary}offset": (width,)}
-        if batch_norm:
+        if config.batch_norm:
             of_each = ("weight", "bias", "running_mean", "running_var")
             shapes |= {f"{encoder}norm.{part}": (n_concepts,) for part in of_each}
             shapes[f"{encoder}norm.num_batches_tracked"] = ()
         if f"{scale}matrix" in found:
             square = (width, width)
             shapes |= {f"{scale}mean": (width,), f"{scale}matrix": square, f"{scale}inverse_matrix": square}
+        elif found.get(f"{scale}mean") == (width,) and f"{scale}std" not in found:
+            shapes[f"{scale}mean"] = (width,)
         else:
             shapes |= {f"{scale}mean": (), f"{scale}std": ()}
+        if threshold is not None:
+            shapes[f"thresholds.{name}"] = threshold
     return shapes
 
 

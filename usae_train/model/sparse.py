@@ -17,7 +17,8 @@ class Codes(NamedTuple):
     """Codes kept sparse: the k active concepts of each token.
 
     Attributes:
-        values: (..., k), >= 0, in descending order. A token with fewer active concepts is filled up with zeros.
+        values: (..., k), >= 0, in descending order. A token with fewer active concepts is filled up with zeros. Where
+            the sparsity keeps no fixed number, k is the most of any of these tokens.
         indices: (..., k), the concepts that the values belong to.
     """
 
@@ -43,6 +44,26 @@ def top_k(pre_codes: Tensor, k: int) -> Codes:
     """
     values, indices = pre_codes.topk(k, dim=-1)
     return Codes(values.relu(), indices)
+
+
+def joined(parts: Sequence[Codes]) -> Codes:
+    """Codes of several batches as one, along their first dimension.
+
+    Where a sparsity keeps no fixed number, those of fewer slots are filled up with zeros, of concepts that the token
+    has in no other slot: each stays named once.
+    """
+    slots = max(part.values.shape[-1] for part in parts)
+    filled = [part if part.values.shape[-1] == slots else _filled_up(part, slots) for part in parts]
+    return Codes(torch.cat([part.values for part in filled]), torch.cat([part.indices for part in filled]))
+
+
+def _filled_up(codes: Codes, slots: int) -> Codes:
+    """The same codes in more slots (at most as many as there are concepts)."""
+    shape, more = codes.values.shape[:-1], slots - codes.values.shape[-1]
+    taken = codes.values.new_zeros(*shape, slots + 1).scatter(-1, codes.indices.clamp_max(slots), 1.0)[..., :slots]
+    free = taken.topk(more, dim=-1, largest=False).indices.to(codes.indices.dtype)
+    values = torch.cat([codes.values, codes.values.new_zeros(*shape, more)], -1)
+    return Codes(values, torch.cat([codes.indices, free], -1))
 
 
 def top_indices(pre_codes: Tensor, k: int) -> Tensor:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.names import check_name
-from usae_train.model.sparse import Codes, sparse_decode, top_k
+from usae_train.model.sparse import Codes, sparse_decode
+from usae_train.model.sparsity.topk import TopK
+from usae_train.model.sparsity.variant import Sparsity
 from usae_train.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
 
 if TYPE_CHECKING:
@@ -43,11 +45,14 @@ class USAE(nn.Module):
     Args:
         widths: {backbone: width of its tokens}.
         n_concepts: size of the shared space.
-        k: concepts kept a token.
+        k: concepts kept a token; where the sparsity keeps another number, the mean or the most.
         batch_norm: BatchNorm between encoder and ReLU, as in the authors' code.
         specs: {backbone: spec}, when the tokens came from backbones.
         grid: (rows, cols) that tokens are resampled to, when they came from backbones.
         recipe: name of the training recipe, for the record.
+        sparsity: which concepts are active; the k largest by default.
+        unit_norm: decode with rows of norm 1, as what is trained here; False decodes with the rows as they are, as some
+            autoencoders of other libraries do.
 
     Raises:
         ValueError: for no backbone, a name that none can have, or k outside 1..n_concepts.
@@ -57,6 +62,7 @@ class USAE(nn.Module):
     def __init__(
         self, widths: Mapping[str, int], n_concepts: int, k: int, *, batch_norm: bool = False,
         specs: Mapping[str, BackboneSpec] | None = None, grid: tuple[int, int] | None = None, recipe: str = "",
+        sparsity: Sparsity | None = None, unit_norm: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         if not widths:
@@ -68,6 +74,7 @@ class USAE(nn.Module):
         self.widths, self.n_concepts, self.k = dict(widths), n_concepts, k
         self.batch_norm, self.recipe = batch_norm, recipe
         self.specs, self.grid = dict(specs or {}), grid
+        self.sparsity, self.unit_norm = sparsity or TopK(), unit_norm
         self.statistics: Statistics | None = None
         self.natural: NaturalPictures | None = None  # to show natural patches of, where not those of the statistics
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
@@ -81,8 +88,10 @@ class USAE(nn.Module):
         self.weights: dict[str, WeightsRecord] = {}  # of the backbones that it was trained with, where they are known
         self._backbones: dict[str, Backbone] = {}
         self.encoders = nn.ModuleDict({n: Encoder(w, n_concepts, batch_norm) for n, w in widths.items()})
-        self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts) for n, w in widths.items()})
+        self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts, unit_norm) for n, w in widths.items()})
         self.scales = nn.ModuleDict({n: Standardization() for n in widths})
+        threshold = self.sparsity.threshold_shape(n_concepts)
+        self.thresholds = nn.ParameterDict({} if threshold is None else {n: torch.zeros(threshold) for n in widths})
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a USAE folder; the hub's name for `usae_train.save`."""
@@ -110,19 +119,19 @@ class USAE(nn.Module):
 
     def encoder(self, name: str) -> Encoder:
         """A backbone's encoder: standardized tokens -> pre-codes."""
-        found = self.encoders[self._known(name)]
+        found = self.encoders[self.known_name(name)]
         assert isinstance(found, Encoder)
         return found
 
     def decoder(self, name: str) -> Dictionary:
         """A backbone's dictionary as a module: codes -> standardized tokens."""
-        found = self.dictionaries[self._known(name)]
+        found = self.dictionaries[self.known_name(name)]
         assert isinstance(found, Dictionary)
         return found
 
     def scale(self, name: str) -> Standardization:
         """A backbone's standardization."""
-        found = self.scales[self._known(name)]
+        found = self.scales[self.known_name(name)]
         assert isinstance(found, Standardization)
         return found
 
@@ -152,7 +161,7 @@ class USAE(nn.Module):
 
     def standardize(self, name: str, tokens: Tensor) -> Tensor:
         """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
-        if tokens.shape[-1:] != (self.widths[self._known(name)],):
+        if tokens.shape[-1:] != (self.widths[self.known_name(name)],):
             raise ValueError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
         return self.scale(name)(tokens)
 
@@ -163,8 +172,16 @@ class USAE(nn.Module):
 
     @in_plain_numbers
     def encode(self, name: str, tokens: Tensor) -> Codes:
-        """Raw tokens (..., width) -> Codes(values, indices), each (..., k)."""
-        return top_k(self.pre_codes(name, tokens), self.k)
+        """Raw tokens (..., width) -> Codes(values, indices), each (..., k).
+
+        Where the sparsity keeps no fixed number, k is the most that a token of these has.
+        """
+        return self.sparsify(name, self.pre_codes(name, tokens))
+
+    def sparsify(self, name: str, pre_codes: Tensor) -> Codes:
+        """A backbone's pre-codes (..., n_concepts) -> Codes(values, indices), as `encode` makes them."""
+        threshold = self.thresholds[name] if self._known(name) in self.thresholds else None
+        return self.sparsity.codes(pre_codes, self.k, threshold)
 
     @in_plain_numbers
     def decode(self, name: str, codes: Codes) -> Tensor:
@@ -175,6 +192,11 @@ class USAE(nn.Module):
     def dictionary(self, name: str) -> Tensor:
         """A backbone's unit-norm atoms, (n_concepts, width)."""
         return self.decoder(name).atoms
+
+    @in_plain_numbers
+    def rows(self, name: str) -> Tensor:
+        """What a backbone decodes with, (n_concepts, width): its atoms, or without `unit_norm` its rows as they are."""
+        return self.decoder(name).rows
 
     @in_plain_numbers
     def readout(self, name: str, concepts: Tensor | list[int]) -> Readout:
@@ -191,10 +213,15 @@ class USAE(nn.Module):
     @in_plain_numbers
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
-        backbone = self.backbones[self._known(name)]
+        backbone = self.backbones[self.known_name(name)]
         return backbone(canvas.to(backbone.mean.device), self.grid)
 
-    def _known(self, name: str) -> str:
+    def known_name(self, name: str) -> str:
+        """The name itself.
+
+        Raises:
+            ValueError: when no backbone is called so; names those that there are.
+        """
         if name not in self.widths:
             near = difflib.get_close_matches(str(name), self.widths, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -228,10 +255,14 @@ class Encoder(nn.Module):
 
 
 class Dictionary(nn.Module):
-    """Codes -> standardized tokens: rows divided by their l2 norm, and an offset (zero in the published recipe)."""
+    """Codes -> standardized tokens: rows divided by their l2 norm, and an offset (zero in the published recipe).
 
-    def __init__(self, width: int, n_concepts: int) -> None:
+    Without `unit_norm` the rows are as they are.
+    """
+
+    def __init__(self, width: int, n_concepts: int, unit_norm: bool = True) -> None:
         super().__init__()
+        self.unit_norm = unit_norm
         self.weight = nn.Parameter(functional.normalize(torch.randn(n_concepts, width), dim=-1))
         self.offset = nn.Parameter(torch.zeros(width))
 
@@ -240,8 +271,13 @@ class Dictionary(nn.Module):
         """(n_concepts, width), unit norm."""
         return functional.normalize(self.weight, dim=-1)
 
+    @property
+    def rows(self) -> Tensor:
+        """(n_concepts, width): what codes are decoded with."""
+        return self.atoms if self.unit_norm else self.weight
+
     def forward(self, codes: Codes) -> Tensor:
-        return sparse_decode(codes, self.atoms) + self.offset
+        return sparse_decode(codes, self.rows) + self.offset
 
     @torch.no_grad()
     def project(self) -> None:
@@ -250,12 +286,13 @@ class Dictionary(nn.Module):
 
 
 class Standardization(nn.Module):
-    """(a - mean) / (std + 1e-5) with one mean and std for all, or (a - mean token) @ matrix.
+    """(a - mean) / (std + 1e-5) with one mean and std for all, or (a - mean token) @ matrix, or a - mean token alone.
 
-    The published recipe has the former, ours the latter. What is loaded decides which it is: a folder keeps either.
+    The published recipe has the first, ours the second, autoencoders of other libraries the third. What is loaded
+    decides which it is: a folder keeps either.
     """
 
-    mean: Tensor  # (), or (width,)
+    mean: Tensor  # (), or (width,) without a std
     std: Tensor | None
     matrix: Tensor | None  # (width, width)
     inverse_matrix: Tensor | None
@@ -281,24 +318,38 @@ class Standardization(nn.Module):
         self.matrix, self.inverse_matrix = matrix.to(self.mean), torch.linalg.inv(matrix).to(self.mean)
         self.mean, self.std = mean.to(self.mean), None
 
+    def set_mean_token(self, mean: Tensor) -> None:
+        """Take a mean token (width,), and change no scale."""
+        self.mean, self.std = mean.to(self.mean), None
+        self.matrix = self.inverse_matrix = None
+
     def forward(self, tokens: Tensor) -> Tensor:
         if self.matrix is not None:
             return (tokens - self.mean) @ self.matrix
-        assert self.std is not None
+        if self.std is None:
+            return tokens - self.mean
         return (tokens - self.mean).div_(self.std + STD_EPSILON)
 
     def inverse(self, tokens: Tensor) -> Tensor:
         if self.inverse_matrix is not None:
             return tokens @ self.inverse_matrix + self.mean
-        assert self.std is not None
+        if self.std is None:
+            return tokens + self.mean
         return tokens * (self.std + STD_EPSILON) + self.mean
+
+    def inverse_of_difference(self, difference: Tensor) -> Tensor:
+        """What raw tokens (..., width) differ by where standardized ones differ so."""
+        if self.inverse_matrix is not None:
+            return difference @ self.inverse_matrix
+        assert self.std is not None
+        return difference * (self.std + STD_EPSILON)
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """An affine map of standardized tokens, (n, width) and (n,), as one of raw tokens."""
         if self.matrix is not None:
             weight = weight @ self.matrix.T
+        if self.std is None:
             return weight, bias - weight @ self.mean
-        assert self.std is not None
         weight = weight / (self.std + STD_EPSILON)
         return weight, bias - self.mean * weight.sum(-1)
 

@@ -22,21 +22,34 @@ def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> 
     Raises:
         ValueError: for a file that cannot be read; names it by its label.
     """
+    return centre_square(read_whole(file, label), size)
+
+
+def centre_square(picture: Image.Image, size: int) -> Tensor:
+    """The centre square of an RGB picture as a canvas (3, size, size), 0..1."""
+    square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
+
+
+def read_whole(file: Path | BinaryIO, label: str | None = None) -> Image.Image:
+    """All of a picture file at its own size: upright, RGB, transparency laid on white.
+
+    Raises:
+        ValueError: for a file that cannot be read; names it by its label.
+    """
     if isinstance(file, Path):
         check_regular(file)
     try:
         with Image.open(file, formats=FORMATS) as opened:
             levels = levels_of(opened)
             upright = ImageOps.exif_transpose(opened)
-            picture = _on_white(upright if levels is None else to_eight_bits(upright, levels))
+            return _on_white(upright if levels is None else to_eight_bits(upright, levels))
     except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
         raise ValueError(f"{label or file} cannot be read: it is no picture of a kind that PIL knows") from error
     except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
         if shortage(error) is not None:  # of memory or open files: the picture is none the worse
             raise
         raise ValueError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
-    square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from usae_train.distributed import ALONE, Ranks
 from usae_train.evaluation.metrics import Matrix
-from usae_train.model.sparse import top_k
 from usae_train.model.usae import USAE
 from usae_train.training.losses import squared_error
 
@@ -41,7 +40,7 @@ def pair_figures(
     spread = {n: ranks.mean((own - ranks.mean(own.mean(0))).square().mean()) for n, own in raw.items()}
     figures: dict[str, Matrix] = {"pair_loss": {}, "r2": {}}
     for source in batch:
-        codes = top_k(usae.encoder(source)(batch[source]), usae.k)
+        codes = usae.sparsify(source, usae.encoder(source)(batch[source]))
         decoded = {target: usae.decoder(target)(codes) for target in batch}
         lost = ranks.mean(torch.stack([error(batch[target], own) for target, own in decoded.items()]))
         raw_errors = [squared_error(raw[target], usae.scale(target).inverse(own)) for target, own in decoded.items()]

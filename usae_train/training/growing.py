@@ -12,6 +12,7 @@ import torch
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_backbones_in
 from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
+from usae_train.model.sparsity.topk import TopK
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource, open_images
@@ -183,8 +184,10 @@ def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any)
     """Settings of a fit in a space of this size.
 
     Raises:
-        ValueError: for settings that do not exist, or another n_concepts or k than the USAE's.
+        ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or one that was imported.
     """
+    if usae.sparsity != TopK() or not usae.unit_norm:
+        raise ValueError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for own in ("n_concepts", "k"):
         if settings.setdefault(own, getattr(usae, own)) != getattr(usae, own):
             raise ValueError(f"{own} is {settings[own]}, and the USAE's {getattr(usae, own)}; its space stays as it is")

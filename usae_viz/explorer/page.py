@@ -109,6 +109,7 @@ def page_data(
         "usae": {
             "source": source, "sha256": usae.sha256 if usae is not None else runs[0].usae_sha256,
             "n_concepts": None if usae is None else usae.n_concepts, "k": None if usae is None else usae.k,
+            "active": None if usae is None else usae.sparsity.in_words(usae.k),
             "grid": None if usae is None else usae.grid, "images": None if usae is None else usae.images,
             "labels": [] if usae is None else usae.factors,
             "names": [] if usae is None else [label.model_dump() for label in labels_of(usae)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from usae_train.model.sparse import Codes, top_k
+from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 
 
@@ -42,7 +42,7 @@ class Activations:
     @property
     def codes(self) -> Codes:
         """Codes of (batch, crop, token, k) values and indices."""
-        return top_k(self.pre_codes, self.usae.k)
+        return self.usae.sparsify(self.backbone, self.pre_codes)
 
     @property
     def logits(self) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
@@ -18,6 +18,7 @@ Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
 Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
 VariantName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a file's name
 PLAIN = "Concept({k})"
+Settings = TypeVar("Settings", bound=BaseModel)
 FRAMES = 24  # of an animation, unless `snapshots` says every how many steps
 
 
@@ -151,6 +152,15 @@ def read_recipe(file: str | Path) -> Recipe:
     return recipe.model_copy(
         update={"usae": usae, "labels": labels, "settings": _relative(recipe.settings, folder), "variants": variants}
     )
+
+
+def read_settings(model: type[Settings], file: str | Path) -> Settings:
+    """Another YAML file of settings, checked as a recipe is.
+
+    Raises:
+        ValueError: with file, line and key, and the nearest right key.
+    """
+    return checked(model, read_mapping(file), file)
 
 
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:

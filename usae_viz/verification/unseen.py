@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from usae_train.model.sparse import Codes
+from usae_train.model.sparse import Codes, joined
 from usae_train.model.usae import USAE
 from usae_viz.augmentations import UNSEEN, Augmentation, views
 from usae_viz.maximization.loop import Eyes, perceive
@@ -24,13 +24,11 @@ def seen_codes(
     usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = UNSEEN
 ) -> Codes:
     """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
-    values, indices = [], []
+    codes = []
     for canvas, shown in _shown(usae, canvases, seed, views, augmentation):
         eyes = Eyes(usae, augmentation, views)
-        codes = perceive(eyes, usae.backbones[backbone], canvas, shown).codes
-        values.append(codes.values)
-        indices.append(codes.indices)
-    return Codes(torch.cat(values), torch.cat(indices))
+        codes.append(perceive(eyes, usae.backbones[backbone], canvas, shown).codes)
+    return joined(codes)
 
 
 def probabilities(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from command_line import SMALL, assert_one_error, run
+from sae_files import saelens_topk
 from stores import YAML, make_pictures
 
 RELEASE = Path(__file__).parents[1] / "fixtures" / "published_checkpoint" / "config.yaml"
@@ -14,6 +15,8 @@ COMMANDS = {
     "evaluate": ("demo", "demo:test", "--limit", 2),
     "add-backbone": ("demo", "demo", "--backbone", "{one}", "--limit", 4, "--steps", 2, "--batch", 16),
     "import-published": (RELEASE,),
+    "import-sae": ("{autoencoder}",),
+    "export-sae": ("demo", "--backbone", "vit"),
     "spectrum": ("{pictures}",),
 }
 NEVER_RUN = {"demo": (), "photos": ("{pictures}", "{pictures}")}  # they take minutes to hours
@@ -25,7 +28,10 @@ def told(tmp_path: Path):
     make_pictures(tmp_path / "pictures")
     (tmp_path / "specs.yaml").write_text(YAML)
     (tmp_path / "one.yaml").write_text(YAML.splitlines()[0] + "\n")
-    places = {"pictures": tmp_path / "pictures", "specs": tmp_path / "specs.yaml", "one": tmp_path / "one.yaml"}
+    (tmp_path / "autoencoder").mkdir()
+    saelens_topk(tmp_path / "autoencoder")
+    places = {"autoencoder": tmp_path / "autoencoder"}
+    places |= {"pictures": tmp_path / "pictures", "specs": tmp_path / "specs.yaml", "one": tmp_path / "one.yaml"}
 
     def words(command: str, out: Path) -> list[str]:
         rest = {**COMMANDS, **NEVER_RUN}[command]

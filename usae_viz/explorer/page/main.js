@@ -131,7 +131,7 @@ function usaeData(data) {
 function fillHead(page) {
   const { data } = page;
   const { usae } = data;
-  const of = [usae.source && `USAE ${usae.source}`, usae.n_concepts && `${usae.n_concepts.toLocaleString("en")} concepts, ${usae.k} a patch`];
+  const of = [usae.source && `USAE ${usae.source}`, usae.n_concepts && `${usae.n_concepts.toLocaleString("en")} concepts, ${usae.active}`];
   byId("about").append(of.filter(Boolean).join(" · "), " ", ...data.backbones.map((_, row) => backboneName(data, row)),
     ...(data.runs.length === 1 ? [h("span", { class: "about-run", title: data.runs[0].about }, data.runs[0].about)] : []));
   const option = (column) => h("option", { value: column.key }, column.backbone ? `${column.label}, ${column.backbone}` : column.label);

@@ -1,0 +1,139 @@
+"""Do the concepts that `explain` calls important carry the answer? Deletion and insertion on held-out photographs.
+
+    python tests/benchmarks/explain_proof.py PHOTOGRAPHS [--usae photos] [--independent SAES] [--count 50]
+
+For each photograph and each backbone's own top class the firing concepts are taken away one after the other (deletion),
+or given back after all were taken (insertion), in five orders: by exact importance, by the estimate gradient x code, by
+peak code, at random (the mean of three), and by the exact importance of an independent SAE's own concepts. Printed
+are the mean logit that is lost after the first few, the areas under the curves of the class's probability, how often
+the curve by importance lies under the one by peak code, and the rank correlation of estimate and exact change.
+
+`photos`, 50 of the held-out photographs of shared/real, SAEs of the same settings; logit lost after five, and areas:
+
+    order          lite0   deletion  insertion      lite2   deletion  insertion
+    importance      3.09      0.109      0.187       3.07      0.146      0.312
+    estimate        2.62      0.150      0.128       2.69      0.204      0.186
+    peak            1.16      0.201      0.186       0.41      0.291      0.274
+    random          0.05      0.513      0.003       0.06      0.585      0.011
+    independent     3.08      0.096      0.234       3.18      0.161      0.321
+
+The curve by importance lies under the one by peak but for its end: after 50 concepts the strongest ones have cost
+more (6.7 of the logit and 6.2), for by then the important ones are gone and what follows speaks against the class.
+Rank correlation of estimate and exact change: 0.89 and 0.90, the least of a photograph 0.82 and 0.81.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+import usae_train as ut
+from usae_train.drawing import drawn_numbers
+from usae_train.interventions.importance import look, without_each
+from usae_train.model.statistics import TAU
+from usae_train.model.usae import USAE
+
+STEPS = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50)  # concepts that are taken away
+RANDOM_ORDERS = 3
+
+
+def orders_of(usae: USAE, backbone: str, canvas: Tensor, seed: int) -> tuple[dict[str, list[int]], float, int]:
+    """The firing concepts in each order, the rank correlation of estimate and exact change, and the class."""
+    seen = look(usae, backbone, canvas)
+    peaks = seen.codes.dense(usae.n_concepts).amax(0)
+    firing = (peaks > TAU).nonzero().flatten().tolist()
+    logits = without_each(usae, backbone, canvas, [[concept] for concept in firing])[:, seen.class_]
+    exact = dict(zip(firing, (logits[0] - logits[1:]).tolist(), strict=True))
+    estimate = {concept: seen.estimate[concept].item() for concept in firing}
+    generator = torch.Generator().manual_seed(seed)
+    orders = {
+        "importance": sorted(firing, key=lambda k: -exact[k]),
+        "estimate": sorted(firing, key=lambda k: -estimate[k]),
+        "peak": sorted(firing, key=lambda k: -peaks[k].item()),
+    }
+    for number in range(RANDOM_ORDERS):
+        orders[f"random {number}"] = [firing[at] for at in torch.randperm(len(firing), generator=generator)]
+    return orders, float(spearmanr(list(exact.values()), list(estimate.values())).statistic), seen.class_
+
+
+def curves(
+    usae: USAE, backbone: str, canvas: Tensor, orders: Mapping[str, Sequence[int]], class_: int
+) -> dict[str, Tensor]:
+    """{order: (logit or probability, deletion or insertion, step)} of a class."""
+    sets: list[Sequence[int]] = []
+    for order in orders.values():
+        sets += [order[:step] for step in STEPS] + [order[step:] for step in STEPS]
+    logits = without_each(usae, backbone, canvas, sets)[1:]
+    both = torch.stack([logits[:, class_], logits.softmax(-1)[:, class_]])  # (2, orders * 2 * steps)
+    return dict(zip(orders, both.view(2, len(orders), 2, len(STEPS)).unbind(1), strict=True))
+
+
+def with_mean_of_random(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The random orders as one."""
+    random = [found.pop(f"random {number}") for number in range(RANDOM_ORDERS)]
+    return {**found, "random": torch.stack(random).mean(0)}
+
+
+def area(curve: Tensor) -> Tensor:
+    """Under curves (..., steps), over the steps from 0 to the last, as a share of the width."""
+    return torch.trapezoid(curve, torch.tensor(STEPS, dtype=torch.float)) / STEPS[-1]
+
+
+def report(backbone: str, found: Mapping[str, Tensor], correlations: Sequence[float]) -> None:
+    """Print one backbone's figures; `found` is {order: (photograph, logit or probability, way, step)}."""
+    count = len(found["importance"])
+    print(f"\n{backbone}, {count} photographs; logit lost after so many concepts, and the area under the curve of the")
+    print("class's probability over 0 to 50 concepts (deletion: less is better; insertion: more is better)")
+    print(f"{'order':<12}" + "".join(f"{step:>8}" for step in STEPS[1:]) + f"{'deletion':>10}{'insertion':>10}")
+    for order, each in found.items():
+        lost = (each[:, 0, 0, :1] - each[:, 0, 0]).mean(0)
+        deletion, insertion = area(each[:, 1]).mean(0)
+        print(f"{order:<12}" + "".join(f"{value:8.2f}" for value in lost[1:]) + f"{deletion:10.3f}{insertion:10.3f}")
+    five = STEPS.index(5)
+    lost_five = {order: each[:, 0, 0, 0] - each[:, 0, 0, five] for order, each in found.items()}
+    times = lost_five["importance"].mean() / lost_five["random"].mean()
+    print(f"after five, by importance over at random: {times:.1f} times (of the means)")
+    below = (found["importance"][:, 1, 0] < found["peak"][:, 1, 0]).float()[:, 1:]
+    means = {order: found[order][:, 1, 0].mean(0) for order in ("importance", "peak")}
+    above = [step for step, over in zip(STEPS[1:], (means["importance"] >= means["peak"])[1:], strict=True) if over]
+    where = "at every step" if not above else f"but for after {', '.join(map(str, above))} concepts"
+    print(f"under the curve by peak: the mean one {where}; {below.mean():.0%} of all photographs and steps")
+    print(f"rank correlation of estimate and exact change: mean {sum(correlations) / count:.2f}, "
+          f"least {min(correlations):.2f}")  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs")
+    parser.add_argument("--usae", default="photos")
+    parser.add_argument("--independent", type=Path, help="what `usae-train fit --independent` wrote")
+    parser.add_argument("--count", type=int, default=50)
+    given = parser.parse_args()
+    usae, source = ut.load(given.usae), ut.open_images(given.photographs)
+    numbers = drawn_numbers(len(source), given.count).tolist()
+    for backbone in (name for name, spec in usae.specs.items() if spec.classes):
+        alone = None if given.independent is None else ut.load(given.independent / backbone)
+        found: dict[str, list[Tensor]] = {}
+        correlations = []
+        for number in numbers:
+            canvas = source.read(number, usae.backbones[backbone].input_size)[None]
+            orders, correlation, class_ = orders_of(usae, backbone, canvas, number)
+            correlations.append(correlation)
+            own = with_mean_of_random(curves(usae, backbone, canvas, orders, class_))
+            if alone is not None:
+                theirs, _, _ = orders_of(alone, backbone, canvas, number)
+                by = {"independent": theirs["importance"]}
+                own |= curves(alone, backbone, canvas, by, class_)
+            for order, each in own.items():
+                found.setdefault(order, []).append(each)
+        report(backbone, {order: torch.stack(each) for order, each in found.items()}, correlations)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""What an explanation says, on tiny networks whose answers can be asked about one concept at a time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from edited_networks import SILENT, SPECS, space, vit
+from PIL import Image
+
+import usae_train as ut
+import usae_viz as uv
+from usae_train.model.sparse import Codes
+from usae_train.model.usae import USAE
+from usae_viz.concepts.labels import Label
+from usae_viz.explanations.concept_maps import ConceptMaps
+from usae_viz.explanations.overlay import fitted, light_of, spotlight
+from usae_viz.explanations.photograph import Photograph, open_photograph
+
+MUTE = vit(7).model_copy(update={"classes": 0})
+
+
+@pytest.fixture(scope="module")
+def usae() -> USAE:
+    """A transformer and a convolutional network with classifiers, and a transformer without."""
+    return space({"vit": SPECS["vit"], "conv": SPECS["conv"], "mute": MUTE})
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """90 x 60 px of noise."""
+    pixels = torch.randint(256, (60, 90, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    file = tmp_path_factory.mktemp("photo") / "noise.png"
+    Image.fromarray(pixels.numpy()).save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def explained(usae: USAE, photo: Path) -> uv.Explanation:
+    return uv.explain(usae, photo, labels=[Label(concept=3, name="seeds")])
+
+
+def test_peak_area_and_place_by_hand():
+    codes = Codes(
+        torch.tensor([[2.0], [0.05], [0.5], [0.0], [3.0], [0.0]]), torch.tensor([[1], [1], [1], [0], [1], [2]])
+    )
+    maps = ConceptMaps.of(codes, (2, 3), 3)
+    seen = maps.seen(1, "seeds")
+    assert (seen.peak, seen.area, seen.place) == (3.0, 0.5, (1, 1))  # 0.05 is below 0.1
+    assert maps.firing == [1]
+    assert str(seen) == "concept 1 seeds: peak 3.00, area 50%"
+
+
+def test_maps_are_codes_at_the_backbones_own_grid(usae, explained, photo):
+    assert {name: explained.maps[name].grid for name in usae.names} == {"vit": (4, 4), "conv": (4, 4), "mute": (4, 4)}
+    canvas = open_photograph(photo).canvas(64)
+    with torch.no_grad():
+        dense = usae.encode("conv", usae.backbones["conv"](canvas)).dense(16)[0]
+    first = explained.concepts("conv")[0].concept
+    assert torch.allclose(explained.map("conv", first).flatten(), dense[:, first], atol=1e-5)
+    assert torch.equal(explained.map("conv", "seeds"), explained.map("conv", 3))
+    assert torch.allclose(uv.concept_map(usae, photo, "conv", first), explained.map("conv", first), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vit", "conv"])
+def test_importance_is_what_the_logit_loses(usae, explained, name):
+    class_, _ = explained.asked(name)
+    important = explained.importance(name, exact=3)
+    assert [each.exact is None for each in important] == [False] * 3 + [True] * (len(important) - 3)
+    backbone = usae.backbones[name]
+    with torch.no_grad():
+        plain = backbone.logits(explained.canvas)[0, class_]
+        assert explained.answer(name).class_ == class_ == int(backbone.logits(explained.canvas).argmax())
+        for each in important[:3]:
+            with ut.intervene(usae, name, {each.concept: 0.0}):
+                lost = plain - backbone.logits(explained.canvas)[0, class_]
+            assert each.exact == pytest.approx(lost.item(), abs=1e-5)
+    other = (class_ + 1) % 5
+    assert [each.exact for each in explained.importance(name, other)] != [
+        each.exact for each in explained.importance(name)
+    ]
+    assert [each.concept for each in explained.concepts(name, "importance")] == [
+        each.concept for each in explained.importance(name)
+    ]
+
+
+def test_agreed_and_only_by_hand(explained):
+    def maps(*peaks: float) -> ConceptMaps:
+        return ConceptMaps(torch.tensor(peaks).view(4, 1, 1))
+
+    made = uv.Explanation(
+        explained.usae, explained.photograph, explained.canvas,
+        {"vit": maps(3, 2, 1, 0), "conv": maps(1, 2, 3, 0), "mute": maps(5, 4, 0, 6)}, {}, {},
+    )  # fmt: skip
+    assert made.agreed() == [0, 1]  # places 0, 2, 1 and 1, 1, 2: the worst is the same, the sum is not
+    assert {name: made.only(name) for name in made.maps} == {"vit": [], "conv": [], "mute": [3]}
+    assert [each.concept for each in made.concepts("conv", limit=2)] == [2, 1]
+
+
+def test_a_photograph_keeps_its_aspect_and_says_what_was_seen(explained):
+    photograph = explained.photograph
+    assert photograph.whole.size == (90, 60)
+    assert photograph.seen == (15, 0, 60)
+    assert fitted(photograph, 180) == (180, 120)
+    codes = torch.zeros(2, 2)
+    codes[0, 1] = 4.0
+    shown = spotlight(Photograph("white", Image.new("RGB", (90, 60), "white")), codes, (90, 60))
+    assert shown.getpixel((60, 10)) == (255, 255, 255)  # the upper right patch of the square
+    dark = shown.getpixel((30, 10))
+    beside = shown.getpixel((5, 10))
+    assert max(dark) < max(beside) < 255
+    assert light_of(codes / 4).tolist() == [[0.0, 1.0], [0.0, 0.0]]
+
+
+def test_the_sheet_is_its_picture_in_a_notebook(explained):
+    assert explained._repr_png_().startswith(b"\x89PNG")
+    wide, narrow = explained.sheet(columns=4), explained.sheet(columns=2)
+    assert wide.width > narrow.width
+    assert wide.height == narrow.height
+
+
+def test_a_photograph_that_is_all_but_a_line_is_shown():
+    line = Photograph("line", Image.new("RGB", (3000, 3), "white"))
+    assert spotlight(line, torch.ones(2, 2), fitted(line, 200)).size == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda e: e.importance("mute"), "mute has no classifier; set `classes` in its spec"),
+        (lambda e: e.concepts("mute", "importance"), "mute has no classifier"),
+        (lambda e: e.importance("vit", 5), "no class 5; vit's classifier has 5, numbered 0 to 4"),
+        (lambda e: e.importance("vit", -1), "no class -1; classes are numbered from 0"),
+        (lambda e: e.importance("vit", "tabby"), "the classes of vit have no names that are known; give a number"),
+        (lambda e: e.map("vit", 16), "no concept 16; this USAE has 16"),
+        (lambda e: e.map("vit", "sedes"), r"no concept is labelled 'sedes'; the nearest labels: seeds"),
+        (lambda e: e.map("vitt", 1), r"unknown backbone 'vitt'.*did you mean 'vit'"),
+        (lambda e: e.concepts("vit", "size"), "concepts by 'size'; expected one of peak, area, importance"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(explained, ask, said):
+    with pytest.raises(ValueError, match=said):
+        ask(explained)
+
+
+def test_a_photograph_or_usae_that_cannot_be_explained_is_one_line(usae, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    for photo, said in (
+        (broken, r"broken.jpg cannot be read: it is no picture"), (tmp_path / "gone.png", "there is no such file"),
+        (tmp_path, "is a folder; expected a photograph's file"), (torch.ones(2, 3, 8, 8), r"shape \(2, 3, 8, 8\)"),
+        (torch.full((3, 8, 8), torch.nan), "finite, 0..1"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            uv.explain(usae, photo)
+    with pytest.raises(ValueError, match="fitted on bare activations"):
+        uv.explain(USAE({"a": 3}, 4, 2), torch.ones(3, 8, 8))
+    with pytest.raises(ValueError, match="no class 5; vit's classifier has 5"):
+        uv.explain(usae, torch.ones(3, 8, 8), class_=5)
+
+
+def test_a_concept_that_fires_nowhere_has_no_place_in_the_lists(explained):
+    for name in explained.maps:
+        assert SILENT not in [each.concept for each in explained.concepts(name)]
+        assert explained.map(name, SILENT).abs().max() == 0
+
+
+def test_imagenets_names_are_classes_and_near_ones_are_told():
+    from usae_viz.explanations.classes import parse_class
+
+    model = USAE({"a": 3}, 4, 2, specs={"a": vit().model_copy(update={"classes": 1000})})
+    assert parse_class(model, "a", "Tabby") == parse_class(model, "a", "281") == parse_class(model, "a", 281) == 281
+    with pytest.raises(ValueError, match=r"no class 'tabbi' of a; the nearest: tabby"):
+        parse_class(model, "a", "tabbi")

@@ -1,0 +1,81 @@
+"""What is done to codes: set, scaled or added to; and what that changes of a backbone's tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from usae_train.model.sparse import Codes
+from usae_train.model.usae import USAE
+
+Wanted = float | tuple[str, float]  # a code, ("scale", factor) or ("add", code)
+KINDS = ("set", "scale", "add")
+
+
+class Edit(NamedTuple):
+    """One concept's new code at every patch: factor * code + shift."""
+
+    factor: float
+    shift: float
+
+
+def parse_edits(usae: USAE, edits: Mapping[int, Wanted]) -> dict[int, Edit]:
+    """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
+
+    Raises:
+        ValueError: for a concept that there is not, a number that is not finite, or a kind that is none.
+    """
+    found = {}
+    for concept, wanted in edits.items():
+        if isinstance(concept, bool) or not isinstance(concept, int):
+            raise ValueError(f"an edit of {concept!r}: expected a concept's number, 0 to {usae.n_concepts - 1}")
+        check_concept(usae, concept)
+        found[concept] = _edit(concept, wanted)
+    return found
+
+
+def check_concept(usae: USAE, concept: int) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for a concept that a USAE does not have.
+    """
+    if not 0 <= concept < usae.n_concepts:
+        raise ValueError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
+
+
+def _edit(concept: int, wanted: Wanted) -> Edit:
+    kind, number = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else ("set", wanted)
+    if kind not in KINDS or isinstance(number, bool) or not isinstance(number, Real):
+        raise ValueError(
+            f'the edit of concept {concept} is {wanted!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
+        )
+    if not math.isfinite(number):
+        raise ValueError(f"the edit of concept {concept} has {number}; expected a finite number")
+    value = float(number)
+    return {"set": Edit(0.0, value), "scale": Edit(value, 0.0), "add": Edit(1.0, value)}[kind]
+
+
+def moved_by(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit]) -> Tensor:
+    """D(z') - D(z): what edits of codes (..., k) change of a backbone's raw tokens, (..., width).
+
+    Zeros, and no rounding, where no code changes.
+    """
+    if not edits:
+        return codes.values.new_zeros(*codes.values.shape[:-1], usae.widths[backbone])
+    before = torch.stack([codes.of(concept) for concept in edits], -1)
+    after = torch.stack(
+        [edit.factor * before[..., at] + edit.shift for at, edit in enumerate(edits.values())], -1
+    )  # fmt: skip
+    return (after - before) @ raw_atoms(usae, backbone, list(edits))
+
+
+def raw_atoms(usae: USAE, backbone: str, concepts: list[int]) -> Tensor:
+    """(concepts, width): by what a backbone's raw tokens change for each unit of a concept's code."""
+    atoms = usae.dictionary(backbone)[torch.as_tensor(concepts, device=usae.dictionary(backbone).device)]
+    return usae.scale(backbone).inverse_of_difference(atoms)

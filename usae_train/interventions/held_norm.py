@@ -1,0 +1,56 @@
+"""A norm that the read tokens have gone through, and the stream has not: how an edit of the one reaches the other.
+
+The read tokens are then a copy, t = gain * (x - centre) + bias, where centre and gain come from each token x itself. An
+edit of t by d moves the stream by d / gain, with the token's mean and scale held as they were. Through the same norm
+the stream then reads as t + d normed anew: nearer the read tokens cannot come, for what is normed has one mean and one
+spread whatever is done to it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from usae_train.interventions.layout import nearly_equal
+
+
+class HeldNorm:
+    """A norm over the width of each token: it centres and divides by the deviation, or divides by the root mean square.
+
+    Which of the two it is, and that it is one of them, what it makes of tokens shows; its class is not asked.
+
+    Args:
+        module: the network's own norm.
+        stream: (..., width), tokens that it takes.
+        normed: (..., width), what it makes of them.
+
+    Raises:
+        ValueError: for another module, or one that leaves out a feature: what is read of that cannot be moved.
+    """
+
+    def __init__(self, module: nn.Module, stream: Tensor, normed: Tensor) -> None:
+        self.module = module
+        self._weight, self._eps = getattr(module, "weight", None), getattr(module, "eps", None)
+        for self._centred in (True, False):
+            if self._makes(stream, normed):
+                break
+        else:
+            raise ValueError(f"its read tokens are a copy, made by a {type(module).__name__}")
+        if self._weight is not None and bool((self._weight == 0).any()):
+            raise ValueError("its read tokens are a normed copy, and that norm leaves a feature out")
+
+    def gain(self, stream: Tensor) -> Tensor:
+        """By what a token's features are multiplied: (..., width) of stream tokens (..., width)."""
+        stream = stream.float()
+        square = stream.var(-1, correction=0) if self._centred else stream.square().mean(-1)
+        eps = torch.finfo(torch.float32).eps if self._eps is None else self._eps  # as torch's RMSNorm
+        gain = (square + eps).rsqrt()[..., None]
+        return gain.expand_as(stream) if self._weight is None else gain * self._weight
+
+    def _makes(self, stream: Tensor, normed: Tensor) -> bool:
+        if self._weight is not None and self._weight.shape != stream.shape[-1:]:
+            return False
+        centred = stream - stream.mean(-1, keepdim=True) if self._centred else stream
+        bias = getattr(self.module, "bias", None)
+        made = centred * self.gain(stream)
+        return nearly_equal(made if bias is None else made + bias, normed)

@@ -1,0 +1,116 @@
+"""What concepts do to a class's logit: exactly, each taken away in turn, and as a gradient says it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import Backbone
+from usae_train.interventions.edits import Edit, moved_by, raw_atoms
+from usae_train.interventions.intervene import editable
+from usae_train.interventions.site import Site
+from usae_train.model.sparse import Codes
+from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
+
+AWAY = Edit(0.0, 0.0)
+AT_ONCE = 32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
+
+
+class Look(NamedTuple):
+    """What a backbone makes of one picture, and what each concept does to a class, from one pass and one gradient."""
+
+    codes: Codes  # (token, k) on its own grid
+    logits: Tensor  # (classes,)
+    class_: int
+    estimate: Tensor  # (n_concepts,) what the class's logit is to lose when each concept is taken away
+
+
+@undisturbed
+@torch.no_grad()
+def without_each(
+    usae: USAE, backbone: str, canvas: Tensor, removed: Sequence[Sequence[int]]
+) -> Tensor:  # fmt: skip
+    """Logits of one picture as it is, and with each set of concepts taken away: (1 + sets, classes).
+
+    What comes before the read layer runs once; only what follows is run for each.
+
+    Args:
+        usae: with its backbones.
+        backbone: one with a classifier.
+        canvas: (1, 3, H, W), 0..1.
+        removed: sets of concepts.
+
+    Raises:
+        ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
+    """
+    network, site = answering(usae, backbone)
+    canvas = canvas.to(network.mean.device)
+    logits: list[Tensor] = []
+    for first in range(0, len(removed) + 1, AT_ONCE):
+        sets = [(), *removed][first : first + AT_ONCE]
+
+        def edited(output: Tensor, sets: Sequence[Sequence[int]] = sets) -> Tensor:
+            codes = usae.encode(backbone, site.read(output[:1]))
+            by = torch.cat([moved_by(usae, backbone, codes, dict.fromkeys(own, AWAY)) for own in sets])
+            return site.moved(output.expand(len(sets), *output.shape[1:]), by)
+
+        with site.hooked(edited):
+            logits.append(network.logits(canvas if site.grows else canvas.expand(len(sets), -1, -1, -1)))
+    return torch.cat(logits)
+
+
+@undisturbed
+def look(usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None) -> Look:
+    """Codes, logits and an estimate of every concept's part in a class, of a canvas (1, 3, H, W).
+
+    The estimate is code * d logit / d code, summed over the patches: to first order what the logit loses without the
+    concept (attribution patching, Nanda 2023).
+
+    Args:
+        usae: with its backbones.
+        backbone: one with a classifier.
+        canvas: (1, 3, H, W), 0..1.
+        class_: the class; the most probable one by default.
+
+    Raises:
+        ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
+    """
+    network, site = answering(usae, backbone)
+    kept: list[Tensor] = []
+
+    def begin(output: Tensor) -> Tensor:
+        stream = output.detach().requires_grad_()
+        kept.append(stream)
+        return stream.clone()  # what follows may write into it
+
+    with site.hooked(begin):
+        logits = network.logits(canvas.to(network.mean.device))[0]
+    chosen = int(logits.argmax()) if class_ is None else class_
+    (slope,) = torch.autograd.grad(logits[chosen], kept[0])
+    with torch.no_grad():
+        codes = usae.encode(backbone, site.read(kept[0]))
+        atoms = raw_atoms(usae, backbone, list(range(usae.n_concepts)))
+        each = codes.values * (site.slope_of_read(kept[0], slope) @ atoms.mT).gather(-1, codes.indices)
+        estimate = each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
+    return Look(Codes(codes.values[0], codes.indices[0]), logits.detach(), chosen, estimate)
+
+
+def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
+    """A backbone whose answer depends on its read patches, and where these can be edited.
+
+    Raises:
+        ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
+    """
+    network, site = editable(usae, backbone)
+    if network.spec.classes == 0:
+        raise ValueError(f"{backbone} has no classifier; set `classes` in its spec to the number of its classes")
+    if not site.reaches:
+        raise ValueError(
+            f"{backbone}: no patch token of layer {network.spec.layer} reaches the classifier, which takes the class "
+            "token alone; use a USAE that reads an earlier layer"
+        )
+    return network, site

@@ -1,0 +1,121 @@
+"""Run a backbone with its concepts edited, or with the codes that another backbone gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import Backbone
+from usae_train.interventions.edits import Wanted, moved_by, parse_edits
+from usae_train.interventions.site import Site, site_of
+from usae_train.model.sparse import Codes
+from usae_train.model.usae import USAE
+from usae_train.undisturbed import torch_as_it_starts
+
+Change = Callable[[Tensor, Codes], Tensor]  # read tokens (batch, token, width) and their codes -> what to add to them
+
+
+@contextmanager
+def intervene(
+    usae: USAE, backbone: str, edits: Mapping[int, Wanted], prefix: bool = False
+) -> Iterator[Backbone]:  # fmt: skip
+    """Within it a backbone's own forward pass runs with some concepts edited.
+
+    Every patch token t at the read layer, on the backbone's own grid, becomes t + D(z') - D(z), where z are its codes
+    and z' the edited ones: what the concept space does not explain stays as it is. What is not changed stays equal to
+    the bit. All that the backbone gives comes from the edited tokens: its tokens, logits and embedding. Where the read
+    tokens are a copy that a norm has gone over, the edit reaches the stream as `held_norm` says. Afterwards, whatever
+    happened, the backbone is as before.
+
+    Args:
+        usae: with its backbones.
+        backbone: which one.
+        edits: {concept: its new code at every patch, or ("scale", factor), or ("add", code)}. 0.0 takes it away.
+        prefix: edit class and register tokens too, which are left alone by default: no USAE is trained on them.
+
+    Yields:
+        The backbone.
+
+    Raises:
+        ValueError: for concepts or numbers that cannot be, a USAE without backbones, or a layer that cannot be edited.
+
+    Example:
+        >>> import torch, usae_train as ut
+        >>> usae = ut.load("demo")
+        >>> with ut.intervene(usae, "dino", {12: 0.0, 7: ("scale", 2.0)}) as dino:
+        ...     dino.embedding(torch.ones(1, 3, 64, 64)).shape
+        torch.Size([1, 128])
+    """
+    own = parse_edits(usae, edits)
+    network, site = editable(usae, backbone)
+    if not own:
+        yield network
+        return
+
+    def change(_: Tensor, codes: Codes) -> Tensor:
+        return moved_by(usae, backbone, codes, own)
+
+    with _changed(usae, backbone, site, change, prefix):
+        yield network
+
+
+@contextmanager
+def transplant(
+    usae: USAE, backbone: str, donor: str, canvases: Tensor, keep_rest: bool = True
+) -> Iterator[Backbone]:  # fmt: skip
+    """Within it a backbone's patch tokens have the codes that another backbone gives the same pictures.
+
+    The donor's tokens are resampled to the backbone's own grid and encoded there by the donor's encoder.
+
+    Args:
+        usae: with its backbones.
+        backbone: the one whose forward pass is changed.
+        donor: the one whose codes it is given.
+        canvases: (batch, 3, H, W), 0..1, what the donor sees; the backbone is then to be shown as many.
+        keep_rest: t + D(z_donor) - D(z), which keeps what the space does not explain; else D(z_donor) alone.
+
+    Yields:
+        The backbone.
+
+    Raises:
+        ValueError: for a USAE without backbones, a layer that cannot be edited, or another number of pictures.
+    """
+    network, site = editable(usae, backbone)
+    with torch_as_it_starts(), torch.no_grad():
+        giving = usae.backbones[usae.known_name(donor)]
+        given = usae.encode(donor, giving(canvases.to(giving.mean.device), network.grid).contiguous())
+        there = usae.decode(backbone, given)
+
+    def change(tokens: Tensor, codes: Codes) -> Tensor:
+        if len(tokens) != len(there):
+            raise ValueError(f"the donor saw {len(there)} pictures, and {backbone} is shown {len(tokens)}")
+        return there - (usae.decode(backbone, codes) if keep_rest else tokens)
+
+    with _changed(usae, backbone, site, change, prefix=False):
+        yield network
+
+
+def editable(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
+    """A backbone, and where in its pass its read tokens can be edited.
+
+    Raises:
+        ValueError: for an unknown backbone, a USAE without backbones, or a layer that cannot be edited.
+    """
+    network = usae.backbones[usae.known_name(backbone)]
+    return network, site_of(network)
+
+
+@contextmanager
+def _changed(usae: USAE, backbone: str, site: Site, change: Change, prefix: bool) -> Iterator[None]:
+    """Within it whatever the site's module gives is changed."""
+
+    def edited(output: Tensor) -> Tensor:
+        with torch.autocast(output.device.type, enabled=False):
+            tokens = site.read(output, prefix)
+            return site.moved(output, change(tokens, usae.encode(backbone, tokens)))
+
+    with site.hooked(edited):
+        yield

@@ -1,0 +1,62 @@
+"""How a module lays out what it gives (NLC, NHWC or NCHW), and the patch tokens in it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Order = Literal["NLC", "NHWC", "NCHW"]
+# The same tokens by two ways through a network; as `reading._shows`, in units of their spread.
+CLOSE = 1e-3
+
+
+class Layout(NamedTuple):
+    """Where the patch tokens stand in a module's output."""
+
+    order: Order
+    prefix: int  # class and register tokens, which stand before the patches
+
+    def tokens(self, output: Tensor) -> Tensor:
+        """All tokens of an output, the prefix too: (batch, prefix + token, width), row by row."""
+        match self.order:
+            case "NLC":
+                return output
+            case "NHWC":
+                return output.flatten(1, 2)
+            case "NCHW":
+                return output.flatten(2).mT
+
+    def like(self, tokens: Tensor, output: Tensor) -> Tensor:
+        """Tokens (batch, prefix + token, any) laid out as an output is."""
+        match self.order:
+            case "NLC":
+                return tokens
+            case "NHWC":
+                return tokens.unflatten(1, output.shape[1:3])
+            case "NCHW":
+                return tokens.mT.unflatten(2, output.shape[2:4])
+
+
+def layout_of(output: object, tokens: Tensor) -> Layout | None:
+    """How an output has these patch tokens (batch, token, width) in it; None where it has not."""
+    if not isinstance(output, Tensor):
+        return None
+    orders: dict[int, tuple[Order, ...]] = {3: ("NLC",), 4: ("NCHW", "NHWC")}
+    for order in orders.get(output.ndim, ()):
+        seen = Layout(order, 0).tokens(output)
+        prefix = seen.shape[1] - tokens.shape[1]
+        if prefix < 0 or (prefix and order != "NLC"):
+            continue
+        if nearly_equal(seen[:, prefix:], tokens):
+            return Layout(order, prefix)
+    return None
+
+
+def nearly_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same but for rounding."""
+    if one.shape != other.shape:
+        return False
+    spread = float(other.float().std(correction=0).clamp_min(1e-12))
+    return bool(torch.isfinite(one).all()) and float((one.float() - other.float()).abs().max()) <= CLOSE * spread

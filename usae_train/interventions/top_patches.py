@@ -1,0 +1,79 @@
+"""The patches of pictures in which one concept is strongest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from usae_train.interventions.edits import check_concept
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import ImageSource, open_images
+from usae_train.tokens.paired import none_can_be_read, stream_tokens
+from usae_train.undisturbed import undisturbed
+
+COUNT = 8
+
+
+@dataclass(frozen=True)
+class TopPatch:
+    """One patch of one picture, through one backbone."""
+
+    code: float
+    number: int  # of the picture in its source
+    label: str  # what the source calls it
+    row: int  # of the common grid
+    col: int
+    patch: Tensor = field(repr=False)  # (3, height, width), 0..1: the patch alone
+
+
+@undisturbed
+@torch.no_grad()
+def top_patches(
+    usae: USAE, concept: int, images: str | Path | ImageSource, count: int = COUNT
+) -> dict[str, list[TopPatch]]:  # fmt: skip
+    """Where one concept is strongest in pictures, at most one patch a picture, the strongest first.
+
+    Args:
+        usae: with its backbones.
+        concept: which one.
+        images: a folder or what else `open_images` takes, or an opened source.
+        count: patches for each backbone, at most; pictures in which it does not fire are left out.
+
+    Returns:
+        {backbone: patches}.
+
+    Raises:
+        ValueError: for a concept that there is not, pictures of which none can be read, or a USAE without backbones.
+
+    Example:
+        >>> import usae_train as ut
+        >>> found = ut.top_patches(ut.load("demo"), 12, ut.open_images("demo", limit=8), count=2)
+        >>> found["dino"][0].code >= found["dino"][1].code
+        True
+    """
+    check_concept(usae, concept)
+    source = open_images(images) if isinstance(images, str | Path) else images
+    backbones, grid, failures = usae.backbones, usae.grid, list[str]()
+    assert grid is not None
+    strongest: dict[str, list[tuple[float, int, int]]] = {name: [] for name in backbones}  # code, number, token
+    for paired in stream_tokens(backbones, source, grid):
+        failures += paired.failures
+        for name, tokens in paired.tokens.items():
+            codes, places = usae.encode(name, tokens).of(concept).max(1)
+            found = zip(codes.tolist(), paired.numbers.tolist(), places.tolist(), strict=True)
+            both = [*strongest[name], *(each for each in found if each[0] > 0)]
+            strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
+    if len(failures) == len(source):
+        raise none_can_be_read(len(source), source, failures[0])
+    size = max(backbone.input_size for backbone in backbones.values())
+    return {name: [_patch(source, each, grid, size) for each in own] for name, own in strongest.items()}
+
+
+def _patch(source: ImageSource, found: tuple[float, int, int], grid: tuple[int, int], size: int) -> TopPatch:
+    code, number, token = found
+    row, col = divmod(token, grid[1])
+    down, across = (slice(size * at // of, size * (at + 1) // of) for at, of in ((row, grid[0]), (col, grid[1])))
+    return TopPatch(code, number, source.label(number), row, col, source.read(number, size)[:, down, across])

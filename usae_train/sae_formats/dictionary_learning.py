@@ -1,0 +1,146 @@
+"""dictionary_learning 0.1: ae.pt, a state dict, beside config.json (github.com/saprmarks/dictionary_learning)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from usae_train.model.sparsity.batchtopk import BatchTopK
+from usae_train.model.sparsity.jumprelu import JumpReLU
+from usae_train.model.sparsity.relu import ReLU
+from usae_train.model.sparsity.topk import TopK
+from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.sae import SparseAutoencoder
+from usae_train.sae_formats.torch_files import loaded
+from usae_train.sae_formats.weights import Weights, named, read_config
+
+WEIGHTS, CONFIG = "ae.pt", "config.json"
+GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
+AMBIGUOUS = (
+    "TopK and BatchTopK have the same tensors, and only config.json beside it says which (trainer.dict_class); put it "
+    "there"
+)
+NOT_SET = (
+    "its threshold was never set (training sets it after its first 1000 steps): every positive pre-code is a code, as "
+    "the library itself has it"
+)
+
+
+class DictionaryLearning(Format):
+    """AutoEncoder, AutoEncoderNew, TopK, BatchTopK, Matryoshka BatchTopK, JumpReLU."""
+
+    name = "dictionary_learning"
+
+    def recognizes(self, place: Path) -> bool:
+        """By the name of its file."""
+        return (place / WEIGHTS).is_file() or (place.name == WEIGHTS and place.is_file())
+
+    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+        """See `Format`."""
+        file = place / WEIGHTS if place.is_dir() else place
+        weights = Weights(loaded(file, file), file)
+        said = _class_of(file.parent / CONFIG)
+        kind = _kind(weights, said, file)
+        sae = READERS[kind](weights)
+        notes = weights.done(f"dictionary_learning's {kind}")
+        if sae["sparsity"] == BatchTopK() and float(sae["threshold"]) < 0:
+            notes += (NOT_SET,)
+        return SparseAutoencoder(self.name, kind, **sae, notes=notes)
+
+
+def _class_of(config: Path) -> str | None:
+    """The class that config.json names; None where there is no such file."""
+    if not config.is_file():
+        return None
+    trainer = read_config(config).get("trainer")
+    if not isinstance(trainer, Mapping) or "dict_class" not in trainer:
+        return None
+    found = named(trainer["dict_class"])
+    if found not in READERS:
+        why = GATED if found == "GatedAutoEncoder" else f"expected {', '.join(READERS)}"
+        raise ValueError(f"{config}: trainer.dict_class {found!r} is not read: {why}")
+    return found
+
+
+def _kind(weights: Weights, said: str | None, file: Path) -> str:
+    """The class of an autoencoder, by its tensors where no config.json says it."""
+    if said is not None:
+        return said
+    if "r_mag" in weights:
+        raise ValueError(f"{file} is a gated autoencoder, which is not read: {GATED}")
+    if "group_sizes" in weights:
+        return "MatryoshkaBatchTopKSAE"
+    if "k" in weights:
+        raise ValueError(f"{file}: {AMBIGUOUS}")
+    if "W_enc" in weights:
+        return "JumpReluAutoEncoder"
+    return "AutoEncoder" if "bias" in weights else "AutoEncoderNew"
+
+
+def _linear(weights: Weights) -> dict[str, Any]:
+    """Encoder and decoder that are `nn.Linear`s."""
+    encoder = weights.take("encoder.weight", None, None)
+    n_concepts, width = encoder.shape
+    bias, decoder = weights.take("encoder.bias", n_concepts), weights.take("decoder.weight", width, n_concepts)
+    return {"encoder": encoder, "bias": bias, "decoder": decoder.T}
+
+
+def _matrices(weights: Weights) -> dict[str, Any]:
+    """Encoder and decoder that are plain matrices, and the decoder's bias."""
+    encoder = weights.take("W_enc", None, None).T
+    n_concepts, width = encoder.shape
+    bias, decoder = weights.take("b_enc", n_concepts), weights.take("W_dec", n_concepts, width)
+    return {"encoder": encoder, "bias": bias, "decoder": decoder, "added": weights.take("b_dec", width)}
+
+
+def _relu(weights: Weights) -> dict[str, Any]:
+    linear = _linear(weights)
+    shift = weights.take("bias", linear["encoder"].shape[1])
+    return {**linear, "subtracted": shift, "added": shift, "sparsity": ReLU()}
+
+
+def _relu_new(weights: Weights) -> dict[str, Any]:
+    linear = _linear(weights)
+    added = weights.take("decoder.bias", linear["encoder"].shape[1])
+    return {**linear, "subtracted": torch.zeros_like(added), "added": added, "sparsity": ReLU()}
+
+
+def _top_k(weights: Weights) -> dict[str, Any]:
+    linear = _linear(weights)
+    n_concepts, width = linear["encoder"].shape
+    shift = weights.take("b_dec", width)
+    weights.drop("threshold")  # taken by `encode(use_threshold=True)` alone
+    return {**linear, "subtracted": shift, "added": shift, "sparsity": TopK(), "k": weights.count("k", n_concepts)}
+
+
+def _batch_top_k(weights: Weights) -> dict[str, Any]:
+    own = _linear(weights)
+    shift = weights.take("b_dec", own["encoder"].shape[1])
+    return {**own, "subtracted": shift, "added": shift, **_threshold(weights, len(own["bias"]))}
+
+
+def _matryoshka(weights: Weights) -> dict[str, Any]:
+    own = _matrices(weights)
+    weights.drop("group_sizes")  # all groups are active, as the library loads it
+    return {**own, "subtracted": own["added"], **_threshold(weights, len(own["bias"]))}
+
+
+def _threshold(weights: Weights, n_concepts: int) -> dict[str, Any]:
+    """One threshold, and the mean count that it was measured for."""
+    return {"sparsity": BatchTopK(), "threshold": weights.take("threshold"), "k": weights.count("k", n_concepts)}
+
+
+def _jump_relu(weights: Weights) -> dict[str, Any]:
+    own = _matrices(weights)
+    threshold = weights.take("threshold", len(own["bias"]))
+    # whether the decoder's bias is subtracted is no part of the state: a loaded one does not
+    return {**own, "subtracted": torch.zeros_like(own["added"]), "sparsity": JumpReLU(), "threshold": threshold}
+
+
+READERS: Mapping[str, Callable[[Weights], dict[str, Any]]] = {
+    "AutoEncoder": _relu, "AutoEncoderNew": _relu_new, "AutoEncoderTopK": _top_k, "BatchTopKSAE": _batch_top_k,
+    "MatryoshkaBatchTopKSAE": _matryoshka, "JumpReluAutoEncoder": _jump_relu,
+}  # fmt: skip

@@ -1,0 +1,54 @@
+"""What every format is: how it is recognized, read, and where that is possible written."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from usae_train.sae_formats.sae import SparseAutoencoder
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the reader says of an autoencoder where its file does not: None where the file is asked."""
+
+    k: int | None = None
+    threshold: float | None = None
+
+
+class Format(ABC):
+    """A library's files. A subclass in a file beside this one is found by its `name`."""
+
+    name: ClassVar[str]
+    asks: ClassVar[frozenset[str]] = frozenset()  # what of `Told` its files do not say
+
+    @abstractmethod
+    def recognizes(self, place: Path) -> bool:
+        """Whether a folder or file is of this format, by names and first bytes alone."""
+
+    @abstractmethod
+    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+        """Read one.
+
+        Raises:
+            ValueError: for what is broken, or cannot be reproduced exactly; names it.
+        """
+
+    def check_told(self, told: Told) -> None:
+        """Nothing; a ValueError for what is told though the file says it, or cannot be."""
+        for key, own in vars(told).items():
+            if own is not None and key not in self.asks:
+                raise ValueError(f"{key} is {own}, and a file of {self.name} says it itself; leave it out")
+        if told.threshold is not None and not math.isfinite(told.threshold):
+            raise ValueError(f"threshold is {told.threshold}; expected a number that is finite")
+
+    def write(self, sae: SparseAutoencoder, folder: Path) -> None:
+        """Write one into an empty folder.
+
+        Raises:
+            ValueError: for a format that is not written, or a sparsity that it does not have.
+        """
+        raise ValueError(f"{self.name} is read and not written; expected --format saelens or sparsify")

@@ -1,0 +1,136 @@
+"""The registry of formats, and the two things that are done with them: reading an autoencoder, and writing one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import usae_train.sae_formats as room
+from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.names import check_name
+from usae_train.files.atomic import atomic_path
+from usae_train.files.place_names import named_place
+from usae_train.model.checkpoint import check_free
+from usae_train.model.usae import USAE
+from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.sae import SparseAutoencoder, as_usae, of_usae
+from usae_train.sae_formats.torch_files import SUFFIXES, loaded
+from usae_train.undisturbed import undisturbed
+
+
+@cache
+def formats() -> Mapping[str, Format]:
+    """{name: format}, by name."""
+    for module in sorted(found.name for found in iter_modules(room.__path__)):
+        import_module(f"{room.__name__}.{module}")
+    return {kind.name: kind() for kind in Format.__subclasses__()}
+
+
+def read_sae(
+    place: str | Path, format: str | None = None, k: int | None = None, threshold: float | None = None
+) -> SparseAutoencoder:
+    """Read an autoencoder of another library.
+
+    Args:
+        place: its folder or file.
+        format: the library's; found out by the files' names and first bytes by default.
+        k: how many concepts are active, where the file does not say (overcomplete).
+        threshold: what a pre-code must exceed, where the file does not say (overcomplete's BatchTopK).
+
+    Raises:
+        ValueError: for what is not there, of no format that is read, broken, or cannot be reproduced exactly.
+    """
+    place = named_place(place)
+    if not place.exists():
+        raise ValueError(f"no folder or file at {str(place)!r}")
+    place, kind = _recognized(place) if format is None else (place, _named(format))
+    told = Told(k, threshold)
+    kind.check_told(told)
+    return kind.read(place, told)
+
+
+@undisturbed
+def import_sae(
+    place: str | Path, backbone: str | BackboneSpec | None = None, *, format: str | None = None,
+    name: str | None = None, k: int | None = None, threshold: float | None = None,
+) -> USAE:  # fmt: skip
+    """A USAE of one backbone from an autoencoder of another library: codes and decoded tokens are the same.
+
+    What is subtracted before encoding, and which concepts are active, is kept exactly; what cannot be reproduced is
+    refused. SAELens 6, sparsify, saev, overcomplete, dictionary_learning and Prisma are read; nothing in a file is run.
+
+    Args:
+        place: a folder or file.
+        backbone: the network and layer that its tokens come from: a timm id or a spec. Without one the USAE serves
+            bare activations.
+        format: `saelens`, `sparsify`, ...; the folder tells by default.
+        name: what to call the backbone; the id without its tag by default, `sae` without a backbone.
+        k: how many concepts are active a token, where the file does not say.
+        threshold: what a pre-code must exceed, where the file does not say.
+
+    Raises:
+        ValueError: for what cannot be read or reproduced, or a backbone whose tokens have another width.
+    """
+    return import_autoencoder(place, backbone, format=format, name=name, k=k, threshold=threshold)[1]
+
+
+def import_autoencoder(
+    place: str | Path, backbone: str | BackboneSpec | None = None, *, format: str | None = None,
+    name: str | None = None, k: int | None = None, threshold: float | None = None,
+) -> tuple[SparseAutoencoder, USAE]:  # fmt: skip
+    """What was read, with what is to be said of it, and its USAE; see `import_sae`."""
+    sae = read_sae(place, format, k, threshold)
+    if backbone is None:
+        return sae, as_usae(sae, name or "sae")
+    spec = BackboneSpec(model=backbone) if isinstance(backbone, str) else backbone
+    name = name or spec.short_name
+    check_name(name)
+    return sae, as_usae(sae, name, build_backbones({name: spec})[name])
+
+
+def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = "saelens") -> Path:
+    """Write one backbone of a USAE as an autoencoder of another library, with standardization folded into it.
+
+    Args:
+        usae: what to write of.
+        backbone: whose encoder and dictionary.
+        folder: a folder that does not exist, or is empty.
+        format: `saelens` or `sparsify`.
+
+    Raises:
+        ValueError: for a format that is not written, a sparsity that it does not have, or a folder that is not empty.
+    """
+    kind, folder = _named(format), Path(folder)
+    check_free(folder)
+    sae = of_usae(usae, backbone)
+    with atomic_path(folder) as fresh:
+        fresh.mkdir()
+        kind.write(sae, fresh)
+    return folder
+
+
+def _named(format: str) -> Format:
+    if format not in formats():
+        near = difflib.get_close_matches(format, formats(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown format {format!r}; expected {', '.join(sorted(formats()))}{hint}")
+    return formats()[format]
+
+
+def _recognized(place: Path) -> tuple[Path, Format]:
+    """What lies at a place, or is the one file of torch's in it, and its format."""
+    found = [kind for kind in formats().values() if kind.recognizes(place)]
+    if not found and place.is_dir():
+        files = [own for own in place.iterdir() if own.suffix in SUFFIXES]
+        if len(files) == 1:
+            return _recognized(files[0])
+    if not found and place.suffix in SUFFIXES:
+        loaded(place, place)  # says what is wrong with it
+    if len(found) != 1:
+        what = "is of no format that is read" if not found else f"may be {' or '.join(kind.name for kind in found)}"
+        raise ValueError(f"{place} {what}; say which with --format ({', '.join(sorted(formats()))})")
+    return place, found[0]

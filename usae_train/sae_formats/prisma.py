@@ -1,0 +1,92 @@
+"""ViT-Prisma: weights.pt, a pickled config inside or config.json beside it (Prisma-Multimodal/ViT-Prisma).
+
+The config is an object of Prisma's. It is taken as a list of what it says: the object's class is never imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from usae_train.model.sparsity.relu import ReLU
+from usae_train.model.sparsity.topk import TopK
+from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.sae import SparseAutoencoder
+from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED
+from usae_train.sae_formats.torch_files import SUFFIXES, Inert, loaded
+from usae_train.sae_formats.weights import Weights, bounded, read_config
+
+CONFIG = "config.json"
+OBJECTS = (
+    "vit_prisma.sae.config.VisionModelSAERunnerConfig", "vit_prisma.configs.HookedViTConfig.HookedViTConfig",
+)  # fmt: skip
+ASKED = ("architecture", "activation_fn_str", "normalize_activations", "d_in")
+TOLD_OF = {"model_name": "model", "layer_subtype": "place", "hook_point_layer": "layer"}
+
+
+class Prisma(Format):
+    """Standard autoencoders with ReLU or TopK; gated ones and transcoders are refused."""
+
+    name = "prisma"
+
+    def recognizes(self, place: Path) -> bool:
+        """By what is in the file: a config of Prisma's, or its keys in the config.json beside it."""
+        try:
+            return _parts(place) is not None
+        except ValueError:
+            return False
+
+    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+        """See `Format`."""
+        if (parts := _parts(place)) is None:
+            raise ValueError(f"{place} is not Prisma's: there is no config in the file, and no {CONFIG} beside it")
+        file, config, tensors = parts
+        _check(config, file)
+        weights = Weights(tensors, file)
+        encoder = weights.take("W_enc", None, None).T
+        n_concepts, width = encoder.shape
+        bias, decoder = weights.take("b_enc", n_concepts), weights.take("W_dec", n_concepts, width)
+        b_dec = weights.take("b_dec", width)
+        sparsity: dict[str, Any] = {"sparsity": ReLU()}
+        if config["activation_fn_str"] == "topk":
+            asked = config.get("activation_fn_kwargs")
+            count = asked.get("k") if isinstance(asked, Mapping) else None
+            sparsity = {"sparsity": TopK(), "k": bounded(count, "activation_fn_kwargs.k", file, n_concepts)}
+        said = ", ".join(f"{word} {config[key]!r}" for key, word in TOLD_OF.items() if config.get(key) is not None)
+        notes = ((f"the file says that it was trained on {said}",) if said else ()) + weights.done("Prisma's standard")
+        return SparseAutoencoder(
+            self.name, "standard", encoder, bias, decoder, b_dec, b_dec, **sparsity, notes=notes
+        )  # fmt: skip
+
+
+def _parts(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
+    """The file, what its config says, and its tensors; None for what has no config of Prisma's."""
+    files = sorted(own for own in place.iterdir() if own.suffix in SUFFIXES) if place.is_dir() else [place]
+    if len(files) != 1 or files[0].suffix not in SUFFIXES:
+        return None
+    (file,) = files
+    content = loaded(file, file, OBJECTS)
+    inside = content.get("cfg") if isinstance(content, Mapping) else None
+    tensors = content["state_dict"] if isinstance(content, Mapping) and "state_dict" in content else content
+    if isinstance(inside, Inert):
+        return file, vars(inside), tensors
+    beside = file.parent / CONFIG
+    config = read_config(beside) if beside.is_file() else {}
+    return (file, config, tensors) if "activation_fn_str" in config and "normalize_activations" in config else None
+
+
+def _check(config: Mapping[str, Any], file: Path) -> None:
+    """Nothing; a ValueError for what cannot be reproduced."""
+    if missing := [key for key in ASKED if key not in config and key != "architecture"]:
+        raise ValueError(f"{file}: its config has no {missing[0]}; expected one of Prisma's autoencoders")
+    architecture = config.get("architecture", "standard")
+    if architecture != "standard":
+        why = REFUSED.get(str(architecture), "only `standard` is")
+        raise ValueError(f"{file}: architecture {architecture!r} is not read: {why}")
+    if config.get("is_transcoder"):
+        raise ValueError(f"{file}: is_transcoder is not read: it decodes to another layer than it encodes")
+    if (own := config["activation_fn_str"]) not in ("relu", "topk"):
+        raise ValueError(f"{file}: activation_fn_str {own!r} is not read; expected relu or topk")
+    if (own := config["normalize_activations"]) not in ("none", None):
+        raise ValueError(f"{file}: normalize_activations {own!r} is not read: {NORMALIZATIONS.get(str(own), '')}")

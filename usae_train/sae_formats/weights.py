@@ -1,0 +1,134 @@
+"""The tensors of a foreign file, each taken by name and shape; what nobody took is an error, and never left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from usae_train.backbones.weight_files import first_line, not_plain
+from usae_train.files.json_files import read_object
+from usae_train.files.tensor_files import load_file
+
+
+class Weights:
+    """Tensors by name, for taking.
+
+    Args:
+        tensors: what the file holds.
+        file: it, for messages.
+
+    Raises:
+        ValueError: for what holds no plain tensors by name.
+    """
+
+    def __init__(self, tensors: Any, file: Path) -> None:
+        if not isinstance(tensors, Mapping) or not all(isinstance(own, Tensor) for own in tensors.values()):
+            raise ValueError(f"{file} holds no tensors by name; expected a state dict")
+        if (fault := not_plain(tensors)) is not None:
+            raise ValueError(f"{file}: {fault}; expected plain tensors")
+        self.file, self._left = file, dict(tensors)
+        self.rounded = sorted({str(own.dtype).removeprefix("torch.") for own in tensors.values() if own.itemsize == 2})
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._left
+
+    def names(self) -> list[str]:
+        """The names that are left."""
+        return list(self._left)
+
+    def take(self, key: str, *shape: int | None) -> Tensor:
+        """A tensor of a shape, where None stands for any length from 1, in float32.
+
+        Raises:
+            ValueError: when it is missing, of another shape, or has numbers that are no finite floating-point ones.
+        """
+        own = self._left.pop(key, None)
+        wanted = "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"
+        if own is None:
+            raise ValueError(f"{self.file}: {key} is missing; expected one of {wanted}")
+        fits = own.ndim == len(shape) and all(w in (None, f) for w, f in zip(shape, own.shape, strict=True))
+        if not fits or 0 in own.shape:
+            raise ValueError(f"{self.file}: {key} is {tuple(own.shape)}; expected {wanted}")
+        if not own.is_floating_point():
+            raise ValueError(f"{self.file}: {key} holds no floating-point numbers ({own.dtype})")
+        if not own.isfinite().all():
+            raise ValueError(f"{self.file}: {key} has numbers that are NaN or infinite; the training came apart")
+        return own.float()
+
+    def count(self, key: str, most: int) -> int:
+        """A whole number between 1 and `most` that a tensor holds.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        own = self._left.pop(key, None)
+        if own is None or own.numel() != 1 or own.dtype == torch.bool or not 1 <= own.item() <= most:
+            found = "missing" if own is None else own.tolist() if own.numel() == 1 else tuple(own.shape)
+            raise ValueError(f"{self.file}: {key} is {found}; expected a number of 1 to {most}")
+        return int(own.item())
+
+    def drop(self, *keys: str) -> None:
+        """Leave tensors out that change nothing."""
+        for key in keys:
+            self._left.pop(key, None)
+
+    def done(self, what: str) -> tuple[str, ...]:
+        """Nothing is left: what to say of the precision that the tensors were kept in.
+
+        Raises:
+            ValueError: for tensors that `what` does not have.
+        """
+        if self._left:
+            names = ", ".join(sorted(self._left)[:3])
+            raise ValueError(f"{self.file}: {what} has no {names}; it is of another kind, and would compute otherwise")
+        if not self.rounded:
+            return ()
+        return (f"its tensors are {self.rounded[0]}: it is computed in float32 here, where the library rounds",)
+
+
+def read_tensors(file: Path) -> Weights:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ValueError: for one that is missing or broken.
+    """
+    try:
+        return Weights(load_file(file), file)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} is broken or incomplete ({first_line(error)}); save or copy it again") from error
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The object of a JSON file.
+
+    Raises:
+        ValueError: for one that is missing, or no JSON object.
+    """
+    try:
+        return read_object(file)
+    except ValueError as error:
+        raise ValueError(f"{file} is no readable JSON object: {error}") from error
+
+
+def named(word: Any) -> str:
+    """A word of a config, whatever stands there instead of one."""
+    return word if isinstance(word, str) else json.dumps(word)
+
+
+def bounded(number: Any, key: str, file: Path, most: int) -> int:
+    """A whole number of a config, from 1 to `most`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
+        raise ValueError(f"{file}: {key} is {number!r}; expected a whole number of 1 to {most}")
+    return number

@@ -1,0 +1,259 @@
+"""`usae-viz explain` and `intervene`: what each backbone sees in a photograph, and what if it did not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from usae_train.files.json_files import read_json
+from usae_train.printing import as_text, say, say_json, say_table
+from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.commands.render_commands import new_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from usae_train.model.usae import USAE
+    from usae_train.pictures.images import ImageSource
+    from usae_viz.concepts.labels import Label
+    from usae_viz.explanations.concept_maps import ConceptSeen
+    from usae_viz.explanations.edit_recipe import EditRecipe, NamedEdit
+    from usae_viz.explanations.explanation import Explanation
+    from usae_viz.explanations.intervention import Gallery, Intervention
+    from usae_viz.explorer.runs import Run
+
+UsaeId = Annotated[str, typer.Option("--usae", help="`photos`, `demo`, a USAE folder or a hub id.")]
+Labels = Annotated[str | None, typer.Option(help="Your own names for concepts, the JSON that the explorer exports.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print explain.json instead of a table.")]
+ROWS = 12  # of the table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(explain)
+    app.command()(intervene)
+
+
+def explain(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs, picture files.")],
+    usae: UsaeId = "photos",
+    class_: Annotated[
+        str | None,
+        typer.Option(
+            "--class", help="Number or name of the class that importance is for; each classifier's top one by default."
+        ),
+    ] = None,
+    columns: Annotated[int, typer.Option(min=1, max=24, help="Concepts on a sheet.")] = 6,
+    top: Annotated[int, typer.Option(min=1, max=100, help="Concepts of each list, one per backbone and order.")] = 20,
+    labels: Labels = None,
+    images: Images = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A run folder of the same USAE: its drawings stand beside their concepts.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; outputs/explain-TIME by default.")
+    ] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what each backbone sees in photographs, where, and what of it carries the backbone's answer.
+
+    Writes a sheet for each photograph, explain.json, and a page that opens from disk: index.html.
+    """
+    with one_line_errors():
+        from usae_train.model.checkpoint import check_free, load
+        from usae_viz.concepts.labels import labels_of
+        from usae_viz.explanations.explain import explain as explain_one
+        from usae_viz.explanations.photograph import open_photograph
+        from usae_viz.explanations.writing import write_explanations
+
+        place = out or new_run("explain")
+        check_free(place)
+        opened = [open_photograph(photo) for photo in photos]
+        model = load(usae, pick_device(device))
+        drawn = None if run is None else _run_of(model, run)
+        named = labels_of(model, labels)
+        explained = [explain_one(model, photo, class_, named) for photo in opened]
+        take_pictures(model, images, quiet)
+        with progress_bars(quiet) as progress:
+            report = watched(progress, quiet)
+            write_explanations(
+                explained, place, columns, top, drawn,
+                lambda done, total: report("top-activating patches", done, total, ""),
+            )  # fmt: skip
+        if as_json:
+            say_json(read_json(place / "explain.json"))
+        elif not quiet:
+            for each in explained:
+                _print(each)
+            say(str(place / "index.html"))
+
+
+def intervene(
+    photo: Annotated[
+        str,
+        typer.Argument(
+            metavar="PHOTO", help="A photograph, a picture file; or a YAML file of photographs and named edits, which "
+            "stands for all options but --out and --device."
+        ),
+    ],
+    backbone: Annotated[str | None, typer.Option("--in", help="The backbone whose concepts are edited.")] = None,
+    edits: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="An edit of a concept, by number or name, at every patch: `12=0` sets its code, `seeds*2` "
+            "scales it, `eyes+1.5` adds to it. Can be given several times."
+        ),
+    ] = None,
+    usae: UsaeId = "photos",
+    top: Annotated[int, typer.Option(min=1, max=20, help="Classes and neighbours that are shown.")] = 5,
+    among: Annotated[
+        str | None,
+        typer.Option(help="Photographs to find the nearest of, by the final embedding: a folder or what else "
+        "usae-train takes; none by default."),
+    ] = None,
+    labels: Labels = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; outputs/intervene-TIME by default.")
+    ] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Edit concepts in a backbone's own forward pass, and show its answers to a photograph before and after.
+
+    What the concept space does not explain stays as it is. Writes sheet.png and intervene.json.
+    """
+    with one_line_errors():
+        from usae_train.model.checkpoint import check_free, load
+        from usae_viz.concepts.labels import labels_of, names_of
+        from usae_viz.explanations.edit_recipe import ENDINGS, EditRecipe, NamedEdit, read_edit_recipe
+        from usae_viz.explanations.writing import write_interventions
+
+        place = out or new_run("intervene")
+        check_free(place)
+        if photo.lower().endswith(ENDINGS):
+            if backbone is not None or edits or among is not None or labels is not None:
+                raise typer.BadParameter("a YAML file says itself what is edited where; give --out and --device alone")
+            recipe = read_edit_recipe(photo)
+            wanted = list(recipe.places())
+        else:
+            if backbone is None or not edits:
+                raise typer.BadParameter("say what is edited: --in BACKBONE --set 12=0")
+            edit = NamedEdit(backbone=backbone, edits=edits)
+            recipe = EditRecipe(
+                usae=usae, photographs=[photo], edits={"edit": edit}, among=among, labels=labels, top=top
+            )
+            wanted = [(".", photo, edit)]
+        model = load(recipe.usae, pick_device(device))
+        named = labels_of(model, recipe.labels)
+        found, source = _intervened(model, recipe, wanted, named, quiet)
+        names = {concept: own["name"] for concept, own in names_of(named).items()}
+        write_interventions(model, found, place, names, source)
+        if as_json:
+            records = [read_json(place / below / "intervene.json") for below in found]
+            say_json(records if len(wanted) > 1 or wanted[0][0] != "." else records[0])
+        elif not quiet:
+            for below, each in found.items():
+                _print_answers(each)
+                say(str(place / below / "sheet.png"))
+
+
+def _intervened(
+    usae: USAE, recipe: EditRecipe, wanted: Sequence[tuple[str, str, NamedEdit]], labels: Sequence[Label], quiet: bool
+) -> tuple[dict[str, Intervention], ImageSource | None]:
+    """Each edit in each photograph; all that was typed is checked, and all photographs are opened, before the first."""
+    from usae_train.pictures.images import open_images
+    from usae_viz.explanations.edit_text import parse_edit_texts
+    from usae_viz.explanations.intervention import gallery_of, intervention_in
+    from usae_viz.explanations.photograph import open_photograph
+
+    opened = {photo: open_photograph(photo) for _, photo, _ in wanted}
+    parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in wanted}
+    source = None if recipe.among is None else open_images(recipe.among)
+    galleries: dict[str, Gallery] = {}
+    with progress_bars(quiet) as progress:
+        report = watched(progress, quiet)
+        for name in {usae.known_name(edit.backbone) for _, _, edit in wanted} if source is not None else ():
+            assert source is not None
+            galleries[name] = gallery_of(usae, name, source, lambda done, total: report("neighbours", done, total, ""))
+        found = {
+            below: intervention_in(
+                usae, edit.backbone, opened[photo], parsed[below], recipe.top, galleries.get(edit.backbone)
+            )
+            for below, photo, edit in wanted
+        }
+    return found, source
+
+
+def _print_answers(found: Intervention) -> None:
+    """A table of the classes before and after, and the neighbours."""
+    from rich import box
+    from rich.table import Table
+
+    if found.classes:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("class")
+        for heading in ("before", "after", "logit before", "after"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for each in found.classes:
+            likely = [f"{value:.1%}" for value in each.probability]
+            table.add_row(as_text(each.name), *likely, *(f"{value:.2f}" for value in each.logit))
+        say_table(table)
+    say(f"cosine of the final embedding, before and after: {found.cosine:.3f}")
+    for word, own in zip(("before", "after"), found.neighbours or (), strict=False):
+        say(f"nearest {word}: " + ", ".join(f"{each.label} ({each.cosine:.3f})" for each in own))
+
+
+def _run_of(usae: USAE, folder: Path) -> Run:
+    """A run's drawings.
+
+    Raises:
+        ValueError: for a folder that is no run's, or of another USAE.
+    """
+    from usae_train.files.place_names import named_place
+    from usae_viz.explorer.runs import read_run
+
+    found = read_run(named_place(str(folder)))
+    if found.usae_sha256 is not None and found.usae_sha256 != usae.sha256:
+        raise ValueError(
+            f"{folder} was drawn with another USAE than {usae.source}; leave out --run, or name its --usae"
+        )
+    return found
+
+
+def _print(explanation: Explanation) -> None:
+    """A table of one photograph: the strongest concepts, each backbone's figures."""
+    from rich import box
+    from rich.table import Table
+
+    from usae_viz.explanations.choice import strongest_in_turn
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("concept", justify="right")
+    table.add_column("name")
+    for name in explanation.maps:
+        answer = explanation.answer(name)
+        said = f": {explanation.asked(name)[1]}" if answer is not None else ""
+        table.add_column(as_text(f"{name}{said}"), justify="right", no_wrap=True)
+    shown = strongest_in_turn(explanation, ROWS)
+    drops = {name: explanation.drops(name, shown) for name in explanation.maps}
+    for concept in shown:
+        cells = [_cell(own.seen(concept, None), drops[name].get(concept)) for name, own in explanation.maps.items()]
+        table.add_row(str(concept), as_text(explanation.names.get(concept, "")), *cells)
+    say(explanation.photograph.name)
+    say_table(table)
+    asked = ", what the class's logit loses without it" if explanation.looks else ""
+    say(f"a cell: largest code, share of the patches in which it fires{asked}")
+
+
+def _cell(seen: ConceptSeen, drop: float | None) -> str:
+    if not seen.area:
+        return "-"
+    return f"{seen.peak:.1f} {seen.area:.0%}" + ("" if drop is None else f" {drop:+.2f}")

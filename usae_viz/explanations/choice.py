@@ -1,0 +1,36 @@
+"""Which concepts of an explanation are shown: each backbone's strongest in turn."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from usae_viz.explanations.explanation import Explanation
+
+
+def strongest_in_turn(explanation: Explanation, count: int) -> list[int]:
+    """So many concepts: the first of each backbone, then the second of each, each once.
+
+    By importance where the backbone's answer can be asked about (what carries it before what speaks against it), else
+    by peak.
+    """
+    orders = [_order(explanation, name) for name in explanation.usae.names]
+    mixed = (concept for row in zip_longest(*orders) for concept in row if concept is not None)
+    return list(dict.fromkeys(mixed))[:count]
+
+
+def listed_concepts(explanation: Explanation, top: int) -> list[int]:
+    """All that a page lists: so many of each backbone by peak, by area and by importance, and of the agreed ones."""
+    found: dict[int, None] = dict.fromkeys(explanation.agreed()[:top])
+    for name in explanation.usae.names:
+        orders = [explanation.concepts(name, "peak", top), explanation.concepts(name, "area", top)]
+        found.update(dict.fromkeys(each.concept for order in orders for each in order))
+        found.update(dict.fromkeys(_order(explanation, name)[:top]))
+        found.update(dict.fromkeys(explanation.only(name)[:top]))
+    return list(found)
+
+
+def _order(explanation: Explanation, backbone: str) -> list[int]:
+    if backbone not in explanation.looks:
+        return [each.concept for each in explanation.concepts(backbone)]
+    important = explanation.importance(backbone)
+    return [each.concept for each in sorted(important, key=lambda each: (each.exact is None, -each.best))]

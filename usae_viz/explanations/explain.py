@@ -1,0 +1,107 @@
+"""`explain`: which concepts fire in a photograph, where, in which backbones, and what they do to the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from usae_train.interventions.importance import Look, look
+from usae_train.model.usae import USAE
+from usae_train.undisturbed import undisturbed
+from usae_viz.concepts.labels import Label, labels_of
+from usae_viz.concepts.naming import parse_concepts
+from usae_viz.explanations.classes import parse_class
+from usae_viz.explanations.concept_maps import ConceptMaps
+from usae_viz.explanations.explanation import Explanation
+from usae_viz.explanations.photograph import Photo, open_photograph
+
+
+@undisturbed
+def explain(
+    usae: USAE, photo: Photo, class_: int | str | None = None, labels: Sequence[Label] | None = None
+) -> Explanation:  # fmt: skip
+    """What every backbone of a USAE sees in a photograph.
+
+    Args:
+        usae: with its backbones.
+        photo: a file, a PIL image, or a canvas (3, H, W), 0..1. Backbones are shown its centre square.
+        class_: number or name of the class whose logit importance is for; each classifier's most probable by default.
+        labels: names of concepts; the USAE's own by default.
+
+    Returns:
+        The explanation; in a notebook it shows itself.
+
+    Raises:
+        ValueError: for a photograph that cannot be read, a USAE without backbones, or a class that there is not.
+
+    Example:
+        >>> import torch, usae_train as ut, usae_viz as uv
+        >>> seen = uv.explain(ut.load("demo"), torch.rand(3, 80, 120))
+        >>> seen.map("dino", seen.concepts("dino")[0].concept).shape
+        torch.Size([12, 12])
+    """
+    backbones = usae.backbones
+    chosen = _chosen(usae, class_)
+    photograph = open_photograph(photo)
+    canvas = photograph.canvas(max(each.input_size for each in backbones.values()))
+    maps, looks, refused = {}, {}, {}
+    for name, backbone in backbones.items():
+        found = _looked(usae, name, canvas, chosen.get(name))
+        if isinstance(found, Look):
+            codes, looks[name] = found.codes, found
+        else:
+            refused[name] = found
+            with torch.no_grad():
+                codes = usae.encode(name, backbone(canvas.to(backbone.mean.device))[0])
+        maps[name] = ConceptMaps.of(codes, backbone.grid, usae.n_concepts)
+    return Explanation(usae, photograph, canvas, maps, looks, refused, labels_of(usae) if labels is None else labels)
+
+
+def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> Tensor:
+    """One concept's codes in a photograph through one backbone, at its own grid: (rows, cols).
+
+    Args:
+        usae: with its backbones.
+        photo: as in `explain`.
+        backbone: which one.
+        concept: its number or name.
+
+    Raises:
+        ValueError: for a photograph that cannot be read, or a backbone or concept that there is not.
+    """
+    (number,) = parse_concepts(usae, str(concept))[:1]
+    own = usae.backbones[usae.known_name(backbone)]
+    canvas = open_photograph(photo).canvas(max(each.input_size for each in usae.backbones.values()))
+    with torch.no_grad():
+        codes = usae.encode(backbone, own(canvas.to(own.mean.device))[0])
+    return ConceptMaps.of(codes, own.grid, usae.n_concepts).codes[number]
+
+
+def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
+    """The class of each backbone that has it.
+
+    Raises:
+        ValueError: when none has, as the first says that has a classifier at all.
+    """
+    if class_ is None:
+        return {}
+    found: dict[str, int] = {}
+    errors: dict[bool, ValueError] = {}  # by whether it has no classifier at all
+    for name, spec in usae.specs.items():
+        try:
+            found[name] = parse_class(usae, name, class_)
+        except ValueError as error:
+            errors[spec.classes == 0] = errors.get(spec.classes == 0, error)
+    if not found:
+        raise errors[min(errors)]
+    return found
+
+
+def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> Look | str:
+    """A backbone's look; or why its concepts' part in an answer cannot be said."""
+    try:
+        return look(usae, name, canvas, class_)
+    except ValueError as error:
+        return str(error)

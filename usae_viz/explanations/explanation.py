@@ -1,0 +1,188 @@
+"""What `explain` returns: concepts by peak, area and importance, their maps, what is agreed on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from PIL import Image
+from torch import Tensor
+
+from usae_train.interventions.importance import Look, look, without_each
+from usae_train.model.usae import USAE
+from usae_viz.concepts.labels import Label, names_of
+from usae_viz.concepts.naming import FOLLOWS, follows, parse_concepts
+from usae_viz.explanations.classes import named_class, parse_class
+from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
+from usae_viz.explanations.photograph import Photograph
+
+EXACT = 20  # concepts that are taken away one by one
+By = Literal["peak", "area", "importance"]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What a concept does to one class's logit through one backbone."""
+
+    concept: int
+    name: str | None
+    exact: float | None  # what the logit loses when the concept is taken away; None where only estimated
+    estimate: float  # gradient x code
+
+    @property
+    def best(self) -> float:
+        """The exact change, or the estimate where there is none."""
+        return self.estimate if self.exact is None else self.exact
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a classifier says of the photograph."""
+
+    class_: int
+    name: str
+    probability: float
+    logit: float
+
+
+@dataclass(eq=False)
+class Explanation:
+    """What the backbones of a USAE see in one photograph."""
+
+    usae: USAE = field(repr=False)
+    photograph: Photograph
+    canvas: Tensor = field(repr=False)  # (1, 3, size, size), what they were shown
+    maps: dict[str, ConceptMaps] = field(repr=False)
+    looks: dict[str, Look] = field(repr=False)  # of those whose answer can be asked about
+    refused: dict[str, str] = field(repr=False)  # of the others: why not
+    labels: Sequence[Label] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        self.names: dict[int, str] = _followed(self.usae)
+        self.names |= {concept: own["name"] for concept, own in names_of(self.labels).items()}
+        self._exact: dict[tuple[str, int], dict[int, float]] = {}
+
+    def concepts(self, backbone: str, by: By = "peak", limit: int | None = None) -> list[ConceptSeen]:
+        """The concepts that fire in a backbone, the strongest first.
+
+        Args:
+            backbone: which one.
+            by: largest code, share of the patches in which it fires, or what it does to the answer (either way).
+            limit: so many; all by default.
+
+        Raises:
+            ValueError: for an unknown backbone or order, or, by importance, one that cannot be asked.
+        """
+        if by not in get_args(By):
+            raise ValueError(f"concepts by {by!r}; expected one of {', '.join(get_args(By))}")
+        own = self._maps(backbone)
+        if by == "importance":
+            order = [each.concept for each in self.importance(backbone)]
+        else:
+            areas = own.areas
+            order = own.firing if by == "peak" else sorted(own.firing, key=lambda k: -areas[k].item())
+        return [own.seen(concept, self.names.get(concept)) for concept in order[:limit]]
+
+    def map(self, backbone: str, concept: int | str) -> Tensor:
+        """A concept's codes, (rows, cols), at the backbone's own grid; the concept by number or name."""
+        return self._maps(backbone).codes[self.number(concept)]
+
+    def answer(self, backbone: str) -> Answer | None:
+        """What its classifier says; None where there is none, or none that can be asked about."""
+        own = self.looks.get(self.usae.known_name(backbone))
+        if own is None:
+            return None
+        top = int(own.logits.argmax())
+        likely = own.logits.softmax(-1)
+        return Answer(top, named_class(len(own.logits), top), likely[top].item(), own.logits[top].item())
+
+    def asked(self, backbone: str) -> tuple[int, str]:
+        """The class that importance is for, and its name."""
+        own = self.looks[backbone]
+        return own.class_, named_class(len(own.logits), own.class_)
+
+    def importance(self, backbone: str, class_: int | str | None = None, exact: int = EXACT) -> list[Importance]:
+        """What the firing concepts do to a class's logit, the largest change first; positive: the class lives of it.
+
+        Those with the largest estimates are taken away one by one, which is exact; the others follow by estimate.
+
+        Args:
+            backbone: one with a classifier.
+            class_: number or name; the explanation's by default, which is the most probable unless it was told.
+            exact: how many are taken away.
+
+        Raises:
+            ValueError: for a backbone without classifier or that cannot be edited, or a class that there is not.
+        """
+        self._maps(backbone)
+        if backbone not in self.looks:
+            raise ValueError(self.refused[backbone])
+        own = self.looks[backbone]
+        if class_ is not None and (number := parse_class(self.usae, backbone, class_)) != own.class_:
+            own = look(self.usae, backbone, self.canvas, number)
+        firing = sorted(self.maps[backbone].firing, key=lambda k: -abs(own.estimate[k].item()))
+        drops = self._drops(backbone, own.class_, firing[:exact])
+        found = [Importance(k, self.names.get(k), drops.get(k), own.estimate[k].item()) for k in firing]
+        return sorted(found, key=lambda each: (each.exact is None, -abs(each.best)))
+
+    def drops(self, backbone: str, concepts: Sequence[int]) -> dict[int, float]:
+        """{concept: what the asked class's logit loses without it, exactly}; empty where there is no answer to ask."""
+        own = self.looks.get(backbone)
+        return {} if own is None else self._drops(backbone, own.class_, concepts)
+
+    def agreed(self) -> list[int]:
+        """The concepts that fire in every backbone; first the one whose weakest place among a backbone's is best."""
+        ranks = [{concept: place for place, concept in enumerate(own.firing)} for own in self.maps.values()]
+        common = set(ranks[0]).intersection(*ranks[1:])
+        return sorted(common, key=lambda k: (max(own[k] for own in ranks), sum(own[k] for own in ranks)))
+
+    def only(self, backbone: str) -> list[int]:
+        """The concepts that fire in this backbone alone, the strongest first; all with a single backbone."""
+        others = [own.areas > 0 for name, own in self.maps.items() if name != backbone]
+        return [k for k in self._maps(backbone).firing if not any(bool(fires[k]) for fires in others)]
+
+    def number(self, concept: int | str) -> int:
+        """A concept's number, from its number or name.
+
+        Raises:
+            ValueError: when there is none; says the nearest names.
+        """
+        return parse_concepts(self.usae, str(concept), self.labels)[0]
+
+    def sheet(self, columns: int | None = None) -> Image.Image:
+        """All of it as a picture: a row a backbone, a column a concept."""
+        from usae_viz.explanations.sheet import COLUMNS, explanation_sheet
+
+        return explanation_sheet(self, columns or COLUMNS)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write sheet.png, explain.json and a page that opens from disk into a new folder."""
+        from usae_viz.explanations.writing import write_explanations
+
+        return write_explanations([self], Path(folder))
+
+    def _maps(self, backbone: str) -> ConceptMaps:
+        return self.maps[self.usae.known_name(backbone)]
+
+    def _drops(self, backbone: str, class_: int, concepts: Sequence[int]) -> dict[int, float]:
+        """{concept: what a class's logit loses without it}; those that were asked before are not run again."""
+        known = self._exact.setdefault((backbone, class_), {})
+        missing = [concept for concept in concepts if concept not in known]
+        if missing:
+            logits = without_each(self.usae, backbone, self.canvas, [[concept] for concept in missing])[:, class_]
+            known.update(zip(missing, (logits[0] - logits[1:]).tolist(), strict=True))
+        return {concept: known[concept] for concept in concepts}
+
+    def _repr_png_(self) -> bytes:
+        page = io.BytesIO()
+        self.sheet().save(page, "PNG")
+        return page.getvalue()
+
+
+def _followed(usae: USAE) -> dict[int, str]:
+    """Names where the truth is known: of the concepts that follow a factor value."""
+    found = {concept: follows(usae, concept) for concept in range(usae.n_concepts)} if usae.factors else {}
+    return {k: own.value for k, own in found.items() if own is not None and own.auroc >= FOLLOWS}

@@ -1,0 +1,171 @@
+"""What a backbone answers to a photograph before and after an edit, and which photographs are nearest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from usae_train.interventions.edits import Wanted
+from usae_train.interventions.importance import answering
+from usae_train.interventions.intervene import editable, intervene
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import ImageSource, read_batches
+from usae_train.tokens.paired import none_can_be_read
+from usae_train.undisturbed import undisturbed
+from usae_viz.explanations.classes import named_class
+from usae_viz.explanations.concept_maps import ConceptMaps
+from usae_viz.explanations.photograph import Photo, Photograph, open_photograph
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class ClassBefore:
+    """A class's probability and logit before and after."""
+
+    class_: int
+    name: str
+    probability: tuple[float, float]
+    logit: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A photograph near in the backbone's final embedding."""
+
+    number: int
+    label: str
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Photographs as one backbone sees them, without an edit."""
+
+    source: ImageSource
+    numbers: list[int]  # of those that can be read
+    embeddings: Tensor  # (photographs, features), unit norm
+
+
+@undisturbed
+@torch.no_grad()
+def gallery_of(
+    usae: USAE, backbone: str, source: ImageSource, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Gallery:
+    """The final embeddings of photographs through a backbone.
+
+    Args:
+        usae: with its backbones.
+        backbone: which one.
+        source: the photographs.
+        progress: called with photographs that were looked at, and how many there are.
+
+    Raises:
+        ValueError: when none of them can be read.
+    """
+    network = usae.backbones[usae.known_name(backbone)]
+    numbers, seen, failures = list[int](), list[Tensor](), list[str]()
+    for indices, canvases, broken in read_batches(source, network.input_size, BATCH):
+        failures += [each.why for each in broken]
+        if indices:
+            seen.append(network.embedding(canvases.to(network.mean.device)))
+        numbers += indices
+        progress(len(numbers) + len(failures), len(source))
+    if not seen:
+        raise none_can_be_read(len(source), source, failures[0])
+    return Gallery(source, numbers, functional.normalize(torch.cat(seen), dim=-1))
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One edit of one backbone's view of a photograph."""
+
+    backbone: str
+    photograph: Photograph
+    edits: Mapping[int, Wanted]
+    maps: ConceptMaps  # before
+    classes: list[ClassBefore]  # the most probable ones before or after; empty without a classifier
+    cosine: float  # of the final embeddings before and after
+    neighbours: tuple[list[Neighbour], list[Neighbour]] | None  # before, after
+
+    def as_dict(self) -> dict[str, Any]:
+        """What intervene.json holds of it."""
+        near = self.neighbours
+        return {
+            "backbone": self.backbone, "photograph": self.photograph.name,
+            "edits": {str(concept): edit for concept, edit in self.edits.items()},
+            "classes": [{("class" if key == "class_" else key): value for key, value in vars(each).items()}
+                        for each in self.classes],
+            "embedding_cosine": self.cosine,
+            "neighbours": None if near is None else [[vars(each) for each in own] for own in near],
+        }  # fmt: skip
+
+
+@undisturbed
+@torch.no_grad()
+def intervention_in(
+    usae: USAE, backbone: str, photo: Photo, edits: Mapping[int, Wanted], top: int = 5,
+    among: Gallery | None = None,
+) -> Intervention:  # fmt: skip
+    """Edit concepts in one backbone, and say what changes in its answer to a photograph.
+
+    Args:
+        usae: with its backbones.
+        backbone: the one that is edited.
+        photo: as in `explain`.
+        edits: as `usae_train.intervene` takes them.
+        top: classes before and after, and neighbours.
+        among: photographs to find the nearest of, by the cosine of the final embedding; none by default.
+
+    Raises:
+        ValueError: for a photograph that cannot be read, edits that cannot be, or a layer whose edit changes nothing of
+            the answer.
+    """
+    has_classes = usae.specs[usae.known_name(backbone)].classes > 0 if usae.specs else False
+    network, _ = (answering if has_classes else editable)(usae, backbone)
+    photograph = open_photograph(photo)
+    canvas = photograph.canvas(network.input_size).to(network.mean.device)
+    codes = usae.encode(backbone, network(canvas)[0])
+    plain = network.embedding(canvas)
+    logits = [network.logits(canvas)[0]] if has_classes else []
+    with intervene(usae, backbone, edits):
+        edited = network.embedding(canvas)
+        logits += [network.logits(canvas)[0]] if has_classes else []
+    return Intervention(
+        backbone, photograph, dict(edits), ConceptMaps.of(codes, network.grid, usae.n_concepts),
+        _classes(torch.stack(logits), top) if has_classes else [],
+        functional.cosine_similarity(plain, edited).item(),
+        None if among is None else _nearest(torch.cat([plain, edited]), among, top),
+    )  # fmt: skip
+
+
+def _classes(logits: Tensor, top: int) -> list[ClassBefore]:
+    """The most probable classes of either, (2, classes), the most probable before first."""
+    likely = logits.softmax(-1)
+    chosen = dict.fromkeys(likely.topk(min(top, likely.shape[1])).indices.flatten().tolist())
+    rows = [
+        ClassBefore(k, named_class(logits.shape[1], k), _pair(likely[:, k]), _pair(logits[:, k])) for k in chosen
+    ]  # fmt: skip
+    return sorted(rows, key=lambda each: -each.probability[0])
+
+
+def _pair(values: Tensor) -> tuple[float, float]:
+    before, after = values.tolist()
+    return before, after
+
+
+def _nearest(own: Tensor, among: Gallery, top: int) -> tuple[list[Neighbour], list[Neighbour]]:
+    """The nearest photographs to each of two embeddings (2, features)."""
+    cosines = functional.normalize(own, dim=-1) @ among.embeddings.mT
+    near = cosines.topk(min(top, len(among.numbers)))
+    before, after = (
+        [Neighbour(among.numbers[at], among.source.label(among.numbers[at]), value)
+         for value, at in zip(*row, strict=True)]
+        for row in zip(near.values.tolist(), near.indices.tolist(), strict=True)
+    )  # fmt: skip
+    return before, after

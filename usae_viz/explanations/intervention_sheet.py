@@ -1,0 +1,88 @@
+"""An intervention as a picture: the photograph, what was edited in it, the answers, the nearest photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from usae_train.interventions.edits import Wanted
+from usae_viz.explanations.intervention import Intervention, Neighbour
+from usae_viz.explanations.overlay import fitted, scaled, spotlight
+from usae_viz.explanations.sheet import AGAINST, CELL, FAINT, FOR, INK, MARGIN, PAPER, font_of, shortened
+from usae_viz.runs.png import to_picture
+
+BAR = 220  # pixels of a probability of 1
+LINE = 34
+NAME = 190
+SHOWN = 4  # edited concepts whose maps are shown
+THUMB = 104
+
+
+def intervention_sheet(
+    found: Intervention, names: Mapping[int, str], pictures: Mapping[int, Tensor] | None = None
+) -> Image.Image:  # fmt: skip
+    """The photograph and the maps of edited concepts; bars of the classes before and after; neighbours.
+
+    Args:
+        found: what is shown.
+        names: of concepts.
+        pictures: {number of a neighbour: canvas (3, H, W)}.
+    """
+    width, height = fitted(found.photograph, CELL)
+    concepts = list(found.edits)[:SHOWN]
+    across = MARGIN + (1 + max(len(concepts), 2)) * (width + MARGIN)
+    near = 0 if found.neighbours is None else 2 * (THUMB + 40)
+    size = (max(across, NAME + BAR + 150), 70 + height + 30 + LINE * len(found.classes) + near + 3 * MARGIN)
+    page = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(page)
+    title = f"{found.backbone} on {found.photograph.name}: {', '.join(map(edit_in_words, found.edits.items()))}"
+    pen.text((MARGIN, MARGIN), shortened(title, 18, size[0] - 2 * MARGIN), INK, font_of(18))
+    page.paste(scaled(found.photograph, (width, height)), (MARGIN, 70))
+    for at, concept in enumerate(concepts, 1):
+        left = MARGIN + at * (width + MARGIN)
+        named = f"{concept} {names.get(concept, '')}".strip()
+        pen.text((left, 48), shortened(f"{named}, before", 13, width), FAINT, font_of(13))
+        page.paste(spotlight(found.photograph, found.maps.codes[concept], (width, height)), (left, 70))
+    top = 70 + height + MARGIN
+    pen.text((MARGIN, top), f"cosine of the final embedding, before and after: {found.cosine:.3f}", FAINT, font_of(12))
+    for row, each in enumerate(found.classes):
+        _bars(pen, top + 22 + row * LINE, each.name, each.probability)
+    if found.neighbours is not None:
+        below = top + 30 + LINE * len(found.classes)
+        for row, (word, own) in enumerate(zip(("before", "after"), found.neighbours, strict=True)):
+            _neighbours(page, pen, below + row * (THUMB + 40), f"nearest {word}", own, pictures or {})
+    return page
+
+
+def edit_in_words(edit: tuple[int, Wanted]) -> str:
+    """`12 = 0`, `7 * 2`, `3 + 1.5`."""
+    concept, wanted = edit
+    if isinstance(wanted, tuple):
+        return f"{concept} {'*' if wanted[0] == 'scale' else '+'} {wanted[1]:g}"
+    return f"{concept} = {wanted:g}"
+
+
+def _bars(pen: ImageDraw.ImageDraw, top: int, name: str, probability: tuple[float, float]) -> None:
+    """A class's probability before (grey) and after (green where it grew)."""
+    before, after = probability
+    pen.text((MARGIN, top + 6), shortened(name, 13, NAME - 2 * MARGIN), INK, font_of(13))
+    for row, (share, ink) in enumerate(((before, FAINT), (after, FOR if after >= before else AGAINST))):
+        y = top + row * 14
+        pen.rectangle((NAME, y + 3, NAME + max(1, round(BAR * share)), y + 12), ink)
+        pen.text((NAME + BAR + 8, y), f"{('before', 'after')[row]} {share:.1%}", ink, font_of(12))
+
+
+def _neighbours(
+    page: Image.Image, pen: ImageDraw.ImageDraw, top: int, word: str, own: Sequence[Neighbour],
+    pictures: Mapping[int, Tensor],
+) -> None:  # fmt: skip
+    pen.text((MARGIN, top), word, FAINT, font_of(12))
+    for at, each in enumerate(own):
+        left = MARGIN + at * (THUMB + MARGIN)
+        if left + THUMB > page.width:
+            return
+        if each.number in pictures:
+            page.paste(to_picture(pictures[each.number]).resize((THUMB, THUMB)), (left, top + 17))
+        pen.text((left, top + 19 + THUMB), f"{each.cosine:.3f}", FAINT, font_of(11))

@@ -1,0 +1,53 @@
+"""A map laid over its photograph: what the concept fires at keeps its light, the rest is dimmed."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from usae_train.pictures.colour import levels
+from usae_viz.explanations.photograph import Photograph
+
+DIM = (8, 10, 16)  # as the explorer's spotlight
+DARKEST = 180  # of 255; the rest of the photograph is to be made out
+UNSEEN = 0.15  # light of what the backbones are not shown
+
+
+def light_of(codes: Tensor) -> Tensor:
+    """The light that each patch keeps, 0..1, of codes (rows, cols); weak ones would hardly be seen but for the root."""
+    return (codes.float() / codes.max().clamp_min(1e-6)).clamp(0, 1).sqrt()
+
+
+def spotlight(photograph: Photograph, codes: Tensor, size: tuple[int, int]) -> Image.Image:
+    """The whole photograph under a map (rows, cols) of the square that the backbones saw.
+
+    Each patch of the map is a rectangle: nothing finer is known.
+
+    Args:
+        photograph: at its own aspect.
+        codes: (rows, cols), at the backbone's own grid.
+        size: width and height of the picture in pixels.
+    """
+    width, height = size
+    scale = width / photograph.whole.width
+    left, top, side = (round(edge * scale) for edge in photograph.seen)
+    side = max(1, side)  # of a photograph that is all but a line
+    light = torch.full((height, width), UNSEEN)
+    patches = Image.fromarray(levels(light_of(codes)).numpy()).resize((side, side), Image.Resampling.NEAREST)
+    cover = Image.fromarray(levels(light).numpy())
+    cover.paste(patches, (left, top))
+    cover = cover.point([round(255 - (255 - each) * DARKEST / 255) for each in range(256)])
+    return Image.composite(scaled(photograph, size), Image.new("RGB", size, DIM), cover)
+
+
+def scaled(photograph: Photograph, size: tuple[int, int]) -> Image.Image:
+    """The photograph at another size."""
+    return photograph.whole.resize(size, Image.Resampling.LANCZOS)
+
+
+def fitted(photograph: Photograph, most: int) -> tuple[int, int]:
+    """Width and height at its own aspect, the longer side so many pixels, neither less than 1."""
+    width, height = photograph.whole.size
+    scale = most / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))

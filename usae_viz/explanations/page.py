@@ -1,0 +1,135 @@
+"""The page: hover a concept, and see where each backbone sees it, its top-activating patches and its drawing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+from PIL import Image
+
+from usae_train.model.natural import natural_pictures
+from usae_train.pictures.colour import levels
+from usae_viz.explanations.explanation import Explanation
+from usae_viz.explanations.overlay import fitted, light_of, scaled
+from usae_viz.explorer.natural import TILE, WEBP
+from usae_viz.explorer.runs import Run
+from usae_viz.runs.patches import MOST, natural_patches
+
+OWN = "explain"  # the folder beside index.html with all that it shows
+PARTS = (
+    ("usae_viz.explorer", "dom.js"), ("usae_viz.explanations", "explain.js"), ("usae_viz.explanations", "explain.css")
+)  # fmt: skip
+LARGEST = 960  # pixels of a photograph's longer side on the page
+DRAWING = 288  # pixels of a drawing
+
+
+def write_page(
+    explanations: Sequence[Explanation], record: Mapping[str, Any], out: Path, run: Run | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:  # fmt: skip
+    """Write index.html, and beside it a folder with all that it shows.
+
+    Args:
+        explanations: of photographs through one USAE.
+        record: what `record_of` says of them.
+        out: the folder.
+        run: drawings of concepts to show beside.
+        progress: called with concepts whose patches were cut out, and how many there are.
+    """
+    room = out / OWN
+    room.mkdir()
+    for number, explanation in enumerate(explanations):
+        size = fitted(explanation.photograph, min(LARGEST, max(explanation.photograph.whole.size)))
+        scaled(explanation.photograph, size).save(room / f"photograph-{number}.webp", **WEBP)
+    listed = _concepts(record)
+    usae = explanations[0].usae
+    data = {
+        "usae": record["usae"], "backbones": usae.names,
+        "photographs": [_photograph(*each) for each in zip(explanations, record["photographs"], strict=True)],
+        "patches": _patches(explanations[0], listed, room, progress), "tiles": MOST,
+        "no_patches": natural_pictures(usae)[1],
+        "drawings": {} if run is None else _drawings(run, set(listed), usae.names, room),
+    }  # fmt: skip
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    (room / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
+    for package, name in PARTS:
+        part = files(package).joinpath("page").joinpath(name)
+        (room / name).write_text(part.read_text(encoding="utf-8"), encoding="utf-8")
+    template = Environment(loader=PackageLoader("usae_viz.explanations", "page"), autoescape=select_autoescape())
+    page = template.get_template("index.html").render(title=_title(explanations), own=OWN)
+    (out / "index.html").write_text(page, encoding="utf-8")
+
+
+def _title(explanations: Sequence[Explanation]) -> str:
+    first = explanations[0].photograph.name
+    return first if len(explanations) == 1 else f"{first} and {len(explanations) - 1} more"
+
+
+def _concepts(record: Mapping[str, Any]) -> list[int]:
+    """Every concept that is listed of some photograph."""
+    rows = [row for each in record["photographs"] for own in each["backbones"].values() for row in own["concepts"]]
+    return list(dict.fromkeys(row["concept"] for row in rows))
+
+
+def _photograph(explanation: Explanation, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page has of a photograph: the record, with light (base64, a byte a patch) instead of maps."""
+    backbones = {}
+    for name, own in record["backbones"].items():
+        rows = [{key: value for key, value in row.items() if key != "map"} for row in own["concepts"]]
+        for row in rows:
+            if row["area"]:
+                row["light"] = _bytes(explanation, name, row["concept"])
+        backbones[name] = {**own, "concepts": rows}
+    return {**record, "backbones": backbones}
+
+
+def _bytes(explanation: Explanation, backbone: str, concept: int) -> str:
+    light = levels(light_of(explanation.maps[backbone].codes[concept]))
+    return base64.b64encode(light.numpy().tobytes()).decode()
+
+
+def _patches(
+    explanation: Explanation, concepts: Sequence[int], room: Path, progress: Callable[[int, int], None]
+) -> dict[str, list[int]]:
+    """Write patches/CONCEPT.webp, a row a backbone; {concept: how many each backbone has}. Empty without pictures."""
+    found: dict[str, list[int]] = {}
+    if natural_pictures(explanation.usae)[0] is None:
+        return found
+    (room / "patches").mkdir()
+    for done, concept in enumerate(concepts, 1):
+        own = natural_patches(explanation.usae, concept)
+        progress(done, len(concepts))
+        if not any(own.values()):
+            continue
+        strip = Image.new("RGB", (MOST * TILE, len(own) * TILE))
+        for row, tiles in enumerate(own.values()):
+            for at, tile in enumerate(tiles):
+                strip.paste(tile.resize((TILE, TILE), Image.Resampling.BICUBIC), (at * TILE, row * TILE))
+        strip.save(room / "patches" / f"{concept}.webp", **WEBP)
+        found[str(concept)] = [len(tiles) for tiles in own.values()]
+    return found
+
+
+def _drawings(run: Run, concepts: set[int], backbones: Sequence[str], room: Path) -> dict[str, list[dict[str, Any]]]:
+    """Copy a run's pictures of these concepts, small, in the backbones' order: {concept: [{file, backbone, ...}]}."""
+    places = {name: place for place, name in enumerate(backbones)}
+    found: dict[str, list[dict[str, Any]]] = {}
+    (room / "drawings").mkdir()
+    for drawing in run.drawings:
+        if drawing.concept not in concepts:
+            continue
+        in_order = sorted(drawing.pictures, key=lambda picture: places.get(picture.backbone, len(places)))
+        for number, picture in enumerate(in_order):
+            name = f"{drawing.concept}-{number}.webp"
+            with Image.open(picture.file) as opened:
+                small = opened.convert("RGB")
+            small.thumbnail((DRAWING, DRAWING), Image.Resampling.LANCZOS)
+            small.save(room / "drawings" / name, **WEBP)
+            entry = {"file": name, "backbone": picture.backbone, "verdict": picture.verdict}
+            found.setdefault(str(drawing.concept), []).append(entry)
+    return found

@@ -1,0 +1,61 @@
+"""A photograph as a person has it, and the centre square of it that backbones are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from usae_train.files.place_names import named_place, printable
+from usae_train.pictures.decoding import centre_square, read_whole
+from usae_viz.runs.png import to_picture
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph at its own aspect and size."""
+
+    name: str
+    whole: Image.Image = field(repr=False)  # RGB, upright
+
+    def canvas(self, size: int) -> Tensor:
+        """What backbones are shown, (1, 3, size, size), 0..1: the centre square, as all commands take it."""
+        return centre_square(self.whole, size)[None]
+
+    @property
+    def seen(self) -> tuple[int, int, int]:
+        """Left, top and side in pixels of the square that backbones are shown."""
+        width, height = self.whole.size
+        side = min(width, height)
+        return (width - side) // 2, (height - side) // 2, side
+
+
+Photo = str | Path | BinaryIO | Image.Image | Tensor | Photograph
+
+
+def open_photograph(photo: Photo) -> Photograph:
+    """A photograph from a file, a PIL image, or a canvas (3, H, W), 0..1; one that is open already as it is.
+
+    Raises:
+        ValueError: for a file that cannot be read, or a tensor that is no canvas.
+    """
+    if isinstance(photo, Photograph):
+        return photo
+    if isinstance(photo, Tensor):
+        if photo.ndim != 3 or photo.shape[0] != 3 or not bool(torch.isfinite(photo).all()):
+            raise ValueError(f"a photograph of shape {tuple(photo.shape)}; expected (3, height, width), finite, 0..1")
+        return Photograph("photograph", to_picture(photo))
+    if isinstance(photo, Image.Image):
+        return Photograph(Path(str(getattr(photo, "filename", "") or "photograph")).name, photo.convert("RGB"))
+    if not isinstance(photo, str | Path):
+        return Photograph("photograph", read_whole(photo, "the photograph"))
+    file = named_place(photo)
+    if file.is_dir():
+        raise ValueError(f"{photo} is a folder; expected a photograph's file")
+    if not file.exists():
+        raise ValueError(f"no photograph {str(photo)!r}: there is no such file")
+    return Photograph(printable(file.name), read_whole(file))

@@ -1,0 +1,76 @@
+"""`explain.json`: an explanation as figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from usae_train.files.provenance import commit, versions
+from usae_train.model.usae import USAE
+from usae_viz.explanations.choice import listed_concepts
+from usae_viz.explanations.explanation import Explanation
+
+SCHEMA = 1
+
+
+def record_of(explanations: Sequence[Explanation], top: int) -> dict[str, Any]:
+    """What explain.json holds of photographs that one USAE explains.
+
+    Args:
+        explanations: at least one.
+        top: concepts a backbone and order; of all that are listed the maps are kept.
+    """
+    return {
+        "schema": SCHEMA, "usae": usae_record(explanations[0].usae),
+        "photographs": [_photograph(each, top) for each in explanations],
+        "versions": versions(), "commit": commit(),
+    }  # fmt: skip
+
+
+def usae_record(usae: USAE) -> dict[str, Any]:
+    """Which USAE it is."""
+    return {"source": usae.source, "sha256": usae.sha256, "n_concepts": usae.n_concepts, "k": usae.k}
+
+
+def _photograph(explanation: Explanation, top: int) -> dict[str, Any]:
+    names = explanation.usae.names
+    width, height = explanation.photograph.whole.size
+    left, above, side = explanation.photograph.seen
+    concepts = listed_concepts(explanation, top)
+    return {
+        "name": explanation.photograph.name, "width": width, "height": height,
+        "seen": {"left": left, "top": above, "side": side},
+        "agreed": explanation.agreed(), "only": {name: explanation.only(name) for name in names},
+        "names": {str(k): explanation.names[k] for k in concepts if k in explanation.names},
+        "backbones": {name: _backbone(explanation, name, concepts) for name in names},
+    }  # fmt: skip
+
+
+def _backbone(explanation: Explanation, name: str, concepts: Sequence[int]) -> dict[str, Any]:
+    maps = explanation.maps[name]
+    answer = explanation.answer(name)
+    asked = explanation.asked(name) if answer is not None else None
+    important = {} if answer is None else {each.concept: each for each in explanation.importance(name)}
+    listed = []
+    for concept in concepts:
+        seen = maps.seen(concept, None)
+        entry: dict[str, Any] = {"concept": concept, "peak": round(seen.peak, 4), "area": round(seen.area, 4)}
+        if seen.area:
+            entry["place"] = list(seen.place)
+            entry["map"] = [[round(code, 3) for code in row] for row in maps.codes[concept].tolist()]
+        if concept in important:
+            own = important[concept]
+            entry["exact"] = None if own.exact is None else round(own.exact, 5)
+            entry["estimate"] = round(own.estimate, 5)
+        listed.append(entry)
+    return {
+        "grid": list(maps.grid), "input_size": explanation.usae.backbones[name].input_size,
+        "answer": None if answer is None else {"class": answer.class_, **_without_class(asdict(answer))},
+        "asked": None if asked is None else {"class": asked[0], "name": asked[1]},
+        "no_importance": explanation.refused.get(name), "concepts": listed,
+    }  # fmt: skip
+
+
+def _without_class(answer: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if key != "class_"}

@@ -1,0 +1,103 @@
+"""An explanation as a picture: a row a backbone, a column a concept, each map over the photograph."""
+
+from __future__ import annotations
+
+from PIL import Image, ImageDraw, ImageFont
+
+from usae_viz.explanations.choice import strongest_in_turn
+from usae_viz.explanations.concept_maps import ConceptSeen
+from usae_viz.explanations.explanation import Explanation
+from usae_viz.explanations.overlay import fitted, scaled, spotlight
+
+COLUMNS = 6
+CELL = 208  # longer side of a photograph, in pixels
+MARGIN = 12
+HEAD = 58  # of the title and the line below it
+COLUMN_HEAD = 24
+CAPTION = 38  # two lines below each map
+LEFT = 132  # of the backbones' names
+INK, FAINT, PAPER, FOR, AGAINST = "#1a1a1a", "#6b6b6b", "#ffffff", "#1b6e3c", "#b3261e"
+
+
+def explanation_sheet(explanation: Explanation, columns: int) -> Image.Image:
+    """All backbones' maps of the concepts that carry their answers, or of the strongest where there is no answer.
+
+    Args:
+        explanation: what is shown.
+        columns: concepts, each backbone's first in turn.
+    """
+    concepts = strongest_in_turn(explanation, columns)
+    width, height = fitted(explanation.photograph, CELL)
+    row = height + CAPTION + MARGIN
+    size = (
+        LEFT + (len(concepts) + 1) * (width + MARGIN) + MARGIN,
+        HEAD + COLUMN_HEAD + len(explanation.maps) * row + MARGIN,
+    )
+    page = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(page)
+    title = f"What {', '.join(explanation.maps)} see in {explanation.photograph.name}"
+    pen.text((MARGIN, MARGIN), shortened(title, 18, size[0] - 2 * MARGIN), INK, font_of(18))
+    pen.text((MARGIN, MARGIN + 25), shortened(_legend(explanation), 12, size[0] - 2 * MARGIN), FAINT, font_of(12))
+    for at, concept in enumerate(concepts, 1):
+        named = f"{concept}  {explanation.names.get(concept, '')}".strip()
+        pen.text((LEFT + at * (width + MARGIN), HEAD), shortened(named, 14, width), INK, font_of(14))
+    for number, backbone in enumerate(explanation.maps):
+        top = HEAD + COLUMN_HEAD + number * row
+        _name(pen, explanation, backbone, top)
+        drops = explanation.drops(backbone, concepts)
+        page.paste(scaled(explanation.photograph, (width, height)), (LEFT, top))
+        for at, concept in enumerate(concepts, 1):
+            left = LEFT + at * (width + MARGIN)
+            page.paste(
+                spotlight(explanation.photograph, explanation.map(backbone, concept), (width, height)), (left, top)
+            )
+            seen = explanation.maps[backbone].seen(concept, None)
+            _caption(pen, seen, drops.get(concept), (left, top + height + 3), width)
+    return page
+
+
+def _legend(explanation: Explanation) -> str:
+    own = "lit where the concept fires, at each backbone's own grid; peak: largest code; area: share of the patches"
+    asked = "; logit: what the answer's loses without the concept, exactly (+ speaks for it, - against it)"
+    return own + (asked if explanation.looks else "")
+
+
+def _name(pen: ImageDraw.ImageDraw, explanation: Explanation, backbone: str, top: int) -> None:
+    """A backbone and what it answers, left of its row."""
+    pen.text((MARGIN, top), shortened(backbone, 15, LEFT - 2 * MARGIN), INK, font_of(15))
+    rows, cols = explanation.maps[backbone].grid
+    lines = [f"{rows} x {cols} patches"]
+    answer = explanation.answer(backbone)
+    if answer is not None:
+        lines += ["", "it answers", f"{answer.name}, {answer.probability:.0%}"]
+        class_, name = explanation.asked(backbone)
+        if class_ != answer.class_:
+            lines += ["", "asked about", name]
+    for number, line in enumerate(lines):
+        pen.text((MARGIN, top + 22 + 16 * number), shortened(line, 12, LEFT - 2 * MARGIN), FAINT, font_of(12))
+
+
+def _caption(
+    pen: ImageDraw.ImageDraw, seen: ConceptSeen, drop: float | None, place: tuple[int, int], width: int
+) -> None:
+    if seen.area == 0:
+        pen.text(place, "does not fire", FAINT, font_of(12))
+        return
+    pen.text(place, shortened(f"peak {seen.peak:.1f}, area {seen.area:.0%}", 12, width), FAINT, font_of(12))
+    if drop is not None:
+        below = (place[0], place[1] + 16)
+        pen.text(below, shortened(f"logit {drop:+.2f}", 12, width), FOR if drop > 0 else AGAINST, font_of(12))
+
+
+def shortened(text: str, size: int, width: int) -> str:
+    """A text that is no wider than so many pixels: of a longer one the middle is left out."""
+    font, kept, short = font_of(size), len(text), text
+    while kept > 1 and font.getlength(short) > width:
+        kept -= 1
+        short = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
+    return short
+
+
+def font_of(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """The sheets' font at a size in pixels."""
+    return ImageFont.load_default(size)

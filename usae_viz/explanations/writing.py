@@ -1,0 +1,107 @@
+"""An explanation's folder: a sheet a photograph, explain.json, and a page that opens from disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from usae_train.files.atomic import atomic_path
+from usae_train.files.provenance import commit, versions
+from usae_train.model.checkpoint import check_free
+from usae_train.model.usae import USAE
+from usae_train.pictures.images import ImageSource
+from usae_train.undisturbed import undisturbed
+from usae_viz.explanations.explanation import Explanation
+from usae_viz.explanations.intervention import Intervention
+from usae_viz.explanations.intervention_sheet import intervention_sheet
+from usae_viz.explanations.page import write_page
+from usae_viz.explanations.record import SCHEMA, record_of, usae_record
+from usae_viz.explanations.sheet import COLUMNS
+from usae_viz.explorer.runs import Run
+from usae_viz.runs.png import save_png
+
+TOP = 20
+
+
+@undisturbed
+def write_explanations(
+    explanations: Sequence[Explanation], out: Path, columns: int = COLUMNS, top: int = TOP, run: Run | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:  # fmt: skip
+    """Write sheets, explain.json and the page into a new folder; it appears whole or not at all.
+
+    Args:
+        explanations: of photographs through one USAE.
+        out: the folder.
+        columns: concepts of a sheet.
+        top: concepts of a list, a backbone and order.
+        run: drawings of concepts to show beside.
+        progress: called with concepts whose patches were cut out, and how many there are.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: for a folder that holds something already, or cannot be written.
+    """
+    check_free(out)
+    record = record_of(explanations, top)
+    with atomic_path(out) as room:
+        room.mkdir(parents=True)
+        for name, explanation in zip(sheet_names(explanations), explanations, strict=True):
+            about = {"sheet": explanation.usae.names, "title": explanation.photograph.name}
+            save_png(room / name, explanation.sheet(columns), about)
+        (room / "explain.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+        write_page(explanations, record, room, run, progress)
+    return out
+
+
+@undisturbed
+def write_interventions(
+    usae: USAE, found: Mapping[str, Intervention], out: Path, names: Mapping[int, str],
+    among: ImageSource | None = None,
+) -> Path:  # fmt: skip
+    """Write sheet.png and intervene.json of each intervention into a new folder; it appears whole or not at all.
+
+    Args:
+        usae: whose concepts were edited.
+        found: {folder below: what came of an edit}; `.` is the folder itself.
+        out: the folder.
+        names: of concepts.
+        among: where neighbours were found.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: for a folder that holds something already, or cannot be written.
+    """
+    check_free(out)
+    made = {"versions": versions(), "commit": commit()}
+    with atomic_path(out) as room:
+        for below, each in found.items():
+            place = room / below
+            place.mkdir(parents=True, exist_ok=True)
+            about = {"sheet": [each.backbone], "title": each.photograph.name}
+            save_png(place / "sheet.png", intervention_sheet(each, names, _shown(usae, each, among)), about)
+            record = {"schema": SCHEMA, "usae": usae_record(usae), **each.as_dict(), **made}
+            (place / "intervene.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return out
+
+
+def _shown(usae: USAE, found: Intervention, among: ImageSource | None) -> dict[int, Tensor]:
+    """{number: canvas} of an intervention's neighbours."""
+    if among is None or found.neighbours is None:
+        return {}
+    size = usae.backbones[found.backbone].input_size
+    return {number: among.read(number, size) for number in {each.number for own in found.neighbours for each in own}}
+
+
+def sheet_names(explanations: Sequence[Explanation]) -> list[str]:
+    """`sheet.png`; of several photographs `sheet-1.png` and so on, in their order."""
+    if len(explanations) == 1:
+        return ["sheet.png"]
+    return [f"sheet-{number}.png" for number in range(1, len(explanations) + 1)]
