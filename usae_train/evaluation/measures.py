@@ -31,7 +31,7 @@ class Measures:
     def __init__(self, usae: USAE, independent: Mapping[str, USAE] | None = None, keep_codes: bool = False) -> None:
         self.usae = usae
         self.halves = 2 if independent else 1
-        self.firing = FiringTally(usae.names, usae.n_concepts)
+        self.firing = FiringTally(usae.names, usae.n_concepts, usae.lengths)
         self.reconstruction = [Reconstruction(usae.names, usae.names) for _ in range(self.halves)]
         self.posthoc = PostHoc(independent) if independent else None
         self.ceiling = Ceiling({name: usae.scale(name).mean for name in usae.names}, usae.widths)
@@ -67,6 +67,30 @@ class Measures:
                 self.posthoc.add(flat, matching=half == 0)
             if self.kept is not None:
                 self.kept.append({"numbers": numbers, **_packed(codes)})
+
+    def apart(self, paired: PairedTokens, half: int) -> list[dict[str, Any]] | PairedTokens:
+        """What `add` would take in, worked out beside these sums: for `take` to add, in another process.
+
+        States of a few pictures each: adding them in order comes to the same bits as `add`. The tables of independent
+        SAEs are too large to be handed over so; for them the tokens are.
+        """
+        if self.posthoc is not None:
+            return paired
+        states = []
+        for first in range(0, len(paired.numbers), AT_ONCE):
+            few = slice(first, first + AT_ONCE)
+            own = Measures(self.usae, keep_codes=self.kept is not None)
+            own.add(PairedTokens({n: t[few] for n, t in paired.tokens.items()}, paired.numbers[few]), half)
+            states.append(own.state_dict())
+        return states
+
+    def take(self, found: list[dict[str, Any]] | PairedTokens, half: int) -> None:
+        """Add what `apart` has worked out."""
+        if isinstance(found, PairedTokens):
+            self.add(found, half)
+            return
+        for state in found:
+            self.merge(state)
 
     def whole(self) -> Reconstruction:
         """The reconstruction of all pictures."""

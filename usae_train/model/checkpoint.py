@@ -61,7 +61,8 @@ def save(
         room.mkdir()
         specs = {name: bring_weights(name, spec, room) for name, spec in usae.specs.items()}
         config = UsaeConfig(
-            widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
+            widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm,
+            recipe=usae.recipe,
             grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
             fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers, weights=usae.weights,
             versions=versions(), commit=commit(), sparsity=usae.sparsity, unit_norm=usae.unit_norm,

@@ -167,7 +167,8 @@ class Batches:
         missing = self.batch
         while missing > 0:
             taken = self.order[self.position : self.position + missing].sort().values
-            parts.append({name: own[taken] for name, own in self._tokens.items()})
+            # of 2048 x 384 in bfloat16 0.16 ms, own[taken] 0.56
+            parts.append({name: own.index_select(0, taken) for name, own in self._tokens.items()})
             self.position, missing = self.position + len(taken), missing - len(taken)
             if self.position == len(self.order):
                 self._advance()

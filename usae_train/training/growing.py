@@ -191,7 +191,7 @@ def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any)
     for own in ("n_concepts", "k"):
         if settings.setdefault(own, getattr(usae, own)) != getattr(usae, own):
             raise ValueError(f"{own} is {settings[own]}, and the USAE's {getattr(usae, own)}; its space stays as it is")
-    named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm})
+    named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm})
     return fit_settings(named, **settings)
 
 

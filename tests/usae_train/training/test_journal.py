@@ -54,7 +54,7 @@ def test_pair_figures_change_nothing_and_give_each_part_its_mode_back():
 
 
 def test_the_pairs_losses_sum_to_the_steps_loss_where_there_is_no_other_term():
-    recipe = DEFAULT.model_copy(update={"encoding": "all", "nested": (), "auxiliary": "none"})
+    recipe = DEFAULT.model_copy(update={"encoding": "all", "nested": (), "auxiliary": "none", "noise": 0.0})
     lines = []
     fit_tokens(toy_tokens(), toy_settings(recipe, steps=4), progress=lambda step, figures: lines.append(figures))
     weights = {name: width * len(WIDTHS) / sum(WIDTHS.values()) for name, width in WIDTHS.items()}
