@@ -18,6 +18,7 @@ from small_world import SMALL, World, make_pictures, run_cli, train, viz
 import usae_train as ut
 from usae_train.cli import app as train_app
 from usae_train.files.holding import held
+from usae_train.files.provenance import install_command
 from usae_train.pictures.images import open_images
 from usae_train.training.settings import FitSettings
 from usae_viz.cli import app as viz_app
@@ -140,7 +141,7 @@ def a_tracking_library_that_is_missing(world: World, room: Path) -> None:
     before = sys.modules.get("wandb")
     sys.modules["wandb"] = None  # type: ignore[assignment]
     try:
-        fit(world, room / "usae", "--wandb", "project", status=1, text='pip install "usae[tracking]"')
+        fit(world, room / "usae", "--wandb", "project", status=1, text=install_command("tracking"))
     finally:
         sys.modules.pop("wandb")
         if before is not None:

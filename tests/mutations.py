@@ -126,7 +126,7 @@ def other_tensor(value, random: Random):
         number = random.choice((-1, 0, 1, 100, float("nan"), float("inf"), -1e30))
         if not value.is_floating_point():
             number = random.choice((0, 1, 100) if value.dtype in (torch.uint8, torch.bool) else (-1, 0, 1, 100))
-        with_one.view(-1)[random.randrange(value.numel())] = number
+        with_one.view(-1)[random.randrange(value.numel())] = torch.tensor(number).to(value.dtype)  # float16: -inf
     return random.choice((
         with_one, with_one, value.to(random.choice(DTYPES)), value[None], value.flatten(), value.new_zeros(0),
         value.new_zeros(()), value[:-1] if value.ndim else value[None], value.mT if value.ndim > 1 else value[None],

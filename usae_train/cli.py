@@ -8,21 +8,16 @@ from typing import Annotated
 
 import typer
 
+from usae_train.command_app import command_app
 from usae_train.commands import measure_commands, sae_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
-from usae_train.printing import say
+from usae_train.printing import plural, say
 from usae_train.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
 
-app = typer.Typer(
-    name="usae-train", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Make universal sparse autoencoders: one sparse concept space for several vision backbones.",
-)  # fmt: skip
-
-
-@app.callback()
-def _main() -> None:
-    """Keeps the commands as subcommands."""
+app = command_app(
+    "usae-train", "Make universal sparse autoencoders: one sparse concept space for several vision backbones."
+)
 
 
 @app.command()
@@ -64,7 +59,7 @@ def extract(
 
         if verify:
             right = list(ActivationStore(out).verify())
-            say(f"{out}: {len(right)} shards, all checksums right")
+            say(f"{out}: {plural(len(right), 'shard')}, all checksums right")
             return
         if dtype not in ("bfloat16", "float16", "float32"):
             raise typer.BadParameter(f"--dtype is {dtype!r}; expected bfloat16, float16 or float32")
@@ -82,7 +77,7 @@ def extract(
             quiet = quiet or not ranks.first
             if not quiet:
                 drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
-                say(f"{out}: {len(source)} pictures{drawn} will take {gigabytes:.3g} GB")
+                say(f"{out}: {plural(len(source), 'picture')}{drawn} will take {gigabytes:.3g} GB")
             with progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
                 store = write_store(
@@ -93,7 +88,7 @@ def extract(
                 )  # fmt: skip
             if not quiet:
                 left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
-                say(f"{out}: {len(store)} pictures in {len(store.record.shards)} shards{left_out}")
+                say(f"{out}: {plural(len(store), 'picture')} in {plural(len(store.record.shards), 'shard')}{left_out}")
                 say(outliers_as_text(outliers_of(store)))
 
 
@@ -115,7 +110,7 @@ def import_published(
         usae = convert(config)
         save(usae, out)
         if not quiet:
-            say(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}")
+            say(f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}")
             say("no record of the backbones' weights is kept: the release does not say which they were")
 
 
@@ -166,7 +161,7 @@ def photos(
         with progress_bars(quiet) as progress:
             judged = build(train, held, out, settings, pick_device(device), watched(progress, quiet), say_skipped)
         if not quiet:
-            say(f"{out}: {settings.n_concepts} concepts over {', '.join(judged.live)}")
+            say(f"{out}: {plural(settings.n_concepts, 'concept')} over {', '.join(judged.live)}")
             say(*judged.in_words())
 
 

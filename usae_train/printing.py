@@ -52,6 +52,16 @@ def one_line(error: BaseException | str) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def plural(count: int, noun: str) -> str:
+    """A number and what it is of, in the plural where it is not one.
+
+    Example:
+        >>> plural(1, "picture"), plural(0, "picture"), plural(2_000, "picture")
+        ('1 picture', '0 pictures', '2000 pictures')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def say_json(value: Any) -> None:
     """Print JSON, which writes out every sign but ASCII's; the one of those that a terminal obeys is written out."""
     print(json.dumps(value, indent=1).replace("\x7f", r"\u007f"), flush=True)
@@ -68,7 +78,7 @@ def table_as_text(table: RenderableType, width: int) -> str:
     """A table as `say_table` prints it, so many characters wide."""
     from rich.console import Console
 
-    console = Console(width=width)
+    console = Console(width=width, force_jupyter=False)  # in a notebook rich would show an empty output beside it
     with console.capture() as capture:
         console.print(table)
     return capture.get()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from usae_train.command_app import command_app, wrong_usage
 from usae_train.printing import as_text, say, say_json, say_table
 from usae_train.terminal import Workers, one_line_errors, pick_device
 from usae_viz.commands import explain_commands, page_commands, render_commands
+from usae_viz.commands.completions import complete_concept, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
 
@@ -20,12 +22,13 @@ if TYPE_CHECKING:
     from usae_viz.maximization.settings import MaximizeSettings
     from usae_viz.objectives import Objective
 
-app = typer.Typer(
-    name="usae-viz", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Draw universal concepts as each vision backbone sees them: coordinated activation maximization.",
-)  # fmt: skip
+app = command_app(
+    "usae-viz", "Draw universal concepts as each vision backbone sees them: coordinated activation maximization."
+)
 
-UsaeId = Annotated[str, typer.Option("--usae", help="`demo`, `photos`, a USAE folder or a hub id.")]
+UsaeId = Annotated[
+    str, typer.Option("--usae", help="`demo`, `photos`, a USAE folder or a hub id.", autocompletion=complete_usae)
+]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own unless told.")
 ]
@@ -130,6 +133,7 @@ def maximize(
         typer.Option(
             "--concept",
             "-c",
+            autocompletion=complete_concept,
             help="An index, several with commas, `top:8` for the most universal, a name such as `eyes` (see usae-viz "
             "concepts), or in the demo what it follows, such as `red`.",
         ),
@@ -184,16 +188,14 @@ def maximize(
     """
     with one_line_errors():
         from usae_train.runtime.workers import one_thread
-        from usae_train.training.settings import check_settings
         from usae_viz.maximization.maximize import kept_close
-        from usae_viz.maximization.settings import MaximizeSettings
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
         if closeness is not None and start is None:
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
-        settings = check_settings(
-            MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
+        settings = _settings(
+            mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
             augmentation=augmentation, start=start, spectrum=spectrum, decay=decay, contrast=contrast,
             whole_first=whole_first, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle,
             snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
@@ -202,7 +204,8 @@ def maximize(
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
         if start is not None:
-            chosen = [kept_close(each, closeness) for each in chosen]
+            with wrong_usage():
+                chosen = [kept_close(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
         _draw(model, chosen, settings, out or new_run("maximize"), quiet, as_json, animation, workers)
 
@@ -244,12 +247,10 @@ def invert(
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
     with one_line_errors():
         from usae_train.runtime.workers import one_thread
-        from usae_train.training.settings import check_settings
-        from usae_viz.maximization.settings import MaximizeSettings
         from usae_viz.objectives import SameCodes
 
-        settings = check_settings(
-            MaximizeSettings, mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
+        settings = _settings(
+            mode=mode, image=image, size=size, steps=steps, crops=crops, learning_rate=learning_rate,
             augmentation=augmentation, reference=picture, spectrum=spectrum, decay=decay, contrast=contrast,
             whole_first=whole_first, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle,
             snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
@@ -278,8 +279,10 @@ def concepts(
     with one_line_errors():
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_of
-        from usae_viz.concepts.naming import CHANCE, concept_rows, label_of
+        from usae_viz.concepts.naming import CHANCE, check_sort, concept_rows, label_of
 
+        with wrong_usage():
+            check_sort(sort)
         model = load(usae)
         named = names_of(labels_of(model, labels))
         rows = concept_rows(model, sort)  # type: ignore[arg-type]
@@ -321,6 +324,14 @@ render_commands.register(app)
 page_commands.register(app)
 
 
+def _settings(**values: Any) -> MaximizeSettings:
+    from usae_train.training.settings import check_settings
+    from usae_viz.maximization.settings import MaximizeSettings
+
+    with wrong_usage():
+        return check_settings(MaximizeSettings, **values)
+
+
 def _load(usae: str, device: str) -> USAE:
     from usae_train.model.checkpoint import load
 
@@ -335,7 +346,9 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
 
     named = labels_of(usae, labels)
     indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, named))
-    wanted = [Concept(concept) for concept in indices] + [parse_objective(text) for text in expressions]
+    with wrong_usage():
+        parsed = [parse_objective(text) for text in expressions]
+    wanted = [Concept(concept) for concept in indices] + parsed
     return list({str(each): each for each in wanted}.values())
 
 

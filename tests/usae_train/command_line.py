@@ -25,9 +25,9 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def assert_one_error(result: tuple[int, str, str], text: str) -> None:
+def assert_one_error(result: tuple[int, str, str], text: str, status: int = 1) -> None:
     code, out, err = result
-    assert code == 1
+    assert code == status
     assert out == ""
     assert err.startswith("error: ")
     assert err.count("\n") == 1

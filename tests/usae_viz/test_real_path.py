@@ -125,7 +125,7 @@ def test_a_concept_is_drawn_and_scored_through_every_network(runs, listed, mode)
 def test_the_explorer_shows_every_run_and_natural_patches_of_every_network(runs, listed, tmp_path):
     folders, concept = [out for out, _ in runs.values()], listed[0]["concept"]
     said = run(usae_viz.cli.app, "explore", *folders, "--natural", 1, "-o", tmp_path / "page")
-    assert "1 cards" in said
+    assert "1 card," in said
     assert (tmp_path / "page" / "index.html").is_file()
     data = of_script(tmp_path / "page" / OWN / "data.js")
     assert (data["backbones"], data["missing"]) == (BACKBONES, [])

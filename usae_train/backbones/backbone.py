@@ -352,14 +352,23 @@ def build_backbones(specs: Mapping[str, BackboneSpec], told: bool = True) -> dic
     return built
 
 
+def check_run_in(dtype: str) -> None:
+    """Complain of a dtype that backbones do not run in.
+
+    Raises:
+        ValueError: with those that they do.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+
+
 def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
     """Let backbones compute in `float32` or `bfloat16`; `auto` is bfloat16 on a GPU and float32 elsewhere.
 
     Raises:
         ValueError: for another name.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
+    check_run_in(dtype)
     for backbone in backbones:
         half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
         backbone.run_in = torch.bfloat16 if half else torch.float32

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
-from usae_train.files.provenance import file_hash
+from usae_train.files.provenance import file_hash, install_command
+from usae_train.printing import plural
 
 PACKAGED = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
 OURS = "usae"  # the distribution whose extras name packages of weights
@@ -74,8 +75,8 @@ def in_order(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], misfits: 
     """
     if len(weights) != len(own):
         raise ValueError(
-            f"{misfits}it has {len(weights)} tensors, and the model {len(own)}; the classifier is among these if "
-            "`classes` says so"
+            f"{misfits}it has {plural(len(weights), 'tensor')}, and the model {len(own)}; the classifier is among "
+            "these if `classes` says so"
         )
     for (theirs, tensor), (ours, wanted) in zip(weights.items(), own.items(), strict=True):
         if tensor.shape != wanted.shape:
@@ -111,7 +112,7 @@ def _how_to_install(wanted: Packaged) -> str:
     extra = _extra_with(wanted.package)
     if extra is None:
         return f'pip install "{wanted.package}=={wanted.version}"'
-    return f'pip install "{OURS}[{extra}]", or in a checkout: pip install -e ".[{extra}]"'
+    return install_command(extra)
 
 
 def _extra_with(package: str) -> str | None:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.printing import plural
+
 FIRST = ("state_dict_ema", "model_ema", "state_dict", "model")  # where training files keep weights; timm's order
 # What else is a network, and no optimizer or loss, in training files of DINO, iBOT, Lightning, apex, MMCV and others
 NETWORKS = (
@@ -109,7 +111,7 @@ def misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | No
             f"{next(iter(own))!r}; give it timm's names, or the model that it is of"
         )
     if lacking := [key for key in own if key not in weights]:
-        return f"it lacks {len(lacking)} tensors, {lacking[0]!r} first"
+        return f"it lacks {plural(len(lacking), 'tensor')}, {lacking[0]!r} first"
     for key in shared:
         if weights[key].shape != own[key].shape:
             found, expected = tuple(weights[key].shape), tuple(own[key].shape)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
 from usae_train.printing import say, say_json
@@ -60,7 +61,7 @@ def evaluate(
         import json
         import shutil
 
-        from usae_train.backbones.backbone import run_backbones_in
+        from usae_train.backbones.backbone import check_run_in, run_backbones_in
         from usae_train.distributed import named_by_torchrun
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
@@ -73,6 +74,8 @@ def evaluate(
         from usae_train.runtime.workers import one_thread
         from usae_train.stop_signals import said_once
 
+        with wrong_usage():
+            check_run_in(dtype)
         check_file(out / "report.json")
         check_file(out / "index.html")
         if (out / "index.html").exists() and not (out / "report.json").exists():

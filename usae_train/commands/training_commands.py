@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
@@ -27,7 +28,7 @@ from usae_train.commands.options import (
     Seed,
     StartSeed,
 )
-from usae_train.printing import say, say_json
+from usae_train.printing import plural, say, say_json
 from usae_train.terminal import bars, one_line_errors, pick_device, progress_bars, watched
 
 
@@ -103,22 +104,27 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
+        from usae_train.training.fitting import allowed_memory, fit_settings
+
+        sizes: dict[str, Any] = {
+            "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
+            "start_seed": start_seed, "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
+        }  # fmt: skip
+        with wrong_usage():
+            settings = fit_settings(recipe, **sizes)
+            allowed_memory(memory)
         if independent:
             from usae_train.training.display import dead_shares
             from usae_train.training.independent_fit import Work, fit_independent
 
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
-            sizes = {
-                "n_concepts": n_concepts, "k": k, "steps": steps, "batch": batch, "seed": seed,
-                "start_seed": start_seed, "dtype": dtype, "mask_outliers": mask_outliers, "max_broken": max_broken,
-            }  # fmt: skip
             with progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
                 work = Work(pick_device(device), memory, every, keep, log_every, report, say_skipped)
                 dead = fit_independent(images, out, backbones, recipe, sizes, limit, work, verify)
             if not quiet:
-                say(f"{out}: an SAE of {n_concepts} concepts for each backbone; dead: {dead_shares(dead)}")
+                say(f"{out}: an SAE of {plural(n_concepts, 'concept')} for each backbone; dead: {dead_shares(dead)}")
             return
 
         import shutil
@@ -133,28 +139,16 @@ def fit(
         from usae_train.tokens.verifying import verify as compare_checksums
         from usae_train.training.display import TrainingDisplay, dead_shares, summary
         from usae_train.training.figures import dead_of
-        from usae_train.training.fitting import (
-            Watch,
-            allowed_memory,
-            fit_pictures,
-            fit_settings,
-            fit_store,
-            store_to_fit,
-        )
+        from usae_train.training.fitting import Watch, fit_pictures, fit_store, store_to_fit
         from usae_train.training.journal import METRICS, Journal
         from usae_train.training.keeping import Keeper, training_room
         from usae_train.training.trackers import open_trackers
         from usae_train.training.watching import journaled
 
-        settings = fit_settings(
-            recipe, n_concepts=n_concepts, k=k, steps=steps, batch=batch, seed=seed, start_seed=start_seed,
-            dtype=dtype, mask_outliers=mask_outliers, max_broken=max_broken,
-        )  # fmt: skip
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             unseen = quiet or not ranks.first
             with ranks.together():
-                allowed_memory(memory)
                 if ranks.first:
                     holding.enter_context(held(out))
                     check_free(out)
@@ -204,7 +198,7 @@ def fit(
                 shutil.rmtree(room, ignore_errors=True)
                 if not quiet:
                     unused = dead_shares(dead_of(usae))
-                    say(f"{out}: {usae.n_concepts} concepts over {', '.join(usae.names)}; dead: {unused}")
+                    say(f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}; dead: {unused}")
                     say(outliers_as_text(usae.outliers))
 
 
@@ -249,19 +243,29 @@ def add_backbone(
         from usae_train.commands.config_files import read_specs
         from usae_train.files.holding import held
         from usae_train.model.checkpoint import check_free, load, save
+        from usae_train.training.fitting import allowed_memory, fit_settings
         from usae_train.training.growing import add_backbone as grow
         from usae_train.training.growing import figures_as_text
         from usae_train.training.journal import JOINT_METRICS, METRICS, Journal
         from usae_train.training.keeping import Keeper, training_room
         from usae_train.training.watching import journaled
 
+        sizes: dict[str, Any] = {
+            "steps": steps, "batch": batch, "seed": seed, "start_seed": start_seed, "dtype": dtype,
+            "mask_outliers": mask_outliers, "max_broken": max_broken,
+        }  # fmt: skip
+        with wrong_usage():
+            fit_settings(recipe, **sizes)
+            allowed_memory(memory)
         holding.enter_context(held(out))
         check_free(out)
         room = training_room(out, resume)
         keeper = Keeper(room, every, keep)
         specs = read_specs(backbone)
         if len(specs) != 1:
-            raise ValueError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; add one at a time")
+            raise ValueError(
+                f"--backbone names {plural(len(specs), 'backbone')}: {', '.join(specs)}; add one at a time"
+            )
         ((own_name, spec),) = specs.items()
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
         with contextlib.ExitStack() as beside:
@@ -276,8 +280,7 @@ def add_backbone(
             grown = grow(
                 load(usae), open_pictures(images, limit), spec, name=name or own_name, recipe=recipe, joint=joint,
                 memory=memory, device=pick_device(device), watch=watches[0], joint_watch=watches[-1],
-                keeper=keeper, steps=steps, batch=batch, seed=seed, start_seed=start_seed, dtype=dtype,
-                mask_outliers=mask_outliers, max_broken=max_broken,
+                keeper=keeper, **sizes,
             )  # fmt: skip
         with keeper.told_of():
             save(grown.usae, out, beside=[file for file in files if file.is_file()])
@@ -285,7 +288,7 @@ def add_backbone(
         if as_json:
             say_json(grown.figures())
         elif not quiet:
-            say(f"{out}: {grown.usae.n_concepts} concepts over {', '.join(grown.usae.names)}")
+            say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
 
 

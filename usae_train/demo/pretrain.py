@@ -172,6 +172,8 @@ def _go_on(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
 
 
 def _optimizers(pupil: nn.Module) -> list[torch.optim.Optimizer]:
+    if not hasattr(torch.optim, "Muon"):
+        raise ValueError(f"rebuilding the demo takes a torch with the optimizer Muon; this is {torch.__version__}")
     matrices = [p for name, p in pupil.named_parameters() if p.ndim == 2 and ".blocks." in name]
     others = [p for name, p in pupil.named_parameters() if p.ndim != 2 or ".blocks." not in name]
     return [

@@ -138,7 +138,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
     whole = measures.whole()
     several = len(usae.names) > 1
     figures: dict[str, Any] = {
-        "n_concepts": usae.n_concepts, "k": usae.k, "backbones": usae.names,
+        "n_concepts": usae.n_concepts, "k": usae.k, "active": usae.sparsity.in_words(usae.k), "backbones": usae.names,
         "n_images": int(statistics.counts[0]), "n_tokens": int(statistics.counts[1]),
         "r2": whole.r2, "r2_scalar": whole.r2_scalar, "r2_summary": r2_summary(whole.r2),
         "ceiling": ceiling_figures(measures.ceiling, whole.r2),

@@ -31,7 +31,7 @@ class Measures:
     def __init__(self, usae: USAE, independent: Mapping[str, USAE] | None = None, keep_codes: bool = False) -> None:
         self.usae = usae
         self.halves = 2 if independent else 1
-        self.firing = FiringTally(usae.names, usae.n_concepts)
+        self.firing = FiringTally(usae.names, usae.n_concepts, usae.lengths)
         self.reconstruction = [Reconstruction(usae.names, usae.names) for _ in range(self.halves)]
         self.posthoc = PostHoc(independent) if independent else None
         self.ceiling = Ceiling({name: usae.scale(name).mean for name in usae.names}, usae.widths)

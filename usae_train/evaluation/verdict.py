@@ -7,6 +7,7 @@ from typing import Any
 
 from usae_train.evaluation.metrics import DENSE
 from usae_train.model.statistics import images_needed
+from usae_train.printing import plural
 
 LITTLE = 0.3  # R² of a backbone's own tokens under which something is wrong (the paper's lowest: 0.59)
 # From here on choices of ours: what a reader should look at, not what a source calls bad.
@@ -23,7 +24,7 @@ def warnings(report: dict[str, Any]) -> list[str]:
         named = ", ".join(f"{100 * level:g}% (needs {images_needed(level)})" for level in missing)
         found.append(f"{report['n_images']} pictures are too few for these quantiles, which are left out: {named}.")
     if report.get("unreadable"):
-        found.append(f"{len(report['unreadable'])} pictures could not be read: {report['unreadable'][0]}")
+        found.append(f"{plural(len(report['unreadable']), 'picture')} could not be read: {report['unreadable'][0]}")
     if unseen := report.get("truth", {}).get("unseen"):
         found.append(
             f"{report['n_images']} scenes have no patches of these values, which are left out: {', '.join(unseen)}."

@@ -12,6 +12,8 @@ from types import ModuleType
 
 from usae_train.files.regular import check_regular
 
+CHECKOUT = Path(__file__).resolve().parents[2]  # where this runs from a clone; else only a folder of packages
+
 
 def versions() -> dict[str, str]:
     """Versions of the packages that decide what a fit or a picture comes out as."""
@@ -35,16 +37,27 @@ def required(package: str, extra: str) -> ModuleType:
     try:
         return import_module(package)
     except ImportError as error:
-        raise ValueError(f'this needs the package {package!r}; pip install "usae[{extra}]"') from error
+        raise ValueError(f"this needs the package {package!r}; {install_command(extra)}") from error
+
+
+def install_command(extra: str) -> str:
+    """What to type to have an extra: of the clone that runs, from wherever one stands, or of the installed package.
+
+    Example:
+        >>> install_command("hf").startswith("pip install ")
+        True
+    """
+    if not (CHECKOUT / "pyproject.toml").is_file():
+        return f'pip install "usae[{extra}]"'
+    return f'pip install -e "{"." if Path.cwd() == CHECKOUT else CHECKOUT}[{extra}]"'
 
 
 @cache
 def commit() -> str | None:
     """The commit of the checkout that this package runs from; None for an installed copy."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
+    if not (CHECKOUT / ".git").exists():
         return None
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

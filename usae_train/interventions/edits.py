@@ -77,5 +77,5 @@ def moved_by(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit])
 
 def raw_atoms(usae: USAE, backbone: str, concepts: list[int]) -> Tensor:
     """(concepts, width): by what a backbone's raw tokens change for each unit of a concept's code."""
-    atoms = usae.dictionary(backbone)[torch.as_tensor(concepts, device=usae.dictionary(backbone).device)]
-    return usae.scale(backbone).inverse_of_difference(atoms)
+    rows = usae.rows(backbone)
+    return usae.scale(backbone).inverse_of_difference(rows[torch.as_tensor(concepts, device=rows.device)])

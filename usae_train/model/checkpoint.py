@@ -24,6 +24,7 @@ from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
+from usae_train.printing import plural
 from usae_train.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def save(
         room.mkdir()
         specs = {name: bring_weights(name, spec, room) for name, spec in usae.specs.items()}
         config = UsaeConfig(
-            widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm, recipe=usae.recipe,
+            widths=usae.widths, n_concepts=usae.n_concepts, k=usae.k, batch_norm=usae.batch_norm,
+            recipe=usae.recipe,
             grid=usae.grid, backbones=specs, images=usae.images, n_images=usae.n_images,
             fingerprint=usae.fingerprint, factors=usae.factors, outliers=usae.outliers, weights=usae.weights,
             versions=versions(), commit=commit(), sparsity=usae.sparsity, unit_norm=usae.unit_norm,
@@ -304,7 +306,7 @@ tags: [universal-sparse-autoencoder, interpretability]
 ---
 # A universal sparse autoencoder
 
-{config.n_concepts} concepts {_shared(config)}, {config.sparsity.in_words(config.k)}.
+{plural(config.n_concepts, "concept")} {_shared(config)}, {config.sparsity.in_words(config.k)}.
 Recipe `{config.recipe}`.
 
 | backbone | model | width |

@@ -23,11 +23,13 @@ class FiringTally:
     Args:
         names: the backbones, in the USAE's order.
         n_concepts: size of the concept space.
+        lengths: (backbones, concepts) of what a code of 1 adds to a token (`USAE.lengths`); 1 unless told.
     """
 
-    def __init__(self, names: Sequence[str], n_concepts: int) -> None:
+    def __init__(self, names: Sequence[str], n_concepts: int, lengths: Tensor | None = None) -> None:
         self.names, self.n_concepts = list(names), n_concepts
         shape = len(names), n_concepts
+        self.lengths = torch.ones(shape) if lengths is None else lengths.cpu()
         self.fires = torch.zeros(shape, dtype=torch.long)
         self.co_fires = torch.zeros(n_concepts, dtype=torch.long)
         self.sums = torch.zeros(shape, dtype=torch.float64)
@@ -63,15 +65,16 @@ class FiringTally:
     def statistics(self) -> Statistics:
         """What came together; quantiles for which there were too few pictures are NaN."""
         top = min(TOP_IMAGES, int(self.counts[0]))
+        energy = (self.sums / self.counts[1] * self.lengths).square().float()
         return Statistics(
-            fires=self.fires, co_fires=self.co_fires, energy=(self.sums / self.counts[1]).square().float(),
-            quantiles=self._quantiles(), top_images=self.top_images[..., :top].contiguous(),
-            top_tokens=self.top_tokens[..., :top].contiguous(), counts=self.counts,
+            fires=self.fires, co_fires=self.co_fires, energy=energy, quantiles=self._quantiles(),
+            top_images=self.top_images[..., :top].contiguous(), top_tokens=self.top_tokens[..., :top].contiguous(),
+            counts=self.counts,
         )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """All that was added up."""
-        return {key: value for key, value in vars(self).items() if key not in ("names", "n_concepts")}
+        return {key: value for key, value in vars(self).items() if key not in ("names", "n_concepts", "lengths")}
 
     def merge(self, state: Mapping[str, Any]) -> None:
         """Add another's sums to these."""

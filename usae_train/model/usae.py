@@ -180,7 +180,7 @@ class USAE(nn.Module):
 
     def sparsify(self, name: str, pre_codes: Tensor) -> Codes:
         """A backbone's pre-codes (..., n_concepts) -> Codes(values, indices), as `encode` makes them."""
-        threshold = self.thresholds[name] if self._known(name) in self.thresholds else None
+        threshold = self.thresholds[name] if self.known_name(name) in self.thresholds else None
         return self.sparsity.codes(pre_codes, self.k, threshold)
 
     @in_plain_numbers
@@ -190,8 +190,16 @@ class USAE(nn.Module):
 
     @in_plain_numbers
     def dictionary(self, name: str) -> Tensor:
-        """A backbone's unit-norm atoms, (n_concepts, width)."""
+        """A backbone's unit-norm atoms, (n_concepts, width): directions alone; codes go through `decode`."""
         return self.decoder(name).atoms
+
+    @property
+    @torch.no_grad()
+    def lengths(self) -> Tensor:
+        """(backbones, n_concepts), how long what a code of 1 adds is: 1 unless lengths are free."""
+        if self.unit_norm:
+            return torch.ones(len(self.names), self.n_concepts)
+        return torch.stack([self.decoder(name).weight.norm(dim=1).cpu() for name in self.names])
 
     @in_plain_numbers
     def rows(self, name: str) -> Tensor:
@@ -257,7 +265,8 @@ class Encoder(nn.Module):
 class Dictionary(nn.Module):
     """Codes -> standardized tokens: rows divided by their l2 norm, and an offset (zero in the published recipe).
 
-    Without `unit_norm` the rows are as they are.
+    Without `unit_norm` the rows are as they are: a concept that one backbone alone knows can be short in the others,
+    where a unit-norm atom would have to say something.
     """
 
     def __init__(self, width: int, n_concepts: int, unit_norm: bool = True) -> None:
@@ -341,7 +350,8 @@ class Standardization(nn.Module):
         """What raw tokens (..., width) differ by where standardized ones differ so."""
         if self.inverse_matrix is not None:
             return difference @ self.inverse_matrix
-        assert self.std is not None
+        if self.std is None:
+            return difference
         return difference * (self.std + STD_EPSILON)
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from usae_train.pictures.images import ImageSource, open_images
 from usae_train.progress import Report
 from usae_train.tokens.paired import stream_tokens
 from usae_train.training.fitting import Watch, fit_pictures
-from usae_train.training.settings import FitSettings
+from usae_train.training.settings import DEFAULT, FitSettings
 
 CLASSES = 1000  # ImageNet's
 
@@ -45,7 +45,11 @@ SPECS = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 }
-SETTINGS = FitSettings(n_concepts=512, k=12, steps=4000, batch=2048)
+# as when the packaged universe was made
+AS_PACKAGED = {"unit_norm": True, "noise": 0.0, "learning_rate": 1e-2}
+SETTINGS = FitSettings(
+    n_concepts=512, k=12, steps=4000, batch=2048, recipe=DEFAULT.model_copy(update=AS_PACKAGED)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from usae_train.distributed import ALONE, Ranks
 from usae_train.drawing import drawn_numbers
 from usae_train.pictures.images import Failure, ImageSource, read_groups
 from usae_train.pictures.limiting import count_before
+from usae_train.printing import plural
 from usae_train.stop_signals import hearing
 from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
@@ -141,7 +142,7 @@ def extract(
     record = notes.record
     with ranks.together():
         if not sum(shard.images for shard in record.shards):
-            raise ValueError(f"none of the {len(source)} images of {source.name} can be read")
+            raise ValueError(f"none of the {plural(len(source), 'image')} of {source.name} can be read")
         if ranks.first:
             pieces.remove()
             check_shards(out, record)

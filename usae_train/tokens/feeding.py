@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.drawing import measured_numbers
+from usae_train.printing import plural
 from usae_train.tokens.paired import LOT, PairedTokens, joined
 from usae_train.tokens.store import ActivationStore, Piece
 
@@ -166,7 +167,8 @@ class Batches:
         missing = self.batch
         while missing > 0:
             taken = self.order[self.position : self.position + missing].sort().values
-            parts.append({name: own[taken] for name, own in self._tokens.items()})
+            # of 2048 x 384 in bfloat16 0.16 ms, own[taken] 0.56
+            parts.append({name: own.index_select(0, taken) for name, own in self._tokens.items()})
             self.position, missing = self.position + len(taken), missing - len(taken)
             if self.position == len(self.order):
                 self._advance()
@@ -196,8 +198,8 @@ class Batches:
     def _check_window(self) -> None:
         if self._length != len(self.order):
             raise ValueError(
-                f"the window that training stopped in has {self._length} tokens, and had {len(self.order)}: other "
-                "pictures can be read now; mend them, or remove the training state to begin anew"
+                f"the window that training stopped in has {plural(self._length, 'token')}, and had {len(self.order)}: "
+                "other pictures can be read now; mend them, or remove the training state to begin anew"
             )
 
     def _load(self) -> tuple[int, int]:

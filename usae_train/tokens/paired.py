@@ -12,6 +12,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.distributed import ALONE, Ranks
 from usae_train.pictures.images import ImageSource, read_batches
+from usae_train.printing import plural
 from usae_train.undisturbed import undisturbed
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -94,9 +95,9 @@ def collect_tokens(
     return PairedTokens(every, joined, known)
 
 
-def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "pictures") -> ValueError:
+def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "picture") -> ValueError:
     """The error of so many pictures without a single whole one; `why` is the first one's."""
-    return ValueError(f"none of the {count} {what} of {source.name} can be read; the first: {why}")
+    return ValueError(f"none of the {plural(count, what)} of {source.name} can be read; the first: {why}")
 
 
 def bytes_an_image(

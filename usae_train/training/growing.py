@@ -140,7 +140,7 @@ def add_backbone(
     # before hours of training: none of them may be whole
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
     if not len(paired.numbers):
-        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out pictures")
+        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out picture")
     for why in paired.failures:
         watch.failure(why)
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
@@ -191,7 +191,7 @@ def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any)
     for own in ("n_concepts", "k"):
         if settings.setdefault(own, getattr(usae, own)) != getattr(usae, own):
             raise ValueError(f"{own} is {settings[own]}, and the USAE's {getattr(usae, own)}; its space stays as it is")
-    named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm})
+    named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm})
     return fit_settings(named, **settings)
 
 

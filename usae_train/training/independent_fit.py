@@ -24,6 +24,7 @@ from usae_train.model.checkpoint import load, save
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import ImageSource, open_images
+from usae_train.printing import plural
 from usae_train.progress import Report
 from usae_train.tokens.feeding import Feed, StoreFeed
 from usae_train.tokens.store import ActivationStore
@@ -207,7 +208,9 @@ def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
     found = there.n_concepts, there.k, there.recipe
     wanted = settings.n_concepts, settings.k, settings.recipe.name
     if found != wanted:
-        named = [f"{n_concepts} concepts, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)]
+        named = [
+            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)
+        ]
         raise ValueError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
 
 

@@ -27,6 +27,7 @@ from usae_train.tokens.standardization import (
 from usae_train.training.alignment import aligned_rows
 from usae_train.training.figures import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.training.keeping import Keeper, TrainingState
+from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, Recipe
 from usae_train.training.step import ERRORS, step_loss
 
@@ -85,6 +86,7 @@ def fit_tokens(
     )
     state = TrainingState(settings, usae, optimizers, batches, generator, last_fired)
     first = 0 if keeper is None else keeper.restore(state, ranks)
+    noises = NoiseSource(settings.recipe.noise, settings.batch, [*usae.widths.values()], settings.seed, device)
     log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
 
     for step in range(first, settings.steps):
@@ -100,8 +102,9 @@ def fit_tokens(
         stepping = stepping_pairs(settings.recipe, usae.names, drawn, frozen)
         dead = step - last_fired > settings.recipe.dead_after
         loss, fired = step_loss(
-            usae, batch, encoding, settings.recipe, dead, places.to(device), ranks, stepping, step < EXACT_STEPS
-        )
+            usae, batch, encoding, settings.recipe, dead, places.to(device), ranks, stepping,
+            exact=step < EXACT_STEPS, noise=noises.draw(generator),
+        )  # fmt: skip
         whole_loss = ranks.mean(loss.detach()).item()
         logged = step % log_every == 0 or step == settings.steps - 1
         sound = is_sound(whole_loss)
@@ -190,9 +193,9 @@ def standardize_from(
 def common_norm(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) -> float:
     """The root mean square norm that all backbones' standardized tokens get, so that one code suits them all.
 
-    The atoms of a concept have norm 1 in every backbone: tokens of one scalar std have norms that grow with the width,
-    and the same code would be too small for a wide backbone and too large for a narrow one. Beside backbones that stay
-    as they are, it is theirs.
+    A concept's rows have, or where lengths are free start with, norm 1 in every backbone: tokens of one scalar std have
+    norms that grow with the width, and the same code would be too small for a wide backbone and too large for a narrow
+    one. Beside backbones that stay as they are, it is theirs.
     """
     known = [name for name in usae.names if name not in trained]
     if not known:
@@ -209,7 +212,7 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
         torch.manual_seed(settings.seed)
         return USAE(
             widths, settings.n_concepts, settings.k, batch_norm=settings.recipe.batch_norm,
-            recipe=settings.recipe.name, **source,  # type: ignore[arg-type]
+            unit_norm=settings.recipe.unit_norm, recipe=settings.recipe.name, **source,  # type: ignore[arg-type]
         )  # fmt: skip
 
 

@@ -38,6 +38,14 @@ class Recipe(BaseModel):
     projected: bool = Field(
         False, description="divide dictionary rows by their norm after a step, not within it (as overcomplete does)"
     )
+    # free lengths, noise and the rate: tests/benchmarks/real_recipe.py and known_world.py have the tables
+    unit_norm: bool = Field(
+        False, description="dictionary rows of length 1; otherwise a concept counts in each backbone as much as it is "
+        "there",
+    )  # fmt: skip
+    noise: float = Field(
+        0.4, ge=0, description="std of the noise that encoders alone see on tokens, in units of the tokens' own"
+    )
     encoding: Literal["one", "share", "all"] = Field(
         "share", description="which backbones encode at a step: one drawn, all a share of the tokens each, or all all"
     )
@@ -50,7 +58,7 @@ class Recipe(BaseModel):
     dead_after: int = Field(
         50, ge=1, description="steps without firing through a backbone after which a concept counts as dead there"
     )
-    learning_rate: float = Field(1e-2, gt=0)
+    learning_rate: float = Field(1.5e-2, gt=0)
     final_learning_rate: float = Field(1e-5, ge=0)
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.1, ge=0)
@@ -60,8 +68,9 @@ class Recipe(BaseModel):
 
 PUBLISHED = Recipe(
     name="published", standardization="scalar", batch_norm=True, offset=False, start="random", tied=False,
-    projected=True, encoding="one", loss="absolute", nested=(), auxiliary="left_out", auxiliary_weight=0.1,
-    dead_after=200, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30, weight_decay=1e-5, batch=6272,
+    unit_norm=True, noise=0.0, projected=True, encoding="one", loss="absolute", nested=(), auxiliary="left_out",
+    auxiliary_weight=0.1, dead_after=200, learning_rate=3e-4, final_learning_rate=1e-6, warm_up=1 / 30,
+    weight_decay=1e-5, batch=6272,
 )  # fmt: skip
 DEFAULT = Recipe(name="default")
 FROZEN = Recipe(name="frozen", frozen=True, start="random")

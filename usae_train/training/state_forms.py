@@ -15,12 +15,14 @@ from usae_train.pictures.fingerprints import same
 from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
+AS_BEFORE = {"unit_norm": True, "noise": 0.0}  # what recipes did that had no such settings yet
 
 
 def differing(own: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
     """Which settings a state was begun with otherwise, those of a recipe by their own names.
 
-    A setting at the top that an older version did not know is no difference: its states hold what it would decide.
+    A setting at the top that an older version did not know is no difference: its states hold what it would decide. One
+    of a recipe is what that version did (AS_BEFORE): trainings by recipes that still do it go on.
 
     Raises:
         ValueError: for a state of a version whose recipes had other settings: none can go on from it.
@@ -29,9 +31,13 @@ def differing(own: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
     for key in own.keys() & told.keys():
         ours, theirs = own[key], _specs_of_today(told[key]) if key == "backbones" else told[key]
         if isinstance(ours, dict) and isinstance(theirs, dict) and key == "recipe":
-            if ours.keys() != theirs.keys():
-                names = ", ".join(sorted(ours.keys() ^ theirs.keys()))
-                raise ValueError(f"another version of usae began it, whose recipes had another {names}")
+            later = {name: as_before for name, as_before in AS_BEFORE.items() if name not in theirs}
+            theirs = later | theirs
+            other = (ours.keys() ^ theirs.keys()) | {name for name in later if ours.get(name) != later[name]}
+            if other:
+                raise ValueError(
+                    f"another version of usae began it, whose recipes had another {', '.join(sorted(other))}"
+                )
             found += [f"{key}.{name}" for name in ours if ours[name] != theirs[name]]
         elif not same(key, ours, theirs):
             found.append(key)

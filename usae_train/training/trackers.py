@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.provenance import install_command
 from usae_train.training.figures import flat
 from usae_train.training.journal import Tracker
 
@@ -88,7 +89,7 @@ class WeightsAndBiases:
 
 
 def _missing(option: str, package: str, error: ImportError) -> ValueError:
-    return ValueError(f'{option} needs the package {package} ({error}); pip install "usae[tracking]"')
+    return ValueError(f"{option} needs the package {package} ({error}); {install_command('tracking')}")
 
 
 def open_trackers(

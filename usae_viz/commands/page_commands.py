@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from usae_train.printing import as_text, say, say_json, say_table
+from usae_train.printing import as_text, plural, say, say_json, say_table
 from usae_train.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
+from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
@@ -30,6 +31,7 @@ def explore(
         list[str],
         typer.Argument(
             metavar="RUN_OR_USAE...",
+            autocompletion=complete_usae,
             help="Run folders: a card a drawn concept. `demo`, `photos`, a USAE folder or a hub id: a card for every "
             "concept. Both can be given together, and several runs to compare them.",
         ),
@@ -79,7 +81,7 @@ def explore(
         if not quiet:
             kilobytes = size_of(place) / 1000
             size = f"{kilobytes / 1000:.1f} MB" if kilobytes >= 1000 else f"{kilobytes:.0f} kB"
-            say(f"{place / 'index.html'}: {len(sources.cards)} cards, {size}")
+            say(f"{place / 'index.html'}: {plural(len(sources.cards), 'card')}, {size}")
         if open_page:
             webbrowser.open(address(place / "index.html"))
 
@@ -128,7 +130,8 @@ def rate(
             )  # fmt: skip
         write_study(trials, sources.usae, natural.source, sources.runs[0], seed, place)
         if not quiet:
-            say(f"{place / 'study' / 'index.html'}: {len(trials)} questions; keep {place / 'key.json'} to yourself")
+            page, questions = place / "study" / "index.html", plural(len(trials), "question")
+            say(f"{page}: {questions}; keep {place / 'key.json'} to yourself")
 
 
 def rate_score(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.printing import as_text, say, say_error, say_json, say_table
+from usae_train.printing import as_text, plural, say, say_error, say_json, say_table
 from usae_train.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
+from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
 
 if TYPE_CHECKING:
     from usae_train.distributed import Ranks
@@ -28,15 +30,23 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(render)
     app.command()(show)
+    app.command()(recipes)
 
 
 def render(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="A recipe, such as recipes/first-look.yaml; or a PNG of usae-viz, to be drawn again."),
+        typer.Argument(
+            help="A recipe, such as mine.yaml, or one of the package by its name, such as first-look (see usae-viz "
+            "recipes); or a PNG of usae-viz, to be drawn again.",
+            autocompletion=complete_recipe,
+        ),
     ] = None,
     usae: Annotated[
-        str | None, typer.Option(help="`demo`, `photos`, a USAE folder or a hub id, in place of the recipe's.")
+        str | None,
+        typer.Option(
+            help="`demo`, `photos`, a USAE folder or a hub id, in place of the recipe's.", autocompletion=complete_usae
+        ),
     ] = None,
     labels: Annotated[
         str | None,
@@ -85,7 +95,10 @@ def render(
             say_json(Recipe.model_json_schema())
             return
         if recipe is None:
-            raise typer.BadParameter("say which recipe, such as recipes/first-look.yaml")
+            raise typer.BadParameter(
+                "say which recipe, such as first-look; usae-viz recipes lists those of the package"
+            )
+        recipe = find_recipe(recipe)
         from usae_train.distributed import ranks_of_torchrun
 
         if threads > 1 and (workers or 1) > 1:
@@ -128,6 +141,20 @@ def show(
         say(f"again       {again or 'by no command: its objective was of Python'}")
 
 
+def recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: each name, its file, what it is.")] = False,
+) -> None:
+    """List the recipes of the package, which `usae-viz render NAME` draws. Copy a file to make one of your own."""
+    with one_line_errors():
+        found = [(name, file, about_recipe(file)) for name, file in shipped_recipes().items()]
+        if as_json:
+            say_json([{"name": name, "file": str(file), "about": about} for name, file, about in found])
+            return
+        widest = max(len(name) for name, _, _ in found)
+        for name, file, about in found:
+            say(f"{name:{widest}}  {about}", f"{'':{widest}}  {file}")
+
+
 def draw_plan(
     usae: USAE, plan: Plan, out: Path, quiet: bool, as_json: bool, again: bool = False,
     ranks: Ranks | None = None, workers: int | None = None,
@@ -162,7 +189,7 @@ def draw_plan(
         given = counted(drawn.scores for drawn in written if drawn.scores is not None)
         pictures = sum(len(drawn.images) for drawn in written)
         words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
-        say(f"{out}: {pictures} pictures" + (f", {words}" if words else ""))
+        say(f"{out}: {plural(pictures, 'picture')}" + (f", {words}" if words else ""))
     stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
     if not ranks.first:  # the first tells of all; with another's status torchrun would end it before that
         if stopped:
@@ -255,7 +282,7 @@ def _tell_estimate(usae: USAE, plan: Plan, out: Path, device: str, as_json: bool
         figures = (str(part.pictures), f"{part.seconds:.1f}", f"{part.megabytes:.2f}")
         table.add_row(as_text(part.variant or ""), part.mode, *figures)
     pictures = sum(part.pictures for part in found.parts)
-    say(f"{pictures} pictures to draw in {found.folders} folders, {found.finished} there already")
+    say(f"{plural(pictures, 'picture')} to draw in {plural(found.folders, 'folder')}, {found.finished} there already")
     say_table(table)
     minutes, seconds = divmod(round(found.seconds), 60)
     where = "this CPU" if pick_device(device) == "cpu" else "this GPU"

@@ -76,8 +76,7 @@ def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = No
     Raises:
         ValueError: for a USAE without statistics (or, by auroc, without a known truth), or an unknown order.
     """
-    if sort not in get_args(Sort):
-        raise ValueError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
+    check_sort(sort)
     statistics = need_statistics(usae)
     if sort == "auroc" and statistics.auroc is None:
         raise ValueError("by auroc: this USAE's statistics have no truth to compare with")
@@ -111,6 +110,16 @@ def follows(usae: USAE, concept: int) -> Follows | None:
     smallest = usae.statistics.auroc[:, :, concept].amin(0).nan_to_num(0.0)
     value = int(smallest.argmax())
     return Follows(usae.factors[value], smallest[value].item())
+
+
+def check_sort(sort: str) -> None:
+    """Complain of an order that there is not.
+
+    Raises:
+        ValueError: with those that there are.
+    """
+    if sort not in get_args(Sort):
+        raise ValueError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
 
 
 def label_of(usae: USAE, concept: int) -> Follows | None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from usae_train.model.usae import USAE
+from usae_train.printing import plural
 from usae_viz.concepts.labels import Label, folded, labels_of, numbers, with_numbers
 from usae_viz.concepts.naming import best_concept, by_universality, check_concept, need_statistics, parse_concepts
 
@@ -122,7 +123,9 @@ def _by_figure(usae: USAE, wanted: Selection) -> list[int]:
     assert count is not None
     if count > len(order):
         which = f" fire in {wanted.min_fires:.3g} of the tokens" if wanted.min_fires else ""
-        raise ValueError(f"{count} concepts by {wanted.by}: there are only {len(order)} that can be chosen{which}")
+        raise ValueError(
+            f"{plural(count, 'concept')} by {wanted.by}: there are only {len(order)} that can be chosen{which}"
+        )
     if wanted.spread is not None:
         return [order[round(place * (len(order) - 1) / (count - 1))] for place in range(count)]
     return order[:count] if wanted.top is not None else order[::-1][:count]

@@ -10,6 +10,7 @@ import torch
 from usae_train.files.place_names import named_place
 from usae_train.model.checkpoint import EMBEDDED, load
 from usae_train.model.usae import USAE
+from usae_train.printing import plural
 from usae_viz.explorer.runs import Drawing, Run, is_run, read_run
 from usae_viz.runs.about import usae_near
 
@@ -108,7 +109,7 @@ def _usae(wanted: str, runs: Sequence[Run], device: torch.device | str) -> USAE:
         d.concept for run in runs for d in run.drawings if d.concept is not None and d.concept >= model.n_concepts
     ]
     if beyond:
-        raise ValueError(f"{wanted} has {model.n_concepts} concepts, but the run shows concept {beyond[0]}")
+        raise ValueError(f"{wanted} has {plural(model.n_concepts, 'concept')}, but the run shows concept {beyond[0]}")
     return model
 
 

@@ -66,7 +66,7 @@ def maximize(
     given = {key: value for key, value in (("start", start), ("reference", reference)) if value is not None}
     chosen = check_settings(MaximizeSettings, **settings, **{key: _described(value) for key, value in given.items()})
     pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
-    (result,) = maximize_each(usae, [objective], chosen, progress, **pictures)
+    (result,) = maximize_each(usae, [objective], chosen, progress, pictures.get("start"), pictures.get("reference"))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
     return result

@@ -131,7 +131,7 @@ def test_safetensors_that_lack_a_tensor_say_which(tmp_path: Path) -> None:
     tensors = tensors_of(VIT)
     del tensors["blocks.1.mlp.fc1.weight"]
     save_file(tensors, tmp_path / "w.safetensors")
-    refused(VIT, tmp_path / "w.safetensors", r"it lacks 1 tensors, 'blocks\.1\.mlp\.fc1\.weight' first")
+    refused(VIT, tmp_path / "w.safetensors", r"it lacks 1 tensor, 'blocks\.1\.mlp\.fc1\.weight' first")
 
 
 @pytest.mark.parametrize("input_size", [64, 32])

@@ -212,7 +212,7 @@ def test_of_several_keys_those_that_timm_prefers_are_read_and_others_are_named()
 def test_a_bias_that_is_lacking_is_said_though_it_would_be_zero(tmp_path: Path) -> None:
     own = tensors_of(VIT)
     del own["blocks.1.mlp.fc1.bias"]
-    refused(VIT, tmp_path / "w.pth", r"it lacks 1 tensors, 'blocks\.1\.mlp\.fc1\.bias' first", own)
+    refused(VIT, tmp_path / "w.pth", r"it lacks 1 tensor, 'blocks\.1\.mlp\.fc1\.bias' first", own)
 
 
 def test_a_model_keeps_no_second_copy_of_its_weights(tmp_path: Path) -> None:

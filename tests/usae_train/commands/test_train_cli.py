@@ -67,9 +67,9 @@ def test_a_wrong_folder_is_one_line(specs: str, tmp_path: Path) -> None:
 
 def test_wrong_settings_are_one_line(specs: str, picture_folder: Path, tmp_path: Path) -> None:
     fit = ("fit", picture_folder, "-o", tmp_path / "universe", "--backbones")
-    assert_one_error(run(*fit, specs, "-k", 9, "--n-concepts", 8), "k is 9 and n_concepts 8")
+    assert_one_error(run(*fit, specs, "-k", 9, "--n-concepts", 8), "k is 9 and n_concepts 8", status=2)
     unknown = "unknown recipe 'best'; expected default or frozen or published or shuffled"
-    assert_one_error(run(*fit, specs, "--recipe", "best"), unknown)
+    assert_one_error(run(*fit, specs, "--recipe", "best"), unknown, status=2)
     assert_one_error(run(*fit, "resnet10x", *SMALL), "timm knows no model 'resnet10x'")
     assert_one_error(run(*fit, "nowhere.yaml", *SMALL), "no file 'nowhere.yaml'")
     assert_one_error(run(*fit, specs, *SMALL, "--device", "quantum"), "no device 'quantum' here; expected `cpu`")

@@ -13,6 +13,8 @@ from usae_train.demo.factors import FACTORS, SHAPES, patch_shares
 from usae_train.demo.lessons import ImageText, SelfSupervised, Supervised
 from usae_train.demo.pretrain import SPECS, dirty
 
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="pretraining needs a torch with Muon")
+
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -147,6 +149,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> BackboneSpec:
     return spec
 
 
+@needs_muon
 def test_pretraining_writes_half_weights_that_a_backbone_loads(small: BackboneSpec, tmp_path: Path) -> None:
     state = torch.random.get_rng_state()
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -163,6 +166,7 @@ def test_pretraining_writes_half_weights_that_a_backbone_loads(small: BackboneSp
 
 
 @pytest.mark.usefixtures("small")
+@needs_muon
 def test_pretraining_learns(tmp_path: Path) -> None:
     losses: list[float] = []
     pretrain.pretrain("vit", tmp_path / "w.safetensors", steps=80, report=lambda step, of, loss: losses.append(loss))
@@ -197,6 +201,7 @@ def test_a_resumed_pretraining_ends_where_an_unbroken_one_does(tmp_path: Path, m
     assert all(torch.equal(value, again[name]) for name, value in unbroken.items())
 
 
+@needs_muon
 @pytest.mark.parametrize(
     "state", [{"pupil": {}}, [], {"optimizer0": {"state": {0: {"momentum_buffer": torch.ones(1)}}}}]
 )

@@ -294,7 +294,7 @@ def test_nothing_is_written_when_the_pictures_cannot_be_read(usae, tmp_path):
     words = ["evaluate", str(tmp_path / "usae"), str(tmp_path / "pictures"), "--out", str(tmp_path / "report")]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 1
-    assert "none of the 1 pictures" in done.stderr
+    assert "none of the 1 picture" in done.stderr
     assert not (tmp_path / "report").exists()
 
 

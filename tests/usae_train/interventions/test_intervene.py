@@ -6,6 +6,7 @@ from edited_networks import SILENT, SPECS, space, vit
 
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
+from usae_train.interventions.edits import moved_by, parse_edits
 from usae_train.interventions.site import site_of
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
@@ -62,6 +63,31 @@ def test_read_tokens_become_t_and_what_the_codes_change(edited, pictures, name):
         torch.testing.assert_close(backbone(pictures), tokens + by, rtol=1e-4, atol=1e-5)
         assert not torch.allclose(backbone.logits(pictures), before, atol=1e-6)
     assert same_bits(backbone.logits(pictures), before)
+
+
+@pytest.mark.parametrize("unit_norm", [True, False])
+@pytest.mark.parametrize("scaled", ["one number", "a matrix", "a mean token alone"])
+@torch.no_grad()
+def test_the_change_is_that_of_decode_in_every_kind_of_space(unit_norm, scaled):
+    """Atoms as other libraries leave them, of any length; every standardization."""
+    torch.manual_seed(0)
+    usae = USAE({"a": 6}, 8, 3, unit_norm=unit_norm)
+    usae.decoder("a").weight.mul_(2.5)
+    scale = usae.scale("a")
+    if scaled == "one number":
+        scale.set(torch.tensor(0.3), torch.tensor(2.0))
+    elif scaled == "a matrix":
+        scale.set_matrix(torch.randn(6), torch.randn(6, 6))
+    else:
+        scale.set_mean_token(torch.randn(6))
+    codes = usae.encode("a", torch.randn(5, 6))
+    dense = codes.dense(8)
+    changed = dense.clone()
+    changed[:, 2], changed[:, 4] = 3 * dense[:, 2], 1.5
+    every = torch.arange(8).expand(5, 8)
+    by = usae.decode("a", Codes(changed, every)) - usae.decode("a", Codes(dense, every))
+    found = moved_by(usae, "a", codes, parse_edits(usae, {2: ("scale", 3.0), 4: 1.5}))
+    torch.testing.assert_close(found, by, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SPECS)

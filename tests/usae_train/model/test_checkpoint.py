@@ -47,6 +47,22 @@ def test_a_saved_usae_comes_back_equal(usae: USAE, folder: Path) -> None:
     assert not any(p.requires_grad for p in loaded.parameters())
 
 
+@pytest.mark.parametrize("unit_norm", [False, True])
+def test_free_lengths_come_back_and_a_folder_of_before_has_none(unit_norm: bool, tmp_path: Path) -> None:
+    made = USAE({"a": 4}, 6, 2, unit_norm=unit_norm)
+    with torch.no_grad():
+        made.decoder("a").weight.mul_(3)
+    save(made, tmp_path / "usae")
+    codes = made.eval().encode("a", torch.ones(2, 4))
+    loaded = load(tmp_path / "usae")
+    assert loaded.unit_norm is unit_norm
+    assert torch.equal(loaded.decode("a", codes), made.decode("a", codes))
+    config = json.loads((tmp_path / "usae" / "config.json").read_text())
+    config.pop("unit_norm", None)
+    (tmp_path / "usae" / "config.json").write_text(json.dumps(config))
+    assert load(tmp_path / "usae").unit_norm
+
+
 def test_a_loaded_usae_knows_its_source_and_hash(folder: Path) -> None:
     first = load(folder)
     assert first.source == str(folder)

@@ -52,7 +52,7 @@ def test_a_readers_pictures_go_before_the_statistics(usae, picture_folder):
 def test_pictures_none_of_which_can_be_read_are_one_line(usae, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"none of the 1 pictures of .*broken can be read; the first: a\.png"):
+    with pytest.raises(ValueError, match=r"none of the 1 picture of .*broken can be read; the first: a\.png"):
         look_through(usae, open_images(tmp_path / "broken"))
 
 

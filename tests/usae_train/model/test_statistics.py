@@ -49,6 +49,17 @@ def test_energy_is_the_squared_mean_code(measured: Statistics) -> None:
     torch.testing.assert_close(measured.energy, expected)
 
 
+def test_energy_counts_a_concept_of_free_length_as_long_as_it_is() -> None:
+    usae = open_usae()
+    with torch.no_grad():
+        usae.decoder("a").weight.copy_(torch.diag(torch.tensor([0.5, 2.0, 1.0])))
+    unit = measure(usae, PairedTokens(CODES, NUMBERS)).energy
+    usae.unit_norm = usae.decoder("a").unit_norm = usae.decoder("b").unit_norm = False
+    free = measure(usae, PairedTokens(CODES, NUMBERS)).energy
+    torch.testing.assert_close(free[0], unit[0] * torch.tensor([0.25, 4.0, 1.0]))
+    torch.testing.assert_close(free[1], unit[1])  # whose rows have length 1
+
+
 def test_quantiles_are_of_the_pictures_largest_codes(measured: Statistics) -> None:
     # concept 0 in a: largest codes 3, 0.5, 0; three pictures have a median and a maximum, and no more
     expected = [0.5, math.nan, math.nan, math.nan, 3.0]

@@ -101,6 +101,20 @@ def test_a_matrix_is_undone_by_decode_and_folded_in_the_readout() -> None:
     torch.testing.assert_close(read, usae.pre_codes("dino", tokens)[:, [7, 2]], rtol=1e-4, atol=1e-3)
 
 
+def test_a_concept_of_free_length_counts_as_much_as_its_row_is_long() -> None:
+    torch.manual_seed(0)
+    usae = USAE({"a": 3}, 2, 1, unit_norm=False)
+    with torch.no_grad():
+        usae.decoder("a").weight.copy_(torch.tensor([[0.0, 0.0, 0.25], [3.0, 4.0, 0.0]]))
+    codes = Codes(torch.tensor([[2.0], [2.0]]), torch.tensor([[0], [1]]))
+    torch.testing.assert_close(usae.decoder("a")(codes), torch.tensor([[0.0, 0.0, 0.5], [6.0, 8.0, 0.0]]))
+    decoded = usae.scale("a").inverse(usae.decoder("a")(codes))
+    torch.testing.assert_close(usae.decode("a", codes), decoded)
+    torch.testing.assert_close(usae.dictionary("a"), torch.tensor([[0.0, 0.0, 1.0], [0.6, 0.8, 0.0]]))
+    usae.decoder("a").unit_norm = True
+    torch.testing.assert_close(usae.decoder("a")(codes), torch.tensor([[0.0, 0.0, 2.0], [1.2, 1.6, 0.0]]))
+
+
 def test_what_is_loaded_decides_the_form_of_the_standardization() -> None:
     whitened, scalar = whitened_usae(), random_usae(False)
     tokens = torch.randn(4, scalar.widths["dino"])

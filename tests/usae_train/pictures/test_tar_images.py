@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from coloured import canvas_of, png
 from command_line import assert_one_error, run
 
+from usae_train.files.provenance import install_command
 from usae_train.pictures.images import FolderImages, open_images, read_batches
 from usae_train.pictures.shard_patterns import count_of, expanded
 from usae_train.pictures.tar_images import TarImages, fetched
@@ -144,7 +146,7 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, images: str, package: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ValueError, match=rf"this needs the package '{package}'; pip install \"usae\[{extra}\]\""):
+    with pytest.raises(ValueError, match=rf"this needs the package '{package}'; {re.escape(install_command(extra))}"):
         open_images(images)
 
 

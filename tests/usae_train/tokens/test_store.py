@@ -67,7 +67,7 @@ def test_the_size_is_said_before(pictures, tmp_path):
     done = CliRunner().invoke(app, [*words, "--max-broken", "0.2"])
     assert done.exit_code == 0, done.stderr
     assert "11 pictures will take 2.82e-06 GB" in done.stdout
-    assert "10 pictures in 1 shards, 1 could not be read" in done.stdout
+    assert "10 pictures in 1 shard, 1 could not be read" in done.stdout
     assert "all checksums right" in CliRunner().invoke(app, [*words, "--verify"]).stdout
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 1

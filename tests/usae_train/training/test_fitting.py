@@ -95,7 +95,7 @@ def test_the_published_recipe_is_the_authors() -> None:
         "standardization": "scalar", "frozen": False, "shuffled": False, "encoding": "one", "loss": "absolute",
         "auxiliary": "left_out", "auxiliary_weight": 0.1, "nested": (),
         "dead_after": 200, "learning_rate": 3e-4, "final_learning_rate": 1e-6, "warm_up": 1 / 30,
-        "weight_decay": 1e-5, "clip": 1.0, "batch": 6272,
+        "weight_decay": 1e-5, "clip": 1.0, "batch": 6272, "unit_norm": True, "noise": 0.0,
     }  # fmt: skip
     settings = fit_settings("published")
     assert (settings.n_concepts, settings.k) == (6144, 32)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from usae_train.cli import app
 from usae_train.evaluation.metrics import mean_on_and_off
+from usae_train.files.provenance import install_command
 from usae_train.model.usae import USAE
 from usae_train.training.display import TrainingDisplay, r2_table, summary
 from usae_train.training.figures import flat, pair_figures, unsound_pairs
@@ -53,7 +54,7 @@ def test_pair_figures_change_nothing_and_give_each_part_its_mode_back():
 
 
 def test_the_pairs_losses_sum_to_the_steps_loss_where_there_is_no_other_term():
-    recipe = DEFAULT.model_copy(update={"encoding": "all", "nested": (), "auxiliary": "none"})
+    recipe = DEFAULT.model_copy(update={"encoding": "all", "nested": (), "auxiliary": "none", "noise": 0.0})
     lines = []
     fit_tokens(toy_tokens(), toy_settings(recipe, steps=4), progress=lambda step, figures: lines.append(figures))
     weights = {name: width * len(WIDTHS) / sum(WIDTHS.values()) for name, width in WIDTHS.items()}
@@ -155,7 +156,7 @@ def test_a_missing_package_is_one_line(tmp_path, monkeypatch, option, package):
     done = CliRunner().invoke(app, ["fit", "demo", "-o", str(tmp_path / "usae"), option, str(tmp_path / "x")])
     assert done.exit_code == 1
     assert done.stderr.startswith(f"error: {option} needs the package {package} (")
-    assert done.stderr.endswith('pip install "usae[tracking]"\n')
+    assert done.stderr.endswith(f"{install_command('tracking')}\n")
     assert list(tmp_path.iterdir()) == []
 
 

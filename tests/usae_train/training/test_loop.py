@@ -296,9 +296,9 @@ def test_a_gradient_that_is_not_finite_names_its_backbone_and_changes_nothing(mo
     usae.encoder("b").linear.bias.register_hook(lambda gradient: gradient * math.nan)
     before: dict[str, torch.Tensor] = {}
 
-    def remember(*given: object) -> tuple[torch.Tensor, torch.Tensor]:
+    def remember(*given: object, **named: object) -> tuple[torch.Tensor, torch.Tensor]:
         before.update({name: value.clone() for name, value in usae.state_dict().items()})
-        return step_loss(*given)  # type: ignore[arg-type]
+        return step_loss(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
     with pytest.raises(ValueError, match=r"the gradient of b is not finite at step 0; lower .* learning_rate$"):
@@ -309,9 +309,9 @@ def test_a_gradient_that_is_not_finite_names_its_backbone_and_changes_nothing(mo
 def test_the_first_steps_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     exact: list[object] = []
 
-    def remember(*given: object) -> tuple[torch.Tensor, torch.Tensor]:
-        exact.append(given[-1])
-        return step_loss(*given)  # type: ignore[arg-type]
+    def remember(*given: object, **named: object) -> tuple[torch.Tensor, torch.Tensor]:
+        exact.append(named["exact"])
+        return step_loss(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
     fit_tokens(toy_tokens(), toy_settings(PUBLISHED, steps=EXACT_STEPS + 2))

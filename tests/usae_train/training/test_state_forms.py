@@ -90,6 +90,19 @@ def test_a_training_of_version_0_2_says_what_to_do(tmp_path):
         resumed(tmp_path)
 
 
+def test_a_training_from_before_unit_norm_and_noise_goes_on_where_its_recipe_is_the_same(tmp_path):
+    for recipe in (PUBLISHED, DEFAULT):
+        file = stopped(tmp_path / recipe.name, recipe)
+        state = torch.load(file, weights_only=True)
+        state["settings"]["steps"] = 4
+        for later in ("unit_norm", "noise"):
+            del state["settings"]["recipe"][later]
+        torch.save(state, file)
+    resumed(tmp_path / "published", PUBLISHED)
+    with pytest.raises(ValueError, match="whose recipes had another noise, unit_norm; end"):
+        resumed(tmp_path / "default", DEFAULT)
+
+
 def test_settings_that_differ_are_named_within_a_recipe():
     own = toy_settings(DEFAULT).model_dump(mode="json") | {"backbones": listed(SPECS)}
     told = toy_settings(DEFAULT.model_copy(update={"clip": 2.0}), seed=1).model_dump(mode="json")

@@ -11,7 +11,7 @@ from usae_train.training import step
 from usae_train.training.left_out import largest, left_out_half
 from usae_train.training.part_errors import part_errors
 from usae_train.training.settings import DEFAULT, PUBLISHED, Recipe
-from usae_train.training.step import part_entries, pick, step_loss
+from usae_train.training.step import groups_of, part_entries, pick, step_loss
 
 N_CONCEPTS, K = 16, 3
 NONE = torch.zeros(0, dtype=torch.long)
@@ -28,7 +28,7 @@ def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
 def toy(recipe: Recipe) -> tuple[USAE, dict[str, Tensor]]:
     """A USAE with rows of any length and offsets of any size, and nine tokens."""
     torch.manual_seed(3)
-    usae = USAE(WIDTHS, N_CONCEPTS, K, batch_norm=recipe.batch_norm).train()
+    usae = USAE(WIDTHS, N_CONCEPTS, K, batch_norm=recipe.batch_norm, unit_norm=recipe.unit_norm).train()
     for name in WIDTHS:
         usae.decoder(name).offset.data.normal_()
         if not recipe.projected:
@@ -63,7 +63,8 @@ def reference(
         fired[list(WIDTHS).index(source)] = (codes > 0).any(0)
         for target in batch:
             tokens, decoder = batch[target][rows], usae.decoder(target)
-            atoms = decoder.weight if recipe.projected else functional.normalize(decoder.weight, dim=-1)
+            free = recipe.projected or not recipe.unit_norm
+            atoms = decoder.weight if free else functional.normalize(decoder.weight, dim=-1)
             residual = tokens - codes @ atoms - decoder.offset
             share = len(rows) / n if shared else 1.0
             if recipe.standardization != "scalar":
@@ -97,6 +98,7 @@ ABSOLUTE = ALL.model_copy(update={"loss": "absolute", "nested": ()})
 THREE_PARTS = ALL.model_copy(update={"nested": (0.5, 0.25)})
 WITH_NORM = ALL.model_copy(update={"batch_norm": True})
 ONE = DEFAULT.model_copy(update={"encoding": "one"})
+UNIT = DEFAULT.model_copy(update={"unit_norm": True})
 SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
 
 
@@ -111,11 +113,15 @@ SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
         (ABSOLUTE, ["a", "b", "c"], NOTHING_DEAD),
         (WITH_NORM, ["a", "b", "c"], dead_in(a=[0, 7, 8, 9], b=[0], c=[7, 8])),
         (SCALAR, ["a", "b", "c"], NOTHING_DEAD),
+        (UNIT, ["a", "b", "c"], dead_in(a=[2, 5, 9, 11, 15], c=[3])),
         (ONE, ["c"], NOTHING_DEAD),
         (PUBLISHED, ["b"], NOTHING_DEAD),
     ],
-    ids=["share", "dead in some", "all", "dead", "three parts", "absolute", "batch norm", "scalar", "one", "published"],
-)
+    ids=(
+        "share", "dead in some", "all", "dead", "three parts", "absolute", "batch norm", "scalar", "unit", "one",
+        "published",
+    ),
+)  # fmt: skip
 def test_a_step_equals_the_dense_reference_with_its_gradients(
     recipe: Recipe, encoding: list[str], dead: Tensor
 ) -> None:  # fmt: skip
@@ -179,7 +185,7 @@ def test_bfloat16_chooses_and_float32_computes(monkeypatch: pytest.MonkeyPatch) 
     """The values of the chosen concepts are those of a float32 product, whatever chose them."""
     monkeypatch.setattr(step, "product_dtype", lambda device: torch.bfloat16)
     usae, batch = toy(DEFAULT)
-    active = step.sparse_active(usae.encoder("a"), batch["a"], K, NONE)
+    active = step.sparse_active(usae.encoder("a"), batch["a"], K, NONE, groups_of(usae))
     exact = usae.encoder("a")(batch["a"])
     torch.testing.assert_close(active.values, exact.gather(1, active.concepts).relu())
     assert (exact - exact.bfloat16().float()).abs().max() > 1e-4  # the test can fail
@@ -190,6 +196,13 @@ def test_pick_takes_the_largest_in_order_and_then_the_dead() -> None:
     assert pick(pre_codes, 2, NONE).tolist() == [[1, 3]]
     assert pick(pre_codes, 3, torch.tensor([0])).tolist() == [[1, 3, 4, 0]]
     assert pick(pre_codes, 1, torch.tensor([0, 2, 4])).tolist() == [[1, 4]]
+
+
+def test_the_largest_of_512_are_the_same_in_groups_of_four() -> None:
+    pre_codes = torch.randn(7, 512, generator=torch.Generator().manual_seed(0))
+    usae = USAE({"a": 2}, 512, 12, unit_norm=False)
+    assert torch.equal(pick(pre_codes, 12, NONE, groups_of(usae)), pick(pre_codes, 12, NONE))
+    assert groups_of(usae) != groups_of(USAE({"a": 2}, 512, 12)) == groups_of(USAE({"a": 2}, 6, 1, unit_norm=False))
 
 
 def test_parts_of_a_token_follow_the_limits() -> None:

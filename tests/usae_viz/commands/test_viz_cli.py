@@ -54,7 +54,7 @@ def test_any_objective_is_scored_for_a_concept_that_is_named(folder, tmp_path):
     done = run("maximize", *strict)
     assert done.exit_code == 0, done.stderr
     assert "concept 5, under views" in done.stdout
-    assert " ".join(done.stdout.split()).endswith("run: 1 pictures, 1 failed")  # a line is broken where it is too long
+    assert " ".join(done.stdout.split()).endswith("run: 1 picture, 1 failed")  # a line is broken where it is too long
     (kept,) = json.loads(run("maximize", *strict, "--json").stdout)["concepts"]
     assert (kept["subject"], kept["images"]["left"]["verdict"], kept["thresholds"]["share"]) == (
         "concept 5",
@@ -100,23 +100,9 @@ def test_render_draws_every_mode_and_seed(folder, tmp_path):
         (["maximize", "-c", "red"], "no concept 'red': this USAE has no labels"),
         (["maximize", "-c", ","], "no concept in ','"),
         (["maximize", "-c", "top:0"], "expected top: and a number from 1 to 12"),
-        (
-            ["maximize", "-c", "3", "--mode", "both"],
-            "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'",
-        ),
-        (["maximize", "-c", "3", "--image", "clay"], "image = 'clay'"),
         (["maximize", "-c", "3", "--device", "tpu9"], "no device 'tpu9' here"),
-        (
-            ["maximize", "-c", "3", "--start", "a.png", "--closeness", "nan"],
-            "closeness is nan; expected",
-        ),
-        (
-            ["maximize", "-c", "3", "--start", "a.png", "--closeness", "-1"],
-            "closeness is -1.0; expected",
-        ),
         (["maximize", "--objective", "Concept(3, backbone='')"], "unknown backbone ''; this USAE has left, right"),
         (["concepts", "--sort", "auroc"], "this USAE's statistics have no truth to compare with"),
-        (["concepts", "--sort", "beauty"], "unknown order 'beauty'; expected one of universality"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_1(folder, tmp_path, monkeypatch, words, message):
@@ -303,8 +289,6 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["maximize", "--objective", "Concpt(3)"], "unknown name 'Concpt'; did you mean Concept?"),
-        (["maximize", "--objective", "__import__('os')"], "unknown name '__import__'"),
         (["maximize", "--objective", "Concept(12)"], "no concept 12; this USAE has 12"),
         (["maximize", "--objective", "Channel('lef', 1)"], "unknown backbone 'lef'"),
         (["maximize", "--objective", "Channel('left', 99)", *QUICK], "no channel 99; left's tokens have 24"),
@@ -317,21 +301,13 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
             ["maximize", "-c", "3", *QUICK[:-1], "16", "--augmentation", "maco"],
             "crops from 0.05 of the side are less than a pixel wide on a canvas of 16 px; raise --size to 20, or take",
         ),
-        (["maximize", "-c", "3", "--settle", "1"], "settle = 1: Input should be greater than or equal to 2"),
         (["maximize", "-c", "3", "--spectrum", "1/f"], "a spectrum is for the parameterization maco, not for fourier"),
         (
             ["maximize", "-c", "3", "--decay", "2", "--image", "maco"],
             "decay is for the parameterization fourier, not for maco",
         ),
-        (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
         (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
-        (["invert", "", *QUICK], "reference = '': String should have at least 1 character"),
-        (["maximize", "-c", "3", "--start", ""], "start = '': String should have at least 1 character"),
-        (["maximize", "-c", "3", "--image", "maco", "--spectrum", ""], "spectrum = '': String should have at least 1"),
-        (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: Input should be greater than or equal to 1"),
         (["maximize", "--objective", "Channel('left', 1)", "--verify", "12"], "no concept 12; this USAE has 12"),
-        (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': Extra inputs are not permitted; did you"),
-        (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is no threshold; expected such as rank=1,"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, monkeypatch, words, message):
@@ -342,6 +318,45 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, m
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.rglob("*.*")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["maximize", "-c", "3", "--mode", "both"],
+            "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'",
+        ),
+        (["maximize", "-c", "3", "--image", "clay"], "image = 'clay'"),
+        (
+            ["maximize", "-c", "3", "--start", "a.png", "--closeness", "nan"],
+            "closeness is nan; expected",
+        ),
+        (
+            ["maximize", "-c", "3", "--start", "a.png", "--closeness", "-1"],
+            "closeness is -1.0; expected",
+        ),
+        (["maximize", "--objective", "Concpt(3)"], "unknown name 'Concpt'; did you mean Concept?"),
+        (["maximize", "--objective", "__import__('os')"], "unknown name '__import__'"),
+        (["concepts", "--sort", "beauty"], "unknown order 'beauty'; expected one of universality"),
+        (["maximize", "-c", "3", "--settle", "1"], "settle = 1: Input should be greater than or equal to 2"),
+        (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
+        (["invert", "", *QUICK], "reference = '': String should have at least 1 character"),
+        (["maximize", "-c", "3", "--start", ""], "start = '': String should have at least 1 character"),
+        (["maximize", "-c", "3", "--image", "maco", "--spectrum", ""], "spectrum = '': String should have at least 1"),
+        (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: Input should be greater than or equal to 1"),
+        (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': Extra inputs are not permitted; did you"),
+        (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is no threshold; expected such as rank=1,"),
+    ],
+)
+def test_a_value_that_no_run_could_take_is_one_line_and_status_2(folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    done = run(*words, "--usae", folder)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_is_status_130_and_the_picture_is_written(folder, tmp_path, monkeypatch):

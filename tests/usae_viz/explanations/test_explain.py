@@ -12,6 +12,7 @@ import usae_viz as uv
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_viz.concepts.labels import Label
+from usae_viz.explanations.choice import strongest_in_turn
 from usae_viz.explanations.concept_maps import ConceptMaps
 from usae_viz.explanations.overlay import fitted, light_of, spotlight
 from usae_viz.explanations.photograph import Photograph, open_photograph
@@ -94,6 +95,10 @@ def test_agreed_and_only_by_hand(explained):
     assert made.agreed() == [0, 1]  # places 0, 2, 1 and 1, 1, 2: the worst is the same, the sum is not
     assert {name: made.only(name) for name in made.maps} == {"vit": [], "conv": [], "mute": [3]}
     assert [each.concept for each in made.concepts("conv", limit=2)] == [2, 1]
+    assert strongest_in_turn(made, 9) == [0, 2, 3, 1]  # the first of each, then the second of each
+    made.maps["vit"] = made.maps["mute"] = maps(5, 0, 0, 0)
+    assert strongest_in_turn(made, 9) == [0, 2, 1]  # and on, where one has no more
+    assert strongest_in_turn(made, 2) == [0, 2]
 
 
 def test_a_photograph_keeps_its_aspect_and_says_what_was_seen(explained):

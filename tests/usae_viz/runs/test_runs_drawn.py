@@ -75,9 +75,9 @@ def test_a_folder_with_brackets_in_its_name_is_told_as_it_is(folder, tmp_path):
     recipe.write_text(f"usae: {folder}\nobjectives: [\"Channel('left', 2)\"]\n{QUICK}")
     for name in ("a[red]", "b[x"):
         done = run("render", recipe, "--out", tmp_path / name)
-        assert f"{name}: 1 pictures" in done.stdout
+        assert f"{name}: 1 picture" in done.stdout
     done = run("render", recipe, "--out", tmp_path / "[" / "b]")
-    assert "[/b]: 1 pictures" in done.stdout
+    assert "[/b]: 1 picture" in done.stdout
 
 
 def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):

@@ -23,14 +23,14 @@ function pictureInFull(data, card, run, picture, seen) {
 }
 
 /** The verification as a table: each picture through each backbone. */
-function transferTable(data, pictures, inFull) {
+function transferTable(data, pictures, inFull, where) {
   const scored = pictures.filter((picture) => inFull[picture[0]]?.scores);
   if (!scored.length) return null;
   const codes = scored.flatMap((picture) => Object.values(inFull[picture[0]].scores.backbones).map((seen) => seen.probability ?? seen.code));
   const most = Math.max(1e-6, ...codes);
   const seenBy = inFull[scored[0][0]].scores.backbones, through = data.backbones.find((name) => seenBy[name]); // a class has no figure where there is no classifier
   const first = seenBy[through], ofClass = first?.probability !== undefined;
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "transfer" }, h("table", { class: "transfer" },
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `transfer of ${where}` }, h("table", { class: "transfer" },
     h("caption", {}, `Transfer: ${ofClass ? "probability of the class" : "code"} of each picture through each backbone, under views it was not optimized on`),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "picture"), data.backbones.map((_, row) => h("th", { scope: "col" }, backboneName(data, row))))),
     h("tbody", {}, scored.map((picture) => {
@@ -55,11 +55,11 @@ function figuresTable(data, at) {
       h("tbody", {}, kinds.map((row) => h("tr", { title: row[0].about }, h("th", { scope: "row" }, row[0].label), row.map((column) => h("td", {}, figure(column.values[at], column.kind)))))))));
 }
 
-function naturalInFull(data, card, detail) {
+function naturalInFull(data, card, detail, heading) {
   if (!data.natural) return null;
   const rows = detail?.natural ?? [];
   if (!rows.some((row) => row.length)) return h("p", { class: "fine" }, card.concept === null ? "Natural pictures are known for single concepts." : "No natural pictures: see above what is missing.");
-  return h("div", { class: "natural-full" }, rows.map((row, at) => h("div", {}, h("h4", {}, backboneName(data, at), h("span", { class: "faint" }, " · where it is strongest")),
+  return h("div", { class: "natural-full" }, rows.map((row, at) => h("div", {}, h(heading, { class: "lesser" }, backboneName(data, at), h("span", { class: "faint" }, " · where it is strongest")),
     h("div", { class: "wholes", style: { "--n": data.natural } }, row.map((entry) => {
       const shown = heatPicture(data, entry, at);
       const show = () => glimpse.show(data, card, at, entry.rank, button), hide = () => glimpse.hide(button);
@@ -93,21 +93,22 @@ function conceptPart(page, at, detail, level) {
   const { data, labels } = page;
   const card = data.cards[at];
   const { number, words, followed } = heading(data, at, labels);
+  const first = Number(level[1]) + 1, below = `h${first}`, deeper = `h${first + 1}`; // no level of headings is left out
   const runs = card.drawn.map(({ run, pictures }) => {
     const inFull = detail?.pictures[run] ?? {};
     const variants = [...new Set(pictures.map((picture) => picture[7]))];
     const modes = variants.flatMap((variant) => Object.keys(MODES).map((mode) => [variant ? `${variant}: ${MODES[mode]}` : MODES[mode], pictures.filter((picture) => picture[7] === variant && picture[1] === mode)])).filter(([, own]) => own.length);
-    return h("section", { class: "run" }, data.runs.length > 1 && h("h3", {}, data.runs[run].name, h("small", { class: "faint" }, ` ${data.runs[run].about}`)),
-      modes.map(([words, own]) => h("div", {}, h("h4", {}, words), h("div", { class: "fulls", style: { "--n": Math.min(Math.max(own.length, 3), 4) } }, own.map((picture) => pictureInFull(data, card, run, picture, inFull[picture[0]]))))),
-      transferTable(data, pictures, inFull));
+    return h("section", { class: "run" }, data.runs.length > 1 && h(below, {}, data.runs[run].name, h("small", { class: "faint" }, ` ${data.runs[run].about}`)),
+      modes.map(([words, own]) => h("div", {}, h(data.runs.length > 1 ? deeper : below, { class: "lesser" }, words), h("div", { class: "fulls", style: { "--n": Math.min(Math.max(own.length, 3), 4) } }, own.map((picture) => pictureInFull(data, card, run, picture, inFull[picture[0]]))))),
+      transferTable(data, pictures, inFull, `concept ${card.id}${data.runs.length > 1 ? ` in ${data.runs[run].name}` : ""}`));
   });
   const command = card.concept === null ? `usae-viz maximize --objective "${card.objective}"` : `usae-viz maximize --concept ${card.id}`;
   return h("section", { class: "part", "aria-label": `concept ${card.id}` },
     h(level, { class: "part-title", id: level === "h2" ? "sheet-title" : null }, number !== null && h("b", {}, number), " ", words, " ", followed),
     ownWords(page, card.id),
     h("div", { class: runs.length > 1 ? "runs beside" : "runs" }, runs.length ? runs : h("p", { class: "fine" }, "Not drawn here. ", h("code", {}, command))),
-    h("div", { class: "beside-runs" }, data.natural ? h("div", {}, h("h3", {}, "Natural pictures"), naturalInFull(data, card, detail)) : null,
-      h("div", {}, h("h3", {}, "Figures"), figuresTable(data, at))));
+    h("div", { class: "beside-runs" }, data.natural ? h("div", {}, h(below, {}, "Natural pictures"), naturalInFull(data, card, detail, deeper)) : null,
+      h("div", {}, h(below, {}, "Figures"), figuresTable(data, at))));
 }
 
 class Sheet {

@@ -1,0 +1,42 @@
+"""The recipes that come with the package, found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+# In the wheel they lie inside usae_viz; in a clone at its top, where people read them.
+PLACES = (PACKAGE / "recipes", PACKAGE.parent / "recipes")
+ENDINGS = (".yaml", ".yml", ".png")  # of what `render` takes: a name with one of these is a file's
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """{name: its file}, in the order of the alphabet."""
+    folder = next((place for place in PLACES if place.is_dir()), None)
+    return {} if folder is None else {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_recipe(named: str) -> str:
+    """A recipe's file: the path as it stands, or the shipped recipe of that name where no such file is.
+
+    Raises:
+        ValueError: for a bare name that neither is; says which there are.
+    """
+    if Path(named).is_file() or Path(named).name != named or named.lower().endswith(ENDINGS):
+        return named  # a folder of that name is none: `render atlas --out atlas` made it
+    shipped = shipped_recipes()
+    if named not in shipped:
+        raise ValueError(f"no recipe {named!r}: it is no file here, and those of the package are {', '.join(shipped)}")
+    return str(shipped[named])
+
+
+def about_recipe(file: Path) -> str:
+    """The first sentence of the comment that a recipe begins with."""
+    comment = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        comment.append(line.lstrip("# ").strip())
+    text = " ".join(comment)
+    ends = [at for sign in (". ", ": ", "? ") if (at := text.find(sign)) > 0]
+    return text[: min(ends) + 1].rstrip(":") if ends else text
