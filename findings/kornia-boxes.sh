@@ -46,4 +46,4 @@ _, resized = by_kornia(K.Resize((40, 60)))
 print("resized: kornia", resized[0], "torchvision", by_torchvision(v2.Resize((40, 60)))[0])
 assert resized[0] == [0, 0, 61.03, 41.05] and by_torchvision(v2.Resize((40, 60)))[0] == [0, 0, 60, 40]
 PYTHON
-"$room/venv/bin/python" "$room/boxes.py" 2>/dev/null
+"$room/venv/bin/python" -W ignore "$room/boxes.py"

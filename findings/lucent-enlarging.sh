@@ -50,4 +50,4 @@ print("224 pixels:", seen(224), seen(224, 1.25))
 assert default == {(): (224, 0.5), (0.8,): (224, 0.4), (0.9,): (224, 0.46), (1.1,): (224, 0.5), (1.25,): (224, 0.5)}
 assert seen(224, 1.25) == (280, 0.5)
 PYTHON
-"$room/venv/bin/python" "$room/enlarging.py" 2>/dev/null
+"$room/venv/bin/python" -W ignore "$room/enlarging.py"

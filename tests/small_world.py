@@ -82,8 +82,10 @@ def small_world(room: Path) -> World:
     world.commands = {
         "extract": train("extract", room / "pictures", "--backbones", room / "specs.yaml", "--batch", 2, "-q"),
         "fit": train("fit", base / "store", "--steps", 400, "--every", 0, *SMALL, "-q"),
-        "evaluate": train("evaluate", base / "usae", room / "pictures", "--batch", 1, "--every", 0, "--no-fill", "-q"),
-        "render": viz("render", room / "recipe.yaml", "-q"),
+        "evaluate": train(
+            "evaluate", base / "usae", room / "pictures", "--batch", 1, "--every", 0, "--no-fill", "--workers", 2, "-q"
+        ),
+        "render": viz("render", room / "recipe.yaml", "--workers", 3, "-q"),
         "explore": viz("explore", base / "run", base / "usae", "-q"),
     }
     for name in world.commands:

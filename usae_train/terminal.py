@@ -7,7 +7,9 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
 
 from usae_train.printing import one_line, say, say_error, written_out
 from usae_train.shortage import shortage
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from usae_train.progress import Report
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=1024, help="On the CPU, processes that share the work; by default one a core, as far as the memory "
+        "allows. The result is the same to the bit whatever the number."
+    ),
+]  # fmt: skip
 
 Bars = TypeVar("Bars", bound="Progress")
 

@@ -9,7 +9,7 @@ import typer
 
 from usae_train.command_app import command_app, wrong_usage
 from usae_train.printing import as_text, say, say_json, say_table
-from usae_train.terminal import one_line_errors, pick_device
+from usae_train.terminal import Workers, one_line_errors, pick_device
 from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.completions import complete_concept, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
@@ -178,6 +178,7 @@ def maximize(
     memory: Memory = None,
     verify: Verify = None,
     verdict: Thresholds = None,
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -186,6 +187,7 @@ def maximize(
     Off a terminal a line about every half minute says how far it is.
     """
     with one_line_errors():
+        from usae_train.runtime.workers import one_thread
         from usae_viz.maximization.maximize import kept_close
 
         if concept is None and not objective:
@@ -198,13 +200,14 @@ def maximize(
             whole_first=whole_first, dtype=dtype, seed=seed, seeds=seeds, alpha=alpha, settle=settle,
             snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
         )  # fmt: skip
+        one_thread()
         model = _load(usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
         if start is not None:
             with wrong_usage():
                 chosen = [kept_close(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
-        _draw(model, chosen, settings, out or new_run("maximize"), quiet, as_json, animation)
+        _draw(model, chosen, settings, out or new_run("maximize"), quiet, as_json, animation, workers)
 
 
 @app.command()
@@ -237,11 +240,13 @@ def invert(
     memory: Memory = None,
     verify: Verify = None,
     verdict: Thresholds = None,
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
     with one_line_errors():
+        from usae_train.runtime.workers import one_thread
         from usae_viz.objectives import SameCodes
 
         settings = _settings(
@@ -251,7 +256,9 @@ def invert(
             snapshots=snapshots, memory=memory, verify=verify, verdict=verdict or {},
         )  # fmt: skip
         names = [name.strip() for name in backbones.split(",")] if backbones else []
-        _draw(_load(usae, device), [SameCodes(names)], settings, out or new_run("invert"), quiet, as_json, animation)
+        one_thread()
+        model, place = _load(usae, device), out or new_run("invert")
+        _draw(model, [SameCodes(names)], settings, place, quiet, as_json, animation, workers)
 
 
 @app.command()
@@ -347,7 +354,7 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
 
 def _draw(
     usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings, out: Path, quiet: bool, as_json: bool,
-    animation: str,
+    animation: str, workers: int | None,
 ) -> None:  # fmt: skip
     from usae_viz.runs.plan import plan_objectives
 
@@ -356,8 +363,9 @@ def _draw(
     if animation != "gif" and settings.snapshots is None:
         raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
     render_commands.draw_plan(
-        usae, plan_objectives(usae, objectives, [settings], animation), out, quiet, as_json, again=True
-    )
+        usae, plan_objectives(usae, objectives, [settings], animation), out, quiet, as_json, again=True,
+        workers=workers,
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -63,9 +63,9 @@ def drawings(monkeypatch):
     seen = []
     really = usae_viz.runs.render.maximize_each
 
-    def watched(usae, objectives, settings, *rest):
+    def watched(usae, objectives, settings, *rest, **more):
         seen.extend((str(objective), settings) for objective in objectives)
-        return really(usae, objectives, settings, *rest)
+        return really(usae, objectives, settings, *rest, **more)
 
     monkeypatch.setattr(usae_viz.runs.render, "maximize_each", watched)
     return seen

@@ -11,7 +11,7 @@ from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
 from usae_train.printing import say, say_json
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +46,7 @@ def evaluate(
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = 0,
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")
@@ -53,8 +54,8 @@ def evaluate(
 ) -> None:
     """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
 
-    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. Under torchrun the processes
-    share the pictures.
+    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. On the CPU it uses all cores;
+    under torchrun the processes share the pictures.
     """
     with one_line_errors():
         import json
@@ -70,6 +71,7 @@ def evaluate(
         from usae_train.evaluation.verdict import ceiling_lines, headline
         from usae_train.files.atomic import check_file
         from usae_train.model.checkpoint import fill_statistics, fills, load
+        from usae_train.runtime.workers import one_thread
         from usae_train.stop_signals import said_once
 
         with wrong_usage():
@@ -79,6 +81,8 @@ def evaluate(
         if (out / "index.html").exists() and not (out / "report.json").exists():
             raise ValueError(f"{out / 'index.html'} is a page of something else; choose another --out")
         where = pick_device(device)
+        if where == "cpu":  # a GPU's own work is beside it
+            one_thread()
         model, ranks = load(usae, where), named_by_torchrun()
         run_backbones_in(model.backbones.values(), dtype)
         source = open_pictures(images, limit, ranks.first)
@@ -88,7 +92,7 @@ def evaluate(
             independent={name: own.to(where) for name, own in load_independent(independent, model).items()}
             if independent else None,
             other_seeds=[load(other) for other in other_seed or ()], keeper=keeper, ranks=ranks,
-            seed=seed,
+            seed=seed, workers=workers,
         )  # fmt: skip
         unseen = quiet or not ranks.first
         with said_once(ranks.first), progress_bars(unseen) as progress, keeper.listening():

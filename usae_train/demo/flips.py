@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -13,47 +15,60 @@ SEED = 4_000_000_007  # of no split of the demo's scenes
 AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
 
 
-@torch.no_grad()
 def flips(usae: USAE, concept_of: dict[str, int], pairs: int = 200) -> dict[str, dict[str, float]]:
-    """Share of the flips that concepts follow, {factor: {backbone: share}}.
-
-    The nearest object of a scene changes from one value to another, the rest is held. It is followed when, in the mean
-    over the patches that the object covers in both scenes, the new value's code rises and the old value's falls.
+    """Share of the flips that concepts follow, {factor: {backbone: share}}, of the factors that can be flipped.
 
     Args:
         usae: the model.
         concept_of: {"colour: red": concept, ...}, the values that have one.
         pairs: pairs of scenes a factor.
     """
+    return {factor: flips_of(usae, factor, concept_of, pairs) for factor in flipped(concept_of)}
+
+
+def flipped(concept_of: Mapping[str, int]) -> list[str]:
+    """The factors of which two values or more have a concept."""
+    return [factor for factor in FACTORS if len(_known(factor, concept_of)) > 1]
+
+
+@torch.no_grad()
+def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int) -> dict[str, float]:
+    """Share of one factor's flips that concepts follow, {backbone: share}.
+
+    The nearest object of a scene changes from one value to another, the rest is held. It is followed when, in the mean
+    over the patches that the object covers in both scenes, the new value's code rises and the old value's falls.
+    """
     assert usae.grid is not None
-    found: dict[str, dict[str, float]] = {}
-    for number, (factor, values) in enumerate(FACTORS.items()):
-        known = [v for v, value in enumerate(values) if f"{factor}: {value}" in concept_of and value != "background"]
-        if len(known) < 2:
-            continue
-        generator = torch.Generator().manual_seed(SEED + number)
-        before = draw_parameters(pairs, generator)
-        front = before.present.sum(1) - 1  # the object that hides others and is hidden by none
-        old_new = torch.stack([torch.randperm(len(known), generator=generator)[:2] for _ in range(pairs)])
-        old, new = torch.tensor(known)[old_new].unbind(1)
-        rows = torch.arange(pairs)
-        patches = torch.ones(pairs, usae.grid[0] * usae.grid[1], dtype=torch.bool)
-        pictures = []
-        for value in (old, new):
-            changed = getattr(before, factor).clone()
-            changed[rows, front] = value
-            scene = before.with_values(**{factor: changed})
-            pictures.append(render(scene, SIZE).images)
-            patches &= _object_patches(scene, front, usae.grid)
-        concepts = torch.tensor([concept_of.get(f"{factor}: {value}", -1) for value in values])
-        wanted = torch.stack([concepts[old], concepts[new]], 1)
-        share: dict[str, float] = {}
-        for name in usae.names:
-            then, now = (_mean_codes(usae, name, shown, wanted, patches) for shown in pictures)
-            followed = (now[:, 0] < then[:, 0]) & (now[:, 1] > then[:, 1])
-            share[name] = followed[patches.any(1)].float().mean().item()
-        found[factor] = share
-    return found
+    values, known = FACTORS[factor], _known(factor, concept_of)
+    generator = torch.Generator().manual_seed(SEED + list(FACTORS).index(factor))
+    before = draw_parameters(pairs, generator)
+    front = before.present.sum(1) - 1  # the object that hides others and is hidden by none
+    old_new = torch.stack([torch.randperm(len(known), generator=generator)[:2] for _ in range(pairs)])
+    old, new = torch.tensor(known)[old_new].unbind(1)
+    rows = torch.arange(pairs)
+    patches = torch.ones(pairs, usae.grid[0] * usae.grid[1], dtype=torch.bool)
+    pictures = []
+    for value in (old, new):
+        changed = getattr(before, factor).clone()
+        changed[rows, front] = value
+        scene = before.with_values(**{factor: changed})
+        pictures.append(render(scene, SIZE).images)
+        patches &= _object_patches(scene, front, usae.grid)
+    concepts = torch.tensor([concept_of.get(f"{factor}: {value}", -1) for value in values])
+    wanted = torch.stack([concepts[old], concepts[new]], 1)
+    share: dict[str, float] = {}
+    for name in usae.names:
+        then, now = (_mean_codes(usae, name, shown, wanted, patches) for shown in pictures)
+        followed = (now[:, 0] < then[:, 0]) & (now[:, 1] > then[:, 1])
+        share[name] = followed[patches.any(1)].float().mean().item()
+    return share
+
+
+def _known(factor: str, concept_of: Mapping[str, int]) -> list[int]:
+    """Which of a factor's values have a concept."""
+    return [
+        v for v, value in enumerate(FACTORS[factor]) if f"{factor}: {value}" in concept_of and value != "background"
+    ]
 
 
 def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -50,22 +50,16 @@ LOOKS: dict[str, Look] = {
 
 
 @torch.no_grad()
-def shifts(usae: USAE, source: DemoImages, concept_of: Mapping[str, int]) -> dict[str, dict[str, float | None]]:
-    """{look: figures}: off-diagonal R², mean firing entropy, and the mean AUROC of the values' own concepts.
+def figures_of(usae: USAE, source: DemoImages, look: Look, concept_of: Mapping[str, int]) -> dict[str, float | None]:
+    """Figures in a look: off-diagonal R², mean firing entropy, and the mean AUROC of the values' own concepts.
 
     Args:
         usae: the model.
         source: the scenes; the first 200 are shown in every look.
+        look: how.
         concept_of: {"colour: red": concept, ...}.
     """
-    numbers = range(min(SCENES, len(source)))
-    parameters = source.parameters(numbers)
-    return {look: _figures(usae, parameters, how, concept_of) for look, how in LOOKS.items()}
-
-
-def _figures(
-    usae: USAE, parameters: SceneParameters, look: Look, concept_of: Mapping[str, int]
-) -> dict[str, float | None]:
+    parameters = source.parameters(range(min(SCENES, len(source))))
     assert usae.grid is not None
     size = max(backbone.input_size for backbone in usae.backbones.values())
     measures = Measures(usae, keep_codes=True)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from usae_train.demo.factors import FACTOR_VALUES, patch_truth
-from usae_train.demo.flips import flips
+from usae_train.demo.flips import flipped, flips_of
 from usae_train.demo.scenes import SIZE
-from usae_train.demo.shifts import shifts
+from usae_train.demo.shifts import LOOKS, figures_of
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import auroc
 from usae_train.model.usae import USAE
 from usae_train.pictures.images import DemoImages
+from usae_train.runtime.workers import Job, Workers
 
 RECOVERED = 0.9  # AUROC, in all backbones by the same concept
 PAIRS = 200  # of scenes a factor, for flips; as many as there are scenes, if those are fewer
@@ -24,7 +25,7 @@ AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
 
 def truth_figures(
     usae: USAE, source: DemoImages, numbers: Tensor, codes: Mapping[str, Codes],
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None, workers: int = 1,
 ) -> tuple[dict[str, Any], Tensor]:  # fmt: skip
     """The figures that need the truth.
 
@@ -34,6 +35,7 @@ def truth_figures(
         numbers: (scene,) which of them were seen.
         codes: {backbone: codes (scene * token, k)}.
         progress: called with the stage.
+        workers: how many processes work it out.
 
     Returns:
         The figures, and the AUROC of every concept (backbones, factor values, concepts).
@@ -43,18 +45,28 @@ def truth_figures(
     areas = codes_auroc(codes, usae.n_concepts, factor_truth(source, numbers, usae.grid))
     values = recovery(areas)
     progress("truth", 1, 3)
+    concept_of = {value: each["concept"] for value, each in values.items()}
     pairs = min(PAIRS, len(numbers))
-    followed = flips(usae, {value: each["concept"] for value, each in values.items()}, pairs)
-    progress("truth", 2, 3)
-    shifted = shifts(usae, source, {value: each["concept"] for value, each in values.items()})
+    names = [*flipped(concept_of), *LOOKS]
+
+    def job(name: str) -> Job[dict[str, Any]]:
+        if name in LOOKS:
+            return lambda tell: figures_of(usae, source, LOOKS[name], concept_of)
+        return lambda tell: flips_of(usae, name, concept_of, pairs)
+
+    found = dict[str, dict[str, Any]]()
+    with Workers([job(name) for name in names], workers, hears=False) as working:
+        for number, name in enumerate(names):
+            found[name] = working.result(number)
+            progress("truth", 1 + number // len(LOOKS), 3)
     progress("truth", 3, 3)
     return {
         "factors": FACTOR_VALUES,
         "values": values,
         "unseen": unseen(areas),
         "recovered": recovered_share(values),
-        "flips": followed,
-        "shifts": shifted,
+        "flips": {name: share for name, share in found.items() if name not in LOOKS},
+        "shifts": {name: figures for name, figures in found.items() if name in LOOKS},
     }, areas
 
 

@@ -14,7 +14,7 @@ from usae_train.distributed import ALONE, Ranks
 from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.independent import consistency
-from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.measures import AT_ONCE, Measures
 from usae_train.evaluation.metrics import (
     DENSE,
     Matrix,
@@ -31,6 +31,7 @@ from usae_train.files.provenance import versions
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import STD_EPSILON, USAE
 from usae_train.pictures.images import DemoImages, ImageSource
+from usae_train.runtime.capacity import workers_for
 from usae_train.tokens.paired import none_can_be_read, stream_tokens
 from usae_train.undisturbed import undisturbed
 
@@ -43,6 +44,7 @@ REFERENCE: dict[str, Any] = {
     "r_of_logs": 0.63, "r_of_logs_frequent": 0.89,
     "share_alike": {"siglip": 0.23, "dino": 0.26, "vit": 0.38},
 }  # fmt: skip  # Thasarathan et al. 2025, on ImageNet
+ACTIVATIONS = 32  # numbers a token and feature that a transformer's block has in memory at once, twice its widest
 Progress = Callable[[str, int, int], None]  # stage, done, in all
 
 
@@ -55,6 +57,7 @@ class Compared:
     keeper: PassKeeper | None = None
     ranks: Ranks = ALONE
     seed: int = 0  # of the random atoms that consistency is compared with
+    workers: int | None = 1  # processes that look at the pictures; None: as many as `workers_for` says
 
 
 @undisturbed
@@ -93,6 +96,8 @@ def evaluate(
         independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
     )  # fmt: skip
     state = PassState(settings, measures)
+    device = usae.dictionary(usae.names[0]).device.type
+    workers = workers_for(compared.workers, -(-len(source) // batch), device, _bytes_of_a_batch(usae, batch))
     keeper = compared.keeper
 
     def report_stage(stage: str, done: int, total: int) -> None:
@@ -102,7 +107,7 @@ def evaluate(
 
     first = run_pass(
         state, lambda tried: stream_tokens(backbones, source, grid, batch, tried), len(source), keeper,
-        compared.ranks, lambda done, total: progress("pictures", done, total),
+        compared.ranks, lambda done, total: progress("pictures", done, total), workers,
     )  # fmt: skip
     if not first:
         return None
@@ -118,7 +123,7 @@ def evaluate(
     if isinstance(source, DemoImages):
         from usae_train.demo.truth import truth_figures
 
-        report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage)
+        report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage, workers)
         statistics = type(statistics)(**{**vars(statistics), "auroc": areas})
     papers = {name: spec.model for name, spec in PAPER.items()}
     report["reference"] = REFERENCE if {n: spec.model for n, spec in usae.specs.items()} == papers else None
@@ -133,7 +138,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
     whole = measures.whole()
     several = len(usae.names) > 1
     figures: dict[str, Any] = {
-        "n_concepts": usae.n_concepts, "k": usae.k, "backbones": usae.names,
+        "n_concepts": usae.n_concepts, "k": usae.k, "active": usae.sparsity.in_words(usae.k), "backbones": usae.names,
         "n_images": int(statistics.counts[0]), "n_tokens": int(statistics.counts[1]),
         "r2": whole.r2, "r2_scalar": whole.r2_scalar, "r2_summary": r2_summary(whole.r2),
         "ceiling": ceiling_figures(measures.ceiling, whole.r2),
@@ -233,6 +238,16 @@ def stability(seeds: Sequence[USAE]) -> dict[str, Any]:
         cosines.append(matched_cosine(atoms[a], atoms[b]))
         pairs.append({"one": seeds[a].source, "other": seeds[b].source, "cosine": cosines[-1]})
     return {"pairs": pairs, "mean": sum(cosines) / len(cosines)}
+
+
+def _bytes_of_a_batch(usae: USAE, batch: int) -> float:
+    """Memory that a batch of pictures takes: their tokens, a backbone's work, a few pictures' codes, and their sums."""
+    assert usae.grid is not None
+    tokens, widths = usae.grid[0] * usae.grid[1], list(usae.widths.values())
+    numbers = batch * tokens * (2 * sum(widths) + ACTIVATIONS * max(widths))
+    numbers += AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
+    sums = (batch / AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
+    return 4.0 * numbers + 2 * 8.0 * sums
 
 
 def _check_alike(usae: USAE, other: USAE) -> None:

@@ -21,6 +21,7 @@ from usae_train.evaluation.pass_states import PassKeeper
 from usae_train.evaluation.state_forms import check_matching, check_measures
 from usae_train.files.state_files import write_state
 from usae_train.files.tensor_forms import Damaged
+from usae_train.runtime.workers import Job, Tell, Workers
 from usae_train.tokens.paired import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
@@ -87,7 +88,7 @@ def share(numbers: range, batch: int, ranks: Ranks) -> range:
 
 def run_pass(
     state: PassState, stream: Stream, n_images: int, keeper: PassKeeper | None = None,
-    ranks: Ranks = ALONE, progress: Callable[[int, int], None] = lambda done, total: None,
+    ranks: Ranks = ALONE, progress: Callable[[int, int], None] = lambda done, total: None, workers: int = 1,
 ) -> bool:  # fmt: skip
     """Add up everything about some pictures.
 
@@ -98,6 +99,7 @@ def run_pass(
         keeper: writes states, and goes on from the last; its folder is also where processes meet.
         ranks: which of how many processes this is; one alone unless told.
         progress: called after each batch with this process's pictures.
+        workers: how many processes look at the pictures for this one; the sums are the same to the bit.
 
     Returns:
         Whether this process has the sums of all: the first has.
@@ -117,11 +119,9 @@ def run_pass(
     while state.half < len(shares):
         left = shares[state.half][state.done :]
         before = sum(map(len, shares[: state.half]))
-        for some in stream(left) if len(left) else ():
-            if len(some.numbers):
-                state.measures.add(some, state.half)
-            state.failures.extend(some.failures)
-            state.done += len(some.numbers) + len(some.failures)
+        for read, failures in _added(state, stream, left, workers):
+            state.failures.extend(failures)
+            state.done += read + len(failures)
             progress(before + state.done, sum(map(len, shares)))
             if keeper is not None and keeper.due:
                 keeper.write(state.state_dict())
@@ -147,6 +147,32 @@ def run_pass(
         state.measures.merge(other["measures"])
         state.failures.extend(other["failures"])
     return ranks.first
+
+
+def _added(state: PassState, stream: Stream, left: range, workers: int) -> Iterator[tuple[int, list[str]]]:
+    """Add pictures to the sums: after each batch how many could be read, and why others could not."""
+    measures, half, batch = state.measures, state.half, state.settings.batch
+    batches = [left[first : first + batch] for first in range(0, len(left), batch)]
+    if workers == 1 or len(batches) == 1:
+        for some in stream(left) if len(left) else ():
+            if len(some.numbers):
+                measures.add(some, half)
+            yield len(some.numbers), some.failures
+        return
+
+    def job(tried: range) -> Job[tuple[int, list[str], Any]]:
+        def look(tell: Tell) -> tuple[int, list[str], Any]:  # noqa: ARG001
+            (some,) = stream(tried)
+            return len(some.numbers), some.failures, measures.apart(some, half)
+
+        return look
+
+    with Workers([job(tried) for tried in batches], workers, hears=False) as looking:
+        for number in range(len(batches)):
+            read, failures, found = looking.result(number)
+            if read:
+                measures.take(found, half)
+            yield read, failures
 
 
 def _meet(

@@ -68,6 +68,30 @@ class Measures:
             if self.kept is not None:
                 self.kept.append({"numbers": numbers, **_packed(codes)})
 
+    def apart(self, paired: PairedTokens, half: int) -> list[dict[str, Any]] | PairedTokens:
+        """What `add` would take in, worked out beside these sums: for `take` to add, in another process.
+
+        States of a few pictures each: adding them in order comes to the same bits as `add`. The tables of independent
+        SAEs are too large to be handed over so; for them the tokens are.
+        """
+        if self.posthoc is not None:
+            return paired
+        states = []
+        for first in range(0, len(paired.numbers), AT_ONCE):
+            few = slice(first, first + AT_ONCE)
+            own = Measures(self.usae, keep_codes=self.kept is not None)
+            own.add(PairedTokens({n: t[few] for n, t in paired.tokens.items()}, paired.numbers[few]), half)
+            states.append(own.state_dict())
+        return states
+
+    def take(self, found: list[dict[str, Any]] | PairedTokens, half: int) -> None:
+        """Add what `apart` has worked out."""
+        if isinstance(found, PairedTokens):
+            self.add(found, half)
+            return
+        for state in found:
+            self.merge(state)
+
     def whole(self) -> Reconstruction:
         """The reconstruction of all pictures."""
         every = Reconstruction(self.usae.names, self.usae.names)

@@ -24,6 +24,7 @@ from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
+from usae_train.printing import plural
 from usae_train.undisturbed import undisturbed
 
 if TYPE_CHECKING:

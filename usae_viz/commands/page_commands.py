@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from usae_train.printing import as_text, plural, say, say_json, say_table
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 
@@ -54,6 +54,7 @@ def explore(
     ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: Device = "auto",
+    workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a page to look at concepts: pictures, natural pictures with heat maps, figures; sort, filter, compare.
@@ -61,6 +62,7 @@ def explore(
     The page works from disk and without the network; its folder can be zipped and mailed.
     """
     with one_line_errors():
+        from usae_train.runtime.workers import one_thread
         from usae_viz.explorer.page import address, check_place, size_of
         from usae_viz.explorer.page import explore as write
         from usae_viz.explorer.sources import open_sources
@@ -69,11 +71,12 @@ def explore(
         check_place(place)
         if pictures_only and images is not None:
             raise typer.BadParameter("--images shows natural patches, which --pictures-only leaves out")
+        one_thread()
         sources = open_sources(named, usae, pictures_only, pick_device(device))
         if sources.usae is not None and natural:
             take_pictures(sources.usae, images, quiet)
         with progress_bars(quiet) as progress:
-            missing = write(sources, place, natural, watched(progress, quiet))
+            missing = write(sources, place, natural, watched(progress, quiet), workers)
         say(*missing, err=True)
         if not quiet:
             kilobytes = size_of(place) / 1000

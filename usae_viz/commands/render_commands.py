@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.printing import as_text, plural, say, say_error, say_json, say_table
-from usae_train.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
@@ -74,18 +74,19 @@ def render(
     threads: Annotated[
         int,
         typer.Option(
-            min=1, max=1024, help="On the CPU, threads a process; another number changes a picture's last bits. To use "
-            "more cores, let torchrun start more processes."
+            min=1, max=1024, help="On the CPU, threads of the one process that draws then; another number than 1 "
+            "changes a picture's last bits. To use more cores, leave it: --workers does."
         ),
     ] = 1,
+    workers: Workers = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:  # fmt: skip
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
-    A run that was stopped goes on with the same --out, or with --resume. Under `torchrun --nproc-per-node N -m usae_viz
-    render RECIPE` the pictures are spread over processes and machines. Off a terminal a line about every half minute
-    says how far it is.
+    A run that was stopped goes on with the same --out, or with --resume. On the CPU it uses all cores; under `torchrun
+    --nproc-per-node N -m usae_viz render RECIPE` the pictures are spread over GPUs and machines. Off a terminal a line
+    about every half minute says how far it is.
     """
     with one_line_errors():
         if schema:
@@ -100,6 +101,8 @@ def render(
         recipe = find_recipe(recipe)
         from usae_train.distributed import ranks_of_torchrun
 
+        if threads > 1 and (workers or 1) > 1:
+            raise typer.BadParameter(f"--threads {threads} is of one process; leave it or --workers out")
         with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
             with ranks.together():
                 plan, model = _planned(recipe, usae, labels, device, threads, allow_code)
@@ -110,7 +113,9 @@ def render(
                 return
             with ranks.together():
                 take_pictures(model, images, quiet or not ranks.first)
-            draw_plan(model, plan, place, quiet or not ranks.first, as_json, ranks=ranks)
+            if threads > 1:  # which computed already, and would be lacking in a copy of this process
+                workers = 1
+            draw_plan(model, plan, place, quiet or not ranks.first, as_json, ranks=ranks, workers=workers)
 
 
 def show(
@@ -152,7 +157,7 @@ def recipes(
 
 def draw_plan(
     usae: USAE, plan: Plan, out: Path, quiet: bool, as_json: bool, again: bool = False,
-    ranks: Ranks | None = None,
+    ranks: Ranks | None = None, workers: int | None = None,
 ) -> None:  # fmt: skip
     """Draw a plan with progress bars, and tell what came of it.
 
@@ -176,7 +181,7 @@ def draw_plan(
             say(f"{drawn.objective}: {names} (not verified: of no concept or class; see --verify)")
 
     with progress_bars(quiet) as progress:
-        written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks)
+        written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks, workers)
     if as_json and ranks.first:
         found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
         say_json({"out": str(out), "concepts": found})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from usae_train.model.natural import NaturalPictures
 from usae_train.model.usae import USAE
 from usae_train.pictures.colour import levels
 from usae_train.pictures.images import ImageSource
+from usae_train.runtime.capacity import workers_for
+from usae_train.runtime.workers import Job, Tell, Workers
 from usae_viz.runs.patches import around
 from usae_viz.runs.png import to_picture
 
@@ -23,6 +25,7 @@ TILE = 64  # pixels of a patch with its surroundings
 WHOLE = 192  # pixels of a whole picture, at most
 BATCH = 16
 WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 4}
+ACTIVATIONS = 32  # numbers a token and feature that a transformer's block has in memory at once, twice its widest
 Progress = Callable[[int, int], None]
 
 
@@ -37,6 +40,9 @@ class Place:
     token: int
 
 
+Shown = tuple[dict[Place, tuple[dict[str, Any], Image.Image]], list[str]]  # and what could not be read, with why
+
+
 def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> list[Place]:
     """Up to `count` pictures a backbone for each concept, the strongest first."""
     return [
@@ -47,9 +53,19 @@ def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> lis
 
 
 def write_natural(
-    usae: USAE, natural: NaturalPictures, wanted: Sequence[Place], count: int, room: Path, progress: Progress
-) -> tuple[dict[int, list[list[dict[str, Any]]]], list[str]]:
+    usae: USAE, natural: NaturalPictures, wanted: Sequence[Place], count: int, room: Path, progress: Progress,
+    workers: int | None = 1,
+) -> tuple[dict[int, list[list[dict[str, Any]]]], list[str]]:  # fmt: skip
     """Write natural/NUMBER.webp (whole) and patches/CONCEPT.webp (a row a backbone, `count` tiles each).
+
+    Args:
+        usae: the USAE.
+        natural: the pictures.
+        wanted: what is shown of them.
+        count: tiles a row.
+        room: the folder.
+        progress: called with the pictures done of all.
+        workers: processes that look at the pictures, see `workers_for`; the same comes out of any number.
 
     Returns:
         {concept: for each backbone its pictures}, a picture being {image, token, label, codes, heat}: the largest code
@@ -67,26 +83,47 @@ def write_natural(
         found.setdefault(place.concept, [[] for _ in usae.names])
     (room / "natural").mkdir(parents=True, exist_ok=True)
     (room / "patches").mkdir(exist_ok=True)
-    assert usae.grid is not None
-    for number, canvas, codes in _seen(usae, natural.source, sorted(of_picture), unreadable, progress):
-        if canvas is not None:
-            whole = to_picture(canvas)
-            whole.thumbnail((WHOLE, WHOLE), Image.Resampling.BICUBIC)
-            whole.save(room / "natural" / f"{number}.webp", **WEBP)
-        for place in of_picture[number]:
-            if canvas is not None:
-                entry = _entry(natural, place, codes)
-                found[place.concept][place.row].append({"rank": place.rank, **entry})
-                strip = strips.setdefault(place.concept, Image.new("RGB", (count * TILE, len(usae.names) * TILE)))
-                patch = around(canvas, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
-                strip.paste(patch, (place.rank * TILE, place.row * TILE))
-            left[place.concept] -= 1
-            if left[place.concept] == 0 and place.concept in strips:
-                strips.pop(place.concept).save(room / "patches" / f"{place.concept}.webp", **WEBP)
+    numbers = sorted(of_picture)
+    batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
+    jobs = [_job(usae, natural, {number: of_picture[number] for number in batch}, room) for batch in batches]
+    device = usae.dictionary(usae.names[0]).device.type
+    with Workers(jobs, workers_for(workers, len(jobs), device, _bytes_of_a_batch(usae))) as looking:
+        for job, batch in enumerate(batches):
+            shown, broken = looking.result(job)
+            unreadable += broken
+            for place in (place for number in batch for place in of_picture[number]):
+                if place in shown:
+                    entry, patch = shown[place]
+                    found[place.concept][place.row].append({"rank": place.rank, **entry})
+                    strip = strips.setdefault(place.concept, Image.new("RGB", (count * TILE, len(usae.names) * TILE)))
+                    strip.paste(patch, (place.rank * TILE, place.row * TILE))
+                left[place.concept] -= 1
+                if left[place.concept] == 0 and place.concept in strips:
+                    strips.pop(place.concept).save(room / "patches" / f"{place.concept}.webp", **WEBP)
+            progress(min((job + 1) * BATCH, len(numbers)), len(numbers))
     for rows in found.values():
         for row in rows:
             row.sort(key=lambda entry: entry["rank"])
     return found, unreadable
+
+
+def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Place]], room: Path) -> Job[Shown]:
+    """Look at a batch of pictures: write each whole, and give what is shown of every place."""
+
+    def job(tell: Tell) -> Shown:  # noqa: ARG001
+        assert usae.grid is not None
+        shown: dict[Place, tuple[dict[str, Any], Image.Image]] = {}
+        unreadable: list[str] = []
+        for number, canvas, codes in _seen(usae, natural.source, list(wanted), unreadable):
+            whole = to_picture(canvas)
+            whole.thumbnail((WHOLE, WHOLE), Image.Resampling.BICUBIC)
+            whole.save(room / "natural" / f"{number}.webp", **WEBP)
+            for place in wanted[number]:
+                patch = around(canvas, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
+                shown[place] = _entry(natural, place, codes), patch
+        return shown, unreadable
+
+    return job
 
 
 def _entry(natural: NaturalPictures, place: Place, codes: Sequence[Tensor]) -> dict[str, Any]:
@@ -103,22 +140,28 @@ def _entry(natural: NaturalPictures, place: Place, codes: Sequence[Tensor]) -> d
 
 @torch.no_grad()
 def _seen(
-    usae: USAE, source: ImageSource, numbers: Sequence[int], unreadable: list[str], progress: Progress
-) -> Iterator[tuple[int, Tensor | None, list[Tensor]]]:
-    """Each picture with its codes (tokens, concepts) through every backbone; None for one that cannot be read."""
+    usae: USAE, source: ImageSource, numbers: Sequence[int], unreadable: list[str]
+) -> Iterator[tuple[int, Tensor, list[Tensor]]]:
+    """Each picture of a batch that can be read with its codes (tokens, concepts) through every backbone."""
     size = max(backbone.input_size for backbone in usae.backbones.values())
     device = usae.dictionary(usae.names[0]).device
-    for first in range(0, len(numbers), BATCH):
-        batch: dict[int, Tensor] = {}
-        for number in numbers[first : first + BATCH]:
-            try:
-                batch[number] = source.read(number, size)
-            except ValueError as error:
-                unreadable.append(str(error))
-                yield number, None, []
-        if batch:
-            shown = torch.stack(list(batch.values())).to(device)
-            dense = [usae.encode(name, usae.tokens(name, shown)).dense(usae.n_concepts).cpu() for name in usae.names]
-            for at, (number, canvas) in enumerate(batch.items()):
-                yield number, canvas, [own[at].float() for own in dense]
-        progress(min(first + BATCH, len(numbers)), len(numbers))
+    batch: dict[int, Tensor] = {}
+    for number in numbers:
+        try:
+            batch[number] = source.read(number, size)
+        except ValueError as error:
+            unreadable.append(str(error))
+    if not batch:
+        return
+    shown = torch.stack(list(batch.values())).to(device)
+    dense = [usae.encode(name, usae.tokens(name, shown)).dense(usae.n_concepts).cpu() for name in usae.names]
+    for at, (number, canvas) in enumerate(batch.items()):
+        yield number, canvas, [own[at].float() for own in dense]
+
+
+def _bytes_of_a_batch(usae: USAE) -> float:
+    """Memory that a batch takes: pre-codes of one backbone and their order, codes of all, and the network's."""
+    assert usae.grid is not None
+    tokens = BATCH * usae.grid[0] * usae.grid[1]
+    widest = max(usae.widths.values())
+    return 4.0 * tokens * ((len(usae.names) + 3) * usae.n_concepts + ACTIVATIONS * widest)

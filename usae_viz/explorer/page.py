@@ -40,8 +40,9 @@ SCRIPTS = ("dom.js", "labels.js", "view.js", "heat.js", "card.js", "grid.js", "p
 
 @undisturbed
 def explore(
-    sources: Sources, out: Path, natural: int = NATURAL, report: Report = lambda stage, done, total, note: None
-) -> list[str]:
+    sources: Sources, out: Path, natural: int = NATURAL, report: Report = lambda stage, done, total, note: None,
+    workers: int | None = 1,
+) -> list[str]:  # fmt: skip
     """Write the explorer.
 
     Args:
@@ -49,6 +50,7 @@ def explore(
         out: the folder for index.html; a run's own, or any other.
         natural: top natural pictures a backbone, at most 8; 0 leaves them out.
         report: called with the stage, pictures done of all, and a note.
+        workers: processes that look at natural pictures; None: as many as `workers_for` says.
 
     Returns:
         What is missing on the page, in words.
@@ -64,7 +66,7 @@ def explore(
         if sources.usae is None:
             missing.append("Made without the USAE: no statistics and no natural pictures.")
         elif natural:
-            found = _natural(sources, natural, room, report, missing)
+            found = _natural(sources, natural, room, report, missing, workers)
         for number, run in enumerate(sources.runs):
             _pictures(run, number, out, room, report)
         _details(sources, found, room)
@@ -236,7 +238,7 @@ def _pictures(run: Run, number: int, out: Path, room: Path, report: Report) -> N
 
 
 def _natural(
-    sources: Sources, count: int, room: Path, report: Report, missing: list[str]
+    sources: Sources, count: int, room: Path, report: Report, missing: list[str], workers: int | None
 ) -> dict[int, list[list[dict[str, Any]]]]:
     assert sources.usae is not None
     pictures, why = natural_pictures(sources.usae)
@@ -246,7 +248,7 @@ def _natural(
     concepts = [card.concept for card in sources.cards if card.concept is not None]
     found, unreadable = write_natural(
         sources.usae, pictures, places(pictures, concepts, count), count, room,
-        lambda done, total: report("natural pictures", done, total, ""),
+        lambda done, total: report("natural pictures", done, total, ""), workers,
     )  # fmt: skip
     if unreadable:
         missing.append(f"{len(unreadable)} natural pictures could not be read; the first: {unreadable[0]}")

@@ -77,6 +77,9 @@ class Lost(ValueError):
         super().__init__(why)
         self.row = row
 
+    def __reduce__(self) -> tuple[type[Lost], tuple[int, str]]:
+        return Lost, (self.row, str(self))  # another process reads it
+
 
 @dataclass(frozen=True)
 class Ascent:

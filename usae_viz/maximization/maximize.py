@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -21,20 +21,19 @@ from usae_train.pictures.decoding import read_picture
 from usae_train.training.settings import check_settings
 from usae_train.undisturbed import undisturbed
 from usae_viz.concepts.naming import check_concept
-from usae_viz.maximization.loop import Ascent, Eyes, Lost, Picture, Step, ascend
-from usae_viz.maximization.packing import pictures_at_once
+from usae_viz.maximization.loop import Eyes, Lost
+from usae_viz.maximization.packing import bytes_a_picture, pictures_at_once
+from usae_viz.maximization.parts import Draw, Part, Progress, begun_image, drawn_together, pictures_of
 from usae_viz.maximization.resolving import resolved, whole_first
 from usae_viz.maximization.result import Result
 from usae_viz.maximization.settings import SHARED, MaximizeSettings
-from usae_viz.maximization.snapshots import Frames, Snapshots
+from usae_viz.maximization.snapshots import Frames
 from usae_viz.objectives import Closeness, Objective, SameCodes
-from usae_viz.parameterizations import CoupledImage, Parameterization, parameterization
 from usae_viz.verification.classes import check_class, verify_classes
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verify import verify
 
-Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
 # What decides how a drawing starts: equal ones share their pictures of noise.
 STARTS_BY = {"image", "size", "decay", "contrast", "spectrum"}
 CLOSENESS = 5.0
@@ -67,7 +66,7 @@ def maximize(
     given = {key: value for key, value in (("start", start), ("reference", reference)) if value is not None}
     chosen = check_settings(MaximizeSettings, **settings, **{key: _described(value) for key, value in given.items()})
     pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
-    (result,) = maximize_each(usae, [objective], chosen, progress, **pictures)
+    (result,) = maximize_each(usae, [objective], chosen, progress, pictures.get("start"), pictures.get("reference"))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
     return result
@@ -128,6 +127,7 @@ def invert(usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str]
 def maximize_each(
     usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings,
     progress: Progress = lambda done, scores: None, start: Tensor | None = None, reference: Tensor | None = None,
+    draw: Draw = drawn_together,
 ) -> Iterator[Result]:  # fmt: skip
     """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
 
@@ -140,10 +140,49 @@ def maximize_each(
         progress: as for `maximize`; a score is the mean over the pictures drawn at once.
         start: (3, H, W), 0..1; the file that the settings name, or noise, unless given.
         reference: (3, H, W), 0..1; the file that the settings name, or the start, unless given.
+        draw: how pictures that are drawn at once come about; in one loop unless told.
 
     Raises:
         ValueError: as `maximize`; also for a score that is lost at the first step, when those before it are there.
     """
+    eyes, settings, start = _prepared(usae, objectives, settings, start, reference)
+    for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
+        left = list(alike)
+        for first in range(0, len(left), eyes.at_once):
+            pack, shown = left[first : first + eyes.at_once], replace(eyes, whole_first=share)
+            if not (yield from _draw(shown, pack, settings, start, progress, draw)):
+                return
+
+
+@undisturbed
+def draw_part(
+    usae: USAE, objective: Objective, settings: MaximizeSettings, rows: range,
+    progress: Progress = lambda done, scores: None,
+) -> Part:  # fmt: skip
+    """Draw some of an objective's pictures, those of a group of `groups_of`, without verification.
+
+    Args:
+        usae: a USAE with backbones.
+        objective: what to make large.
+        settings: as `maximize_each`.
+        rows: which of `pictures_of`.
+        progress: as for `maximize`.
+
+    Raises:
+        ValueError: as `maximize_each`.
+    """
+    eyes, settings, start = _prepared(usae, [objective], settings)
+    eyes = replace(eyes, whole_first=whole_first(objective, settings))
+    pictures = pictures_of(usae, objective, settings)[rows.start : rows.stop]
+    (part,) = drawn_together(eyes, pictures, settings, start, progress)
+    return part
+
+
+def _prepared(
+    usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None = None,
+    reference: Tensor | None = None,
+) -> tuple[Eyes, MaximizeSettings, Tensor | None]:  # fmt: skip
+    """How pictures of some objectives are shown, the settings resolved, and the picture to start from."""
     if not isinstance(usae, USAE):
         raise ValueError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
     check_objectives(usae, objectives)
@@ -155,18 +194,13 @@ def maximize_each(
     device = usae.dictionary(usae.names[0]).device
     start = _canvas(start, settings.start, settings.size, device)
     reference = _canvas(reference, settings.reference, settings.size, device)
-    eyes = eyes_for(usae, settings, objectives, start if reference is None else reference)
-    for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
-        left = list(alike)
-        for first in range(0, len(left), eyes.at_once):
-            pack, shown = left[first : first + eyes.at_once], replace(eyes, whole_first=share)
-            if not (yield from _draw(shown, pack, settings, start, progress)):
-                return
+    return eyes_for(usae, settings, objectives, start if reference is None else reference), settings, start
 
 
 def _draw(
-    eyes: Eyes, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress
-) -> Generator[Result, None, bool]:
+    eyes: Eyes, pack: Sequence[Objective], settings: MaximizeSettings, start: Tensor | None, progress: Progress,
+    draw: Draw,
+) -> Generator[Result, None, bool]:  # fmt: skip
     """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
 
     A score that is lost ends its own objective only: the others of the pack are then drawn one by one, without it.
@@ -175,25 +209,25 @@ def _draw(
         Lost: for a score that is lost at the first step, when those before it are there.
     """
     pictures = [picture for objective in pack for picture in pictures_of(eyes.usae, objective, settings)]
-    drawn: tuple[Ascent, Snapshots | None] | None = None
+    parts: list[Part] = []
     try:
-        drawn = _ascend(eyes, pictures, settings, start, progress)
-        row, why = drawn[0].lost, ""
+        parts = draw(eyes, pictures, settings, start, progress)
+        row, why = next((part.ascent.lost for part in parts if part.ascent.lost is not None), None), ""
     except Lost as lost:
         row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
-    if drawn is not None and row is None:
-        yield from _results(eyes, pack, pictures, *drawn, settings)
-        return not drawn[0].cut_short
+    if parts and row is None:
+        yield from _results(eyes, pack, parts, settings)
+        return not any(part.ascent.cut_short for part in parts)
     assert row is not None
     lost_one = pictures[row].objective
-    found = [] if drawn is None else list(_results(eyes, [lost_one], pictures, *drawn, settings))
-    del drawn  # the others' canvases
+    found = list(_results(eyes, [lost_one], parts, settings)) if parts else []
+    del parts  # the others' canvases
     for objective in pack:
         if objective is lost_one:
             if not found:
                 raise Lost(row, why)
             yield from found
-        elif not (yield from _draw(eyes, [objective], settings, start, progress)):
+        elif not (yield from _draw(eyes, [objective], settings, start, progress, draw)):
             return False
     return True
 
@@ -228,72 +262,61 @@ def eyes_for(
     """
     assert settings.size is not None
     eyes = Eyes(usae, settings.augmentation, settings.crops, settings.dtype, reference=reference)
-    canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
-    together = settings.seeds if any(objective.whole_batch for objective in objectives) else 1
+    canvases, together = _beside(usae, settings, objectives)
     at_once = pictures_at_once(eyes, settings.size, settings.memory, canvases, settings.seeds, together)
     return replace(eyes, at_once=at_once)
 
 
-def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:
-    """The canvases of one objective: seeds x (a backbone each, or one shared by all)."""
-    names = list(objective.backbones or usae.names)
-    seen_by = {SHARED: tuple(names)} if settings.mode == SHARED else {name: (name,) for name in names}
-    seeds = range(settings.seed, settings.seed + settings.seeds)
-    return [
-        Picture(name if settings.seeds == 1 else f"{name}-seed-{seed}", objective, seed, backbones)
-        for seed in seeds for name, backbones in seen_by.items()
-    ]  # fmt: skip
+def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> int:
+    """Bytes that one of these objectives takes while it is drawn, all its pictures together, as `eyes_for` has it."""
+    assert settings.size is not None
+    eyes = Eyes(usae, settings.augmentation, settings.crops, settings.dtype)
+    return bytes_a_picture(eyes, usae.backbones, settings.size, *_beside(usae, settings, objectives))
 
 
-def _ascend(
-    eyes: Eyes, pictures: Sequence[Picture], settings: MaximizeSettings, start: Tensor | None, progress: Progress
-) -> tuple[Ascent, Snapshots | None]:
-    """Run the loop on some pictures; the snapshots come back too."""
-    snapshots = None if settings.snapshots is None else Snapshots()
-
-    def watch(step: Step) -> None:
-        if snapshots is not None and settings.snapshots and (step.done - 1) % settings.snapshots == 0:
-            snapshots.keep(step.canvas)
-        progress(step.done, step.scores)
-
-    assert settings.learning_rate is not None
-    image: Parameterization | CoupledImage = _parameterization(settings, [picture.seed for picture in pictures])
-    if start is not None and isinstance(image, Parameterization):
-        image.begin_at(start.cpu())
-    if settings.mode == "coupled" and isinstance(image, Parameterization):
-        groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
-        image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
-    image.to(eyes.usae.dictionary(eyes.usae.names[0]).device)
-    ascent = ascend(
-        eyes, image, pictures, steps=settings.steps, learning_rate=settings.learning_rate, settle=settings.settle,
-        watch=watch,
-    )  # fmt: skip
-    return ascent, snapshots
+def _beside(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> tuple[int, int]:
+    """How many canvases an objective has, and how many of them go through a backbone at once."""
+    canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
+    return canvases, settings.seeds if any(objective.whole_batch for objective in objectives) else 1
 
 
 def _results(
-    eyes: Eyes, objectives: Sequence[Objective], pictures: Sequence[Picture], ascent: Ascent,
-    snapshots: Snapshots | None, settings: MaximizeSettings,
-) -> Iterator[Result]:  # fmt: skip
+    eyes: Eyes, objectives: Sequence[Objective], parts: Sequence[Part], settings: MaximizeSettings
+) -> Iterator[Result]:
     """Take the pictures of several objectives apart, and verify each."""
     given = None if eyes.reference is None else eyes.reference.cpu()
     for objective in objectives:
-        rows = {picture.name: row for row, picture in enumerate(pictures) if picture.objective is objective}
-        images = {name: ascent.canvas[row] for name, row in rows.items()}
-        drawn_for = {name: _raised_in(objective, pictures[row].seen_by) for name, row in rows.items()}
+        own = {
+            picture.name: (part, row) for part in parts
+            for row, picture in enumerate(part.pictures) if picture.objective is objective
+        }  # fmt: skip
+        images = {name: part.ascent.canvas[row] for name, (part, row) in own.items()}
+        drawn_for = {name: _raised_in(objective, part.pictures[row].seen_by) for name, (part, row) in own.items()}
         scores = verified(eyes.usae, objective, settings, images, drawn_for)
-        after = [ascent.settled[row] for row in rows.values()]
-        ended, own = ascent.ended, 0 if snapshots is None else snapshots.count
-        if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
-            ended = f"settled after {max(after)} of {settings.steps} steps"
-            own = (max(after) - 1) // settings.snapshots + 1 if settings.snapshots else 0
+        ended, shown = _ending(list(own.values()), settings)
         images = {name: image.cpu() for name, image in images.items()}
-        frames = {} if snapshots is None else {n: Frames(snapshots, r, own, images[n]) for n, r in rows.items()}
+        frames = {
+            name: Frames(part.snapshots, row, shown, images[name])
+            for name, (part, row) in own.items() if part.snapshots is not None
+        }  # fmt: skip
         yield Result(
             usae=eyes.usae, objective=objective, images=images,
-            alpha={name: ascent.attention[row].cpu() for name, row in rows.items()}, scores=scores, settings=settings,
-            frames=frames, given=given, ended=ended, cut_short=ascent.cut_short, failed=ascent.lost is not None,
+            alpha={name: part.ascent.attention[row].cpu() for name, (part, row) in own.items()}, scores=scores,
+            settings=settings, frames=frames, given=given, ended=ended,
+            cut_short=any(part.ascent.cut_short for part in parts),
+            failed=any(part.ascent.lost is not None for part in parts),
         )  # fmt: skip
+
+
+def _ending(places: Sequence[tuple[Part, int]], settings: MaximizeSettings) -> tuple[str | None, int]:
+    """Why some pictures, each a row of a part, were done before the last step; and how many frames they have."""
+    after = [part.ascent.settled[row] for part, row in places]
+    ended = next((part.ascent.ended for part, _ in places if part.ascent.ended is not None), None)
+    frames = max((part.snapshots.count for part, _ in places if part.snapshots is not None), default=0)
+    if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
+        ended = f"settled after {max(after)} of {settings.steps} steps"
+        frames = (max(after) - 1) // settings.snapshots + 1 if settings.snapshots else 0
+    return ended, frames
 
 
 def verified(
@@ -326,17 +349,12 @@ def verified(
 @torch.no_grad()
 def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
     """Canvases (seed, 3, H, W) that nothing was optimized in."""
-    return _parameterization(settings, seeds)()
+    return begun_image(settings, seeds)()
 
 
 def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
     """The backbones that a picture is to fire its concept in: not those in which the objective asks for less."""
     return [name for name in seen_by if objective.raised is None or name in objective.raised] or seen_by
-
-
-def _parameterization(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization:
-    assert settings.size is not None
-    return parameterization(settings.image, seeds, settings.size, settings.spectrum, settings.decay, settings.contrast)
 
 
 def _described(picture: Tensor | str | Path) -> str:

@@ -24,7 +24,7 @@ class Snapshots:
     """Canvases as they come, float32, in a temporary file without a name, which is gone with the process.
 
     A picture of 256 px takes 0.8 MB a snapshot, in the folder that TMPDIR names. What has frames of it has an open
-    file, and cannot be pickled.
+    file; pickled, they are in memory until another process has read them.
 
     Attributes:
         count: how many there are.
@@ -53,6 +53,20 @@ class Snapshots:
         except OSError as error:
             raise self._unwritable(error) from error
         self.count += 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._file.seek(0)
+        return {"count": self.count, "_shape": self._shape, "content": self._file.read()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        content = state.pop("content")
+        self.__init__()  # type: ignore[misc]  # a file of its own
+        vars(self).update(state)
+        try:
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     @staticmethod
     def _unwritable(error: OSError) -> ValueError:

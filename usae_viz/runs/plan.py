@@ -16,7 +16,8 @@ from usae_train.model.usae import USAE
 from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
-from usae_viz.maximization.maximize import check_objectives, pictures_of
+from usae_viz.maximization.maximize import check_objectives
+from usae_viz.maximization.parts import pictures_of
 from usae_viz.maximization.resolving import resolved
 from usae_viz.maximization.result import folder_of, title_of, words_of
 from usae_viz.maximization.settings import MaximizeSettings

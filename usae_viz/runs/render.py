@@ -18,13 +18,16 @@ from usae_train.files.place_names import named_place
 from usae_train.model.usae import USAE
 from usae_train.pictures.decoding import read_picture
 from usae_train.progress import Report
+from usae_train.runtime.workers import NotDone
 from usae_train.undisturbed import undisturbed
 from usae_viz.maximization.loop import Lost
 from usae_viz.maximization.maximize import eyes_for, maximize_each
+from usae_viz.maximization.parts import drawn_together
 from usae_viz.maximization.result import Result, provenance, run_record, shown_concept
 from usae_viz.maximization.settings import MaximizeSettings
 from usae_viz.maximization.snapshots import write_frames
 from usae_viz.objectives import Objective
+from usae_viz.runs.ahead import Ahead, drawn_ahead, report_steps
 from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
 from usae_viz.runs.outputs import write_json
 from usae_viz.runs.patches import natural_patches
@@ -52,6 +55,7 @@ class Drawn:
 def render(
     usae: USAE, plan: Plan, out: Path, report: Report = lambda stage, done, total, note: None,
     done: Callable[[Drawn], None] = lambda drawn: None, again: bool = False, ranks: Ranks = ALONE,
+    workers: int | None = 1,
 ) -> list[Drawn]:  # fmt: skip
     """Draw what of a plan is not there yet; write run.json and one folder an objective.
 
@@ -66,13 +70,17 @@ def render(
         done: called with each folder that this process has completed.
         again: draw also what is finished.
         ranks: which of how many processes this is; all must be given the same plan.
+        workers: how many processes draw for this one, each picture the same to the bit; None: as many as `workers_for`
+            says. To be more than one only where torch computes with one thread.
 
     Returns:
         Every folder of the plan that has pictures or could not be drawn, for the first process; those that it completed
         for the others.
 
     Raises:
-        ValueError: when another process holds the folder, or its pictures were drawn with another USAE.
+        ValueError: when another process holds the folder, or its pictures were drawn with another USAE,
+            and for more workers than there can be.
+        KeyboardInterrupt: when Ctrl-C came and no drawing was cut short by it; what was drawn is written.
     """
     manifest, run = Manifest(out), _Run(usae, plan, out)
     with ExitStack() as stack:
@@ -82,21 +90,29 @@ def render(
             _check_usae(usae, plan, out, again)
             return _packs(usae, plan, [] if again else _finished(manifest, plan), ranks)
 
-        packs = ranks.told(first_of_all)
+        packs = ranks.told(first_of_all)[ranks.number :: ranks.count]
+        drawings = [plan.drawings[number] for pack in packs for number in pack]
+        run.ahead = stack.enter_context(drawn_ahead(usae, drawings, workers, report))
         stopped, mine = False, list[Drawn]()
-        for pack in packs[ranks.number :: ranks.count]:
+        for pack in packs:
             drawings = [plan.drawings[number] for number in pack]
-            records = run.draw(drawings, report, ranks.first)
-            stopped = any(record.stopped for record in records)
+            try:
+                records = run.draw(drawings, report, ranks.first)
+            except NotDone:  # of what workers were drawing when Ctrl-C came, the next may have come further
+                continue
+            stopped = stopped or any(record.stopped for record in records)
             for folder in dict.fromkeys(drawing.folder for drawing in drawings):
                 if stopped or run.complete(folder):
                     mine.append(run.assemble(folder, anew=True))
                     done(mine[-1])
-            if stopped:
+            if stopped and run.ahead is None:
                 break
         if not stopped:  # else the others go on, and torchrun stops them
             run.lost = {key: why for lost in ranks.gather(run.lost) for key, why in lost.items()}
-        return run.close() if ranks.first else mine
+        written = run.close() if ranks.first else mine
+        if run.ahead is not None and run.ahead.workers.stopped and not stopped:
+            raise KeyboardInterrupt
+        return written
 
 
 class _Run:
@@ -107,16 +123,21 @@ class _Run:
         self.folders = plan.folders
         self.begun = False  # whether run.json is of this plan
         self.lost: dict[str, str] = {}  # {the key of a drawing that cannot be drawn: why}
+        self.ahead: Ahead | None = None  # workers that draw
 
     def draw(self, drawings: Sequence[Drawing], report: Report, first: bool) -> list[Record]:
         """Draw a pack of drawings of equal settings, and write their files and records."""
         settings = drawings[0].settings
-        progress = _steps(report, _stage(drawings), settings.steps)
+
+        def progress(done: int, scores: dict[str, float]) -> None:
+            report_steps(report, drawings, done, scores)
+
+        draw = drawn_together if self.ahead is None else self.ahead.draw_of(drawings)
         records, left = list[Record](), list(drawings)
         while left:
             objectives = [drawing.objective for drawing in left]
             try:
-                for result in maximize_each(self.usae, objectives, settings, progress):
+                for result in maximize_each(self.usae, objectives, settings, progress, draw=draw):
                     if first and not self.begun:
                         self.write_record()
                     records.append(self.write(left.pop(0), result))
@@ -290,18 +311,3 @@ def _sheet_of(file: Path) -> dict[str, Any]:
     except ValueError:
         return {}
     return {"drawings": inside.get("sheet"), "thresholds": inside.get("thresholds"), "images": inside.get("images")}
-
-
-def _stage(drawings: Sequence[Drawing]) -> str:
-    first = drawings[0]
-    what = str(first.objective) if len(drawings) == 1 else f"{len(drawings)} objectives"
-    what = what if len(what) <= 40 else what[:37] + "..."
-    variant = f" {first.variant}" if first.variant is not None else ""
-    return f"{what}{variant} {first.settings.mode} seed {first.settings.seed}"
-
-
-def _steps(report: Report, stage: str, steps: int) -> Callable[[int, dict[str, float]], None]:
-    def progress(done: int, scores: dict[str, float]) -> None:
-        report(stage, done, steps, "  ".join(f"{name} {score:.2f}" for name, score in scores.items()))
-
-    return progress

@@ -296,3 +296,20 @@ def test_nothing_is_written_when_the_pictures_cannot_be_read(usae, tmp_path):
     assert done.exit_code == 1
     assert "none of the 1 picture" in done.stderr
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_a_report_is_the_same_to_the_bit_whatever_the_number_of_workers(usae, independent):
+    own = {name: usae_of_one(usae, name) for name in usae.names} if independent else None
+    found = [
+        evaluate(usae, open_images("demo:test", 20), batch=8, compared=Compared(independent=own, workers=workers))
+        for workers in (1, 2)
+    ]
+    (alone, statistics), (spread, same) = found
+    assert json.dumps(spread) == json.dumps(alone)
+    for one, other in zip(vars(statistics).values(), vars(same).values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+def usae_of_one(usae, name):
+    return ut.fit({name: torch.randn(200, usae.widths[name])}, n_concepts=12, k=3, steps=5, batch=64)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_train.cli import app
+from usae_train.interventions.edits import moved_by, parse_edits
 from usae_train.model.sparsity.variants import variants
 from usae_train.sae_formats.formats import formats, read_sae
 from usae_train.training.growing import growth_settings
@@ -103,6 +104,16 @@ def test_what_was_written_has_the_form_of_the_library(tmp_path, room):
     assert ours.keys() == theirs.keys()
     ours, theirs = (load_file(place / "sae_weights.safetensors") for place in (tmp_path / "out", room))
     assert {key: own.shape for key, own in ours.items()} == {key: own.shape for key, own in theirs.items()}
+
+
+@pytest.mark.parametrize("maker", [files.saelens_jumprelu, files.overcomplete_topk, files.sparsify])
+def test_an_edit_moves_tokens_by_what_decoding_does(room, maker):
+    written = maker(room)
+    usae = ut.import_sae(written.place, **written.options)
+    codes = usae.encode("sae", TOKENS)
+    without = codes._replace(values=codes.values * (codes.indices != 2))
+    moved = moved_by(usae, "sae", codes, parse_edits(usae, {2: 0.0}))
+    assert close(moved, usae.decode("sae", without) - usae.decode("sae", codes))
 
 
 def test_the_command_says_what_it_read_and_what_the_folder_says_of_itself(tmp_path, room):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.maximization.maximize import pictures_of
+from usae_viz.maximization.parts import pictures_of
 from usae_viz.parameterizations import CoupledImage, FourierImage, PixelImage
 
 QUICK = {"crops": 2, "size": 32}

@@ -1,0 +1,108 @@
+"""Wall and processor seconds of commands with all cores, in several builds of the project, in one run.
+
+Each build is a folder with the two packages in it; they take turns. The last is measured with --workers too, and its
+files are compared with those of one worker. Beside the seconds stand how many cores were really had (processor by wall
+seconds): where other programs run, the wall seconds are theirs too. Run from the project's root:
+
+    git worktree add /some/place 6c9b1b9
+    python tests/benchmarks/workers.py /some/place . [--concepts 8] [--steps 96] [--only maximize]
+
+Measured: MEASURED
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+UNLIKE = {".js", ".html", ".lock"}  # whose bytes say when and where
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a command took."""
+
+    wall: float
+    processor: float
+    files: str  # hash of what it wrote
+
+
+def commands(concepts: int, steps: int, pictures: int) -> dict[str, list[str]]:
+    """What is measured, without --out."""
+    return {
+        "maximize": ["usae_viz", "maximize", "-c", f"top:{concepts}", "--steps", str(steps)],
+        "invert": ["usae_viz", "invert", "PICTURE", "--steps", str(steps)],
+        "explore": ["usae_viz", "explore", "demo"],
+        "evaluate": ["usae_train", "evaluate", "demo", "demo:test", "--limit", str(pictures), "--no-fill"],
+    }
+
+
+def measured(build: str, words: list[str], more: list[str], picture: Path) -> Taken:
+    """Run a command once, one thread a process."""
+    words = [str(picture) if word == "PICTURE" else word for word in words]
+    with tempfile.TemporaryDirectory() as room:
+        before, began = os.times(), time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", *words, *more, "--out", f"{room}/out", "--device", "cpu", "--quiet"],
+            env={**os.environ, "PYTHONPATH": str(Path(build).resolve()), "OMP_NUM_THREADS": "1"}, cwd=room, check=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        wall, after = time.perf_counter() - began, os.times()
+        files = hashlib.sha256("".join(_hashes(Path(room) / "out")).encode()).hexdigest()
+    user, kernel = after.children_user - before.children_user, after.children_system - before.children_system
+    return Taken(wall, user + kernel, files)
+
+
+def _hashes(folder: Path) -> Iterator[str]:
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.suffix not in UNLIKE and file.name not in ("lock", "report.json"):
+            yield f"{file.relative_to(folder)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n"
+
+
+def main() -> None:
+    """Measure, and print a line a command and build."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("builds", nargs="+", help="older ones first; the last has --workers")
+    parser.add_argument("--concepts", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=96)
+    parser.add_argument("--pictures", type=int, default=512, help="of `evaluate`")
+    parser.add_argument("--only", action="append", help="one command; may be given more than once")
+    parser.add_argument("--turns", type=int, default=1)
+    chosen = parser.parse_args()
+    every = commands(chosen.concepts, chosen.steps, chosen.pictures)
+    with tempfile.TemporaryDirectory() as room:
+        picture = _picture(Path(room) / "noise.png")
+        for name in chosen.only or every:
+            ways = [(build, list[str]()) for build in chosen.builds] + [(chosen.builds[-1], ["--workers", "1"])]
+            best: dict[int, Taken] = {}
+            for _ in range(chosen.turns):
+                for place, (build, more) in enumerate(ways):
+                    found = measured(build, every[name], more, picture)
+                    best[place] = min(best.get(place, found), found, key=lambda each: each.wall)
+            first = best[0]
+            for place, (build, more) in enumerate(ways):
+                own = best[place]
+                same = "" if own.files != best[len(ways) - 1].files else ", the same files as of one worker"
+                print(
+                    f"{name}: {build} {' '.join(more)}: wall {own.wall:.1f} s ({own.wall / first.wall:.2f}), processor "
+                    f"{own.processor:.1f} s ({own.processor / first.processor:.2f}), {own.processor / own.wall:.2f} "
+                    f"cores had{same}",
+                    flush=True,
+                )
+
+
+def _picture(file: Path) -> Path:
+    from PIL import Image
+
+    Image.effect_noise((96, 96), 60).convert("RGB").save(file)
+    return file
+
+
+if __name__ == "__main__":
+    main()

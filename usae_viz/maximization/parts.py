@@ -1,0 +1,84 @@
+"""Pictures of one objective, drawn in one loop or, each the same to the bit, in several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor
+
+from usae_train.model.usae import USAE
+from usae_viz.maximization.loop import Ascent, Eyes, Picture, Step, ascend
+from usae_viz.maximization.settings import SHARED, MaximizeSettings
+from usae_viz.maximization.snapshots import Snapshots
+from usae_viz.objectives import Objective
+from usae_viz.parameterizations import CoupledImage, Parameterization, parameterization
+
+Progress = Callable[[int, dict[str, float]], None]  # steps done, {backbone: mean score}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one loop came to: its pictures, in the order of the ascent's rows."""
+
+    pictures: Sequence[Picture]
+    ascent: Ascent
+    snapshots: Snapshots | None
+
+
+Draw = Callable[[Eyes, Sequence[Picture], MaximizeSettings, Tensor | None, Progress], list[Part]]
+
+
+def drawn_together(
+    eyes: Eyes, pictures: Sequence[Picture], settings: MaximizeSettings, start: Tensor | None, progress: Progress
+) -> list[Part]:
+    """Run the loop on some pictures: one part."""
+    snapshots = None if settings.snapshots is None else Snapshots()
+
+    def watch(step: Step) -> None:
+        if snapshots is not None and settings.snapshots and (step.done - 1) % settings.snapshots == 0:
+            snapshots.keep(step.canvas)
+        progress(step.done, step.scores)
+
+    assert settings.learning_rate is not None
+    image: Parameterization | CoupledImage = begun_image(settings, [picture.seed for picture in pictures])
+    if start is not None and isinstance(image, Parameterization):
+        image.begin_at(start.cpu())
+    if settings.mode == "coupled" and isinstance(image, Parameterization):
+        groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
+        image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
+    image.to(eyes.usae.dictionary(eyes.usae.names[0]).device)
+    ascent = ascend(
+        eyes, image, pictures, steps=settings.steps, learning_rate=settings.learning_rate, settle=settings.settle,
+        watch=watch,
+    )  # fmt: skip
+    return [Part(pictures, ascent, snapshots)]
+
+
+def begun_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization:
+    """Pictures as a drawing starts, from noise, by their seeds."""
+    assert settings.size is not None
+    return parameterization(settings.image, seeds, settings.size, settings.spectrum, settings.decay, settings.contrast)
+
+
+def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[Picture]:
+    """The canvases of one objective: seeds x (a backbone each, or one shared by all)."""
+    names = list(objective.backbones or usae.names)
+    seen_by = {SHARED: tuple(names)} if settings.mode == SHARED else {name: (name,) for name in names}
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    return [
+        Picture(name if settings.seeds == 1 else f"{name}-seed-{seed}", objective, seed, backbones)
+        for seed in seeds for name, backbones in seen_by.items()
+    ]  # fmt: skip
+
+
+def groups_of(pictures: int, objective: Objective, settings: MaximizeSettings, most: int) -> list[range]:
+    """Which pictures of an objective may be drawn apart, in at most so many groups of like size.
+
+    Not those that look at each other, and not where the frames of one wait for another that has not settled yet.
+    """
+    together = objective.whole_batch or settings.mode == "coupled" or settings.snapshots is not None
+    count = 1 if together else max(1, min(most, pictures))
+    cuts = [pictures * number // count for number in range(count + 1)]
+    return [range(first, last) for first, last in pairwise(cuts)]
