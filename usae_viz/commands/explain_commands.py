@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from usae_viz.explorer.runs import Run
 
 UsaeId = Annotated[
-    str,
-    typer.Option("--usae", help="`photos`, `demo`, a USAE folder or a hub id.", autocompletion=complete_usae),
+    str, typer.Option("--usae", help="`photos`, `demo`, a USAE folder or a hub id.", autocompletion=complete_usae)
 ]
 Labels = Annotated[str | None, typer.Option(help="Your own names for concepts, the JSON that the explorer exports.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
