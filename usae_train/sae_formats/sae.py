@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
-from usae_train.model.usae import USAE
+from usae_train.model.usae import IMPORTED, USAE
 from usae_train.undisturbed import undisturbed
 
 
@@ -65,7 +65,7 @@ def as_usae(sae: SparseAutoencoder, name: str = "sae", backbone: Backbone | None
     usae = USAE(
         {name: sae.width}, sae.n_concepts, sae.k or sae.n_concepts,
         specs=None if backbone is None else {name: backbone.spec}, grid=None if backbone is None else backbone.grid,
-        recipe=f"imported from {sae.format} ({sae.architecture})", sparsity=sae.sparsity, unit_norm=False,
+        recipe=f"{IMPORTED} {sae.format} ({sae.architecture})", sparsity=sae.sparsity, unit_norm=False,
     )  # fmt: skip
     usae.encoder(name).linear.weight.copy_(sae.encoder)
     usae.encoder(name).linear.bias.copy_(sae.bias)

@@ -14,7 +14,7 @@ from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.statistics import measure
-from usae_train.model.usae import USAE
+from usae_train.model.usae import IMPORTED, USAE
 from usae_train.pictures.images import ImageSource, open_images
 from usae_train.tokens.paired import PairedTokens, collect_tokens, none_can_be_read
 from usae_train.training.fitting import Watch, feed_pictures, fit_settings, named_recipe
@@ -186,7 +186,7 @@ def growth_settings(usae: USAE, recipe: str | Recipe = DEFAULT, **settings: Any)
     Raises:
         ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or one that was imported.
     """
-    if usae.sparsity != TopK() or not usae.unit_norm:
+    if usae.sparsity != TopK() or usae.recipe.startswith(IMPORTED):
         raise ValueError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for own in ("n_concepts", "k"):
         if settings.setdefault(own, getattr(usae, own)) != getattr(usae, own):
