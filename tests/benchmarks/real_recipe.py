@@ -91,10 +91,10 @@ the others; it finds 0.449, and the space has 86% of that (81% before lengths we
 collections that are not among the first 400; drawing them from all brought 0.005. Between the two convolutional ones
 the space has 0.48 and 0.49, no more than 12 codes of them explain of themselves allows: 0.59 and 0.58.
 
-A step with its share of the figures takes 49.6 and 51.5 ms of one core at least and 54 and 61 at the median, in two
-turns of 150 steps beside the build before, which took 47.5 and 51.3, 60 and 63, on a machine that others used as well:
-rows need no norms, noise has to be drawn. That build was 1.05 to 1.13 times as slow as the one of the last row, for it
-multiplies tokens by a matrix.
+A step with its share of the figures, in turns of 100 steps in one process on a machine that ten others used, mean and
+5% of the processor's time: the last row's recipe 66.8 and 62.5 ms, `before` 80.4 and 75.2, the default 75.5 and 70.6,
+0.94 of it: rows need no norms, noise comes from a table, the largest pre-codes are looked for in groups. On a quieter
+one `before` was 1.05 to 1.13 times as slow as the last row's, for it multiplies tokens by a matrix.
 """
 
 import argparse

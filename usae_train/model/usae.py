@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from usae_train.model.statistics import Statistics
     from usae_train.tokens.standardization import Outliers
 
+IMPORTED = "imported from"  # with what the recipe of an autoencoder of another library begins
 STD_EPSILON = 1e-5  # as the authors' code: (a - mean) / (std + 1e-5)
 
 
@@ -52,8 +53,9 @@ class USAE(nn.Module):
         grid: (rows, cols) that tokens are resampled to, when they came from backbones.
         recipe: name of the training recipe, for the record.
         sparsity: which concepts are active; the k largest by default.
-        unit_norm: decode with rows of norm 1, as what is trained here; False decodes with the rows as they are, as some
-            autoencoders of other libraries do.
+        unit_norm: decode with rows of norm 1, as the authors' code; False decodes with the rows as they are, as our
+            default recipe and autoencoders of other libraries do: a concept that one backbone alone knows can be short
+            in the others, where an atom of norm 1 would have to say something.
 
     Raises:
         ValueError: for no backbone, a name that none can have, or k outside 1..n_concepts.
@@ -199,13 +201,13 @@ class USAE(nn.Module):
 
     @in_plain_numbers
     def dictionary(self, name: str) -> Tensor:
-        """A backbone's unit-norm atoms, (n_concepts, width): directions alone; codes go through `decode`."""
+        """A backbone's unit-norm atoms, (n_concepts, width): directions alone; codes are decoded with `rows`."""
         return self.decoder(name).atoms
 
     @property
     @torch.no_grad()
     def lengths(self) -> Tensor:
-        """(backbones, n_concepts), how long what a code of 1 adds is: 1 unless lengths are free."""
+        """(backbones, n_concepts), how long what a code of 1 adds is: 1 unless rows are as they are."""
         if self.unit_norm:
             return torch.ones(len(self.names), self.n_concepts)
         return torch.stack([self.decoder(name).weight.norm(dim=1).cpu() for name in self.names])
@@ -272,10 +274,9 @@ class Encoder(nn.Module):
 
 
 class Dictionary(nn.Module):
-    """Codes -> standardized tokens: rows divided by their l2 norm, and an offset (zero in the published recipe).
+    """Codes -> standardized tokens: a row a concept, and an offset (zero in the published recipe).
 
-    Without `unit_norm` the rows are as they are: a concept that one backbone alone knows can be short in the others,
-    where a unit-norm atom would have to say something.
+    Rows are divided by their l2 norm, or without `unit_norm` as they are.
     """
 
     def __init__(self, width: int, n_concepts: int, unit_norm: bool = True) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
-from usae_train.model.usae import USAE
+from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
@@ -69,7 +69,7 @@ def as_usae(sae: SparseAutoencoder, name: str = "sae", backbone: Backbone | None
         sae.k or sae.n_concepts,
         specs=None if backbone is None else {name: backbone.spec},
         grid=None if backbone is None else backbone.grid,
-        recipe=f"imported from {sae.format} ({sae.architecture})",
+        recipe=f"{IMPORTED} {sae.format} ({sae.architecture})",
         sparsity=sae.sparsity,
         unit_norm=False,
     )

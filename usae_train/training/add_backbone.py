@@ -16,7 +16,7 @@ from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.statistics import measure
-from usae_train.model.usae import USAE
+from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens, collect_tokens
@@ -207,7 +207,7 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     Raises:
         ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or one that was imported.
     """
-    if usae.sparsity != TopK() or not usae.unit_norm:
+    if usae.sparsity != TopK() or usae.recipe.startswith(IMPORTED):
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for name, given, own in (
         ("n_concepts", settings.get("n_concepts"), usae.n_concepts),

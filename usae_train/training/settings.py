@@ -49,7 +49,7 @@ class TrainingRecipe(Settings):
     # free lengths, noise and the rate: tests/benchmarks/real_recipe.py and known_world.py have the tables
     unit_norm: bool = Field(
         False,
-        description="dictionary rows of length 1; otherwise a concept counts in each backbone as much as it is there",
+        description="dictionary rows of norm 1; otherwise a concept counts in each backbone as much as it is there",
     )
     noise: float = Field(
         0.4, ge=0, description="std of the noise that encoders alone see on tokens, in units of the tokens' own"

@@ -187,7 +187,7 @@ def groups_of(usae: USAE) -> Sequence[int]:
     Of concepts of length 1 they are what they always were: ties would fall otherwise, and trainings of before are kept
     to the bit.
     """
-    return OTHER_GROUPS if not usae.unit_norm and usae.n_concepts % GROUPS[0] else GROUPS
+    return GROUPS if usae.unit_norm or usae.n_concepts % GROUPS[0] == 0 else OTHER_GROUPS
 
 
 def pick(pre_codes: Tensor, k: int, dead: Tensor, sizes: Sequence[int] = GROUPS) -> Tensor:
@@ -222,7 +222,7 @@ def pass_loss(
     weights = {
         name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch
     }
-    divide = not (recipe.renormalize or not usae.unit_norm)
+    divide = usae.unit_norm and not recipe.renormalize
     explained: dict[str, Tensor] = {}
     if active.topk_complement is not None:
         found = products(active.topk_complement, *weights.values(), exact=exact, exact_gradients=exact)

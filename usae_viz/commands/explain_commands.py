@@ -11,6 +11,7 @@ from usae_train.files.json_files import read_json
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, say, say_json, say_table
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from usae_viz.explanations.intervention import Gallery, Intervention
     from usae_viz.explorer.runs import RunFolder
 
-UsaeId = Annotated[str, typer.Option("--usae", help="`photos`, `demo`, a USAE folder or a hub id.")]
+UsaeId = Annotated[
+    str, typer.Option("--usae", help="`photos`, `demo`, a USAE folder or a hub id.", autocompletion=complete_usae)
+]
 Labels = Annotated[str | None, typer.Option(help="Your own names for concepts, the JSON that the explorer exports.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")]
