@@ -20,7 +20,7 @@ MODULES = [
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     if not found.name.endswith("__main__")  # which runs the command line
 ]
-PARTS = ("usae_viz.objectives", "usae_viz.parameterizations", "usae_viz.views.augmentation")
+PARTS = ("usae_viz.objectives", "usae_viz.parameterizations", "usae_viz.views.presets")
 BASES = (Objective, Parameterization)
 
 

@@ -8,7 +8,7 @@ from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import FitSettings
+from usae_train.training.settings import DEFAULT, FitSettings
 
 TINY = {
     "left": BackboneSpec(
@@ -44,7 +44,9 @@ def usae() -> USAE:
     with torch.no_grad():
         tokens = {name: backbone(pictures, grid) for name, backbone in backbones.items()}
     paired = PairedTokens(tokens, torch.arange(24))
-    settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64)
+    # as trained before lengths were free: what tests of drawings know of its concepts is of this one
+    recipe = DEFAULT.model_copy(update={"unit_norm": True, "noise": 0.0, "learning_rate": 1e-2})
+    settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64, recipe=recipe)
     model = new_usae({n: b.width for n, b in backbones.items()}, settings, specs=TINY, grid=grid)
     model = fit_tokens(paired.flat(), settings, model)
     model.statistics = measure(model, paired)

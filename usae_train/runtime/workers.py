@@ -23,6 +23,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 from types import FrameType
 from typing import Any, Generic, NoReturn, TypeVar
 
+from usae_train.runtime.errors import kept_traceback
+from usae_train.runtime.printing import say_error
 from usae_train.runtime.signals import handle_signals
 
 Found = TypeVar("Found")
@@ -235,8 +237,8 @@ def _work(jobs: Sequence[Job[Any]], pipe: Connection, parent: int) -> NoReturn:
             _do(jobs[number], pipe, signals)
     except (EOFError, OSError):  # the command is gone, or needs no more
         status = 0
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        say_error(kept_traceback(error))
     finally:
         os._exit(status)
 

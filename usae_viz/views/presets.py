@@ -17,6 +17,8 @@ class Augmentation(BaseModel):
     uniformly.
 
     Example:
+        >>> import torch
+        >>> from usae_viz.views.augmentation import views
         >>> gentle = Augmentation(crop=(0.8, 1.0), rotate=5)
         >>> canvas = torch.rand(1, 3, 64, 64)
         >>> views(canvas, gentle, [torch.Generator().manual_seed(0)], n_views=4, size=32).shape

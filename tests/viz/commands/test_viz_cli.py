@@ -327,7 +327,7 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, m
             ["maximize", "-c", "3", "--mode", "both"],
             "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'",
         ),
-        (["maximize", "-c", "3", "--parameterization", "clay"], "image = 'clay'"),
+        (["maximize", "-c", "3", "--parameterization", "clay"], "parameterization = 'clay'"),
         (
             ["maximize", "-c", "3", "--start", "a.png", "--closeness", "nan"],
             "closeness is nan; expected",
@@ -339,7 +339,7 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, m
         (["maximize", "--objective", "Concpt(3)"], "unknown name 'Concpt'; did you mean Concept?"),
         (["maximize", "--objective", "__import__('os')"], "unknown name '__import__'"),
         (["concepts", "--sort", "beauty"], "unknown order 'beauty'; expected one of universality"),
-        (["maximize", "-c", "3", "--patience", "1"], "settle = 1: Input should be greater than or equal to 2"),
+        (["maximize", "-c", "3", "--patience", "1"], "patience = 1: Input should be greater than or equal to 2"),
         (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
         (["invert", "", *QUICK], "reference = '': String should have at least 1 character"),
         (["maximize", "-c", "3", "--start", ""], "start = '': String should have at least 1 character"),
@@ -368,7 +368,7 @@ def test_ctrl_c_is_status_130_and_the_picture_is_written(folder, tmp_path, monke
             raise KeyboardInterrupt
 
     monkeypatch.setattr(usae_viz.commands.render_commands, "watched", lambda *_: interrupting)
-    done = run("maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), *QUICK)
+    done = run("maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), *QUICK, "--workers", "1")
     assert done.exit_code == 130
     assert "Concept(3): stopped by hand after 2 of 3 steps; the best so far is kept" in done.stderr
     written = {p.name for p in (tmp_path / "run").iterdir()}
@@ -376,7 +376,7 @@ def test_ctrl_c_is_status_130_and_the_picture_is_written(folder, tmp_path, monke
     assert "stopped by hand" in read_png(tmp_path / "run" / "concept-00003" / "left.png")["ended"]
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"usae: {folder}\nconcepts: [3]\nmodes: [per-model, shared]\nsettings: {{size: 32, steps: 3}}\n")
-    assert run("render", str(recipe), "--out", str(tmp_path / "modes")).exit_code == 130
+    assert run("render", str(recipe), "--out", str(tmp_path / "modes"), "--workers", "1").exit_code == 130
     stills = {p.stem for p in (tmp_path / "modes" / "concept-00003").glob("*.png")}
     assert stills == {"left", "right", "sheet"}  # shared was not begun
 

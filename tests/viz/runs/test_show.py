@@ -45,7 +45,9 @@ def test_show_prints_what_is_inside_and_the_command_draws_the_same_picture(folde
         file = tmp_path / "run" / "concept-00003" / f"{variant}-left.png"
         shown = run("show", file).stdout.splitlines()
         assert shown[0] == f"picture     {variant}-left of variant {variant}"
-        assert any(line.startswith("settings    mode coupled, image ") and "seed 5" in line for line in shown)
+        assert any(
+            line.startswith("settings    mode coupled, parameterization ") and "seed 5" in line for line in shown
+        )
         assert any(line.startswith("  through right: ") and ", rank " in line for line in shown)
         assert any(line.startswith("versions    usae ") for line in shown)
         program, *words = shlex.split(shown[-1].removeprefix("again       "))
