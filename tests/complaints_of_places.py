@@ -75,7 +75,7 @@ def a_folder_that_is_full_of_something_else(world: World, room: Path) -> None:
     (room / "usae").mkdir()
     (room / "usae" / "thesis.txt").write_text("mine")
     fit(world, room / "usae", status=1, text="exists already")
-    extract(world, world.room / "pictures", room / "usae", status=1, text="is no store")
+    extract(world, world.room / "pictures", room / "usae", status=1, text="is not a store")
     assert (room / "usae" / "thesis.txt").read_text() == "mine"
 
 

@@ -318,7 +318,7 @@ def _of_study(room: Path) -> list[Kind]:
 
 
 def of_trainings(room: Path) -> list[Kind]:
-    """What a stopped training is gone on from."""
+    """What a stopped training is resumed."""
     made = []
     tokens = {name: own.flatten(0, 1) for name, own in _tokens().items()}
     published = SETTINGS.model_copy(update={"recipe": PUBLISHED})

@@ -157,7 +157,7 @@ def mutated_bytes(content: bytes, random: Random) -> bytes:
 
 
 def other_tensor(value, random: Random):
-    """A tensor of another kind, shape or other numbers; of what is no tensor, something else."""
+    """A tensor of another kind, shape or other numbers; of what is not a tensor, something else."""
     if not isinstance(value, Tensor):
         return float("nan") if (other := other_value(value, random)) == "@@NaN@@" else other
     with_one = value.clone(memory_format=torch.contiguous_format)

@@ -4,7 +4,7 @@ import pytest
 from damage import wrong_with
 from kinds_of_files import kinds_of_files
 
-TIMES = 40  # each kind; `python tests/campaign.py` goes on from there
+TIMES = 40  # each kind; `python tests/campaign.py` resumes from there
 
 
 @pytest.fixture(scope="module")

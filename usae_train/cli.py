@@ -25,7 +25,7 @@ app = command_app(
 @knows_former({"dtype": "storage_dtype", "run_in": "compute_dtype"})
 def extract(
     images: Images,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The store; one that was stopped is gone on with.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store; one that was stopped is resumed.")],
     backbones: Backbones = "paper",
     storage_dtype: Annotated[
         str, typer.Option(help="What tokens are stored in: `bfloat16`, `float16` or `float32`.")
@@ -45,7 +45,7 @@ def extract(
 ) -> None:
     """Write an activation store: every picture through every backbone, once, in shards with checksums.
 
-    A store that was stopped is gone on with when the same command is given again: SIGTERM and Ctrl-C keep all that was
+    A store that was stopped is resumed when the same command is given again: SIGTERM and Ctrl-C keep all that was
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors(quiet):
@@ -113,7 +113,7 @@ def import_published(
     out: Out,
     quiet: Quiet = False,
 ) -> None:
-    """Convert the authors' release (a YAML and a .pth file a backbone) to a USAE folder."""
+    """Convert the authors' release (a YAML and a .pth file per backbone) to a USAE folder."""
     with one_line_errors(quiet):
         from usae_train.model.checkpoint import check_free, save
         from usae_train.model.published import import_published as convert
@@ -131,7 +131,7 @@ def demo(
     out: Out,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Backbones trained at the same time; one a core unless told, on a GPU one."),
+        typer.Option(min=1, help="Backbones trained at the same time; one per core by default, on a GPU one."),
     ] = None,
     device: Device = "auto",
     seed: Seed = 0,

@@ -30,9 +30,7 @@ app = command_app(
 UsaeId = Annotated[
     str, typer.Option("--usae", help="`demo`, `photos`, a USAE folder or a hub id.", autocompletion=complete_usae)
 ]
-Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own unless told.")
-]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own by default.")]
 Labels = Annotated[
     str | None,
     typer.Option(
@@ -71,7 +69,7 @@ def maximize(
     usae: UsaeId = "demo",
     closeness: Annotated[
         float | None,
-        typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 unless told."),
+        typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 by default."),
     ] = None,
     labels: Labels = None,
     images: Images = None,
@@ -115,7 +113,7 @@ def invert(
     picture: Annotated[str, typer.Argument(help="A picture file.")],
     usae: UsaeId = "demo",
     backbones: Annotated[
-        str | None, typer.Option(help="Match these backbones' codes only, names with commas; all unless told.")
+        str | None, typer.Option(help="Match these backbones' codes only, names with commas; all by default.")
     ] = None,
     out: Out = None,
     device: Device = "auto",
@@ -145,7 +143,7 @@ def concepts(
     sort: Annotated[str, typer.Option(help="universality, energy, entropy, fires, auroc or index.")] = "universality",
     labels: Labels = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Rows to print; 30, or with --json or --named all, unless told.")
+        int | None, typer.Option(min=1, help="Rows to print; 30, or with --json or --named all by default.")
     ] = None,
     only_named: Annotated[bool, typer.Option("--named", help="Only concepts that have a name.")] = False,
     as_json: AsJson = False,

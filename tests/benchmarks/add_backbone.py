@@ -47,7 +47,7 @@ CONVNET = BackboneSpec(
     input_size=scenes.SIZE,
     options={"depths": (1, 3, 1, 1), "dims": (32, 64, 64, 64)},
 )
-BATCH, LEARNING_RATE = 16, 2e-3  # pictures a step that the ConvNet is taught with
+BATCH, LEARNING_RATE = 16, 2e-3  # pictures per step that the ConvNet is taught with
 BATCH_TOKENS = 1024  # a step of the USAE
 
 

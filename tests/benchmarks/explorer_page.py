@@ -53,7 +53,7 @@ true;  // a function at the end would be called
 
 
 def made_up(n_concepts: int, room: Path) -> Sources:
-    """A USAE without backbones, and a run of three pictures a concept that are all the same few files."""
+    """A USAE without backbones, and a run of three pictures per concept that are all the same few files."""
     generator = torch.Generator().manual_seed(0)
     usae = ut.USAE(dict.fromkeys(BACKBONES, 4), n_concepts, 4)
     fires = (torch.rand(3, n_concepts, generator=generator) ** 6 * 100_000).long()

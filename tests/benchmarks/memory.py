@@ -30,7 +30,7 @@ IMAGE = 196 * WIDTH * len(NAMES) * 2  # bytes
 SHARD = 1000  # images: 452 MB, near what `extract` writes
 SIZE = {"n_concepts": 64, "k": 4, "batch": 2048}
 PAPER_SIZE = {"n_concepts": 6144, "k": 32, "batch": 4096}
-VIT = {"patch_size": 4, "embed_dim": 192, "depth": 1, "num_heads": 3}  # 576 tokens a picture of 96 px
+VIT = {"patch_size": 4, "embed_dim": 192, "depth": 1, "num_heads": 3}  # 576 tokens per picture of 96 px
 
 Said: TypeAlias = "multiprocessing.Queue[tuple[float, float]]"  # what a process says: GB before it began, and at most
 
@@ -114,7 +114,7 @@ def main() -> None:
         "--gigabytes", type=float, nargs="+", default=[0.5, 2.0], help="sizes of the store, and of the pictures' tokens"
     )
     parser.add_argument("--only", choices=["store", "images"], help="this alone")
-    parser.add_argument("--paper", action="store_true", help="6144 concepts, k = 32, 4096 tokens a step, 8 steps")
+    parser.add_argument("--paper", action="store_true", help="6144 concepts, k = 32, 4096 tokens per step, 8 steps")
     chosen = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")  # a process of its own, with a peak of its own
     size, steps = (PAPER_SIZE, 8) if chosen.paper else (SIZE, None)

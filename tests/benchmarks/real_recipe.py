@@ -1,6 +1,6 @@
 """What each part of the default recipe is worth on real networks (shared/real): a transformer, two convolutional ones.
 
-512 concepts, k = 12, 2048 tokens a step, trained on 400 photographs of `train`, judged on the 118 of `held`; R² is
+512 concepts, k = 12, 2048 tokens per step, trained on 400 photographs of `train`, judged on the 118 of `held`; R² is
 around each feature's mean. The 400 are drawn from the 943 with seed 0 (`tokens_of`); `--photographs first` takes the
 first by name, 363 of them of one collection (147 of the drawn), `all` all. `live`: share of the concepts that fire in
 held-out photographs through each backbone; `entropy`: mean firing entropy of the concepts that fire. Extract once, then

@@ -1,7 +1,7 @@
 """What each part of the default recipe is worth, where the true dictionaries are known.
 
 The world (usae_train/demo/activations.py): 128 shared sparse concepts, 6 active, Zipf-popular; widths 64/48/64; two
-private atoms a token and backbone, 5% noise. 256 atoms, k = 8, 1024 tokens a step; figures on 8000 held-out tokens.
+private atoms a token and backbone, 5% noise. 256 atoms, k = 8, 1024 tokens per step; figures on 8000 held-out tokens.
 `cosine`: mean best cosine of a true atom; `same index`: share of true atoms that one index recovers (cosine >= 0.9) in
 all three dictionaries. Run from the project's root:
 

@@ -1,6 +1,6 @@
 """How fast is a training step? Against the published arithmetic, built from the `overcomplete` package, in one run.
 
-Needs the `bench` extra. The paper's size: widths 768/384/768, 6144 concepts, k = 32, 1568 tokens a step. Run from the
+Needs the `bench` extra. The paper's size: widths 768/384/768, 6144 concepts, k = 32, 1568 tokens per step. Run from the
 project's root; it takes about four minutes on 2 cores:
 
     python tests/benchmarks/train_speed.py [--steps 16]

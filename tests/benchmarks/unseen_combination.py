@@ -1,7 +1,7 @@
 """Do concepts hold on a combination of factors that the USAE was never trained on?
 
 The demo's backbones, and a USAE over them fitted on training scenes in which no surface is both of a colour and of a
-texture (red stripes unless told). Then held-out scenes whose nearest object is just that. For the concept that follows
+texture (red stripes by default). Then held-out scenes whose nearest object is just that. For the concept that follows
 each of the two values (chosen on scenes without the combination): its patch AUROC where the value comes in company it
 was trained in, and where it comes in the combination; and R² on the patches of either kind. The backbones themselves
 did see the combination: what is tested is the concept space. Run from the project's root:

@@ -43,7 +43,7 @@ def picture_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder_of_no_utf8(tmp_path: Path) -> Path:
-    """A folder of a name that is no UTF-8."""
+    """A folder of a name that is not UTF-8."""
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfc"))
     try:
         folder.mkdir()

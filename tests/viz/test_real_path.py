@@ -118,7 +118,7 @@ def test_a_concept_is_drawn_and_scored_through_every_network(runs, listed, mode)
             assert picture.size == (SIDE, SIDE)
             assert max(high - low for low, high in picture.getextrema()) > 50
         assert read_png(folder / f"{name}.png")["scores"] == scored["images"][name]
-    with Image.open(folder / "sheet.png") as sheet:  # no place for natural patches would be 14 px high
+    with Image.open(folder / "sheet.png") as sheet:  # no place for top-activating patches would be 14 px high
         assert sheet.height > 2 * SIDE
 
 

@@ -114,7 +114,7 @@ def drawn(result):
 
 
 def same(one, two, within=0.0):
-    """Whether two results are equal, tensors to the bit unless told."""
+    """Whether two results are equal, tensors to the bit by default."""
     if isinstance(one, torch.Tensor):
         alike = one.dtype == two.dtype and one.device == two.device and one.shape == two.shape
         return alike and torch.allclose(one.double(), two.double(), rtol=0, atol=within, equal_nan=True)

@@ -45,7 +45,7 @@ class BackboneSpec(BaseModel):
         "package: `package:NAME==VERSION/FILE`",
     )
     sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="of the weights' file: another is refused; not checked unless told"
+        None, pattern=r"^[0-9a-f]{64}$", description="of the weights' file: another is refused; not checked by default"
     )
     tensors: Literal["named", "ordered"] = Field(
         "named",
@@ -53,9 +53,9 @@ class BackboneSpec(BaseModel):
     )
     layer: int = Field(-1, description="block or stage to read; negative counts from the end")
     norm: bool = Field(True, description="apply the model's final norm, where timm can; said where it cannot")
-    input_size: int | None = Field(None, ge=1, description="pixels a side; timm's own unless told")
-    mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own unless told")
-    std: tuple[Spread, Spread, Spread] | None = Field(None, description="normalization; timm's own unless told")
+    input_size: int | None = Field(None, ge=1, description="pixels per side; timm's own by default")
+    mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own by default")
+    std: tuple[Spread, Spread, Spread] | None = Field(None, description="normalization; timm's own by default")
     classes: int = Field(0, ge=0, description="size of the classifier to keep, for class logits; 0 leaves it out")
     options: dict[str, Any] = Field(
         default_factory=dict,
@@ -192,7 +192,7 @@ class Backbone(nn.Module):
 
         Args:
             canvas: (batch, 3, height, width), RGB, float 0..1. Resized to `input_size` when it differs.
-            grid: (rows, cols) to resample the tokens to, bilinear with antialiasing; the backbone's own unless told.
+            grid: (rows, cols) to resample the tokens to, bilinear with antialiasing; the backbone's own by default.
 
         Returns:
             (batch, rows * cols, width), row by row, in the backbone's own units.

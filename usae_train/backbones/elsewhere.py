@@ -128,9 +128,9 @@ def _read(where: str, file: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise UsageError(f"{where} cannot be read at {file}: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(f"{where} is no valid JSON: {error}") from error
+        raise UsageError(f"{where} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{where} is no JSON object of at most {MAX_BYTES // 1_000_000} MB")
+        raise UsageError(f"{where} is not a JSON object of at most {MAX_BYTES // 1_000_000} MB")
     return content
 
 

@@ -13,7 +13,7 @@ from usae_train.backbones.elsewhere import CONFIG, is_elsewhere
 from usae_train.backbones.weight_files import first_line
 from usae_train.runtime.errors import UsageError
 
-# How timm and the hub call a repository's weights; the first is taken. What is no pickle goes first, as in timm.
+# How timm and the hub call a repository's weights; the first is taken. What is not a pickle goes first, as in timm.
 FILES = (
     "model.safetensors",
     "pytorch_model.bin",

@@ -44,7 +44,7 @@ class WeightsRecord(BaseModel):
         """How far another's tokens are from these, as a share of their spread; infinite where they are of other sizes.
 
         Raises:
-            ValueError: for tokens that are no numbers.
+            ValueError: for tokens that are not numbers.
         """
         own, found = _unpacked(self.tokens), _unpacked(other.tokens)
         if own.shape != found.shape:

@@ -9,7 +9,7 @@ from torch import nn
 from usae_train.runtime.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-TAKEN = ("images", "shared", "sheet")  # a store's tensor of numbers; pictures that are no single backbone's
+TAKEN = ("images", "shared", "sheet")  # a store's tensor of numbers; pictures that are not a single backbone's
 
 
 def check_name(name: str) -> None:

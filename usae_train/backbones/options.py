@@ -76,7 +76,7 @@ def check_values(options: Mapping[str, Any]) -> None:
         raise UsageError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
     for name, value in options.items():
         if name in REFUSED:
-            raise UsageError(f"{name} is no option of a network and is not passed to timm; leave it out")
+            raise UsageError(f"{name} is not an option of a network and is not passed to timm; leave it out")
         if (fault := _fault(value)) is not None:
             raise UsageError(
                 f"{name} is {fault}; expected a number, a word, true or false, or a list of these, as timm's networks "

@@ -33,7 +33,7 @@ def create_model(name: str, spec: BackboneSpec) -> nn.Module:
     """The model of a spec.
 
     Raises:
-        ValueError: for an unknown timm id, options that are no network's, a weight file that is missing, broken or of
+        ValueError: for an unknown timm id, options that are not network's, a weight file that is missing, broken or of
             another model, or a hub that cannot be reached; it begins with the backbone's name.
     """
     config = _config(name, spec)

@@ -62,11 +62,11 @@ def read_content(name: str, path: Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         raise UsageError(
-            f"{name}: {path} is no file of tensors alone, and nothing that can run code is loaded"
+            f"{name}: {path} is not a file of tensors alone, and nothing that can run code is loaded"
         ) from error
     except Exception as error:  # a broken file can raise anything, from three libraries
         raise UsageError(
-            f"{name}: {path} is no readable weight file ({first_line(error)}); it may be cut short"
+            f"{name}: {path} is not a readable weight file ({first_line(error)}); it may be cut short"
         ) from error
 
 

@@ -27,7 +27,7 @@ CheckpointMinutes = Annotated[float, typer.Option(min=0, help="Minutes between t
 KeepCheckpoints = Annotated[int, typer.Option(min=1, help="How many training states are kept; older ones are removed.")]
 LogEvery = Annotated[
     int | None,
-    typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training unless told."),
+    typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training by default."),
 ]
 SOURCES = "a folder, `shards/{000..009}.tar[:FIELD]`, `hf:NAME[:SPLIT[:COLUMN]]`, or `demo`"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]

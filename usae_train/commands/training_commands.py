@@ -60,7 +60,7 @@ def fit(
         bool,
         typer.Option(
             "--independent",
-            help="Not one USAE but an SAE a backbone, each in a folder of --out; the same command goes on.",
+            help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command goes on.",
         ),
     ] = False,
     memory: Annotated[
@@ -75,10 +75,10 @@ def fit(
     keep_checkpoints: KeepCheckpoints = 2,
     log_every: LogEvery = None,
     tensorboard: Annotated[
-        Path | None, typer.Option(help="Folder for TensorBoard's event files too; none unless told.")
+        Path | None, typer.Option(help="Folder for TensorBoard's event files too; none by default.")
     ] = None,
     wandb: Annotated[
-        str | None, typer.Option(help="Project at Weights & Biases to log to as well; none unless told.")
+        str | None, typer.Option(help="Project at Weights & Biases to log to as well; none by default.")
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,

@@ -34,9 +34,9 @@ def known_world(
     """Draw tokens from shared sparse concepts, Zipf-popular, each backbone with an atom of its own for each.
 
     Args:
-        n: tokens a backbone.
+        n: tokens per backbone.
         generator: CPU generator.
-        widths: {backbone: width}; {"a": 64, "b": 48, "c": 64} unless told.
+        widths: {backbone: width}; {"a": 64, "b": 48, "c": 64} by default.
         shared: concepts that all backbones have.
         active: concepts active in a token.
         private: further atoms active in a token, which only one backbone has.

@@ -64,7 +64,7 @@ def build(
         seed: seed of everything but the tokens that dictionaries start at (START).
         device: where to train.
         report: called with the stage, what is done of how much, and a figure.
-        workers: backbones trained at the same time; one a core unless told, on a GPU one.
+        workers: backbones trained at the same time; one per core by default, on a GPU one.
     """
     check_free(out)
     room = out.with_name(f".{out.name}.{seed}.work")

@@ -109,10 +109,10 @@ def pretrain(
         name: a key of `SPECS`.
         file: .safetensors to write.
         seed: seed of the weights, the scenes and the perturbations.
-        steps: optimizer steps; `STEPS[name]` unless told.
+        steps: optimizer steps; `STEPS[name]` by default.
         device: where to train.
         report: called every 20 steps with step, steps and the mean loss.
-        checkpoint: where to keep the training state; a run that finds one goes on from it.
+        checkpoint: where to keep the training state; a run that finds one resumes from it.
     """
     steps = steps or STEPS[name]
     pupil = _Pupil(name, seed).to(device)
@@ -188,7 +188,7 @@ def _go_on(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
         return int(state["step"])
     except Exception as error:  # whatever a damaged file makes of torch
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{checkpoint} cannot be gone on from ({reason}); remove it to begin anew") from error
+        raise UsageError(f"{checkpoint} cannot be resumed ({reason}); remove it to begin anew") from error
 
 
 def _optimizers(pupil: nn.Module) -> list[torch.optim.Optimizer]:

@@ -25,14 +25,14 @@ POLL = 0.5  # seconds between two looks at the processes
 
 
 def pretrain_all(room: Path, seed: int, device: str, report: ProgressCallback, workers: int | None = None) -> None:
-    """Train the backbones whose weights are not in `room` yet; go on from the states that are.
+    """Train the backbones whose weights are not in `room` yet; resume from the states that are.
 
     Args:
         room: folder of `backbones/NAME.safetensors` and `states/NAME.pt`.
         seed: seed of everything.
         device: where to train.
         report: called with the backbone, the steps done, of how many, and the loss in words.
-        workers: backbones trained at the same time, a process each; one a core unless told, on a GPU one.
+        workers: backbones trained at the same time, a process each; one per core by default, on a GPU one.
 
     Raises:
         ChildProcessError: when a process ended before its backbone was done; what it had is kept.
@@ -93,7 +93,7 @@ def in_processes(
                     if status != 0:
                         raise ChildProcessError(
                             f"the training of backbone {name!r} ended with status {status}; "
-                            "the same command goes on from its last state"
+                            "the same command resumes from its last state"
                         )
             _pass_on(told, report)
         finally:

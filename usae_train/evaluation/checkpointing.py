@@ -1,4 +1,4 @@
-"""States of an evaluation on disk: written every few minutes and when asked to stop, and gone on from."""
+"""States of an evaluation on disk: written every few minutes and when asked to stop, and resumed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PassKeeper:
         found = self.read_other(self.file)
         told = found.get("settings")
         if not isinstance(told, dict):
-            raise UsageError(f"{self.file} is no state of an evaluation; remove {self.room} to begin again")
+            raise UsageError(f"{self.file} is not a state of an evaluation; remove {self.room} to begin again")
         if differences := sorted(key for key in settings if not same(key, settings[key], told.get(key))):
             raise UsageError(
                 f"{self.room} was begun with another {', '.join(differences)}; give the same again, or remove it"
@@ -59,7 +59,7 @@ class PassKeeper:
         except Exception as error:  # whatever a damaged file makes of torch
             raise UsageError(f"{file} cannot be read; remove {self.room} to begin again") from error
         if not isinstance(found, dict):
-            raise UsageError(f"{file} is no state of an evaluation; remove {self.room} to begin again")
+            raise UsageError(f"{file} is not a state of an evaluation; remove {self.room} to begin again")
         return found
 
     @contextmanager

@@ -48,7 +48,7 @@ REFERENCE: dict[str, Any] = {
     "r_of_logs_frequent": 0.89,
     "share_alike": {"siglip": 0.23, "dino": 0.26, "vit": 0.38},
 }  # Thasarathan et al. 2025, on ImageNet
-ACTIVATIONS = 32  # numbers a token and feature that a transformer's block has in memory at once, twice its widest
+ACTIVATIONS = 32  # numbers per token and feature that a transformer's block has in memory at once, twice its widest
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One pass over pictures: stopped and gone on with, alone or as one of several processes under torchrun.
+"""One pass over pictures: stopped and resumed, alone or as one of several processes under torchrun.
 
 The processes meet through files in one folder, which all of them must see: each writes its sums when it is done, the
 first adds them up. Nothing else passes between them.
@@ -77,7 +77,7 @@ class PassState:
             if type(state[key]) is not int or not 0 <= state[key] <= most:
                 raise Damaged(f"{key} is {state[key]!r}")
         if not isinstance(state["failures"], list) or not all(isinstance(why, str) for why in state["failures"]):
-            raise Damaged("failures are no sentences")
+            raise Damaged("failures are not sentences")
         self.measures.merge(state["measures"])  # which has nothing in it yet
         self.half, self.done = state["half"], state["done"]
         self.failures = list(state["failures"])
@@ -105,8 +105,8 @@ def run_pass(
         state: settings, and measures that are empty.
         stream: gives the tokens of pictures.
         n_images: how many there are.
-        keeper: writes states, and goes on from the last; its folder is also where processes meet.
-        ranks: which of how many processes this is; one alone unless told.
+        keeper: writes states, and resumes from the last; its folder is also where processes meet.
+        ranks: which of how many processes this is; one alone by default.
         progress: called after each batch with this process's pictures.
         workers: how many processes look at the pictures for this one; the sums are the same to the bit.
 

@@ -1,4 +1,4 @@
-"""Independent sparse autoencoders, one a backbone: what universality is compared with.
+"""Independent sparse autoencoders, one per backbone: what universality is compared with.
 
 They are USAEs of a single backbone, in a folder of USAE folders named after the backbones.
 """

@@ -39,7 +39,7 @@ def check_measures(found: Any, measures: Measures) -> None:
         check_posthoc(found["posthoc"], measures.posthoc)
     kept = [] if found["kept"] is None else found["kept"]
     if not isinstance(kept, list):
-        raise Damaged("kept is no list")
+        raise Damaged("kept is not a list")
     for part in kept:
         _check_kept(part, usae.names, usae.sparsity.slots(usae.k), usae.n_concepts)
 
@@ -92,7 +92,7 @@ def _check_firing(found: Any, tally: FiringTally) -> None:
         if key != "largest":
             check_tensor(found[key], tensor.shape, tensor.dtype, f"firing: {key}")
     if not isinstance(found["largest"], list):
-        raise Damaged("firing: largest is no list")
+        raise Damaged("firing: largest is not a list")
     for block in found["largest"]:
         check_tensor(block, (None, *tally.fires.shape), torch.float16, "firing: largest")
     if sum(map(len, found["largest"])) != int(found["counts"][0]):

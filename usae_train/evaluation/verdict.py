@@ -65,7 +65,7 @@ def _concepts(report: dict[str, Any]) -> list[str]:
         found.append(f"{len(report['duplicates'])} pairs of concepts are one in every backbone.")
     peak = report["entropy"]["peak"]
     if peak is not None and peak < 0.5:
-        found.append("Most concepts fire in few of the backbones: the space is no shared one.")
+        found.append("Most concepts fire in few of the backbones: the space is not a shared one.")
     return found
 
 

@@ -48,7 +48,7 @@ def parse_json(content: bytes | str) -> Any:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
     except UnicodeDecodeError as error:
-        raise UsageError(f"it is no UTF-8 at byte {error.start}") from error
+        raise UsageError(f"it is not UTF-8 at byte {error.start}") from error
     except RecursionError as error:
         raise UsageError(f"it is nested deeper than {DEEPEST} levels") from error
     _check_depth(found)
@@ -59,7 +59,7 @@ def read_object(file: Path) -> dict[str, Any]:
     """A file's JSON object.
 
     Raises:
-        ValueError: as `read_json`, and for JSON that is no object.
+        ValueError: as `read_json`, and for JSON that is not an object.
     """
     return as_object(read_json(file))
 
@@ -112,7 +112,7 @@ def _check_depth(found: Any) -> None:
 
 
 def _not_finite(word: str) -> NoReturn:
-    raise UsageError(f"it holds {word}, which is no number of JSON")
+    raise UsageError(f"it holds {word}, which is not a number of JSON")
 
 
 def _finite(text: str) -> float:

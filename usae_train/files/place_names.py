@@ -19,7 +19,7 @@ def printable(name: str) -> str:
 def named_place(name: str | Path) -> Path:
     """The place that a name is of, `~` written out: the one of just this name, or else the one that `printable` named.
 
-    A pattern of shards is no place, and taken to be one.
+    A pattern of shards is not a place, and taken to be one.
     """
     place = from_home(name)
     if os.path.exists(place):  # False for what is too long to be one, such as many shards

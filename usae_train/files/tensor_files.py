@@ -1,6 +1,6 @@
 """safetensors files: read wherever they lie, and equal to the byte whenever they are written.
 
-safetensors writes where a name is no UTF-8, and does not read there.
+safetensors writes where a name is not UTF-8, and does not read there.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def check_tensor(found: Any, shape: Iterable[int | None], dtype: torch.dtype, wh
         Damaged: for another shape or kind, or numbers that are NaN or infinite.
     """
     if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_meta or found.is_quantized:
-        raise Damaged(f"{what} is no tensor of numbers")
+        raise Damaged(f"{what} is not a tensor of numbers")
     wanted = tuple(shape)
     fits = found.ndim == len(wanted) and all(w in (None, f) for w, f in zip(wanted, found.shape, strict=True))
     if not fits or found.dtype != dtype:

@@ -1,4 +1,4 @@
-"""States that something stopped goes on from: written whole or not at all, and loaded without running code."""
+"""States that something stopped resumes from: written whole or not at all, and loaded without running code."""
 
 from __future__ import annotations
 

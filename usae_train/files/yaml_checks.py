@@ -33,7 +33,7 @@ def check_events(written: str, file: Path) -> None:
     Raises:
         ValueError: with the line, for tags, dates without quotes, numbers and nesting without end, characters that no
             text has, and an alias inside what it stands for.
-        YAMLError: for what is no YAML.
+        YAMLError: for what is not YAML.
     """
     yaml, within = YAML(typ="rt"), list[_Open]()
     for event in yaml.parse(written):
@@ -44,7 +44,7 @@ def check_events(written: str, file: Path) -> None:
             why = _unread(yaml, event, [each.anchor for each in within])
             if within and within[-1].place() and isinstance(event, CollectionStartEvent):
                 # ruamel.yaml 0.19 composes one several times, each within it again: of 12 levels 0.8 s, of 16 minutes
-                why = "a list or mapping is no key; expected a word"
+                why = "a list or mapping is not a key; expected a word"
         if isinstance(event, CollectionStartEvent):
             within.append(_Open(event.anchor, isinstance(event, MappingStartEvent)))
         if len(within) > DEEPEST:

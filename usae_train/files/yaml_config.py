@@ -20,7 +20,7 @@ from usae_train.runtime.errors import UsageError
 Model = TypeVar("Model", bound=BaseModel)
 MAX_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
 MAX_VALUES = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
-NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is no key
+NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is not a key
 PLAIN = {"CommentedSeq": "a list", "NoneType": "nothing", "ScalarFloat": "a number", "int": "a number", "str": "a word"}
 
 
@@ -72,7 +72,7 @@ def _composed(text: str, file: Path) -> Any:
     Raises:
         ValueError: for a number of thousands of digits, or a tag whose value cannot be made: ruamel.yaml lets through
             whatever Python says of it.
-        YAMLError: for what is no YAML.
+        YAMLError: for what is not YAML.
     """
     try:
         return YAML(typ="rt").load(text)
@@ -135,7 +135,7 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
     if (place := _false_number(content, found.model_dump())) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
-        raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are no numbers and no words")
+        raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers and no words")
     return found
 
 

@@ -46,7 +46,7 @@ def read_whole(file: Path | BinaryIO, label: str | None = None) -> Image.Image:
             upright = ImageOps.exif_transpose(opened)
             return _on_white(upright if levels is None else to_eight_bits(upright, levels))
     except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
-        raise UsageError(f"{label or file} cannot be read: it is no picture of a kind that PIL knows") from error
+        raise UsageError(f"{label or file} cannot be read: it is not a picture of a kind that PIL knows") from error
     except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
         if shortage(error) is not None:  # of memory or open files: the picture is none the worse
             raise

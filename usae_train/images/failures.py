@@ -40,7 +40,7 @@ class BrokenPictures:
         if len(self.known) > self.max_broken * self.n_pictures:
             raise UsageError(
                 f"{len(self.known)} of {self.n_pictures} pictures cannot be read, more than {self.max_broken:.1%}; the "
-                f"first: {next(iter(self.known))}; mend or remove them, or allow more with --max-broken"
+                f"first: {next(iter(self.known))}; fix or remove them, or allow more with --max-broken"
             )
 
 

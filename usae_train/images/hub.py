@@ -45,7 +45,7 @@ class HubImages:
 
     Args:
         dataset: `NAME`, `NAME:SPLIT` or `NAME:SPLIT:COLUMN` (`NAME::COLUMN`); NAME is a hub id, or a folder that
-            `save_to_disk` wrote or that holds parquet. SPLIT is `train` unless told, or the only one; `train[:1000]` or
+            `save_to_disk` wrote or that holds parquet. SPLIT is `train` by default, or the only one; `train[:1000]` or
             `train[:10%]` takes a part, `train+test` both. One dataset that was saved without a split's name is
             `train`. COLUMN is the one of pictures, and has to be told where there are several.
 
@@ -158,7 +158,7 @@ def _rows(datasets: Any, wanted: Wanted) -> Any:
     except Exception as error:  # requests, pyarrow, hub, file system: anything
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"hf:{wanted.name} could not be had: {reason}; check the id, the split and the network"
+            f"hf:{wanted.name} could not be downloaded: {reason}; check the id, the split and the network"
         ) from error
     if kept and not isinstance(found, datasets.DatasetDict):
         found = {str(found.split or "train"): found}  # as load_dataset calls one without a name

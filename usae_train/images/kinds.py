@@ -36,7 +36,7 @@ _MARK_BYTES = 32
 _COMPANIONS = {"@eaDir", "@Recycle", "#recycle", "@__thumb", "__MACOSX", "$RECYCLE.BIN", "System Volume Information"}
 EXPECTED = ".jpg, .png, .webp, .tif, .gif, .bmp, .avif or another that PIL knows"
 NAMED = 6  # kinds of what was left out that are named
-_LONGEST_ENDING = 10  # characters; what follows the last dot of a sentence is no ending
+_LONGEST_ENDING = 10  # characters; what follows the last dot of a sentence is not an ending
 
 
 @cache
@@ -68,7 +68,7 @@ def begins_as_a_picture(file: Path) -> bool:
 
 
 def ending_of(name: str) -> str:
-    """What to call the kind of a file that is no picture: its ending, in small letters."""
+    """What to call the kind of a file that is not a picture: its ending, in small letters."""
     ending = PurePath(name).suffix.lower()
     if not ending:
         return "without an ending"

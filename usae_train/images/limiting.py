@@ -39,7 +39,7 @@ def opened_again(name: str, count: int | None, fingerprint: str | None) -> Image
 
     Args:
         name: of their source.
-        count: how many they were; all unless told. Versions before 0.4 took the first ones, and still find those.
+        count: how many they were; all by default. Versions before 0.4 took the first ones, and still find those.
         fingerprint: theirs.
 
     Raises:

@@ -188,7 +188,7 @@ def read_batches(
         source: the pictures.
         size: side in pixels.
         batch: pictures that are tried at a time; broken ones are left out.
-        tried: their numbers; all unless told.
+        tried: their numbers; all by default.
         workers: processes that read; 0 reads in this one.
     """
     numbers = range(len(source)) if tried is None else tried

@@ -62,16 +62,16 @@ def load_spectrum(file: Path) -> Tensor:
         found = load_file(file).get("magnitude", torch.zeros(()))
         magnitude = found.float() if found.is_floating_point() else torch.zeros(())
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"{file} is no spectrum: {error}; make one with usae-train spectrum") from error
+        raise UsageError(f"{file} is not a spectrum: {error}; make one with usae-train spectrum") from error
     if not magnitude.any():  # pictures of it are of one colour, and no phase changes them
         raise UsageError(
-            f"{file} is no spectrum: no `magnitude` in it that is not 0; make one with usae-train spectrum"
+            f"{file} is not a spectrum: no `magnitude` in it that is not 0; make one with usae-train spectrum"
         )
     if magnitude.ndim != 3 or magnitude.shape[0] != 3 or magnitude.shape[2] != magnitude.shape[1] // 2 + 1:
         raise UsageError(f"{file} has a spectrum of shape {tuple(magnitude.shape)}; expected (3, s, s // 2 + 1)")
     if magnitude.shape[1] < SMALLEST or not (magnitude.isfinite() & (magnitude >= 0)).all():
         raise UsageError(
-            f"{file} is no spectrum: expected at least {SMALLEST} rows of finite numbers from 0; make one with "
+            f"{file} is not a spectrum: expected at least {SMALLEST} rows of finite numbers from 0; make one with "
             "usae-train spectrum"
         )
     return magnitude

@@ -135,7 +135,7 @@ def pictures_of(shard: Path, number: int, wanted: str | None, left_out: Counter[
     except FileNotFoundError as error:
         raise UsageError(f"no shard {str(shard)!r}; check the pattern's numbers") from error
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise UsageError(f"{shard} is no whole, uncompressed tar file: {error}") from error
+        raise UsageError(f"{shard} is not a whole, uncompressed tar file: {error}") from error
     chosen = [_picture(sample, known, wanted, left_out) for sample, known in samples.items()]
     return sorted((member for member in chosen if member is not None), key=lambda member: member.offset)
 

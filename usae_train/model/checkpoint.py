@@ -50,7 +50,7 @@ def save(
         folder: a folder that does not exist, or is empty.
         half: keep the weights in float16.
         beside: other files to copy into it, such as a training's metrics.jsonl.
-        card: its README.md; one that says the least unless told.
+        card: its README.md; one that says the least by default.
 
     Raises:
         ValueError: when the folder has something in it, or cannot be written.
@@ -159,7 +159,7 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
     """
     folder = named_place(str(usae.source))
     if usae.source in EMBEDDED or not (folder / "model.safetensors").is_file():
-        raise UsageError(f"{usae.source} is no folder of yours; save the USAE to one, and evaluate that")
+        raise UsageError(f"{usae.source} is not a folder of yours; save the USAE to one, and evaluate that")
     if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
         raise UsageError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
     usae.statistics, usae.images, usae.n_images = statistics, source.name, len(source)
@@ -175,7 +175,7 @@ def push_to_hub(usae: USAE, repository: str, *, private: bool = False, token: st
         usae: what to upload.
         repository: `user/name`; made when it does not exist.
         private: make it private.
-        token: of the hub; the one that `hf auth login` keeps unless told.
+        token: of the hub; the one that `hf auth login` keeps by default.
 
     Returns:
         The address of the commit.
@@ -206,7 +206,7 @@ def check_free(folder: Path) -> None:
         ValueError: when it does, is a file, or its parent folder cannot be made or written.
     """
     if not folder.name:  # what is beside it could not be named after it
-        raise UsageError(f"{str(folder)!r} is no name of a folder; give one with --out")
+        raise UsageError(f"{str(folder)!r} is not a name of a folder; give one with --out")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UsageError(f"{folder} exists already; choose another --out, or remove it first")
     check_writable(folder)
@@ -243,11 +243,11 @@ def _from_hub(repository: str) -> Path:
 def _read_config(folder: Path) -> UsaeConfig:
     file = folder / "config.json"
     if not file.is_file():
-        raise UsageError(f"{folder} is no USAE folder: it has no config.json")
+        raise UsageError(f"{folder} is not a USAE folder: it has no config.json")
     try:
         values = read_object(file)
     except ValueError as error:
-        raise UsageError(f"{file} is no valid JSON object: {error}") from error
+        raise UsageError(f"{file} is not a valid JSON object: {error}") from error
     schema = values.get("schema")
     if schema != SCHEMA:
         raise UsageError(f"{file} has schema {schema!r}; this version reads {SCHEMA}: install a matching usae version")

@@ -23,7 +23,7 @@ class FiringTally:
     Args:
         names: the backbones, in the USAE's order.
         n_concepts: size of the concept space.
-        lengths: (backbones, concepts) of what a code of 1 adds to a token (`USAE.lengths`); 1 unless told.
+        lengths: (backbones, concepts) of what a code of 1 adds to a token (`USAE.lengths`); 1 by default.
     """
 
     def __init__(self, names: Sequence[str], n_concepts: int, lengths: Tensor | None = None) -> None:

@@ -28,7 +28,7 @@ def check_weights_form(file: Path, config: UsaeConfig) -> None:
     """
     try:
         with safe_open(file, "pt") as opened:
-            found = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # it is no mapping
+            found = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # it is not a mapping
             shapes = {name: tuple(own.get_shape()) for name, own in found.items()}
             wrong = [name for name, own in found.items() if own.get_dtype() not in FLOATS and not _counts(name)]
     except (SafetensorError, OSError) as error:

@@ -34,7 +34,7 @@ class NaturalPictures:
 
 
 def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
-    """The pictures to show natural patches of: those that the USAE was given, or those of its statistics.
+    """The pictures to show top-activating patches of: those that the USAE was given, or those of its statistics.
 
     Returns:
         The pictures; without any, None and what is missing, in a sentence.

@@ -1,4 +1,4 @@
-"""The authors' release: a YAML and a .pth file a backbone, turned into a USAE (github.com/YorkUCVIL/UniversalSAE)."""
+"""The authors' release: a YAML and a .pth file per backbone, turned into a USAE (github.com/YorkUCVIL/UniversalSAE)."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _read_checkpoint(file: Path, name: str) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise UsageError(f"{name}: {file} holds more than tensors, and nothing that can run code is loaded") from error
     except Exception as error:  # a broken file can raise anything
-        raise UsageError(f"{name}: {file} is no readable checkpoint; it may be cut short") from error
+        raise UsageError(f"{name}: {file} is not a readable checkpoint; it may be cut short") from error
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict):
         raise UsageError(f"{name}: {file} has no `model_state_dict`; expected a checkpoint of the authors' training")
@@ -155,7 +155,7 @@ def _tensor(weights: dict[str, Tensor], key: str, shape: tuple[int, ...], where:
         has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
         raise UsageError(f"{where}: {key} {has}; by the YAML it should be {shape}")
     if not found.isfinite().all():
-        raise UsageError(f"{where}: {key} has values that are no numbers; the training came apart, take another")
+        raise UsageError(f"{where}: {key} has values that are not numbers; the training came apart, take another")
     if not found.is_floating_point():
         raise UsageError(f"{where}: {key} holds no floating-point numbers ({found.dtype})")
     return found

@@ -29,7 +29,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
     if text.endswith((".yaml", ".yml")):
         content = read_mapping(text)
         specs = {}
-        folder = Path(text).parent.absolute()  # whole: a store or a resume may be gone on with from another place
+        folder = Path(text).parent.absolute()  # whole: a store or a resume may be resumed from another place
         for name, own in content.items():
             if not isinstance(own, CommentedMap):
                 line = key_line(content, name)

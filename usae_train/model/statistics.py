@@ -64,7 +64,7 @@ class Statistics:
         try:
             return cls(**load_file(file))
         except (SafetensorError, OSError, TypeError) as error:
-            raise UsageError(f"{file} is no readable statistics file: {error}") from error
+            raise UsageError(f"{file} is not a readable statistics file: {error}") from error
 
     @property
     def firing_share(self) -> Tensor:
@@ -129,7 +129,7 @@ def read_origin(file: Path) -> dict[str, str]:
         with safe_open(file, "pt") as opened:
             return opened.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"{file} is no readable statistics file: {error}") from error
+        raise UsageError(f"{file} is not a readable statistics file: {error}") from error
 
 
 @undisturbed
@@ -141,7 +141,7 @@ def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: in
         usae: the model.
         paired: tokens {backbone: (image, token, width)} of its backbones, maybe of others too, and the pictures'
             numbers; or some pictures after others.
-        chunk: pictures a step.
+        chunk: pictures per step.
     """
     from usae_train.model.firing import FiringTally  # which makes what is defined here
 

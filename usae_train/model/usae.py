@@ -87,7 +87,9 @@ class USAE(nn.Module):
         self.specs, self.grid = dict(specs or {}), grid
         self.sparsity, self.unit_norm = sparsity or TopK(), unit_norm
         self.statistics: Statistics | None = None
-        self.natural: NaturalPictures | None = None  # to show natural patches of, where not those of the statistics
+        self.natural: NaturalPictures | None = (
+            None  # to show top-activating patches of, where not those of the statistics
+        )
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
         self.sha256: str | None = None
         self.labels_file: Path | None = None  # names of its concepts, where its folder has some
@@ -274,7 +276,7 @@ class Encoder(nn.Module):
 
 
 class Dictionary(nn.Module):
-    """Codes -> standardized tokens: a row a concept, and an offset (zero in the published recipe).
+    """Codes -> standardized tokens: a row per concept, and an offset (zero in the published recipe).
 
     Rows are divided by their l2 norm, or without `unit_norm` as they are.
     """

@@ -64,7 +64,7 @@ class Judged:
     live: dict[str, int]  # {backbone: concepts that fire in a photograph that it was trained on}
 
     def in_words(self) -> list[str]:
-        """A line a backbone."""
+        """A line per backbone."""
         return [
             f"{name}: {live} concepts fire; R² of held-out tokens, each feature around its own mean: "
             + ", ".join(f"{figure:.3f} to {target}" for target, figure in self.r2[name].items())

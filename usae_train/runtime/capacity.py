@@ -22,7 +22,7 @@ def workers_for(asked: int | None, jobs: int, device: str, bytes_each: float = 0
     """How many workers share so many jobs.
 
     Args:
-        asked: what --workers says; as many as there are cores, and memory for, unless told.
+        asked: what --workers says; as many as there are cores, and memory for by default.
         jobs: how many there are: no worker is begun without one.
         device: where is computed; a GPU has one process.
         bytes_each: memory that a worker takes.

@@ -195,7 +195,7 @@ def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterato
 
     Args:
         device: what this rank computes on; gloo joins CPUs, nccl GPUs.
-        patience: how long one waits for the others in an exchange; torch's own 30 minutes unless told.
+        patience: how long one waits for the others in an exchange; torch's own 30 minutes by default.
 
     Raises:
         ValueError: when the others cannot be reached.
@@ -224,7 +224,7 @@ def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterato
 
 @contextmanager
 def _lost_others() -> Iterator[None]:
-    """An exchange that fails because another process has ended is no traceback."""
+    """An exchange that fails because another process has ended is not a traceback."""
     try:
         yield
     except RuntimeError as error:

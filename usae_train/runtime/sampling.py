@@ -12,7 +12,7 @@ SEED = 0  # of no setting: the same of a store, a folder and a training, whateve
 
 
 def drawn_numbers(count: int, most: int | None) -> Tensor:
-    """(drawn,): as many numbers below `count` as `most` allows, all unless told, in ascending order.
+    """(drawn,): as many numbers below `count` as `most` allows, all by default, in ascending order.
 
     One is drawn from each of so many parts, so that classes that lie one after the other all have their share. Which
     parts are larger by one is drawn too: a pattern would favour some of the classes that take turns.

@@ -29,7 +29,7 @@ def takes_settings(
 
     Args:
         model: the settings; `FORMER`, where it has one, names options of earlier versions, which still work.
-        leave_out: fields that are no options.
+        leave_out: fields that are not options.
         defaults: what to show and take for fields whose default depends on another setting.
     """
     defaults = defaults or {}

@@ -137,7 +137,7 @@ def _threshold(weights: Weights, n_concepts: int) -> dict[str, Any]:
 def _jump_relu(weights: Weights) -> dict[str, Any]:
     own = _matrices(weights)
     threshold = weights.take("threshold", len(own["bias"]))
-    # whether the decoder's bias is subtracted is no part of the state: a loaded one does not
+    # whether the decoder's bias is subtracted is not a part of the state: a loaded one does not
     return {**own, "subtracted": torch.zeros_like(own["added"]), "sparsity": JumpReLU(), "threshold": threshold}
 
 

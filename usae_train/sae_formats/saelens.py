@@ -127,7 +127,7 @@ def _read_config(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: architecture {architecture!r} is not read: {why}")
     if odd := sorted(config.keys() - COMMON - OWN[architecture]):
         raise UsageError(
-            f"{file}: {odd[0]} is no key of SAELens' {architecture} for inference; save it with save_inference_model"
+            f"{file}: {odd[0]} is not a key of SAELens' {architecture} for inference; save it with save_inference_model"
         )
     for key, reasons in (("normalize_activations", NORMALIZATIONS), ("reshape_activations", {})):
         value = config.get(key, "none")

@@ -31,7 +31,7 @@ class Sparsify(Format):
         file = place / CONFIG
         config = read_config(file)
         if odd := sorted(config.keys() - KNOWN):
-            raise UsageError(f"{file}: {odd[0]} is no key of sparsify 1.3, which leaves it out")
+            raise UsageError(f"{file}: {odd[0]} is not a key of sparsify 1.3, which leaves it out")
         refused = {
             "transcode": "it decodes to another place than it encodes",
             "skip_connection": "it adds a linear map of the tokens, which codes do not carry",

@@ -44,4 +44,6 @@ def loaded(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -> Any:
             f"{file} holds more than tensors, and nothing that can run code is loaded; save its state_dict alone"
         ) from error
     except Exception as error:  # a broken file can raise anything
-        raise UsageError(f"{file} is no readable file of torch's ({first_line(error)}); it may be cut short") from error
+        raise UsageError(
+            f"{file} is not a readable file of torch's ({first_line(error)}); it may be cut short"
+        ) from error

@@ -47,7 +47,7 @@ class Weights:
         """A tensor of a shape, where None stands for any length from 1, in float32.
 
         Raises:
-            ValueError: when it is missing, of another shape, or has numbers that are no finite floating-point ones.
+            ValueError: when it is missing, of another shape, or has numbers that are not finite floating-point ones.
         """
         own = self._left.pop(key, None)
         wanted = "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"
@@ -114,7 +114,7 @@ def read_config(file: Path) -> dict[str, Any]:
     try:
         return read_object(file)
     except ValueError as error:
-        raise UsageError(f"{file} is no readable JSON object: {error}") from error
+        raise UsageError(f"{file} is not a readable JSON object: {error}") from error
 
 
 def named(word: Any) -> str:

@@ -105,12 +105,12 @@ def extract(
         run_in: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
         workers: processes that read images; 0 reads in this one.
         max_broken: largest share of images that may be unreadable.
-        images_a_shard: as many as make 512 MB unless told.
+        images_a_shard: as many as make 512 MB by default.
         progress: called after each batch.
         piece_seconds: time between two pieces of a shard that are kept until it is whole.
         ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
         backbones: those that `plan` has built; built from the record unless given.
-        warn: called with what is found damaged of a store that is gone on with; it is written again.
+        warn: called with what is found damaged of a store that is resumed; it is written again.
 
     Raises:
         ValueError: for a store of other settings or a finished one, a disk without room, too many broken images, tokens

@@ -46,7 +46,7 @@ def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> Stor
         remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
         return _as_far_as_whole(found, out, warn)
     if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"{out} exists already and is no store; choose another --out, or remove it first")
+        raise UsageError(f"{out} exists already and is not a store; choose another --out, or remove it first")
     check_file(out / "store.json")
     needed = record.n_images * bytes_an_image(record)
     place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())

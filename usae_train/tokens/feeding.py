@@ -145,7 +145,7 @@ class Batches:
 
     Args:
         feed: the tokens.
-        batch: tokens a step.
+        batch: tokens per step.
         generator: decides the order.
 
     Attributes:
@@ -204,7 +204,7 @@ class Batches:
         if self._length != len(self.order):
             raise UsageError(
                 f"the window that training stopped in has {plural(self._length, 'token')}, and had {len(self.order)}: "
-                "other pictures can be read now; mend them, or remove the training state to begin anew"
+                "other pictures can be read now; fix them, or remove the training state to begin anew"
             )
 
     def _load(self) -> tuple[int, int]:

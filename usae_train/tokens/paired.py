@@ -69,8 +69,8 @@ def collect_tokens(
         dtype: what to keep the tokens in.
         progress: called after each batch.
         ranks: processes that divide the pictures; each then has the tokens of all.
-        tried: numbers of the pictures; all unless told.
-        allow_none: it is no error when no picture of these can be read.
+        tried: numbers of the pictures; all by default.
+        allow_none: it is not an error when no picture of these can be read.
 
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
@@ -124,7 +124,7 @@ def stream_tokens(
         source: the pictures; read at the largest input size of the backbones.
         grid: (rows, cols) of the tokens.
         batch: pictures a forward pass.
-        tried: numbers of the pictures; all unless told.
+        tried: numbers of the pictures; all by default.
     """
     size = max(b.input_size for b in backbones.values())
     device = next(iter(backbones.values())).mean.device

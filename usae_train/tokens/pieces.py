@@ -1,4 +1,4 @@
-"""What of a shard is known before it is whole: pieces beside the shards, which a stopped extraction goes on from."""
+"""What of a shard is known before it is whole: pieces beside the shards, which a stopped extraction resumes from."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Pieces:
         return found
 
     def remove(self, until: int | None = None) -> None:
-        """Remove those of images before number `until`, which are in shards; all unless told."""
+        """Remove those of images before number `until`, which are in shards; all by default."""
         for own in self._ranges():
             if until is None or own.start < until:
                 self._file(own).unlink(missing_ok=True)

@@ -20,7 +20,7 @@ def own_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) 
 
     Args:
         order: (rows,) what is left of the window, in the order in which it is shown.
-        batch: tokens a step, over all ranks.
+        batch: tokens per step, over all ranks.
         offset: how much of the first batch the window before has given.
         ranks: which of them this is.
 
@@ -50,7 +50,7 @@ class RankBatches(Batches):
 
     Args:
         feed: the tokens, the same on every rank.
-        batch: tokens a step, over all ranks.
+        batch: tokens per step, over all ranks.
         generator: decides the order; the same on every rank.
         ranks: which of them this is.
     """

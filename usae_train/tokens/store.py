@@ -254,7 +254,7 @@ def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | No
 
 
 def _check_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
-    """Nothing; a ValueError for images that the shard cannot have: of others natural patches would be shown."""
+    """Nothing; a ValueError for images that the shard cannot have: of others top-activating patches would be shown."""
     if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
         raise UsageError(
             f"{folder / shard.file} holds images {int(numbers.min())} to {int(numbers.max())}; by {RECORD} it should "
@@ -285,13 +285,13 @@ def read_record(folder: Path) -> StoreRecord:
     """
     file = folder / RECORD
     if not file.is_file():
-        raise UsageError(f"{folder} is no activation store: it has no {RECORD}")
+        raise UsageError(f"{folder} is not an activation store: it has no {RECORD}")
     try:
         values = read_object(file)
         if (schema := values.get("schema")) == SCHEMA:
             return validated(StoreRecord.model_validate, values)
     except ValueError as error:
-        raise UsageError(f"{file} is no valid record of a store: {error}") from error
+        raise UsageError(f"{file} is not a valid record of a store: {error}") from error
     raise UsageError(f"{file} has schema {schema!r}; this version reads {SCHEMA}")
 
 

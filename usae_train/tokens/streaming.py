@@ -31,7 +31,7 @@ class StreamFeed:
         source: the pictures.
         grid: (rows, cols) of the tokens.
         memory: bytes that a window may take.
-        numbers: which of the pictures; all unless told.
+        numbers: which of the pictures; all by default.
         progress: called after each forward pass.
         broken: is told which pictures cannot be read, and says when they are too many.
         ranks: processes that divide each window's pictures; each then has the tokens of all.

@@ -71,7 +71,7 @@ class Grown:
 
 
 def figures_as_text(grown: Grown) -> list[str]:
-    """A row a backbone: R² from the new one to it and from it to the new one, and the same after joint training."""
+    """A row per backbone: R² from the new one to it and from it to the new one, and the same after joint training."""
     new, matrices = grown.name, [m for m in (grown.r2, grown.joint) if m is not None]
     heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
     rows = [f"R² of {new} around each feature's mean, on {grown.n_held_out} held-out pictures"]
@@ -115,15 +115,15 @@ def add_backbone(
         usae: a USAE with backbones; it is left as it is.
         images: a folder, `demo`, ..., or an image source.
         backbone: a timm id or a spec. Its tokens are resampled to the USAE's grid.
-        name: what to call it; the id without its tag unless told.
+        name: what to call it; the id without its tag by default.
         recipe: `default`, `published`, or a `TrainingRecipe`. BatchNorm is as in the USAE.
         joint: also train all backbones together from scratch with the same settings, to compare with (its time on top).
         limit: take at most so many pictures.
-        memory: GB of tokens in memory at a time; a third of the machine's unless told.
+        memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
         watch: callbacks for progress.
-        joint_watch: those for the steps of joint training; the same unless told.
-        keeper: writes training states, of joint training too, and goes on from the last.
+        joint_watch: those for the steps of joint training; the same by default.
+        keeper: writes training states, of joint training too, and resumes from the last.
         settings: fields of `FitSettings`: steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Training states on disk: written every few minutes, on SIGTERM and on Ctrl-C; the last are kept, and gone on from."""
+"""Training states on disk: written every few minutes, on SIGTERM and on Ctrl-C; the last are kept, and resumed."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def training_room(out: Path, resume: bool) -> Path:
     """Where the states of the training of a folder lie until it is finished: beside it.
 
     Raises:
-        ValueError: when there are some, and it was not said that they are to be gone on from.
+        ValueError: when there are some, and it was not said that they are to be resumed.
     """
     room = out.with_name(f".{out.name}.training")
     if room.exists() and not resume:
@@ -147,8 +147,9 @@ class TrainingCheckpointer:
             except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
                 reason = " ".join(str(error).split())[:200]
                 raise UsageError(
-                    f"{self.folder / name_of(step)} is no state of this training ({reason}): it is damaged, or another "
-                    f"version of usae wrote it; remove it to go on from the one before, or {self.folder} to begin anew"
+                    f"{self.folder / name_of(step)} is not a state of this training ({reason}): it is damaged, or "
+                    f"another version of usae wrote it; remove it to resume from the one before, or "
+                    f"{self.folder} to begin anew"
                 ) from error
         self.kept = step
         return step
@@ -158,7 +159,7 @@ class TrainingCheckpointer:
             differences = differing(own, {**found["settings"], **found["data"]})
         except ValueError as error:
             raise UsageError(
-                f"{self.folder} cannot be gone on from: {error}; end the training with that version, or remove "
+                f"{self.folder} cannot be resumed: {error}; end the training with that version, or remove "
                 f"{self.folder} to begin anew"
             ) from error
         if differences:
@@ -184,7 +185,7 @@ class TrainingCheckpointer:
         for file in files:
             with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
                 found = read_pickled(file)
-                dict(**found["settings"], **found["data"])  # or it is no state of ours
+                dict(**found["settings"], **found["data"])  # or it is not a state of ours
                 if (step := int(file.stem.removeprefix("step-"))) > 0:
                     return step, found
         return UNREADABLE if files else 0, {}

@@ -38,7 +38,7 @@ from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe
 
-MEASURED_TOKENS = 20_000  # bare tokens are kept one a row while they are measured: rows x concepts numbers
+MEASURED_TOKENS = 20_000  # bare tokens are kept one per row while they are measured: rows x concepts numbers
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ class FitCallbacks:
 
     pictures: Callable[[int, int], None] = lambda done, total: None
     steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
-    log_every: int | None = (
-        None  # optimizer steps between two calls of `steps`; a hundredth of the training unless told
-    )
+    log_every: int | None = None  # optimizer steps between two calls of `steps`; a hundredth of the training by default
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
@@ -131,8 +129,8 @@ def fit_pictures(
         backbones: {name: spec} to see them with.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and goes on from the last.
-        memory: GB of tokens that are in memory at a time; a third of the machine's unless told. When all of them fit,
+        keeper: writes training states, and resumes from the last.
+        memory: GB of tokens that are in memory at a time; a third of the machine's by default. When all of them fit,
             the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
             random pictures.
         ranks: the processes that train as one.
@@ -185,9 +183,9 @@ def feed_pictures(
         backbones: {name: backbone}.
         source: the pictures.
         grid: (rows, cols) of the tokens.
-        memory: GB of tokens that are in memory at a time; a third of the machine's unless told.
+        memory: GB of tokens that are in memory at a time; a third of the machine's by default.
         watch: callbacks for progress.
-        numbers: which of the pictures; all unless told.
+        numbers: which of the pictures; all by default.
         ranks: processes that divide the pictures; each then has the tokens of all.
         max_broken: largest share of the pictures that may be unreadable.
         dtype: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
@@ -210,10 +208,10 @@ def feed_pictures(
 
 
 def allowed_memory(gigabytes: float | None) -> float:
-    """Bytes of tokens that may be in memory: a third of the machine's unless told.
+    """Bytes of tokens that may be in memory: a third of the machine's by default.
 
     Raises:
-        ValueError: for a number that is no size.
+        ValueError: for a number that is not a size.
     """
     if gigabytes is not None and not 0 <= gigabytes < math.inf:  # NaN is neither
         raise UsageError(f"--memory is {gigabytes} GB; expected a number of GB, 0 or more")
@@ -254,8 +252,8 @@ def fit_store(
         settings: size, length and recipe.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and goes on from the last.
-        memory: GB of tokens that are in memory at a time; a third of the machine's unless told. A store that is larger
+        keeper: writes training states, and resumes from the last.
+        memory: GB of tokens that are in memory at a time; a third of the machine's by default. A store that is larger
             is gone through in windows of random pieces of its shards. Processes that train as one divide it.
         ranks: the processes that train as one.
 

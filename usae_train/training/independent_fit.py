@@ -49,10 +49,10 @@ class Work:
     """How the trainings are run: what changes nothing of what they come to."""
 
     device: str = "cpu"
-    memory: float | None = None  # GB of tokens in memory at a time; a third of the machine's unless told
+    memory: float | None = None  # GB of tokens in memory at a time; a third of the machine's by default
     every: float = 10.0  # minutes between two training states
     keep: int = 2  # how many of them
-    log_every: int | None = None  # steps between two lines of metrics.jsonl; a hundredth of the training unless told
+    log_every: int | None = None  # steps between two lines of metrics.jsonl; a hundredth of the training by default
     report: ProgressCallback = lambda stage, done, total, note: None
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
@@ -92,7 +92,7 @@ def fit_independent(
     work: Work,
     verify: bool = False,
 ) -> dict[str, float]:
-    """Train one SAE a backbone and write each as soon as it is done; given again, it goes on where it was.
+    """Train one SAE per backbone and write each as soon as it is done; given again, it goes on where it was.
 
     Args:
         images: pictures or a store.
@@ -209,7 +209,7 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
         differences = differing(wanted, told)
     except ValueError as error:
         raise UsageError(
-            f"{note.parent} cannot be gone on with: {error}; end it with that version, or choose another --out"
+            f"{note.parent} cannot be resumed: {error}; end it with that version, or choose another --out"
         ) from error
     if differences:
         raise UsageError(

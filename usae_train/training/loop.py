@@ -63,8 +63,8 @@ def fit_tokens(
         progress: called with the step and its figures: loss, dead ({backbone: share of the concepts that have not
             fired for long through its encoder}), learning_rate, tokens_per_second, gb_read, and {from: {to: ...}}
             pair_loss and r2, the latter around each feature's mean.
-        keeper: writes training states, and goes on from the last.
-        log_every: steps between two calls of `progress`; a hundredth of the training unless told.
+        keeper: writes training states, and resumes from the last.
+        log_every: steps between two calls of `progress`; a hundredth of the training by default.
         ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
         frozen: backbones of `usae` that stay as they are, to the bit; the others learn to share their concept space.
 

@@ -47,7 +47,7 @@ class NoiseSource:
 
     Args:
         strength: see `Noise`.
-        batch: tokens a step, of all processes.
+        batch: tokens per step, of all processes.
         widths: of the backbones' tokens.
         seed: of the table.
         device: where the tokens are.

@@ -70,7 +70,7 @@ class TrainingRecipe(Settings):
     final_learning_rate: float = Field(1e-5, ge=0)
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.1, ge=0)
-    batch: int = Field(4096, ge=1, description="tokens a step, unless the fit says otherwise")
+    batch: int = Field(4096, ge=1, description="tokens per step, unless the fit says otherwise")
     max_grad_norm: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
 
 

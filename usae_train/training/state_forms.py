@@ -26,7 +26,7 @@ def differing(own: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
     of a recipe is what that version did (AS_BEFORE): trainings by recipes that still do it go on.
 
     Raises:
-        ValueError: for a state of a version whose recipes had other settings: none can go on from it.
+        ValueError: for a state of a version whose recipes had other settings: none can resume from it.
     """
     found = []
     for key in own.keys() & told.keys():
@@ -58,7 +58,7 @@ def check_moments(found: Any, optimizer: torch.optim.Optimizer, what: str, every
 
     Args:
         found: what its `state_dict` was.
-        optimizer: the one that goes on from them.
+        optimizer: the one that resumes from them.
         what: it is called.
         every: whether it has stepped, and so has moments of every parameter; else it may have none at all.
 
@@ -102,7 +102,7 @@ def check_place(found: Any, batches: Batches) -> None:
 
 
 def _numbers_of(windows: Any) -> list[int] | None:
-    """What all windows hold together, in ascending order; None for what are no windows."""
+    """What all windows hold together, in ascending order; None for what are not windows."""
     if not isinstance(windows, list) or not all(isinstance(own, list) and own for own in windows):
         return None
     flat = [number for own in windows for number in own]

@@ -62,9 +62,9 @@ def step_loss(
         recipe: which terms there are.
         dead: (backbones, n_concepts) bool, in the USAE's order: what has not fired for long through a backbone's
             encoder, and is to be revived there; only in backbones that the step may change.
-        places: (tokens,) which of the whole batch's tokens these are; the first ones unless told.
+        places: (tokens,) which of the whole batch's tokens these are; the first ones by default.
         ranks: who has the other parts of the batch.
-        stepping: the backbones that the step may change; those that encode unless told. The codes of others are
+        stepping: the backbones that the step may change; those that encode by default. The codes of others are
             decoded to these alone: what the others make of each other moves nothing.
         exact: every dense product that a gradient passes through in float32, the gradient's as well.
         noise: what the encoders that the step may change see besides; what is to be decoded stays as it is.

@@ -227,7 +227,7 @@ def _run_of(usae: USAE, folder: Path) -> RunFolder:
     """A run's drawings.
 
     Raises:
-        ValueError: for a folder that is no run's, or of another USAE.
+        ValueError: for a folder that is not a run's, or of another USAE.
     """
     from usae_train.files.place_names import named_place
     from usae_viz.explorer.runs import read_run

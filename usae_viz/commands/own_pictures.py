@@ -1,4 +1,4 @@
-"""`--images`: natural patches from pictures of the reader's own."""
+"""`--images`: top-activating patches from pictures of the reader's own."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 Images = Annotated[
     str | None,
     typer.Option(
-        help="Natural patches from these pictures of yours, a folder or what else usae-train takes, each seen once by "
-        "every backbone; from those that the USAE was measured on unless told, where they are at hand."
+        help="Patches from these pictures of yours, a folder or what else usae-train takes, each seen once "
+        "by every backbone; from those that the USAE was measured on by default, where they are at hand."
     ),
 ]
 
 
 def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
-    """Let a USAE's natural patches come from pictures of the reader's own, where some are named.
+    """Let a USAE's top-activating patches come from pictures of the reader's own, where some are named.
 
     Raises:
         ValueError: for pictures that are not there, or cannot be read.

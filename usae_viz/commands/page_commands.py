@@ -42,11 +42,11 @@ def explore(
         typer.Option(
             "--out",
             "-o",
-            help="Folder for index.html; the run's own, for anything else outputs/explore-TIME unless told.",
+            help="Folder for index.html; the run's own, for anything else outputs/explore-TIME by default.",
         ),
     ] = None,
     natural: Annotated[
-        int, typer.Option(min=0, max=8, help="Top natural pictures a backbone and concept; 0 leaves them out.")
+        int, typer.Option(min=0, max=8, help="Top natural pictures per backbone and concept; 0 leaves them out.")
     ] = 6,
     usae: Usae = None,
     images: Images = None,
@@ -71,7 +71,7 @@ def explore(
         place = out or _own_place(named)
         check_place(place)
         if pictures_only and images is not None:
-            raise typer.BadParameter("--images shows natural patches, which --pictures-only leaves out")
+            raise typer.BadParameter("--images shows top-activating patches, which --pictures-only leaves out")
         one_thread()
         sources = open_sources(named, usae, pictures_only, pick_device(device))
         if sources.usae is not None and natural:
@@ -90,19 +90,22 @@ def explore(
 def rate(
     run: Annotated[Path, typer.Argument(help="A run folder; its pictures of single concepts are asked about.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the study; outputs/rate-TIME unless told.")
+        Path | None, typer.Option("--out", "-o", help="Folder for the study; outputs/rate-TIME by default.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides order, choices and distractors.")] = 0,
-    choices: Annotated[int, typer.Option(min=2, max=9, help="Natural patches a question.")] = 4,
+    choices: Annotated[int, typer.Option(min=2, max=9, help="Top-activating patches a question.")] = 4,
     controls: Annotated[
-        int, typer.Option(min=0, max=100, help="Questions a concept that show a natural patch instead of a picture.")
+        int,
+        typer.Option(
+            min=0, max=100, help="Questions per concept that show a top-activating patch instead of a picture."
+        ),
     ] = 1,
     usae: Usae = None,
     images: Images = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Make a page for human raters: which of these natural patches does a picture belong to?
+    """Make a page for human raters: which of these top-activating patches does a picture belong to?
 
     It is blind: study/ tells neither concept nor backbone nor answer. Hand study/ to raters, keep key.json.
     """
@@ -114,7 +117,9 @@ def rate(
         from usae_viz.rating.study import check_place
 
         if not is_run(run):
-            raise UsageError(f"{run} is no run folder: it has no run.json; draw one with usae-viz maximize or render")
+            raise UsageError(
+                f"{run} is not a run folder: it has no run.json; draw one with usae-viz maximize or render"
+            )
         place = out or _new_place("rate")
         check_place(place)
         sources = open_sources([str(run)], usae, device=pick_device(device))

@@ -59,7 +59,7 @@ def render(
         typer.Option(
             "--out",
             "-o",
-            help="Run folder; outputs/ and a name of its own unless told. In one that is there "
+            help="Run folder; outputs/ and a name of its own by default. In one that is there "
             "already, only what is missing or has changed is drawn.",
         ),
     ] = None,

@@ -124,5 +124,5 @@ def _check(file: str | Path, label: Label, n_concepts: int) -> None:
     if "," in name or name.removeprefix("-").isdecimal() or name.startswith("top:") or name in TAKEN:
         raise UsageError(
             f"{file}: concept {label.concept} cannot be called {json.dumps(label.name)}; "
-            f"a name has no comma, is no number, and none of top:, {', '.join(TAKEN)}"
+            f"a name has no comma, is not a number, and none of top:, {', '.join(TAKEN)}"
         )

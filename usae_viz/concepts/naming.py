@@ -48,7 +48,7 @@ def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None)
     Args:
         usae: whose concepts.
         text: what a person typed.
-        labels: names that go before all else; the USAE's own unless told.
+        labels: names that go before all else; the USAE's own by default.
 
     Raises:
         ValueError: for an index out of range, or a label that no concept has; says what there is.

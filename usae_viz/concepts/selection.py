@@ -49,7 +49,7 @@ class Selection(BaseModel):
         if self.minus is not None and self.backbone is None:
             raise UsageError("minus is what a backbone's figure is lessened by: say which with `backbone`")
         if self.backbone is not None and self.by not in ("energy", "fires", "auroc"):
-            raise UsageError(f"{self.by} is no figure of one backbone; expected energy, fires or auroc")
+            raise UsageError(f"{self.by} is not a figure of one backbone; expected energy, fires or auroc")
         return self
 
 
@@ -60,7 +60,7 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
         usae: the USAE.
         item: an index, `all`, `10-20` (both ends are in), a label, a pattern of labels such as `colour:*`, `top:8`, or
             a `Selection`.
-        labels: names that go before all else; the USAE's own unless told.
+        labels: names that go before all else; the USAE's own by default.
 
     Raises:
         ValueError: for concepts, labels or figures that the USAE does not have.

@@ -154,7 +154,7 @@ class Explanation:
         return parse_concepts(self.usae, str(concept), self.labels)[0]
 
     def sheet(self, columns: int | None = None) -> Image.Image:
-        """All of it as a picture: a row a backbone, a column a concept."""
+        """All of it as a picture: a row per backbone, a column a concept."""
         from usae_viz.explanations.sheet import COLUMNS, explanation_sheet
 
         return explanation_sheet(self, columns or COLUMNS)

@@ -103,7 +103,7 @@ def _bytes(explanation: Explanation, backbone: str, concept: int) -> str:
 def _patches(
     explanation: Explanation, concepts: Sequence[int], room: Path, progress: Callable[[int, int], None]
 ) -> dict[str, list[int]]:
-    """Write patches/CONCEPT.webp, a row a backbone; {concept: how many each backbone has}. Empty without pictures."""
+    """Write patches/CONCEPT.webp, a row per backbone; {concept: how many each backbone has}. Empty without pictures."""
     found: dict[str, list[int]] = {}
     if natural_pictures(explanation.usae)[0] is None:
         return found

@@ -42,7 +42,7 @@ def open_photograph(photo: Photo) -> Photograph:
     """A photograph from a file, a PIL image, or a canvas (3, H, W), 0..1; one that is open already as it is.
 
     Raises:
-        ValueError: for a file that cannot be read, or a tensor that is no canvas.
+        ValueError: for a file that cannot be read, or a tensor that is not a canvas.
     """
     if isinstance(photo, Photograph):
         return photo

@@ -19,7 +19,7 @@ def record_of(explanations: Sequence[Explanation], top: int) -> dict[str, Any]:
 
     Args:
         explanations: at least one.
-        top: concepts a backbone and order; of all that are listed the maps are kept.
+        top: concepts per backbone and order; of all that are listed the maps are kept.
     """
     return {
         "schema": SCHEMA,

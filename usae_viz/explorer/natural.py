@@ -26,7 +26,7 @@ TILE = 64  # pixels of a patch with its surroundings
 WHOLE = 192  # pixels of a whole picture, at most
 BATCH = 16
 WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 4}
-ACTIVATIONS = 32  # numbers a token and feature that a transformer's block has in memory at once, twice its widest
+ACTIVATIONS = 32  # numbers per token and feature that a transformer's block has in memory at once, twice its widest
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ Shown = tuple[dict[Place, tuple[dict[str, Any], Image.Image]], list[str]]  # and
 
 
 def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> list[Place]:
-    """Up to `count` pictures a backbone for each concept, the strongest first."""
+    """Up to `count` pictures per backbone for each concept, the strongest first."""
     return [
         Place(concept, row, rank, number, token)
         for concept in concepts
@@ -62,13 +62,13 @@ def write_natural(
     progress: CountCallback,
     workers: int | None = 1,
 ) -> tuple[dict[int, list[list[dict[str, Any]]]], list[str]]:
-    """Write natural/NUMBER.webp (whole) and patches/CONCEPT.webp (a row a backbone, `count` tiles each).
+    """Write natural/NUMBER.webp (whole) and patches/CONCEPT.webp (a row per backbone, `count` tiles each).
 
     Args:
         usae: the USAE.
         natural: the pictures.
         wanted: what is shown of them.
-        count: tiles a row.
+        count: tiles per row.
         room: the folder.
         progress: called with the pictures done of all.
         workers: processes that look at the pictures, see `workers_for`; the same comes out of any number.

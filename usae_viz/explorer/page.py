@@ -36,7 +36,7 @@ from usae_viz.verification.scores import ClassScore
 
 SCHEMA = 1
 MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
-NATURAL = 6  # natural pictures a backbone
+NATURAL = 6  # natural pictures per backbone
 SCRIPTS = ("dom.js", "labels.js", "view.js", "heat.js", "card.js", "grid.js", "panel.js", "sheet.js", "main.js")
 
 
@@ -53,7 +53,7 @@ def explore(
     Args:
         sources: runs and USAE.
         out: the folder for index.html; a run's own, or any other.
-        natural: top natural pictures a backbone, at most 8; 0 leaves them out.
+        natural: top natural pictures per backbone, at most 8; 0 leaves them out.
         report: called with the stage, pictures done of all, and a note.
         workers: processes that look at natural pictures; None: as many as `workers_for` says.
 
@@ -229,7 +229,7 @@ def _about(run: RunFolder) -> str:
         ("parameterization", ""),
         ("mode", ""),
         ("steps", " steps"),
-        ("views", " views a step"),
+        ("views", " views per step"),
         ("size", " px"),
     ):
         found = list(dict.fromkeys(str(each[key]) for each in settings if each.get(key) is not None))

@@ -111,15 +111,15 @@ def read_run(folder: Path) -> RunFolder:
     """Read a run folder.
 
     Raises:
-        ValueError: for a folder that is no run's, whose record is broken, or that has no pictures.
+        ValueError: for a folder that is not a run's, whose record is broken, or that has no pictures.
     """
     file = folder / "run.json"
     try:
         record = read_object(file)
     except ValueError as error:
-        raise UsageError(f"{file} is no readable run record: {error}; draw the run again") from error
+        raise UsageError(f"{file} is not a readable run record: {error}; draw the run again") from error
     if record.get("schema") != 1:
-        raise UsageError(f"{file} is no run record of schema 1; install a matching usae version, or draw it again")
+        raise UsageError(f"{file} is not a run record of schema 1; install a matching usae version, or draw it again")
     unreadable: list[str] = []
     found: dict[Path, list[RenderedImage]] = {}
     for picture in _pictures(folder, unreadable):

@@ -33,7 +33,7 @@ def write_concept(
         title: over the sheet.
         images: {name: (3, H, W)}.
         scores: their verification, if there is one.
-        patches: natural patches, a list a backbone.
+        patches: top-activating patches, a list per backbone.
         about: what each picture's PNG keeps inside.
         alpha: {name: (H, W)} of those that are to be transparent.
         given: a picture that they started from or were compared with.

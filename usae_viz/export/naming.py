@@ -12,7 +12,7 @@ from usae_viz.verification.classes import class_name
 
 
 def shown_concept(objective: Objective, settings: MaximizeSettings) -> int | None:
-    """The concept whose natural patches stand under pictures: their own, or else the one that they are scored for."""
+    """The concept whose patches stand under pictures: their own, or else the one that they are scored for."""
     return next(iter(objective.concepts), settings.verify)
 
 

@@ -1,4 +1,4 @@
-"""The natural patches in which a concept is strongest, with their surroundings."""
+"""The top-activating patches in which a concept is strongest, with their surroundings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.png import to_picture
 
-MAX_PATCHES = 6  # natural patches a backbone
-WINDOW = 0.34  # side of a natural patch with its surroundings, as a share of the picture
+MAX_PATCHES = 6  # top-activating patches a backbone
+WINDOW = 0.34  # side of a top-activating patch with its surroundings, as a share of the picture
 
 
 @undisturbed
 def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
-    """The patches of natural pictures in which a concept is strongest, with their surroundings, a list a backbone.
+    """The patches of natural pictures in which a concept is strongest, with their surroundings, a list per backbone.
 
     Args:
         usae: the USAE; see `natural_pictures` for whose pictures these are.

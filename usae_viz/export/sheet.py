@@ -1,4 +1,4 @@
-"""Labelled sheets: all pictures of a concept, each over its score, with natural patches beneath."""
+"""Labelled sheets: all pictures of a concept, each over its score, with top-activating patches beneath."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from usae_viz.verification.verdict import Verdict
 CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
 ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
-PATCHES = MAX_PATCHES // 2  # natural patches a row, two rows a backbone
-WIDEST = 8  # pictures in a row; more than that get a row a seed
+PATCHES = MAX_PATCHES // 2  # top-activating patches a row, two rows per backbone
+WIDEST = 8  # pictures in a row; more than that get a row per seed
 ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
 TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels
 INK, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
@@ -31,15 +31,15 @@ def sheet(
     given: Tensor | None = None,
     rows: Sequence[Sequence[str]] = (),
 ) -> Image.Image:
-    """All pictures of a concept, each over its score; under those of the first row the concept's top natural patches.
+    """All pictures of a concept, each over its score; under those of the first row its top-activating patches.
 
     Args:
         title: over all.
         images: {name: picture}.
         scores: their verification, if there is one.
-        patches: natural patches, a list a backbone.
+        patches: top-activating patches, a list per backbone.
         given: (3, H, W), a picture that they started from or were compared with; it stands first.
-        rows: names, row by row; all in one row unless told. One of too many pictures becomes a row a seed.
+        rows: names, row by row; all in one row by default. One of too many pictures becomes a row per seed.
     """
     rows = [part for row in rows or [list(images)] for part in _a_row_a_seed(row)]
     tile = (CELL - (PATCHES - 1) * 4) // PATCHES
@@ -130,7 +130,7 @@ def _paste_patches(
     x, y = place
     pen.text(
         place,
-        f"natural patches, {backbone}" if patches else "no natural patches at hand: see --images",
+        f"top-activating patches, {backbone}" if patches else "no top-activating patches at hand: see --images",
         FAINT,
         _font(11),
     )

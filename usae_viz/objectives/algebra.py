@@ -161,14 +161,14 @@ def objective(function: Score) -> Objective:
 
 
 class InvalidObjective(UsageError):
-    """An objective returned something that is not one score a picture."""
+    """An objective returned something that is not one score per picture."""
 
 
 def score(objective: Objective, acts: Activations) -> Tensor:
     """Call an objective and check what it returns.
 
     Raises:
-        NoScore: for a score that is no tensor of shape (batch,), or of complex numbers.
+        NoScore: for a score that is not a tensor of shape (batch,), or of complex numbers.
         ValueError: for a comparison with a picture that is not given, or an objective of too many parts.
     """
     if objective.needs_reference and acts.reference is None:
@@ -180,7 +180,7 @@ def score(objective: Objective, acts: Activations) -> Tensor:
     if not isinstance(value, torch.Tensor) or value.shape != (len(acts.canvas),):
         shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         raise InvalidObjective(
-            f"objective {objective} returned {shape} through {acts.backbone}; expected one score a picture, "
+            f"objective {objective} returned {shape} through {acts.backbone}; expected one score per picture, "
             f"({len(acts.canvas)},)"
         )
     if value.is_complex():

@@ -35,7 +35,7 @@ class SameCodes(Objective):
     gradient and every unwanted one that rises is pushed down (in the spirit of Mahendran and Vedaldi 2015).
 
     Args:
-        backbones: the backbones whose codes count, or one; all unless told.
+        backbones: the backbones whose codes count, or one; all by default.
 
     Example:
         >>> SameCodes(["dino"])

@@ -46,7 +46,7 @@ class Concept(Objective):
         pool: over an image's tokens: `mean`, `max`, `top` (mean of the strongest half) or `centre`. Unless told, `mean`
             in a picture for one backbone, and `top` in one that several share: they need not agree everywhere.
         of: `pre_code` (has a gradient everywhere) or `code` (zero where TopK drops the concept).
-        backbone: count this backbone only; all unless told.
+        backbone: count this backbone only; all by default.
 
     Raises:
         ValueError: for a pool, an `of` or a concept that cannot be.

@@ -45,7 +45,7 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
         allow_code: without it, nothing is imported.
 
     Raises:
-        ValueError: without leave, or for a module or name that is not there or is no objective.
+        ValueError: without leave, or for a module or name that is not there or is not an objective.
     """
     text = text.strip()
     if not allow_code:

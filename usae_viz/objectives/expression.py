@@ -67,7 +67,7 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Name(id=name) if name in OBJECTIVES:
             raise UsageError(f"objective {_short(text)!r}: {name} has to be called, such as Concept(12) or L2()")
         case ast.Name(id=name):
-            raise UsageError(f"objective {_short(text)!r}: {name!r} is no number and no objective{_near(name)}")
+            raise UsageError(f"objective {_short(text)!r}: {name!r} is not a number and no objective{_near(name)}")
     raise UsageError(
         f"objective {_short(text)!r}: {_short(ast.unparse(node))!r} is not allowed; expected numbers, + - * / and "
         f"{', '.join(OBJECTIVES)}"

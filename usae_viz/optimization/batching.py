@@ -28,7 +28,7 @@ def max_batch_size(
     Args:
         eyes: how pictures are shown.
         size: side of a canvas, pixels.
-        limit: GB; on a GPU a share of what is free unless told.
+        limit: GB; on a GPU a share of what is free by default.
         canvases: pictures an objective: they take turns in the backbones, but all are there all the time.
         seeds: how many of those are the same but for the seed.
         together: how many of those a backbone has to be shown at once, for a score that compares them.
@@ -82,7 +82,7 @@ def bytes_a_picture(
 
 
 def bytes_a_canvas(size: int) -> int:
-    """Bytes that a canvas of so many pixels a side takes all the time, whoever looks at it.
+    """Bytes that a canvas of so many pixels per side takes all the time, whoever looks at it.
 
     The canvas, its spectrum, their gradients and Adam's two moments.
     """

@@ -76,7 +76,7 @@ def optimize(
 ) -> OptimizationResult:
     """Optimize every picture for its objective through the backbones that see it, all in the same steps.
 
-    Ctrl-C, a score that is not finite or not one a picture, and a score that has settled end the loop early; all but
+    Ctrl-C, a score that is not finite or not one per picture, and a score that has settled end the loop early; all but
     the last keep the best canvases so far.
 
     Raises:

@@ -57,8 +57,8 @@ def maximize(
     Args:
         usae: a USAE with backbones.
         objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.
-        start: a picture to start from, (3, H, W) 0..1 or a file; noise unless told.
-        reference: a picture that `Closeness` and `SameCodes` compare with; the start unless told.
+        start: a picture to start from, (3, H, W) 0..1 or a file; noise by default.
+        reference: a picture that `Closeness` and `SameCodes` compare with; the start by default.
         progress: called after each step with the number of steps done and {backbone: score}.
         settings: fields of `MaximizeSettings`: mode, parameterization, size, steps, views, learning_rate, seed, ...
 
@@ -113,7 +113,7 @@ def kept_close(objective: Objective, closeness: float | None = None) -> Objectiv
 
     Args:
         objective: what to raise.
-        closeness: weight of `Closeness`, >= 0; 5 unless told.
+        closeness: weight of `Closeness`, >= 0; 5 by default.
 
     Raises:
         ValueError: for another weight.
@@ -159,7 +159,7 @@ def maximize_each(
         progress: as for `maximize`; a score is the mean over the pictures drawn at once.
         start: (3, H, W), 0..1; the file that the settings name, or noise, unless given.
         reference: (3, H, W), 0..1; the file that the settings name, or the start, unless given.
-        draw: how pictures that are drawn at once come about; in one loop unless told.
+        draw: how pictures that are drawn at once come about; in one loop by default.
 
     Raises:
         ValueError: as `maximize`; also for a score that is lost at the first step, when those before it are there.
@@ -265,7 +265,7 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
     """Nothing.
 
     Raises:
-        ValueError: for what is no objective, or one of a concept, backbone or class that the USAE does not have.
+        ValueError: for what is not an objective, or one of a concept, backbone or class that the USAE does not have.
     """
     for objective in objectives:
         if not isinstance(objective, Objective):

@@ -50,7 +50,7 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
 
 
 def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
-    """The spectrum or contrast that pictures are held to, unless told: that of the pictures that the USAE has seen."""
+    """The spectrum or contrast that pictures are held to by default: that of the pictures that the USAE has seen."""
     if settings.start is not None:  # it keeps its own
         return {}
     seen = DEMO if (usae.images or "").partition(":")[0] == DEMO else PHOTOGRAPHS

@@ -108,7 +108,7 @@ class Result:
         }
 
     def patches(self) -> dict[str, Any]:
-        """The top natural patches of its concept, or else of that it was scored for, a list a backbone."""
+        """The top-activating patches of its concept, or else of that it was scored for, a list per backbone."""
         concept = shown_concept(self.objective, self.settings)
         return {} if concept is None else natural_patches(self.usae, concept)
 

@@ -27,18 +27,18 @@ def parameterization(
     decay: float | None = None,
     contrast: float | None = None,
 ) -> Parameterization:
-    """A parameterization by name, one picture a seed; equal seeds start equal.
+    """A parameterization by name, one picture per seed; equal seeds start equal.
 
     Args:
         image: a key of `PARAMETERIZATIONS`.
-        seeds: one picture a seed.
+        seeds: one picture per seed.
         size: side of the canvas in pixels.
-        spectrum: for `maco`, `photographs`, `demo`, `1/f` or a file of usae-train spectrum; `photographs` unless told.
-        decay: for `fourier`, how steeply the scale of the coefficients falls with frequency; 1.5 unless told.
-        contrast: for `fourier`, the root mean square of the picture in decorrelated logits; 1.5 unless told.
+        spectrum: for `maco`, `photographs`, `demo`, `1/f` or a file of usae-train spectrum; `photographs` by default.
+        decay: for `fourier`, how steeply the scale of the coefficients falls with frequency; 1.5 by default.
+        contrast: for `fourier`, the root mean square of the picture in decorrelated logits; 1.5 by default.
 
     Raises:
-        ValueError: for a name that does not exist, a file that is no spectrum, a spectrum without `maco`, or a decay
+        ValueError: for a name that does not exist, a file that is not a spectrum, a spectrum without `maco`, or a decay
             or contrast without `fourier`.
     """
     if image not in PARAMETERIZATIONS:

@@ -1,4 +1,4 @@
-"""Coupled pictures: a picture a backbone around a common layout, so that they can be compared part by part."""
+"""Coupled pictures: one picture per backbone around a common layout, so that they can be compared part by part."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class FourierImage(Parameterization):
     """Canvases of held contrast from Fourier coefficients (Olah et al. 2017, Feature Visualization).
 
     Args:
-        seeds: one picture a seed.
+        seeds: one picture per seed.
         size: side of the canvas in pixels.
         decay: how steeply the scale falls with frequency, 1/f^decay. With 1, lucid's, four real classes were read with
             probability 0.32 in crops of 0.3 of the side and 13% of the channels were clipped; with 1.5, Horama's, 0.46

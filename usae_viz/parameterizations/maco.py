@@ -43,7 +43,7 @@ class MacoImage(Parameterization):
     there are phases: there the template is the upper bound of the magnitude.
 
     Args:
-        seeds: one picture a seed.
+        seeds: one picture per seed.
         size: side of the canvas in pixels.
         magnitude: (3, s, s // 2 + 1), in decorrelated logits; that of photographs unless given.
 

@@ -16,7 +16,7 @@ class PixelImage(Parameterization):
     """Canvases from decorrelated colour, pixel by pixel.
 
     Args:
-        seeds: one picture a seed.
+        seeds: one picture per seed.
         size: side of the canvas in pixels.
 
     Example:

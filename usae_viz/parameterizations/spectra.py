@@ -32,7 +32,7 @@ def spectrum_named(spectrum: str, size: int) -> Tensor:
     """A spectrum (3, s, s // 2 + 1) by name: `photographs`, `demo`, `1/f` (of side `size`), or a file.
 
     Raises:
-        ValueError: for a file that is no spectrum.
+        ValueError: for a file that is not a spectrum.
     """
     if spectrum == ANALYTIC:
         return analytic_spectrum(size)

@@ -76,7 +76,7 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
         answers: CSV files that the page exported.
 
     Raises:
-        ValueError: for a folder that is no study, or answers that are not to it; says file and line.
+        ValueError: for a folder that is not a study, or answers that are not to it; says file and line.
     """
     key = _read_key(study)
     given = [answer for file in answers for answer in read_answers(file, key)]
@@ -118,7 +118,7 @@ def read_answers(file: Path, key: dict[str, Any]) -> list[Answer]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
     if not rows or tuple(rows[0]) != COLUMNS:
-        raise UsageError(f"{file} is no answers file: its first line is not {','.join(COLUMNS)}")
+        raise UsageError(f"{file} is not an answers file: its first line is not {','.join(COLUMNS)}")
     return [_answer(file, line, row, key) for line, row in enumerate(rows[1:], 2) if row]
 
 
@@ -140,7 +140,7 @@ def _read_key(study: Path) -> dict[str, Any]:
         key = read_object(file)
     except ValueError as error:
         raise UsageError(
-            f"{study} is no study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
+            f"{study} is not a study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
         ) from error
     if key.get("schema") != 1:
         raise UsageError(f"{file} has another schema than 1; install a matching usae version")

@@ -1,4 +1,4 @@
-"""A forced choice: a drawn picture, and natural patches of which one is its concept's (after Borowski et al. 2021).
+"""A forced choice: a drawn picture, and patches of which one is its concept's (after Borowski et al. 2021).
 
 The rater's folder says neither concept nor backbone nor which choice is right; that is in key.json beside it.
 """
@@ -31,7 +31,7 @@ from usae_viz.export.natural_patches import around, inside_window
 from usae_viz.verification.verdict import Verdict
 
 SCHEMA = 1
-TRIES = 40  # natural patches that are looked at for a distractor in which the concept does not fire
+TRIES = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
 SIDE = 256  # pixels of every picture on the page
 NATURAL = "natural"  # the condition of control trials
 RATER = "study"  # the folder that is handed to raters
@@ -39,7 +39,7 @@ RATER = "study"  # the folder that is handed to raters
 
 @dataclass(frozen=True)
 class Patch:
-    """A natural patch: a picture of the source, and which token of it."""
+    """A top-activating patch: a picture of the source, and which token of it."""
 
     number: int
     token: int
@@ -50,7 +50,7 @@ class QuestionKey:
     """One question."""
 
     concept: int
-    condition: str  # mode and backbone, or `natural`: a natural patch instead of a drawn picture
+    condition: str  # mode and backbone, or `natural`: a top-activating patch instead of a drawn picture
     query: RenderedImage | Patch = field(repr=False)
     choices: list[Patch]
     answer: int  # which choice is the concept's
@@ -87,9 +87,9 @@ def make_study(
 ) -> list[QuestionKey]:
     """Draw a study's questions.
 
-    A question shows a picture of the run; one choice is among the concept's top natural patches in the backbone it was
+    A question shows a picture of the run; one choice is among the concept's top patches in the backbone it was
     drawn for, the others are top patches of other concepts in which this one fires in no backbone (or as weakly as 40
-    draws find). A control shows a natural patch of the concept instead: how well people do with those is what pictures
+    draws find). A control shows a top patch of the concept instead: how well people do with those is what pictures
     can be compared with.
 
     Args:
@@ -97,8 +97,8 @@ def make_study(
         natural: the pictures that patches are taken from.
         run: whose pictures; those of other objectives than a single concept are left out.
         seed: decides everything that is drawn.
-        choices: natural patches a question.
-        controls: control questions a concept.
+        choices: top-activating patches a question.
+        controls: control questions per concept.
         progress: called after each question.
 
     Raises:
@@ -133,7 +133,7 @@ class _Maker:
         self.seen: dict[int, list[Tensor]] = {}
 
     def trial(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
-        """None for a concept that has no natural patches to ask about."""
+        """None for a concept that has no top-activating patches to ask about."""
         row = self._row(picture)
         own = self._patches(concept, row)
         if len(own) < (2 if picture is None else 1):
@@ -172,7 +172,7 @@ class _Maker:
                 break
         found = (clean + sorted(spare, key=lambda each: each[0]))[: self.choices - 1]
         if len(found) < self.choices - 1:
-            raise UsageError(f"too few natural patches for {self.choices} choices; ask for fewer with --choices")
+            raise UsageError(f"too few top-activating patches for {self.choices} choices; ask for fewer with --choices")
         return [patch for _, patch in found], max(code for code, _ in found)
 
     def _code(self, concept: int, patch: Patch) -> float:

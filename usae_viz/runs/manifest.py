@@ -69,7 +69,7 @@ class Record(BaseModel):
                 raise UsageError(f"{image} has no scores in {', '.join(self.drawn_for[image])}")
         for codes in (own for row in self.signatures.values() for own in row.values()):
             if codes.keys() != {"index", "value"} or len(codes["index"]) != len(codes["value"]):
-                raise UsageError("signatures are no codes")
+                raise UsageError("signatures are not codes")
             if not all(0 <= index < MOST_CONCEPTS and index == int(index) for index in codes["index"]):
                 raise UsageError("signatures are of no concepts")
         return self

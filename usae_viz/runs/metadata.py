@@ -96,7 +96,7 @@ def read_about(file: Path) -> ImageMetadata:
     """What a picture says of itself.
 
     Raises:
-        ValueError: for a file that is no PNG of ours, or a sheet.
+        ValueError: for a file that is not a PNG of ours, or a sheet.
     """
     inside = read_png(file)
     if "sheet" in inside:

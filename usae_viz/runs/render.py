@@ -320,7 +320,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _sheet_of(file: Path) -> dict[str, Any]:
-    """What a sheet shows, by which thresholds, and of which pictures of the reader's own its natural patches are.
+    """What a sheet shows, by which thresholds, and of which pictures of the reader's own its patches are.
 
     Those of one without verdicts are none. One that is cut off or damaged shows nothing.
     """

@@ -28,7 +28,9 @@ def find_recipe(named: str) -> str:
         return named  # a folder of that name is none: `render atlas --out atlas` made it
     shipped = shipped_recipes()
     if named not in shipped:
-        raise UsageError(f"no recipe {named!r}: it is no file here, and those of the package are {', '.join(shipped)}")
+        raise UsageError(
+            f"no recipe {named!r}: it is not a file here, and those of the package are {', '.join(shipped)}"
+        )
     return str(shipped[named])
 
 

@@ -158,7 +158,7 @@ class Scores:
         return " and ".join(f"class {index}" + (f", {name}" if name else "") for index, name in sorted(own))
 
     def verdict(self, image: str, backbone: str | None = None) -> Verdict:
-        """`strong`, `weak` or `failed`, in one backbone; unless told, in the worst of those it was drawn for."""
+        """`strong`, `weak` or `failed`, in one backbone; by default, in the worst of those it was drawn for."""
         if backbone is not None:
             return self.table[image][backbone].lacks(self.thresholds)[0]
         return worst(self.verdict(image, name) for name in self.drawn_for[image])

@@ -52,7 +52,7 @@ class VerdictSettings(BaseModel):
         pairs = [part.partition("=") for part in value.split(",")]
         wrong = next((key for key, sign, _ in pairs if not sign), None)
         if wrong is not None:
-            raise UsageError(f"{wrong.strip()!r} is no threshold; expected such as rank=1,percentile=99.9")
+            raise UsageError(f"{wrong.strip()!r} is not a threshold; expected such as rank=1,percentile=99.9")
         return {key.strip(): number.strip() for key, _, number in pairs}
 
 

@@ -65,8 +65,8 @@ def views(
     Args:
         canvas: (n, 3, H, W), 0..1.
         settings: the augmentation.
-        generators: one a canvas; equal states give equal draws.
-        n_views: views a canvas.
+        generators: one per canvas; equal states give equal draws.
+        n_views: views per canvas.
         size: side of a view in pixels.
 
     Returns:

@@ -40,7 +40,7 @@ class Augmentation(BaseModel):
         None,
         ge=0,
         le=0.5,
-        description="further shift of a crop, largest share of its own side; half of the largest patch unless told",
+        description="further shift of a crop, largest share of its own side; half of the largest patch by default",
     )
     rotate: float = Field(5.0, ge=0, le=180, description="largest rotation, degrees either way")
     brightness: float = Field(0.0, ge=0, le=1, description="largest change, either way")

@@ -24,7 +24,7 @@ class ViewConfig:
     Attributes:
         usae: with the backbones.
         augmentation: how views are drawn.
-        n_views: views a picture and step.
+        n_views: views per picture and step.
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.

@@ -219,7 +219,7 @@ def test_a_truncated_weight_file_is_named(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     spec = saved(file)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(ValueError, match=rf"a: .*{name} is no readable weight file .*cut short"):
+    with pytest.raises(ValueError, match=rf"a: .*{name} is not a readable weight file .*cut short"):
         Backbone("a", spec)
 
 
@@ -256,13 +256,13 @@ def test_a_pickle_with_code_is_refused_and_never_run(tmp_path: Path) -> None:
     file, footprint = tmp_path / "w.pth", tmp_path / "was-run"
     torch.save({"cls_token": _Bomb(footprint)}, file)
     with pytest.raises(
-        ValueError, match=r"w\.pth is no file of tensors alone, and nothing that can run code is loaded$"
+        ValueError, match=r"w\.pth is not a file of tensors alone, and nothing that can run code is loaded$"
     ):
         Backbone("a", VIT.model_copy(update={"weights": str(file)}))
     assert not footprint.exists()
     file.write_bytes(pickle.dumps(_Bomb(footprint), protocol=2))
     with pytest.raises(
-        ValueError, match=r"w\.pth is no file of tensors alone, and nothing that can run code is loaded$"
+        ValueError, match=r"w\.pth is not a file of tensors alone, and nothing that can run code is loaded$"
     ):
         Backbone("a", VIT.model_copy(update={"weights": str(file)}))
     assert not footprint.exists()

@@ -33,7 +33,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", sorted(REFUSED - OWN_FIELDS))
 def test_what_shapes_no_network_is_refused_by_name_before_anything_is_built(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is no option of a network and is not passed to timm"):
+    with pytest.raises(ValueError, match=f"{name} is not an option of a network and is not passed to timm"):
         BackboneSpec(model="vit_tiny_patch16_224", weights="random", options={name: "somewhere"})
 
 
@@ -64,7 +64,7 @@ def test_values_that_are_not_plain_are_refused(value: Any, words: str) -> None:
 
 def test_a_spec_in_yaml_says_the_line(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("a:\n  model: resnet10t\n  options:\n    cache_dir: here\n")
-    with pytest.raises(ValueError, match=r"s\.yaml:3: a\.options: cache_dir is no option of a network") as seen:
+    with pytest.raises(ValueError, match=r"s\.yaml:3: a\.options: cache_dir is not an option of a network") as seen:
         read_specs(str(tmp_path / "s.yaml"))
     assert "\n" not in str(seen.value)
 
@@ -141,8 +141,11 @@ def test_a_local_folder_gives_its_network_its_input_and_its_weights(tmp_path: Pa
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_args": {"pretrained_cfg": "x"}}, "model_args: pretrained_cfg is no option of a network"),
-        ({"model_args": {"checkpoint_path": "x.pth"}}, "model_args: checkpoint_path is no option|cannot be set here"),
+        ({"model_args": {"pretrained_cfg": "x"}}, "model_args: pretrained_cfg is not an option of a network"),
+        (
+            {"model_args": {"checkpoint_path": "x.pth"}},
+            "model_args: checkpoint_path is not an option|cannot be set here",
+        ),
         ({"model_args": {"depth": {"a": 1}}}, "model_args: depth is a dict"),
         ({"model_args": {"dept": 1}}, "has no option 'dept' that shapes it; it has depth"),
         ({"architecture": "no_such_net"}, "timm .* knows no architecture 'no_such_net'"),
@@ -163,9 +166,9 @@ def test_a_config_that_asks_for_more_is_refused_in_one_line(tmp_path: Path, chan
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[1]", "is no JSON object"),
-        ("{", "is no valid JSON"),
-        ("[" * 100_000, "is no valid JSON"),
+        ("[1]", "is not a JSON object"),
+        ("{", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
         ('{"model_type": "vit", "architectures": ["ViTModel"]}', "is that of Hugging Face's vit; expected timm's form"),
         ("{}", "is without an architecture; expected"),
         (None, "no config.json in .*; expected timm's form"),
@@ -232,7 +235,7 @@ def test_a_repository_of_the_hub_is_fetched_and_read_by_us(tmp_path: Path, monke
     assert again.record().sha256 == found.record().sha256
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"a": Fraction(1, 2)}))  # harmless, and more than tensors
     with pytest.raises(
-        ValueError, match=r"pytorch_model\.bin is no file of tensors alone, and nothing that can run code"
+        ValueError, match=r"pytorch_model\.bin is not a file of tensors alone, and nothing that can run code"
     ):
         Backbone("a", BackboneSpec(model="hf-hub:some/net@v2"))
 

@@ -1,4 +1,4 @@
-"""Files that are no weights, or another model's: one line says which, and nothing is taken by chance."""
+"""Files that are not weights, or another model's: one line says which, and nothing is taken by chance."""
 
 import warnings
 import zipfile

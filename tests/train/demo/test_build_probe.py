@@ -115,7 +115,7 @@ def test_jobs_run_in_processes_and_are_heard(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
-    message = "the training of backbone 'wrong' ended with status 3; the same command goes on from its last state"
+    message = "the training of backbone 'wrong' ended with status 3; the same command resumes from its last state"
     with pytest.raises(ChildProcessError, match=message):
         pretrain_all.in_processes(note, {"wrong": (tmp_path, "wrong")}, lambda *_: None, workers=2, threads=1)
 

@@ -1,4 +1,4 @@
-"""A pass that is stopped and gone on with, or shared by processes, comes to what one undisturbed pass does."""
+"""A pass that is stopped and resumed, or shared by processes, comes to what one undisturbed pass does."""
 
 import threading
 

@@ -19,8 +19,8 @@ def test_what_json_says_is_read():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[NaN]", "it holds NaN, which is no number of JSON"),
-        ("[-Infinity]", "it holds -Infinity, which is no number of JSON"),
+        ("[NaN]", "it holds NaN, which is not a number of JSON"),
+        ("[-Infinity]", "it holds -Infinity, which is not a number of JSON"),
         ("[1e999]", "it holds the number 1e999, which is too large"),
         (f"[{2**64}]", f"it holds the number {2**64}, which is too large"),
         ("9" * 5000, f"it holds the number {'9' * 21}..., which is too large"),
@@ -28,7 +28,7 @@ def test_what_json_says_is_read():
         ('{"a":' * 3000 + "1" + "}" * 3000, "it is nested deeper than 64 levels"),
         ("{", "Expecting property name"),
         ("", "Expecting value"),
-        (b"\xff{}", "it is no UTF-8 at byte 0"),
+        (b"\xff{}", "it is not UTF-8 at byte 0"),
     ],
 )
 def test_what_is_none_is_one_line(text, why):

@@ -111,7 +111,7 @@ def test_spectra_survive_the_disk(picture_folder: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_spectrum_is_refused(picture_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "s.safetensors").write_text("broken")
-    with pytest.raises(ValueError, match=r"s\.safetensors is no spectrum: .*make one with usae-train spectrum"):
+    with pytest.raises(ValueError, match=r"s\.safetensors is not a spectrum: .*make one with usae-train spectrum"):
         load_spectrum(tmp_path / "s.safetensors")
     save_spectrum(torch.ones(3, 16, 16), tmp_path / "t.safetensors", FolderImages(picture_folder))
     with pytest.raises(ValueError, match=r"has a spectrum of shape \(3, 16, 16\); expected \(3, s, s // 2 \+ 1\)"):
@@ -120,12 +120,12 @@ def test_what_is_no_spectrum_is_refused(picture_folder: Path, tmp_path: Path) ->
     broken[0, 3, 3] = torch.nan
     for wrong in (broken, -torch.ones(3, 16, 9), torch.ones(3, 2, 2), torch.ones(3, 1, 1)):
         save_spectrum(wrong, tmp_path / "u.safetensors", FolderImages(picture_folder))
-        with pytest.raises(ValueError, match=r"u\.safetensors is no spectrum: expected at least 16 rows of finite"):
+        with pytest.raises(ValueError, match=r"u\.safetensors is not a spectrum: expected at least 16 rows of finite"):
             load_spectrum(tmp_path / "u.safetensors")
     save_spectrum(torch.zeros(3, 16, 9), tmp_path / "flat.safetensors", FolderImages(picture_folder))
     save_file({"weight": torch.ones(3, 16, 9)}, tmp_path / "model.safetensors")
     for name in ("flat", "model"):
         with pytest.raises(
-            ValueError, match=rf"{name}\.safetensors is no spectrum: no `magnitude` in it that is not 0"
+            ValueError, match=rf"{name}\.safetensors is not a spectrum: no `magnitude` in it that is not 0"
         ):
             load_spectrum(tmp_path / f"{name}.safetensors")

@@ -122,7 +122,7 @@ def test_formats_that_start_other_programs_are_not_read(tmp_path: Path) -> None:
     assert {".jpg", ".mpo", ".tif"} < endings()
     assert not endings() & {".eps", ".ps", ".wmf", ".mpg", ".h5", ".pdf"}
     (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
-    with pytest.raises(ValueError, match=r"a\.png cannot be read: it is no picture of a kind that PIL knows"):
+    with pytest.raises(ValueError, match=r"a\.png cannot be read: it is not a picture of a kind that PIL knows"):
         FolderImages(tmp_path).read(0, 8)
 
 

@@ -80,7 +80,7 @@ def test_without_a_network_it_says_so_in_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     result = run("spectrum", "hf:nobody/nothing", "--out", tmp_path / "s.safetensors")
-    assert_one_error(result, "hf:nobody/nothing could not be had: ")
+    assert_one_error(result, "hf:nobody/nothing could not be downloaded: ")
     assert "check the id, the split and the network" in result[2]
 
 

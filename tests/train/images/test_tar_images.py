@@ -69,7 +69,7 @@ def test_a_broken_member_is_one_however_often_it_is_read(tmp_path: Path) -> None
             said.append(str(refusal.value))
             kept.append(refusal)
     assert len(set(said)) == 3
-    assert said[0] == "a.tar/0.png cannot be read: it is no picture of a kind that PIL knows"
+    assert said[0] == "a.tar/0.png cannot be read: it is not a picture of a kind that PIL knows"
 
 
 @pytest.mark.usefixtures("shards")
@@ -89,8 +89,8 @@ def test_shards_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.tar").write_text("no tar " * 200)
     write_tar(tmp_path / "empty.tar", {"a.txt": b"none"})
     out = ["--out", tmp_path / "s.safetensors"]
-    assert_one_error(run("spectrum", tmp_path / "cut.tar", *out), "cut.tar is no whole, uncompressed tar file")
-    assert_one_error(run("spectrum", tmp_path / "text.tar", *out), "text.tar is no whole, uncompressed tar file")
+    assert_one_error(run("spectrum", tmp_path / "cut.tar", *out), "cut.tar is not a whole, uncompressed tar file")
+    assert_one_error(run("spectrum", tmp_path / "text.tar", *out), "text.tar is not a whole, uncompressed tar file")
     assert_one_error(run("spectrum", tmp_path / "empty.tar", *out), "no pictures in")
 
 
@@ -106,7 +106,9 @@ def test_a_shard_that_ends_between_two_members_is_refused(tmp_path: Path, damage
         "no end": whole[:third],
     }[damage]
     (tmp_path / "a.tar").write_bytes(cut)
-    with pytest.raises(ValueError, match=rf"a\.tar is no whole, .*: after 2 members, at byte {third}, it is cut short"):
+    with pytest.raises(
+        ValueError, match=rf"a\.tar is not a whole, .*: after 2 members, at byte {third}, it is cut short"
+    ):
         open_images(tmp_path / "a.tar")
 
 
@@ -224,7 +226,7 @@ def test_a_header_that_claims_a_terabyte_is_one_line_and_no_memory(tmp_path: Pat
     header = tarfile.TarInfo("0.png")
     header.type, header.size = kind, 10**12
     (tmp_path / "a.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
-    with pytest.raises(ValueError, match=r"a\.tar is no whole, uncompressed tar file: "):
+    with pytest.raises(ValueError, match=r"a\.tar is not a whole, uncompressed tar file: "):
         open_images(tmp_path / "a.tar")
 
 

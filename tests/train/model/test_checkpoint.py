@@ -173,7 +173,7 @@ def one_line(refusal: pytest.ExceptionInfo[ValueError]) -> bool:
 
 def test_a_folder_without_config_is_refused(folder: Path) -> None:
     (folder / "config.json").unlink()
-    with pytest.raises(ValueError, match=r"universe is no USAE folder: it has no config\.json"):
+    with pytest.raises(ValueError, match=r"universe is not a USAE folder: it has no config\.json"):
         load(folder)
 
 
@@ -187,7 +187,7 @@ def test_an_unknown_schema_is_refused(folder: Path, schema: object) -> None:
 @pytest.mark.parametrize("text", ["{", "[1]", "", "\x00"])
 def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
-    with pytest.raises(ValueError, match=r"config\.json is no valid JSON object") as refusal:
+    with pytest.raises(ValueError, match=r"config\.json is not a valid JSON object") as refusal:
         load(folder)
     assert one_line(refusal)
 
@@ -232,7 +232,7 @@ def test_weights_that_do_not_fit_the_config_are_refused(folder: Path) -> None:
 def test_truncated_statistics_are_refused(folder: Path) -> None:
     file = folder / "statistics.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"statistics\.safetensors is no readable statistics file"):
+    with pytest.raises(ValueError, match=r"statistics\.safetensors is not a readable statistics file"):
         load(folder)
 
 

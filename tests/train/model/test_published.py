@@ -84,7 +84,7 @@ class Harm:
         (lambda r: (r / "checkpoints/uni_ViT_checkpoint_29.pth").unlink(), "ViT: no checkpoint at"),
         (
             lambda r: (r / "checkpoints/uni_ViT_checkpoint_29.pth").write_bytes(b"PK\x03\x04 cut short"),
-            "is no readable checkpoint",
+            "is not a readable checkpoint",
         ),
         (
             lambda r: torch.save({"model_state_dict": Harm()}, r / "checkpoints/uni_ViT_checkpoint_29.pth"),
@@ -108,7 +108,7 @@ class Harm:
         ),
         (
             lambda r: tensors(r, lambda w: w["dictionary._weights"].fill_(float("nan"))),
-            "dictionary._weights has values that are no numbers",
+            "dictionary._weights has values that are not numbers",
         ),
         (
             lambda r: edit(r, "nb_components: 96", "nb_components: 1000000000000"),

@@ -187,7 +187,7 @@ def test_a_broken_statistics_file_is_named(measured: Statistics, tmp_path: Path)
     file = tmp_path / "statistics.safetensors"
     measured.save(file)
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(ValueError, match=r"statistics\.safetensors is no readable statistics file"):
+    with pytest.raises(ValueError, match=r"statistics\.safetensors is not a readable statistics file"):
         Statistics.load(file)
 
 

@@ -60,7 +60,7 @@ def test_the_words_of_libraries_and_kernel_are_known(error, kind, capsys):
 
 
 def test_who_wraps_it_does_not_hide_it():
-    wrapped = ValueError("a.pth is no readable weight file; it may be cut short")
+    wrapped = ValueError("a.pth is not a readable weight file; it may be cut short")
     wrapped.__cause__ = RuntimeError("std::bad_alloc")
     assert shortage(wrapped) == WHAT_HELPS["memory"]
 

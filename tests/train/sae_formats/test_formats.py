@@ -206,7 +206,7 @@ REFUSED = {
     ),
     "saelens: checkpoint": (
         of(files.saelens_standard, lambda r: config(r, l1_coefficient=1.0)),
-        "l1_coefficient is no key of SAELens' standard for inference",
+        "l1_coefficient is not a key of SAELens' standard for inference",
     ),
     "saelens: scale": (
         of(files.saelens_standard, lambda r: config(r, normalize_activations="expected_average_only_in")),
@@ -254,7 +254,7 @@ REFUSED = {
         lambda room: files.sparsify(room, activation="groupmax").place,
         "activation 'groupmax' is not read: it keeps one concept a group",
     ),
-    "sparsify: signed": (lambda room: files.sparsify(room, signed=True).place, "signed is no key of sparsify 1.3"),
+    "sparsify: signed": (lambda room: files.sparsify(room, signed=True).place, "signed is not a key of sparsify 1.3"),
     "saev: schema": (
         lambda room: files.saev(room, {"schema": 9}, None).place,
         "schema 9 is not known; expected none, or 1 to 5",

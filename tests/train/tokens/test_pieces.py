@@ -1,4 +1,4 @@
-"""An extraction that is stopped within a shard goes on from there, and the store comes out the same to the bit."""
+"""An extraction that is stopped within a shard resumes from there, and the store comes out the same to the bit."""
 
 import os
 import signal

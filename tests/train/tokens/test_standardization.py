@@ -28,7 +28,7 @@ PLANTED = torch.tensor([3, 17, 40])
 
 
 def planted(scale: float = 10.0) -> dict[str, torch.Tensor]:
-    """Sixty tokens a backbone; three of `a` are ten times as long as the others, which all have norm 2."""
+    """Sixty tokens per backbone; three of `a` are ten times as long as the others, which all have norm 2."""
     generator = torch.Generator().manual_seed(0)
     tokens = {name: torch.randn(60, 8, generator=generator) for name in "ab"}
     tokens = {name: 2 * torch.nn.functional.normalize(own, dim=-1) for name, own in tokens.items()}

@@ -178,9 +178,9 @@ def test_what_does_not_go_together_is_refused(pictures, tmp_path):
     source = open_images(pictures)
     with pytest.raises(ValueError, match="was begun with another fingerprint, n_images"):
         extract(source, plan(source, SPECS)[0], tmp_path / "store")
-    with pytest.raises(ValueError, match="is no activation store"):
+    with pytest.raises(ValueError, match="is not an activation store"):
         ActivationStore(pictures)
-    with pytest.raises(ValueError, match="exists already and is no store"):
+    with pytest.raises(ValueError, match="exists already and is not a store"):
         extract(source, plan(source, SPECS)[0], pictures)
 
 
@@ -320,7 +320,7 @@ def test_a_shard_read_in_pieces_is_the_whole(pictures, tmp_path, monkeypatch):
             {"left": 16, "right": 24},
             r"right in the shape \[4, 4, 16\]; by store.json it should be \[4, 4, 24\]",
         ),
-        ("dtype", "int8", r"store\.json is no valid record of a store: dtype: .*'bfloat16'"),
+        ("dtype", "int8", r"store\.json is not a valid record of a store: dtype: .*'bfloat16'"),
         ("shards", [], "store has no images in its shards"),
     ],
 )

@@ -76,7 +76,7 @@ def test_ctrl_c_waits_for_a_state_only_while_something_is_trained(tmp_path):
 
 
 def test_after_the_last_step_ctrl_c_is_one_again(tmp_path):
-    for _ in range(2):  # the second goes on from the state of the last step
+    for _ in range(2):  # the second resumes from the state of the last step
         keeper = AfterEach(tmp_path)
         with keeper.listening():
             fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=2), keeper=keeper)

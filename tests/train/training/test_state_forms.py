@@ -65,7 +65,7 @@ def test_a_state_of_other_shapes_is_not_taken_over(tmp_path, damage, why):
     state["settings"]["steps"] = 4
     damage(state)
     torch.save(state, file)
-    with pytest.raises(ValueError, match=rf"step-000000003.pt is no state of this training \({why}.*remove it"):
+    with pytest.raises(ValueError, match=rf"step-000000003.pt is not a state of this training \({why}.*remove it"):
         resumed(tmp_path)
 
 
@@ -85,7 +85,7 @@ def test_a_training_of_version_0_2_says_what_to_do(tmp_path):
     del state["settings"]["recipe"]["standardization"]
     state["last_fired"] = state["last_fired"][0]
     torch.save(state, file)
-    why = "cannot be gone on from: another version of usae began it, whose recipes had another standardization; end"
+    why = "cannot be resumed: another version of usae began it, whose recipes had another standardization; end"
     with pytest.raises(ValueError, match=rf"{why} the training with that version, or remove .* to begin anew"):
         resumed(tmp_path)
 

@@ -17,7 +17,7 @@ def run(*words):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Nine pictures of a reader's own, each of one loud colour: what natural patches are cut from can be seen."""
+    """Nine pictures of a reader's own, each of one loud colour: what patches are cut from can be seen."""
     place = tmp_path_factory.mktemp("own")
     generator = torch.Generator().manual_seed(3)
     for number in range(9):

@@ -349,7 +349,7 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, m
         ),
         (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: Input should be greater than or equal to 1"),
         (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': Extra inputs are not permitted; did you"),
-        (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is no threshold; expected such as rank=1,"),
+        (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is not a threshold; expected such as rank=1,"),
     ],
 )
 def test_a_value_that_no_run_could_take_is_one_line_and_status_2(folder, tmp_path, monkeypatch, words, message):

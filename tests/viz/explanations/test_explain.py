@@ -155,7 +155,7 @@ def test_a_photograph_or_usae_that_cannot_be_explained_is_one_line(usae, tmp_pat
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     for photo, said in (
-        (broken, r"broken.jpg cannot be read: it is no picture"),
+        (broken, r"broken.jpg cannot be read: it is not a picture"),
         (tmp_path / "gone.png", "there is no such file"),
         (tmp_path, "is a folder; expected a photograph's file"),
         (torch.ones(2, 3, 8, 8), r"shape \(2, 3, 8, 8\)"),

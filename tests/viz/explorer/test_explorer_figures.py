@@ -81,7 +81,7 @@ def test_heat_maps_are_the_codes_of_their_backbone(page_folder, visit):
 
 
 def test_natural_patches_are_cut_from_their_place(page_folder, visit):
-    """A concept's patches are one picture: a row a backbone, the strongest first."""
+    """A concept's patches are one picture: a row per backbone, the strongest first."""
     page = visit(page_folder)
     style = "(strip) => [...strip.querySelectorAll('button')].map((patch) => patch.style.backgroundPosition)"
     strips = page.locator('.card[data-id="3"] .strip').all()

@@ -182,7 +182,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(run_copy, usae_folder, tmp_p
         (["empty"], "empty is neither a run folder (it has no run.json) nor a USAE folder"),
         (["file"], "file is a file; expected a run folder or a USAE"),
         (["bare"], "bare has no pictures in it; draw some with usae-viz maximize or render"),
-        (["torn"], "run.json is no readable run record"),
+        (["torn"], "run.json is not a readable run record"),
         (["other"], "other was drawn with another USAE (sha256 000000000000) than"),
         ([run_copy, "--usae", "nowhere"], "unknown USAE 'nowhere'"),
         ([usae_folder, usae_folder], "at most one USAE"),

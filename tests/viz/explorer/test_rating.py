@@ -185,8 +185,8 @@ def test_answers_to_something_else(key, tmp_path):
         in run("rate-score", key, tmp_path / "other.csv").stderr
     )
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
-    assert "is no answers file" in run("rate-score", key, tmp_path / "table.csv").stderr
-    assert "is no study" in run("rate-score", tmp_path / "nowhere", tmp_path / "other.csv").stderr
+    assert "is not an answers file" in run("rate-score", key, tmp_path / "table.csv").stderr
+    assert "is not a study" in run("rate-score", tmp_path / "nowhere", tmp_path / "other.csv").stderr
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_what_stands_under_a_picture_that_failed_is_why():
 def test_without_a_concept_no_patches_are_missed(drawn):
     pictures = {"left": to_picture(drawn.images["left"])}
     below = (0, MARGIN + 50 + CELL + 2, 420, MARGIN + 50 + CELL + 60)
-    assert ink_in(sheet("title", pictures, drawn.scores, {}), below)  # "no natural patches at hand"
+    assert ink_in(sheet("title", pictures, drawn.scores, {}), below)  # "no top-activating patches at hand"
     assert not ink_in(sheet("title", pictures, None, {}), below)
 
 
@@ -188,7 +188,7 @@ def test_objectives_of_the_same_words_have_folders_of_their_own(usae, tmp_path):
 
 
 def test_every_one_of_256_levels_is_kept_wherever_a_canvas_becomes_a_picture(tmp_path):
-    """Rounded down, 63 of them became the next lower, in PNGs and natural patches, not in animations."""
+    """Rounded down, 63 of them became the next lower, in PNGs and top-activating patches, not in animations."""
     exact = torch.arange(256, dtype=torch.uint8).view(1, 16, 16).expand(3, -1, -1)
     canvas = exact / 255
     write_png(tmp_path / "plain.png", canvas, {})

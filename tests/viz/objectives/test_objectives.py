@@ -144,7 +144,7 @@ def test_what_cannot_be_is_said():
 def test_a_score_of_the_wrong_shape_is_said(acts):
     wrong = Objective(lambda acts: acts.tokens.mean(), "wrong")
     with pytest.raises(
-        ValueError, match=r"objective wrong returned \(\) through left; expected one score a picture, \(2,\)"
+        ValueError, match=r"objective wrong returned \(\) through left; expected one score per picture, \(2,\)"
     ):
         score(wrong, acts)
     with pytest.raises(ValueError, match="objective none returned NoneType"):

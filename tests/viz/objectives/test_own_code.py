@@ -15,7 +15,7 @@ def room(tmp_path):
     texts = {
         "mine.py": "import math, usae_viz\nimport helper\nfrom parts import deep\nfrom parts.deep import thing\n",
         "helper.py": "def f():\n    import importlib\n    return importlib.import_module('late')\n",
-        "late.py": "import helper, nowhere\nthis is no Python\n",
+        "late.py": "import helper, nowhere\nthis is not Python\n",
         "parts/__init__.py": "",
         "parts/deep.py": "from . import beside\nfrom .beside import x as y\nfrom .. import above\nimport bare.inner\n",
         "parts/beside.py": "x = 1\n",

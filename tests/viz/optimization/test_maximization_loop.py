@@ -77,7 +77,7 @@ def test_a_score_that_is_lost_later_keeps_the_best_so_far(usae, value):
 
 def test_a_score_of_another_shape_later_keeps_the_best_so_far(usae):
     words = (
-        r"objective changing returned \(\) through right; expected one score a picture, \(1,\) at step 2; the best so"
+        r"objective changing returned \(\) through right; expected one score per picture, \(1,\) at step 2; the best so"
     )
     with pytest.warns(UserWarning, match=words):
         result = uv.maximize(usae, of_another_shape_from(3, "right"), steps=8, snapshots=1, **QUICK)

@@ -20,7 +20,7 @@ def test_a_picture_takes_as_much_more_as_it_has_crops(usae):
 
 
 def test_weights_are_counted_once_however_many_crops_there_are(usae):
-    """Autograd keeps a linear layer's transposed weight, which is no parameter."""
+    """Autograd keeps a linear layer's transposed weight, which is not a parameter."""
     canvas, a_crop = 20 * 3 * 48 * 48 * 4, taken(usae, 2) - taken(usae, 1)
     linear = {
         name: sum(4 * module.weight.numel() for module in backbone.modules() if isinstance(module, torch.nn.Linear))

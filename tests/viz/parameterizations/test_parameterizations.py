@@ -179,7 +179,7 @@ def test_decay_is_how_steeply_fourier_falls():
     [
         ("fourier", {"spectrum": "1/f"}, "a spectrum is for the parameterization maco, not for fourier"),
         ("maco", {"decay": 1.0}, "decay is for the parameterization fourier, not for maco"),
-        ("maco", {"spectrum": "nowhere.safetensors"}, "nowhere.safetensors is no spectrum"),
+        ("maco", {"spectrum": "nowhere.safetensors"}, "nowhere.safetensors is not a spectrum"),
     ],
 )
 def test_what_a_parameterization_does_not_take_is_said(image, settings, message):

@@ -113,10 +113,10 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts:\n  - 3\n  - {topp: 4}\n", r":3: unknown key 'concepts\.1\.topp'; did you mean 'top'\?"),
         ("concepts: {top: 4, bottom: 2}\n", "expected one of top, bottom and spread, found top and bottom"),
         ("concepts: {top: 4, by: beauty}\n", r":1: concepts\.by: Input should be 'universality'"),
-        ("concepts: {top: 4, by: entropy, backbone: left}\n", "entropy is no figure of one backbone"),
+        ("concepts: {top: 4, by: entropy, backbone: left}\n", "entropy is not a figure of one backbone"),
         ("concepts: {top: 4, by: fires, minus: left}\n", "say which with `backbone`"),
-        ("concepts: [3]\nsettings:\n  steps: true\n", r":3: settings\.steps: true and false are no numbers"),
-        ("concepts: [true]\n", "true and false are no numbers"),
+        ("concepts: [3]\nsettings:\n  steps: true\n", r":3: settings\.steps: true and false are not numbers"),
+        ("concepts: [true]\n", "true and false are not numbers"),
         ("concepts: [3]\nseeds: [0]\nsettings:\n  size: 32\n  seeds: 3\n", r":5: settings\.seeds: clashes with"),
         ("concepts: [3]\nseeds: [0]\nvariants:\n  a:\n    seeds: 2\n", r":5: variants\.a\.seeds: clashes with"),
         ("concepts: [3]\nsettings:\n  alpha: true\n", r":3: settings\.alpha: alpha belongs at `outputs`"),
@@ -151,7 +151,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         (f"concepts: {'9' * 200}\n", ":1: a number of 200 characters; expected at most 100"),
         ("concepts: 3\nusae: 'a\\0'\n".replace("'", '"'), ":2: .* has a character that no text has"),
         ("concepts: 3\nconcepts: 4\n", ":2: no valid YAML: found duplicate key"),
-        ("concepts: 3\n? [a, b]\n: 4\n", ":2: a list or mapping is no key; expected a word"),
+        ("concepts: 3\n? [a, b]\n: 4\n", ":2: a list or mapping is not a key; expected a word"),
         ("concepts: 3\nsettings:\n  seeds: 100000000\n", r":3: settings\.seeds: Input should be less than or equal to"),
         ("concepts: 3\nvariants:\n  a: {views: 99999999}\n", r":3: variants\.a\.views: Input should be less than"),
         ("concepts: 3\nsettings: {steps: 10000000000}\n", r":2: settings\.steps: Input should be less than"),
@@ -172,7 +172,7 @@ def test_a_bomb_of_aliases_ten_megabytes_and_deep_nesting_are_refused(tmp_path):
         recipe_of(tmp_path, "concepts: " + "[" * 10_000_000)
     with pytest.raises(ValueError, match=r"recipe\.yaml:1: nested deeper than 64 levels"):
         recipe_of(tmp_path, "concepts: " + "[" * 5_000)
-    with pytest.raises(ValueError, match=r"recipe\.yaml:3: a list or mapping is no key; expected a word"):
+    with pytest.raises(ValueError, match=r"recipe\.yaml:3: a list or mapping is not a key; expected a word"):
         recipe_of(tmp_path, "concepts: 3\nsettings:\n  ? [steps]\n  : 3\n")
     with pytest.raises(ValueError, match=r"recipe\.yaml:1: a number of 5000 characters"):
         recipe_of(tmp_path, f"concepts: {'9' * 5000}\n")

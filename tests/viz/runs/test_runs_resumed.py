@@ -1,4 +1,4 @@
-"""Runs of recipes that are gone on with: what is drawn again and what is not, after changes, damage and kills."""
+"""Runs of recipes that are resumed: what is drawn again and what is not, after changes, damage and kills."""
 
 import json
 import multiprocessing

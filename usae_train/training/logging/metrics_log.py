@@ -31,7 +31,7 @@ class Tracker(Protocol):
 class MetricsLogger:
     """Writes metrics.jsonl, and hands each line to trackers.
 
-    A training that goes on from a state repeats the steps after it: at the first line, those that the file has of the
+    A training that resumes from a state repeats the steps after it: at the first line, those that the file has of the
     same step or later are dropped, and so is a line that a kill cut short.
 
     Args:

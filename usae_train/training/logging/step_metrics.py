@@ -15,7 +15,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.training.losses import squared_error
 
-LINES = 100  # how often figures are taken in a training, unless told
+LINES = 100  # how often figures are taken in a training by default
 EXPLODED = 1e4  # standardized tokens have a mean square of 1: a loss ten thousand times that of explaining nothing
 
 

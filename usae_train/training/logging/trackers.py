@@ -107,7 +107,7 @@ def open_trackers(
         wandb: W&B's project.
         name: what to call the run.
         settings: of the training, for the record.
-        room: the training's folder, which stays while it can be gone on with.
+        room: the training's folder, which stays while it can be resumed.
 
     Raises:
         ValueError: when a package is missing, or a tracker refuses.

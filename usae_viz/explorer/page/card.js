@@ -1,7 +1,7 @@
 "use strict";
-/* A card: a concept's pictures, its natural patches, its figures. All cards of a page have the same height. */
+/* A card: a concept's pictures, its top-activating patches, its figures. All cards of a page have the same height. */
 
-const MODES = { "per-model": "a picture a backbone", coupled: "coupled: around a common layout", shared: "one picture for all backbones" };
+const MODES = { "per-model": "one picture per backbone", coupled: "coupled: around a common layout", shared: "one picture for all backbones" };
 
 const MOST_ROWS = 6; // on a card; all are in its sheet
 
@@ -74,15 +74,15 @@ function smallMatrix(data, card, view) {
       h("i", { class: picture[2] === data.backbones[at] || picture[2] === "shared" ? "own" : null, style: { "--strength": `${Math.round(100 * (code ?? 0) / most)}%` } }))));
 }
 
-/** A strip of natural patches; the arrow keys go along it. */
+/** A strip of top-activating patches; the arrow keys go along it. */
 function strip(data, card, row) {
   const count = card.natural[row] || 0;
   const rows = Math.max(1, data.backbones.length - 1), columns = Math.max(1, data.natural - 1);
   const show = (event) => glimpse.show(data, card, row, Number(event.currentTarget.dataset.rank), event.currentTarget);
   const hide = (event) => glimpse.hide(event.currentTarget);
-  return h("div", { class: "strip", role: "group", "aria-label": `natural patches, ${data.backbones[row]}`, style: { "--n": data.natural } },
+  return h("div", { class: "strip", role: "group", "aria-label": `top-activating patches, ${data.backbones[row]}`, style: { "--n": data.natural } },
     Array.from({ length: data.natural }, (_, rank) => rank >= count ? h("span", { class: "patch empty" }) : h("button", {
-      class: "patch", "data-rank": rank, tabindex: rank ? "-1" : "0", "aria-label": `natural patch ${rank + 1} through ${data.backbones[row]}: show the picture and its heat maps`,
+      class: "patch", "data-rank": rank, tabindex: rank ? "-1" : "0", "aria-label": `top-activating patch ${rank + 1} through ${data.backbones[row]}: show the picture and its heat maps`,
       style: {
         "background-image": `url("${address("explorer/patches/", card.id, ".webp")}")`,
         "background-size": `${100 * data.natural}% ${100 * data.backbones.length}%`,

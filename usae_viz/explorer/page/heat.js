@@ -52,7 +52,7 @@ const details = {
 };
 const usaeDetail = (at, detail) => details.take(at, detail);
 
-/** The panel beside a natural patch: the whole picture, under every backbone's spotlight. */
+/** The panel beside a top-activating patch: the whole picture, under every backbone's spotlight. */
 const glimpse = {
   anchor: null,
   async show(data, card, row, rank, anchor) {

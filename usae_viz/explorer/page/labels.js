@@ -36,7 +36,7 @@ class Labels {
   /** What is wrong with a name, or "". The command line splits at commas and takes numbers and top:N for themselves. */
   static wrong(name) {
     if (/[,\n]/.test(name)) return "A name has no comma: --concept splits there.";
-    if (/^-?\d+$/.test(name.trim())) return "A name is no number: --concept takes numbers for concepts.";
+    if (/^-?\d+$/.test(name.trim())) return "A name is not a number: --concept takes numbers for concepts.";
     if (/^(top:|all$|favourites$)/i.test(name.trim())) return "“top:”, “all” and “favourites” have a meaning of their own.";
     return "";
   }
@@ -53,9 +53,9 @@ class Labels {
     try {
       file = JSON.parse(text);
     } catch {
-      throw new Error("This is no JSON file.");
+      throw new Error("This is not a JSON file.");
     }
-    if (file?.schema !== 1 || !Array.isArray(file.labels)) throw new Error("This is no labels file of this page's kind (schema 1).");
+    if (file?.schema !== 1 || !Array.isArray(file.labels)) throw new Error("This is not a labels file of this page's kind (schema 1).");
     if (file.usae_sha256 && this.usae.sha256 && file.usae_sha256 !== this.usae.sha256)
       throw new Error(`These labels are of another USAE (${file.usae ?? "unnamed"}, ${String(file.usae_sha256).slice(0, 12)}).`);
     for (const each of file.labels)

@@ -60,7 +60,7 @@ function usaeStudy({ study, trials, choices }) {
   }
 
   byId("rater").value = state.rater;
-  if (state.answers.length) byId("kept").textContent = `${state.answers.length} of ${trials} answered here before; it goes on from there.`;
+  if (state.answers.length) byId("kept").textContent = `${state.answers.length} of ${trials} answered here before; it resumes from there.`;
   byId("begin").addEventListener("click", () => {
     state.rater = byId("rater").value.trim() || "anonymous";
     keep();
