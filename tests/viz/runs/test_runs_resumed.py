@@ -173,7 +173,7 @@ def draw_in_a_process(words):
 @pytest.mark.slow
 def test_killed_at_any_moment_nothing_is_lost_or_broken(folder, tmp_path):
     """kill -9, twenty times and more: what was finished stays as it is, and the end is as without."""
-    text = f"concepts: 0-5\nmodes: [per-model, shared]\nseeds: [0, 1, 2]\n{QUICK}"
+    text = f"concepts: 0-9\nmodes: [per-model, shared]\nseeds: [0, 1, 2]\n{QUICK}"
     whole = contents(drawn(folder, tmp_path, text, out="whole"))
     out, words = tmp_path / "run", ["render", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run"), "-q"]
     context = multiprocessing.get_context("forkserver")
@@ -209,7 +209,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_broken(folder, tmp_path):
                 place = next(out.glob(f"concept-{record['concept']:05d}/{file}"))
                 finished[str(place.relative_to(out))] = place.stat().st_mtime_ns
     assert kills >= 20
-    assert len(records()) < 36, "the run was done before it was killed often enough"
+    assert len(records()) < 60, "the run was done before it was killed often enough"
     drawn(folder, tmp_path, text, "--resume")
     assert contents(out) == whole
     assert not list(out.rglob(".*"))
