@@ -13,8 +13,8 @@ from usae_train.runtime.errors import UsageError
 
 CGROUP = Path("/sys/fs/cgroup")
 SHARE = 0.8  # of the memory that is free: the rest is the command's own, and the estimate's
-# Of a worker beside what it computes. Private memory of a forked copy of a command with the demo loaded: 0.002 GB where it
-# does nothing, 0.07 after one step of a picture of 32 px (smaps_rollup).
+# Of a worker beside what it computes. Private memory (smaps_rollup) of a forked copy of a command with the demo loaded:
+# 0.002 GB where it does nothing, 0.07 after one step of a picture of 32 px.
 OVERHEAD = 0.1e9
 
 
