@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -55,6 +56,9 @@ def one_line_errors(quiet: bool = False) -> Iterator[None]:
         raise SystemExit(130) from None
     except (typer.Exit, typer.Abort, typer.BadParameter):  # the command line's own
         raise
+    except BrokenPipeError:  # who reads what is printed, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried again at the end
+        raise SystemExit(141) from None
     except Exception as error:
         wanting = shortage(error)
         ours = wanting is None and not isinstance(error, UsageError | OSError)

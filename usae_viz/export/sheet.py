@@ -130,7 +130,7 @@ def _paste_patches(
     x, y = place
     pen.text(
         place,
-        f"top-activating patches, {backbone}" if patches else "no top-activating patches at hand: see --images",
+        f"top-activating patches, {backbone}" if patches else "no patches at hand: see --images",
         FAINT,
         _font(11),
     )

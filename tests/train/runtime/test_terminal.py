@@ -1,5 +1,7 @@
 """What long work says where no bars are seen: in a log, a line now and then."""
 
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -52,3 +54,12 @@ def test_independent_fits_say_which_they_are_at(pictures, tmp_path):
 def test_quiet_has_no_lines(pictures, tmp_path):
     code, out, err = run("fit", *pictures, "-o", tmp_path / "usae", "--quiet", *SMALL)
     assert (code, out, err) == (0, "", "")
+
+
+def test_who_reads_no_further_ends_a_command_without_a_word():
+    """As `usae-viz recipes | head -1` does."""
+    program = (
+        "from usae_train.runtime.terminal import one_line_errors\nwith one_line_errors():\n    raise BrokenPipeError"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (141, "", "")

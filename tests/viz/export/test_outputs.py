@@ -114,7 +114,7 @@ def test_what_stands_under_a_picture_that_failed_is_why():
 def test_without_a_concept_no_patches_are_missed(drawn):
     pictures = {"left": to_picture(drawn.images["left"])}
     below = (0, MARGIN + 50 + CELL + 2, 420, MARGIN + 50 + CELL + 60)
-    assert ink_in(sheet("title", pictures, drawn.scores, {}), below)  # "no top-activating patches at hand"
+    assert ink_in(sheet("title", pictures, drawn.scores, {}), below)  # "no patches at hand"
     assert not ink_in(sheet("title", pictures, None, {}), below)
 
 
