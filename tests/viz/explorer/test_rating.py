@@ -219,7 +219,7 @@ def test_wrong_runs_are_one_line(run_folder, tmp_path):
     other = shutil.copytree(run_folder, tmp_path / "difference")
     for concept in other.glob("concept-*"):
         shutil.rmtree(concept)
-    for named, message in (("nowhere", "nowhere is no run folder"), (other, "shows no single concept")):
+    for named, message in (("nowhere", "nowhere is not a run folder"), (other, "shows no single concept")):
         done = run("rate", named, "-o", tmp_path / "study")
         assert done.exit_code == 1
         assert message in done.stderr
