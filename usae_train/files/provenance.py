@@ -55,10 +55,18 @@ def install_command(extra: str) -> str:
 
 @cache
 def commit() -> str | None:
-    """The commit of the checkout that this package runs from; None for an installed copy."""
-    if not (CHECKOUT / ".git").exists():
+    """The commit of the checkout that this package runs from; None for an installed copy.
+
+    It is read once: a commit that is made while a run is drawn is not what draws it.
+    """
+    return _commit_of(CHECKOUT)
+
+
+@cache
+def _commit_of(checkout: Path) -> str | None:
+    if not (checkout / ".git").exists():
         return None
-    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
