@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections.abc import Generator, Iterator, Sequence
@@ -13,11 +12,8 @@ from typing import Unpack
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from usae_train.files.place_names import named_place
 from usae_train.files.validation import check_settings
-from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
@@ -26,6 +22,7 @@ from usae_viz.concepts.naming import check_concept
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
+from usae_viz.optimization.given import described, given_canvas
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.parts import Draw, Part, begun_image, drawn_together, pictures_of
 from usae_viz.optimization.resolving import resolved, whole_first
@@ -72,7 +69,7 @@ def maximize(
         UserWarning: when the optimization ended early; `Result.ended` says why.
     """
     given = {key: value for key, value in (("start", start), ("reference", reference)) if value is not None}
-    chosen = check_settings(MaximizeSettings, **settings, **{key: _described(value) for key, value in given.items()})
+    chosen = check_settings(MaximizeSettings, **settings, **{key: described(value) for key, value in given.items()})
     pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
     (result,) = maximize_each(usae, [objective], chosen, progress, pictures.get("start"), pictures.get("reference"))
     if result.ended is not None:
@@ -217,8 +214,8 @@ def _prepared(
     settings = resolved(usae, settings)
     assert settings.size is not None
     device = usae.dictionary(usae.names[0]).device
-    start = _canvas(start, settings.start, settings.size, device)
-    reference = _canvas(reference, settings.reference, settings.size, device)
+    start = given_canvas(start, settings.start, settings.size, device)
+    reference = given_canvas(reference, settings.reference, settings.size, device)
     return view_config_for(usae, settings, objectives, start if reference is None else reference), settings, start
 
 
@@ -396,27 +393,3 @@ def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
 def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
     """The backbones that a picture is to fire its concept in: not those in which the objective asks for less."""
     return [name for name in seen_by if objective.maximized is None or name in objective.maximized] or seen_by
-
-
-def _described(picture: Tensor | str | Path) -> str:
-    """How the settings name a picture: its file, or the hash of its numbers."""
-    if isinstance(picture, str | Path):
-        return str(picture)
-    if not isinstance(picture, Tensor):
-        raise UsageError(f"a picture of type {type(picture).__name__}; expected a tensor (3, H, W), 0..1, or a file")
-    digest = hashlib.sha256(picture.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
-    return f"tensor of sha256 {digest}"
-
-
-def _canvas(given: Tensor | None, file: str | None, size: int, device: torch.device) -> Tensor | None:
-    """A picture (3, size, size) from a tensor or a file."""
-    if given is None:
-        return None if file is None else read_picture(named_place(file), size).to(device)
-    if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
-        raise UsageError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
-    if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
-        raise UsageError(f"a picture from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
-    given = given.detach().float().to(device)
-    if given.shape[1:] == (size, size):
-        return given
-    return functional.interpolate(given[None], (size, size), mode="bilinear", antialias=True).clamp(0, 1)[0]

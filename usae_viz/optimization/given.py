@@ -1,0 +1,38 @@
+"""Pictures that a drawing starts from or is compared with: a tensor, or a file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from usae_train.files.place_names import named_place
+from usae_train.images.decoding import read_picture
+from usae_train.runtime.errors import UsageError
+
+
+def described(picture: Tensor | str | Path) -> str:
+    """How the settings name a picture: its file, or the hash of its numbers."""
+    if isinstance(picture, str | Path):
+        return str(picture)
+    if not isinstance(picture, Tensor):
+        raise UsageError(f"a picture of type {type(picture).__name__}; expected a tensor (3, H, W), 0..1, or a file")
+    digest = hashlib.sha256(picture.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
+    return f"tensor of sha256 {digest}"
+
+
+def given_canvas(given: Tensor | None, file: str | None, size: int, device: torch.device) -> Tensor | None:
+    """A picture (3, size, size) from a tensor or a file."""
+    if given is None:
+        return None if file is None else read_picture(named_place(file), size).to(device)
+    if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
+        raise UsageError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
+    if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
+        raise UsageError(f"a picture from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
+    given = given.detach().float().to(device)
+    if given.shape[1:] == (size, size):
+        return given
+    return functional.interpolate(given[None], (size, size), mode="bilinear", antialias=True).clamp(0, 1)[0]
