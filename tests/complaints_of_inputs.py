@@ -71,7 +71,7 @@ def one_picture_is_enough_to_extract_and_fit(world: World, room: Path) -> None:
 @situation
 def a_batch_of_one_token(world: World, room: Path) -> None:
     fit(world, room / "usae", "--batch", 1)
-    fit(world, room / "other", "--batch", 1, "--recipe", "published", status=1, text="expected 2 tokens or more")
+    fit(world, room / "other", "--batch", 1, "--recipe", "published", status=2, text="expected 2 tokens or more")
 
 
 @situation
@@ -81,7 +81,7 @@ def a_batch_larger_than_all_tokens(world: World, room: Path) -> None:
 
 @situation
 def k_larger_than_the_space(world: World, room: Path) -> None:
-    fit(world, room / "usae", "-k", 9, status=1, text="expected k <= n_concepts")
+    fit(world, room / "usae", "-k", 9, status=2, text="expected k <= n_concepts")
     assert not (room / "usae").exists()
 
 
@@ -99,15 +99,15 @@ def k_as_large_as_the_space(world: World, room: Path) -> None:
 @situation
 def zero_and_negative_steps(world: World, room: Path) -> None:
     for steps in (0, -3):
-        fit(world, room / "usae", "--steps", steps, status=1, text="steps")
-    maximize(world, room / "run", "-c", 0, "--steps", 0, status=1, text="steps")
+        fit(world, room / "usae", "--steps", steps, status=2, text="steps")
+    maximize(world, room / "run", "-c", 0, "--steps", 0, status=2, text="steps")
 
 
 @situation
 def seeds_beyond_32_and_64_bits(world: World, room: Path) -> None:
     fit(world, room / "usae", "--seed", 2**33)
-    fit(world, room / "other", "--seed", 2**64, status=1, text="seed")
-    maximize(world, room / "run", "-c", 0, "--seed", 2**32, status=1, text="seed")
+    fit(world, room / "other", "--seed", 2**64, status=2, text="seed")
+    maximize(world, room / "run", "-c", 0, "--seed", 2**32, status=2, text="seed")
 
 
 @situation
