@@ -97,7 +97,7 @@ def a_disk_that_fills_while_a_usae_is_saved(world: World, room: Path) -> None:
 
 
 def _release(room: Path) -> Path:
-    fixture = Path(__file__).parent / "usae_train" / "fixtures" / "published_checkpoint"
+    fixture = Path(__file__).parent / "train" / "fixtures" / "published_checkpoint"
     shutil.copytree(fixture, room / "release")
     return room / "release" / "config.yaml"
 
@@ -114,7 +114,7 @@ def a_link_out_of_a_run(world: World, room: Path) -> None:
 @situation
 def a_canvas_that_is_too_small_or_too_large(world: World, room: Path) -> None:
     for size in (1, 15, 10**6):
-        maximize(world, room / "run", "-c", 0, "--size", size, status=1, text="size")
+        maximize(world, room / "run", "-c", 0, "--size", size, status=2, text="size")
 
 
 @situation
