@@ -133,7 +133,7 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
     except TypeError as error:  # a key cannot be given by its name
         odd = next((key for key in content if not isinstance(key, str)), None)
         raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
-    if (place := _false_number(content, found.model_dump())) is not None:
+    if (place := _false_number(content, found)) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers and no words")
     return found
@@ -150,14 +150,26 @@ def _false_number(content: Any, found: Any) -> list[str | int] | None:
     keys = content if isinstance(content, CommentedMap) else range(len(content))
     for key in keys:
         try:
-            own = found[key]
-        except (KeyError, IndexError, TypeError):  # not kept as it was written, so checked by who changed it
+            own = _kept(found, key)
+        except (
+            AttributeError,
+            KeyError,
+            IndexError,
+            TypeError,
+        ):  # not kept as it was written, so checked by who changed it
             continue
         if isinstance(content[key], bool) and not isinstance(own, bool):
             return [key]
         if isinstance(content[key], CommentedMap | CommentedSeq) and (path := _false_number(content[key], own)):
             return [key, *path]
     return None
+
+
+def _kept(found: Any, key: Any) -> Any:
+    """What was made of a key, which a model may have by another name than a file of before."""
+    if isinstance(found, BaseModel):
+        return getattr(found, getattr(found, "FORMER", {}).get(key, key))
+    return found[key]
 
 
 def _short(value: Any) -> str:

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from types import FrameType
 from typing import Any, Generic, NoReturn, TypeVar
 
-from usae_train.runtime.errors import kept_traceback
+from usae_train.runtime.errors import UsageError, kept_traceback
 from usae_train.runtime.printing import say_error
 from usae_train.runtime.signals import handle_signals
 
@@ -265,12 +265,13 @@ def _do(job: Job[Any], pipe: Connection, signals: _Interruptible) -> None:
 
 def _as_sent(error: BaseException) -> BaseException:
     """An error that another process can read: itself, or the nearest of Python's own with its words."""
-    if not isinstance(error, ValueError | OSError | MemoryError | KeyboardInterrupt):
+    if not isinstance(error, UsageError | OSError | MemoryError | KeyboardInterrupt):
         error.add_note("".join(traceback.format_exception(error)))  # a traceback stays where it was raised
     try:
         read: BaseException = pickle.loads(pickle.dumps(error))
     except Exception:
-        nearest = next((kind for kind in (ValueError, OSError, MemoryError) if isinstance(error, kind)), RuntimeError)
+        kinds = (UsageError, ValueError, OSError, MemoryError)
+        nearest = next((kind for kind in kinds if isinstance(error, kind)), RuntimeError)
         return nearest(str(error))
     return read
 

@@ -119,6 +119,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [true]\n", "true and false are not numbers"),
         ("concepts: [3]\nseeds: [0]\nsettings:\n  size: 32\n  seeds: 3\n", r":5: settings\.seeds: clashes with"),
         ("concepts: [3]\nseeds: [0]\nvariants:\n  a:\n    seeds: 2\n", r":5: variants\.a\.seeds: clashes with"),
+        ("concepts: [3]\nsettings:\n  crops: true\n", r":3: settings\.crops: true and false are not numbers"),
         ("concepts: [3]\nsettings:\n  alpha: true\n", r":3: settings\.alpha: alpha belongs at `outputs`"),
         ("concepts: [3]\nsettings:\n  spectrum: 1/f\n", r":3: settings\.spectrum: a spectrum is maco's"),
         (
