@@ -25,6 +25,7 @@ from usae_train.evaluation.metrics import (
     r2_summary,
 )
 from usae_train.evaluation.posthoc import PostHoc
+from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
 from usae_train.images.failures import none_can_be_read
@@ -38,6 +39,7 @@ from usae_train.runtime.progress import StageCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import stream_tokens
 
+DEFAULTS = EvaluateSettings()
 SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
 MAX_COFIRING = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
 REFERENCE: dict[str, Any] = {
@@ -59,7 +61,7 @@ class Compared:
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
     keeper: PassKeeper | None = None
     ranks: DistributedContext = SINGLE_PROCESS
-    seed: int = 0  # of the random atoms that consistency is compared with
+    seed: int = DEFAULTS.seed  # of the random atoms that consistency is compared with
     workers: int | None = 1  # processes that look at the pictures; None: as many as `workers_for` says
 
 
@@ -67,7 +69,7 @@ class Compared:
 def evaluate(
     usae: USAE,
     source: ImageSource,
-    batch: int = 32,
+    batch: int = DEFAULTS.batch,
     progress: StageCallback = lambda stage, done, total: None,
     compared: Compared | None = None,
 ) -> tuple[dict[str, Any], Statistics] | None:

@@ -29,6 +29,7 @@ from usae_viz.concepts.naming import label_of
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import WEBP, places, write_natural
 from usae_viz.explorer.runs import OWN, RenderedImage, RunFolder
+from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.export.sheet import CELL
 from usae_viz.settings import SHARED, MaximizeSettings
@@ -36,7 +37,7 @@ from usae_viz.verification.scores import ClassScore
 
 SCHEMA = 1
 MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
-NATURAL = 6  # natural pictures per backbone
+NATURAL = ExploreSettings().natural  # natural pictures per backbone
 SCRIPTS = ("dom.js", "labels.js", "view.js", "heat.js", "card.js", "grid.js", "panel.js", "sheet.js", "main.js")
 
 
