@@ -28,6 +28,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers, measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
@@ -45,7 +46,7 @@ MEASURED_TOKENS = 20_000  # bare tokens are kept one per row while they are meas
 class FitCallbacks:
     """What to call while a fit runs."""
 
-    pictures: Callable[[int, int], None] = lambda done, total: None
+    pictures: CountCallback = lambda done, total: None
     steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
     log_every: int | None = None  # optimizer steps between two calls of `steps`; a hundredth of the training by default
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read

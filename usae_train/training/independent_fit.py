@@ -92,7 +92,7 @@ def fit_independent(
     work: Work,
     verify: bool = False,
 ) -> dict[str, float]:
-    """Train one SAE per backbone and write each as soon as it is done; given again, it goes on where it was.
+    """Train one SAE per backbone and write each as soon as it is done; given again, it is resumed where it was.
 
     Args:
         images: pictures or a store.
