@@ -57,7 +57,7 @@ def test_elsewhere_the_pictures_are_brought_along(explored, run_folder):
     (data,) = called(explored / "explorer" / "data.js", "usaeData")
     pictures = [picture for card in data["cards"] for drawn in card["drawn"] for picture in drawn["pictures"]]
     assert len(pictures) == 9
-    for below, *_ in pictures:
+    for below in (picture["file"] for picture in pictures):
         copied = explored / data["runs"][0]["full"] / f"{below}.png"
         assert copied.read_bytes() == (run_folder / f"{below}.png").read_bytes()
         assert (explored / "explorer" / "thumbs" / "0" / f"{below}.webp").stat().st_size < 20_000
@@ -153,7 +153,7 @@ def test_variants_of_a_concept_share_its_card(usae_folder, tmp_path):
     (data,) = called(out / "explorer" / "data.js", "usaeData")
     (card,) = data["cards"]
     assert card["id"] == "3"
-    found = [(picture[7], picture[3], picture[2]) for picture in card["drawn"][0]["pictures"]]
+    found = [(picture["variant"], picture["seed"], picture["backbone"]) for picture in card["drawn"][0]["pictures"]]
     pairs = [(seed, name) for seed in (0, 1) for name in ("left", "right")]
     assert sorted(found) == sorted((variant, *pair) for variant in ("plain", "centred") for pair in pairs)
     assert "agreement.0" in {column["key"] for column in data["columns"]}
