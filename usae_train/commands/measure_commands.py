@@ -11,7 +11,7 @@ from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Device, Dtype, Images, LabelColumn, Limit, Quiet, Seed
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import say, say_json
+from usae_train.runtime.printing import say, say_json, say_table
 from usae_train.runtime.settings_options import knows_former
 from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
 
@@ -89,7 +89,7 @@ def evaluate(
         from usae_train.evaluation.independent import load_independent
         from usae_train.evaluation.judging import open_judge
         from usae_train.evaluation.report import write_report
-        from usae_train.evaluation.stands_for import stands_for_lines
+        from usae_train.evaluation.stands_for import answers_table, refused_lines, stands_for_lines
         from usae_train.evaluation.verdict import ceiling_lines, headline
         from usae_train.files.atomic import check_file
         from usae_train.model.checkpoint import fill_statistics, fills, load
@@ -140,7 +140,10 @@ def evaluate(
             say_json(json.loads((out / "report.json").read_text(encoding="utf-8")))
         elif not quiet:
             say(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
-            say(*ceiling_lines(figures), *stands_for_lines(figures))
+            say(*ceiling_lines(figures))
+            if (table := answers_table(figures)) is not None:
+                say_table(table)
+            say(*refused_lines(figures), *stands_for_lines(figures))
         if not quiet:
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
 

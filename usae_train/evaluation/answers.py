@@ -58,9 +58,7 @@ class Answers:
             tokens: {backbone: (pictures, token, width)} on the common grid.
         """
         backbones = self.usae.backbones
-        seen = {
-            name: tokens[name] if own.grid == self.usae.grid else own(canvases) for name, own in backbones.items()
-        }
+        seen = {name: tokens[name] if own.grid == self.usae.grid else own(canvases) for name, own in backbones.items()}
         for name, labels in self.labels.items():
             logits = replaced_logits(self.usae, name, canvases, seen).double()
             wanted = logits[CLEAN].argmax(-1) if labels is None else labels[numbers].to(logits.device)
@@ -103,8 +101,8 @@ def shares(means: Tensor, sources: Sequence[str]) -> dict[str, Any]:
     """What survives, from accuracy and cross-entropy (conditions, 2) of a classifier.
 
     Loss recovered is (L0 - L) / (L0 - L*): L with the reconstruction, L* with the tokens as they are, and L0 with the
-    patch tokens as zeros (Bricken et al. 2023, Towards Monosemanticity; SAELens `ce_loss_score`), or, which is stricter,
-    as the mean token. NaN where taking the tokens away does no harm.
+    patch tokens as zeros (Bricken et al. 2023, Towards Monosemanticity; SAELens `ce_loss_score`), or, which is
+    stricter, as the mean token. NaN where taking the tokens away does no harm.
     """
     rows = [{"accuracy": right, "cross_entropy": loss} for right, loss in means.tolist()]
     clean = rows[CLEAN]

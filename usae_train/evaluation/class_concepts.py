@@ -1,4 +1,4 @@
-"""Which concepts stand for a class of pictures, and which are shared by several: judged in two halves that must agree."""
+"""Which concepts stand for a class of pictures, and which several share: judged in two halves that must agree."""
 
 from __future__ import annotations
 
@@ -100,8 +100,10 @@ def standing_concepts(peaks: Tensor, of: Tensor, n_classes: int, generator: torc
     areas = [_smallest(peaks[half], of[half], n_classes) for half in (first, ~first)]
     found = []
     for concept in (torch.minimum(*areas).amax(0) >= WORTH_A_LOOK).nonzero().flatten().tolist():
-        both = [_stands_for(peaks[half, :, concept], of[half], areas[n][:, concept]) for n, half in
-                enumerate((first, ~first))]
+        both = [
+            _stands_for(peaks[half, :, concept], of[half], areas[n][:, concept])
+            for n, half in enumerate((first, ~first))
+        ]
         if both[0] is None or both[1] is None or both[0][0] != both[1][0]:
             continue
         members = both[0][0]

@@ -150,7 +150,8 @@ def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]
 
 def _summary(scores: Tensor, chance: float) -> dict[str, float | int]:
     known = scores[~scores.isnan()]
-    low, middle, high = known.quantile(torch.tensor([0.1, 0.5, 0.9]).double()).tolist() if len(known) else [torch.nan] * 3
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.double)
+    low, middle, high = known.quantile(levels).tolist() if len(known) else [torch.nan] * 3
     return {
         "concepts": len(known),
         "mean": known.mean().item(),
