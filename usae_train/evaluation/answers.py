@@ -156,7 +156,8 @@ def check_answers(usae: USAE, backbones: Mapping[str, Backbone]) -> None:
         ValueError: for a USAE of whose backbones none has a classifier.
     """
     if not any(own.spec.classes for own in backbones.values()):
+        names = ", ".join(backbones)
         raise UsageError(
-            f"--answers: no backbone of {usae.source} has a classifier ({', '.join(backbones)}); set `classes` in the "
+            f"--answers: no backbone of {usae.source or 'this USAE'} has a classifier ({names}); set `classes` in the "
             "spec of one to the number of its classes"
         )

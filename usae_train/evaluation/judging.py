@@ -119,10 +119,11 @@ def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
         (concepts,), -1..1; NaN where fewer than two pictures have a code.
     """
     found = []
+    unit = functional.normalize(embeddings.double(), dim=-1)  # to the last bit: what is left of sums can be small
     for some in peaks.split(AT_ONCE, 1):
         own = some.double()
         squares = own.square().sum(0)
-        together = (own.T @ embeddings.double()).square().sum(1)
+        together = (own.T @ unit).square().sum(1)
         pairs = own.sum(0).square() - squares
         fires = (own > 0).sum(0) >= 2
         found.append(torch.where(fires, (together - squares) / torch.where(fires, pairs, 1.0), torch.nan))

@@ -46,8 +46,8 @@ def _caption(by: set[str]) -> Iterator[str]:
     if LABELS in by:
         yield "right: by the labels"
     yield (
-        "loss: cross-entropy L; recovered: (L0 - L) / (L0 - L of tokens as they are), L0 with zeros, from mean with the "
-        "mean token"
+        "loss: cross-entropy L; recovered: (L0 - L) / (L0 - L of tokens as they are), L0 with zeros, from mean with "
+        "the mean token"
     )
 
 
