@@ -35,7 +35,7 @@ class PassSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    measured: int = 2  # what is measured: a state of before the linear ceiling lacks its sums
+    measured: int = 3  # what is measured: 1 lacks the sums of the linear ceiling, 2 those of answers and pictures
     usae: str | None = None  # hash of its weights
     images: str = ""  # fingerprint
     independent: dict[str, str | None] = {}  # hashes of theirs
@@ -43,6 +43,9 @@ class PassSettings(BaseModel):
     processes: int = 1
     dtype: str = "float32"  # what the backbones run in
     seed: int = 0
+    answers: bool = False  # whether classifiers are asked
+    judge: str | None = None  # hash of its weights, and what is read of it
+    classes: str | None = None  # hash of the pictures' labels
 
 
 @dataclass
