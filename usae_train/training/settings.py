@@ -177,7 +177,7 @@ class FitSettings(Settings):
     )
     matryoshka: Literal["fixed", "drawn"] | None = Field(
         None,
-        description="`fixed`: those shares at every step; `drawn`: as many drawn at each. The recipe's by default (`fixed`)",
+        description="`fixed`: those shares at every step; `drawn`: others at each. The recipe's by default (`fixed`)",
     )
     recipe: TrainingRecipe = Field(
         DEFAULT,

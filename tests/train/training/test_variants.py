@@ -200,7 +200,7 @@ def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:
     assert settings.recipe.title == "published, jumprelu"
     assert FitSettings.model_validate(settings.model_dump(mode="json")) == settings
     with_own = fit_settings("default", sparsity={"kind": "jumprelu", "bandwidth": 0.25}, dictionary="archetypal")
-    assert with_own.recipe.sparsity == {"kind": "jumprelu", "bandwidth": 0.25, "weight": JumpReLU().weight}
+    assert with_own.recipe.sparsity == {"kind": "jumprelu", "bandwidth": 0.25, "rate": 5.0, "weight": JumpReLU().weight}
     assert fit_settings("default", sparsity=JumpReLU(), matryoshka_fractions="none").recipe.sparsity == "jumprelu"
     assert new_usae(WIDTHS, with_own).sparsity == JumpReLU(bandwidth=0.25)
 
@@ -235,7 +235,7 @@ def test_a_recipe_of_a_yaml_file(tmp_path: Path) -> None:
     file.write_text("like: published\nsparsity: {kind: jumprelu, weight: 0.5}\nmatryoshka_fractions: [0.1, 0.5]\n")
     recipe = fit_settings(str(file)).recipe
     assert (recipe.name, recipe.batch_norm, recipe.matryoshka_fractions) == ("mine", True, (0.1, 0.5))
-    assert recipe.sparsity == {"kind": "jumprelu", "bandwidth": JumpReLU().bandwidth, "weight": 0.5}
+    assert recipe.sparsity == {"kind": "jumprelu", "bandwidth": JumpReLU().bandwidth, "rate": 5.0, "weight": 0.5}
     file.write_text("sparsity: jumprelu\nbatch_nrom: true\n")
     with pytest.raises(ValueError, match=r"mine.yaml:2: unknown key 'batch_nrom'; did you mean 'batch_norm'\?"):
         fit_settings(str(file))

@@ -26,6 +26,7 @@ class JumpReLU(Sparsity):
 
     kind: Literal["jumprelu"] = "jumprelu"
     bandwidth: float = Field(0.5, gt=0, lt=2, exclude=True)  # a USAE keeps neither
+    rate: float = Field(5.0, gt=0, exclude=True)  # of the thresholds, in units of the recipe's
     weight: float = Field(1.0, ge=0, exclude=True)  # of the penalty (active / k - 1)^2: the paper's appendix
 
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
@@ -42,9 +43,9 @@ class JumpReLU(Sparsity):
         return "those active that exceed a threshold of their own"
 
     @property
-    def learns_threshold(self) -> bool:
+    def threshold_rate(self) -> float:
         """By the gradients of `activate` and `penalty`."""
-        return True
+        return self.rate
 
     def choose(
         self,

@@ -65,9 +65,9 @@ class Sparsity(BaseModel, ABC):
         return True
 
     @property
-    def learns_threshold(self) -> bool:
-        """Whether the threshold has gradients; otherwise `follow` alone moves it."""
-        return False
+    def threshold_rate(self) -> float | None:
+        """Learning rate of the threshold, in units of the recipe's; None where it has no gradients."""
+        return None
 
     def choose(
         self,

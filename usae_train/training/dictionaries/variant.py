@@ -56,8 +56,10 @@ def bind(dictionary: Dictionary, rows: Rows | None) -> None:
 def project(dictionary: Dictionary, renormalize: bool) -> None:
     """After a step: what the variant says, or where there is none and it is asked for, rows of norm 1."""
     if parametrize.is_parametrized(dictionary, "weight"):
-        parts = dictionary.parametrizations["weight"]  # type: ignore[index]
-        parts[0].project(parts.original)
+        made = dictionary.get_submodule("parametrizations.weight")
+        rows = dictionary.get_submodule("parametrizations.weight.0")
+        assert isinstance(rows, Rows)
+        rows.project(made.get_parameter("original"))
     elif renormalize:
         dictionary.project()
 
