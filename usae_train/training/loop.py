@@ -30,21 +30,20 @@ from usae_train.tokens.standardization import (
 )
 from usae_train.training.alignment import aligned_rows
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
-from usae_train.training.dictionaries.variant import bind, project, release
+from usae_train.training.dictionaries.binding import bind_dictionaries, project, release
 from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
 from usae_train.training.sync_batch_norm import share_statistics
+from usae_train.training.thresholds import follow_thresholds, set_thresholds, threshold_sample
 
 # AdamW's first steps go by the sign of a gradient, and the rounding of a dense product turns the sign of the smallest:
 # with these in float32 50 losses of `published` are within 7.6e-5 of overcomplete's, without them within 1.4e-4
 # (tests/benchmarks/train_speed.py --losses).
 EXACT_STEPS = 10
 NORM_TOKENS = 4096  # from which the norm of backbones that stay as they are is taken
-THRESHOLD_TOKENS = 4096  # from which thresholds start
-FOLLOW_TOKENS = 64  # of a step, by which a running threshold moves
 LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode them densely
 
 
@@ -129,7 +128,7 @@ def fit_tokens(
                 stepping,
                 exact=step < EXACT_STEPS,
                 noise=noises.draw(generator),
-                fractions=drawn_fractions(settings.recipe, generator),
+                fractions=fractions_of(settings.recipe, generator),
             )
         whole_loss = ranks.mean(loss.detach()).item()
         logged = step % log_every == 0 or step == settings.steps - 1
@@ -303,7 +302,7 @@ def initialize(
                 chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
                 dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
             starts[name] = dictionary.atoms
-        bind_dictionaries(usae, recipe, starts, sampled)
+        bind_dictionaries(usae, read_dictionary(recipe.dictionary), starts, sampled)
         for name in starts:
             dictionary, linear = usae.decoder(name), usae.encoder(name).linear
             if recipe.tied:
@@ -311,51 +310,7 @@ def initialize(
                 linear.bias.copy_(-linear.weight @ dictionary.offset)
 
 
-def bind_dictionaries(
-    usae: USAE, recipe: TrainingRecipe, starts: Mapping[str, Tensor], sampled: Mapping[str, Tensor]
-) -> None:
-    """Have the rows of the dictionaries that start at `starts` made as the recipe says, until the training is over."""
-    kind = read_dictionary(recipe.dictionary)
-    pool = {}
-    for name, own in starts.items() if recipe.dictionary != "free" else ():
-        pool[name] = usae.standardize(name, sampled[name].to(own.device).float()) - usae.decoder(name).offset
-    for name in starts:
-        bind(usae.decoder(name), kind.rows(name, starts, pool, recipe.unit_norm))
-
-
-def threshold_sample(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) -> dict[str, Tensor]:
-    """Raw tokens of the trained backbones, spread over `rows`, where the sparsity has thresholds to set by them."""
-    if not usae.thresholds:
-        return {}
-    spaced = rows[:: max(1, len(rows) // THRESHOLD_TOKENS)][:THRESHOLD_TOKENS]
-    return {name: tokens for name, tokens in feed.pick(spaced).items() if name in trained}
-
-
-@torch.no_grad()
-def set_thresholds(usae: USAE, sample: Mapping[str, Tensor], finished: bool) -> None:
-    """Set where thresholds start, or when training is over, what a USAE keeps: from tokens as they are encoded then."""
-    for name, tokens in sample.items():
-        threshold, encoder = usae.thresholds[name].data, usae.encoder(name)
-        was = encoder.training
-        pre_codes = encoder.train(not finished)(usae.standardize(name, tokens.to(threshold.device).float()))
-        encoder.train(was)
-        (usae.sparsity.finish if finished else usae.sparsity.start)(threshold, pre_codes, usae.k)
-
-
-@torch.no_grad()
-def follow_thresholds(
-    usae: USAE, batch: Mapping[str, Tensor], stepping: Sequence[str], ranks: DistributedContext
-) -> None:
-    """Let the sparsity move the thresholds of the pairs that stepped, by a few tokens as they are without noise."""
-    for name in stepping if usae.thresholds else ():
-        spaced = max(1, -(-len(batch[name]) // FOLLOW_TOKENS))
-        encoder = usae.encoder(name)
-        pre_codes = encoder.eval()(batch[name][::spaced])  # BatchNorm as it will be used
-        encoder.train()
-        usae.sparsity.follow(usae.thresholds[name].data, pre_codes, usae.k, ranks)
-
-
-def drawn_fractions(recipe: TrainingRecipe, generator: torch.Generator) -> tuple[float, ...]:
+def fractions_of(recipe: TrainingRecipe, generator: torch.Generator) -> tuple[float, ...]:
     """The shares of the concepts that must do alone at a step: the recipe's, or as many between the least and all.
 
     Drawn evenly on a logarithmic scale, so that the first concepts have to do alone most often.
@@ -438,7 +393,7 @@ def new_optimizer(usae: USAE, name: str, recipe: TrainingRecipe) -> torch.optim.
     thresholds = learned_thresholds(usae, name)
     weights = pair_parameters(usae, name, recipe)[: -1 if thresholds else None]
     groups: list[dict[str, Any]] = [{"params": weights, "times": 1.0}]
-    if thresholds:  # no decay: it would make more concepts active
-        groups += [{"params": thresholds, "times": usae.sparsity.threshold_rate, "weight_decay": 0.0}]
+    if thresholds:  # their decay is what brings back a concept that its threshold silenced
+        groups += [{"params": thresholds, "times": usae.sparsity.threshold_rate}]
     # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)

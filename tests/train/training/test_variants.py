@@ -18,7 +18,7 @@ from usae_train.tokens.feeding import MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.archetypal import Mixtures, nearest
 from usae_train.training.fitting import fit_settings
-from usae_train.training.loop import drawn_fractions, fit_tokens, initialize, new_usae
+from usae_train.training.loop import fit_tokens, fractions_of, initialize, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 
 CHOICES = {
@@ -185,11 +185,11 @@ def test_the_nearest_tokens_are_those_over_all_backbones() -> None:
 def test_drawn_fractions_rise_from_the_least_named() -> None:
     recipe = RECIPES["default drawn"]
     generator = torch.Generator().manual_seed(0)
-    drawn = [drawn_fractions(recipe, generator) for _ in range(50)]
+    drawn = [fractions_of(recipe, generator) for _ in range(50)]
     assert len(set(drawn)) == 50
     assert all(len(own) == 3 and 0.25 <= own[0] <= own[1] <= own[2] <= 1 for own in drawn)
     before = generator.get_state()
-    assert drawn_fractions(DEFAULT, generator) == (0.25,)
+    assert fractions_of(DEFAULT, generator) == (0.25,)
     assert torch.equal(generator.get_state(), before)
 
 

@@ -39,6 +39,6 @@ def trained_sparsity(settings: Any) -> Sparsity:
         named = {"kind": settings} if isinstance(settings, str) else settings
         chosen = read_kind(named, variants(), "sparsity")
     if not chosen.can_train:
-        able = ", ".join(sorted(kind for kind, own in variants().items() if own(kind=kind).can_train))
+        able = ", ".join(kind for kind, own in sorted(variants().items()) if own(kind=kind).can_train)
         raise UsageError(f"sparsity {chosen} is read from other libraries' files, and not trained; expected {able}")
     return chosen

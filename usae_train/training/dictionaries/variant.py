@@ -7,9 +7,6 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
-
-from usae_train.model.usae import Dictionary
 
 
 class DictionaryKind(BaseModel, ABC):
@@ -45,26 +42,3 @@ class Rows(nn.Module):
 
     def project(self, original: Tensor) -> None:
         """After a step: bring what it changed back to where it may be, in place."""
-
-
-def bind(dictionary: Dictionary, rows: Rows | None) -> None:
-    """Have a dictionary's rows made by a variant until `release`."""
-    if rows is not None:
-        parametrize.register_parametrization(dictionary, "weight", rows)
-
-
-def project(dictionary: Dictionary, renormalize: bool) -> None:
-    """After a step: what the variant says, or where there is none and it is asked for, rows of norm 1."""
-    if parametrize.is_parametrized(dictionary, "weight"):
-        made = dictionary.get_submodule("parametrizations.weight")
-        rows = dictionary.get_submodule("parametrizations.weight.0")
-        assert isinstance(rows, Rows)
-        rows.project(made.get_parameter("original"))
-    elif renormalize:
-        dictionary.project()
-
-
-def release(dictionary: Dictionary) -> None:
-    """Keep the rows that were made, and forget of what."""
-    if parametrize.is_parametrized(dictionary, "weight"):
-        parametrize.remove_parametrizations(dictionary, "weight", leave_parametrized=True)
