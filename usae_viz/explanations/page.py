@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from usae_train.images.colour import levels
 from usae_train.model.natural import natural_pictures
+from usae_train.runtime.progress import CountCallback
 from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.overlay import fitted, light_of, scaled
 from usae_viz.explorer.natural import TILE
@@ -32,7 +33,7 @@ def write_page(
     record: Mapping[str, Any],
     out: Path,
     run: RunFolder | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
 ) -> None:
     """Write index.html, and beside it a folder with all that it shows.
 
@@ -98,7 +99,7 @@ def _bytes(explanation: Explanation, backbone: str, concept: int) -> str:
 
 
 def _patches(
-    explanation: Explanation, concepts: Sequence[int], room: Path, progress: Callable[[int, int], None]
+    explanation: Explanation, concepts: Sequence[int], room: Path, progress: CountCallback
 ) -> dict[str, list[int]]:
     """Write patches/CONCEPT.webp, a row per backbone; {concept: how many each backbone has}. Empty without pictures."""
     found: dict[str, list[int]] = {}

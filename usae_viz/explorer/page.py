@@ -20,6 +20,7 @@ from usae_train.files.provenance import versions
 from usae_train.files.validation import by_todays_names
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
@@ -35,7 +36,7 @@ from usae_viz.settings import SHARED, MaximizeSettings
 
 SCHEMA = 1
 MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
-NATURAL = 6  # natural pictures per backbone
+NATURAL = 6  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 SCRIPTS = (
     *("dom.js", "link.js", "scale.js", "labels.js", "view.js", "spotlight.js", "heat.js", "naturals.js", "card.js"),
@@ -56,7 +57,7 @@ def explore(
     Args:
         sources: runs and USAE.
         out: the folder for index.html; a run's own, or any other.
-        natural: top natural pictures per backbone, at most 8; 0 leaves them out.
+        natural: top-activating patches per backbone, at most 8; 0 leaves them out.
         report: called with the stage, pictures done of all, and a note.
         workers: processes that look at natural pictures; None: as many as `workers_for` says.
 
@@ -72,7 +73,7 @@ def explore(
     with _replaced(out / OWN) as room:
         found: dict[int, NaturalRows] = {}
         if sources.usae is None:
-            missing.append("Made without the USAE: no statistics and no natural pictures.")
+            missing.append("Made without the USAE: no statistics and no top-activating patches.")
         elif natural:
             found = _natural(sources, natural, room, report, missing, workers)
         for number, run in enumerate(sources.runs):
@@ -96,7 +97,7 @@ def check_place(out: Path) -> None:
     """
     page, own = out / "index.html", out / OWN
     if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
-        raise UsageError(f"{page} is there already and no explorer of ours; choose another --out")
+        raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")
     if own.exists() and not (own / "data.js").is_file():
         raise UsageError(f"{own} is there already and not an explorer's; choose another --out")
     check_file(page)
@@ -208,11 +209,12 @@ def _natural(
         places(pictures, concepts, count),
         count,
         room,
-        lambda done, total: report("natural pictures", done, total, ""),
+        lambda done, total: report("top-activating patches", done, total, ""),
         workers,
     )
     if unreadable:
-        missing.append(f"{len(unreadable)} natural pictures could not be read; the first: {unreadable[0]}")
+        count_unread = plural(len(unreadable), "picture")
+        missing.append(f"{count_unread} with top-activating patches could not be read; the first: {unreadable[0]}")
     return found
 
 

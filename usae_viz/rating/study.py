@@ -120,7 +120,7 @@ def make_study(
         trials += [] if trial is None else [trial]
         progress(done, len(order))
     if not trials:
-        raise UsageError("no concept of this run has natural pictures in which it fires; nothing can be asked")
+        raise UsageError("no concept of this run has top-activating patches; nothing can be asked")
     return trials
 
 

@@ -99,7 +99,7 @@ def test_moved_pictures_are_said_and_the_rest_is_shown(run_copy, usae_folder, tm
     sources = open_sources([str(run_copy)])
     missing = explore(type(sources)(moved, sources.runs, sources.cards), tmp_path / "page")
     assert missing == [
-        f"No natural pictures: no folder '{tmp_path / 'gone'}'; expected a folder of pictures, or `demo`; "
+        f"No top-activating patches: no folder '{tmp_path / 'gone'}'; expected a folder of pictures, or `demo`; "
         "--images takes your own."
     ]
     (data,) = called(tmp_path / "page" / "explorer" / "data.js", "usaeData")
@@ -186,7 +186,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(run_copy, usae_folder, tmp_p
         (["other"], "other was drawn with another USAE (sha256 000000000000) than"),
         ([run_copy, "--usae", "nowhere"], "unknown USAE 'nowhere'"),
         ([usae_folder, usae_folder], "at most one USAE"),
-        ([usae_folder, "-o", "theirs"], "index.html is there already and no explorer of ours"),
+        ([usae_folder, "-o", "theirs"], "index.html is there already, and is not an explorer that usae-viz made"),
         ([usae_folder, "-o", "file/page"], "cannot be written"),
     ):
         done = run(*words)

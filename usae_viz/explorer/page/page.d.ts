@@ -37,7 +37,7 @@ type Filter = (data: PageData, view: View, labels: Labels) => (at: number) => bo
 /** A row of pictures that every card has room for. */
 interface PictureRow {
   run: number;
-  variant: string;
+  variant: string | null;
   mode: string;
 }
 
