@@ -139,7 +139,7 @@ def demo(
 ) -> None:
     """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about two and a quarter hours).
 
-    A build that was stopped goes on where it was when the same command is given again.
+    A build that was stopped is resumed by the same command.
     """
     with one_line_errors(quiet):
         from usae_train.demo.build import build

@@ -75,7 +75,7 @@ def evaluate(
 ) -> None:
     """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
 
-    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. On the CPU it uses all cores;
+    Stopped by Ctrl-C, a kill or a crash, it is resumed by the same command. On the CPU it uses all cores;
     under torchrun the processes share the pictures.
     """
     with one_line_errors():

@@ -73,7 +73,7 @@ def name(
             known = len({each.name for each in names})
             say(
                 f"{out}: {plural(len(names), 'concept')} of {model.n_concepts} named, after {known} of "
-                f"{plural(len(found.classes.names), 'class').replace('classs', 'classes')}; were the classes dealt out "
+                f"{plural(len(found.classes.names), 'class')}; were the classes dealt out "
                 f"at random, {found.by_chance} would be"
             )
 

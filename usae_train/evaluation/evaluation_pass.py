@@ -22,6 +22,7 @@ from usae_train.files.tensor_forms import Damaged
 from usae_train.files.torch_state import write_state
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, Tell, Workers
 from usae_train.tokens.paired import PairedTokens
 
@@ -30,7 +31,7 @@ LOOK_AGAIN = 0.2  # seconds
 
 
 class PassSettings(BaseModel):
-    """What a pass that was stopped must have in common with the one that goes on."""
+    """What a pass that was stopped must have in common with the one that resumes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -99,7 +100,7 @@ def run_pass(
     n_images: int,
     keeper: PassKeeper | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
     workers: int = 1,
 ) -> bool:
     """Add up everything about some pictures.

@@ -76,7 +76,7 @@ def test_pairs_of_classes_are_compared_as_areas_under_curves() -> None:
 
 def test_each_class_has_a_half_of_its_pictures_in_each_and_other_seeds_other_ones() -> None:
     one, other = (halves(OF, torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    assert [int(one[OF == number].sum()) for number in range(CLASSES)] == [EACH // 2] * CLASSES
+    assert [int(one[number == OF].sum()) for number in range(CLASSES)] == [EACH // 2] * CLASSES
     assert not torch.equal(one, other)
 
 

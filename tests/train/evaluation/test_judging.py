@@ -88,7 +88,7 @@ def test_a_yaml_of_one_and_of_several(usae, tmp_path: Path) -> None:
 def test_the_spaces_own_backbone_does_not_judge_unless_told(usae, monkeypatch, changes) -> None:
     own = SPECS["vit"].model_copy(update=changes)
     monkeypatch.setattr("usae_train.evaluation.judging.judge_spec", lambda text: ("mine", own))
-    with pytest.raises(ValueError, match="is this USAE's own backbone vit, which would judge itself.*own:vit"):
+    with pytest.raises(ValueError, match=r"is this USAE's own backbone vit, which would judge itself.*own:vit"):
         open_judge("mine", usae)
     assert open_judge("own:vit", usae).backbone is usae.backbones["vit"]
     with pytest.raises(ValueError, match="unknown backbone 'vot'"):
