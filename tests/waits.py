@@ -44,7 +44,7 @@ class Waits(TorchDispatchMode):
         super().__exit__(*raised)
         self.numbers.__exit__(*raised)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, func.overloadpacket.__name__
         there = [tensor for tensor in _tensors(args, kwargs) if tensor.device.type == "meta"]
         if name in ("_to_copy", "copy_"):
@@ -114,7 +114,7 @@ class _Numbers(TorchFunctionMode):
         super().__init__()
         self.found = found
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
         if name in ("tensor", "as_tensor") and not isinstance(args[0], Tensor):
             self.found["tensor of numbers"] += torch.device(kwargs.get("device") or "cpu").type == "meta"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-
 from waits import Waits
+
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.transfers import index_of, read_numbers, to_device
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
@@ -105,7 +105,9 @@ def test_the_count_sees_what_waits() -> None:
     there = torch.zeros(8, device="meta")
 
     def read() -> list[object]:
-        return [there.sum().item(), there.tolist(), there.nonzero(), there[there > 0], torch.ones(3).to("meta")]
+        numbers = torch.tensor([1, 2], device="meta")
+        found = [there.sum().item(), there.tolist(), there.nonzero(), there[there > 0], there[[1, 2]]]
+        return [numbers, torch.ones(3).to("meta"), *found]
 
     def asked_for() -> list[Tensor]:
         return [torch.ones(3).to("meta", non_blocking=True), there[there.long()], torch.where(there > 0, there, 0.0)]
