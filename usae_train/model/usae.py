@@ -194,8 +194,11 @@ class USAE(nn.Module):
 
     def sparsify(self, name: str, pre_codes: Tensor) -> Codes:
         """A backbone's pre-codes (..., n_concepts) -> Codes(values, indices), as `encode` makes them."""
-        threshold = self.thresholds[name] if self.known_name(name) in self.thresholds else None
-        return self.sparsity.codes(pre_codes, self.k, threshold)
+        return self.sparsity.codes(pre_codes, self.k, self.threshold(name))
+
+    def threshold(self, name: str) -> Tensor | None:
+        """What a backbone's pre-codes must exceed, of the shape that the sparsity says; None where it has none."""
+        return self.thresholds[name] if self.known_name(name) in self.thresholds else None
 
     @in_plain_numbers
     def decode(self, name: str, codes: Codes) -> Tensor:

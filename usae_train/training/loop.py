@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
+from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
@@ -29,11 +31,14 @@ from usae_train.tokens.standardization import (
 )
 from usae_train.training.alignment import aligned_rows
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
+from usae_train.training.dictionaries.binding import bind_dictionaries, project, release
+from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
 from usae_train.training.sync_batch_norm import share_statistics
+from usae_train.training.thresholds import follow_thresholds, set_thresholds, threshold_sample
 
 # AdamW's first steps go by the sign of a gradient, and the rounding of a dense product turns the sign of the smallest:
 # with these in float32 50 losses of `published` are within 7.6e-5 of overcomplete's, without them within 1.4e-4
@@ -85,6 +90,8 @@ def fit_tokens(
     set_trained(usae, trained)
     thresholds = standardize_from(usae, feed, rows, trained, settings)
     initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
+    sample = threshold_sample(usae, feed, rows, trained)
+    set_thresholds(usae, sample, finished=False)
     optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(len(usae.names), usae.n_concepts, dtype=torch.long, device=device)
     share_statistics(usae, ranks)
@@ -111,19 +118,21 @@ def fit_tokens(
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = encoding_backbones(settings.recipe, usae.names, drawn)
         stepping = stepping_pairs(settings.recipe, usae.names, drawn, frozen)
-        loss, fired = step_loss(
-            usae,
-            batch,
-            encoding,
-            settings.recipe,
-            dead,
-            places,
-            ranks,
-            stepping,
-            exact=step < EXACT_STEPS,
-            noise=noises.draw(generator),
-            n_dead=n_dead,
-        )
+        with parametrize.cached():  # rows that are made of others are made once a step
+            loss, fired = step_loss(
+                usae,
+                batch,
+                encoding,
+                settings.recipe,
+                dead,
+                places,
+                ranks,
+                stepping,
+                exact=step < EXACT_STEPS,
+                noise=noises.draw(generator),
+                fractions=fractions_of(settings.recipe, generator),
+                n_dead=n_dead,
+            )
         usae.zero_grad()
         (loss * ranks.weight).backward()
         for name in stepping:
@@ -149,10 +158,11 @@ def fit_tokens(
         if wrong := clip_pairs(usae, stepping, settings.recipe, optimizers, norms, found):
             raise_on_all(ranks, keeper, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
         for name in stepping:
-            optimizers[name].param_groups[0]["lr"] = rate
+            for group in optimizers[name].param_groups:
+                group["lr"] = rate * group["times"]
             optimizers[name].step()
-            if settings.recipe.renormalize:
-                usae.decoder(name).project()
+            project(usae.decoder(name), settings.recipe.renormalize)
+        follow_thresholds(usae, batch, stepping, ranks)
         speed.add(settings.batch)
         if logged:
             shares = dict(zip(usae.names, unused.float().mean(1).tolist(), strict=True))
@@ -161,6 +171,9 @@ def fit_tokens(
             progress(step + 1, {**figures, **read, **pairs})
         if keeper is not None:
             keeper.after(step + 1, state, ranks)
+    for name in trained:
+        release(usae.decoder(name))
+    set_thresholds(usae, sample, finished=True)
     return usae.eval().requires_grad_(False)
 
 
@@ -241,7 +254,8 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
             settings.k,
             batch_norm=settings.recipe.batch_norm,
             unit_norm=settings.recipe.unit_norm,
-            recipe=settings.recipe.name,
+            recipe=settings.recipe.title,
+            sparsity=trained_sparsity(settings.recipe.sparsity),
             **source,  # type: ignore[arg-type]
         )
 
@@ -251,6 +265,8 @@ def set_trained(usae: USAE, trained: Sequence[str]) -> None:
     for name in usae.names:
         for part in (usae.encoder(name), usae.decoder(name)):
             part.train(name in trained).requires_grad_(name in trained)
+        if name in usae.thresholds:
+            usae.thresholds[name].requires_grad_(name in trained and usae.sparsity.threshold_rate is not None)
 
 
 def initialize(
@@ -271,6 +287,7 @@ def initialize(
     generator = torch.Generator().manual_seed(init_seed)
     chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
     sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
+    starts: dict[str, Tensor] = {}
     if thresholds:  # dictionary rows that start at outliers would be outliers' own
         sampled = without_outliers(sampled, thresholds)
         # the first ones, in an order drawn already: an outlier more or less moves the rows by one and changes few
@@ -290,9 +307,25 @@ def initialize(
             elif recipe.dictionary_init == "tokens":
                 chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
                 dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
+            starts[name] = dictionary.atoms
+        bind_dictionaries(usae, read_dictionary(recipe.dictionary), starts, sampled)
+        for name in starts:
+            dictionary, linear = usae.decoder(name), usae.encoder(name).linear
             if recipe.tied:
                 linear.weight.copy_(dictionary.atoms)
                 linear.bias.copy_(-linear.weight @ dictionary.offset)
+
+
+def fractions_of(recipe: TrainingRecipe, generator: torch.Generator) -> tuple[float, ...]:
+    """The shares of the concepts that must do alone at a step: the recipe's, or as many between the least and all.
+
+    Drawn evenly on a logarithmic scale, so that the first concepts have to do alone most often.
+    """
+    fixed = recipe.matryoshka_fractions
+    if recipe.matryoshka == "fixed":
+        return fixed
+    drawn = torch.rand(len(fixed), generator=generator, dtype=torch.double).sort().values
+    return tuple((fixed[0] ** (1 - drawn)).tolist())
 
 
 def encoding_backbones(recipe: TrainingRecipe, names: Sequence[str], drawn: str) -> list[str]:
@@ -362,9 +395,14 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
 def pair_parameters(usae: USAE, name: str, recipe: TrainingRecipe) -> list[nn.Parameter]:
     """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
-    atoms = [] if recipe.frozen else [dictionary.weight]
+    atoms = [] if recipe.frozen else [own for key, own in dictionary.named_parameters() if key != "offset"]
     offset = [dictionary.offset] if recipe.offset else []
-    return [*usae.encoder(name).parameters(), *atoms, *offset]
+    return [*usae.encoder(name).parameters(), *atoms, *offset, *learned_thresholds(usae, name)]
+
+
+def learned_thresholds(usae: USAE, name: str) -> list[nn.Parameter]:
+    """A backbone's thresholds, where they have gradients."""
+    return [usae.thresholds[name]] if usae.sparsity.threshold_rate is not None else []
 
 
 def learning_rate(step: int, settings: FitSettings) -> float:
@@ -379,6 +417,10 @@ def learning_rate(step: int, settings: FitSettings) -> float:
 
 def new_optimizer(usae: USAE, name: str, recipe: TrainingRecipe) -> torch.optim.Optimizer:
     """AdamW over what training may change of a pair, fused; `clip_pairs` relies on that."""
-    parameters = pair_parameters(usae, name, recipe)
+    thresholds = learned_thresholds(usae, name)
+    weights = pair_parameters(usae, name, recipe)[: -1 if thresholds else None]
+    groups: list[dict[str, Any]] = [{"params": weights, "times": 1.0}]
+    if thresholds:  # their decay is what brings back a concept that its threshold silenced
+        groups += [{"params": thresholds, "times": usae.sparsity.threshold_rate}]
     # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
-    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)

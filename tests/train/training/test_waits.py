@@ -79,7 +79,7 @@ def test_the_dead_are_the_same_however_they_are_counted() -> None:
 
 def test_what_topk_leaves_out_is_the_same_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pre_codes = torch.randn(20, 12, generator=torch.Generator().manual_seed(0)) + torch.linspace(-1, 1, 20)[:, None]
-    kept = pre_codes.topk(3).indices
+    kept = (pre_codes.topk(3).indices + 12 * torch.arange(20)[:, None]).flatten()
     here = left_out_half(pre_codes, kept)
     monkeypatch.setattr("usae_train.training.kernels.topk_complement.on_cpu", lambda tensor: False)
     assert torch.equal(left_out_half(pre_codes, kept), here)
