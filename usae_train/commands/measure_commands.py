@@ -12,7 +12,7 @@ from usae_train.commands.options import SOURCES, Device, Images, Quiet
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import say, say_json
+from usae_train.runtime.printing import say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
 
@@ -38,7 +38,7 @@ def evaluate(
 ) -> None:
     """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
 
-    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. On the CPU it uses all cores;
+    Stopped by Ctrl-C, a kill or a crash, it is resumed by the same command. On the CPU it uses all cores;
     under torchrun the processes share the pictures.
     """
     with one_line_errors():
@@ -50,7 +50,9 @@ def evaluate(
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
         from usae_train.evaluation.independent import load_independent
+        from usae_train.evaluation.judging import open_judge
         from usae_train.evaluation.report import write_report
+        from usae_train.evaluation.stands_for import answers_table, refused_lines, stands_for_lines
         from usae_train.evaluation.verdict import ceiling_lines, headline
         from usae_train.files.atomic import check_file
         from usae_train.model.checkpoint import fill_statistics, fills, load
@@ -79,6 +81,9 @@ def evaluate(
             ranks=ranks,
             seed=settings.seed,
             workers=workers,
+            answers=settings.answers,
+            judge=None if settings.judge is None else open_judge(settings.judge, model),
+            label_column=settings.label_column,
         )
         unseen = quiet or not ranks.is_main
         with said_once(ranks.is_main), progress_bars(unseen) as progress, keeper.listening():
@@ -99,6 +104,9 @@ def evaluate(
         elif not quiet:
             say(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
             say(*ceiling_lines(figures))
+            if (table := answers_table(figures)) is not None:
+                say_table(table)
+            say(*refused_lines(figures), *stands_for_lines(figures))
         if not quiet:
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
 

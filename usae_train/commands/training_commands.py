@@ -54,7 +54,7 @@ def fit(
         bool,
         typer.Option(
             "--independent",
-            help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command goes on.",
+            help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command resumes.",
         ),
     ] = False,
     resume: Resume = False,

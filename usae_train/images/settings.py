@@ -14,6 +14,11 @@ Limit = Annotated[
     Field(ge=1, le=MAX_COUNT, description="take at most so many pictures, drawn from all, the same ones each time"),
 ]
 
+LabelColumn = Annotated[
+    str | None,
+    Field(description="of a dataset, the column that says each picture's class; by default the only one of classes"),
+]
+
 
 class SpectrumSettings(Settings):
     """How the mean Fourier magnitude is measured."""

@@ -91,7 +91,7 @@ def extract(
     piece_seconds: float = SECONDS,
     warn: Warn = lambda why: None,
 ) -> ActivationStore:
-    """Write an activation store, or go on with one where it stopped, within a shard too.
+    """Write an activation store, or resume one where it stopped, within a shard too.
 
     SIGTERM and Ctrl-C keep what was seen, and stop; a kill loses what was seen in the last minute. Processes that
     extract together are ended by torchrun as by a kill. While a shard is written the next one's images are read and

@@ -110,7 +110,7 @@ class TrainingCheckpointer:
         keep: how many are kept.
 
     Attributes:
-        data: what the training is on, in words that are compared when it goes on (source, fingerprint, widths).
+        data: what the training is on, in words that are compared when it is resumed (source, fingerprint, widths).
     """
 
     def __init__(

@@ -35,4 +35,4 @@ def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
     say_left_out(source.left_out)
     with progress_bars(quiet) as progress:
         report = watched(progress, quiet)
-        usae.natural = look_through(usae, source, lambda done, total: report("natural pictures", done, total, ""))
+        usae.natural = look_through(usae, source, lambda done, total: report("top-activating patches", done, total, ""))

@@ -55,7 +55,7 @@ def explore(
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a page to look at concepts: pictures, natural pictures with heat maps, figures; sort, filter, compare.
+    """Write a page to look at concepts: pictures, top-activating patches, figures; sort, filter, compare.
 
     The page works from disk and without the network; its folder can be zipped and mailed.
     """
@@ -117,7 +117,7 @@ def rate(
         take_pictures(sources.usae, images, quiet)
         natural, why = natural_pictures(sources.usae)
         if natural is None:
-            raise UsageError(f"a study needs natural pictures. {why}")
+            raise UsageError(f"a study needs top-activating patches. {why}")
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             trials = make_study(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from usae_train.interventions.edits import Wanted
 from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable, intervene
 from usae_train.model.usae import USAE
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explanations.classes import named_class
 from usae_viz.explanations.concept_maps import ConceptMaps
@@ -57,7 +58,7 @@ class Gallery:
 @undisturbed
 @torch.no_grad()
 def gallery_of(
-    usae: USAE, backbone: str, source: ImageSource, progress: Callable[[int, int], None] = lambda done, total: None
+    usae: USAE, backbone: str, source: ImageSource, progress: CountCallback = lambda done, total: None
 ) -> Gallery:
     """The final embeddings of photographs through a backbone.
 

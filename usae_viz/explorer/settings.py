@@ -12,6 +12,8 @@ class ExploreSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    natural: int = Field(6, ge=0, le=8, description="top natural pictures per backbone and concept; 0 leaves them out")
+    natural: int = Field(
+        6, ge=0, le=8, description="top-activating patches per backbone and concept; 0 leaves them out"
+    )
     usae: str | None = Field(None, description="the runs' USAE, where it is not what run.json says")
-    pictures_only: bool = Field(False, description="do without the USAE: no statistics, no natural pictures")
+    pictures_only: bool = Field(False, description="do without the USAE: no statistics, no top-activating patches")

@@ -1,6 +1,6 @@
 """Human studies: does a drawn picture lead a person to the top-activating patches of its concept?
 
-The names below are imported when they are first used: command lines read `settings` beside them, and --help stays quick.
+The names below are imported when they are first used: command lines read `settings` alone, and --help stays quick.
 """
 
 from importlib import import_module
