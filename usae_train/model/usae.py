@@ -15,6 +15,7 @@ from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.transfers import to_device
 from usae_train.runtime.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class USAE(nn.Module):
             concepts: (concepts,) indices.
         """
         encoder, scale = self.encoder(name), self.scale(name)
-        weight, bias = encoder.folded(torch.as_tensor(concepts, device=encoder.linear.weight.device))
+        weight, bias = encoder.folded(to_device(torch.as_tensor(concepts), encoder.linear.weight.device))
         return Readout(*scale.folded(weight, bias))
 
     @in_plain_numbers

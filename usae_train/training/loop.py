@@ -17,6 +17,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
+from usae_train.runtime.transfers import read_numbers, to_device
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
@@ -103,6 +104,8 @@ def fit_tokens(
     first = 0 if keeper is None else keeper.restore(state, ranks)
     noises = NoiseSource(settings.recipe.noise, settings.batch, [*usae.widths.values()], settings.seed, device)
     log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
+    dead = first - last_fired > settings.recipe.dead_after
+    n_dead = dead.sum(1).tolist()
 
     for step in range(first, settings.steps):
         shown = batches.next()
@@ -111,11 +114,10 @@ def fit_tokens(
             ranks = ranks.weighted_by(count)
             share_statistics(usae, ranks)
         places = batches.places[kept]
-        batch = {n: usae.standardize(n, t[kept].to(device, torch.float32)) for n, t in shown.items()}
+        batch = {n: usae.standardize(n, to_device(t[kept], device).float()) for n, t in shown.items()}
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = encoding_backbones(settings.recipe, usae.names, drawn)
         stepping = stepping_pairs(settings.recipe, usae.names, drawn, frozen)
-        dead = step - last_fired > settings.recipe.dead_after
         with parametrize.cached():  # rows that are made of others are made once a step
             loss, fired = step_loss(
                 usae,
@@ -123,14 +125,23 @@ def fit_tokens(
                 encoding,
                 settings.recipe,
                 dead,
-                places.to(device),
+                places,
                 ranks,
                 stepping,
                 exact=step < EXACT_STEPS,
                 noise=noises.draw(generator),
                 fractions=fractions_of(settings.recipe, generator),
+                n_dead=n_dead,
             )
-        whole_loss = ranks.mean(loss.detach()).item()
+        usae.zero_grad()
+        (loss * ranks.weight).backward()
+        for name in stepping:
+            ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
+        norms = pair_norms(usae, stepping, settings.recipe)
+        last_fired.masked_fill_(ranks.any(fired & (ranks.weight > 0)), step)
+        unused, dead = dead, step + 1 - last_fired > settings.recipe.dead_after
+        # all that a step has to know of what it computed, for a GPU is waited for here
+        (whole_loss,), found, n_dead = read_numbers(ranks.mean(loss.detach()), norms, dead.sum(1))
         logged = step % log_every == 0 or step == settings.steps - 1
         sound = is_sound(whole_loss)
         # spread over the batch: a rank's part of it is in the order of rows, and the first would be always the same
@@ -143,13 +154,8 @@ def fit_tokens(
                 raise_on_all(ranks, keeper, what, "check the backbone's weights")
             where = unsound_pairs(pairs["pair_loss"])
             raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")
-        last_fired[ranks.any(fired & (ranks.weight > 0))] = step
-        usae.zero_grad()
-        (loss * ranks.weight).backward()
         rate = learning_rate(step, settings)
-        for name in stepping:
-            ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
-        if wrong := clip_pairs(usae, stepping, settings.recipe, optimizers):
+        if wrong := clip_pairs(usae, stepping, settings.recipe, optimizers, norms, found):
             raise_on_all(ranks, keeper, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
         for name in stepping:
             for group in optimizers[name].param_groups:
@@ -159,8 +165,8 @@ def fit_tokens(
         follow_thresholds(usae, batch, stepping, ranks)
         speed.add(settings.batch)
         if logged:
-            unused = dict(zip(usae.names, dead.float().mean(1).tolist(), strict=True))
-            figures = {"loss": whole_loss, "dead": unused, "learning_rate": rate}
+            shares = dict(zip(usae.names, unused.float().mean(1).tolist(), strict=True))
+            figures = {"loss": whole_loss, "dead": shares, "learning_rate": rate}
             read = {"tokens_per_second": speed.take(), "gb_read": batches.bytes_read / 1e9}
             progress(step + 1, {**figures, **read, **pairs})
         if keeper is not None:
@@ -337,23 +343,44 @@ def stepping_pairs(recipe: TrainingRecipe, names: Sequence[str], drawn: str, fro
 
 
 def clip_pairs(
-    usae: USAE, names: Sequence[str], recipe: TrainingRecipe, optimizers: Mapping[str, torch.optim.Optimizer]
+    usae: USAE,
+    names: Sequence[str],
+    recipe: TrainingRecipe,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    norms: Tensor,
+    found: Sequence[float],
 ) -> list[str]:
     """Have each pair's optimizer scale its gradients down to `recipe.max_grad_norm`; shorter ones are not touched.
+
+    Args:
+        usae: with gradients.
+        names: the pairs.
+        recipe: the bound.
+        optimizers: of all pairs.
+        norms: (names,) `pair_norms`.
+        found: the same, as they were read.
 
     Returns:
         The backbones whose gradient is not finite; with one of them a step would ruin the weights.
     """
-    gradients = [[p.grad for p in pair_parameters(usae, name, recipe) if p.grad is not None] for name in names]
-    norms = torch.stack([gradient_norm(own) for own in gradients])
     # torch's clip_grad_norm_ multiplies by clip / (norm + 1e-6), in a pass of its own over all gradients; a fused
     # optimizer divides by this while it takes the step, as torch.amp.GradScaler has it do (19.5 for 23 ms, one thread)
-    found, heeds = norms.tolist(), norms.device.type != "mps"  # until pytorch's #186360, of June 2026
-    for name, own, scale, norm in zip(names, gradients, (norms + 1e-6) / recipe.max_grad_norm, found, strict=True):
+    heeds = norms.device.type != "mps"  # until pytorch's #186360, of June 2026
+    for name, scale, norm in zip(names, (norms + 1e-6) / recipe.max_grad_norm, found, strict=True):
         optimizers[name].grad_scale = scale if norm > recipe.max_grad_norm and heeds else None  # type: ignore[attr-defined]
         if norm > recipe.max_grad_norm and not heeds:
-            torch._foreach_div_(own, scale)
+            torch._foreach_div_(pair_gradients(usae, name, recipe), scale)
     return [name for name, norm in zip(names, found, strict=True) if not math.isfinite(norm)]
+
+
+def pair_norms(usae: USAE, names: Sequence[str], recipe: TrainingRecipe) -> Tensor:
+    """(names,): the norm of each pair's gradients, taken as one vector."""
+    return torch.stack([gradient_norm(pair_gradients(usae, name, recipe)) for name in names])
+
+
+def pair_gradients(usae: USAE, name: str, recipe: TrainingRecipe) -> list[Tensor]:
+    """The gradients of what training may change of a pair."""
+    return [own.grad for own in pair_parameters(usae, name, recipe) if own.grad is not None]
 
 
 def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from usae_train.model.sparse import GROUPS
 from usae_train.model.sparsity.variant import Chosen
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.transfers import to_device
 from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.products import product_dtype, products
 from usae_train.training.kernels.sparse_ops import Entries, chosen_products, decode_entries, entries_of, stable_order
@@ -60,6 +61,7 @@ def step_loss(
     exact: bool = False,
     noise: Noise | None = None,
     fractions: Sequence[float] | None = None,
+    n_dead: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The loss of one step and the concepts that fired in it, through which backbone's encoder.
 
@@ -70,13 +72,15 @@ def step_loss(
         recipe: which terms there are.
         dead: (backbones, n_concepts) bool, in the USAE's order: what has not fired for long through a backbone's
             encoder, and is to be revived there; only in backbones that the step may change.
-        places: (tokens,) which of the whole batch's tokens these are; the first ones by default.
+        places: (tokens,) which of the whole batch's tokens these are, in the processor's memory; the first ones by
+            default.
         ranks: who has the other parts of the batch.
         stepping: the backbones that the step may change; those that encode by default. The codes of others are
             decoded to these alone: what the others make of each other moves nothing.
         exact: every dense product that a gradient passes through in float32, the gradient's as well.
         noise: what the encoders that the step may change see besides; what is to be decoded stays as it is.
         fractions: the shares of the concepts that must explain the tokens alone; the recipe's by default.
+        n_dead: (backbones,) how many are dead in each, where that is known; a GPU has to be waited for to count them.
 
     Returns:
         The loss, a scalar, and (backbones, n_concepts) bool; of backbones that do not encode nothing fires.
@@ -84,10 +88,11 @@ def step_loss(
     total = torch.zeros((), device=dead.device)
     fired = torch.zeros_like(dead)
     if places is None:
-        places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
+        places = torch.arange(len(next(iter(batch.values()))))
     stepping = encoding if stepping is None else stepping
+    own_dead = dead_concepts(usae.names, stepping if recipe.auxiliary == "dead" else [], dead, n_dead)
     fractions = recipe.matryoshka_fractions if fractions is None else fractions
-    encoded = encode_batch(usae, batch, encoding, recipe, dead, places, stepping, exact, fired, noise, ranks)
+    encoded = encode_batch(usae, batch, encoding, recipe, own_dead, places, stepping, exact, fired, noise, ranks)
     for active, wanted in encoded:
         total = total + pass_loss(usae, wanted, active, stepping, recipe, fractions, ranks, exact)
         if active.penalty is not None:
@@ -95,12 +100,27 @@ def step_loss(
     return total, fired
 
 
+def dead_concepts(
+    names: Sequence[str], revivable: Sequence[str], dead: Tensor, n_dead: Sequence[float] | None = None
+) -> dict[str, Tensor]:
+    """{backbone: (dead,) concepts to be revived there}, ascending; see `step_loss`."""
+    if n_dead is None:
+        n_dead = dead.sum(1).tolist() if revivable else [0] * len(names)
+    found = {}
+    for row, name in enumerate(names):
+        count = int(n_dead[row]) if name in revivable else 0
+        # what nonzero says, whose length would have to be waited for
+        first = (~dead[row]).byte().sort(stable=True).indices if count else torch.arange(0, device=dead.device)
+        found[name] = first[:count]
+    return found
+
+
 def encode_batch(
     usae: USAE,
     batch: Mapping[str, Tensor],
     encoding: Sequence[str],
     recipe: TrainingRecipe,
-    dead: Tensor,
+    dead: Mapping[str, Tensor],
     places: Tensor,
     stepping: Sequence[str],
     exact: bool,
@@ -112,18 +132,17 @@ def encode_batch(
 
     What fires is noted in `fired` (backbones, n_concepts).
     """
-    learning = {name: tokens for name, tokens in batch.items() if name in stepping}
+    learning, device = {name: tokens for name, tokens in batch.items() if name in stepping}, fired.device
 
     def encode(source: str, tokens: Tensor, places: Tensor, sharing: int = 1) -> Active:
         row = usae.names.index(source)
         if noise is not None and source in stepping:
+            places = to_device(places, device)
             tokens = noise.onto(tokens, places, row, error_weight(usae, source, recipe) ** -0.5, sharing)
-        revivable = recipe.auxiliary == "dead" and source in stepping
-        own_dead = dead[row].nonzero().squeeze(1) if revivable else places[:0]
         if recipe.batch_norm or recipe.auxiliary == "left_out":
-            active = dense_active(usae, source, tokens, recipe, own_dead, exact, ranks)
+            active = dense_active(usae, source, tokens, recipe, dead[source], exact, ranks)
         else:
-            active = sparse_active(usae, source, tokens, own_dead, ranks)
+            active = sparse_active(usae, source, tokens, dead[source], ranks)
         values = active.values.detach()
         if active.revived is not None:
             values = values.masked_fill(active.revived, 0.0)
@@ -140,11 +159,14 @@ def encode_batch(
     ):
         if sum(len(rows[name]) for name in together):
             own = torch.cat([rows[name] for name in together])
-            shares = [encode(name, batch[name][rows[name]], places[rows[name]], len(encoding)) for name in together]
-            wanted = (
-                targets if len(together) == len(encoding) else {n: t[own.sort().values] for n, t in targets.items()}
-            )
-            found.append((joined(shares, own.argsort()), wanted))
+            shares = [
+                encode(name, batch[name][to_device(rows[name], device)], places[rows[name]], len(encoding))
+                for name in together
+            ]
+            if len(together) < len(encoding):
+                kept = to_device(own.sort().values, device)
+                targets = {name: tokens[kept] for name, tokens in targets.items()}
+            found.append((joined(shares, to_device(own.argsort(), device)), targets))
     return found
 
 
@@ -345,10 +367,11 @@ def part_entries(active: Active, n_concepts: int, fractions: Sequence[float]) ->
         n_concepts: size of the space.
         fractions: rising shares of the space that parts end at.
     """
-    limits = torch.tensor([round(share * n_concepts) for share in fractions], device=active.concepts.device)
-    parts = torch.bucketize(active.concepts, limits, right=True)
+    parts = torch.zeros_like(active.concepts)
+    for share in fractions:
+        parts += active.concepts >= round(share * n_concepts)
     if active.revived is not None:
-        parts[active.revived] = len(limits) + 1
-    n_parts = len(limits) + 1 + (active.revived is not None)
+        parts.masked_fill_(active.revived, len(fractions) + 1)
+    n_parts = len(fractions) + 1 + (active.revived is not None)
     segments = active.tokens * n_parts + parts
     return entries_of(active.concepts, segments, active.n_tokens * n_parts, n_concepts), n_parts
