@@ -95,7 +95,7 @@ def test_evaluate_says_it_all_and_is_the_same_with_workers(usae, labelled) -> No
     assert [json.dumps(found[0][key]) for key in keys] == [json.dumps(found[1][key]) for key in keys]
     own = found[0]["answers"]["backbones"]["conv"]
     assert (own["by"], own["images"], own["clean"]["accuracy"]) == ("own answer", 3 * EACH, 1)
-    assert [each["concept"] for each in found[0]["classes"]["stand_for_one"] if each["classes"] == ["red"]][0] == 3
+    assert next(each["concept"] for each in found[0]["classes"]["stand_for_one"] if each["classes"] == ["red"]) == 3
     assert found[0]["classes"]["classes"]["red"]["best"][0]["auroc"] == {"registers": 1, "conv": 1}
     assert len(found[0]["monosemanticity"]["concepts"]["conv"]) == 16
     assert found[0]["monosemanticity"]["judge"]["name"] == "judge"
