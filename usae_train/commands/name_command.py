@@ -95,6 +95,6 @@ def _print(found: ClassConcepts) -> None:
         say_table(table)
     if len(found.named) > ROWS:
         say(f"and {len(found.named) - ROWS} more")
-    for each in found.shared[:ROWS]:
-        classes = ", ".join(found.classes.names[number] for number in each.classes)
-        say(f"concept {each.concept} is shared by {classes} (AUROC at least {each.auroc:.2f}), and gets no name")
+    for shared in found.shared[:ROWS]:
+        classes = ", ".join(found.classes.names[number] for number in shared.classes)
+        say(f"concept {shared.concept} is shared by {classes} (AUROC at least {shared.auroc:.2f}), and gets no name")

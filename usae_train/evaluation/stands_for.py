@@ -85,9 +85,8 @@ def class_lines(report: dict[str, Any]) -> list[str]:
         return []
     known = {name for each in own["stand_for_one"] for name in each["classes"]}
     return [
-        f"{len(own['stand_for_one'])} concepts stand for one class ({len(known)} of {len(own['classes'])} classes), "
-        f"{len(own['shared'])} are shared by several; were the classes dealt out at random, {own['by_chance']} would "
-        "stand for one"
+        f"concepts that stand for one class: {len(own['stand_for_one'])}, of {len(known)} of {len(own['classes'])} "
+        f"classes; shared by several: {len(own['shared'])}; were the classes dealt out at random: {own['by_chance']}"
     ]
 
 

@@ -51,9 +51,9 @@ def check_pictures(found: Any, measures: Measures) -> None:
         if (own is None) != (found[key] is None):
             raise Damaged("it measured something else")
     if measures.answers is not None:
-        own = measures.answers.state_dict()
-        _check_keys(found["answers"], own, "answers")
-        for kind, sums in own.items():
+        answers = measures.answers.state_dict()
+        _check_keys(found["answers"], answers, "answers")
+        for kind, sums in answers.items():
             check_tensors(found["answers"][kind], sums, f"answers: {kind}")
     if measures.seen is not None:
         _check_keys(found["seen"], measures.seen.state_dict(), "seen")

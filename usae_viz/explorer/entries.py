@@ -29,7 +29,7 @@ class PictureData:
     verdict: Verdict | None  # None: not known
     strengths: list[float | None] | None  # by backbone: a concept's code, or a class's probability
     animation: str | None  # its ending
-    variant: str
+    variant: str | None  # of a recipe with variants
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
+from usae_viz.explorer.atlas import atlas_data
 from usae_viz.explorer.entries import NaturalRows, card_data, natural_of, write_details
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import places, write_natural
@@ -39,7 +40,7 @@ NATURAL = 6  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 SCRIPTS = (
     *("dom.js", "link.js", "scale.js", "labels.js", "view.js", "spotlight.js", "heat.js", "naturals.js", "card.js"),
-    *("grid.js", "atlas.js", "panel.js", "sheet_parts.js", "transfer.js", "sheet.js", "main.js"),
+    *("grid.js", "atlas_drawing.js", "atlas.js", "panel.js", "sheet_parts.js", "transfer.js", "sheet.js", "main.js"),
 )
 
 
@@ -112,6 +113,7 @@ def page_data(
     for number, run in enumerate(runs):
         columns += picture_columns(number, run.name, [card.drawings[number] for card in cards], len(runs) == 1)
     source = usae.source if usae is not None else runs[0].usae
+    atlas = atlas_data(usae, [card.concept for card in cards])
     return {
         "schema": SCHEMA,
         "title": _title(sources),
@@ -136,7 +138,7 @@ def page_data(
         "cards": [
             asdict(card_data(card, at, usae, natural_of(card, natural), backbones)) for at, card in enumerate(cards)
         ],
-        "atlas": None,
+        "atlas": None if atlas is None else asdict(atlas),
         "versions": versions(),
     }
 

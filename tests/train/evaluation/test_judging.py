@@ -84,7 +84,7 @@ def test_a_yaml_of_one_and_of_several(usae, tmp_path: Path) -> None:
         open_judge("no_such_network", usae)
 
 
-@pytest.mark.parametrize("changes", [{}, {"classes": 0}, {"layer": -1, "norm": True}])
+@pytest.mark.parametrize("changes", [{}, {"layer": -1, "norm": True}])
 def test_the_spaces_own_backbone_does_not_judge_unless_told(usae, monkeypatch, changes) -> None:
     own = SPECS["vit"].model_copy(update=changes)
     monkeypatch.setattr("usae_train.evaluation.judging.judge_spec", lambda text: ("mine", own))
@@ -93,6 +93,12 @@ def test_the_spaces_own_backbone_does_not_judge_unless_told(usae, monkeypatch, c
     assert open_judge("own:vit", usae).backbone is usae.backbones["vit"]
     with pytest.raises(ValueError, match="unknown backbone 'vot'"):
         open_judge("own:vot", usae)
+
+
+def test_without_its_classifier_it_is_the_same_network(usae) -> None:
+    bare = Backbone("bare", vit().model_copy(update={"classes": 0}))
+    bare.model.load_state_dict(usae.backbones["vit"].model.state_dict(), strict=False)
+    assert same_network(bare, usae.backbones["vit"])
 
 
 def test_another_seed_is_another_network(usae) -> None:

@@ -77,7 +77,7 @@ interface PictureData {
   verdict: Verdict | null; // null: not known
   strengths: (number | null)[] | null; // by backbone: a concept's code, or a class's probability
   animation: string | null; // its ending
-  variant: string;
+  variant: string | null; // of a recipe with variants
 }
 
 /** Where each card lies in a plane, 0 to 1 in both directions; null for what is no concept. */

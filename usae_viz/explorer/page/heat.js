@@ -81,12 +81,13 @@ const details = new Details();
  */
 const usaeDetail = (at, detail) => details.take(at, detail);
 
-/** The panel beside a top-activating patch: the whole picture, under every backbone's spotlight. */
+/** The panel beside what is pointed at: a natural picture under every backbone's spotlight, or a concept in small. */
 class Glimpse {
-  /** @type {HTMLElement | null} */
+  /** @type {object | null} */
   #anchor = null;
 
   /**
+   * A top-activating patch: the whole picture, under every backbone's spotlight.
    * @param {PageData} data
    * @param {CardData} card
    * @param {number} row the backbone's
@@ -99,17 +100,28 @@ class Glimpse {
     const entry = detail?.natural[row]?.find((each) => each.rank === rank);
     if (this.#anchor !== anchor || !entry) return;
     const heats = data.backbones.map((_, at) => heatPicture(data, entry, at));
-    const panel = byId("glimpse");
-    panel.replaceChildren(
+    this.stand(anchor, anchor.getBoundingClientRect(), [
       h("p", {}, entry.label, h("span", { class: "faint" }, ` · no. ${rank + 1} through ${data.backbones[row]}`)),
       h("div", { class: "heats" }, heats),
       h("p", { class: "faint" }, "largest code through each backbone; lit where the concept fires"),
-    );
-    panel.showPopover();
-    placeBeside(panel, anchor.getBoundingClientRect());
+    ]);
   }
 
-  /** @param {HTMLElement} [anchor] hides what stands beside this; whatever is shown by default */
+  /**
+   * Show something beside something.
+   * @param {object} anchor what it stands beside
+   * @param {{left: number, top: number, bottom: number, width: number}} where that is
+   * @param {HTMLElement[]} content
+   */
+  stand(anchor, where, content) {
+    this.#anchor = anchor;
+    const panel = byId("glimpse");
+    panel.replaceChildren(...content);
+    panel.showPopover();
+    placeBeside(panel, where);
+  }
+
+  /** @param {object} [anchor] hides what stands beside this; whatever is shown by default */
   hide(anchor) {
     if (anchor && this.#anchor !== anchor) return;
     this.#anchor = null;

@@ -107,7 +107,7 @@ class Explorer {
     byId("favourites").ariaPressed = String(view.favourites);
     byId("shows").ariaPressed = String(view.shows === "atlas");
     sayOrder(view);
-    for (const id of ["sort", "size", "runs"]) byId(`${id}-pick`).classList.toggle("of-cards", id !== "runs");
+    document.body.dataset.shows = view.shows; // what sorts and sizes cards has no place beside the atlas
     const search = byId("search", HTMLInputElement);
     if (document.activeElement !== search) search.value = view.query;
     this.syncPanel();
@@ -126,6 +126,12 @@ class Explorer {
     this.view = { ...this.view, concept: "" };
     this.setAddress();
     if (concept) this.scene.focus(this.places.indexOf(this.data.place.get(concept) ?? -1));
+  };
+
+  /** @param {string} look */
+  looksAt = (look) => {
+    this.view = { ...this.view, look };
+    this.keepAddress();
   };
 
   /** @param {string} id */

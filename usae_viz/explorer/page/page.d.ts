@@ -37,7 +37,7 @@ type Filter = (data: PageData, view: View, labels: Labels) => (at: number) => bo
 /** A row of pictures that every card has room for. */
 interface PictureRow {
   run: number;
-  variant: string;
+  variant: string | null;
   mode: string;
 }
 
@@ -54,6 +54,7 @@ interface Page {
   places: number[]; // of the cards shown, in their order
   layout: Layout;
   update(change: Partial<View>): void; // change the view, and show it
+  looksAt(look: string): void; // the atlas was moved
   open(id: string): void;
   compare(id: string): void;
   closed(): void; // the sheet is
@@ -84,3 +85,18 @@ interface Scene {
 }
 
 type Heading = "h2" | "h3" | "h4" | "h5";
+
+/** A part of the atlas's plane: its middle, and how many times nearer than all of it. */
+interface Look {
+  x: number;
+  y: number;
+  zoom: number;
+}
+
+/** A part of a picture. */
+interface Cutting {
+  image: HTMLImageElement;
+  left: number;
+  top: number;
+  side: number;
+}
