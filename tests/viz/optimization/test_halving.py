@@ -14,8 +14,8 @@ from usae_viz.optimization.parts import drawn_together
 SETTINGS = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
 
 
-@pytest.fixture
-def packed(monkeypatch):
+@pytest.fixture(autouse=True)
+def _packed(monkeypatch):
     """As on a GPU, eight objectives are drawn at once."""
     prepared = room._prepared
 
@@ -38,7 +38,7 @@ def small(objectives, packs):
     return draw
 
 
-def test_a_pack_that_does_not_fit_is_drawn_in_halves_and_that_is_said_once(usae, packed):
+def test_a_pack_that_does_not_fit_is_drawn_in_halves_and_that_is_said_once(usae):
     objectives, packs = [uv.Concept(number) for number in range(11)], []
     settings = uv.MaximizeSettings(mode="shared", **SETTINGS)
     with warnings.catch_warnings(record=True) as said:
@@ -53,12 +53,12 @@ def test_a_pack_that_does_not_fit_is_drawn_in_halves_and_that_is_said_once(usae,
     ]
 
 
-def test_one_that_does_not_fit_alone_is_the_error_that_it_was(usae, packed):
+def test_one_that_does_not_fit_alone_is_the_error_that_it_was(usae):
     with pytest.raises(torch.OutOfMemoryError), pytest.warns(UserWarning, match="too small for 8 objectives"):
         list(maximize_each(usae, [uv.Concept(3)], uv.MaximizeSettings(**SETTINGS), draw=small(0, [])))
 
 
-def test_a_score_that_is_lost_in_the_second_half_ends_its_own_objective_alone(usae, packed):
+def test_a_score_that_is_lost_in_the_second_half_ends_its_own_objective_alone(usae):
     @uv.objective
     def broken(acts):
         return uv.Concept(1)(acts) * torch.nan
