@@ -11,10 +11,9 @@ import typer
 from usae_train.command_app import command_app
 from usae_train.commands import measure_commands, sae_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
-from usae_train.commands.training_commands import say_skipped
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import knows_former
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, watched
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
 
 app = command_app(
     "usae-train", "Make universal sparse autoencoders: one sparse concept space for several vision backbones."

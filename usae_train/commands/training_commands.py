@@ -26,7 +26,7 @@ from usae_train.commands.options import (
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import knows_former, takes_settings
-from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, say_skipped, watched
 from usae_train.training.settings import DEFAULT, FitSettings
 
 
@@ -290,8 +290,3 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
-
-
-def say_skipped(why: str) -> None:
-    """Name a picture that cannot be read."""
-    say(f"skipped: {why}", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,11 +13,13 @@ from PIL import Image
 
 from usae_train.images.colour import levels
 from usae_train.model.natural import natural_pictures
+from usae_train.runtime.json_text import json_text
 from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.overlay import fitted, light_of, scaled
 from usae_viz.explorer.natural import TILE, WEBP
 from usae_viz.explorer.runs import RunFolder
 from usae_viz.export.natural_patches import MAX_PATCHES, natural_patches
+from usae_viz.export.png import read_pixels
 
 OWN = "explain"  # the folder beside index.html with all that it shows
 PARTS = (
@@ -62,7 +63,7 @@ def write_page(
         "no_patches": natural_pictures(usae)[1],
         "drawings": {} if run is None else _drawings(run, set(listed), usae.names, room),
     }
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    text = json_text(data, separators=(",", ":"))
     (room / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
     for package, name in PARTS:
         part = files(package).joinpath("page").joinpath(name)
@@ -135,8 +136,7 @@ def _drawings(
         in_order = sorted(drawing.pictures, key=lambda picture: places.get(picture.backbone, len(places)))
         for number, picture in enumerate(in_order):
             name = f"{drawing.concept}-{number}.webp"
-            with Image.open(picture.file) as opened:
-                small = opened.convert("RGB")
+            small = read_pixels(picture.file).convert("RGB")
             small.thumbnail((DRAWING, DRAWING), Image.Resampling.LANCZOS)
             small.save(room / "drawings" / name, **WEBP)
             entry = {"file": name, "backbone": picture.backbone, "verdict": picture.verdict}

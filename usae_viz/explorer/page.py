@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from usae_train.files.provenance import versions
 from usae_train.files.validation import by_todays_names
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
@@ -30,6 +30,7 @@ from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import WEBP, places, write_natural
 from usae_viz.explorer.runs import OWN, RenderedImage, RunFolder
 from usae_viz.explorer.sources import Card, Sources
+from usae_viz.export.png import read_pixels
 from usae_viz.export.sheet import CELL
 from usae_viz.settings import SHARED, MaximizeSettings
 from usae_viz.verification.scores import ClassScore
@@ -76,7 +77,7 @@ def explore(
             _pictures(run, number, out, room, report)
         _details(sources, found, room)
         data = page_data(sources, found, natural, out, missing)
-        (room / "data.js").write_text(f"usaeData({json.dumps(data, separators=(',', ':'))});\n")
+        (room / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
         own = files("usae_viz.explorer").joinpath("page")
         for name in (*SCRIPTS, "explorer.css"):
             (room / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
@@ -249,8 +250,8 @@ def _pictures(run: RunFolder, number: int, out: Path, room: Path, report: Progre
     for done, picture in enumerate(pictures, 1):
         small = room / "thumbs" / str(number) / f"{picture.below}.webp"
         small.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(picture.file) as opened:
-            thumb = opened.convert("RGBA" if "A" in opened.getbands() else "RGB")
+        whole = read_pixels(picture.file)
+        thumb = whole.convert("RGBA" if "A" in whole.getbands() else "RGB")
         thumb.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
         thumb.save(small, **{**WEBP, "quality": 88})
         if _full(run, number, out):
@@ -295,7 +296,7 @@ def _details(sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], r
         ]
         rows = natural.get(card.concept, []) if card.concept is not None else []
         detail = {"natural": rows, "pictures": pictures}
-        text = json.dumps(detail, separators=(",", ":"))
+        text = json_text(detail, separators=(",", ":"))
         (room / "details" / f"{at}.js").write_text(f"usaeDetail({at},{text});\n")
 
 
