@@ -327,7 +327,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _sheet_of(file: Path, of_now: Mapping[str, Any]) -> dict[str, Any]:
     """What a sheet says of itself by the keys of what it is to be.
 
-    A sheet of before 0.6 does not name the statistics: it is taken to be by those of now. One that is cut off or damaged shows nothing.
+    One of before 0.6 does not name the statistics: it is taken to be by those of now. One that is cut off or damaged
+    shows nothing.
     """
     try:
         inside = read_png(file)
