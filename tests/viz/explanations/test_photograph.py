@@ -42,7 +42,7 @@ def test_what_pil_opened_is_what_its_file_is(make, tmp_path):
     assert open_photograph(io.BytesIO(file.read_bytes())).whole.tobytes() == by_path.whole.tobytes()
 
 
-def test_what_pil_cannot_decode_or_says_no_range_of_is_one_line(tmp_path):
+def test_what_pil_cannot_decode_or_says_no_range_of_is_one_line():
     content = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(content, "PNG")
     with Image.open(io.BytesIO(content.getvalue()[:-200])) as cut, pytest.raises(ValueError, match="cannot be read"):
