@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from usae_train.command_app import command_app
-from usae_train.commands import measure_commands, sae_commands, training_commands
+from usae_train.commands import measure_commands, name_command, sae_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import knows_former
@@ -138,7 +138,7 @@ def demo(
 ) -> None:
     """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about two and a quarter hours).
 
-    A build that was stopped goes on where it was when the same command is given again.
+    A build that was stopped is resumed by the same command.
     """
     with one_line_errors(quiet):
         from usae_train.demo.build import build
@@ -177,6 +177,7 @@ def photos(
 
 
 measure_commands.register(app)
+name_command.register(app)
 sae_commands.register(app)
 
 

@@ -200,14 +200,6 @@ render_commands.register(app)
 page_commands.register(app)
 
 
-def _settings(**values: Any) -> MaximizeSettings:
-    from usae_train.files.validation import check_settings
-    from usae_viz.settings import MaximizeSettings
-
-    with wrong_usage():
-        return check_settings(MaximizeSettings, **values)
-
-
 def _load(usae: str, device: str) -> USAE:
     from usae_train.model.checkpoint import load
 

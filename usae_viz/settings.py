@@ -24,7 +24,7 @@ MAX_SEEDS, MAX_VIEWS, MAX_STEPS = 10_000, 10_000, 1_000_000_000
 
 
 class MaximizeSettings(Settings):
-    """How pictures are drawn; what chose the defaults stands in augmentations.py, resolving.py and fourier.py."""
+    """How pictures are drawn; what chose the defaults stands in views/presets.py, resolving.py and fourier.py."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     FORMER: ClassVar[Mapping[str, str]] = {"image": "parameterization", "crops": "views", "settle": "patience"}

@@ -328,6 +328,11 @@ def _as_tokens(features: Tensor, grid: tuple[int, int] | None) -> Tensor:
     return features.flatten(2).mT
 
 
+def on_grid(tokens: Tensor, own: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Tokens (batch, token, width) on a backbone's own grid, resampled to another as `Backbone` does it."""
+    return _as_tokens(tokens.mT.unflatten(2, own), grid)
+
+
 def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
     """Names and specs, ready for JSON, in their order: it decides what is drawn when."""
     return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]

@@ -9,9 +9,9 @@ import typer
 
 from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import SOURCES, Device, Dtype, Images, Limit, Quiet, Seed
+from usae_train.commands.options import SOURCES, Device, Dtype, Images, LabelColumn, Limit, Quiet, Seed
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import plural, say, say_json
+from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import knows_former
 from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, say_skipped, watched
 
@@ -35,6 +35,22 @@ def evaluate(
         list[str] | None,
         typer.Option(help="A fit with another --seed or --init-seed, for stability; may be given more than once."),
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="A network that took no part, which says how alike the pictures are that a concept fires on: a timm "
+            "id, or a YAML of specs and a name, `specs.yaml:dino`; `own:NAME` is one of the USAE's own."
+        ),
+    ] = None,
+    answers: Annotated[
+        bool | None,
+        typer.Option(
+            "--answers/--no-answers",
+            help="What of a classifier's answers survives the reconstruction of its tokens. Unless told: where a "
+            "backbone has a classifier.",
+        ),
+    ] = None,
+    label_column: LabelColumn = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     limit: Limit = None,
     fill: Annotated[
@@ -59,7 +75,7 @@ def evaluate(
 ) -> None:
     """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
 
-    Stopped by Ctrl-C, a kill or a crash, it goes on when the same command is given again. On the CPU it uses all cores;
+    Stopped by Ctrl-C, a kill or a crash, it is resumed by the same command. On the CPU it uses all cores;
     under torchrun the processes share the pictures.
     """
     with one_line_errors():
@@ -71,7 +87,9 @@ def evaluate(
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
         from usae_train.evaluation.independent import load_independent
+        from usae_train.evaluation.judging import open_judge
         from usae_train.evaluation.report import write_report
+        from usae_train.evaluation.stands_for import answers_table, refused_lines, stands_for_lines
         from usae_train.evaluation.verdict import ceiling_lines, headline
         from usae_train.files.atomic import check_file
         from usae_train.model.checkpoint import fill_statistics, fills, load
@@ -102,6 +120,9 @@ def evaluate(
             ranks=ranks,
             seed=seed,
             workers=workers,
+            answers=answers,
+            judge=None if judge is None else open_judge(judge, model),
+            label_column=label_column,
         )
         unseen = quiet or not ranks.is_main
         with said_once(ranks.is_main), progress_bars(unseen) as progress, keeper.listening():
@@ -120,6 +141,9 @@ def evaluate(
         elif not quiet:
             say(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
             say(*ceiling_lines(figures))
+            if (table := answers_table(figures)) is not None:
+                say_table(table)
+            say(*refused_lines(figures), *stands_for_lines(figures))
         if not quiet:
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
 

@@ -19,6 +19,10 @@ Limit = Annotated[
     int | None,
     typer.Option(help="Take at most so many pictures, drawn from all, the same ones each time.", min=1, max=MAX_COUNT),
 ]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(help="Of a dataset, the column that says each picture's class; by default the only one of classes."),
+]
 MaxBroken = Annotated[
     float, typer.Option(min=0, max=1, help="Largest share of the pictures that may be unreadable before it stops.")
 ]

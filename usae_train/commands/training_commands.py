@@ -60,7 +60,7 @@ def fit(
         bool,
         typer.Option(
             "--independent",
-            help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command goes on.",
+            help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command resumes.",
         ),
     ] = False,
     memory: Annotated[

@@ -57,7 +57,7 @@ def build(
     """Train everything and write a USAE folder.
 
     What is finished is kept in a folder beside `out` until the end, and training states every 200 steps, so that a
-    build that was stopped goes on where it was.
+    build that was stopped is resumed where it was.
 
     Args:
         out: folder to write.

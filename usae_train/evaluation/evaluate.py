@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import combinations
 from typing import Any
 
 import torch
 
 from usae_train.backbones.backbone import PAPER
+from usae_train.evaluation.answers import Answers, check_answers
 from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.class_figures import class_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.independent import consistency
+from usae_train.evaluation.judging import Judge, judged
 from usae_train.evaluation.measures import AT_ONCE, Measures
 from usae_train.evaluation.metrics import (
     DENSE,
@@ -25,8 +29,10 @@ from usae_train.evaluation.metrics import (
     r2_summary,
 )
 from usae_train.evaluation.posthoc import PostHoc
+from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
+from usae_train.images.classes import ImageClasses, classes_of
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
@@ -61,6 +67,9 @@ class Compared:
     ranks: DistributedContext = SINGLE_PROCESS
     seed: int = 0  # of the random atoms that consistency is compared with
     workers: int | None = 1  # processes that look at the pictures; None: as many as `workers_for` says
+    answers: bool | None = None  # whether classifiers are asked; None: where there are some
+    judge: Judge | None = None  # who says how alike the pictures of a concept are
+    label_column: str | None = None  # of a dataset, which column is the pictures' class
 
 
 @undisturbed
@@ -95,7 +104,8 @@ def evaluate(
         _check_alike(usae, other)
         for before in compared.other_seeds[:number]:
             _check_alike(before, other)
-    measures = Measures(usae, compared.independent, keep_codes=isinstance(source, DemoImages))
+    classes = classes_of(source, compared.label_column)
+    measures = _measures(usae, source, compared, classes)
     settings = PassSettings(
         usae=usae.sha256,
         images=source.fingerprint(),
@@ -104,6 +114,9 @@ def evaluate(
         dtype=str(next(iter(backbones.values())).run_in).removeprefix("torch."),
         seed=compared.seed,
         independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
+        answers=measures.answers is not None,
+        judge=None if compared.judge is None else compared.judge.sha256,
+        classes=None if classes is None else sha256(repr(classes).encode()).hexdigest(),
     )
     state = PassState(settings, measures)
     device = usae.dictionary(usae.names[0]).device.type
@@ -117,7 +130,7 @@ def evaluate(
 
     first = run_pass(
         state,
-        lambda tried: stream_tokens(backbones, source, grid, batch, tried),
+        lambda tried: stream_tokens(backbones, source, grid, batch, tried, measures.of_pictures),
         len(source),
         keeper,
         compared.ranks,
@@ -140,7 +153,7 @@ def evaluate(
         "versions": versions(),
     }
     figures, statistics = figures_of(usae, measures, compared)
-    report |= figures
+    report |= figures | _of_pictures(measures, classes, compared)
     if isinstance(source, DemoImages):
         from usae_train.evaluation.ground_truth.truth import truth_figures
 
@@ -150,6 +163,36 @@ def evaluate(
     report["reference"] = REFERENCE if {n: spec.model for n, spec in usae.specs.items()} == papers else None
     report["warnings"] = warnings(report)
     return report, statistics
+
+
+def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: ImageClasses | None) -> Measures:
+    """What is added up, with nothing in it."""
+    if compared.answers:
+        check_answers(usae, usae.backbones)
+    asked = any(spec.classes for spec in usae.specs.values()) if compared.answers is None else compared.answers
+    kept = compared.judge is not None or classes is not None
+    return Measures(
+        usae,
+        compared.independent,
+        keep_codes=isinstance(source, DemoImages),
+        answers=Answers(usae, classes) if asked else None,
+        seen=SeenPictures(compared.judge) if kept else None,
+    )
+
+
+def _of_pictures(measures: Measures, classes: ImageClasses | None, compared: Compared) -> dict[str, Any]:
+    """The figures that need the pictures themselves, or their classes; each only where it was asked for or can be."""
+    found: dict[str, Any] = {}
+    if measures.answers is not None:
+        found["answers"] = measures.answers.figures()
+    if measures.seen is None:
+        return found
+    peaks, names = measures.peaks(), measures.usae.names
+    if compared.judge is not None:
+        found["monosemanticity"] = judged(compared.judge, measures.seen.embeddings, peaks, names)
+    if classes is not None:
+        found["classes"] = class_figures(peaks, measures.seen.numbers, classes, names, compared.seed)
+    return found
 
 
 def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None) -> tuple[dict[str, Any], Statistics]:

@@ -22,6 +22,7 @@ from usae_train.files.tensor_forms import Damaged
 from usae_train.files.torch_state import write_state
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, Tell, Workers
 from usae_train.tokens.paired import PairedTokens
 
@@ -30,11 +31,11 @@ LOOK_AGAIN = 0.2  # seconds
 
 
 class PassSettings(BaseModel):
-    """What a pass that was stopped must have in common with the one that goes on."""
+    """What a pass that was stopped must have in common with the one that resumes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    measured: int = 2  # what is measured: a state of before the linear ceiling lacks its sums
+    measured: int = 3  # what is measured: 1 lacks the sums of the linear ceiling, 2 those of answers and pictures
     usae: str | None = None  # hash of its weights
     images: str = ""  # fingerprint
     independent: dict[str, str | None] = {}  # hashes of theirs
@@ -42,6 +43,9 @@ class PassSettings(BaseModel):
     processes: int = 1
     dtype: str = "float32"  # what the backbones run in
     seed: int = 0
+    answers: bool = False  # whether classifiers are asked
+    judge: str | None = None  # hash of its weights, and what is read of it
+    classes: str | None = None  # hash of the pictures' labels
 
 
 @dataclass
@@ -96,7 +100,7 @@ def run_pass(
     n_images: int,
     keeper: PassKeeper | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
     workers: int = 1,
 ) -> bool:
     """Add up everything about some pictures.

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.evaluation.answers import Answers
 from usae_train.evaluation.ceiling import Ceiling
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.evaluation.posthoc import PostHoc
+from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.model.firing import FiringTally
 from usae_train.model.sparse import Codes, joined, sparse_decode
 from usae_train.model.usae import USAE
@@ -27,9 +29,18 @@ class Measures:
         usae: what is measured.
         independent: {backbone: its own SAE}, for the post-hoc baseline.
         keep_codes: keep every picture's codes, for where the truth is known.
+        answers: sums of what classifiers say, where they are asked; needs the pictures themselves, as `seen` does.
+        seen: what is kept of every picture for classes and a judge, where there are some.
     """
 
-    def __init__(self, usae: USAE, independent: Mapping[str, USAE] | None = None, keep_codes: bool = False) -> None:
+    def __init__(
+        self,
+        usae: USAE,
+        independent: Mapping[str, USAE] | None = None,
+        keep_codes: bool = False,
+        answers: Answers | None = None,
+        seen: SeenPictures | None = None,
+    ) -> None:
         self.usae = usae
         self.halves = 2 if independent else 1
         self.firing = FiringTally(usae.names, usae.n_concepts, usae.lengths)
@@ -37,6 +48,12 @@ class Measures:
         self.posthoc = PostHoc(independent) if independent else None
         self.ceiling = Ceiling({name: usae.scale(name).mean for name in usae.names}, usae.widths)
         self.kept: list[dict[str, Tensor]] | None = [] if keep_codes else None
+        self.answers, self.seen = answers, seen
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether it takes the pictures themselves, not their tokens alone."""
+        return self.answers is not None or self.seen is not None
 
     def shares(self, n_images: int) -> list[range]:
         """Which pictures make up each half: every second one, since the order of a folder is not a random one."""
@@ -68,6 +85,15 @@ class Measures:
                 self.posthoc.add(flat, matching=half == 0)
             if self.kept is not None:
                 self.kept.append({"numbers": numbers, **_packed(codes)})
+            if self.of_pictures:
+                assert paired.canvases is not None
+                self._add_pictures(numbers, paired.canvases[first : first + AT_ONCE], tokens)
+
+    def _add_pictures(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
+        if self.answers is not None:
+            self.answers.add(numbers, canvases, tokens)
+        if self.seen is not None:
+            self.seen.add(numbers, canvases)
 
     def apart(self, paired: PairedTokens, half: int) -> list[dict[str, Any]] | PairedTokens:
         """What `add` would take in, worked out beside these sums: for `take` to add, in another process.
@@ -80,8 +106,15 @@ class Measures:
         states = []
         for first in range(0, len(paired.numbers), AT_ONCE):
             few = slice(first, first + AT_ONCE)
-            own = Measures(self.usae, keep_codes=self.kept is not None)
-            own.add(PairedTokens({n: t[few] for n, t in paired.tokens.items()}, paired.numbers[few]), half)
+            own = Measures(
+                self.usae,
+                keep_codes=self.kept is not None,
+                answers=None if self.answers is None else self.answers.fresh(),
+                seen=None if self.seen is None else self.seen.fresh(),
+            )
+            canvases = None if paired.canvases is None else paired.canvases[few]
+            tokens = {n: t[few] for n, t in paired.tokens.items()}
+            own.add(PairedTokens(tokens, paired.numbers[few], canvases=canvases), half)
             states.append(own.state_dict())
         return states
 
@@ -100,6 +133,10 @@ class Measures:
             every.merge(half.state_dict())
         return every
 
+    def peaks(self) -> Tensor:
+        """(pictures, backbones, concepts), float16: each picture's largest codes, in the order of `seen`."""
+        return torch.cat(self.firing.largest)
+
     def codes(self) -> tuple[Tensor, dict[str, Codes]]:
         """The pictures' numbers, and their codes {backbone: (pictures * tokens, k) twice}."""
         assert self.kept is not None
@@ -117,6 +154,8 @@ class Measures:
             "reconstruction": [half.state_dict() for half in self.reconstruction],
             "posthoc": self.posthoc.state_dict() if self.posthoc else None,
             "ceiling": self.ceiling.state_dict(),
+            "answers": None if self.answers is None else self.answers.state_dict(),
+            "seen": None if self.seen is None else self.seen.state_dict(),
         }
 
     def merge(self, state: Mapping[str, Any]) -> None:
@@ -129,6 +168,10 @@ class Measures:
             self.posthoc.merge(state["posthoc"])
         if self.kept is not None:
             self.kept.extend(state["kept"])
+        if self.answers is not None:
+            self.answers.merge(state["answers"])
+        if self.seen is not None:
+            self.seen.merge(state["seen"])
 
 
 def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Codes], into: Reconstruction) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.posthoc import PostHoc
-from usae_train.files.tensor_forms import Damaged, check_tensor, check_within
+from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors, check_within
 from usae_train.model.firing import FiringTally
 
 Forms = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
@@ -37,11 +37,32 @@ def check_measures(found: Any, measures: Measures) -> None:
         raise Damaged("it measured something else")
     if measures.posthoc is not None:
         check_posthoc(found["posthoc"], measures.posthoc)
+    check_pictures(found, measures)
     kept = [] if found["kept"] is None else found["kept"]
     if not isinstance(kept, list):
         raise Damaged("kept is not a list")
     for part in kept:
         _check_kept(part, usae.names, usae.sparsity.slots(usae.k), usae.n_concepts)
+
+
+def check_pictures(found: Any, measures: Measures) -> None:
+    """The same of what is kept of the pictures themselves."""
+    for key, own in (("answers", measures.answers), ("seen", measures.seen)):
+        if (own is None) != (found[key] is None):
+            raise Damaged("it measured something else")
+    if measures.answers is not None:
+        answers = measures.answers.state_dict()
+        _check_keys(found["answers"], answers, "answers")
+        for kind, sums in answers.items():
+            check_tensors(found["answers"][kind], sums, f"answers: {kind}")
+    if measures.seen is not None:
+        _check_keys(found["seen"], measures.seen.state_dict(), "seen")
+        numbers = check_tensor(found["seen"]["numbers"], (None,), torch.long, "seen: numbers")
+        check_within(numbers, 0, 2**62, "seen: numbers")
+        if len(numbers) != int(found["firing"]["counts"][0]):
+            raise Damaged("seen: numbers are of another number of pictures")
+        form = len(numbers), measures.seen.embeddings.shape[1]
+        check_tensor(found["seen"]["embeddings"], form, torch.float32, "seen: embeddings")
 
 
 def check_posthoc(found: Any, posthoc: PostHoc) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from usae_train.runtime.transfers import to_device
+
 # Square root of the colour covariance of ImageNet, as lucid has it (optvis/param/color.py),
 # over its largest column norm, as there.
 _SQRT_COVARIANCE = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
@@ -18,7 +20,8 @@ EDGE = 0.02  # a logit is taken of values no nearer to 0 and 1
 
 def to_canvas(decorrelated: Tensor) -> Tensor:
     """(n, 3, H, W) in decorrelated logits -> canvas (n, 3, H, W), 0..1."""
-    return torch.einsum("rc,nchw->nrhw", TO_RGB.to(decorrelated), decorrelated).sigmoid()
+    turn = to_device(TO_RGB.to(decorrelated.dtype), decorrelated.device)
+    return torch.einsum("rc,nchw->nrhw", turn, decorrelated).sigmoid()
 
 
 def from_canvas(canvas: Tensor) -> Tensor:

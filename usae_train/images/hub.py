@@ -70,6 +70,7 @@ class HubImages:
             raise UsageError(f"{self.name} has no pictures: the split is empty")
 
         self.numbers: Sequence[int] = range(len(rows))  # of the split's rows
+        self._split = rows
 
     def chosen(self, numbers: Sequence[int]) -> HubImages:
         """Those of its pictures alone; they keep their labels."""
@@ -77,6 +78,34 @@ class HubImages:
         found.rows = self.rows.select(numbers)
         found.numbers = [self.numbers[number] for number in numbers]
         return found
+
+    def classes(self, column: str | None = None) -> tuple[list[str], list[int]] | None:
+        """The classes' names and each picture's class, -1 for none, by a column of labels.
+
+        Args:
+            column: which one, of classes, texts or whole numbers; by default the only one of classes.
+
+        Returns:
+            None where no column is of classes and none is told.
+
+        Raises:
+            ValueError: for a column that is not there or is no label, or several of which none is told.
+        """
+        features = self._split.features
+        column = _label_column(self.name, features) if column is None else column
+        if column is None:
+            return None
+        if column not in features:
+            raise UsageError(f"{self.name} has no column {column!r}; its columns are {', '.join(features)}")
+        values = self._split.select_columns([column]).select(self.numbers)[:][column]
+        named = getattr(features[column], "names", None)
+        if named is not None:
+            return list(named), [-1 if value is None else int(value) for value in values]
+        if not all(value is None or isinstance(value, str | int) for value in values):
+            raise UsageError(f"{self.name}: column {column!r} is no label; expected classes, texts or whole numbers")
+        names = sorted({str(value) for value in values if value is not None})
+        number = {name: place for place, name in enumerate(names)}
+        return names, [-1 if value is None else number[str(value)] for value in values]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -105,6 +134,16 @@ class HubImages:
                 content = b""
             digest.update(hashlib.sha256(content).digest())
         return digest.hexdigest()
+
+
+def _label_column(name: str, features: Any) -> str | None:
+    """The only column of classes."""
+    found = [column for column, feature in features.items() if type(feature).__name__ == "ClassLabel"]
+    if len(found) > 1:
+        raise UsageError(
+            f"{name} has {len(found)} columns of classes, {' and '.join(found)}; say which with --label-column"
+        )
+    return found[0] if found else None
 
 
 def _content(picture: dict[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ from usae_train.images.colour import from_canvas
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 
 SMALLEST = 16  # side in pixels, as of a canvas
@@ -24,7 +25,7 @@ SMALLEST = 16  # side in pixels, as of a canvas
 def mean_magnitude(
     source: ImageSource,
     size: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
     device: torch.device | str = "cpu",
     failure: Callable[[str], None] = lambda why: None,
 ) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from usae_train.images.fingerprints import same_pictures
 from usae_train.images.limiting import opened_again
 from usae_train.images.sources import ImageSource
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
     if usae.natural is not None:
         return usae.natural, ""
     if usae.statistics is None:
-        return None, "This USAE has no statistics, so its top natural pictures are not known; --images takes your own."
+        return None, "This USAE has no statistics, so it knows no top-activating patches; --images takes your own."
     if usae.grid is None or not usae.specs:
-        return None, "This USAE was fitted on bare activations: there are no natural pictures to show."
+        return None, "This USAE was fitted on bare activations: there are no top-activating patches to show."
     if usae.images is None:
         return None, "The pictures that this USAE was measured on are not shipped with it; --images takes your own."
     try:
@@ -56,7 +57,7 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
                 "--images takes your own.",
             )
     except (ValueError, OSError) as error:
-        return None, f"No natural pictures: {error}; --images takes your own."
+        return None, f"No top-activating patches: {error}; --images takes your own."
     return _of_statistics(usae, source), ""
 
 
@@ -65,7 +66,7 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
 def look_through(
     usae: USAE,
     source: ImageSource,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
 ) -> NaturalPictures:
     """Find where each concept is strongest in pictures, by encoding all of them.

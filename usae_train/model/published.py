@@ -157,7 +157,7 @@ def _tensor(weights: dict[str, Tensor], key: str, shape: tuple[int, ...], where:
         has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
         raise UsageError(f"{where}: {key} {has}; by the YAML it should be {shape}")
     if not found.isfinite().all():
-        raise UsageError(f"{where}: {key} has values that are not numbers; the training came apart, take another")
+        raise UsageError(f"{where}: {key} has values that are NaN or infinite; take another checkpoint")
     if not found.is_floating_point():
         raise UsageError(f"{where}: {key} holds no floating-point numbers ({found.dtype})")
     return found

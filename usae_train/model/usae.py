@@ -15,6 +15,7 @@ from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.transfers import to_device
 from usae_train.runtime.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
 
 if TYPE_CHECKING:
@@ -193,8 +194,11 @@ class USAE(nn.Module):
 
     def sparsify(self, name: str, pre_codes: Tensor) -> Codes:
         """A backbone's pre-codes (..., n_concepts) -> Codes(values, indices), as `encode` makes them."""
-        threshold = self.thresholds[name] if self.known_name(name) in self.thresholds else None
-        return self.sparsity.codes(pre_codes, self.k, threshold)
+        return self.sparsity.codes(pre_codes, self.k, self.threshold(name))
+
+    def threshold(self, name: str) -> Tensor | None:
+        """What a backbone's pre-codes must exceed, of the shape that the sparsity says; None where it has none."""
+        return self.thresholds[name] if self.known_name(name) in self.thresholds else None
 
     @in_plain_numbers
     def decode(self, name: str, codes: Codes) -> Tensor:
@@ -228,7 +232,7 @@ class USAE(nn.Module):
             concepts: (concepts,) indices.
         """
         encoder, scale = self.encoder(name), self.scale(name)
-        weight, bias = encoder.folded(torch.as_tensor(concepts, device=encoder.linear.weight.device))
+        weight, bias = encoder.folded(to_device(torch.as_tensor(concepts), encoder.linear.weight.device))
         return Readout(*scale.folded(weight, bias))
 
     @in_plain_numbers

@@ -15,7 +15,7 @@ from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import check_free, save
 from usae_train.model.usae import USAE
 from usae_train.photos.card import card
-from usae_train.runtime.progress import ProgressCallback
+from usae_train.runtime.progress import CountCallback, ProgressCallback
 from usae_train.tokens.paired import stream_tokens
 from usae_train.training.fitting import FitCallbacks, fit_pictures
 from usae_train.training.settings import DEFAULT, FitSettings
@@ -118,7 +118,7 @@ def judge(
     usae: USAE,
     trained_on: int,
     held: ImageSource,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
 ) -> Judged:
     """What a USAE explains of photographs that it was not trained on, and how many concepts live in each backbone."""

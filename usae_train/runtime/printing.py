@@ -57,10 +57,11 @@ def plural(count: int, noun: str) -> str:
     """A number and what it is of, in the plural where it is not one.
 
     Example:
-        >>> plural(1, "picture"), plural(0, "picture"), plural(2_000, "picture")
-        ('1 picture', '0 pictures', '2000 pictures')
+        >>> plural(1, "picture"), plural(0, "picture"), plural(2_000, "class")
+        ('1 picture', '0 pictures', '2000 classes')
     """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count} {noun}{'' if count == 1 else ending}"
 
 
 def say_json(value: Any) -> None:

@@ -23,7 +23,7 @@ NO_THREADS = re.compile(
 NO_FILES = re.compile(r"too many open files", re.IGNORECASE)
 NUMBERS = {errno.ENOMEM: "memory", errno.EAGAIN: "threads", errno.EMFILE: "files", errno.ENFILE: "files"}
 WHAT_HELPS = {
-    "memory": "not enough memory; lower --batch, --memory or --workers, or where pictures are drawn --crops, --size or "
+    "memory": "not enough memory; lower --batch, --memory or --workers, or where pictures are drawn --views, --size or "
     "--seeds",
     "threads": "the system gives no further thread or process; lower --workers or --threads, set OMP_NUM_THREADS=1, or "
     "raise the limit (ulimit -u)",

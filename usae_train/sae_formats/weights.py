@@ -59,7 +59,7 @@ class Weights:
         if not own.is_floating_point():
             raise UsageError(f"{self.file}: {key} holds no floating-point numbers ({own.dtype})")
         if not own.isfinite().all():
-            raise UsageError(f"{self.file}: {key} has numbers that are NaN or infinite; the training came apart")
+            raise UsageError(f"{self.file}: {key} has numbers that are NaN or infinite; take another one")
         return own.float()
 
     def count(self, key: str, most: int) -> int:

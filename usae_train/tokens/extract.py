@@ -90,7 +90,7 @@ def extract(
     piece_seconds: float = SECONDS,
     warn: Warn = lambda why: None,
 ) -> ActivationStore:
-    """Write an activation store, or go on with one where it stopped, within a shard too.
+    """Write an activation store, or resume one where it stopped, within a shard too.
 
     SIGTERM and Ctrl-C keep what was seen, and stop; a kill loses what was seen in the last minute. Processes that
     extract together are ended by torchrun as by a kill. While a shard is written the next one's images are read and
@@ -210,7 +210,7 @@ def _fill_shard(
             if not seen.isfinite().all():
                 raise UsageError(
                     f"{name}: some tokens of the images {indices[0]} to {indices[-1]} are NaN or infinite in "
-                    f"{record.dtype}; check the backbone's weights, or give another --dtype or --run-in"
+                    f"{record.dtype}; check the backbone's weights, or give another --storage-dtype or --compute-dtype"
                 )
             tokens[name][len(numbers) : len(numbers) + len(indices)] = seen
         numbers.extend(indices)

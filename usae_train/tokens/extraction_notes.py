@@ -1,4 +1,4 @@
-"""What of an extraction is known to be on the disk: where it begins or goes on, and what it notes with each shard."""
+"""What of an extraction is known to be on the disk: where it begins, and what it notes with each shard."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Written = tuple[Shard, list[dict[str, object]]]  # a shard, and those of its ima
 
 
 def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> StoreRecord:
-    """The record to go on with: a new one, or that of the same extraction, as far as its shards are whole."""
+    """The record to resume with: a new one, or that of the same extraction, as far as its shards are whole."""
     if is_store(out):
         found = read_record(out)
         if found.complete:
@@ -74,7 +74,7 @@ def _as_far_as_whole(record: StoreRecord, out: Path, warn: Warn) -> StoreRecord:
 
 
 def source_for(images: str, limit: int | None, out: Path) -> ImageSource:
-    """The pictures to extract to `out`; a store that a version before 0.4 began with the first ones goes on with them.
+    """The pictures to extract to `out`; a store that a version before 0.4 began keeps the first ones.
 
     Raises:
         ValueError: for a source that cannot be opened, or a store whose record is broken.

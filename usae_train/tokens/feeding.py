@@ -72,7 +72,7 @@ class MemoryFeed:
 class StoreFeed:
     """Tokens of an activation store; a window is as many random pieces of shards as fit into the memory allowed.
 
-    What a piece is does not depend on that memory, so that a training can go on with another.
+    What a piece is does not depend on that memory, so that a training can be resumed with another.
 
     Args:
         store: a finished store.

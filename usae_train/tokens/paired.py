@@ -27,6 +27,7 @@ class PairedTokens:
     tokens: dict[str, Tensor]  # {backbone: (image, token, width)}
     numbers: Tensor  # (image,) each picture's number in its source
     failures: list[str] = field(default_factory=list)  # pictures that could not be read, each with why
+    canvases: Tensor | None = None  # (image, 3, size, size), where they were asked for
 
     def only(self, numbers: Tensor) -> PairedTokens:
         """Those of the pictures that have one of these numbers."""
@@ -116,6 +117,7 @@ def stream_tokens(
     grid: tuple[int, int],
     batch: int = 32,
     tried: range | None = None,
+    canvases: bool = False,
 ) -> Iterator[PairedTokens]:
     """The same a batch at a time, on the backbones' device; nothing is kept.
 
@@ -125,13 +127,15 @@ def stream_tokens(
         grid: (rows, cols) of the tokens.
         batch: pictures a forward pass.
         tried: numbers of the pictures; all by default.
+        canvases: also give the pictures themselves, as they are read.
     """
     size = max(b.input_size for b in backbones.values())
     device = next(iter(backbones.values())).mean.device
-    for indices, canvases, broken in read_batches(source, size, batch, tried):
-        seen = canvases.to(device)
+    for indices, read, broken in read_batches(source, size, batch, tried):
+        seen = read.to(device)
         tokens = {name: backbone(seen, grid) for name, backbone in backbones.items()} if indices else {}
-        yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), [failure.why for failure in broken])
+        failures = [failure.why for failure in broken]
+        yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), failures, seen if canvases else None)
 
 
 def _check_memory(needed: int, n_images: int) -> None:

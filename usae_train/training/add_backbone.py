@@ -12,9 +12,10 @@ import torch
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_backbones_in
 from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
+from usae_train.files.kinds import plain
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, open_images
-from usae_train.model.sparsity.topk import TopK
+from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.statistics import measure
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
@@ -207,7 +208,7 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     Raises:
         ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or one that was imported.
     """
-    if usae.sparsity != TopK() or usae.recipe.startswith(IMPORTED):
+    if not usae.sparsity.can_train or usae.recipe.startswith(IMPORTED):
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for name, given, own in (
         ("n_concepts", settings.get("n_concepts"), usae.n_concepts),
@@ -215,7 +216,11 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     ):
         if given is not None and given != own:
             raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
-    named = named_recipe(recipe).model_copy(update={"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm})
+    told = settings.get("sparsity")
+    if told is not None and trained_sparsity(told).kind != usae.sparsity.kind:
+        raise UsageError(f"sparsity is {told!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")
+    as_it_is = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": plain(usae.sparsity)}
+    named = named_recipe(recipe).model_copy(update=as_it_is)
     settings["n_concepts"], settings["k"] = usae.n_concepts, usae.k
     return fit_settings(named, **settings)
 

@@ -109,7 +109,7 @@ class TrainingCheckpointer:
         keep: how many are kept.
 
     Attributes:
-        data: what the training is on, in words that are compared when it goes on (source, fingerprint, widths).
+        data: what the training is on, in words that are compared when it is resumed (source, fingerprint, widths).
     """
 
     def __init__(self, folder: Path, minutes: float = 10.0, keep: int = 2) -> None:

@@ -20,6 +20,7 @@ from usae_train.backbones.backbone import (
     run_backbones_in,
 )
 from usae_train.files.validation import check_settings
+from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.images.failures import BrokenPictures
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.spec_files import read_specs
@@ -28,6 +29,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers, measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
@@ -45,7 +47,7 @@ MEASURED_TOKENS = 20_000  # bare tokens are kept one per row while they are meas
 class FitCallbacks:
     """What to call while a fit runs."""
 
-    pictures: Callable[[int, int], None] = lambda done, total: None
+    pictures: CountCallback = lambda done, total: None
     steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
     log_every: int | None = None  # optimizer steps between two calls of `steps`; a hundredth of the training by default
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
@@ -69,12 +71,12 @@ def fit(
             `demo`, or an image source; or an activation store.
         backbones: {name: spec or timm id} to see the pictures with, or what `--backbones` takes: `paper`, `demo`,
             `photos`, a YAML file, timm ids with commas; only with pictures.
-        recipe: `default`, `published`, or a `TrainingRecipe`.
+        recipe: `default`, `published`, a YAML file of one, or a `TrainingRecipe`.
         limit: take at most so many pictures.
         device: where to train.
         watch: callbacks for progress.
         settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, init_seed, dtype, mask_outliers,
-            max_broken.
+            max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, or 20,000 tokens,
@@ -289,9 +291,26 @@ def named_recipe(recipe: str | TrainingRecipe) -> TrainingRecipe:
     """
     if isinstance(recipe, TrainingRecipe):
         return recipe
+    if recipe.endswith((".yaml", ".yml")):
+        return read_recipe(recipe)
     if recipe not in RECIPES:
-        raise UsageError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}")
+        raise UsageError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}, or a YAML file of one")
     return RECIPES[recipe]
+
+
+def read_recipe(file: str) -> TrainingRecipe:
+    """A recipe of a YAML file: fields of `TrainingRecipe`, and `like`, the recipe whose others it has (`default`).
+
+    Raises:
+        ValueError: for a file that is none, or a field that does not exist; with its line.
+    """
+    content = read_mapping(file)
+    like = content.pop("like", DEFAULT.name)
+    if like not in RECIPES:
+        raise UsageError(f"{file}: like: no recipe {like!r}; expected {' or '.join(sorted(RECIPES))}")
+    said = checked(TrainingRecipe, content, file)
+    named = {"name": said.name if "name" in said.model_fields_set else Path(file).stem}
+    return TrainingRecipe(**{**dict(RECIPES[like]), **{n: getattr(said, n) for n in said.model_fields_set}, **named})
 
 
 def fit_settings(recipe: str | TrainingRecipe, **settings: Unpack[FitOptions]) -> FitSettings:

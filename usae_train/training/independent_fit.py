@@ -92,7 +92,7 @@ def fit_independent(
     work: Work,
     verify: bool = False,
 ) -> dict[str, float]:
-    """Train one SAE per backbone and write each as soon as it is done; given again, it goes on where it was.
+    """Train one SAE per backbone and write each as soon as it is done; given again, it is resumed where it was.
 
     Args:
         images: pictures or a store.
@@ -220,7 +220,7 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
 
 def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
     found = there.n_concepts, there.k, there.recipe
-    wanted = settings.n_concepts, settings.k, settings.recipe.name
+    wanted = settings.n_concepts, settings.k, settings.recipe.title
     if found != wanted:
         named = [
             f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
+from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
+from usae_train.runtime.transfers import read_numbers, to_device
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
@@ -28,11 +31,14 @@ from usae_train.tokens.standardization import (
 )
 from usae_train.training.alignment import aligned_rows
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
+from usae_train.training.dictionaries.binding import bind_dictionaries, project, release
+from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_figures, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
 from usae_train.training.sync_batch_norm import share_statistics
+from usae_train.training.thresholds import follow_thresholds, set_thresholds, threshold_sample
 
 # AdamW's first steps go by the sign of a gradient, and the rounding of a dense product turns the sign of the smallest:
 # with these in float32 50 losses of `published` are within 7.6e-5 of overcomplete's, without them within 1.4e-4
@@ -84,6 +90,8 @@ def fit_tokens(
     set_trained(usae, trained)
     thresholds = standardize_from(usae, feed, rows, trained, settings)
     initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
+    sample = threshold_sample(usae, feed, rows, trained)
+    set_thresholds(usae, sample, finished=False)
     optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(len(usae.names), usae.n_concepts, dtype=torch.long, device=device)
     share_statistics(usae, ranks)
@@ -96,6 +104,8 @@ def fit_tokens(
     first = 0 if keeper is None else keeper.restore(state, ranks)
     noises = NoiseSource(settings.recipe.noise, settings.batch, [*usae.widths.values()], settings.seed, device)
     log_every, speed = log_every or max(1, settings.steps // LINES), Speed()
+    dead = first - last_fired > settings.recipe.dead_after
+    n_dead = dead.sum(1).tolist()
 
     for step in range(first, settings.steps):
         shown = batches.next()
@@ -104,24 +114,34 @@ def fit_tokens(
             ranks = ranks.weighted_by(count)
             share_statistics(usae, ranks)
         places = batches.places[kept]
-        batch = {n: usae.standardize(n, t[kept].to(device, torch.float32)) for n, t in shown.items()}
+        batch = {n: usae.standardize(n, to_device(t[kept], device).float()) for n, t in shown.items()}
         drawn = usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
         encoding = encoding_backbones(settings.recipe, usae.names, drawn)
         stepping = stepping_pairs(settings.recipe, usae.names, drawn, frozen)
-        dead = step - last_fired > settings.recipe.dead_after
-        loss, fired = step_loss(
-            usae,
-            batch,
-            encoding,
-            settings.recipe,
-            dead,
-            places.to(device),
-            ranks,
-            stepping,
-            exact=step < EXACT_STEPS,
-            noise=noises.draw(generator),
-        )
-        whole_loss = ranks.mean(loss.detach()).item()
+        with parametrize.cached():  # rows that are made of others are made once a step
+            loss, fired = step_loss(
+                usae,
+                batch,
+                encoding,
+                settings.recipe,
+                dead,
+                places,
+                ranks,
+                stepping,
+                exact=step < EXACT_STEPS,
+                noise=noises.draw(generator),
+                fractions=fractions_of(settings.recipe, generator),
+                n_dead=n_dead,
+            )
+        usae.zero_grad()
+        (loss * ranks.weight).backward()
+        for name in stepping:
+            ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
+        norms = pair_norms(usae, stepping, settings.recipe)
+        last_fired.masked_fill_(ranks.any(fired & (ranks.weight > 0)), step)
+        unused, dead = dead, step + 1 - last_fired > settings.recipe.dead_after
+        # all that a step has to know of what it computed, for a GPU is waited for here
+        (whole_loss,), found, n_dead = read_numbers(ranks.mean(loss.detach()), norms, dead.sum(1))
         logged = step % log_every == 0 or step == settings.steps - 1
         sound = is_sound(whole_loss)
         # spread over the batch: a rank's part of it is in the order of rows, and the first would be always the same
@@ -134,27 +154,26 @@ def fit_tokens(
                 raise_on_all(ranks, keeper, what, "check the backbone's weights")
             where = unsound_pairs(pairs["pair_loss"])
             raise_on_all(ranks, keeper, f"the loss is {whole_loss} at step {step}{where and f' ({where})'}")
-        last_fired[ranks.any(fired & (ranks.weight > 0))] = step
-        usae.zero_grad()
-        (loss * ranks.weight).backward()
         rate = learning_rate(step, settings)
-        for name in stepping:
-            ranks.average_gradients(pair_parameters(usae, name, settings.recipe))
-        if wrong := clip_pairs(usae, stepping, settings.recipe, optimizers):
+        if wrong := clip_pairs(usae, stepping, settings.recipe, optimizers, norms, found):
             raise_on_all(ranks, keeper, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
         for name in stepping:
-            optimizers[name].param_groups[0]["lr"] = rate
+            for group in optimizers[name].param_groups:
+                group["lr"] = rate * group["times"]
             optimizers[name].step()
-            if settings.recipe.renormalize:
-                usae.decoder(name).project()
+            project(usae.decoder(name), settings.recipe.renormalize)
+        follow_thresholds(usae, batch, stepping, ranks)
         speed.add(settings.batch)
         if logged:
-            unused = dict(zip(usae.names, dead.float().mean(1).tolist(), strict=True))
-            figures = {"loss": whole_loss, "dead": unused, "learning_rate": rate}
+            shares = dict(zip(usae.names, unused.float().mean(1).tolist(), strict=True))
+            figures = {"loss": whole_loss, "dead": shares, "learning_rate": rate}
             read = {"tokens_per_second": speed.take(), "gb_read": batches.bytes_read / 1e9}
             progress(step + 1, {**figures, **read, **pairs})
         if keeper is not None:
             keeper.after(step + 1, state, ranks)
+    for name in trained:
+        release(usae.decoder(name))
+    set_thresholds(usae, sample, finished=True)
     return usae.eval().requires_grad_(False)
 
 
@@ -235,7 +254,8 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
             settings.k,
             batch_norm=settings.recipe.batch_norm,
             unit_norm=settings.recipe.unit_norm,
-            recipe=settings.recipe.name,
+            recipe=settings.recipe.title,
+            sparsity=trained_sparsity(settings.recipe.sparsity),
             **source,  # type: ignore[arg-type]
         )
 
@@ -245,6 +265,8 @@ def set_trained(usae: USAE, trained: Sequence[str]) -> None:
     for name in usae.names:
         for part in (usae.encoder(name), usae.decoder(name)):
             part.train(name in trained).requires_grad_(name in trained)
+        if name in usae.thresholds:
+            usae.thresholds[name].requires_grad_(name in trained and usae.sparsity.threshold_rate is not None)
 
 
 def initialize(
@@ -265,6 +287,7 @@ def initialize(
     generator = torch.Generator().manual_seed(init_seed)
     chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
     sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
+    starts: dict[str, Tensor] = {}
     if thresholds:  # dictionary rows that start at outliers would be outliers' own
         sampled = without_outliers(sampled, thresholds)
         # the first ones, in an order drawn already: an outlier more or less moves the rows by one and changes few
@@ -284,9 +307,25 @@ def initialize(
             elif recipe.dictionary_init == "tokens":
                 chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
                 dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
+            starts[name] = dictionary.atoms
+        bind_dictionaries(usae, read_dictionary(recipe.dictionary), starts, sampled)
+        for name in starts:
+            dictionary, linear = usae.decoder(name), usae.encoder(name).linear
             if recipe.tied:
                 linear.weight.copy_(dictionary.atoms)
                 linear.bias.copy_(-linear.weight @ dictionary.offset)
+
+
+def fractions_of(recipe: TrainingRecipe, generator: torch.Generator) -> tuple[float, ...]:
+    """The shares of the concepts that must do alone at a step: the recipe's, or as many between the least and all.
+
+    Drawn evenly on a logarithmic scale, so that the first concepts have to do alone most often.
+    """
+    fixed = recipe.matryoshka_fractions
+    if recipe.matryoshka == "fixed":
+        return fixed
+    drawn = torch.rand(len(fixed), generator=generator, dtype=torch.double).sort().values
+    return tuple((fixed[0] ** (1 - drawn)).tolist())
 
 
 def encoding_backbones(recipe: TrainingRecipe, names: Sequence[str], drawn: str) -> list[str]:
@@ -304,23 +343,44 @@ def stepping_pairs(recipe: TrainingRecipe, names: Sequence[str], drawn: str, fro
 
 
 def clip_pairs(
-    usae: USAE, names: Sequence[str], recipe: TrainingRecipe, optimizers: Mapping[str, torch.optim.Optimizer]
+    usae: USAE,
+    names: Sequence[str],
+    recipe: TrainingRecipe,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    norms: Tensor,
+    found: Sequence[float],
 ) -> list[str]:
     """Have each pair's optimizer scale its gradients down to `recipe.max_grad_norm`; shorter ones are not touched.
+
+    Args:
+        usae: with gradients.
+        names: the pairs.
+        recipe: the bound.
+        optimizers: of all pairs.
+        norms: (names,) `pair_norms`.
+        found: the same, as they were read.
 
     Returns:
         The backbones whose gradient is not finite; with one of them a step would ruin the weights.
     """
-    gradients = [[p.grad for p in pair_parameters(usae, name, recipe) if p.grad is not None] for name in names]
-    norms = torch.stack([gradient_norm(own) for own in gradients])
     # torch's clip_grad_norm_ multiplies by clip / (norm + 1e-6), in a pass of its own over all gradients; a fused
     # optimizer divides by this while it takes the step, as torch.amp.GradScaler has it do (19.5 for 23 ms, one thread)
-    found, heeds = norms.tolist(), norms.device.type != "mps"  # until pytorch's #186360, of June 2026
-    for name, own, scale, norm in zip(names, gradients, (norms + 1e-6) / recipe.max_grad_norm, found, strict=True):
+    heeds = norms.device.type != "mps"  # until pytorch's #186360, of June 2026
+    for name, scale, norm in zip(names, (norms + 1e-6) / recipe.max_grad_norm, found, strict=True):
         optimizers[name].grad_scale = scale if norm > recipe.max_grad_norm and heeds else None  # type: ignore[attr-defined]
         if norm > recipe.max_grad_norm and not heeds:
-            torch._foreach_div_(own, scale)
+            torch._foreach_div_(pair_gradients(usae, name, recipe), scale)
     return [name for name, norm in zip(names, found, strict=True) if not math.isfinite(norm)]
+
+
+def pair_norms(usae: USAE, names: Sequence[str], recipe: TrainingRecipe) -> Tensor:
+    """(names,): the norm of each pair's gradients, taken as one vector."""
+    return torch.stack([gradient_norm(pair_gradients(usae, name, recipe)) for name in names])
+
+
+def pair_gradients(usae: USAE, name: str, recipe: TrainingRecipe) -> list[Tensor]:
+    """The gradients of what training may change of a pair."""
+    return [own.grad for own in pair_parameters(usae, name, recipe) if own.grad is not None]
 
 
 def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
@@ -335,9 +395,14 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
 def pair_parameters(usae: USAE, name: str, recipe: TrainingRecipe) -> list[nn.Parameter]:
     """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
-    atoms = [] if recipe.frozen else [dictionary.weight]
+    atoms = [] if recipe.frozen else [own for key, own in dictionary.named_parameters() if key != "offset"]
     offset = [dictionary.offset] if recipe.offset else []
-    return [*usae.encoder(name).parameters(), *atoms, *offset]
+    return [*usae.encoder(name).parameters(), *atoms, *offset, *learned_thresholds(usae, name)]
+
+
+def learned_thresholds(usae: USAE, name: str) -> list[nn.Parameter]:
+    """A backbone's thresholds, where they have gradients."""
+    return [usae.thresholds[name]] if usae.sparsity.threshold_rate is not None else []
 
 
 def learning_rate(step: int, settings: FitSettings) -> float:
@@ -352,6 +417,10 @@ def learning_rate(step: int, settings: FitSettings) -> float:
 
 def new_optimizer(usae: USAE, name: str, recipe: TrainingRecipe) -> torch.optim.Optimizer:
     """AdamW over what training may change of a pair, fused; `clip_pairs` relies on that."""
-    parameters = pair_parameters(usae, name, recipe)
+    thresholds = learned_thresholds(usae, name)
+    weights = pair_parameters(usae, name, recipe)[: -1 if thresholds else None]
+    groups: list[dict[str, Any]] = [{"params": weights, "times": 1.0}]
+    if thresholds:  # their decay is what brings back a concept that its threshold silenced
+        groups += [{"params": thresholds, "times": usae.sparsity.threshold_rate}]
     # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
-    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from usae_train.backbones.precision import RunIn
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
 from usae_train.runtime.shortage import MAX_COUNT
+from usae_train.training.variants import DictionaryName, Fractions, SparsityName
 
 
 class TrainingRecipe(Settings):
@@ -58,9 +59,14 @@ class TrainingRecipe(Settings):
         "share", description="which backbones encode at a step: one drawn, all a share of the tokens each, or all all"
     )
     loss: Literal["absolute", "squared"] = "squared"
-    matryoshka_fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
-        (0.25,), description="shares of the concepts that must explain the tokens alone as well"
+    matryoshka_fractions: Fractions = Field(
+        (0.25,), description="shares of the concepts that must explain the tokens alone as well, rising"
     )
+    matryoshka: Literal["fixed", "drawn"] = Field(
+        "fixed", description="those shares at every step, or as many drawn at each, from the least of them to all"
+    )
+    sparsity: SparsityName = Field("topk", description="which concepts of a token are active")
+    dictionary: DictionaryName = Field("free", description="what dictionary rows may be")
     auxiliary: Literal["left_out", "dead", "none"] = "dead"
     auxiliary_weight: float = Field(1 / 32, ge=0, description="Gao et al. 2024, appendix A.2: 1/32")
     dead_after: int = Field(
@@ -72,6 +78,20 @@ class TrainingRecipe(Settings):
     weight_decay: float = Field(0.1, ge=0)
     batch: int = Field(4096, ge=1, description="tokens per step, unless the fit says otherwise")
     max_grad_norm: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
+
+    @model_validator(mode="after")
+    def _drawn_from_some(self) -> TrainingRecipe:
+        if self.matryoshka == "drawn" and not self.matryoshka_fractions:
+            raise ValueError("matryoshka `drawn` draws as many fractions as there are; expected one at least")
+        return self
+
+    @property
+    def title(self) -> str:
+        """Its name, and by which variants its space differs from others of that name: what a USAE keeps."""
+        variants = (self.sparsity, self.dictionary, self.matryoshka)
+        kinds = [str(own["kind"]) if isinstance(own, dict) else own for own in variants]
+        said = self.name.split(", ")
+        return ", ".join([*said, *(own for own in kinds if own not in ("topk", "free", "fixed", *said))])
 
 
 PUBLISHED = TrainingRecipe(
@@ -102,8 +122,11 @@ SHUFFLED = TrainingRecipe(name="shuffled", shuffled=True)
 RECIPES: dict[str, TrainingRecipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED, FROZEN, SHUFFLED)}
 
 
+OF_A_RECIPE = ("sparsity", "dictionary", "matryoshka_fractions", "matryoshka")  # what a fit may say otherwise
+
+
 class FitSettings(Settings):
-    """Size and length of a fit."""
+    """Size and length of a fit, and what it has otherwise than its recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {"start_seed": "init_seed"}
@@ -137,6 +160,25 @@ class FitSettings(Settings):
         description="leave patches out of training at which a backbone's token has more than sqrt(10) times the "
         "median norm",
     )
+    sparsity: SparsityName | None = Field(
+        None,
+        description="which concepts of a token are active: `topk`, the k largest; `batchtopk`, k on average over a "
+        "batch; `jumprelu`, what exceeds a threshold that is learned, about k. The recipe's by default (`topk`)",
+    )
+    dictionary: DictionaryName | None = Field(
+        None,
+        description="what dictionary rows may be: `free`; `archetypal`, mixtures of tokens plus a bounded rest. The "
+        "recipe's by default (`free`)",
+    )
+    matryoshka_fractions: Fractions | None = Field(
+        None,
+        description="rising shares of the concepts, with commas, that must explain the tokens alone as well, or "
+        "`none`. The recipe's by default (0.25; published none)",
+    )
+    matryoshka: Literal["fixed", "drawn"] | None = Field(
+        None,
+        description="`fixed`: those shares at every step; `drawn`: others at each. The recipe's by default (`fixed`)",
+    )
     recipe: TrainingRecipe = Field(
         DEFAULT,
         description="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to "
@@ -150,6 +192,18 @@ class FitSettings(Settings):
         description="largest share of the images that may be unreadable before it stops",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _into_the_recipe(cls, values: Any) -> Any:
+        """What is said of a recipe beside it is the recipe's, and stands in it alone."""
+        if not isinstance(values, Mapping):
+            return values
+        told = {name: values[name] for name in OF_A_RECIPE if values.get(name) is not None}
+        recipe = values.get("recipe", DEFAULT)
+        if not told or not isinstance(recipe, TrainingRecipe | Mapping):
+            return values
+        return {**values, **dict.fromkeys(told), "recipe": {**dict(recipe), **told}}
+
 
 class FitOptions(TypedDict, total=False):
     """The fields of `FitSettings` but the recipe, for editors and type checkers; a test holds the two alike."""
@@ -162,4 +216,8 @@ class FitOptions(TypedDict, total=False):
     init_seed: int
     dtype: RunIn
     mask_outliers: bool
+    sparsity: str | Mapping[str, Any] | None
+    dictionary: str | Mapping[str, Any] | None
+    matryoshka_fractions: tuple[float, ...] | None
+    matryoshka: Literal["fixed", "drawn"] | None
     max_broken: float

@@ -16,7 +16,13 @@ from usae_train.runtime.errors import UsageError
 from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
-AS_BEFORE = {"unit_norm": True, "noise": 0.0}  # what recipes did that had no such settings yet
+AS_BEFORE = {  # what recipes did that had no such settings yet
+    "unit_norm": True,
+    "noise": 0.0,
+    "sparsity": "topk",
+    "dictionary": "free",
+    "matryoshka": "fixed",
+}
 
 
 def differing(own: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:

@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from usae_train.model.sparse import GROUPS, top_indices
-from usae_train.model.usae import USAE, Encoder
+from usae_train.model.sparse import GROUPS
+from usae_train.model.sparsity.variant import Chosen
+from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.transfers import to_device
 from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.products import product_dtype, products
-from usae_train.training.kernels.sparse_ops import Entries, chosen_products, decode_entries, entries_of
+from usae_train.training.kernels.sparse_ops import Entries, chosen_products, decode_entries, entries_of, stable_order
 from usae_train.training.kernels.topk_complement import kept_and_left_out
 from usae_train.training.losses import absolute_error, dead_error, squared_error
 from usae_train.training.noise import Noise
@@ -27,18 +28,25 @@ OTHER_GROUPS = (4,)
 
 
 class Active(NamedTuple):
-    """What a pass decodes: some tokens' active concepts, and what the auxiliary term needs besides.
+    """What a pass decodes: the entries of tokens x concepts that are active, and what other terms need besides.
 
     Attributes:
-        values: (tokens, k + revived), >= 0.
-        concepts: (tokens, k + revived), the first k ascending; the others are dead ones for the auxiliary term.
-            A token whose encoder has fewer dead ones than another's is filled up with values of 0.
-        left_out: (tokens, n_concepts) codes that TopK left out, for the published auxiliary term alone.
+        values: (entries,), >= 0.
+        concepts: (entries,); those of a token ascending, then its dead ones for the auxiliary term.
+        tokens: (entries,), ascending.
+        n_tokens: how many there are, those without an entry included.
+        revived: (entries,) bool, which are dead ones for the auxiliary term; None where none is.
+        topk_complement: (tokens, n_concepts) codes that were left out, for the published auxiliary term alone.
+        penalty: what the sparsity adds to the loss, a scalar; None for nothing.
     """
 
     values: Tensor
     concepts: Tensor
+    tokens: Tensor
+    n_tokens: int
+    revived: Tensor | None = None
     topk_complement: Tensor | None = None
+    penalty: Tensor | None = None
 
 
 def step_loss(
@@ -52,6 +60,8 @@ def step_loss(
     stepping: Sequence[str] | None = None,
     exact: bool = False,
     noise: Noise | None = None,
+    fractions: Sequence[float] | None = None,
+    n_dead: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The loss of one step and the concepts that fired in it, through which backbone's encoder.
 
@@ -62,12 +72,15 @@ def step_loss(
         recipe: which terms there are.
         dead: (backbones, n_concepts) bool, in the USAE's order: what has not fired for long through a backbone's
             encoder, and is to be revived there; only in backbones that the step may change.
-        places: (tokens,) which of the whole batch's tokens these are; the first ones by default.
+        places: (tokens,) which of the whole batch's tokens these are, in the processor's memory; the first ones by
+            default.
         ranks: who has the other parts of the batch.
         stepping: the backbones that the step may change; those that encode by default. The codes of others are
             decoded to these alone: what the others make of each other moves nothing.
         exact: every dense product that a gradient passes through in float32, the gradient's as well.
         noise: what the encoders that the step may change see besides; what is to be decoded stays as it is.
+        fractions: the shares of the concepts that must explain the tokens alone; the recipe's by default.
+        n_dead: (backbones,) how many are dead in each, where that is known; a GPU has to be waited for to count them.
 
     Returns:
         The loss, a scalar, and (backbones, n_concepts) bool; of backbones that do not encode nothing fires.
@@ -75,11 +88,31 @@ def step_loss(
     total = torch.zeros((), device=dead.device)
     fired = torch.zeros_like(dead)
     if places is None:
-        places = torch.arange(len(next(iter(batch.values()))), device=dead.device)
+        places = torch.arange(len(next(iter(batch.values()))))
     stepping = encoding if stepping is None else stepping
-    for active, wanted in encode_batch(usae, batch, encoding, recipe, dead, places, stepping, exact, fired, noise):
-        total = total + pass_loss(usae, wanted, active, stepping, recipe, ranks, exact)
+    own_dead = dead_concepts(usae.names, stepping if recipe.auxiliary == "dead" else [], dead, n_dead)
+    fractions = recipe.matryoshka_fractions if fractions is None else fractions
+    encoded = encode_batch(usae, batch, encoding, recipe, own_dead, places, stepping, exact, fired, noise, ranks)
+    for active, wanted in encoded:
+        total = total + pass_loss(usae, wanted, active, stepping, recipe, fractions, ranks, exact)
+        if active.penalty is not None:
+            total = total + active.penalty
     return total, fired
+
+
+def dead_concepts(
+    names: Sequence[str], revivable: Sequence[str], dead: Tensor, n_dead: Sequence[float] | None = None
+) -> dict[str, Tensor]:
+    """{backbone: (dead,) concepts to be revived there}, ascending; see `step_loss`."""
+    if n_dead is None:
+        n_dead = dead.sum(1).tolist() if revivable else [0] * len(names)
+    found = {}
+    for row, name in enumerate(names):
+        count = int(n_dead[row]) if name in revivable else 0
+        # what nonzero says, whose length would have to be waited for
+        first = (~dead[row]).byte().sort(stable=True).indices if count else torch.arange(0, device=dead.device)
+        found[name] = first[:count]
+    return found
 
 
 def encode_batch(
@@ -87,31 +120,33 @@ def encode_batch(
     batch: Mapping[str, Tensor],
     encoding: Sequence[str],
     recipe: TrainingRecipe,
-    dead: Tensor,
+    dead: Mapping[str, Tensor],
     places: Tensor,
     stepping: Sequence[str],
     exact: bool,
     fired: Tensor,
     noise: Noise | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
 ) -> list[tuple[Active, Mapping[str, Tensor]]]:
     """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn.
 
     What fires is noted in `fired` (backbones, n_concepts).
     """
-    learning = {name: tokens for name, tokens in batch.items() if name in stepping}
+    learning, device = {name: tokens for name, tokens in batch.items() if name in stepping}, fired.device
 
     def encode(source: str, tokens: Tensor, places: Tensor, sharing: int = 1) -> Active:
         row = usae.names.index(source)
         if noise is not None and source in stepping:
+            places = to_device(places, device)
             tokens = noise.onto(tokens, places, row, error_weight(usae, source, recipe) ** -0.5, sharing)
-        revivable = recipe.auxiliary == "dead" and source in stepping
-        own_dead = dead[row].nonzero().squeeze(1) if revivable else places[:0]
         if recipe.batch_norm or recipe.auxiliary == "left_out":
-            active = dense_active(usae.encoder(source), tokens, usae.k, recipe, own_dead, exact)
+            active = dense_active(usae, source, tokens, recipe, dead[source], exact, ranks)
         else:
-            active = sparse_active(usae.encoder(source), tokens, usae.k, own_dead, groups_of(usae))
-        concepts, values = (own[:, : usae.k].detach().flatten() for own in (active.concepts, active.values))
-        fired[row] = values.new_zeros(usae.n_concepts).scatter_add_(0, concepts, values) > 0
+            active = sparse_active(usae, source, tokens, dead[source], ranks)
+        values = active.values.detach()
+        if active.revived is not None:
+            values = values.masked_fill(active.revived, 0.0)
+        fired[row] = values.new_zeros(usae.n_concepts).scatter_add_(0, active.concepts, values) > 0
         return active
 
     if recipe.encoding != "share":
@@ -124,61 +159,118 @@ def encode_batch(
     ):
         if sum(len(rows[name]) for name in together):
             own = torch.cat([rows[name] for name in together])
-            shares = [encode(name, batch[name][rows[name]], places[rows[name]], len(encoding)) for name in together]
-            wanted = (
-                targets if len(together) == len(encoding) else {n: t[own.sort().values] for n, t in targets.items()}
-            )
-            found.append((joined(shares, own.argsort()), wanted))
+            shares = [
+                encode(name, batch[name][to_device(rows[name], device)], places[rows[name]], len(encoding))
+                for name in together
+            ]
+            if len(together) < len(encoding):
+                kept = to_device(own.sort().values, device)
+                targets = {name: tokens[kept] for name, tokens in targets.items()}
+            found.append((joined(shares, to_device(own.argsort(), device)), targets))
     return found
 
 
 def joined(shares: Sequence[Active], order: Tensor) -> Active:
-    """Several encoders' shares of the tokens as one, in the tokens' order."""
-    topk_complement = [share.topk_complement for share in shares if share.topk_complement is not None]
-    widest = max(share.values.shape[1] for share in shares)
-    values, concepts = (
-        torch.cat([functional.pad(own, (0, widest - own.shape[1])) for own in every])[order]
-        for every in ([share.values for share in shares], [share.concepts for share in shares])
+    """Several encoders' shares of the tokens as one, in the tokens' order.
+
+    Args:
+        shares: each with some of the tokens, which they count from 0.
+        order: (tokens,) what sorts the tokens of all shares, one after another.
+    """
+    places = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    counts = [share.n_tokens for share in shares]
+    firsts = [sum(counts[:number]) for number in range(len(counts))]
+    tokens = torch.cat([places[share.tokens + first] for share, first in zip(shares, firsts, strict=True)])
+    by_token = stable_order(tokens, len(order))
+
+    def together(parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat([*parts]).index_select(0, by_token)
+
+    complements = [share.topk_complement for share in shares if share.topk_complement is not None]
+    penalties = [share.penalty for share in shares if share.penalty is not None]
+    revived = [share.revived for share in shares]
+    if any(own is not None for own in revived):
+        revived = [
+            torch.zeros_like(share.tokens, dtype=torch.bool) if share.revived is None else share.revived
+            for share in shares
+        ]
+    return Active(
+        together([share.values for share in shares]),
+        together([share.concepts for share in shares]),
+        tokens.index_select(0, by_token),
+        len(order),
+        together(revived) if revived[0] is not None else None,  # type: ignore[arg-type]
+        torch.cat(complements)[order] if complements else None,
+        torch.stack(penalties).sum() if penalties else None,
     )
-    return Active(values, concepts, torch.cat(topk_complement)[order] if topk_complement else None)
 
 
-def sparse_active(encoder: Encoder, tokens: Tensor, k: int, dead: Tensor, sizes: Sequence[int]) -> Active:
+def sparse_active(
+    usae: USAE, source: str, tokens: Tensor, dead: Tensor, ranks: DistributedContext = SINGLE_PROCESS
+) -> Active:
     """Active concepts of an encoder without BatchNorm: a fast product chooses them, and they alone are computed.
 
     Args:
-        encoder: Linear alone.
+        usae: the model.
+        source: the backbone whose encoder it is, Linear alone.
         tokens: (tokens, width), standardized.
-        k: concepts kept a token.
-        dead: (dead,) concepts of which k at most are added, the largest; may be empty.
-        sizes: see `top_indices`.
+        dead: (dead,) concepts of which k at most are added to a token, the largest; may be empty.
+        ranks: who has the other parts of the batch.
     """
-    weight, bias = encoder.linear.weight, encoder.linear.bias
+    linear = usae.encoder(source).linear
+    weight, bias = linear.weight, linear.bias
     with torch.no_grad():
         dtype = product_dtype(tokens.device)
         pre_codes = torch.addmm(bias.to(dtype), tokens.to(dtype), weight.to(dtype).T)
-        concepts = pick(pre_codes, k, dead, sizes)
-        segments = torch.arange(len(tokens), device=tokens.device).repeat_interleave(concepts.shape[1])
-        entries = entries_of(concepts.flatten(), segments, len(tokens), len(weight))
-    values = chosen_products(tokens, weight, entries) + bias.index_select(0, entries.concepts)
-    return Active(values.relu().view(concepts.shape), concepts)
+        chosen, revived = pick(usae, source, pre_codes, dead, ranks)
+        entries = entries_of(chosen.concepts, chosen.tokens, len(tokens), len(weight))
+    found = chosen_products(tokens, weight, entries) + bias.index_select(0, entries.concepts)
+    return activated(usae, source, found, chosen, revived, len(tokens), ranks)
 
 
 def dense_active(
-    encoder: Encoder, tokens: Tensor, k: int, recipe: TrainingRecipe, dead: Tensor, exact_gradients: bool
+    usae: USAE,
+    source: str,
+    tokens: Tensor,
+    recipe: TrainingRecipe,
+    dead: Tensor,
+    exact_gradients: bool,
+    ranks: DistributedContext = SINGLE_PROCESS,
 ) -> Active:
-    """Active concepts of an encoder whose pre-codes are all needed: for BatchNorm, or for what TopK leaves out."""
+    """Active concepts of an encoder whose pre-codes are all needed: for BatchNorm, or for what is left out."""
+    encoder = usae.encoder(source)
     # exact: rounded to bfloat16, pre-codes alone set the loss apart from the authors' by 1e-4
     pre_codes = products(tokens, encoder.linear.weight.T, exact=True, exact_gradients=exact_gradients)[0]
     pre_codes = pre_codes.add_(encoder.linear.bias)
     if encoder.norm is not None:
         pre_codes = encoder.norm(pre_codes)
     with torch.no_grad():
-        concepts = pick(pre_codes, k, dead)
-    if recipe.auxiliary == "left_out":
-        values, topk_complement = kept_and_left_out(pre_codes, concepts)
-        return Active(values, concepts, topk_complement)
-    return Active(pre_codes.gather(1, concepts).relu(), concepts)
+        chosen, revived = pick(usae, source, pre_codes.detach(), dead, ranks, GROUPS)
+        places = chosen.tokens * usae.n_concepts + chosen.concepts
+    if recipe.auxiliary != "left_out":
+        found = pre_codes.view(-1).gather(0, places)
+        return activated(usae, source, found, chosen, revived, len(tokens), ranks)
+    found, complement = kept_and_left_out(pre_codes, places)
+    active = activated(usae, source, found, chosen, revived, len(tokens), ranks)
+    return active._replace(topk_complement=complement)
+
+
+def activated(
+    usae: USAE,
+    source: str,
+    pre_codes: Tensor,
+    chosen: Chosen,
+    revived: Tensor | None,
+    n_tokens: int,
+    ranks: DistributedContext = SINGLE_PROCESS,
+) -> Active:
+    """Pre-codes (entries,) of what was chosen as the sparsity has them; dead ones after a ReLU alone."""
+    threshold, sparsity = usae.threshold(source), usae.sparsity
+    values = sparsity.activate(pre_codes, chosen.concepts, threshold)
+    penalty = sparsity.penalty(pre_codes, chosen, revived, n_tokens, usae.k, threshold, ranks)
+    if revived is not None:
+        values = torch.where(revived, pre_codes.relu(), values)
+    return Active(values, chosen.concepts, chosen.tokens, n_tokens, revived, penalty=penalty)
 
 
 def groups_of(usae: USAE) -> Sequence[int]:
@@ -190,15 +282,29 @@ def groups_of(usae: USAE) -> Sequence[int]:
     return GROUPS if usae.unit_norm or usae.n_concepts % GROUPS[0] == 0 else OTHER_GROUPS
 
 
-def pick(pre_codes: Tensor, k: int, dead: Tensor, sizes: Sequence[int] = GROUPS) -> Tensor:
-    """(tokens, k + revived): the k largest of each token, ascending, then the largest of the dead, k at most.
+def pick(
+    usae: USAE,
+    source: str,
+    pre_codes: Tensor,
+    dead: Tensor,
+    ranks: DistributedContext = SINGLE_PROCESS,
+    sizes: Sequence[int] | None = None,
+) -> tuple[Chosen, Tensor | None]:
+    """What a pass computes: what the sparsity chooses of (tokens, n_concepts), and of the dead the k largest at most.
 
-    `sizes`: see `top_indices`.
+    Returns:
+        The entries, of a token first those that were chosen; and (entries,) bool, which are dead ones, None without.
     """
-    concepts = top_indices(pre_codes, k, sizes).sort(-1).values
+    sizes = groups_of(usae) if sizes is None else sizes
+    chosen = usae.sparsity.choose(pre_codes, usae.k, usae.threshold(source), ranks, sizes)
     if len(dead) == 0:
-        return concepts
-    return torch.cat([concepts, dead[pre_codes[:, dead].topk(min(k, len(dead)), dim=-1).indices]], 1)
+        return chosen, None
+    revived = dead[pre_codes[:, dead].topk(min(usae.k, len(dead)), dim=-1).indices]
+    of_tokens = torch.arange(len(revived), device=dead.device).repeat_interleave(revived.shape[1])
+    tokens = torch.cat([chosen.tokens, of_tokens])
+    order = stable_order(tokens, len(pre_codes))
+    concepts = torch.cat([chosen.concepts, revived.flatten()])[order]
+    return Chosen(tokens[order], concepts), order >= len(chosen.tokens)
 
 
 def pass_loss(
@@ -207,6 +313,7 @@ def pass_loss(
     active: Active,
     stepping: Sequence[str],
     recipe: TrainingRecipe,
+    fractions: Sequence[float],
     ranks: DistributedContext = SINGLE_PROCESS,
     exact: bool = False,
 ) -> Tensor:
@@ -215,9 +322,8 @@ def pass_loss(
     A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
     al. 2025, Matryoshka sparse autoencoders).
     """
-    entries, n_parts = part_entries(active, usae.n_concepts, usae.k, recipe.matryoshka_fractions)
-    values, total = active.values.flatten(), active.values.new_zeros(())
-    revives = active.concepts.shape[1] > usae.k
+    entries, n_parts = part_entries(active, usae.n_concepts, fractions)
+    values, total, revives = active.values, active.values.new_zeros(()), active.revived is not None
     # what the step will not change needs no gradient (stepping_pairs)
     weights = {
         name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch
@@ -253,19 +359,19 @@ def error_weight(usae: USAE, name: str, recipe: TrainingRecipe) -> float:
     return usae.widths[name] * len(usae.widths) / sum(usae.widths.values())
 
 
-def part_entries(active: Active, n_concepts: int, k: int, nested: Sequence[float]) -> tuple[Entries, int]:
+def part_entries(active: Active, n_concepts: int, fractions: Sequence[float]) -> tuple[Entries, int]:
     """A pass's entries and how many bags a token has: one a part of the space, in order, and one for dead concepts.
 
     Args:
         active: the concepts.
         n_concepts: size of the space.
-        k: concepts kept a token; any further ones are dead.
-        nested: shares of the space that parts end at.
+        fractions: rising shares of the space that parts end at.
     """
-    concepts = active.concepts
-    limits = torch.tensor(sorted(round(share * n_concepts) for share in nested), device=concepts.device)
-    parts = torch.bucketize(concepts, limits, right=True)
-    parts[:, k:] = len(limits) + 1
-    n_parts = len(limits) + 1 + (concepts.shape[1] > k)
-    segments = torch.arange(len(concepts), device=concepts.device)[:, None] * n_parts + parts
-    return entries_of(concepts.flatten(), segments.flatten(), len(concepts) * n_parts, n_concepts), n_parts
+    parts = torch.zeros_like(active.concepts)
+    for share in fractions:
+        parts += active.concepts >= round(share * n_concepts)
+    if active.revived is not None:
+        parts.masked_fill_(active.revived, len(fractions) + 1)
+    n_parts = len(fractions) + 1 + (active.revived is not None)
+    segments = active.tokens * n_parts + parts
+    return entries_of(active.concepts, segments, active.n_tokens * n_parts, n_concepts), n_parts

@@ -36,5 +36,5 @@ def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
     with progress_bars(quiet) as progress:
         report = watched(progress, quiet)
         usae.natural = look_through(
-            usae, source, lambda done, total: report("natural pictures", done, total, ""), say_skipped
+            usae, source, lambda done, total: report("top-activating patches", done, total, ""), say_skipped
         )

@@ -46,19 +46,19 @@ def explore(
         ),
     ] = None,
     natural: Annotated[
-        int, typer.Option(min=0, max=8, help="Top natural pictures per backbone and concept; 0 leaves them out.")
+        int, typer.Option(min=0, max=8, help="Top-activating patches per backbone and concept; 0 leaves them out.")
     ] = 6,
     usae: Usae = None,
     images: Images = None,
     pictures_only: Annotated[
-        bool, typer.Option("--pictures-only", help="Do without the USAE: no statistics, no natural pictures.")
+        bool, typer.Option("--pictures-only", help="Do without the USAE: no statistics, no top-activating patches.")
     ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: Device = "auto",
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a page to look at concepts: pictures, natural pictures with heat maps, figures; sort, filter, compare.
+    """Write a page to look at concepts: pictures, top-activating patches, figures; sort, filter, compare.
 
     The page works from disk and without the network; its folder can be zipped and mailed.
     """
@@ -127,7 +127,7 @@ def rate(
         take_pictures(sources.usae, images, quiet)
         natural, why = natural_pictures(sources.usae)
         if natural is None:
-            raise UsageError(f"a study needs natural pictures. {why}")
+            raise UsageError(f"a study needs top-activating patches. {why}")
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             trials = make_study(

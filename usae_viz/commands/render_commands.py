@@ -89,7 +89,7 @@ def render(
 ) -> None:
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
-    A run that was stopped goes on with the same --out, or with --resume. On the CPU it uses all cores; under `torchrun
+    A run that was stopped is resumed by the same --out, or by --resume. On the CPU it uses all cores; under `torchrun
     --nproc-per-node N -m usae_viz render RECIPE` the pictures are spread over GPUs and machines. Off a terminal a line
     about every half minute says how far it is.
     """
@@ -172,7 +172,7 @@ def draw_plan(
 ) -> None:
     """Draw a plan with progress bars, and tell what came of it.
 
-    Exits with status 130 when it was stopped by hand, and else with 1 when a score was lost.
+    Exits with status 130 when it was stopped by hand, and else with 1 when a score became NaN or infinite.
     """
     from usae_train.runtime.distributed import SINGLE_PROCESS
     from usae_viz.runs.render import Drawn
@@ -215,7 +215,7 @@ def draw_plan(
         raise SystemExit(130)
     if lost:
         if len(written) > 1:
-            say_error(f"the score was lost in {lost} of {len(written)} folders, as said above")
+            say_error(f"the score became NaN or infinite in {lost} of {len(written)} folders, as said above")
         raise SystemExit(1)
 
 
@@ -267,10 +267,10 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
         own = re.compile(re.escape(name) + STAMP)
         runs = [run for run in Path("outputs").glob("*/") if own.fullmatch(run.name) and (run / "manifest").is_dir()]
         if not runs:
-            raise UsageError(f"no run of {name} below outputs/ to go on with; leave --resume out, or say --out")
+            raise UsageError(f"no run of {name} below outputs/ to resume; leave --resume out, or say --out")
         return max(runs, key=lambda run: [int(number) for number in re.findall(r"\d+", run.name[len(name) :])])
     if not (out / "manifest").is_dir() and not dry_run:
-        raise UsageError(f"{out} holds no run to go on with; leave --resume out")
+        raise UsageError(f"{out} holds no run to resume; leave --resume out")
     return out
 
 

@@ -17,6 +17,7 @@ from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable, intervene
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explanations.classes import named_class
 from usae_viz.explanations.concept_maps import ConceptMaps
@@ -59,7 +60,7 @@ def gallery_of(
     usae: USAE,
     backbone: str,
     source: ImageSource,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
 ) -> Gallery:
     """The final embeddings of photographs through a backbone.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,17 @@ from PIL import Image
 from usae_train.images.colour import levels
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.json_text import json_text
+from usae_train.runtime.progress import CountCallback
 from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.overlay import fitted, light_of, scaled
-from usae_viz.explorer.natural import TILE, WEBP
+from usae_viz.explorer.natural import TILE
+from usae_viz.explorer.parts import WEBP, copy_parts, small_copy
 from usae_viz.explorer.runs import RunFolder
 from usae_viz.export.natural_patches import MAX_PATCHES, natural_patches
-from usae_viz.export.png import read_pixels
 
 OWN = "explain"  # the folder beside index.html with all that it shows
-PARTS = (
-    ("usae_viz.explorer", "dom.js"),
-    ("usae_viz.explanations", "explain.js"),
-    ("usae_viz.explanations", "explain.css"),
-)
+SHARED_PARTS = ("dom.js", "spotlight.js")  # with the explorer
+PARTS = ("orders.js", "explain.js", "explain.css")
 LARGEST = 960  # pixels of a photograph's longer side on the page
 DRAWING = 288  # pixels of a drawing
 
@@ -36,7 +33,7 @@ def write_page(
     record: Mapping[str, Any],
     out: Path,
     run: RunFolder | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
 ) -> None:
     """Write index.html, and beside it a folder with all that it shows.
 
@@ -65,11 +62,11 @@ def write_page(
     }
     text = json_text(data, separators=(",", ":"))
     (room / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
-    for package, name in PARTS:
-        part = files(package).joinpath("page").joinpath(name)
-        (room / name).write_text(part.read_text(encoding="utf-8"), encoding="utf-8")
+    copy_parts("usae_viz.explorer", SHARED_PARTS, room)
+    copy_parts("usae_viz.explanations", PARTS, room)
+    scripts = [name for name in (*SHARED_PARTS, *PARTS) if name.endswith(".js")]
     template = Environment(loader=PackageLoader("usae_viz.explanations", "page"), autoescape=select_autoescape())
-    page = template.get_template("index.html").render(title=_title(explanations), own=OWN)
+    page = template.get_template("index.html").render(title=_title(explanations), own=OWN, scripts=scripts)
     (out / "index.html").write_text(page, encoding="utf-8")
 
 
@@ -102,7 +99,7 @@ def _bytes(explanation: Explanation, backbone: str, concept: int) -> str:
 
 
 def _patches(
-    explanation: Explanation, concepts: Sequence[int], room: Path, progress: Callable[[int, int], None]
+    explanation: Explanation, concepts: Sequence[int], room: Path, progress: CountCallback
 ) -> dict[str, list[int]]:
     """Write patches/CONCEPT.webp, a row per backbone; {concept: how many each backbone has}. Empty without pictures."""
     found: dict[str, list[int]] = {}
@@ -129,16 +126,13 @@ def _drawings(
     """Copy a run's pictures of these concepts, small, in the backbones' order: {concept: [{file, backbone, ...}]}."""
     places = {name: place for place, name in enumerate(backbones)}
     found: dict[str, list[dict[str, Any]]] = {}
-    (room / "drawings").mkdir()
     for drawing in run.drawings:
         if drawing.concept not in concepts:
             continue
         in_order = sorted(drawing.pictures, key=lambda picture: places.get(picture.backbone, len(places)))
         for number, picture in enumerate(in_order):
             name = f"{drawing.concept}-{number}.webp"
-            small = read_pixels(picture.file).convert("RGB")
-            small.thumbnail((DRAWING, DRAWING), Image.Resampling.LANCZOS)
-            small.save(room / "drawings" / name, **WEBP)
+            small_copy(picture.file, room / "drawings" / name, DRAWING)
             entry = {"file": name, "backbone": picture.backbone, "verdict": picture.verdict}
             found.setdefault(str(drawing.concept), []).append(entry)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -13,6 +13,7 @@ from usae_train.images.sources import ImageSource
 from usae_train.model.checkpoint import check_free
 from usae_train.model.usae import USAE
 from usae_train.runtime.json_text import json_text
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.intervention import Intervention
@@ -33,7 +34,7 @@ def write_explanations(
     columns: int = COLUMNS,
     top: int = TOP,
     run: RunFolder | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
 ) -> Path:
     """Write sheets, explain.json and the page into a new folder; it appears whole or not at all.
 

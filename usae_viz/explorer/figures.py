@@ -154,7 +154,7 @@ def picture_columns(run: int, name: str, drawings: Sequence[RenderedObjective | 
         Column(
             f"percentile.{run}",
             f"drawn: percentile{of}",
-            "of that code among natural pictures; the lowest of its pictures",
+            "of that code among natural images; the lowest of its pictures",
             "percent",
             [_weakest(drawing, "percentile") for drawing in drawings],
         ),

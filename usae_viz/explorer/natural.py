@@ -19,13 +19,13 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import workers_for
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, Tell, Workers
+from usae_viz.explorer.parts import WEBP
 from usae_viz.export.natural_patches import around
 from usae_viz.export.png import to_picture
 
 TILE = 64  # pixels of a patch with its surroundings
 WHOLE = 192  # pixels of a whole picture, at most
 BATCH = 16
-WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 4}
 ACTIVATIONS = 32  # numbers per token and feature that a transformer's block has in memory at once, twice its widest
 
 

@@ -7,13 +7,11 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, select_autoescape
-from PIL import Image
 
 from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
 from usae_train.files.placing import permit, place_of, put
@@ -22,23 +20,28 @@ from usae_train.files.validation import by_todays_names
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
+from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
-from usae_viz.concepts.naming import label_of
+from usae_viz.explorer.atlas import atlas_data
+from usae_viz.explorer.entries import NaturalRows, card_data, natural_of, write_details
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
-from usae_viz.explorer.natural import WEBP, places, write_natural
-from usae_viz.explorer.runs import OWN, RenderedImage, RunFolder
-from usae_viz.explorer.sources import Card, Sources
-from usae_viz.export.png import read_pixels
+from usae_viz.explorer.natural import places, write_natural
+from usae_viz.explorer.parts import copy_parts, small_copy
+from usae_viz.explorer.runs import OWN, RunFolder
+from usae_viz.explorer.sources import Sources
 from usae_viz.export.sheet import CELL
 from usae_viz.settings import SHARED, MaximizeSettings
-from usae_viz.verification.scores import ClassScore
 
 SCHEMA = 1
 MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
-NATURAL = 6  # natural pictures per backbone
-SCRIPTS = ("dom.js", "labels.js", "view.js", "heat.js", "card.js", "grid.js", "panel.js", "sheet.js", "main.js")
+NATURAL = 6  # top-activating patches per backbone
+THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
+SCRIPTS = (
+    *("dom.js", "link.js", "scale.js", "labels.js", "view.js", "spotlight.js", "heat.js", "naturals.js", "card.js"),
+    *("grid.js", "atlas_drawing.js", "atlas.js", "panel.js", "sheet_parts.js", "transfer.js", "sheet.js", "main.js"),
+)
 
 
 @undisturbed
@@ -54,7 +57,7 @@ def explore(
     Args:
         sources: runs and USAE.
         out: the folder for index.html; a run's own, or any other.
-        natural: top natural pictures per backbone, at most 8; 0 leaves them out.
+        natural: top-activating patches per backbone, at most 8; 0 leaves them out.
         report: called with the stage, pictures done of all, and a note.
         workers: processes that look at natural pictures; None: as many as `workers_for` says.
 
@@ -68,19 +71,17 @@ def explore(
     remove_leftovers([*out.glob(f".{OWN}.*.part"), *out.glob(".index.html.*.part")])
     missing = [why for run in sources.runs for why in run.unreadable]
     with _replaced(out / OWN) as room:
-        found: dict[int, list[list[dict[str, Any]]]] = {}
+        found: dict[int, NaturalRows] = {}
         if sources.usae is None:
-            missing.append("Made without the USAE: no statistics and no natural pictures.")
+            missing.append("Made without the USAE: no statistics and no top-activating patches.")
         elif natural:
             found = _natural(sources, natural, room, report, missing, workers)
         for number, run in enumerate(sources.runs):
             _pictures(run, number, out, room, report)
-        _details(sources, found, room)
+        write_details(sources, found, room / "details")
         data = page_data(sources, found, natural, out, missing)
         (room / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
-        own = files("usae_viz.explorer").joinpath("page")
-        for name in (*SCRIPTS, "explorer.css"):
-            (room / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+        copy_parts("usae_viz.explorer", (*SCRIPTS, "explorer.css"), room)
     template = Environment(loader=PackageLoader("usae_viz.explorer", "page"), autoescape=select_autoescape())
     page = template.get_template("index.html").render(title=data["title"], mark=MARK, own=OWN, scripts=SCRIPTS)
     with atomic_path(out / "index.html") as temporary:
@@ -96,14 +97,14 @@ def check_place(out: Path) -> None:
     """
     page, own = out / "index.html", out / OWN
     if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
-        raise UsageError(f"{page} is there already and no explorer of ours; choose another --out")
+        raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")
     if own.exists() and not (own / "data.js").is_file():
         raise UsageError(f"{own} is there already and not an explorer's; choose another --out")
     check_file(page)
 
 
 def page_data(
-    sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], count: int, out: Path, missing: Sequence[str]
+    sources: Sources, natural: dict[int, NaturalRows], count: int, out: Path, missing: Sequence[str]
 ) -> dict[str, Any]:
     """What the page knows before anything is looked at in detail: cards, figures, where the pictures are."""
     usae, runs, cards = sources.usae, sources.runs, sources.cards
@@ -112,6 +113,7 @@ def page_data(
     for number, run in enumerate(runs):
         columns += picture_columns(number, run.name, [card.drawings[number] for card in cards], len(runs) == 1)
     source = usae.source if usae is not None else runs[0].usae
+    atlas = atlas_data(usae, [card.concept for card in cards])
     return {
         "schema": SCHEMA,
         "title": _title(sources),
@@ -133,7 +135,10 @@ def page_data(
             {"name": run.name, "full": _full(run, number, out), "about": _about(run)} for number, run in enumerate(runs)
         ],
         "columns": [column.as_dict() for column in columns],
-        "cards": [_card(card, at, sources, natural, backbones) for at, card in enumerate(cards)],
+        "cards": [
+            asdict(card_data(card, at, usae, natural_of(card, natural), backbones)) for at, card in enumerate(cards)
+        ],
+        "atlas": None if atlas is None else asdict(atlas),
         "versions": versions(),
     }
 
@@ -150,76 +155,6 @@ def _backbones(runs: Sequence[RunFolder]) -> list[str]:
     pictures = [picture for run in runs for drawing in run.drawings for picture in drawing.pictures]
     scored = [name for p in pictures if p.about.scores is not None for name in p.about.scores.backbones]
     return list(dict.fromkeys(scored or [p.backbone for p in pictures if p.backbone != SHARED]))
-
-
-def _card(
-    card: Card, at: int, sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], backbones: Sequence[str]
-) -> dict[str, Any]:
-    """A card's own part; the figures are in the columns, at the same place."""
-    found = None if sources.usae is None or card.concept is None else label_of(sources.usae, card.concept)
-    rows = natural.get(card.concept, []) if card.concept is not None else []
-    drawn = [
-        {"run": number, "pictures": [_picture(each, backbones) for each in _in_order(drawing.pictures, backbones)]}
-        for number, drawing in enumerate(card.drawings)
-        if drawing is not None
-    ]
-    return {
-        "id": card.id,
-        "concept": card.concept,
-        "detail": at,
-        "objective": _words(card),
-        "of_class": bool(_of_class(card)),
-        "follows": None if found is None else found.value,
-        "natural": [len(row) for row in rows],
-        "drawn": drawn,
-    }
-
-
-def _of_class(card: Card) -> list[ClassScore]:
-    """What its pictures were scored for where that is a class: their strength is a probability then."""
-    scored = (picture.about.scores for drawing in card.drawings if drawing is not None for picture in drawing.pictures)
-    seen = [own for scores in scored if scores for own in scores.backbones.values()]
-    return [own for own in seen if isinstance(own, ClassScore)]
-
-
-def _words(card: Card) -> str:
-    """Its objective, and what its class is called."""
-    names = dict.fromkeys(own.name for own in _of_class(card) if own.name)
-    return f"{card.objective}: {', '.join(names)}" if names else card.objective
-
-
-def _in_order(pictures: Sequence[RenderedImage], backbones: Sequence[str]) -> list[RenderedImage]:
-    """By variant and seed, then by backbone as the USAE has them."""
-    places = {name: place for place, name in enumerate(backbones)}
-    variants = list(dict.fromkeys(picture.about.variant for picture in pictures))
-    return sorted(
-        pictures,
-        key=lambda each: (variants.index(each.about.variant), each.seed, places.get(each.backbone, len(places))),
-    )
-
-
-def _picture(picture: RenderedImage, backbones: Sequence[str]) -> list[Any]:
-    """[path below the run, mode, backbone, seed, verdict (null: not known), strength by backbone, animation, variant].
-
-    The strength is a concept's code, or a class's probability.
-    """
-    scores = picture.about.scores
-    strengths = (
-        None
-        if scores is None
-        else [round(scores.backbones[name].strength, 2) if name in scores.backbones else None for name in backbones]
-    )
-    moving = None if picture.animation is None else picture.animation.suffix
-    return [
-        picture.below,
-        picture.mode,
-        picture.backbone,
-        picture.seed,
-        picture.verdict,
-        strengths,
-        moving,
-        picture.about.variant,
-    ]
 
 
 def _about(run: RunFolder) -> str:
@@ -249,11 +184,7 @@ def _pictures(run: RunFolder, number: int, out: Path, room: Path, report: Progre
     pictures = [picture for drawing in run.drawings for picture in drawing.pictures]
     for done, picture in enumerate(pictures, 1):
         small = room / "thumbs" / str(number) / f"{picture.below}.webp"
-        small.parent.mkdir(parents=True, exist_ok=True)
-        whole = read_pixels(picture.file)
-        thumb = whole.convert("RGBA" if "A" in whole.getbands() else "RGB")
-        thumb.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
-        thumb.save(small, **{**WEBP, "quality": 88})
+        small_copy(picture.file, small, CELL, THUMB_QUALITY)
         if _full(run, number, out):
             large = room / "pictures" / str(number) / f"{picture.below}.png"
             large.parent.mkdir(parents=True, exist_ok=True)
@@ -265,7 +196,7 @@ def _pictures(run: RunFolder, number: int, out: Path, room: Path, report: Progre
 
 def _natural(
     sources: Sources, count: int, room: Path, report: ProgressCallback, missing: list[str], workers: int | None
-) -> dict[int, list[list[dict[str, Any]]]]:
+) -> dict[int, NaturalRows]:
     assert sources.usae is not None
     pictures, why = natural_pictures(sources.usae)
     if pictures is None:
@@ -278,43 +209,13 @@ def _natural(
         places(pictures, concepts, count),
         count,
         room,
-        lambda done, total: report("natural pictures", done, total, ""),
+        lambda done, total: report("top-activating patches", done, total, ""),
         workers,
     )
     if unreadable:
-        missing.append(f"{len(unreadable)} natural pictures could not be read; the first: {unreadable[0]}")
+        count_unread = plural(len(unreadable), "picture")
+        missing.append(f"{count_unread} with top-activating patches could not be read; the first: {unreadable[0]}")
     return found
-
-
-def _details(sources: Sources, natural: dict[int, list[list[dict[str, Any]]]], room: Path) -> None:
-    """A small script a card, loaded when it is looked at: a page from disk may not fetch, but may load scripts."""
-    (room / "details").mkdir(parents=True)
-    for at, card in enumerate(sources.cards):
-        pictures = [
-            {picture.below: _in_full(picture) for picture in (drawing.pictures if drawing else [])}
-            for drawing in card.drawings
-        ]
-        rows = natural.get(card.concept, []) if card.concept is not None else []
-        detail = {"natural": rows, "pictures": pictures}
-        text = json_text(detail, separators=(",", ":"))
-        (room / "details" / f"{at}.js").write_text(f"usaeDetail({at},{text});\n")
-
-
-def _in_full(picture: RenderedImage) -> dict[str, Any]:
-    about = picture.about
-    return {"scores": _judged(picture), "ended": about.ended, "settings": about.settings}
-
-
-def _judged(picture: RenderedImage) -> dict[str, Any] | None:
-    """A picture's verification, with the verdict in each backbone and what it lacks there."""
-    scores = picture.about.scores
-    if scores is None:
-        return None
-    rows = {}
-    for name, own in scores.backbones.items():
-        verdict, short = own.lacks(picture.thresholds)
-        rows[name] = {**asdict(own), "verdict": verdict, "short": ", ".join(short)}
-    return {"verdict": picture.verdict, "drawn_for": scores.drawn_for, "backbones": rows}
 
 
 class _replaced:

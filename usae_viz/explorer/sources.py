@@ -47,7 +47,7 @@ def open_sources(
     Args:
         named: run folders (drawn concepts become cards) and at most one USAE (every concept becomes a card).
         usae: the runs' USAE, where it has moved; what run.json says by default.
-        pictures_only: do without the USAE: no statistics, no natural pictures.
+        pictures_only: do without the USAE: no statistics, no top-activating patches.
         device: for the USAE's backbones.
 
     Raises:

@@ -16,7 +16,7 @@ WINDOW = 0.34  # side of a top-activating patch with its surroundings, as a shar
 
 @undisturbed
 def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
-    """The patches of natural pictures in which a concept is strongest, with their surroundings, a list per backbone.
+    """The top-activating patches of a concept, with their surroundings, a list per backbone.
 
     Args:
         usae: the USAE; see `natural_pictures` for whose pictures these are.

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
+from usae_train.runtime.transfers import index_of
 
 
 class Activations:
@@ -76,14 +77,15 @@ class Activations:
         """The same of some of the pictures."""
         if rows == list(range(len(self.canvas))):
             return self
+        places = index_of(rows, self.canvas.device)
         reference = self.reference.select(rows) if self.reference is not None else None
-        logits = self._logits[rows] if self._logits is not None else None
+        logits = self._logits[places] if self._logits is not None else None
         return Activations(
             self.usae,
             self.backbone,
-            self.canvas[rows],
-            self.views[rows],
-            self.tokens[rows],
+            self.canvas[places],
+            self.views[places],
+            self.tokens[places],
             reference,
             self.shared,
             logits,

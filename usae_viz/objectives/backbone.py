@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.transfers import to_device
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
@@ -47,16 +48,17 @@ class Direction(Objective):
         direction = torch.tensor(listed)  # as its text has it, so that a picture of it can be drawn again
         length = direction.norm()
 
-        def along(acts: Activations) -> Tensor:
+        def share(acts: Activations) -> Tensor:
             if acts.backbone != backbone:
                 return acts.tokens.new_zeros(len(acts.tokens))
             if len(direction) != acts.tokens.shape[-1]:
                 raise UsageError(
                     f"Direction: {len(direction)} numbers; {backbone}'s tokens have {acts.tokens.shape[-1]}"
                 )
-            return pool_tokens(acts.tokens @ (direction / length).to(acts.tokens), pool, acts.grid).mean(1)
+            along = to_device((direction / length).to(acts.tokens.dtype), acts.tokens.device)
+            return pool_tokens(acts.tokens @ along, pool, acts.grid).mean(1)
 
-        super().__init__(along, format_call("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
+        super().__init__(share, format_call("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
 
 
 class Channel(Objective):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from usae_train.runtime.transfers import to_device
+
 
 class ConvergenceMonitor:
     """Which pictures' scores have settled: the mean of the last `window` steps is no higher than of as many before.
@@ -24,13 +26,13 @@ class ConvergenceMonitor:
         self._held: Tensor | None = None
 
     def update(self, scores: Tensor) -> None:
-        """Take in a step's scores (pictures,)."""
+        """Take in a step's scores (pictures,), in the processor's memory."""
         self.heard.append(scores)
         if len(self.heard) == 1:
             self.after = torch.zeros(len(scores), dtype=torch.long)
         if self.window is not None and len(self.heard) >= 2 * self.window:
             before, after = torch.stack(self.heard[-2 * self.window :]).chunk(2)
-            now = ~(after.mean(0) > before.mean(0)).cpu() & (self.after == 0)
+            now = ~(after.mean(0) > before.mean(0)) & (self.after == 0)
             self.after[now] = len(self.heard)
 
     def __bool__(self) -> bool:
@@ -40,14 +42,14 @@ class ConvergenceMonitor:
         """(pictures, ...) with zeros for those that have settled."""
         if not self.after.any():
             return values
-        return torch.where((self.after == 0).to(values.device)[:, None, None], values, 0.0)
+        return torch.where(to_device(self.after == 0, values.device)[:, None, None], values, 0.0)
 
     def freeze_converged(self, canvas: Tensor) -> Tensor:
         """The canvases (pictures, 3, H, W) that the last step heard left; of those settled before it, the held ones."""
         if self._held is None or not self.after.any():
             self._held = canvas
         else:
-            going = ((self.after == 0) | (self.after == len(self.heard))).to(canvas.device)
+            going = to_device((self.after == 0) | (self.after == len(self.heard)), canvas.device)
             self._held = torch.where(going[:, None, None, None], canvas, self._held)
         return self._held
 
@@ -63,11 +65,15 @@ class BestCanvas:
         self._highest: Tensor | None = None
 
     def keep(self, canvas: Tensor, scores: Tensor) -> None:
-        """Compare a step's canvases (pictures, 3, H, W) by their scores (pictures,) with the best so far."""
+        """Compare a step's canvases (pictures, 3, H, W) by their scores (pictures,) with the best so far.
+
+        The scores are in the processor's memory, wherever the canvases are.
+        """
         if self.canvas is None or self._mean is None or self._highest is None:
             self.canvas, self._mean, self._highest = canvas.clone(), scores.clone(), scores.clone()
             return
         self._mean = torch.lerp(scores, self._mean, self.SMOOTHING)
         better = self._mean > self._highest
-        self.canvas[better] = canvas[better]
+        if better.any():
+            self.canvas = torch.where(to_device(better, canvas.device)[:, None, None, None], canvas, self.canvas)
         self._highest = torch.maximum(self._mean, self._highest)

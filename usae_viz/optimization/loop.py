@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.transfers import index_of, read_numbers
 from usae_viz.objectives import Activations, InvalidObjective, Objective, score
 from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
 from usae_viz.views.viewing import ViewConfig, encode_views, views_of
@@ -125,9 +126,11 @@ def compute_gradients(
     """Show every canvas to the backbones that see it; the gradient of its score, and the score.
 
     Each backbone's gradient on a canvas is scaled to norm 1 before they are summed, so that none drowns the others.
+    A GPU is waited for at the end, once.
 
     Returns:
-        gradient (pictures, 3, H, W); scores {backbone: (pictures,)}, NaN for a picture that the backbone does not see.
+        gradient (pictures, 3, H, W); scores {backbone: (pictures,)} in the processor's memory, NaN for a picture that
+        the backbone does not see.
 
     Raises:
         Lost: for a picture or a score that is not finite, or a score of the wrong shape; says through which backbone.
@@ -137,31 +140,53 @@ def compute_gradients(
     size = max(backbone.input_size for backbone in backbones.values())
     gradient = torch.zeros_like(canvas)
     scores: dict[str, Tensor] = {}
-    for rows in batch_rows(pictures, view_config.at_once):
-        own = canvas[rows].requires_grad_()
-        if (row := _not_finite(own, rows)) is not None:  # kornia before 0.9 cannot turn the colours of no number
-            raise InvalidImageScore(row, f"the picture of {pictures[row].name} is not finite")
-        shown, beside = views_of(view_config, own, [generators[row] for row in rows], size)
+    batches = batch_rows(pictures, view_config.at_once)
+    for rows in batches:
+        places = index_of(rows, canvas.device)
+        own = canvas[places].clone().requires_grad_()
+        # kornia before 0.9 cannot turn the colours of no number: on a GPU, where it is not known yet, 0 is shown
+        if canvas.device.type == "cpu":
+            read_scores(canvas, {}, pictures, [rows])
+        whole = own if canvas.device.type == "cpu" else own.nan_to_num(0.0, 0.0, 0.0)
+        shown, beside = views_of(view_config, whole, [generators[row] for row in rows], size)
         told = False
         for name in pictures[rows[0]].seen_by:
             shared, classifies = len(pictures[rows[0]].seen_by) > 1, _classifies(pictures, rows, name)
             acts = encode_views(view_config, backbones[name], own, shown, beside, shared, classifies)
             values = picture_scores(acts, pictures, rows)
-            if (row := _not_finite(values, rows)) is not None:
-                raise InvalidImageScore(row, f"the score through {name} is not finite")
             told |= values.requires_grad
             if values.requires_grad:  # an objective of another backbone is a constant here
                 (own_gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
-                gradient[rows] += (
+                gradient[places] += (
                     own_gradient / own_gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
                 )
-            scores.setdefault(name, canvas.new_full((len(pictures),), torch.nan))[rows] = values.detach()
+            scores.setdefault(name, canvas.new_full((len(pictures),), torch.nan))[places] = values.detach()
             del acts, values  # or they would be there beside the next backbone's
         if not told:
+            read_scores(canvas, scores, pictures, batches[: batches.index(rows) + 1])
             what = pictures[rows[0]].objective
             why = f"objective {what} does not depend on the picture: no gradient comes back from its score"
             raise InvalidImageScore(rows[0], why)
-    return gradient, scores
+    return gradient, read_scores(canvas, scores, pictures, batches)
+
+
+def read_scores(
+    canvas: Tensor, scores: dict[str, Tensor], pictures: Sequence[CanvasSpec], batches: Sequence[Sequence[int]]
+) -> dict[str, Tensor]:
+    """Scores {backbone: (pictures,)} in the processor's memory; a GPU is waited for once.
+
+    Raises:
+        Lost: for the first picture of the batches that is not finite, or has a score that is not.
+    """
+    fine, *found = read_numbers(canvas.isfinite().flatten(1).all(1), *scores.values())
+    here = {name: torch.tensor(own, dtype=canvas.dtype) for name, own in zip(scores, found, strict=True)}
+    for rows in batches:
+        if (row := next((row for row in rows if not fine[row]), None)) is not None:
+            raise InvalidImageScore(row, f"the picture of {pictures[row].name} is not finite")
+        for name in (name for name in pictures[rows[0]].seen_by if name in here):
+            if (row := _not_finite(here[name][rows], rows)) is not None:
+                raise InvalidImageScore(row, f"the score through {name} is not finite")
+    return here
 
 
 def batch_rows(pictures: Sequence[CanvasSpec], at_once: int) -> list[list[int]]:
@@ -195,7 +220,7 @@ def picture_scores(acts: Activations, pictures: Sequence[CanvasSpec], rows: Sequ
     for objective in dict.fromkeys(pictures[row].objective for row in rows):
         own = [place for place, row in enumerate(rows) if pictures[row].objective is objective]
         try:
-            values[own] = score(objective, acts.select(own))
+            values[index_of(own, values.device)] = score(objective, acts.select(own))
         except InvalidObjective as error:
             raise InvalidImageScore(rows[own[0]], str(error)) from error
     return values

@@ -147,7 +147,7 @@ def maximize_each(
 ) -> Iterator[Result]:
     """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
 
-    After one that Ctrl-C ended there come no more; one whose score was lost on the way (`Result.failed`) ends alone.
+    After one that Ctrl-C ended there come no more; one whose score became NaN or infinite (`Result.failed`) ends alone.
 
     Args:
         usae: a USAE with backbones.

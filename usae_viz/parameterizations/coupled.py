@@ -27,12 +27,13 @@ class CoupledImage(nn.Module):
     """
 
     OWN = 0.2
+    groups: Tensor
 
     def __init__(self, image: Parameterization, groups: Sequence[int]) -> None:
         super().__init__()
         self.learning_rate = image.learning_rate
-        self.groups = list(groups)
-        first = [self.groups.index(group) for group in range(max(groups) + 1)]
+        self.register_buffer("groups", torch.tensor(groups), persistent=False)
+        first = [list(groups).index(group) for group in range(max(groups) + 1)]
         self.common = nn.Parameter(image.latent.detach()[first].clone())
         self.own = nn.Parameter(torch.zeros_like(image.latent))
         image.latent.requires_grad_(False)

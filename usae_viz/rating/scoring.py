@@ -98,7 +98,7 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
     found = [_outcome("all drawn pictures", drawn, key)] if drawn else []
     for condition in sorted({trials[answer.trial]["condition"] for answer in given}):
         own = [answer for answer in given if trials[answer.trial]["condition"] == condition]
-        found.append(_outcome("natural pictures (control)" if condition == "natural" else condition, own, key))
+        found.append(_outcome("top-activating patches (control)" if condition == "natural" else condition, own, key))
     verdicts = [verdict for verdict in VERDICTS if any(trials[each.trial]["verdict"] == verdict for each in drawn)]
     for verdict in verdicts if len(verdicts) > 1 else []:  # is what the verification says what people find?
         own = [answer for answer in drawn if trials[answer.trial]["verdict"] == verdict]

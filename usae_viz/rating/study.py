@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
+from usae_viz.explorer.parts import copy_parts
 from usae_viz.explorer.runs import RenderedImage, RunFolder
 from usae_viz.export.natural_patches import around, inside_window
 from usae_viz.export.png import read_pixels
@@ -123,7 +123,7 @@ def make_study(
         trials += [] if trial is None else [trial]
         progress(done, len(order))
     if not trials:
-        raise UsageError("no concept of this run has natural pictures in which it fires; nothing can be asked")
+        raise UsageError("no concept of this run has top-activating patches; nothing can be asked")
     return trials
 
 
@@ -236,9 +236,8 @@ def write_study(
             picture.save(room / "pictures" / f"{name}.webp", "WEBP", quality=92, method=4)
         data = {"study": study, "trials": len(trials), "choices": len(trials[0].choices)}
         (room / "data.js").write_text(f"usaeStudy({json.dumps(data)});\n")
-        own = files("usae_viz.rating").joinpath("page")
-        for name in ("rate.js", "rate.css"):
-            (room / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+        copy_parts("usae_viz.explorer", ["dom.js"], room)
+        copy_parts("usae_viz.rating", ["rate.js", "rate.css"], room)
         page = Environment(loader=PackageLoader("usae_viz.rating", "page"), autoescape=select_autoescape())
         text = page.get_template("index.html").render(trials=len(trials), choices=len(trials[0].choices))
         (room / "index.html").write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from usae_train.files.json_files import first_of
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import by_todays_names, check_settings
 from usae_train.model.checkpoint import EMBEDDED
@@ -104,6 +105,4 @@ def read_about(file: Path) -> ImageMetadata:
     try:
         return ImageMetadata.model_validate(inside)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{file} says what no picture of ours says: {where}: {first['msg']}") from error
+        raise UsageError(f"{file} is a PNG of usae-viz; what it says of itself is broken: {first_of(error)}") from error

@@ -15,10 +15,17 @@ from kornia.geometry.transform import warp_affine
 from torch import Tensor
 from torch.nn import functional
 
+from usae_train.runtime.transfers import to_device
 from usae_viz.views.presets import Augmentation
 
 
-def draw(settings: Augmentation, generator: torch.Generator, n_views: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw(
+    settings: Augmentation,
+    generator: torch.Generator,
+    n_views: int,
+    size: int,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor, Tensor]:
     """Draw what happens to the views of one picture.
 
     Args:
@@ -26,6 +33,7 @@ def draw(settings: Augmentation, generator: torch.Generator, n_views: int, size:
         generator: the picture's own.
         n_views: number of views.
         size: side of a view in pixels.
+        device: where the noise is wanted; the rest is a few numbers, and in the processor's memory.
 
     Returns:
         geometry (n_views, 4): side share, x and y of the centre as shares, rotation in degrees; colour (n_views, 3):
@@ -42,8 +50,16 @@ def draw(settings: Augmentation, generator: torch.Generator, n_views: int, size:
     noise = torch.zeros(n_views, 0)
     if settings.noise:
         strength = settings.noise * torch.rand(n_views, 1, 1, 1, generator=generator)
-        noise = strength * torch.randn(n_views, 3, size, size, generator=generator)
+        noise = to_device(strength, device) * _normal((n_views, 3, size, size), generator, torch.device(device))
     return torch.cat([side[:, None], centre, angle[:, None]], 1), colour, noise
+
+
+def _normal(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
+    """Normal numbers; a GPU draws its own, by a seed from the generator: six views of 224 px are 900,000 numbers."""
+    if device.type != "cuda":
+        return to_device(torch.randn(shape, generator=generator), device)
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    return torch.randn(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
 
 
 def _sides(settings: Augmentation, uniform: Tensor, generator: torch.Generator) -> Tensor:
@@ -73,8 +89,9 @@ def views(
         (n, n_views, 3, size, size). What a rotation or shift brings in from outside the canvas is its reflection.
     """
     n = len(canvas)
-    drawn = [draw(settings, generator, n_views, size) for generator in generators]
-    geometry, colour, noise = (torch.cat(part).to(canvas.device) for part in zip(*drawn, strict=True))
+    drawn = [draw(settings, generator, n_views, size, canvas.device) for generator in generators]
+    geometry, colour, noise = (torch.cat(part) for part in zip(*drawn, strict=True))
+    colour = to_device(colour, canvas.device)
     warped = _warped(canvas, geometry, size)
     if settings.brightness:
         warped = adjust_brightness(warped, colour[:, 0])
@@ -90,19 +107,20 @@ def views(
 def _warped(canvas: Tensor, geometry: Tensor, size: int) -> Tensor:
     """Crops (n * n_views, 3, size, size) of canvases (n, 3, H, W), each from a canvas about as fine as it is itself.
 
+    The geometry (n * n_views, 4) is in the processor's memory, and what is done with which crop is found there.
     Warping samples points: a crop of the whole of a canvas of 512 px, shown at 224, would see every other one.
     """
     n_views = len(geometry) // len(canvas)
-    owners = torch.arange(len(geometry), device=canvas.device) // n_views
+    owners = torch.arange(len(geometry)) // n_views
     pixels = geometry[:, 0] * min(canvas.shape[-2:]) / size  # of the canvas, for one of the view
     halvings = pixels.log2().round().clamp_min(0).long()
     warped = canvas.new_empty(len(geometry), 3, size, size)
     for level in halvings.unique().tolist():
         rows = (halvings == level).nonzero()[:, 0]
         coarser = _halved(canvas, level)
-        warped[rows] = warp_affine(
-            coarser.index_select(0, owners[rows]),
-            _matrices(geometry[rows], coarser.shape[-2:], size),
+        warped[to_device(rows, canvas.device)] = warp_affine(
+            coarser.index_select(0, to_device(owners[rows], canvas.device)),
+            to_device(_matrices(geometry[rows], coarser.shape[-2:], size), canvas.device),
             (size, size),
             mode="bilinear",
             padding_mode="reflection",

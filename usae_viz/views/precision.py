@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from functools import cache
-
 import torch
 from torch import nn
 
 from usae_train.backbones.backbone import Backbone
-
-FASTER = 1.2  # how many times, at least: bfloat16 is coarser, and processors lie far from it on one side or the other
+from usae_train.runtime.matrix_speed import multiplies_faster_in_bfloat16
 
 
 def dtype_for(dtype: str, backbone: Backbone) -> torch.dtype:
@@ -28,27 +24,3 @@ def dtype_for(dtype: str, backbone: Backbone) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     grouped = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in backbone.modules())
     return torch.bfloat16 if not grouped and multiplies_faster_in_bfloat16() else torch.float32
-
-
-@cache
-def multiplies_faster_in_bfloat16() -> bool:
-    """Whether this processor does; tried once, for some milliseconds, with a transformer's matrices."""
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    tokens, weight = torch.ones(1024, 384), torch.ones(384, 1536)
-    exact, short = (_seconds(tokens.to(dtype), weight.to(dtype)) for dtype in (torch.float32, torch.bfloat16))
-    return exact > FASTER * short
-
-
-def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
-    """Processor seconds of a product, the least of five.
-
-    Its place is there before: new memory is the system's work. In processes that began beside others it made 34 ms of
-    7 in float32, so that some drew in bfloat16, and their pictures were other ones.
-    """
-    product, taken = left @ right, []
-    for _ in range(5):
-        began = time.process_time()
-        torch.mm(left, right, out=product)
-        taken.append(time.process_time() - began)
-    return min(taken)

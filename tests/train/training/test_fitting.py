@@ -115,6 +115,9 @@ def test_the_published_recipe_is_the_authors() -> None:
         "batch": 6272,
         "unit_norm": True,
         "noise": 0.0,
+        "sparsity": "topk",
+        "dictionary": "free",
+        "matryoshka": "fixed",
     }
     settings = fit_settings("published")
     assert (settings.n_concepts, settings.k) == (6144, 32)

@@ -19,6 +19,7 @@ from usae_train.training.loop import (
     learning_rate,
     new_optimizer,
     new_usae,
+    pair_norms,
     pair_parameters,
     standardize_from,
     stepping_pairs,
@@ -333,7 +334,8 @@ def test_clipping_is_torchs(clip: float) -> None:
                 p.grad = drawn / 1e4 if step == 1 else drawn  # in between one that is short enough
         for name in usaes[0].names:
             torch.nn.utils.clip_grad_norm_(pair_parameters(usaes[0], name, recipe), clip)
-        assert clip_pairs(usaes[1], usaes[1].names, recipe, optimizers[1]) == []
+        norms = pair_norms(usaes[1], usaes[1].names, recipe)
+        assert clip_pairs(usaes[1], usaes[1].names, recipe, optimizers[1], norms, norms.tolist()) == []
         for own in optimizers:
             for optimizer in own.values():
                 optimizer.step()

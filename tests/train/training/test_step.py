@@ -11,7 +11,7 @@ from usae_train.training.kernels import reference
 from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.topk_complement import largest, left_out_half
 from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
-from usae_train.training.step import groups_of, part_entries, pick, step_loss
+from usae_train.training.step import groups_of, joined, part_entries, pick, step_loss
 
 N_CONCEPTS, K = 16, 3
 NONE = torch.zeros(0, dtype=torch.long)
@@ -46,7 +46,7 @@ def dead_in(**concepts: list[int]) -> Tensor:
 
 ALL = DEFAULT.model_copy(update={"encoding": "all"})
 ABSOLUTE = ALL.model_copy(update={"loss": "absolute", "matryoshka_fractions": ()})
-THREE_PARTS = ALL.model_copy(update={"matryoshka_fractions": (0.5, 0.25)})
+THREE_PARTS = ALL.model_copy(update={"matryoshka_fractions": (0.25, 0.5)})
 WITH_NORM = ALL.model_copy(update={"batch_norm": True})
 ONE = DEFAULT.model_copy(update={"encoding": "one"})
 UNIT = DEFAULT.model_copy(update={"unit_norm": True})
@@ -146,47 +146,71 @@ def test_bfloat16_chooses_and_float32_computes(monkeypatch: pytest.MonkeyPatch) 
     """The values of the chosen concepts are those of a float32 product, whatever chose them."""
     monkeypatch.setattr(step, "product_dtype", lambda device: torch.bfloat16)
     usae, batch = toy(DEFAULT)
-    active = step.sparse_active(usae.encoder("a"), batch["a"], K, NONE, groups_of(usae))
+    active = step.sparse_active(usae, "a", batch["a"], NONE)
     exact = usae.encoder("a")(batch["a"])
-    torch.testing.assert_close(active.values, exact.gather(1, active.concepts).relu())
+    torch.testing.assert_close(active.values, exact[active.tokens, active.concepts].relu())
     assert (exact - exact.bfloat16().float()).abs().max() > 1e-4  # the test can fail
 
 
+def picked(pre_codes: Tensor, k: int, dead: list[int]) -> tuple[list[int], list[int], list[bool] | None]:
+    usae = USAE({"a": 2}, pre_codes.shape[1], k)
+    chosen, revived = pick(usae, "a", pre_codes, torch.tensor(dead, dtype=torch.long))
+    return chosen.tokens.tolist(), chosen.concepts.tolist(), None if revived is None else revived.tolist()
+
+
 def test_pick_takes_the_largest_in_order_and_then_the_dead() -> None:
-    pre_codes = torch.tensor([[0.0, 5.0, 1.0, 4.0, 2.0]])
-    assert pick(pre_codes, 2, NONE).tolist() == [[1, 3]]
-    assert pick(pre_codes, 3, torch.tensor([0])).tolist() == [[1, 3, 4, 0]]
-    assert pick(pre_codes, 1, torch.tensor([0, 2, 4])).tolist() == [[1, 4]]
+    pre_codes = torch.tensor([[0.0, 5.0, 1.0, 4.0, 2.0], [3.0, 0.0, 1.0, 0.0, 2.0]])
+    assert picked(pre_codes, 2, []) == ([0, 0, 1, 1], [1, 3, 0, 4], None)
+    assert picked(pre_codes[:1], 3, [0]) == ([0] * 4, [1, 3, 4, 0], [False, False, False, True])
+    assert picked(pre_codes, 1, [0, 2, 4]) == ([0, 0, 1, 1], [1, 4, 0, 0], [False, True, False, True])
 
 
 def test_the_largest_of_512_are_the_same_in_groups_of_four() -> None:
     pre_codes = torch.randn(7, 512, generator=torch.Generator().manual_seed(0))
     usae = USAE({"a": 2}, 512, 12, unit_norm=False)
-    assert torch.equal(pick(pre_codes, 12, NONE, groups_of(usae)), pick(pre_codes, 12, NONE))
+    found = [pick(usae, "a", pre_codes, NONE, sizes=sizes)[0].concepts for sizes in (groups_of(usae), (6, 4))]
+    assert torch.equal(*found)
     assert groups_of(usae) != groups_of(USAE({"a": 2}, 512, 12)) == groups_of(USAE({"a": 2}, 6, 1, unit_norm=False))
 
 
+def test_shares_are_joined_in_the_order_of_tokens() -> None:
+    shares = [
+        step.Active(torch.tensor([1.0, 2.0]), torch.tensor([7, 8]), torch.tensor([0, 0]), 2),
+        step.Active(torch.tensor([3.0, 4.0]), torch.tensor([5, 6]), torch.tensor([0, 1]), 2, torch.tensor([0, 1]) > 0),
+    ]
+    found = joined(shares, torch.tensor([2, 0, 3, 1]))  # the second share's tokens come first and third
+    assert (found.tokens.tolist(), found.concepts.tolist()) == ([0, 1, 1, 2], [5, 7, 8, 6])
+    assert found.values.tolist() == [3.0, 1.0, 2.0, 4.0]
+    assert found.revived is not None
+    assert (found.n_tokens, found.revived.tolist()) == (4, [False, False, False, True])
+
+
 def test_parts_of_a_token_follow_the_limits() -> None:
-    active = step.Active(torch.ones(2, 4), torch.tensor([[0, 3, 5, 7], [4, 6, 7, 1]]))
-    entries, n_parts = part_entries(active, 8, 3, (0.5,))  # limit 4; the fourth is a dead one
+    concepts, tokens = torch.tensor([0, 3, 5, 7, 4, 6, 7, 1]), torch.tensor([0] * 4 + [1] * 4)
+    revived = torch.tensor([False, False, False, True] * 2)
+    entries, n_parts = part_entries(step.Active(torch.ones(8), concepts, tokens, 2, revived), 8, (0.5,))  # limit 4
     assert n_parts == 3
     assert entries.segments.tolist() == [0, 0, 1, 2, 4, 4, 4, 5]
 
 
+def positions(kept: list[list[int]], n_concepts: int) -> Tensor:
+    return torch.tensor([row * n_concepts + own for row, each in enumerate(kept) for own in each])
+
+
 def test_left_out_half_takes_the_largest_codes_that_top_k_left() -> None:
-    left = left_out_half(torch.tensor([[5.0, -1.0, 3.0, 2.0, 4.0, 1.0]]), torch.tensor([[0, 4]]))
+    left = left_out_half(torch.tensor([[5.0, -1.0, 3.0, 2.0, 4.0, 1.0]]), positions([[0, 4]], 6))
     assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 0.0, 1.0]]
-    left = left_out_half(torch.tensor([[5.0, 0.5, 3.0, 2.0, 4.0, 1.0]]), torch.tensor([[0, 4]]))
+    left = left_out_half(torch.tensor([[5.0, 0.5, 3.0, 2.0, 4.0, 1.0]]), positions([[0, 4]], 6))
     assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 0.0, 1.0]]
 
 
 def test_left_out_half_never_holds_what_top_k_kept_or_what_relu_closed() -> None:
-    assert left_out_half(torch.tensor([[5.0, -1.0, 3.0, 2.0]]), torch.tensor([[0, 2, 3]])).tolist() == [[0.0] * 4]
+    assert left_out_half(torch.tensor([[5.0, -1.0, 3.0, 2.0]]), positions([[0, 2, 3]], 4)).tolist() == [[0.0] * 4]
 
 
 def test_left_out_half_counts_in_each_token() -> None:
     pre_codes = torch.tensor([[5.0, 0.5, 3.0, 2.0, 4.0, 1.0], [-1.0, 2.0, -3.0, 0.5, -2.0, 3.0]])
-    left = left_out_half(pre_codes, torch.tensor([[0], [5]]))  # the first has more codes than a half, the second fewer
+    left = left_out_half(pre_codes, positions([[0], [5]], 6))  # the first has more codes than a half, the second fewer
     assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 4.0, 0.0], [0.0, 2.0, 0.0, 0.5, 0.0, 0.0]]
 
 

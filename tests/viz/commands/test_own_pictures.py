@@ -69,7 +69,7 @@ def test_the_explorer_and_a_study_are_of_the_readers_pictures(folder, pictures, 
     assert natural
     refused = run("rate", tmp_path / "run", "-o", tmp_path / "study")
     assert refused.exit_code == 1
-    assert "a study needs natural pictures" in refused.output
+    assert "a study needs top-activating patches" in refused.output
     asked = run("rate", tmp_path / "run", "-o", tmp_path / "study", "--images", pictures, "--choices", "2", "-q")
     assert asked.exit_code == 0, asked.output
     trials = json.loads((tmp_path / "study/key.json").read_text())["trials"]

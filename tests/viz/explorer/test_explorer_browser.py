@@ -34,7 +34,9 @@ def many(tmp_path_factory):
     usae = ut.USAE({"left": 4, "right": 4}, 3000, 4)
     usae.statistics = made_up()
     folder = str(ut.save(usae, place / "usae"))
-    explore(open_sources([folder]), place / "page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("usae_viz.explorer.plane.STEPS", (1, 1))  # made-up atoms have no order to be found
+        explore(open_sources([folder]), place / "page")
     return place / "page"
 
 

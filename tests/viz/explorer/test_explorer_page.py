@@ -57,7 +57,7 @@ def test_elsewhere_the_pictures_are_brought_along(explored, run_folder):
     (data,) = called(explored / "explorer" / "data.js", "usaeData")
     pictures = [picture for card in data["cards"] for drawn in card["drawn"] for picture in drawn["pictures"]]
     assert len(pictures) == 9
-    for below, *_ in pictures:
+    for below in (picture["file"] for picture in pictures):
         copied = explored / data["runs"][0]["full"] / f"{below}.png"
         assert copied.read_bytes() == (run_folder / f"{below}.png").read_bytes()
         assert (explored / "explorer" / "thumbs" / "0" / f"{below}.webp").stat().st_size < 20_000
@@ -99,7 +99,7 @@ def test_moved_pictures_are_said_and_the_rest_is_shown(run_copy, usae_folder, tm
     sources = open_sources([str(run_copy)])
     missing = explore(type(sources)(moved, sources.runs, sources.cards), tmp_path / "page")
     assert missing == [
-        f"No natural pictures: no folder '{tmp_path / 'gone'}'; expected a folder of pictures, or `demo`; "
+        f"No top-activating patches: no folder '{tmp_path / 'gone'}'; expected a folder of pictures, or `demo`; "
         "--images takes your own."
     ]
     (data,) = called(tmp_path / "page" / "explorer" / "data.js", "usaeData")
@@ -153,7 +153,7 @@ def test_variants_of_a_concept_share_its_card(usae_folder, tmp_path):
     (data,) = called(out / "explorer" / "data.js", "usaeData")
     (card,) = data["cards"]
     assert card["id"] == "3"
-    found = [(picture[7], picture[3], picture[2]) for picture in card["drawn"][0]["pictures"]]
+    found = [(picture["variant"], picture["seed"], picture["backbone"]) for picture in card["drawn"][0]["pictures"]]
     pairs = [(seed, name) for seed in (0, 1) for name in ("left", "right")]
     assert sorted(found) == sorted((variant, *pair) for variant in ("plain", "centred") for pair in pairs)
     assert "agreement.0" in {column["key"] for column in data["columns"]}
@@ -186,7 +186,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(run_copy, usae_folder, tmp_p
         (["other"], "other was drawn with another USAE (sha256 000000000000) than"),
         ([run_copy, "--usae", "nowhere"], "unknown USAE 'nowhere'"),
         ([usae_folder, usae_folder], "at most one USAE"),
-        ([usae_folder, "-o", "theirs"], "index.html is there already and no explorer of ours"),
+        ([usae_folder, "-o", "theirs"], "index.html is there already, and is not an explorer that usae-viz made"),
         ([usae_folder, "-o", "file/page"], "cannot be written"),
     ):
         done = run(*words)

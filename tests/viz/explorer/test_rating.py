@@ -137,7 +137,7 @@ def test_scores_by_hand(key):
     found = {each.group: each for each in outcomes}
     assert list(found) == [
         "all drawn pictures",
-        "natural pictures (control)",
+        "top-activating patches (control)",
         "per-model left",
         "shared shared",
     ]

@@ -127,7 +127,7 @@ def test_after_a_lost_score_the_next_objectives_are_drawn(folder, tmp_path, draw
     assert done.exit_code == 1
     assert done.stderr == (
         "own_lost:lost: the score through left is not finite at step 1; the best so far is kept\n"
-        "error: the score was lost in 1 of 3 folders, as said above\n"
+        "error: the score became NaN or infinite in 1 of 3 folders, as said above\n"
     )
     assert [objective for objective, _ in drawings] == ["Concept(3)", "own_lost:lost", "Concept(5)"]
     assert {room.name for room in out.glob("*-*")} == {"concept-00003", "objective-own-lost-lost", "concept-00005"}
@@ -165,7 +165,7 @@ def test_what_cannot_be_drawn_is_status_1_after_the_others_were_drawn(folder, tm
     assert first.startswith("error: the score through left is not finite at step 0; check the objective own_none:first")
     assert flat.startswith("error: objective own_none:flat does not depend on the picture: no gradient comes back")
     assert wrong.startswith("error: objective 'own_none:wrong' fails through left: own_none.py, line ")
-    assert summary == "error: the score was lost in 4 of 5 folders, as said above"
+    assert summary == "error: the score became NaN or infinite in 4 of 5 folders, as said above"
     drawn = {file.parent.name for file in Path("run").glob("*/left.png")}
     assert drawn == {"objective-own-none-late", "concept-00005"}
     Path("recipe.yaml").write_text(f"usae: {folder}\nobjectives: ['{names[1]}']\n")
@@ -235,4 +235,4 @@ def test_only_the_first_process_tells_of_a_lost_score(usae, tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
         draw_plan(usae, plan, tmp_path / "run", quiet=True, as_json=False)
     assert caught.value.code == 1
-    assert "error: the score was lost in 2 of 2 folders" in capsys.readouterr().err
+    assert "error: the score became NaN or infinite in 2 of 2 folders" in capsys.readouterr().err

@@ -119,7 +119,7 @@ def test_resume_goes_on_with_the_last_run_of_the_recipe(folder, tmp_path, monkey
     recipe.write_text(f"usae: {folder}\nconcepts: [3]\n{QUICK}")
     nothing = run("render", recipe, "--resume")
     assert (nothing.exit_code, nothing.stderr.count("\n")) == (1, 1)
-    assert "no run of mine below outputs/ to go on with" in nothing.stderr
+    assert "no run of mine below outputs/ to resume" in nothing.stderr
     assert run("render", recipe, "-q").exit_code == 0
     drawings.clear()
     assert run("render", recipe, "-q", "--resume").exit_code == 0

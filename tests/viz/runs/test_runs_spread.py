@@ -126,7 +126,7 @@ def test_a_page_is_the_same_whatever_the_number_of_workers(usae, tmp_path, monke
         for workers in (1, 3):
             missing = explore(sources, tmp_path / f"{workers}", workers=workers)
             assert len(missing) == 1
-            assert "1 natural pictures could not be read" in missing[0]
+            assert "1 picture with top-activating patches could not be read" in missing[0]
     finally:
         usae.natural = None
     assert files_of(tmp_path / "3") == files_of(tmp_path / "1")

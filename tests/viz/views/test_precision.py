@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.runtime import matrix_speed
 from usae_viz.views import precision
 from usae_viz.views.precision import dtype_for
 
@@ -24,7 +25,7 @@ def test_auto_is_bfloat16_where_the_processor_gains_by_it(name, faster, monkeypa
 
 def test_bfloat16_must_be_faster_by_more_than_chance(monkeypatch):
     taken = {torch.float32: 1.0, torch.bfloat16: 1.0}
-    monkeypatch.setattr(precision, "_seconds", lambda left, right: taken[left.dtype])
+    monkeypatch.setattr(matrix_speed, "_seconds", lambda left, right: taken[left.dtype])
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     for exact, expected in ((0.6, False), (1.0, False), (1.1, False), (2.0, True)):
         precision.multiplies_faster_in_bfloat16.cache_clear()

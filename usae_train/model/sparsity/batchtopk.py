@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+from pydantic import Field
 from torch import Tensor
 
-from usae_train.model.sparse import Codes
-from usae_train.model.sparsity.variant import Sparsity, above
+from usae_train.model.sparse import GROUPS, Codes
+from usae_train.model.sparsity.variant import Chosen, Sparsity, above, all_above, batch_threshold
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
 
 class BatchTopK(Sparsity):
     """What exceeds one threshold a backbone, which training measured; about k a token."""
 
     kind: Literal["batchtopk"] = "batchtopk"
+    momentum: float = Field(0.9, ge=0, lt=1, exclude=True)  # a step's, of the running threshold; no USAE keeps it
 
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """What exceeds the threshold."""
@@ -27,3 +31,23 @@ class BatchTopK(Sparsity):
     def in_words(self, k: int) -> str:
         """The mean of training."""
         return f"about {k} active a patch"
+
+    def choose(
+        self,
+        pre_codes: Tensor,
+        k: int,
+        threshold: Tensor | None,
+        ranks: DistributedContext = SINGLE_PROCESS,
+        sizes: Sequence[int] = GROUPS,
+    ) -> Chosen:
+        """The k * tokens largest of all that are positive, whichever token has them."""
+        assert threshold is not None
+        return all_above(pre_codes, batch_threshold(pre_codes, k, threshold.item() / 2, ranks))
+
+    def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
+        """That of the starting weights."""
+        threshold.copy_(batch_threshold(pre_codes, k))
+
+    def follow(self, threshold: Tensor, pre_codes: Tensor, k: int, ranks: DistributedContext = SINGLE_PROCESS) -> None:
+        """The running mean of batches' own."""
+        threshold.lerp_(batch_threshold(pre_codes, k, threshold.item() / 2, ranks), 1 - self.momentum)

@@ -1,19 +1,33 @@
-"""JumpReLU (Rajamanoharan et al. 2024, arXiv 2407.14435): a threshold a concept."""
+"""JumpReLU (Rajamanoharan et al. 2024, arXiv 2407.14435): a threshold a concept, learned straight through the jump."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
+import torch
+from pydantic import Field
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from usae_train.model.sparse import Codes
-from usae_train.model.sparsity.variant import Sparsity, above
+from usae_train.model.sparse import GROUPS, Codes
+from usae_train.model.sparsity.variant import Chosen, Sparsity, above, all_above, batch_threshold
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+
+LEAST = 1e-4  # of a threshold in training, where a step may take one below zero: then it is a ReLU
 
 
 class JumpReLU(Sparsity):
-    """What exceeds its concept's threshold."""
+    """What exceeds its concept's threshold; how many do is what its penalty holds near k.
+
+    Thresholds have gradients from the pre-codes within half a `bandwidth` of them, here a share of the threshold, so
+    that it suits pre-codes of any size.
+    """
 
     kind: Literal["jumprelu"] = "jumprelu"
+    bandwidth: float = Field(0.5, gt=0, lt=2, exclude=True)  # a USAE keeps neither
+    rate: float = Field(5.0, gt=0, exclude=True)  # of the thresholds, in units of the recipe's
+    weight: float = Field(1.0, ge=0, exclude=True)  # of the penalty (active / k - 1)^2: the paper's appendix
 
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """What exceeds its threshold."""
@@ -27,3 +41,97 @@ class JumpReLU(Sparsity):
     def in_words(self, k: int) -> str:
         """No count is known."""
         return "those active that exceed a threshold of their own"
+
+    @property
+    def threshold_rate(self) -> float:
+        """By the gradients of `activate` and `penalty`."""
+        return self.rate
+
+    def choose(
+        self,
+        pre_codes: Tensor,
+        k: int,
+        threshold: Tensor | None,
+        ranks: DistributedContext = SINGLE_PROCESS,
+        sizes: Sequence[int] = GROUPS,
+    ) -> Chosen:
+        """What exceeds its threshold, and what is not half a bandwidth below."""
+        assert threshold is not None
+        return all_above(pre_codes, threshold.clamp_min(LEAST) * (1 - self.bandwidth / 2))
+
+    def activate(self, pre_codes: Tensor, concepts: Tensor, threshold: Tensor | None) -> Tensor:
+        """The pre-codes above their thresholds."""
+        assert threshold is not None
+        return _Jump.apply(pre_codes, threshold, concepts, self.bandwidth)
+
+    def penalty(
+        self,
+        pre_codes: Tensor,
+        chosen: Chosen,
+        revived: Tensor | None,
+        n_tokens: int,
+        k: int,
+        threshold: Tensor | None,
+        ranks: DistributedContext = SINGLE_PROCESS,
+    ) -> Tensor:
+        """How far the mean number of active concepts is from k, in units of k, squared."""
+        assert threshold is not None
+        pre_codes = pre_codes.detach()
+        if revived is not None:  # they are not active
+            pre_codes = pre_codes.masked_fill(revived, -1.0)
+        own = _Count.apply(pre_codes, threshold, chosen.concepts, self.bandwidth) / max(n_tokens, 1)
+        return self.weight * ((own + (ranks.mean(own) - own).detach()) / k - 1).square()
+
+    def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
+        """One for all concepts, which k of a token exceed."""
+        threshold.copy_(batch_threshold(pre_codes, k).expand_as(threshold))
+
+    def finish(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
+        """Scale all by what leaves k active on average.
+
+        Encoders that are trained on noise have half as many active without it (recipe `default`, 200 steps on real
+        networks: 6.6 of 12), and thresholds that are in the right places among each other.
+        """
+        threshold.clamp_min_(LEAST)
+        scale = batch_threshold(pre_codes / threshold, k)
+        if scale > 0:
+            threshold.mul_(scale)
+
+
+def _near(given: Tensor, pre_codes: Tensor, own: Tensor, bandwidth: float) -> Tensor:
+    """What of a gradient (entries,) is within half a bandwidth of its threshold: the paper's kernel, a rectangle."""
+    near = (pre_codes - own).abs() < own * (bandwidth / 2)
+    return torch.where(near, given, 0.0) / -bandwidth
+
+
+class _Jump(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
+        own = threshold.index_select(0, concepts).clamp_min(LEAST)
+        ctx.save_for_backward(pre_codes, own, concepts, threshold)
+        ctx.bandwidth = bandwidth
+        return torch.where(pre_codes > own, pre_codes, 0.0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        pre_codes, own, concepts, threshold = ctx.saved_tensors
+        to_own = _near(gradient, pre_codes, own, ctx.bandwidth)
+        to_threshold = torch.zeros_like(threshold).index_add_(0, concepts, to_own)
+        return torch.where(pre_codes > own, gradient, 0.0), to_threshold, None, None
+
+
+class _Count(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
+        own = threshold.index_select(0, concepts).clamp_min(LEAST)
+        ctx.save_for_backward(pre_codes, own, concepts, threshold)
+        ctx.bandwidth = bandwidth
+        return (pre_codes > own).sum().float()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
+        pre_codes, own, concepts, threshold = ctx.saved_tensors
+        to_own = _near(gradient / own, pre_codes, own, ctx.bandwidth)
+        return None, torch.zeros_like(threshold).index_add_(0, concepts, to_own), None, None

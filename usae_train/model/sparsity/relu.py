@@ -22,3 +22,8 @@ class ReLU(Sparsity):
     def in_words(self, k: int) -> str:
         """No count is known."""
         return "all active that are positive"
+
+    @property
+    def can_train(self) -> bool:
+        """It would need an L1 penalty, which nothing here trains with."""
+        return False

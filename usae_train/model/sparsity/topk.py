@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from usae_train.model.sparse import Codes, top_k
-from usae_train.model.sparsity.variant import Sparsity
+from usae_train.model.sparse import GROUPS, Codes, top_indices, top_k
+from usae_train.model.sparsity.variant import Chosen, Sparsity
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
 
 class TopK(Sparsity):
@@ -27,3 +30,21 @@ class TopK(Sparsity):
     def in_words(self, k: int) -> str:
         """The count itself."""
         return f"{k} active a patch"
+
+    @property
+    def can_train(self) -> bool:
+        """With a ReLU."""
+        return not self.signed
+
+    def choose(
+        self,
+        pre_codes: Tensor,
+        k: int,
+        threshold: Tensor | None,
+        ranks: DistributedContext = SINGLE_PROCESS,
+        sizes: Sequence[int] = GROUPS,
+    ) -> Chosen:
+        """The k largest of each token, positive or not."""
+        concepts = top_indices(pre_codes, k, sizes).sort(-1).values
+        tokens = torch.arange(len(pre_codes), device=pre_codes.device).repeat_interleave(k)
+        return Chosen(tokens, concepts.flatten())

@@ -1,21 +1,36 @@
-"""What every variant of sparsity is: settings that config.json keeps, and pre-codes -> codes."""
+"""What every variant of sparsity is: settings that config.json keeps, pre-codes -> codes, and how it is trained."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from usae_train.model.sparse import Codes
+from usae_train.model.sparse import GROUPS, Codes
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+
+
+class Chosen(NamedTuple):
+    """The entries of tokens x concepts that a step computes: a token's concepts ascending, tokens in their order.
+
+    Attributes:
+        tokens: (entries,) which token.
+        concepts: (entries,) which concept of it.
+    """
+
+    tokens: Tensor
+    concepts: Tensor
 
 
 class Sparsity(BaseModel, ABC):
-    """Which concepts of a token are active, once a USAE is trained.
+    """Which concepts of a token are active.
 
     A variant is a file beside this one: a subclass with a `kind` of its own and the settings that a USAE keeps. What
-    else asks of a USAE's sparsity asks these methods.
+    else asks of a USAE's sparsity asks these methods: the upper ones once it is trained, the lower ones in training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +59,71 @@ class Sparsity(BaseModel, ABC):
     def in_words(self, k: int) -> str:
         """How many are active a patch: `32 active a patch`."""
 
+    @property
+    def can_train(self) -> bool:
+        """Whether the methods below are there."""
+        return True
+
+    @property
+    def threshold_rate(self) -> float | None:
+        """Learning rate of the threshold, in units of the recipe's; None where it has no gradients."""
+        return None
+
+    def choose(
+        self,
+        pre_codes: Tensor,
+        k: int,
+        threshold: Tensor | None,
+        ranks: DistributedContext = SINGLE_PROCESS,
+        sizes: Sequence[int] = GROUPS,
+    ) -> Chosen:
+        """What a step computes of tokens x concepts: all that is active, and all that has a gradient besides.
+
+        Args:
+            pre_codes: (tokens, n_concepts) of one backbone, perhaps rounded to bfloat16; no gradient is asked for.
+            k: the USAE's.
+            threshold: the backbone's.
+            ranks: who has the other parts of the batch.
+            sizes: see `top_indices`.
+        """
+        raise NotImplementedError
+
+    def activate(self, pre_codes: Tensor, concepts: Tensor, threshold: Tensor | None) -> Tensor:
+        """The values of what was chosen (entries,), with gradients: a ReLU where nothing else is said."""
+        return pre_codes.relu()
+
+    def penalty(
+        self,
+        pre_codes: Tensor,
+        chosen: Chosen,
+        revived: Tensor | None,
+        n_tokens: int,
+        k: int,
+        threshold: Tensor | None,
+        ranks: DistributedContext = SINGLE_PROCESS,
+    ) -> Tensor | None:
+        """What a step's loss has besides, a scalar; None for nothing.
+
+        Args:
+            pre_codes: (entries,) of what was chosen.
+            chosen: their tokens and concepts.
+            revived: (entries,) bool, which are dead concepts for the auxiliary term alone; None without any.
+            n_tokens: how many there are, those without an entry included.
+            k: the USAE's.
+            threshold: the backbone's.
+            ranks: who has the other parts of the batch.
+        """
+        return None
+
+    def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
+        """Set the threshold where training starts, from pre-codes (tokens, n_concepts) of the starting weights."""
+
+    def follow(self, threshold: Tensor, pre_codes: Tensor, k: int, ranks: DistributedContext = SINGLE_PROCESS) -> None:
+        """Move the threshold after a step, from pre-codes (tokens, n_concepts) as they are without noise."""
+
+    def finish(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
+        """Set the threshold that a USAE keeps, when training is over; pre-codes (tokens, n_concepts) without noise."""
+
 
 def above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
     """ReLU of the pre-codes that exceed a threshold, in as many slots as the fullest token takes.
@@ -56,3 +136,28 @@ def above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
     counts = (kept > 0).sum(-1)
     slots = max(1, int(counts.max())) if counts.numel() else 1
     return Codes(*kept.topk(slots, dim=-1))
+
+
+def all_above(pre_codes: Tensor, threshold: Tensor | float) -> Chosen:
+    """The entries of (tokens, n_concepts) that exceed a threshold."""
+    limit = threshold.to(pre_codes.dtype) if isinstance(threshold, Tensor) else threshold  # in float32 it were slower
+    return Chosen(*(pre_codes > limit).nonzero().unbind(1))
+
+
+def batch_threshold(
+    pre_codes: Tensor, k: int, floor: float = 0.0, ranks: DistributedContext = SINGLE_PROCESS
+) -> Tensor:
+    """What k * tokens pre-codes of a batch exceed, a scalar; 0 where no more are positive.
+
+    Args:
+        pre_codes: (tokens, n_concepts).
+        k: how many of a token, on average.
+        floor: what it is most likely above: only those above are looked at, unless these are too few.
+        ranks: who has the other parts of the batch.
+    """
+    own = pre_codes[pre_codes > floor].float()
+    tokens, found = (int(sum(ranks.gather(count))) for count in (len(pre_codes), len(own)))
+    if found <= k * tokens:
+        return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else own.new_zeros(())
+    every = ranks.all_gather_rows(own)
+    return every.kthvalue(len(every) - k * tokens).values

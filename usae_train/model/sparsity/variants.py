@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 import usae_train.model.sparsity as room
-from usae_train.files.json_files import validated
+from usae_train.files.kinds import kinds_in, read_kind
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.errors import UsageError
 
@@ -18,9 +15,7 @@ from usae_train.runtime.errors import UsageError
 @cache
 def variants() -> Mapping[str, type[Sparsity]]:
     """{kind: variant}, by name."""
-    for module in sorted(found.name for found in iter_modules(room.__path__)):
-        import_module(f"{room.__name__}.{module}")
-    return {str(own.model_fields["kind"].default): own for own in Sparsity.__subclasses__()}
+    return kinds_in(room, Sparsity)  # type: ignore[type-abstract]
 
 
 def read_sparsity(settings: Any) -> Sparsity:
@@ -29,9 +24,21 @@ def read_sparsity(settings: Any) -> Sparsity:
     Raises:
         ValueError: for a kind that is unknown, or settings that it does not have.
     """
-    kind = str(settings.get("kind") if isinstance(settings, Mapping) else None)
-    if kind not in variants():
-        near = difflib.get_close_matches(kind, variants(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"sparsity of kind {kind!r}; expected {', '.join(sorted(variants()))}{hint}")
-    return validated(variants()[kind].model_validate, settings)
+    return read_kind(settings, variants(), "sparsity")
+
+
+def trained_sparsity(settings: Any) -> Sparsity:
+    """The variant that a training's `sparsity` names: a kind alone, or a mapping of it and its settings.
+
+    Raises:
+        ValueError: for one that is unknown, or that cannot be trained.
+    """
+    if isinstance(settings, Sparsity):
+        chosen = settings
+    else:
+        named = {"kind": settings} if isinstance(settings, str) else settings
+        chosen = read_kind(named, variants(), "sparsity")
+    if not chosen.can_train:
+        able = ", ".join(kind for kind, own in sorted(variants().items()) if own(kind=kind).can_train)
+        raise UsageError(f"sparsity {chosen} is read from other libraries' files, and not trained; expected {able}")
+    return chosen

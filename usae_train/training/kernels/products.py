@@ -1,4 +1,4 @@
-"""Matrix products at the precision that the processor is fast in: bfloat16 where it has it, float32 elsewhere."""
+"""Matrix products at the precision that the processor is fast in: bfloat16 or float32."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from usae_train.runtime.matrix_speed import multiplies_faster_in_bfloat16
+
 
 def product_dtype(device: torch.device) -> torch.dtype:
     """What to multiply large matrices in; sums are float32 either way.
 
-    One core of an EPYC with avx512_bf16 takes 74 ms for 1568 x 768 x 6144 in bfloat16, 176 ms in float32.
+    One core of an EPYC with avx512_bf16 takes 74 ms for 1568 x 768 x 6144 in bfloat16, 176 ms in float32; one of a Xeon
+    that has it too 186 and 107: so it is tried.
     """
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        fast = device.type == "cpu" and multiplies_faster_in_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 

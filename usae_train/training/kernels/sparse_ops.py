@@ -56,19 +56,26 @@ def entries_of(concepts: Tensor, segments: Tensor, n_segments: int, n_concepts: 
         n_concepts: how many concepts there are.
     """
 
-    def starts(counts: Tensor) -> Tensor:
-        return counts.cumsum(0) - counts
-
     order = stable_order(concepts, n_concepts)
+    ordered_concepts = concepts.index_select(0, order)
     return Entries(
         concepts,
         segments,
-        starts(segments.bincount(minlength=n_segments)),
+        first_of_each(segments, n_segments),
         order,
-        concepts.index_select(0, order),
+        ordered_concepts,
         segments.index_select(0, order),
-        starts(concepts.bincount(minlength=n_concepts)),
+        first_of_each(ordered_concepts, n_concepts),
     )
+
+
+def first_of_each(ordered: Tensor, count: int) -> Tensor:
+    """(count,): where in ascending numbers (entries,) below `count` each of 0 ... count - 1 begins, or would."""
+    if ordered.device.type == "cpu":
+        counts = ordered.bincount(minlength=count)
+        return counts.cumsum(0) - counts
+    # a GPU would be waited for: bincount looks for the largest number
+    return torch.searchsorted(ordered, torch.arange(count, device=ordered.device, dtype=ordered.dtype))
 
 
 def stable_order(concepts: Tensor, n_concepts: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from usae_train.evaluation.metrics import Matrix
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.transfers import read_numbers
 from usae_train.training.losses import squared_error
 
 LINES = 100  # how often figures are taken in a training by default
@@ -41,7 +42,7 @@ def pair_figures(
     usae.eval()
     raw = {name: usae.scale(name).inverse(own) for name, own in batch.items()}
     spread = {n: ranks.mean((own - ranks.mean(own.mean(0))).square().mean()) for n, own in raw.items()}
-    figures: dict[str, Matrix] = {"pair_loss": {}, "r2": {}}
+    found: list[Tensor] = []
     for source in batch:
         codes = usae.sparsify(source, usae.encoder(source)(batch[source]))
         decoded = {target: usae.decoder(target)(codes) for target in batch}
@@ -49,11 +50,12 @@ def pair_figures(
         raw_errors = [squared_error(raw[target], usae.scale(target).inverse(own)) for target, own in decoded.items()]
         left = ranks.mean(torch.stack(raw_errors))
         shares = left / torch.stack([spread[target] for target in decoded]).clamp_min(torch.finfo(left.dtype).tiny)
-        figures["pair_loss"][source] = dict(zip(decoded, lost.tolist(), strict=True))
-        figures["r2"][source] = dict(zip(decoded, (1 - shares).tolist(), strict=True))
+        found += [lost, 1 - shares]
     for module, training in modes:
         module.training = training
-    return figures
+    names, rows = list(batch), read_numbers(*found)
+    matrices = [[dict(zip(names, row, strict=True)) for row in rows[kind::2]] for kind in (0, 1)]
+    return {kind: dict(zip(names, own, strict=True)) for kind, own in zip(("pair_loss", "r2"), matrices, strict=True)}
 
 
 def dead_of(usae: USAE) -> dict[str, float]:

@@ -17,7 +17,7 @@ from usae_train.training.logging.step_metrics import flat
 class TensorBoard:
     """Scalars in an event file.
 
-    A training that goes on writes another event file; TensorBoard then shows the steps after its beginning once.
+    A training that is resumed writes another event file; TensorBoard then shows the steps after its beginning once.
 
     Args:
         folder: for the event files.
@@ -56,7 +56,7 @@ class WeightsAndBiases:
         project: W&B's project.
         name: of the run.
         settings: of the training, for the record.
-        identity: a file that keeps the run's id, so that a training that goes on stays one run.
+        identity: a file that keeps the run's id, so that a training that is resumed stays one run.
 
     Raises:
         ValueError: when wandb is not installed, or refuses.

@@ -1,80 +1,146 @@
+// @ts-check
 "use strict";
 /* Natural pictures and where a concept is strong in them. */
 
-/** Draw a picture's spotlight: what the concept fires at keeps its light, the rest is dimmed. */
-function spotlight(canvas, heat, grid) {
-  const [rows, columns] = grid;
-  const codes = Uint8Array.from(atob(heat), (sign) => sign.charCodeAt(0));
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = canvas.getContext("2d");
-  const pixels = context.createImageData(columns, rows);
-  for (let token = 0; token < rows * columns; token++) {
-    const light = Math.sqrt(codes[token] / 255); // weak codes would hardly be seen else
-    pixels.data.set([8, 10, 16, Math.round(215 * (1 - light))], 4 * token);
-  }
-  context.putImageData(pixels, 0, 0);
-}
+const DARKEST = 215; // of 255: the picture around a concept can still be made out
 
-/** A whole natural picture under the spotlight of one backbone. */
+/**
+ * A whole natural picture under the spotlight of one backbone.
+ * @param {PageData} data
+ * @param {NaturalData} entry
+ * @param {number} row the backbone's
+ */
 function heatPicture(data, entry, row) {
   const canvas = h("canvas", { class: "spot", "aria-hidden": "true" });
-  spotlight(canvas, entry.heat[row], data.usae.grid);
-  const code = entry.codes[row];
-  return h("figure", { class: "heat" },
-    h("div", { class: "stack" }, h("img", { src: address("explorer/natural/", String(entry.image), ".webp"), alt: "", decoding: "async" }), canvas),
-    h("figcaption", {}, backboneName(data, row), h("span", { class: "code" }, figure(code, "number"))));
+  const light = Array.from(bytesOf(entry.heat[row]), (code) => Math.sqrt(code / 255)); // weak codes would hardly be seen else
+  spotlight(canvas, light, data.usae.grid ?? [0, 0], DARKEST);
+  const source = address("explorer/natural/", String(entry.image), ".webp");
+  return h(
+    "figure",
+    { class: "heat" },
+    h("div", { class: "stack" }, h("img", { src: source, alt: "", decoding: "async" }), canvas),
+    h("figcaption", {}, backboneName(data, row), h("span", { class: "code" }, figure(entry.codes[row], "number"))),
+  );
 }
 
-/** A backbone's name beside its colour. */
+/**
+ * A backbone's name beside its colour.
+ * @param {PageData} data
+ * @param {number} row
+ */
 function backboneName(data, row) {
-  return h("span", { class: "backbone" }, h("i", { class: "dot", style: { "--hue": `var(--b${row % 6})` }, "aria-hidden": "true" }), data.backbones[row]);
+  const dot = h("i", { class: "dot", style: { "--hue": `var(--b${row % 6})` }, "aria-hidden": "true" });
+  return h("span", { class: "backbone" }, dot, data.backbones[row]);
 }
 
 /** Details of a card, loaded as a script: a page from disk may not fetch. */
-const details = {
-  waiting: new Map(), loaded: new Map(),
+class Details {
+  /** @type {Map<number, {promise: Promise<DetailData | null>, done: (detail: DetailData | null) => void}>} */
+  #asked = new Map();
+
+  /**
+   * A card's, once they are loaded; null where they are missing.
+   * @param {number} at
+   */
   of(at) {
-    if (this.loaded.has(at)) return Promise.resolve(this.loaded.get(at));
-    if (!this.waiting.has(at)) {
-      let done;
-      const promise = new Promise((resolve) => (done = resolve));
-      const script = h("script", { src: `explorer/details/${at}.js`, onerror: () => this.take(at, null), onload: () => script.remove() });
-      this.waiting.set(at, { promise, done });
-      document.head.append(script);
-    }
-    return this.waiting.get(at).promise;
-  },
+    const before = this.#asked.get(at);
+    if (before) return before.promise;
+    const { promise, resolve } = withResolver();
+    this.#asked.set(at, { promise, done: resolve });
+    const script = h("script", { src: `explorer/details/${at}.js` });
+    script.addEventListener("error", () => resolve(null));
+    script.addEventListener("load", () => script.remove());
+    document.head.append(script);
+    return promise;
+  }
+
+  /**
+   * @param {number} at
+   * @param {DetailData} detail
+   */
   take(at, detail) {
-    this.loaded.set(at, detail);
-    this.waiting.get(at)?.done(detail);
-  },
-};
+    this.#asked.get(at)?.done(detail);
+  }
+}
+
+/** A promise of details, and what keeps it. */
+function withResolver() {
+  /** @type {(detail: DetailData | null) => void} */
+  let resolve = () => {};
+  /** @type {Promise<DetailData | null>} */
+  const promise = new Promise((done) => (resolve = done));
+  return { promise, resolve };
+}
+
+const details = new Details();
+
+/**
+ * details/PLACE.js calls this.
+ * @param {number} at
+ * @param {DetailData} detail
+ */
 const usaeDetail = (at, detail) => details.take(at, detail);
 
-/** The panel beside a top-activating patch: the whole picture, under every backbone's spotlight. */
-const glimpse = {
-  anchor: null,
+/** The panel beside what is pointed at: a natural picture under every backbone's spotlight, or a concept in small. */
+class Glimpse {
+  /** @type {object | null} */
+  #anchor = null;
+
+  /**
+   * A top-activating patch: the whole picture, under every backbone's spotlight.
+   * @param {PageData} data
+   * @param {CardData} card
+   * @param {number} row the backbone's
+   * @param {number} rank
+   * @param {HTMLElement} anchor what it stands beside
+   */
   async show(data, card, row, rank, anchor) {
-    this.anchor = anchor;
+    this.#anchor = anchor;
     const detail = await details.of(card.detail);
     const entry = detail?.natural[row]?.find((each) => each.rank === rank);
-    if (this.anchor !== anchor || !entry) return;
-    const panel = byId("glimpse");
-    panel.replaceChildren(
+    if (this.#anchor !== anchor || !entry) return;
+    const heats = data.backbones.map((_, at) => heatPicture(data, entry, at));
+    this.stand(anchor, anchor.getBoundingClientRect(), [
       h("p", {}, entry.label, h("span", { class: "faint" }, ` · no. ${rank + 1} through ${data.backbones[row]}`)),
-      h("div", { class: "heats" }, data.backbones.map((_, at) => heatPicture(data, entry, at))),
-      h("p", { class: "faint" }, "largest code through each backbone; lit where the concept fires"));
+      h("div", { class: "heats" }, heats),
+      h("p", { class: "faint" }, "largest code through each backbone; lit where the concept fires"),
+    ]);
+  }
+
+  /**
+   * Show something beside something.
+   * @param {object} anchor what it stands beside
+   * @param {{left: number, top: number, bottom: number, width: number}} where that is
+   * @param {HTMLElement[]} content
+   */
+  stand(anchor, where, content) {
+    this.#anchor = anchor;
+    const panel = byId("glimpse");
+    panel.replaceChildren(...content);
     panel.showPopover();
-    const at = anchor.getBoundingClientRect(), own = panel.getBoundingClientRect();
-    const left = Math.min(Math.max(8, at.left + at.width / 2 - own.width / 2), innerWidth - own.width - 8);
-    const above = at.top - own.height - 8, below = at.bottom + 8; // below, so that the card's pictures stay in sight
-    panel.style.left = `${Math.max(8, left)}px`;
-    panel.style.top = `${below + own.height < innerHeight ? below : Math.max(8, above)}px`;
-  },
+    placeBeside(panel, where);
+  }
+
+  /** @param {object} [anchor] hides what stands beside this; whatever is shown by default */
   hide(anchor) {
-    if (anchor && this.anchor !== anchor) return;
-    this.anchor = null;
+    if (anchor && this.#anchor !== anchor) return;
+    this.#anchor = null;
     if (byId("glimpse").matches(":popover-open")) byId("glimpse").hidePopover();
-  },
-};
+  }
+}
+
+const glimpse = new Glimpse();
+
+/**
+ * Put a panel under something, within the window; over it where there is no room.
+ * @param {HTMLElement} panel
+ * @param {{left: number, top: number, bottom: number, width: number}} anchor
+ */
+function placeBeside(panel, anchor) {
+  const own = panel.getBoundingClientRect();
+  const left = Math.min(Math.max(8, anchor.left + anchor.width / 2 - own.width / 2), innerWidth - own.width - 8);
+  const over = anchor.top - own.height - 8;
+  const under = anchor.bottom + 8; // under, so that the card's pictures stay in sight
+  panel.style.left = `${Math.max(8, left)}px`;
+  panel.style.top = `${under + own.height < innerHeight ? under : Math.max(8, over)}px`;
+}

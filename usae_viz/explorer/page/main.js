@@ -1,146 +1,290 @@
+// @ts-check
 "use strict";
 /* The page: its data, the view, and what happens when either changes. data.js calls usaeData. */
 
-/** Begin, with what page.py wrote. */
+const NO_FILTERS = { query: "", favourites: false, label: "", fires: "", not: "", pictures: "", ranges: {} };
+const ADDRESS_FOLLOWS = 150; // milliseconds: browsers limit how often an address may change
+const NARROW = 640; // pixels
+
+/**
+ * Begin, with what page.py wrote.
+ * @param {ExplorerData} data
+ */
 function usaeData(data) {
-  data.column = new Map(data.columns.map((column) => [column.key, column]));
-  data.place = new Map(data.cards.map((card, at) => [card.id, at]));
-  const standard = { ...VIEW, sort: data.column.has("universality") ? "universality" : "index", size: innerWidth < 640 ? "s" : "m" };
-  if (standard.sort === "index") standard.descending = false;
-  const labels = new Labels(data.usae);
-  const page = { data, labels, standard, view: fromHash(location.hash, standard, data), places: [] };
-  page.layout = pictureRows(data, page.view);
-  const grid = new Grid(page, byId("grid"));
-  const sheet = new Sheet(page, byId("sheet"));
+  const column = new Map(data.columns.map((each) => [each.key, each]));
+  const place = new Map(data.cards.map((card, at) => [card.id, at]));
+  new Explorer({ ...data, column, place }).begin();
+  document.body.dataset.ready = "yes";
+}
 
-  const setAddress = () => history.replaceState(null, "", `#${toHash(page.view, standard)}`);
-  const keepAddress = later(setAddress, 150); // browsers limit how often an address may change
-
-  /** Change the view, and show it. */
-  page.update = (change) => {
-    const before = page.view;
-    page.view = { ...before, ...change };
-    page.places = select(data, page.view, labels);
-    if (before.run !== page.view.run) page.layout = pictureRows(data, page.view);
-    glimpse.hide();
-    if (before.size !== page.view.size || before.run !== page.view.run) grid.measure();
-    else grid.redraw();
-    page.say();
-    keepAddress();
+/**
+ * What a page shows that nobody has changed yet.
+ * @param {PageData} data
+ * @returns {View}
+ */
+function standardView(data) {
+  const rated = data.column.has("universality");
+  const colour = rated ? "universality" : (data.columns[0]?.key ?? "");
+  return {
+    ...VIEW,
+    sort: rated ? "universality" : "index",
+    descending: rated,
+    colour,
+    size: innerWidth < NARROW ? "s" : "m",
   };
+}
+
+/** @implements {Page} */
+class Explorer {
+  /** @type {number[]} */
+  places = [];
+
+  /** @param {PageData} data */
+  constructor(data) {
+    this.data = data;
+    this.labels = new Labels(data.usae);
+    this.standard = standardView(data);
+    this.view = fromHash(location.hash, this.standard, data);
+    this.layout = pictureRows(data, this.view);
+    this.grid = new Grid(this, byId("grid"));
+    this.atlas = data.atlas && new Atlas(this, data.atlas);
+    this.sheet = new Sheet(this, byId("sheet", HTMLDialogElement));
+    this.syncPanel = makePanel(this, byId("panel"));
+    this.keepAddress = later(() => this.setAddress(), ADDRESS_FOLLOWS);
+  }
+
+  /** What the cards are laid out in. @returns {Scene} */
+  get scene() {
+    return this.view.shows === "atlas" && this.atlas ? this.atlas : this.grid;
+  }
+
+  begin() {
+    fillHead(this.data);
+    listen(this);
+    this.labels.listeners.push(() => this.update({}));
+    this.places = select(this.data, this.view, this.labels);
+    this.#turnTo();
+    this.say();
+    this.#openWhatIsAsked();
+  }
+
+  setAddress = () => history.replaceState(null, "", `#${toHash(this.view, this.standard)}`);
+
+  /** @param {Partial<View>} change */
+  update = (change) => {
+    const before = this.view;
+    this.view = { ...before, ...change };
+    this.places = select(this.data, this.view, this.labels);
+    glimpse.hide();
+    if (before.run !== this.view.run) this.layout = pictureRows(this.data, this.view);
+    if (before.shows !== this.view.shows) this.#turnTo();
+    else if (before.size !== this.view.size || before.run !== this.view.run) this.scene.measure();
+    else this.scene.redraw();
+    this.say();
+    this.keepAddress();
+  };
+
+  /** Show the grid or the atlas. */
+  #turnTo() {
+    const atlas = this.scene === this.atlas;
+    byId("grid").hidden = atlas;
+    byId("atlas").hidden = !atlas;
+    this.scene.measure();
+  }
 
   /** Bring everything around the cards in line with the view. */
-  page.say = () => {
-    const { view, places } = page;
+  say() {
+    const { view, places, data } = this;
     const active = filterCount(view);
     const all = `${data.cards.length.toLocaleString("en")} ${data.cards.length === 1 ? "concept" : "concepts"}`;
-    byId("found").textContent = places.length === data.cards.length ? all : `${places.length.toLocaleString("en")} of ${all}`;
+    const few = places.length !== data.cards.length;
+    byId("found").textContent = few ? `${places.length.toLocaleString("en")} of ${all}` : all;
     byId("nothing").hidden = places.length > 0;
     byId("reset").hidden = !active && !view.query;
-    byId("n-filters").textContent = active;
+    byId("n-filters").textContent = String(active);
     byId("n-filters").hidden = !active;
-    byId("n-favourites").textContent = labels.favourites;
-    byId("favourites").setAttribute("aria-pressed", String(view.favourites));
-    byId("direction").textContent = view.descending ? "↓" : "↑";
-    byId("direction").setAttribute("aria-label", `Sorted from ${view.descending ? "high to low" : "low to high"}; turn round`);
-    byId("sort").value = view.sort;
-    byId("size").value = view.size;
-    byId("runs").value = view.run;
-    if (document.activeElement !== byId("search")) byId("search").value = view.query;
-    syncPanel();
-    tray();
+    byId("n-favourites").textContent = String(this.labels.favourites);
+    byId("favourites").ariaPressed = String(view.favourites);
+    byId("shows").ariaPressed = String(view.shows === "atlas");
+    sayOrder(view);
+    document.body.dataset.shows = view.shows; // what sorts and sizes cards has no place beside the atlas
+    const search = byId("search", HTMLInputElement);
+    if (document.activeElement !== search) search.value = view.query;
+    this.syncPanel();
+    tray(this);
+  }
+
+  /** @param {string} id */
+  open = (id) => {
+    this.view = { ...this.view, concept: id };
+    this.setAddress();
+    this.sheet.show([id]);
   };
 
-  page.open = (id) => {
-    page.view = { ...page.view, concept: id };
-    setAddress();
-    sheet.show([id]);
+  closed = () => {
+    const { concept } = this.view;
+    this.view = { ...this.view, concept: "" };
+    this.setAddress();
+    if (concept) this.scene.focus(this.places.indexOf(this.data.place.get(concept) ?? -1));
   };
-  page.closed = () => {
-    const { concept } = page.view;
-    page.view = { ...page.view, concept: "" };
-    setAddress();
-    if (concept) grid.focus(page.places.indexOf(data.place.get(concept)));
+
+  /** @param {string} look */
+  looksAt = (look) => {
+    this.view = { ...this.view, look };
+    this.keepAddress();
   };
-  page.compare = (id) => {
-    const { compare } = page.view;
-    page.update({ compare: compare.includes(id) ? compare.filter((each) => each !== id) : [...compare, id] });
+
+  /** @param {string} id */
+  compare = (id) => {
+    const { compare } = this.view;
+    this.update({ compare: compare.includes(id) ? compare.filter((each) => each !== id) : [...compare, id] });
   };
-  page.togglePanel = (open) => {
-    byId("panel").classList.toggle("open", open);
-    byId("filters").setAttribute("aria-expanded", String(open));
-    if (open) byId("panel").querySelector("select, input, button")?.focus();
-    else byId("filters").focus();
+
+  /** @param {boolean} open */
+  togglePanel = (open) => {
+    const [panel, button] = [byId("panel"), byId("filters")];
+    panel.classList.toggle("open", open);
+    button.ariaExpanded = String(open);
+    const first = open ? panel.querySelector("select, input, button") : button;
+    if (first instanceof HTMLElement) first.focus();
   };
-  page.importLabels = async (input) => {
+
+  /** @param {HTMLInputElement} input */
+  importLabels = async (input) => {
     const says = byId("exchange-says");
     try {
-      const count = labels.import(await input.files[0].text());
-      says.textContent = `${count} labels imported.`;
+      const [file] = input.files ?? [];
+      if (file) says.textContent = `${this.labels.import(await file.text())} labels imported.`;
     } catch (error) {
-      says.textContent = error.message;
+      says.textContent = error instanceof Error ? error.message : String(error);
     }
     input.value = "";
   };
 
-  /** The concepts chosen for comparison, at the bottom. */
-  function tray() {
-    const { compare } = page.view;
-    byId("tray").hidden = compare.length === 0;
-    byId("tray").replaceChildren(
-      h("span", {}, "Compare"), ...compare.map((id) => h("button", { class: "chip", "aria-label": `take ${id} out of the comparison`, onclick: () => page.compare(id) }, id, " ✕")),
-      h("span", { class: "gap" }), h("button", { class: "text", onclick: () => page.update({ compare: [] }) }, "Clear"),
-      h("button", { id: "compare", class: "main", disabled: compare.length < 2, onclick: () => sheet.show([...compare]) }, "Side by side"));
+  /** @param {HTMLElement} says where to say that it was done */
+  copyLink = async (says) => {
+    this.setAddress();
+    sayIn(says, await copyAddress());
+  };
+
+  /** The address was changed by a link within the page, or by hand. */
+  addressed() {
+    this.update(fromHash(location.hash, this.standard, this.data));
+    if (!this.#openWhatIsAsked() && this.sheet.dialog.open) this.sheet.dialog.close();
   }
 
-  fillHead(page, standard);
-  const syncPanel = makePanel(page, byId("panel"));
-  labels.listeners.push(() => {
-    page.places = select(data, page.view, labels);
-    grid.redraw();
-    page.say();
-  });
-  byId("search").addEventListener("input", (event) => page.update({ query: event.target.value }));
-  byId("direction").addEventListener("click", () => page.update({ descending: !page.view.descending }));
-  byId("sort").addEventListener("change", (event) => page.update({ sort: event.target.value, descending: !["index", "name"].includes(event.target.value) }));
-  byId("size").addEventListener("change", (event) => page.update({ size: event.target.value }));
-  byId("runs").addEventListener("change", (event) => page.update({ run: event.target.value }));
-  byId("favourites").addEventListener("click", () => page.update({ favourites: !page.view.favourites }));
-  byId("filters").addEventListener("click", () => page.togglePanel(!byId("panel").classList.contains("open")));
-  byId("reset").addEventListener("click", () => page.update({ query: "", favourites: false, label: "", fires: "", not: "", pictures: "", ranges: {} }, (byId("search").value = "")));
-  addEventListener("hashchange", () => { // a link within the page, or an address typed by hand
-    const view = fromHash(location.hash, standard, data);
-    page.update(view);
-    if (opened(view).length) sheet.show(opened(view));
-    else if (byId("sheet").open) byId("sheet").close();
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey || byId("sheet").open) return;
-    if (event.key === "/") { event.preventDefault(); byId("search").focus(); }
-    else if (event.key.startsWith("Arrow") && event.target === document.body) { grid.focus(0); event.preventDefault(); }
-  });
-
-  page.places = select(data, page.view, labels);
-  grid.measure();
-  page.say();
-  if (opened(page.view).length) sheet.show(opened(page.view));
-  document.body.dataset.ready = "yes";
-}
-
-/** Title, choices of order and run, what is missing. */
-function fillHead(page) {
-  const { data } = page;
-  const { usae } = data;
-  const of = [usae.source && `USAE ${usae.source}`, usae.n_concepts && `${usae.n_concepts.toLocaleString("en")} concepts, ${usae.active}`];
-  byId("about").append(of.filter(Boolean).join(" · "), " ", ...data.backbones.map((_, row) => backboneName(data, row)),
-    ...(data.runs.length === 1 ? [h("span", { class: "about-run", title: data.runs[0].about }, data.runs[0].about)] : []));
-  const option = (column) => h("option", { value: column.key }, column.backbone ? `${column.label}, ${column.backbone}` : column.label);
-  byId("sort").append(h("option", { value: "index" }, "number"), h("option", { value: "name" }, "label"), ...data.columns.filter((column) => !column.backbone).map(option),
-    ...(data.columns.some((column) => column.backbone) ? [h("optgroup", { label: "in a backbone" }, data.columns.filter((column) => column.backbone).map(option))] : []));
-  byId("runs-pick").hidden = data.runs.length < 2;
-  byId("runs").append(h("option", { value: "all" }, "side by side"), ...data.runs.map((run, number) => h("option", { value: String(number) }, run.name)));
-  if (data.missing.length) {
-    byId("missing").hidden = false;
-    byId("missing").append(...data.missing.slice(0, 5).map((line) => h("p", {}, line)), ...(data.missing.length > 5 ? [h("p", {}, `and ${data.missing.length - 5} more`)] : []));
+  #openWhatIsAsked() {
+    const ids = opened(this.view);
+    if (ids.length) this.sheet.show(ids);
+    return ids.length > 0;
   }
 }
+
+/** @param {View} view */
+function sayOrder(view) {
+  const direction = byId("direction");
+  direction.textContent = view.descending ? "↓" : "↑";
+  direction.ariaLabel = `Sorted from ${view.descending ? "high to low" : "low to high"}; turn round`;
+  byId("sort", HTMLSelectElement).value = view.sort;
+  byId("size", HTMLSelectElement).value = view.size;
+  byId("runs", HTMLSelectElement).value = view.run;
+}
+
+/**
+ * The concepts chosen for comparison, at the bottom.
+ * @param {Explorer} page
+ */
+function tray(page) {
+  const { compare } = page.view;
+  const chip = (/** @type {string} */ id) => {
+    const label = `take ${id} out of the comparison`;
+    return h("button", { class: "chip", "aria-label": label, onclick: () => page.compare(id) }, id, " ✕");
+  };
+  const show = h("button", { id: "compare", class: "main", disabled: compare.length < 2 }, "Side by side");
+  show.addEventListener("click", () => page.sheet.show([...compare]));
+  byId("tray").hidden = compare.length === 0;
+  byId("tray").replaceChildren(
+    h("span", {}, "Compare"),
+    ...compare.map(chip),
+    h("span", { class: "gap" }),
+    h("button", { class: "text", onclick: () => page.update({ compare: [] }) }, "Clear"),
+    show,
+  );
+}
+
+/**
+ * What each control of the head does.
+ * @param {Explorer} page
+ */
+function listen(page) {
+  const search = byId("search", HTMLInputElement);
+  const clicks = {
+    direction: () => page.update({ descending: !page.view.descending }),
+    favourites: () => page.update({ favourites: !page.view.favourites }),
+    filters: () => page.togglePanel(!byId("panel").classList.contains("open")),
+    shows: () => page.update({ shows: page.view.shows === "atlas" ? "cards" : "atlas" }),
+    "copy-link": () => page.copyLink(byId("said")),
+    reset: () => {
+      search.value = "";
+      page.update(NO_FILTERS);
+    },
+  };
+  for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+  search.addEventListener("input", () => page.update({ query: search.value }));
+  /** @type {Record<string, (value: string) => Partial<View>>} */
+  const changes = {
+    sort: (sort) => ({ sort, descending: !["index", "name"].includes(sort) }),
+    size: (size) => ({ size: /** @type {View["size"]} */ (size) }),
+    runs: (run) => ({ run }),
+  };
+  for (const [id, change] of Object.entries(changes)) {
+    const select = byId(id, HTMLSelectElement);
+    select.addEventListener("change", () => page.update(change(select.value)));
+  }
+  addEventListener("hashchange", () => page.addressed());
+  document.addEventListener("keydown", (event) => pressed(page, event));
+}
+
+/**
+ * Keys that do something wherever the focus is.
+ * @param {Explorer} page
+ * @param {KeyboardEvent} event
+ */
+function pressed(page, event) {
+  if (isTyping(event) || page.sheet.dialog.open) return;
+  if (event.key === "/") byId("search").focus();
+  else if (event.key === "a" && page.atlas) byId("shows").click();
+  else if (event.key === "l") byId("copy-link").click();
+  else if (event.key.startsWith("Arrow") && event.target === document.body) page.scene.focus(0);
+  else return;
+  event.preventDefault();
+}
+
+/**
+ * Title, choices of order and run, what is missing.
+ * @param {PageData} data
+ */
+function fillHead(data) {
+  const { usae, runs, missing } = data;
+  const of = [
+    usae.source && `USAE ${usae.source}`,
+    usae.n_concepts && `${usae.n_concepts.toLocaleString("en")} concepts, ${usae.active}`,
+  ];
+  byId("about").append(of.filter(Boolean).join(" · "), " ", ...data.backbones.map((_, row) => backboneName(data, row)));
+  if (runs.length === 1) byId("about").append(h("span", { class: "about-run", title: runs[0].about }, runs[0].about));
+  byId("sort").append(
+    ...options([
+      ["index", "number"],
+      ["name", "label"],
+    ]),
+    ...columnOptions(data.columns),
+  );
+  byId("shows").hidden = !data.atlas;
+  byId("runs-pick").hidden = runs.length < 2;
+  byId("runs").append(...options([["all", "side by side"], ...runs.map((run, number) => [String(number), run.name])]));
+  byId("missing").hidden = !missing.length;
+  byId("missing").append(...missing.slice(0, MOST_MISSING).map((line) => h("p", {}, line)));
+  if (missing.length > MOST_MISSING) byId("missing").append(h("p", {}, `and ${missing.length - MOST_MISSING} more`));
+}
+
+const MOST_MISSING = 5; // lines of what is missing

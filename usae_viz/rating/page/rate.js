@@ -1,94 +1,141 @@
+// @ts-check
 "use strict";
 /* Asks, remembers, exports. The page does not know which answer is right. */
 
-const byId = (id) => document.getElementById(id);
+const COLUMNS = ["study", "rater", "trial", "choice", "seconds"]; // of the file that a rater sends back
+const SECTIONS = ["welcome", "question", "end"];
 
-/** A value of a CSV, quoted where it must be; a leading sign that a spreadsheet would take for a formula is held off. */
+/**
+ * A value of a CSV, quoted where it must be; a leading sign that a spreadsheet would take for a formula is held off.
+ * @param {string | number} value
+ */
 function csvValue(value) {
   const text = /^[=+\-@\t]/.test(String(value)) ? `'${value}` : String(value);
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** Begin, with what study.py wrote: {study, trials, choices}. */
-function usaeStudy({ study, trials, choices }) {
-  const key = `usae-rating:${study}`;
-  let state = { rater: "", answers: [] }; // answers: [choice, seconds] a question
-  let shown = 0;
-  try {
-    state = JSON.parse(localStorage.getItem(key)) ?? state;
-  } catch { /* a browser that keeps nothing: the answers live as long as the page */ }
+/**
+ * Begin, with what study.py wrote.
+ * @param {StudyData} data
+ */
+function usaeStudy(data) {
+  new Rating(data).begin();
+  document.body.dataset.ready = "yes";
+}
 
-  const keep = () => {
+class Rating {
+  /** @type {{rater: string, answers: Answer[]}} */
+  state = { rater: "", answers: [] };
+  shown = 0; // when the question was, in milliseconds
+
+  /** @param {StudyData} data */
+  constructor({ study, trials, choices }) {
+    this.study = study;
+    this.trials = trials;
+    this.choices = choices;
+    this.key = `usae-rating:${study}`;
+    this.rater = byId("rater", HTMLInputElement);
     try {
-      localStorage.setItem(key, JSON.stringify(state));
-    } catch { /* as above */ }
-  };
-  const picture = (trial, number) => `pictures/${trial + 1}-${number}.webp`;
-  const show = (id) => ["welcome", "question", "end"].forEach((each) => (byId(each).hidden = each !== id));
+      this.state = JSON.parse(localStorage.getItem(this.key) ?? "null") ?? this.state;
+    } catch {
+      /* a browser that keeps nothing: the answers live as long as the page */
+    }
+  }
 
-  function ask() {
-    const trial = state.answers.length;
-    byId("progress").value = trial;
-    byId("count").textContent = `${Math.min(trial + 1, trials)} of ${trials}`;
-    if (trial === trials) {
-      show("end");
+  begin() {
+    const answered = this.state.answers.length;
+    this.rater.value = this.state.rater;
+    if (answered)
+      byId("kept").textContent = `${answered} of ${this.trials} answered here before; it resumes from there.`;
+    const clicks = {
+      begin: () => this.#setOut(),
+      back: () => this.#change(() => this.state.answers.pop()),
+      again: () => this.#anew(),
+      export: () => this.#export(),
+    };
+    for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+    document.addEventListener("keydown", (event) => {
+      if (byId("question").hidden || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+      const choice = /^\d$/.test(event.key) ? Number(event.key) : 0;
+      if (choice >= 1 && choice <= this.choices) this.#answer(choice);
+    });
+  }
+
+  #keep() {
+    try {
+      localStorage.setItem(this.key, JSON.stringify(this.state));
+    } catch {
+      /* as above */
+    }
+  }
+
+  /** @param {() => unknown} change of the state; then the next question is asked */
+  #change(change) {
+    change();
+    this.#keep();
+    this.#ask();
+  }
+
+  #setOut() {
+    this.#change(() => (this.state.rater = this.rater.value.trim() || "anonymous"));
+  }
+
+  #anew() {
+    this.state = { rater: "", answers: [] };
+    this.#keep();
+    this.rater.value = byId("kept").textContent = "";
+    this.#show("welcome");
+  }
+
+  /** @param {number} choice 1 is the first */
+  #answer(choice) {
+    const seconds = Number(((performance.now() - this.shown) / 1000).toFixed(2));
+    this.#change(() => this.state.answers.push([choice, seconds]));
+  }
+
+  /** @param {string} section */
+  #show(section) {
+    for (const each of SECTIONS) byId(each).hidden = each !== section;
+  }
+
+  #ask() {
+    const trial = this.state.answers.length;
+    byId("progress", HTMLProgressElement).value = trial;
+    byId("count").textContent = `${Math.min(trial + 1, this.trials)} of ${this.trials}`;
+    this.#show(trial === this.trials ? "end" : "question");
+    if (trial === this.trials) {
       byId("thanks").focus();
       return;
     }
-    show("question");
-    byId("query").src = picture(trial, 0);
-    byId("choices").style.setProperty("--n", choices);
-    byId("choices").replaceChildren(...Array.from({ length: choices }, (_, at) => {
-      const button = document.createElement("button");
-      const image = Object.assign(new Image(), { src: picture(trial, at + 1), alt: `choice ${at + 1}` });
-      const number = document.createElement("span");
-      number.textContent = at + 1;
-      button.append(image, number);
-      button.addEventListener("click", () => answer(at + 1));
-      return button;
-    }));
+    byId("query", HTMLImageElement).src = picture(trial, 0);
+    byId("choices").style.setProperty("--n", String(this.choices));
+    byId("choices").replaceChildren(...Array.from({ length: this.choices }, (_, at) => this.#choice(trial, at + 1)));
     byId("back").hidden = trial === 0;
     byId("asked").focus();
-    if (trial + 1 < trials) for (let at = 0; at <= choices; at++) new Image().src = picture(trial + 1, at);
-    shown = performance.now();
+    if (trial + 1 < this.trials) for (let at = 0; at <= this.choices; at++) new Image().src = picture(trial + 1, at);
+    this.shown = performance.now();
   }
 
-  function answer(choice) {
-    state.answers.push([choice, Number(((performance.now() - shown) / 1000).toFixed(2))]);
-    keep();
-    ask();
+  /**
+   * @param {number} trial
+   * @param {number} number of the choice, 1 is the first
+   */
+  #choice(trial, number) {
+    const image = h("img", { src: picture(trial, number), alt: `choice ${number}` });
+    return h("button", { onclick: () => this.#answer(number) }, image, h("span", { "aria-hidden": "true" }, number));
   }
 
-  byId("rater").value = state.rater;
-  if (state.answers.length) byId("kept").textContent = `${state.answers.length} of ${trials} answered here before; it resumes from there.`;
-  byId("begin").addEventListener("click", () => {
-    state.rater = byId("rater").value.trim() || "anonymous";
-    keep();
-    ask();
-  });
-  byId("back").addEventListener("click", () => {
-    state.answers.pop();
-    keep();
-    ask();
-  });
-  byId("again").addEventListener("click", () => {
-    state = { rater: "", answers: [] };
-    keep();
-    byId("rater").value = byId("kept").textContent = "";
-    show("welcome");
-  });
-  byId("export").addEventListener("click", () => {
+  #export() {
+    const { study, state } = this;
     const rows = state.answers.map(([choice, seconds], at) => [study, state.rater, at + 1, choice, seconds]);
-    const text = [["study", "rater", "trial", "choice", "seconds"], ...rows].map((row) => row.map(csvValue).join(",")).join("\n") + "\n";
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-    link.download = `answers-${study}-${state.rater.replace(/[^A-Za-z0-9_-]/g, "_")}.csv`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  });
-  document.addEventListener("keydown", (event) => {
-    if (byId("question").hidden || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (/^\d$/.test(event.key) && Number(event.key) >= 1 && Number(event.key) <= choices) answer(Number(event.key));
-  });
-  document.body.dataset.ready = "yes";
+    const text = [COLUMNS, ...rows].map((row) => row.map(csvValue).join(",")).join("\n") + "\n";
+    download(`answers-${study}-${state.rater.replace(/[^A-Za-z0-9_-]/g, "_")}.csv`, text, "text/csv");
+  }
 }
+
+/**
+ * Where a picture is.
+ * @param {number} trial
+ * @param {number} number 0 is the one in question, then the choices
+ */
+const picture = (trial, number) => `pictures/${trial + 1}-${number}.webp`;

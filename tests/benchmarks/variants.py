@@ -1,0 +1,230 @@
+"""Which variant of the space is worth what? One table a world: known, the demo's pictures, real networks.
+
+Each variant changes one thing of the `default` recipe (`published ...` of the published one) and is trained from two
+starts. The columns: R² of held-out tokens from a backbone's own codes and from others' (around each feature's mean);
+the share of the concepts that fire in held-out tokens through each backbone; how many are active a token; the mean
+cosine of the two starts' atoms, matched one to one over all dictionaries; where the truth is known, the share of the
+true shared atoms that one index has in every backbone (cosine >= 0.9), and in the demo that of colours, textures and
+shapes for which one concept has a patch AUROC of 0.9 in all backbones; and a step's processor time, each variant's
+steps in turn with the default's, as a ratio of medians. Run from the project's root:
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/variants.py [--worlds known hard demo real] [--stores STORES]
+
+STORES has the stores `train` and `held` of real networks (real_recipe.py says how they are made).
+"""
+
+import argparse
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from known_world import draw, recovered
+from real_recipe import tokens_of, whole
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+import usae_train as ut
+from usae_train.evaluation.ground_truth.truth import codes_auroc, factor_truth
+from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.metrics import r2_summary
+from usae_train.images.sources import DemoImages
+from usae_train.model.usae import USAE
+from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.runtime.signals import Stopped
+from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
+from usae_train.training.loop import EXACT_STEPS, fit_tokens
+from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "topk": {},
+    "batchtopk": {"sparsity": "batchtopk"},
+    "jumprelu": {"sparsity": "jumprelu"},
+    "not nested": {"matryoshka_fractions": ()},
+    "1/16, 1/4, 1/2": {"matryoshka_fractions": (1 / 16, 1 / 4, 1 / 2)},
+    "one drawn": {"matryoshka_fractions": (1 / 16,), "matryoshka": "drawn"},
+    "archetypal": {"dictionary": "archetypal"},
+}
+VARIANTS = {
+    name if base is DEFAULT else f"published {name}": TrainingRecipe(**{**dict(base), **change})
+    for base in (DEFAULT, PUBLISHED)
+    for name, change in CHANGES.items()
+}
+USUAL = [name for name, recipe in VARIANTS.items() if recipe.name == DEFAULT.name]
+
+
+class World(NamedTuple):
+    """Tokens to train on and to judge by, how large a space is, and which of the truth a USAE has found."""
+
+    train: Mapping[str, Tensor]  # {backbone: (n, width)}
+    held: PairedTokens
+    sizes: dict[str, int]
+    found: Callable[[USAE], float] | None = None
+
+
+def known(name: str) -> World:
+    """A world whose true code is known, laid out as pictures of ten tokens."""
+    train, held = draw(name)
+    images = {own: tokens.view(-1, 10, tokens.shape[1]) for own, tokens in held.tokens.items()}
+    numbers = torch.arange(len(next(iter(images.values()))))
+    sizes = {"n_concepts": 256, "k": 8, "batch": 1024}
+    return World(train.tokens, PairedTokens(images, numbers), sizes, lambda usae: recovered(usae, train))
+
+
+def demo() -> World:
+    """Scenes as the demo's backbones see them."""
+    usae = ut.load("demo")
+    assert usae.grid is not None
+    seen = {
+        split: collect_tokens(usae.backbones, DemoImages(count, split), usae.grid, batch=64)
+        for split, count in (("train", 300), ("held-out", 100))
+    }
+    truth = factor_truth(DemoImages(100), seen["held-out"].numbers, usae.grid)
+    flat = {name: own.float() for name, own in seen["held-out"].flat().items()}
+
+    def found(trained: USAE) -> float:
+        codes = {name: trained.encode(name, own) for name, own in flat.items()}
+        areas = codes_auroc(codes, trained.n_concepts, truth)  # (backbones, values, concepts)
+        return (areas.nan_to_num(0.0).amin(0).amax(-1) >= 0.9).float().mean().item()
+
+    train = {name: own.float() for name, own in seen["train"].flat().items()}
+    return World(train, seen["held-out"], {"n_concepts": 256, "k": 24, "batch": 2048}, found)
+
+
+def real(stores: Path) -> World:
+    """400 photographs as three real networks see them, judged by others."""
+    feed = tokens_of(stores / "train", "drawn")
+    train = feed.pick(torch.arange(len(feed)))
+    return World(train, whole(stores / "held"), {"n_concepts": 512, "k": 12, "batch": 2048})
+
+
+def settings_of(world: World, recipe: TrainingRecipe, steps: int, seed: int = 0) -> FitSettings:
+    """A start is what both seeds decide."""
+    return FitSettings(steps=steps, seed=seed, init_seed=seed, recipe=recipe, **world.sizes)
+
+
+def matched_cosine(one: USAE, other: USAE) -> float:
+    """Mean cosine of two trainings' atoms, matched one to one by the mean over the backbones' dictionaries."""
+    cosines = torch.stack([one.dictionary(name) @ other.dictionary(name).T for name in one.names]).mean(0)
+    return float(cosines.numpy()[linear_sum_assignment(-cosines.numpy())].mean())
+
+
+def judged(world: World, usae: USAE) -> tuple[float, float, list[float], float]:
+    """R² own and off-diagonal, live shares, and active concepts a token, of held-out tokens."""
+    measures = Measures(usae)
+    tokens = {name: world.held.tokens[name].float() for name in usae.names}
+    measures.add(PairedTokens(tokens, world.held.numbers), 0)
+    summary = r2_summary(measures.whole().r2)
+    active = [(usae.encode(name, own.flatten(0, 1)).values > 0).sum(-1).float().mean() for name, own in tokens.items()]
+    live = (1 - measures.firing.statistics().dead_share).tolist()
+    own, off = summary["diagonal"], summary["off_diagonal"]
+    assert own is not None
+    assert off is not None
+    return own, off, live, torch.stack(active).mean().item()
+
+
+class Turns:
+    """Lets several trainings, each in a thread, take their steps in turn, and times them on the processor."""
+
+    def __init__(self, count: int, steps: int) -> None:
+        self.count, self.steps, self.next = count, steps, 0
+        self.changed = threading.Condition()
+        self.seconds: list[list[float]] = [[] for _ in range(count)]
+
+    def wait(self, number: int) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: self.next % self.count == number)
+
+    def passed(self) -> None:
+        with self.changed:
+            self.next += 1
+            self.changed.notify_all()
+
+
+class InTurn(TrainingCheckpointer):
+    """Keeps no states: it waits for its turn after each step."""
+
+    def __init__(self, turns: Turns, number: int) -> None:
+        super().__init__(Path("unused"))
+        self.turns, self.number = turns, number
+
+    def restore(self, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> int:  # noqa: ARG002
+        self.turns.wait(self.number)
+        self.began = time.thread_time()
+        return 0
+
+    def after(self, step: int, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> None:  # noqa: ARG002
+        self.turns.seconds[self.number].append(time.thread_time() - self.began)
+        self.turns.passed()
+        if step == self.turns.steps:
+            raise Stopped("all turns were taken")
+        self.turns.wait(self.number)
+        self.began = time.thread_time()
+
+
+def step_ratios(world: World, names: list[str], steps: int) -> dict[str, tuple[float, float]]:
+    """{variant: (milliseconds of a step, median; as a multiple of the first one's)}, all in turn."""
+    turns = Turns(len(names), steps)
+
+    def train(number: int, name: str) -> None:
+        settings = settings_of(world, VARIANTS[name], 10_000)  # so long that no figures are taken but at the first
+        with suppress(Stopped):
+            fit_tokens(world.train, settings, keeper=InTurn(turns, number))
+
+    threads = [threading.Thread(target=train, args=pair) for pair in enumerate(names)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    medians = [torch.tensor(own[EXACT_STEPS:]).median().item() for own in turns.seconds]
+    return {name: (1000 * own, own / medians[0]) for name, own in zip(names, medians, strict=True)}
+
+
+def table(title: str, world: World, names: list[str], steps: int, turns: int) -> None:
+    """Train, judge and print a world's rows."""
+    began = time.process_time()
+    ratios = step_ratios(world, names, turns)
+    lives = f"live ({', '.join(world.train)})"
+    print(f"\n{title}, {steps} steps")
+    print(f"{'':26s}    own    off  active  {lives:24s} two starts  truth     ms ratio")
+    for name in names:
+        pair = [fit_tokens(world.train, settings_of(world, VARIANTS[name], steps, seed)) for seed in (0, 1)]
+        own, off, live, active = judged(world, pair[0])
+        found = "   -" if world.found is None else f"{sum(map(world.found, pair)) / 2:.2f}"
+        shares = " ".join(f"{share:.2f}" for share in live)
+        print(
+            f"{name:26s} {own:6.3f} {off:6.3f} {active:7.1f}  {shares:24s} {matched_cosine(*pair):10.3f} {found:>6s} "
+            f"{ratios[name][0]:6.0f} {ratios[name][1]:5.2f}",
+            flush=True,
+        )
+    print(f"{time.process_time() - began:.0f} s of the processor", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--worlds", nargs="*", default=["known", "hard", "demo"], choices=("known", "hard", "demo", "real")
+    )
+    parser.add_argument("--stores", type=Path, help="folder with the stores `train` and `held`, for `real`")
+    parser.add_argument(
+        "--only", nargs="*", choices=VARIANTS, default=USUAL, help="variants; the first is compared with"
+    )
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--turns", type=int, default=30, help="steps that are timed")
+    chosen = parser.parse_args()
+    worlds: dict[str, Callable[[], World]] = {
+        "known": lambda: known("easy"),
+        "hard": lambda: known("hard"),
+        "demo": demo,
+        "real": lambda: real(chosen.stores),
+    }
+    for name in chosen.worlds:
+        table(name, worlds[name](), chosen.only, chosen.steps, chosen.turns)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Which class a picture is of: its folder, or a dataset's label."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from usae_train.images.classes import classes_of, need_classes
+from usae_train.images.sources import open_images
+
+
+def picture(place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(place)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    for name in ("cat/1.png", "cat/deep/2.png", "dog/3.png", "stray.png"):
+        picture(tmp_path / name)
+    return tmp_path
+
+
+def test_a_folders_first_folder_is_the_class(labelled: Path) -> None:
+    source = open_images(labelled)
+    found = need_classes(source)
+    assert found.names == ("cat", "dog")
+    of = {source.label(number): own for number, own in enumerate(found.numbers)}
+    assert of == {"cat/1.png": 0, "cat/deep/2.png": 0, "dog/3.png": 1, "stray.png": -1}
+    assert found.counts == [2, 1]
+
+
+def test_some_pictures_of_it_keep_theirs(labelled: Path) -> None:
+    source = open_images(labelled).chosen([0, 2])  # type: ignore[attr-defined]
+    assert need_classes(source).numbers == (0, 1)
+
+
+@pytest.mark.parametrize("names", [("1.png", "2.png"), ("cat/1.png", "cat/2.png")])
+def test_a_folder_without_two_classes_is_one_line(names, tmp_path: Path) -> None:
+    for name in names:
+        picture(tmp_path / name)
+    assert classes_of(open_images(tmp_path)) is None
+    with pytest.raises(ValueError, match="has no labels: expected a folder with a folder for each of at least two"):
+        need_classes(open_images(tmp_path))
+
+
+def test_the_demo_has_none_and_a_folder_no_columns(labelled: Path) -> None:
+    assert classes_of(open_images("demo", 4)) is None
+    with pytest.raises(ValueError, match="has no column 'kind': only a dataset"):
+        classes_of(open_images(labelled), "kind")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=["cat", "dog"]),
+            "kind": datasets.Value("string"),
+            "size": datasets.Value("float32"),
+        }
+    )
+    pictures = [Image.new("RGB", (8, 8), (40 * n, 0, 0)) for n in range(3)]
+    columns = {"image": pictures, "label": [1, None, 0], "kind": ["b", "a", "b"], "size": [0.5, 1, 2]}
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "rows")
+    return tmp_path / "rows"
+
+
+def test_a_datasets_column_of_classes(dataset: Path) -> None:
+    source = open_images(f"hf:{dataset}")
+    found = need_classes(source)
+    assert (found.names, found.numbers) == (("cat", "dog"), (1, -1, 0))
+    assert need_classes(source.chosen([2, 0])).numbers == (0, 1)  # type: ignore[attr-defined]
+
+
+def test_another_column_of_a_dataset(dataset: Path) -> None:
+    source = open_images(f"hf:{dataset}")
+    found = need_classes(source, "kind")
+    assert (found.names, found.numbers) == (("a", "b"), (1, 0, 1))
+    with pytest.raises(ValueError, match="has no column 'knd'; its columns are image, label, kind, size"):
+        classes_of(source, "knd")
+    with pytest.raises(ValueError, match="column 'size' is no label"):
+        classes_of(source, "size")

@@ -1,0 +1,100 @@
+"""`usae-train name`: names for concepts from classes of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from usae_train.commands.opening import open_pictures
+from usae_train.commands.options import Device, LabelColumn, Limit, Quiet, Seed
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
+
+if TYPE_CHECKING:
+    from usae_train.evaluation.class_concepts import ClassConcepts
+
+ROWS = 20  # of the table; the file has all
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(name)
+
+
+def name(
+    usae: Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")],
+    images: Annotated[
+        str,
+        typer.Argument(
+            help="Pictures of classes: a folder with a folder for each class, or `hf:NAME[:SPLIT[:COLUMN]]` with a "
+            "column of classes."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The labels file to write, JSON; must not exist.")],
+    label_column: LabelColumn = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print names and shared concepts as JSON.")] = False,
+) -> None:
+    """Name concepts after classes of pictures, where two halves of the pictures agree: a file for `--labels`.
+
+    A concept gets the name of a class if its largest codes tell that class's pictures from all others, and from each
+    other class alone, in each half and every backbone in which it fires. What is not sure gets no name.
+    """
+    with one_line_errors(quiet):
+        from usae_train.evaluation.naming import as_json as in_json
+        from usae_train.evaluation.naming import name_concepts, names_of, write_labels
+        from usae_train.files.atomic import check_file
+        from usae_train.images.classes import need_classes
+        from usae_train.model.checkpoint import load
+
+        check_file(out)
+        if out.exists():  # names that somebody gave are not to be lost
+            raise UsageError(f"{out} is there already; choose another --out")
+        source = open_pictures(images, limit)
+        need_classes(source, label_column)  # before networks are built
+        model = load(usae, pick_device(device))
+        with progress_bars(quiet) as progress:
+            report = watched(progress, quiet)
+            found = name_concepts(
+                model, source, seed, label_column, lambda done, total: report("pictures", done, total, ""), say_skipped
+            )
+        names = names_of(found)
+        write_labels(names, model, out)
+        if as_json:
+            say_json(in_json(found))
+        elif not quiet:
+            _print(found)
+            known = len({each.name for each in names})
+            say(
+                f"{out}: {plural(len(names), 'concept')} of {model.n_concepts} named, after {known} of "
+                f"{plural(len(found.classes.names), 'class')}; were the classes dealt out "
+                f"at random, {found.by_chance} would be"
+            )
+
+
+def _print(found: ClassConcepts) -> None:
+    """The names, the surest first, and the concepts that several classes share."""
+    from rich import box
+    from rich.table import Table
+
+    from usae_train.evaluation.naming import names_of
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("concept", "name", "AUROC at least", "of its strongest"):
+        table.add_column(heading, justify="left" if heading == "name" else "right")
+    for each in names_of(found)[:ROWS]:
+        right, count = each.strongest
+        table.add_row(str(each.concept), as_text(each.name), f"{each.auroc:.2f}", f"{right} of {count}")
+    if found.named:
+        say_table(table)
+    if len(found.named) > ROWS:
+        say(f"and {len(found.named) - ROWS} more")
+    for shared in found.shared[:ROWS]:
+        classes = ", ".join(found.classes.names[number] for number in shared.classes)
+        say(f"concept {shared.concept} is shared by {classes} (AUROC at least {shared.auroc:.2f}), and gets no name")

@@ -1,0 +1,163 @@
+"""How much of a classifier's answers survives when it is given what the concept space makes of its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from usae_train.backbones.backbone import Backbone
+from usae_train.images.classes import NONE, ImageClasses
+from usae_train.interventions.importance import answering
+from usae_train.interventions.replacement import CLEAN, MEAN, ZERO, replaced_logits
+from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
+
+LABELS, OWN_ANSWER = "labels", "own answer"
+
+
+class Answers:
+    """Sums over pictures: how often each backbone's classifier is right, and its cross-entropy.
+
+    By labels where the pictures have them and they are the classifier's, else by its own answer to the picture as it
+    is, whose share that stays is agreement.
+
+    Args:
+        usae: with its backbones.
+        classes: of the pictures, where they have some.
+    """
+
+    def __init__(self, usae: USAE, classes: ImageClasses | None = None) -> None:
+        self.usae, self.classes = usae, classes
+        self.refused: dict[str, str] = {}
+        self.labels: dict[str, Tensor | None] = {}  # of each backbone that can be asked, the class of each picture
+        for name in usae.names:
+            try:
+                network, _ = answering(usae, name)
+            except ValueError as error:
+                self.refused[name] = str(error)
+            else:
+                self.labels[name] = None if classes is None else known_classes(classes, network.spec.classes)
+        conditions = MEAN + 1 + len(usae.names)
+        self.sums = {name: torch.zeros(conditions, 2, dtype=torch.double) for name in self.labels}  # right, loss
+        self.counts = {name: torch.zeros((), dtype=torch.long) for name in self.labels}
+
+    def fresh(self) -> Answers:
+        """The same with nothing in it."""
+        return Answers(self.usae, self.classes)
+
+    def add(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
+        """Take in some pictures.
+
+        Args:
+            numbers: (pictures,) their numbers.
+            canvases: (pictures, 3, H, W).
+            tokens: {backbone: (pictures, token, width)} on the common grid.
+        """
+        backbones = self.usae.backbones
+        seen = {name: tokens[name] if own.grid == self.usae.grid else own(canvases) for name, own in backbones.items()}
+        for name, labels in self.labels.items():
+            logits = replaced_logits(self.usae, name, canvases, seen).double()
+            wanted = logits[CLEAN].argmax(-1) if labels is None else labels[numbers].to(logits.device)
+            known = wanted != NONE
+            if not known.any():
+                continue
+            logits, wanted = logits[:, known], wanted[known].expand(len(logits), -1)
+            right = (logits.argmax(-1) == wanted).sum(1)
+            loss = functional.cross_entropy(logits.movedim(-1, 1), wanted, reduction="none").sum(1)
+            self.sums[name] += torch.stack([right.double(), loss], 1).cpu()
+            self.counts[name] += int(known.sum())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was added up."""
+        return {"sums": self.sums, "counts": self.counts}
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add another's sums to these."""
+        for name in self.labels:
+            self.sums[name] = self.sums[name] + state["sums"][name]
+            self.counts[name] = self.counts[name] + state["counts"][name]
+
+    def figures(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "refused": self.refused,
+            "backbones": {
+                name: {
+                    "by": OWN_ANSWER if labels is None else LABELS,
+                    "images": int(self.counts[name]),
+                    **shares(self.sums[name] / self.counts[name], self.usae.names),
+                }
+                for name, labels in self.labels.items()
+                if self.counts[name]
+            },
+        }
+
+
+def shares(means: Tensor, sources: Sequence[str]) -> dict[str, Any]:
+    """What survives, from accuracy and cross-entropy (conditions, 2) of a classifier.
+
+    Loss recovered is (L0 - L) / (L0 - L*): L with the reconstruction, L* with the tokens as they are, and L0 with the
+    patch tokens as zeros (Bricken et al. 2023, Towards Monosemanticity; SAELens `ce_loss_score`), or, which is
+    stricter, as the mean token. NaN where taking the tokens away does no harm.
+    """
+    rows = [{"accuracy": right, "cross_entropy": loss} for right, loss in means.tolist()]
+    clean = rows[CLEAN]
+    found: dict[str, Any] = {"clean": clean, "zero": rows[ZERO], "mean": rows[MEAN], "from": {}}
+    for source, own in zip(sources, rows[MEAN + 1 :], strict=True):
+        share = own["accuracy"] / clean["accuracy"] if clean["accuracy"] else float("nan")
+        found["from"][source] = {
+            **own,
+            "accuracy_share": share,
+            "loss_recovered": _recovered(own, clean, rows[ZERO]),
+            "loss_recovered_from_mean": _recovered(own, clean, rows[MEAN]),
+        }
+    return found
+
+
+def _recovered(own: Mapping[str, float], clean: Mapping[str, float], without: Mapping[str, float]) -> float:
+    harm = without["cross_entropy"] - clean["cross_entropy"]
+    return (without["cross_entropy"] - own["cross_entropy"]) / harm if harm > 0 else float("nan")
+
+
+def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
+    """(pictures,): each picture's class as a classifier of ImageNet numbers it, -1 for none.
+
+    Folders are called by WordNet's ids (n02123045) or by a class's name (tabby). None where the classifier is not
+    ImageNet's, or some of the names are none of its classes.
+    """
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": count})
+    if subset is None:
+        return None
+    info, number = ImageNetInfo(subset), dict[str, int]()
+    for index in range(count):
+        words = [info.index_to_label_name(index), *info.index_to_description(index).split(",")]
+        for word in words:
+            number.setdefault(_folded(word), index)
+    own = [number.get(_folded(name), NONE) for name in classes.names]
+    if NONE in own:
+        return None
+    return torch.tensor([NONE if each == NONE else own[each] for each in classes.numbers])
+
+
+def _folded(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def check_answers(usae: USAE, backbones: Mapping[str, Backbone]) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for a USAE of whose backbones none has a classifier.
+    """
+    if not any(own.spec.classes for own in backbones.values()):
+        names = ", ".join(backbones)
+        raise UsageError(
+            f"--answers: no backbone of {usae.source or 'this USAE'} has a classifier ({names}); set `classes` in the "
+            "spec of one to the number of its classes"
+        )

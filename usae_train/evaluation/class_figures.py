@@ -1,0 +1,51 @@
+"""Classes and concepts, for the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from usae_train.evaluation.class_concepts import ClassConcepts, Standing, class_concepts
+from usae_train.images.classes import ImageClasses
+
+BEST = 5  # concepts of a class in the report, the best by the backbone in which each is worst
+
+
+def class_figures(
+    peaks: Tensor, numbers: Tensor, classes: ImageClasses, names: list[str], seed: int
+) -> dict[str, Any] | None:
+    """For the report: of each class the concepts that tell it best, those that stand for it, and those that are shared.
+
+    Args:
+        peaks: (pictures, backbones, concepts).
+        numbers: (pictures,) their numbers in the source.
+        classes: of the source's pictures.
+        names: the backbones'.
+        seed: of the halves.
+    """
+    found = class_concepts(peaks, numbers, classes, seed)
+    return {
+        "classes": {
+            name: {"images": count, "best": _best(found, number, names)}
+            for number, (name, count) in enumerate(zip(classes.names, classes.counts, strict=True))
+        },
+        "stand_for_one": [_record(each, classes) for each in found.named],
+        "shared": [_record(each, classes) for each in found.shared],
+        "by_chance": found.by_chance,
+    }
+
+
+def _best(found: ClassConcepts, number: int, names: list[str]) -> list[dict[str, Any]]:
+    areas = found.areas[:, number].nan_to_num(0.0)  # (backbones, concepts)
+    order = areas.amin(0).argsort(descending=True, stable=True)[:BEST].tolist()
+    return [{"concept": k, "auroc": dict(zip(names, areas[:, k].tolist(), strict=True))} for k in order]
+
+
+def _record(each: Standing, classes: ImageClasses) -> dict[str, Any]:
+    return {
+        "concept": each.concept,
+        "classes": [classes.names[number] for number in each.classes],
+        "auroc": each.auroc,
+        "strongest": list(each.strongest),
+    }

@@ -1,0 +1,163 @@
+"""An embedding network that took no part, and whether what a concept fires on is alike to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.model.spec_files import read_specs
+from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.undisturbed import undisturbed
+
+OWN = "own:"  # before the name of one of the space's backbones
+AT_ONCE = 256  # concepts whose weighted sums of embeddings are laid out at a time
+
+
+class Judge:
+    """A backbone that embeds whole pictures.
+
+    By what the whole network makes of them before a classifier; where its spec reads an earlier layer than the last, by
+    the mean of that layer's patch tokens.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self.width = self.embed(torch.zeros(1, 3, backbone.input_size, backbone.input_size)).shape[1]
+
+    @property
+    def final(self) -> bool:
+        """Whether the whole network is asked."""
+        return self.backbone.spec.layer == -1
+
+    @undisturbed
+    @torch.no_grad()
+    def embed(self, canvases: Tensor) -> Tensor:
+        """Unit embeddings (pictures, width) of canvases (pictures, 3, H, W)."""
+        shown = canvases.to(self.backbone.mean.device)
+        seen = self.backbone.embedding(shown) if self.final else self.backbone(shown).mean(1)
+        return functional.normalize(seen.float(), dim=-1)
+
+    @property
+    def sha256(self) -> str:
+        """A hash of its weights, and what is read of them."""
+        return f"{self.backbone.record().sha256}/{self.backbone.spec.layer}/{self.backbone.input_size}"
+
+    def record(self) -> dict[str, Any]:
+        """What the report says of it."""
+        read = "final embedding" if self.final else f"mean patch token of layer {self.backbone.spec.layer}"
+        return {
+            "name": self.backbone.name,
+            "model": self.backbone.spec.model,
+            "read": read,
+            "width": self.width,
+            "weights_sha256": self.backbone.record().sha256,
+        }
+
+
+def open_judge(text: str, usae: USAE) -> Judge:
+    """The judge that `--judge` names.
+
+    Args:
+        text: a timm id, a YAML of specs with one backbone, or of several with a colon and a name (`specs.yaml:dino`,
+            `demo:dino`); `own:NAME` is one of the space's own backbones.
+        usae: that is judged.
+
+    Raises:
+        ValueError: for what cannot be read or is several, or a backbone of the space's own without `own:`.
+    """
+    if text.startswith(OWN):
+        return Judge(usae.backbones[usae.known_name(text.removeprefix(OWN))])
+    name, spec = judge_spec(text)
+    backbone = Backbone(name, spec).to(usae.dictionary(usae.names[0]).device)
+    for known, own in usae.backbones.items():
+        if same_network(backbone, own):
+            raise UsageError(
+                f"--judge {text} is this USAE's own backbone {known}, which would judge itself; name a network that "
+                f"took no part, or say {OWN}{known} if that is meant"
+            )
+    return Judge(backbone)
+
+
+def same_network(one: Backbone, other: Backbone) -> bool:
+    """Whether most weights of two backbones are the same, whatever layer each is read at and with or without a head."""
+    own, others = dict(one.model.named_parameters()), dict(other.model.named_parameters())
+    matrices = [name for name, each in own.items() if each.ndim > 1]
+    same = [name for name in matrices if name in others and torch.equal(own[name], others[name])]
+    return len(same) > len(matrices) / 2
+
+
+def judge_spec(text: str) -> tuple[str, BackboneSpec]:
+    """The name and spec of the one backbone that a text names; as in `open_judge`."""
+    place, colon, wanted = text.rpartition(":")
+    several = colon and (place in ("paper", "demo", "photos") or place.endswith((".yaml", ".yml")))
+    specs = read_specs(place if several else text)
+    if several and wanted not in specs:
+        raise UsageError(f"--judge {text}: {place} has no backbone {wanted!r}; it has {', '.join(specs)}")
+    if not several and len(specs) > 1:
+        raise UsageError(f"--judge {text} is {len(specs)} backbones; say which: {text}:{next(iter(specs))}")
+    name = wanted if several else next(iter(specs))
+    return name, specs[name]
+
+
+def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
+    """How alike the pictures are that each concept fires on: the mean cosine of all pairs, weighted by both peaks.
+
+    MS_k = (|sum_i a_i e_i|^2 - sum_i a_i^2) / ((sum_i a_i)^2 - sum_i a_i^2), as of Pach et al. 2025 (arXiv 2504.02821)
+    with a concept's peak codes as they are.
+
+    Args:
+        peaks: (pictures, concepts), a >= 0.
+        embeddings: (pictures, width), e, of unit norm.
+
+    Returns:
+        (concepts,), -1..1; NaN where fewer than two pictures have a code.
+    """
+    found = []
+    unit = functional.normalize(embeddings.double(), dim=-1)  # to the last bit: what is left of sums can be small
+    for some in peaks.split(AT_ONCE, 1):
+        own = some.double()
+        squares = own.square().sum(0)
+        together = (own.T @ unit).square().sum(1)
+        pairs = own.sum(0).square() - squares
+        fires = (own > 0).sum(0) >= 2
+        found.append(torch.where(fires, (together - squares) / torch.where(fires, pairs, 1.0), torch.nan))
+    return torch.cat(found)
+
+
+def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """The figures of monosemanticity for the report.
+
+    Args:
+        judge: who embedded.
+        embeddings: (pictures, width).
+        peaks: (pictures, backbones, concepts).
+        names: the backbones'.
+    """
+    scores = {name: monosemanticity(peaks[:, row].float(), embeddings) for row, name in enumerate(names)}
+    chance = monosemanticity(torch.ones(len(embeddings), 1), embeddings)[0].item()
+    return {
+        "judge": judge.record(),
+        "chance": chance,
+        "backbones": {name: _summary(own, chance) for name, own in scores.items()},
+        "concepts": {name: own.tolist() for name, own in scores.items()},
+    }
+
+
+def _summary(scores: Tensor, chance: float) -> dict[str, float | int]:
+    known = scores[~scores.isnan()]
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.double)
+    low, middle, high = known.quantile(levels).tolist() if len(known) else [torch.nan] * 3
+    return {
+        "concepts": len(known),
+        "mean": known.mean().item(),
+        "tenth": low,
+        "median": middle,
+        "ninetieth": high,
+        "above_chance": (known > chance).double().mean().item(),
+    }

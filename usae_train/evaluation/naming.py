@@ -1,0 +1,138 @@
+"""Names for concepts from classes of pictures, in the form that `--labels` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from usae_train.evaluation.class_concepts import ClassConcepts, Standing, check_counts, class_concepts
+from usae_train.files.atomic import atomic_path
+from usae_train.images.classes import ImageClasses, need_classes
+from usae_train.images.failures import none_can_be_read
+from usae_train.images.sources import ImageSource
+from usae_train.model.firing import FiringTally
+from usae_train.model.usae import USAE
+from usae_train.runtime.undisturbed import undisturbed
+from usae_train.tokens.paired import stream_tokens
+
+AT_ONCE = 8  # pictures that are encoded at a time, as `Measures` has it
+TAKEN = ("all", "favourites")  # mean something of their own where a concept is named
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a concept is called, and how sure that is."""
+
+    concept: int
+    name: str
+    auroc: float  # the smallest over both halves and the backbones
+    strongest: tuple[int, int]  # so many of so many strongest pictures are of the class, in the worst backbone
+
+    @property
+    def note(self) -> str:
+        """How sure it is, for a labels file."""
+        right, count = self.strongest
+        return f"class AUROC at least {self.auroc:.2f} in each half and backbone; {right} of its {count} strongest"
+
+
+@undisturbed
+@torch.no_grad()
+def name_concepts(
+    usae: USAE,
+    source: ImageSource,
+    seed: int = 0,
+    column: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+) -> ClassConcepts:
+    """Which concepts stand for the classes of some pictures, in both of two halves of them.
+
+    Args:
+        usae: with its backbones.
+        source: pictures of classes: IMAGES/class/..., or a dataset with a column of classes.
+        seed: of the halves.
+        column: of a dataset, the column of classes; by default the only one.
+        progress: called after each batch with pictures done, and in all.
+        failure: called with each picture that cannot be read, and why.
+
+    Raises:
+        ValueError: for pictures without classes, a class of fewer than 4, or when none can be read.
+    """
+    classes = need_classes(source, column)
+    check_counts(classes, classes.counts)  # before an hour of encoding
+    numbers, peaks = peak_codes(usae, source, progress, failure)
+    found = torch.tensor(classes.numbers)[numbers]
+    check_counts(classes, torch.bincount(found[found >= 0], minlength=len(classes.names)).tolist())
+    return class_concepts(peaks, numbers, classes, seed)
+
+
+def peak_codes(
+    usae: USAE,
+    source: ImageSource,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+) -> tuple[Tensor, Tensor]:
+    """The numbers (pictures,) of pictures that can be read, and their largest codes (pictures, backbones, concepts)."""
+    backbones, tally, failures, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), 0, []
+    assert usae.grid is not None
+    why = ""
+    for paired in stream_tokens(backbones, source, usae.grid):
+        for first in range(0, len(paired.numbers), AT_ONCE):
+            few = slice(first, first + AT_ONCE)
+            codes = {name: usae.encode(name, own[few]) for name, own in paired.tokens.items()}
+            tally.add(paired.numbers[few], codes)
+        numbers.append(paired.numbers)
+        for each in paired.failures:
+            failure(each)
+        failures += len(paired.failures)
+        why = why or next(iter(paired.failures), "")
+        progress(sum(map(len, numbers)) + failures, len(source))
+    if failures == len(source):
+        raise none_can_be_read(len(source), source, why)
+    return torch.cat(numbers), torch.cat(tally.largest)
+
+
+def names_of(found: ClassConcepts) -> list[Name]:
+    """Those that stand for one class, by its name."""
+    return [_name(each, found.classes) for each in found.named]
+
+
+def write_labels(names: list[Name], usae: USAE, file: Path) -> None:
+    """Write names as the explorer exports them, whole or not at all."""
+    labels = [{"concept": each.concept, "name": each.name, "favourite": False, "note": each.note} for each in names]
+    record = {"schema": 1, "usae": usae.source, "usae_sha256": usae.sha256, "labels": labels}
+    with atomic_path(file) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def as_json(found: ClassConcepts) -> dict[str, Any]:
+    """All that was found, for `--json`."""
+    return {
+        "named": [
+            {"concept": each.concept, "name": each.name, "auroc": each.auroc, "strongest": list(each.strongest)}
+            for each in names_of(found)
+        ],
+        "shared": [
+            {"concept": each.concept, "classes": [found.classes.names[n] for n in each.classes], "auroc": each.auroc}
+            for each in found.shared
+        ],
+        "by_chance": found.by_chance,
+    }
+
+
+def _name(each: Standing, classes: ImageClasses) -> Name:
+    return Name(each.concept, label_name(classes.names[each.classes[0]]), each.auroc, each.strongest)
+
+
+def label_name(class_name: str) -> str:
+    """A class's name as a labels file can have it: no comma, and nothing that `--concept` takes for something else."""
+    name = " ".join(class_name.partition(",")[0].replace("_", " ").split()) or "class"
+    bare = "".join(name.lower().split())
+    taken = bare.removeprefix("-").isdecimal() or bare.startswith("top:") or bare in TAKEN
+    return f"class {name}" if taken else name

@@ -1,0 +1,49 @@
+"""Variants that a folder of modules holds, each by its `kind`: a file more there is a variant more."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from usae_train.files.json_files import validated
+from usae_train.runtime.errors import UsageError
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def kinds_in(room: ModuleType, base: type[Kind]) -> dict[str, type[Kind]]:
+    """{kind: the subclass of `base` that a module of the folder has}, by name."""
+    for module in sorted(found.name for found in iter_modules(room.__path__)):
+        import_module(f"{room.__name__}.{module}")
+    return {str(own.model_fields["kind"].default): own for own in base.__subclasses__()}
+
+
+def read_kind(settings: Any, kinds: Mapping[str, type[Kind]], what: str) -> Kind:
+    """The variant that a file's settings name.
+
+    Args:
+        settings: {"kind": ..., its own settings}.
+        kinds: those that there are.
+        what: they are variants of.
+
+    Raises:
+        ValueError: for a kind that is unknown, with those that are known, or settings that it does not have.
+    """
+    kind = str(settings.get("kind") if isinstance(settings, Mapping) else None)
+    if kind not in kinds:
+        near = difflib.get_close_matches(kind, kinds, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(sorted(kinds))}{hint}")
+    return validated(kinds[kind].model_validate, settings)
+
+
+def plain(variant: BaseModel) -> str | dict[str, Any]:
+    """A variant as settings name it: its kind alone, or with all of its settings where one is not the usual."""
+    told = dict(variant)  # those too that a folder does not keep
+    return str(told["kind"]) if variant == type(variant)() else told

@@ -1,0 +1,77 @@
+"""Which class each picture of a source is of: the folder that it lies in, or a dataset's own label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from usae_train.images.hub import HubImages
+from usae_train.images.sources import FolderImages, ImageSource
+from usae_train.runtime.errors import UsageError
+
+NONE = -1  # of a picture that is of no class
+
+
+@dataclass(frozen=True)
+class ImageClasses:
+    """Classes, and each picture's."""
+
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]  # of each picture its class, an index into `names`; -1 for none
+
+    @property
+    def counts(self) -> list[int]:
+        """How many pictures each class has."""
+        found = Counter(self.numbers)
+        return [found[number] for number in range(len(self.names))]
+
+
+def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses | None:
+    """The classes of pictures in `IMAGES/class/...`, or those that a dataset's column of labels says.
+
+    Args:
+        source: the pictures.
+        column: of a dataset, which one; by default the only one of classes.
+
+    Returns:
+        None where there are no two classes.
+
+    Raises:
+        ValueError: for a column that is not there or is no label, or several of which none is told.
+    """
+    if column is not None and not isinstance(source, HubImages):
+        raise UsageError(f"{source.name} has no column {column!r}: only a dataset (`hf:NAME`) has columns of labels")
+    if isinstance(source, HubImages):
+        told = source.classes(column)
+        found = None if told is None else ImageClasses(tuple(told[0]), tuple(told[1]))
+    else:
+        found = _of_folders(source) if isinstance(source, FolderImages) else None
+    return None if found is None or len(set(found.numbers) - {NONE}) < 2 else found
+
+
+def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses:
+    """The same.
+
+    Raises:
+        ValueError: as there, and where there are no two classes; says what is expected.
+    """
+    found = classes_of(source, column)
+    if found is None:
+        raise UsageError(
+            f"{source.name} has no labels: expected a folder with a folder for each of at least two classes "
+            "(IMAGES/class/...), or a dataset with a column of classes (hf:NAME)"
+        )
+    return found
+
+
+def _of_folders(source: FolderImages) -> ImageClasses:
+    """Each picture's first folder below the source's; a picture that lies in none is of no class."""
+    parts = [source.label(number).split("/") for number in range(len(source))]
+    return _numbered([own[0] if len(own) > 1 else None for own in parts])
+
+
+def _numbered(of: Sequence[str | None]) -> ImageClasses:
+    names = sorted({name for name in of if name is not None})
+    number = {name: place for place, name in enumerate(names)}
+    return ImageClasses(tuple(names), tuple(NONE if name is None else number[name] for name in of))

@@ -1,0 +1,88 @@
+"""What a network answers when its patch tokens are replaced by what the concept space makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import on_grid
+from usae_train.interventions.importance import AT_ONCE, answering
+from usae_train.interventions.site import Site
+from usae_train.model.sparse import Codes
+from usae_train.model.usae import USAE
+from usae_train.runtime.undisturbed import undisturbed
+
+CLEAN, ZERO, MEAN = range(3)  # before those of the backbones' codes
+
+
+@undisturbed
+@torch.no_grad()
+def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
+    """Logits of pictures with patch tokens as they are, as zeros, as the mean token, and as D(z) of backbones' codes.
+
+    The part that the space does not explain is left out. The mean token is what the space decodes where no concept
+    fires. What comes before the read layer runs once.
+
+    Args:
+        usae: with its backbones.
+        backbone: one with a classifier.
+        canvases: (pictures, 3, H, W), 0..1.
+        seen: {backbone: its tokens (pictures, token, width) of these pictures, on its own grid}, whose codes are taken.
+
+    Returns:
+        (3 + backbones, pictures, classes): clean, zeros, the mean, then by the codes of each of `seen`.
+
+    Raises:
+        ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
+    """
+    network, site = answering(usae, backbone)
+    canvases = canvases.to(network.mean.device)
+    size = max(1, AT_ONCE // (MEAN + 1 + len(seen)))
+    found = []
+    for first in range(0, len(canvases), size):
+        few = slice(first, first + size)
+        there = [_decoded(usae, backbone, name, own[few]) for name, own in seen.items()]
+        found.append(_logits(usae, backbone, site, canvases[few], there))
+    return torch.cat(found, 1)
+
+
+def mean_token(usae: USAE, backbone: str) -> Tensor:
+    """(width,): what a backbone's tokens are decoded to where no concept fires."""
+    dictionary = usae.rows(backbone)
+    none = Codes(dictionary.new_zeros(1, 1), torch.zeros(1, 1, dtype=torch.long, device=dictionary.device))
+    return usae.decode(backbone, none)[0]
+
+
+def _decoded(usae: USAE, backbone: str, source: str, tokens: Tensor) -> Tensor:
+    """D(z) for a backbone, on its own grid, of the codes that another one's tokens have there."""
+    grids = usae.backbones[source].grid, usae.backbones[backbone].grid
+    return usae.decode(backbone, usae.encode(source, on_grid(tokens, *grids).contiguous()))
+
+
+def _logits(usae: USAE, backbone: str, site: Site, canvases: Tensor, there: list[Tensor]) -> Tensor:
+    """(3 + given, pictures, classes)."""
+    network = usae.backbones[backbone]
+    count = MEAN + 1 + len(there)
+
+    def versions(output: Tensor) -> list[Tensor]:
+        tokens = site.read(output)
+        given = [torch.zeros_like(tokens), mean_token(usae, backbone).expand_as(tokens), *there]
+        return [output, *(site.moved(output, each - tokens) for each in given)]
+
+    def all_at_once(output: Tensor) -> Tensor:
+        return torch.cat(versions(output))
+
+    if site.grows:
+        with site.hooked(all_at_once):
+            return network.logits(canvases).unflatten(0, (count, len(canvases)))
+    logits = []
+    for number in range(count):
+
+        def one(output: Tensor, number: int = number) -> Tensor:
+            return versions(output)[number]
+
+        with site.hooked(one):
+            logits.append(network.logits(canvases))
+    return torch.stack(logits)

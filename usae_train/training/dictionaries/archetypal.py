@@ -1,0 +1,89 @@
+"""Archetypal dictionaries (Fel et al. 2025, arXiv 2502.12892): rows are convex mixtures of tokens plus a bounded rest.
+
+The paper mixes all of some thousands of centroids, which is a matrix of concepts x centroids more. Here a row mixes a
+few tokens: those nearest to where it starts, over all backbones, and the same patches in all of them, so that a concept
+stays anchored in the same places whichever backbone shows them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from usae_train.training.dictionaries.variant import DictionaryKind, Rows
+
+POOL = 2  # times as many tokens as concepts to mix; the nearest of many are all alike
+CHUNK = 1024  # concepts that are compared with the pool at a time
+
+
+class Archetypal(DictionaryKind):
+    """Mixtures of `tokens` tokens, and a rest that is no longer than `rest` times a row."""
+
+    kind: Literal["archetypal"] = "archetypal"
+    tokens: int = Field(8, ge=1)
+    rest: float = Field(0.5, ge=0)
+
+    def rows(self, name: str, starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], unit_norm: bool) -> Rows:
+        """With the nearest tokens of the pool, and the one that the row starts at."""
+        near = nearest(starts, pool, self.tokens - 1)
+        some = functional.normalize(pool[name][: POOL * len(near)], dim=-1)
+        own = torch.arange(len(near), device=near.device)[:, None]
+        points = torch.cat([starts[name], some])
+        return Mixtures(points, torch.cat([own, near + len(near)], 1), self.rest, unit_norm)
+
+
+def nearest(starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], count: int) -> Tensor:
+    """(n_concepts, count): which tokens of the pool are nearest to each row, by the mean cosine over backbones."""
+    n_concepts = len(next(iter(starts.values())))
+    rows = torch.cat([functional.normalize(own, dim=-1) for own in starts.values()], 1)
+    some = torch.cat([functional.normalize(pool[name][: POOL * n_concepts], dim=-1) for name in starts], 1)
+    parts = [(part @ some.T).topk(min(count, len(some)), dim=-1).indices for part in rows.split(CHUNK)]
+    return torch.cat(parts)
+
+
+class Mixtures(Rows):
+    """length * (softmax(mixing) of a row's points + rest), the rest no longer than its bound.
+
+    Args:
+        points: (points, width), of norm 1.
+        support: (n_concepts, mixed), which of them a row mixes; the first is the one that it starts at.
+        bound: of the rest's norm.
+        unit_norm: rows are divided by their norm, and have no length of their own.
+    """
+
+    points: Tensor
+    support: Tensor
+
+    def __init__(self, points: Tensor, support: Tensor, bound: float, unit_norm: bool) -> None:
+        super().__init__()
+        self.bound, self.unit_norm = bound, unit_norm
+        self.register_buffer("points", points)
+        self.register_buffer("support", support)
+        start = points.new_zeros(support.shape)
+        start[:, 0] = math.log(4 * support.shape[1])  # four fifths of a row are the token that it starts at
+        self.mixing = nn.Parameter(start)
+        self.length = None if unit_norm else nn.Parameter(points.new_ones(len(support)))
+
+    def mixed(self) -> Tensor:
+        """(n_concepts, width), the convex mixtures."""
+        weights = self.mixing.softmax(-1)
+        return functional.embedding_bag(self.support, self.points, per_sample_weights=weights, mode="sum")
+
+    def forward(self, rest: Tensor) -> Tensor:
+        rows = self.mixed() + rest
+        return functional.normalize(rows, dim=-1) if self.length is None else rows * self.length.abs()[:, None]
+
+    def right_inverse(self, rows: Tensor) -> Tensor:
+        """No rest."""
+        return torch.zeros_like(rows)
+
+    @torch.no_grad()
+    def project(self, original: Tensor) -> None:
+        """A rest that grew longer is cut to its bound."""
+        original.mul_((self.bound / original.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0))

@@ -1,0 +1,51 @@
+"""A dictionary's rows are made by a variant while it is trained, and are its own again afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.nn.utils import parametrize
+
+from usae_train.model.usae import USAE, Dictionary
+from usae_train.training.dictionaries.free import Free
+from usae_train.training.dictionaries.variant import DictionaryKind, Rows
+
+
+def bind_dictionaries(
+    usae: USAE, kind: DictionaryKind, starts: Mapping[str, Tensor], sampled: Mapping[str, Tensor]
+) -> None:
+    """Have the rows of the dictionaries that start at `starts` made as a variant says, until `release`.
+
+    Args:
+        usae: the model, its offsets set.
+        kind: the variant.
+        starts: {backbone: (n_concepts, width)}, of unit norm.
+        sampled: {backbone: raw tokens (n, width)}, row n the same patch in all.
+    """
+    if kind == Free():
+        return
+    pool = {}
+    for name, own in starts.items():
+        pool[name] = usae.standardize(name, sampled[name].to(own.device).float()) - usae.decoder(name).offset
+    for name in starts:
+        rows = kind.rows(name, starts, pool, usae.unit_norm)
+        if rows is not None:
+            parametrize.register_parametrization(usae.decoder(name), "weight", rows)
+
+
+def project(dictionary: Dictionary, renormalize: bool) -> None:
+    """After a step: what the variant says, or where there is none and it is asked for, rows of norm 1."""
+    if parametrize.is_parametrized(dictionary, "weight"):
+        made = dictionary.get_submodule("parametrizations.weight")
+        rows = dictionary.get_submodule("parametrizations.weight.0")
+        assert isinstance(rows, Rows)
+        rows.project(made.get_parameter("original"))
+    elif renormalize:
+        dictionary.project()
+
+
+def release(dictionary: Dictionary) -> None:
+    """Keep the rows that were made, and forget of what."""
+    if parametrize.is_parametrized(dictionary, "weight"):
+        parametrize.remove_parametrizations(dictionary, "weight", leave_parametrized=True)

@@ -1,0 +1,19 @@
+"""Free dictionaries: a step may make anything of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from usae_train.training.dictionaries.variant import DictionaryKind
+
+
+class Free(DictionaryKind):
+    """Rows that are changed as they are."""
+
+    kind: Literal["free"] = "free"
+
+    def rows(self, name: str, starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], unit_norm: bool) -> None:
+        """As they are."""

@@ -1,0 +1,44 @@
+"""What every variant of dictionaries is: settings, and how a dictionary's rows are made of what a step changes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+
+class DictionaryKind(BaseModel, ABC):
+    """What rows of a dictionary may be while it is trained; a USAE keeps the rows alone.
+
+    A variant is a file beside this one: a subclass with a `kind` of its own, its settings, and a module that torch
+    calls the parametrization of the dictionary's weight. The module is a part of the USAE until the training is over,
+    so that training states hold and check what it has.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+
+    @abstractmethod
+    def rows(self, name: str, starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], unit_norm: bool) -> Rows | None:
+        """How a dictionary's rows are made; None where they are changed as they are.
+
+        Args:
+            name: the backbone.
+            starts: {backbone: (n_concepts, width)}, the unit-norm rows that all dictionaries start at.
+            pool: {backbone: (tokens, width)}, standardized tokens less the offset; row n the same patch in all.
+            unit_norm: rows have norm 1; otherwise any.
+        """
+
+
+class Rows(nn.Module):
+    """A parametrization of a dictionary's weight: rows (n_concepts, width) of what a step changes."""
+
+    def right_inverse(self, rows: Tensor) -> Tensor:
+        """What `forward` makes these rows of, besides the module's own parameters; called once."""
+        raise NotImplementedError
+
+    def project(self, original: Tensor) -> None:
+        """After a step: bring what it changed back to where it may be, in place."""

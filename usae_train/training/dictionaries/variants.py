@@ -1,0 +1,29 @@
+"""The registry: every variant that has a file in this folder, by its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import usae_train.training.dictionaries as room
+from usae_train.files.kinds import kinds_in, read_kind
+from usae_train.training.dictionaries.variant import DictionaryKind
+
+
+@cache
+def dictionary_kinds() -> Mapping[str, type[DictionaryKind]]:
+    """{kind: variant}, by name."""
+    return kinds_in(room, DictionaryKind)  # type: ignore[type-abstract]
+
+
+def read_dictionary(settings: Any) -> DictionaryKind:
+    """The variant that a training's `dictionary` names: a kind alone, or a mapping of it and its settings.
+
+    Raises:
+        ValueError: for a kind that is unknown, or settings that it does not have.
+    """
+    if isinstance(settings, DictionaryKind):
+        return settings
+    named = {"kind": settings} if isinstance(settings, str) else settings
+    return read_kind(named, dictionary_kinds(), "dictionary")

@@ -1,0 +1,47 @@
+"""The thresholds of a training whose sparsity has some: where they start, how they move, what a USAE keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from usae_train.model.usae import USAE
+from usae_train.runtime.distributed import DistributedContext
+from usae_train.tokens.feeding import Feed
+
+THRESHOLD_TOKENS = 4096  # from which thresholds start
+FOLLOW_TOKENS = 64  # of a step, by which a running threshold moves
+
+
+def threshold_sample(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) -> dict[str, Tensor]:
+    """Raw tokens of the trained backbones, spread over `rows`, where the sparsity has thresholds to set by them."""
+    if not usae.thresholds:
+        return {}
+    spaced = rows[:: max(1, len(rows) // THRESHOLD_TOKENS)][:THRESHOLD_TOKENS]
+    return {name: tokens for name, tokens in feed.pick(spaced).items() if name in trained}
+
+
+@torch.no_grad()
+def set_thresholds(usae: USAE, sample: Mapping[str, Tensor], finished: bool) -> None:
+    """Set where thresholds start, or when training is over, what a USAE keeps: from tokens as they are encoded then."""
+    for name, tokens in sample.items():
+        threshold, encoder = usae.thresholds[name].data, usae.encoder(name)
+        was = encoder.training
+        pre_codes = encoder.train(not finished)(usae.standardize(name, tokens.to(threshold.device).float()))
+        encoder.train(was)
+        (usae.sparsity.finish if finished else usae.sparsity.start)(threshold, pre_codes, usae.k)
+
+
+@torch.no_grad()
+def follow_thresholds(
+    usae: USAE, batch: Mapping[str, Tensor], stepping: Sequence[str], ranks: DistributedContext
+) -> None:
+    """Let the sparsity move the thresholds of the pairs that stepped, by a few tokens as they are without noise."""
+    for name in stepping if usae.thresholds else ():
+        spaced = max(1, -(-len(batch[name]) // FOLLOW_TOKENS))
+        encoder = usae.encoder(name)
+        pre_codes = encoder.eval()(batch[name][::spaced])  # BatchNorm as it will be used
+        encoder.train()
+        usae.sparsity.follow(usae.thresholds[name].data, pre_codes, usae.k, ranks)

@@ -1,0 +1,48 @@
+"""What settings say of variants: names, or names with settings of their own, checked without torch where it can be."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
+
+NONE = ("", "none")  # how a command line says that there are no fractions
+
+
+def _sparsity(told: Any) -> Any:
+    if told == "topk":  # of every recipe that is made when the settings are imported, without torch
+        return told
+    from usae_train.files.kinds import plain
+    from usae_train.model.sparsity.variants import trained_sparsity
+
+    return plain(trained_sparsity(told))
+
+
+def _dictionary(told: Any) -> Any:
+    if told == "free":
+        return told
+    from usae_train.files.kinds import plain
+    from usae_train.training.dictionaries.variants import read_dictionary
+
+    return plain(read_dictionary(told))
+
+
+def _numbers(told: Any) -> Any:
+    """Text of a command line: numbers with commas."""
+    if not isinstance(told, str):
+        return told
+    return () if told.strip() in NONE else tuple(part.strip() for part in told.split(","))
+
+
+def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
+    if not all(0 < own < 1 for own in fractions):
+        raise ValueError("expected shares above 0 and below 1; all concepts count besides")
+    if any(later <= before for before, later in pairwise(fractions)):
+        raise ValueError("expected fractions that rise, such as 0.1,0.25,0.5")
+    return fractions
+
+
+SparsityName = Annotated[str | dict[str, Any], BeforeValidator(_sparsity)]
+DictionaryName = Annotated[str | dict[str, Any], BeforeValidator(_dictionary)]
+Fractions = Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_rising)]

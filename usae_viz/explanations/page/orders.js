@@ -1,0 +1,116 @@
+// @ts-check
+"use strict";
+/* In which orders a photograph's concepts can be listed. */
+
+/** @param {number} share */
+const percent = (share) => `${Math.round(100 * share)}%`;
+
+/**
+ * @param {number} value
+ * @param {string} before
+ */
+function signed(value, before = "") {
+  return h("span", { class: value > 0 ? "for" : "against" }, `${before}${value > 0 ? "+" : ""}${value.toFixed(2)}`);
+}
+
+/**
+ * What a class's logit loses without a concept, and a ~ before it where it is estimated.
+ * @param {ConceptData} row
+ */
+function drop({ exact, estimate }) {
+  const value = exact ?? estimate;
+  return value === undefined ? null : signed(value, exact === null ? "~" : "");
+}
+
+/**
+ * The largest first.
+ * @param {ConceptData[]} rows
+ * @param {(row: ConceptData) => number} of
+ */
+const sorted = (rows, of) => [...rows].sort((one, other) => of(other) - of(one));
+
+/**
+ * @param {BackboneData} own
+ * @param {number[]} concepts
+ */
+const listed = (own, concepts) =>
+  concepts.flatMap((concept) => own.concepts.find((row) => row.concept === concept) ?? []);
+
+/**
+ * Every order of a photograph.
+ * @param {ExplanationData} data
+ * @param {PhotographData} photograph
+ * @returns {Order[]}
+ */
+function ordersOf(data, photograph) {
+  const several = data.backbones.length > 1;
+  const own = data.backbones.flatMap((name) => ordersIn(name, photograph, several));
+  return several ? [...own, agreement(data, photograph)] : own;
+}
+
+/**
+ * @param {string} name the backbone's
+ * @param {PhotographData} photograph
+ * @param {boolean} several whether there are other backbones
+ * @returns {Order[]}
+ */
+function ordersIn(name, photograph, several) {
+  const own = photograph.backbones[name];
+  const firing = own.concepts.filter((row) => row.area > 0);
+  const peak = (/** @type {ConceptData} */ row) => row.peak.toFixed(2);
+  const why = own.no_importance ? ` (${own.no_importance})` : "";
+  const orders = [
+    ...(own.asked ? [importance(name, own, own.asked.name)] : []),
+    {
+      label: `${name}: largest code`,
+      meaning: `largest code of any patch${why}`,
+      rows: sorted(firing, (row) => row.peak),
+      value: peak,
+    },
+    {
+      label: `${name}: largest area`,
+      meaning: "share of the patches in which it fires",
+      rows: sorted(firing, (row) => row.area),
+      value: (/** @type {ConceptData} */ row) => percent(row.area),
+    },
+  ];
+  const meaning = `concepts that fire in ${name} alone, and its largest code`;
+  return several
+    ? [...orders, { label: `only ${name}`, meaning, rows: listed(own, photograph.only[name]), value: peak }]
+    : orders;
+}
+
+/**
+ * By what a class's logit loses without the concept.
+ * @param {string} name the backbone's
+ * @param {BackboneData} own
+ * @param {string} asked the class
+ * @returns {Order}
+ */
+function importance(name, own, asked) {
+  const known = own.concepts.filter((row) => row.estimate !== undefined);
+  const how = "~ is estimated by the gradient, all others are exact";
+  return {
+    label: `${name}: what carries “${asked}”`,
+    meaning: `what the logit of “${asked}” loses when the concept is taken away; ${how}`,
+    rows: sorted(known, (row) => row.exact ?? row.estimate ?? 0),
+    value: (row) => drop(row) ?? "",
+  };
+}
+
+/**
+ * Concepts that fire in every backbone.
+ * @param {ExplanationData} data
+ * @param {PhotographData} photograph
+ * @returns {Order}
+ */
+function agreement(data, photograph) {
+  const area = (/** @type {string} */ name, /** @type {number} */ concept) =>
+    photograph.backbones[name].concepts.find((row) => row.concept === concept)?.area ?? 0;
+  return {
+    label: "what all agree on",
+    meaning: "concepts that fire in every backbone, first those that are strong in all; the area in each",
+    rows: listed(photograph.backbones[data.backbones[0]], photograph.agreed),
+    value: ({ concept }) => data.backbones.map((name) => percent(area(name, concept))).join(" "),
+  };
+}

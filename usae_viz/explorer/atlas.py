@@ -1,0 +1,53 @@
+"""The atlas: concepts in a plane, near each other where their dictionaries are alike in all backbones at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from usae_train.model.usae import USAE
+from usae_viz.explorer.plane import in_plane
+
+FEWEST = 8  # concepts: fewer are seen at one glance anyway
+
+
+@dataclass(frozen=True)
+class AtlasData:
+    """Where each card lies, 0 to 1 in both directions; None for what is no concept."""
+
+    x: list[float | None]
+    y: list[float | None]
+
+
+def atlas_data(usae: USAE | None, concepts: Sequence[int | None]) -> AtlasData | None:
+    """Lay the concepts of a page out; the same each time.
+
+    Args:
+        usae: whose; None where the page does without it.
+        concepts: each card's; None for a card of another objective.
+
+    Returns:
+        None for fewer than 8 concepts.
+    """
+    own = [concept for concept in concepts if concept is not None]
+    if usae is None or len(own) < FEWEST:
+        return None
+    with torch.no_grad():
+        plane = in_plane(likeness(usae)[own])
+    low, high = plane.amin(0), plane.amax(0)
+    span = (high - low).max().clamp_min(1e-12)
+    middle = (plane - (low + high) / 2) / span + 0.5
+    found = dict(zip(own, middle.tolist(), strict=True))
+    placed = [None if concept is None else found[concept] for concept in concepts]
+    x, y = ([None if at is None else round(at[axis], 4) for at in placed] for axis in (0, 1))
+    return AtlasData(x, y)
+
+
+def likeness(usae: USAE) -> Tensor:
+    """Rows, (n_concepts, sum of the widths), whose inner product is the mean of the atoms' cosines in each backbone."""
+    atoms = [normalize(usae.dictionary(name).float().cpu(), dim=1) for name in usae.names]
+    return torch.cat(atoms, 1) / len(atoms) ** 0.5

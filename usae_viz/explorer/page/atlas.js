@@ -1,0 +1,288 @@
+// @ts-check
+"use strict";
+/* The atlas: concepts in a plane. Where it looks, which concept is chosen, and what pointer, keys and wheel do. */
+
+const FARTHEST = 0.6; // zoom: all of it is 1
+const NEAREST = 60;
+const STEP = 1.5; // of a zoom by key or button
+const PAN = 0.15; // of the plane's side, by key
+const REACH = 16; // pixels around the pointer in which a point is meant
+const CLICK = 5; // pixels that a click may move
+
+/** @implements {Scene} */
+class Atlas {
+  /** @type {Look} */
+  look = { x: 0.5, y: 0.5, zoom: 1 };
+  /** @type {number | null} the concept that keys are at, by its place in the data */
+  chosen = null;
+  /** @type {Map<number, PointerEvent>} pointers that are down */
+  #down = new Map();
+  #moved = 0; // pixels, since the pointer went down
+
+  /**
+   * @param {Page} page
+   * @param {AtlasData} data
+   */
+  constructor(page, data) {
+    this.page = page;
+    this.canvas = byId("plane", HTMLCanvasElement);
+    this.drawing = new AtlasDrawing(page, data, this.canvas);
+    this.colour = byId("colour", HTMLSelectElement);
+    this.colour.append(...columnOptions(page.data.columns));
+    this.colour.addEventListener("change", () => page.update({ colour: this.colour.value }));
+    byId("nearer").addEventListener("click", () => this.zoomBy(STEP));
+    byId("further").addEventListener("click", () => this.zoomBy(1 / STEP));
+    byId("whole").addEventListener("click", () => this.#lookAt({ x: 0.5, y: 0.5, zoom: 1 }));
+    this.#listen();
+  }
+
+  measure() {
+    this.drawing.measure();
+    this.redraw();
+  }
+
+  redraw() {
+    const { look, colour } = this.page.view;
+    this.look = readLook(look);
+    this.colour.value = colour;
+    this.drawing.fill();
+    this.#draw();
+  }
+
+  #draw() {
+    this.drawing.ask(this.look, this.chosen);
+  }
+
+  /**
+   * Go to a concept, and show what it is.
+   * @param {number} place among those shown
+   */
+  focus(place) {
+    this.canvas.focus({ preventScroll: true });
+    const at = this.page.places[place];
+    if (at !== undefined && this.drawing.has(at)) this.#choose(at);
+  }
+
+  #listen() {
+    const { canvas } = this;
+    canvas.addEventListener("pointerdown", (event) => this.#pressed(event));
+    canvas.addEventListener("pointermove", (event) => this.#pointed(event));
+    canvas.addEventListener("pointerup", (event) => this.#released(event));
+    canvas.addEventListener("pointercancel", (event) => this.#down.delete(event.pointerId));
+    canvas.addEventListener("pointerleave", () => this.#down.size || glimpse.hide(this));
+    canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("blur", () => glimpse.hide(this));
+    new ResizeObserver(() => canvas.clientWidth && this.measure()).observe(canvas);
+  }
+
+  /** @param {Look} look */
+  #lookAt({ x, y, zoom }) {
+    const within01 = (/** @type {number} */ value) => Math.min(1, Math.max(0, value));
+    this.look = { x: within01(x), y: within01(y), zoom: Math.min(NEAREST, Math.max(FARTHEST, zoom)) };
+    glimpse.hide(this);
+    this.page.looksAt(writeLook(this.look));
+    this.#draw();
+  }
+
+  /**
+   * Zoom, with what lies under a place staying there.
+   * @param {number} factor
+   * @param {{x: number, y: number}} [under] pixels of the canvas; its middle by default
+   */
+  zoomBy(factor, under) {
+    const { width, height } = this.drawing;
+    const fixed = under ?? { x: width / 2, y: height / 2 };
+    const zoom = Math.min(NEAREST, Math.max(FARTHEST, this.look.zoom * factor));
+    const from = this.drawing.toPlane(fixed, this.look);
+    const to = this.drawing.toPlane(fixed, { ...this.look, zoom });
+    this.#lookAt({ x: this.look.x + from.x - to.x, y: this.look.y + from.y - to.y, zoom });
+  }
+
+  /**
+   * Move what is seen.
+   * @param {number} right pixels
+   * @param {number} down pixels
+   */
+  moveBy(right, down) {
+    const scale = this.drawing.scale(this.look);
+    this.#lookAt({ ...this.look, x: this.look.x - right / scale, y: this.look.y - down / scale });
+  }
+
+  /** @param {PointerEvent} event */
+  #pressed(event) {
+    this.canvas.setPointerCapture(event.pointerId);
+    this.#down.set(event.pointerId, event);
+    this.#moved = 0;
+  }
+
+  /** @param {PointerEvent} event */
+  #pointed(event) {
+    const before = this.#down.get(event.pointerId);
+    if (!before) return this.#hover(event);
+    const others = [...this.#down.values()].filter((other) => other.pointerId !== event.pointerId);
+    this.#down.set(event.pointerId, event);
+    this.#moved += Math.abs(event.clientX - before.clientX) + Math.abs(event.clientY - before.clientY);
+    const share = 1 / this.#down.size; // two fingers that go together move it once
+    this.moveBy(share * (event.clientX - before.clientX), share * (event.clientY - before.clientY));
+    if (others.length === 1)
+      this.zoomBy(apart(event, others[0]) / apart(before, others[0]), this.#between(event, others[0]));
+  }
+
+  /** @param {PointerEvent} event */
+  #released(event) {
+    this.#down.delete(event.pointerId);
+    const at = this.#moved <= CLICK ? this.drawing.nearest(this.#pixel(event), this.look, REACH) : null;
+    if (at === null) return;
+    this.chosen = at;
+    this.page.open(this.page.data.cards[at].id);
+  }
+
+  /** @param {MouseEvent} event */
+  #pixel(event) {
+    const { left, top } = this.canvas.getBoundingClientRect();
+    return { x: event.clientX - left, y: event.clientY - top };
+  }
+
+  /**
+   * @param {MouseEvent} one
+   * @param {MouseEvent} other
+   */
+  #between(one, other) {
+    const [a, b] = [this.#pixel(one), this.#pixel(other)];
+    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
+  }
+
+  /** @param {PointerEvent} event */
+  #hover(event) {
+    const at = event.pointerType === "touch" ? null : this.drawing.nearest(this.#pixel(event), this.look, REACH);
+    this.canvas.style.cursor = at === null ? "grab" : "pointer";
+    if (at === null) glimpse.hide(this);
+    else this.#glimpse(at);
+  }
+
+  /** @param {WheelEvent} event */
+  #wheel(event) {
+    event.preventDefault();
+    const pixels = event.deltaY * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1);
+    this.zoomBy(Math.exp(-Math.max(-300, Math.min(300, pixels)) / 400), this.#pixel(event));
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (isTyping(event)) return;
+    const [right, down] = ARROWS[event.key] ?? [0, 0];
+    const side = PAN * Math.min(this.drawing.width, this.drawing.height);
+    const id = this.chosen === null ? null : this.page.data.cards[this.chosen].id;
+    if (right || down) event.shiftKey ? this.moveBy(-right * side, -down * side) : this.#step(right, down);
+    else if (event.key === "+" || event.key === "=") this.zoomBy(STEP);
+    else if (event.key === "-" || event.key === "−") this.zoomBy(1 / STEP);
+    else if (event.key === "0") byId("whole").click();
+    else if (event.key === "Escape") glimpse.hide(this);
+    else if (id === null) return;
+    else if (event.key === "Enter" || event.key === " ") this.page.open(id);
+    else if (event.key === "c") this.page.compare(id);
+    else if (event.key === "f") this.page.labels.set(id, { favourite: !this.page.labels.of(id).favourite });
+    else return;
+    event.preventDefault();
+  }
+
+  /**
+   * Choose the next concept in a direction; the one in the middle where none is chosen.
+   * @param {number} right
+   * @param {number} down
+   */
+  #step(right, down) {
+    const at = this.chosen === null ? this.drawing.inMiddle(this.look) : this.drawing.next(this.chosen, right, down);
+    if (at !== null) this.#choose(at);
+  }
+
+  /** @param {number} at */
+  #choose(at) {
+    this.chosen = at;
+    const { x, y } = this.drawing.pixel(at, this.look);
+    const { width, height } = this.drawing;
+    const margin = 2 * REACH;
+    if (x < margin || y < margin || x > width - margin || y > height - margin)
+      this.#lookAt({ ...this.look, ...this.drawing.place(at) });
+    this.#draw();
+    this.#glimpse(at);
+    byId("atlas-says").textContent = this.#inWords(at);
+  }
+
+  /** @param {number} at */
+  #inWords(at) {
+    const { data, view, labels } = this.page;
+    const card = data.cards[at];
+    const column = data.column.get(view.colour);
+    const value = column ? `${nameOf(column)} ${figure(column.values[at], column.kind)}` : "";
+    return [`concept ${card.id}`, labels.of(card.id).name, card.follows, value].filter(Boolean).join(", ");
+  }
+
+  /**
+   * Show a concept in small beside its point.
+   * @param {number} at
+   */
+  #glimpse(at) {
+    const { left, top } = this.canvas.getBoundingClientRect();
+    const { x, y } = this.drawing.pixel(at, this.look);
+    const where = { left: left + x - REACH, top: top + y - REACH, bottom: top + y + REACH, width: 2 * REACH };
+    glimpse.stand(this, where, conceptInSmall(this.page, at, this.#inWords(at)));
+  }
+}
+
+/** @type {Record<string, [number, number]>} right, down */
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/**
+ * @param {MouseEvent} one
+ * @param {MouseEvent} other
+ */
+const apart = (one, other) => Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
+
+/**
+ * Where an address says that the atlas looks; all of it where it says nothing that can be read.
+ * @param {string} text
+ * @returns {Look}
+ */
+function readLook(text) {
+  const [x, y, zoom] = text.split(",").map(Number);
+  const known = text && x >= 0 && x <= 1 && y >= 0 && y <= 1 && zoom >= FARTHEST && zoom <= NEAREST;
+  return known ? { x, y, zoom } : { x: 0.5, y: 0.5, zoom: 1 };
+}
+
+/** @param {Look} look */
+function writeLook({ x, y, zoom }) {
+  const all = x === 0.5 && y === 0.5 && zoom === 1;
+  return all ? "" : [x.toFixed(4), y.toFixed(4), zoom.toPrecision(4)].map(Number).join(",");
+}
+
+/**
+ * A concept's first pictures, or its top-activating patches, under what it is in words.
+ * @param {Page} page
+ * @param {number} at
+ * @param {string} words
+ */
+function conceptInSmall({ data, layout }, at, words) {
+  const card = data.cards[at];
+  const [row] = layout.rows;
+  const drawn = row && card.drawn.length ? slots(data, card, row, false) : [];
+  const tiles = drawn.filter((picture) => picture).map((picture) => tile(data, card, row.run, picture));
+  const patches = data.backbones.map((_, backbone) =>
+    h("div", { class: "strip", style: { "--n": data.natural } }, smallPatches(data, card, backbone)),
+  );
+  const style = { "--n": data.backbones.length };
+  const shown = tiles.length ? [h("div", { class: "pictures", style }, tiles)] : card.natural.length ? patches : [];
+  return [h("p", {}, words), ...shown];
+}
+
+/**
+ * @param {PageData} data
+ * @param {CardData} card
+ * @param {number} row the backbone's
+ */
+function smallPatches(data, card, row) {
+  return Array.from({ length: card.natural[row] ?? 0 }, (_, rank) =>
+    h("span", { class: "patch", style: patchBackground(data, card, row, rank) }),
+  );
+}

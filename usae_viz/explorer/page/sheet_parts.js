@@ -1,0 +1,226 @@
+// @ts-check
+"use strict";
+/* What a concept's sheet consists of: pictures in full, the reader's own words, natural pictures, figures. */
+
+/** @type {Verdict[]} */
+const WORST_FIRST = ["failed", "weak", "strong"];
+
+/**
+ * What a picture's strength through a backbone is: a code, or a class's probability.
+ * @param {SeenData} seen
+ */
+const strengthOf = (seen) => seen.probability ?? seen.code ?? 0;
+
+/**
+ * Where a picture's PNG is.
+ * @param {PageData} data
+ * @param {number} run
+ * @param {PictureData} picture
+ */
+const largePicture = (data, run, picture) => address(data.runs[run].full, picture.file, ".png");
+
+/**
+ * A picture's worst verdict among the backbones that it was drawn for.
+ * @param {JudgedData | null | undefined} scores
+ */
+function worst(scores) {
+  const own = (scores?.drawn_for ?? []).flatMap((name) => {
+    const seen = scores?.backbones[name];
+    return seen ? [{ name, seen }] : [];
+  });
+  const turn = (/** @type {{seen: SeenData}} */ { seen }) => WORST_FIRST.indexOf(seen.verdict);
+  return own.sort((a, b) => turn(a) - turn(b) || strengthOf(a.seen) - strengthOf(b.seen))[0];
+}
+
+/**
+ * A picture's strength, rank and percentile, in words.
+ * @param {SeenData} seen
+ */
+function strengthInWords(seen) {
+  const { code, probability, rank, percentile } = seen;
+  if (probability !== undefined)
+    return `${seen.name ?? `class ${seen.index}`} · probability ${figure(probability, "number")} · rank ${rank}`;
+  const among = typeof percentile === "number" ? ` · ${figure(percentile, "percent")}` : "";
+  return `code ${figure(code, "number")} · rank ${rank}${among}`;
+}
+
+/**
+ * A picture at its size, with what its verification says.
+ * @param {PageData} data
+ * @param {CardData} card
+ * @param {number} run
+ * @param {PictureData} picture
+ * @param {InFullData} [inFull]
+ */
+function pictureInFull(data, card, run, picture, inFull) {
+  const alt = described(data, card, run, picture);
+  const source = largePicture(data, run, picture);
+  const image = h("img", { src: source, alt, decoding: "async" });
+  const sent = () => (image.src = thumb(run, picture)); // the page was sent without the run
+  image.addEventListener("error", sent, { once: true });
+  const link = { href: source, target: "_blank", rel: "noopener", "aria-label": `the PNG: ${alt}` };
+  return h(
+    "figure",
+    { class: `full ${picture.verdict ?? ""}` },
+    h("a", link, image, mark(picture)),
+    h("figcaption", {}, captionInFull(data, run, picture, inFull)),
+  );
+}
+
+/**
+ * @param {PageData} data
+ * @param {number} run
+ * @param {PictureData} picture
+ * @param {InFullData} [inFull]
+ */
+function captionInFull(data, run, picture, inFull) {
+  const row = data.backbones.indexOf(picture.backbone);
+  const scores = inFull?.scores;
+  const least = worst(scores);
+  const where = least && (scores?.drawn_for.length ?? 0) > 1 ? ` in ${least.name}` : "";
+  const moving = picture.animation && address(data.runs[run].full, picture.file, picture.animation);
+  return [
+    h(
+      "div",
+      {},
+      row >= 0 ? backboneName(data, row) : h("span", { class: "backbone" }, picture.backbone),
+      picture.seed ? h("span", { class: "faint" }, ` seed ${picture.seed}`) : "",
+    ),
+    least && [
+      h(
+        "div",
+        { class: `verdict ${least.seen.verdict}` },
+        least.seen.verdict,
+        where,
+        least.seen.short && `: ${least.seen.short}`,
+      ),
+      h("div", { class: "faint" }, strengthInWords(least.seen)),
+    ],
+    inFull?.ended && h("div", { class: "faint" }, inFull.ended),
+    moving && h("a", { href: moving, target: "_blank", rel: "noopener" }, "animation"),
+  ];
+}
+
+/**
+ * The figures of a concept: one for all backbones, then a table by backbone.
+ * @param {PageData} data
+ * @param {number} at
+ */
+function figuresTable(data, at) {
+  const single = data.columns.filter((column) => !column.backbone && column.values[at] !== null);
+  const facts = single.map(({ label, about, kind, values }) =>
+    h("div", { title: about }, h("dt", {}, label), h("dd", {}, figure(values[at], kind))),
+  );
+  return h("div", { class: "figures" }, h("dl", { class: "facts" }, facts), figuresByBackbone(data, at));
+}
+
+/**
+ * @param {PageData} data
+ * @param {number} at
+ */
+function figuresByBackbone(data, at) {
+  const rows = PER_BACKBONE.map((kind) => data.backbones.flatMap((name) => data.column.get(`${kind}.${name}`) ?? []));
+  const full = rows.filter((row) => row.length && row.length === data.backbones.length);
+  if (!full.length) return null;
+  const body = full.map((row) =>
+    h(
+      "tr",
+      { title: row[0].about },
+      h("th", { scope: "row" }, row[0].label),
+      row.map(({ values, kind }) => h("td", {}, figure(values[at], kind))),
+    ),
+  );
+  const label = `figures of ${data.cards[at].id} by backbone`;
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    h("table", {}, h("thead", {}, h("tr", {}, h("td"), backboneHeads(data))), h("tbody", {}, body)),
+  );
+}
+
+/** @param {PageData} data */
+const backboneHeads = (data) => data.backbones.map((_, row) => h("th", { scope: "col" }, backboneName(data, row)));
+
+/**
+ * A concept's top natural pictures in each backbone.
+ * @param {PageData} data
+ * @param {CardData} card
+ * @param {DetailData | null} detail
+ * @param {Heading} level of the headings
+ */
+function naturalInFull(data, card, detail, level) {
+  const rows = detail?.natural ?? [];
+  const why =
+    card.concept === null ? "Natural pictures are known for single concepts." : "None: see above what is missing.";
+  if (!rows.some((row) => row.length)) return h("p", { class: "fine" }, why);
+  const backbones = rows.map((row, at) =>
+    h(
+      "div",
+      {},
+      h(level, { class: "lesser" }, backboneName(data, at), h("span", { class: "faint" }, " · where it is strongest")),
+      h(
+        "div",
+        { class: "wholes", style: { "--n": data.natural } },
+        row.map((entry) => wholePicture(data, card, entry, at)),
+      ),
+    ),
+  );
+  return h("div", { class: "natural-full" }, backbones);
+}
+
+/**
+ * @param {PageData} data
+ * @param {CardData} card
+ * @param {NaturalData} entry
+ * @param {number} row the backbone's
+ */
+function wholePicture(data, card, entry, row) {
+  const label = `${entry.label}: through every backbone`;
+  const button = h("button", { class: "whole", "aria-label": label }, heatPicture(data, entry, row));
+  onGlimpse(button, () => glimpse.show(data, card, row, entry.rank, button));
+  return button;
+}
+
+/**
+ * The reader's own words on a concept.
+ * @param {Labels} labels
+ * @param {string} id
+ */
+function ownWords(labels, id) {
+  const label = labels.of(id);
+  const says = h("span", { class: "bad", role: "alert" });
+  const placeholder = "a name, for --concept";
+  const name = h("input", { value: label.name, maxlength: 80, placeholder, "aria-label": `name of ${id}` });
+  name.addEventListener("change", () => {
+    says.textContent = Labels.wrong(name.value);
+    if (!says.textContent) labels.set(id, { name: name.value.trim() });
+  });
+  const note = h("textarea", { rows: 2, placeholder: "notes", value: label.note, "aria-label": `notes on ${id}` });
+  note.addEventListener("change", () => labels.set(id, { note: note.value }));
+  return h(
+    "div",
+    { class: "own-words" },
+    h("div", { class: "own-line" }, name, favouriteButton(labels, id)),
+    says,
+    note,
+  );
+}
+
+/**
+ * @param {Labels} labels
+ * @param {string} id
+ */
+function favouriteButton(labels, id) {
+  const star = h("button", { class: "icon star", "aria-label": `favourite ${id}`, title: "Favourite (f)" });
+  const say = () => {
+    const { favourite } = labels.of(id);
+    star.ariaPressed = String(favourite);
+    star.textContent = favourite ? "★" : "☆";
+  };
+  star.addEventListener("click", () => {
+    labels.set(id, { favourite: !labels.of(id).favourite });
+    say();
+  });
+  say();
+  return star;
+}

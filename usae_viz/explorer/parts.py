@@ -1,0 +1,30 @@
+"""What every page of ours brings along: its scripts and styles, and small copies of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from usae_viz.export.png import read_pixels
+
+WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 4}
+
+
+def copy_parts(package: str, names: Iterable[str], room: Path) -> None:
+    """Copy a package's page/NAME into a folder."""
+    own = files(package).joinpath("page")
+    for name in names:
+        (room / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def small_copy(picture: Path, target: Path, side: int, quality: int = WEBP["quality"]) -> None:
+    """A PNG of a run as WebP, at most so many pixels wide and high; what is transparent stays so."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    whole = read_pixels(picture)
+    small = whole.convert("RGBA" if "A" in whole.getbands() else "RGB")
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    small.save(target, **{**WEBP, "quality": quality})
