@@ -21,7 +21,15 @@ from usae_train.commands.options import (
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, watched, wrong_usage
+from usae_train.runtime.terminal import (
+    bars,
+    one_line_errors,
+    pick_device,
+    progress_bars,
+    say_skipped,
+    watched,
+    wrong_usage,
+)
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 
 
@@ -278,8 +286,3 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
-
-
-def say_skipped(why: str) -> None:
-    """Name a picture that cannot be read."""
-    say(f"skipped: {why}", err=True)

@@ -184,3 +184,8 @@ def say_left_out(left_out: str) -> None:
     """Say on stderr how many of what is there are not taken: a source's `left_out`, if there are any."""
     if left_out:
         say(left_out, err=True)
+
+
+def say_skipped(why: str) -> None:
+    """Say on stderr that a picture cannot be read, and why."""
+    say(f"skipped: {why}", err=True)

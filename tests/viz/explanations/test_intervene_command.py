@@ -121,7 +121,8 @@ def test_the_command(usae, photographs, tmp_path):
     assert Image.open(tmp_path / "out" / "sheet.png").width > 400
     for words, said in (
         (["--set", "99=0"], "no concept 99"),
-        (["--set", "1=inf"], "expected a finite number"),
+        (["--set", "1=inf"], "the edit of concept 1 has inf; expected a number from -1e+06 to 1e+06"),
+        (["--set", "1=1e300"], "has 1e+300; expected a number from -1e+06 to 1e+06"),
         (["--set", "1=0", "--among", str(tmp_path / "gone")], "no folder"),
     ):
         place = tmp_path / "refused"
