@@ -41,7 +41,7 @@ def checked_canvas(given: Tensor, what: str = "a picture") -> Tensor:
         ValueError: for one that is no canvas (3, H, W) of floating-point numbers from 0 to 1.
     """
     if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
-        raise UsageError(f"{what} of shape {tuple(given.shape)} and {given.dtype}; expected (3, H, W), float 0..1")
+        raise UsageError(f"{what} of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
     if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
         raise UsageError(f"{what} from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
     return given

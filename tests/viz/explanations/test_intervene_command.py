@@ -106,6 +106,16 @@ def test_an_edit_that_cannot_reach_the_answer_is_refused(usae, photographs):
         intervention_in(usae, "deaf", photographs / "0.png", {1: 3.0})
 
 
+def test_answers_that_are_not_finite_are_one_line(usae, photographs, monkeypatch):
+    really = usae.backbones["vit"].logits
+    seen = []
+    monkeypatch.setattr(
+        type(usae.backbones["vit"]), "logits", lambda self, canvas: seen.append(1) or really(canvas) / (2 - len(seen))
+    )
+    with pytest.raises(ValueError, match="vit answers with numbers that are not finite once concepts 1 are edited"):
+        intervention_in(usae, "vit", photographs / "0.png", {1: 3.0})
+
+
 def test_edits_read_as_they_were_typed():
     assert [edit_in_words((7, each)) for each in (0.0, ("scale", 2.0), ("add", 1.5))] == ["7 = 0", "7 * 2", "7 + 1.5"]
 

@@ -55,7 +55,7 @@ def test_what_pil_cannot_decode_or_says_no_range_of_is_one_line():
     ("tensor", "said"),
     [
         (torch.full((3, 8, 8), 200.0), r"a photograph from 200 to 200; expected float 0\.\.1"),
-        (torch.zeros(3, 8, 8, dtype=torch.uint8), r"\(3, 8, 8\) and torch.uint8; expected \(3, H, W\), float 0\.\.1"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), r"\(3, 8, 8\); expected \(3, H, W\), float 0\.\.1"),
         (torch.zeros(3, 0, 8), "expected"),
     ],
 )
