@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from usae_train.agreement.consensus import consensus
     from usae_train.backbones.backbone import PAPER, Backbone, BackboneSpec
     from usae_train.images.sources import open_images
     from usae_train.interventions.intervene import intervene, transplant
@@ -35,6 +36,7 @@ __all__ = [
     "TopPatch",
     "TrainingRecipe",
     "add_backbone",
+    "consensus",
     "export_sae",
     "fit",
     "import_published",
@@ -49,6 +51,7 @@ __all__ = [
 
 _HOMES = {
     "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
+    "agreement.consensus": ("consensus",),
     "interventions.intervene": ("intervene", "transplant"),
     "interventions.top_patches": ("TopPatch", "top_patches"),
     "model.checkpoint": ("load", "save"),

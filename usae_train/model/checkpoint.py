@@ -20,6 +20,7 @@ from usae_train.files.json_files import parse_json, read_object, validated
 from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.files.tensor_files import load_file
+from usae_train.model.agreement import read_agreement, save_agreement
 from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
@@ -88,6 +89,8 @@ def save(
         if usae.statistics is not None:
             origin = _origin(usae, file_hash(room / "model.safetensors"))
             usae.statistics.save(room / STATISTICS, origin)
+        if usae.agreement is not None:
+            save_agreement(usae.agreement, room, file_hash(room / "model.safetensors"))
         (room / "README.md").write_text(card or _model_card(config))
         for file in beside:
             shutil.copyfile(file, room / file.name)
@@ -136,6 +139,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
         _take_statistics(model, folder / STATISTICS)
+    model.agreement = read_agreement(folder, model.n_concepts, model.sha256)
     return model.eval().requires_grad_(False).to(device)
 
 

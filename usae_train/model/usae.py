@@ -94,6 +94,7 @@ class USAE(nn.Module):
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
         self.sha256: str | None = None
         self.labels_file: Path | None = None  # names of its concepts, where its folder has some
+        self.agreement: Tensor | None = None  # (n_concepts,), of a consensus: the share of trainings that have each
         self.n_images: int | None = None
         self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
         self.fingerprint: str | None = None
