@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from usae_train.command_app import command_app
-from usae_train.commands import measure_commands, name_command, sae_commands, training_commands
+from usae_train.commands import consensus_commands, measure_commands, name_command, sae_commands, training_commands
 from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
 from usae_train.commands.training_commands import say_skipped
 from usae_train.runtime.printing import plural, say
@@ -105,6 +105,7 @@ def extract(
 
 
 training_commands.register(app)
+consensus_commands.register(app)
 
 
 @app.command("import-published")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,6 +64,15 @@ def fit(
             help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command resumes.",
         ),
     ] = False,
+    starts: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Train from so many starts, and write what the trainings agree on (see consensus); the same command "
+            "goes on.",
+        ),
+    ] = 1,
     memory: Annotated[
         float | None,
         typer.Option(
@@ -97,6 +107,8 @@ def fit(
         with wrong_usage():
             chosen = fit_settings(recipe, **settings)
             allowed_memory(memory)
+        if independent and starts > 1:
+            raise typer.BadParameter("--independent and --starts: give one of them")
         if independent:
             from usae_train.training.independent_fit import Work, fit_independent
             from usae_train.training.logging.display import dead_shares
@@ -112,6 +124,19 @@ def fit(
             if not quiet:
                 dead_in = dead_shares(dead)
                 say(f"{out}: an SAE of {plural(chosen.n_concepts, 'concept')} for each backbone; dead: {dead_in}")
+            return
+
+        if starts > 1:
+            from usae_train.commands.consensus_commands import fit_from_starts
+            from usae_train.training.independent_fit import Work
+
+            check_one_process(verify, tensorboard, wandb)
+            with progress_bars(quiet) as progress:
+                report = watched(progress, quiet)
+                work = Work(
+                    pick_device(device), memory, checkpoint_minutes, keep_checkpoints, log_every, report, say_skipped
+                )
+                fit_from_starts(starts, images, out, backbones, limit, chosen, work, quiet)
             return
 
         import shutil
@@ -290,6 +315,14 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
+
+
+def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:
+    """Refuse what `--starts`, which is many trainings, has not."""
+    if verify or tensorboard is not None or wandb is not None:
+        raise typer.BadParameter("--starts is many trainings; it takes no --verify, and each has no tracker")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--starts trains in one process; start it without torchrun")
 
 
 def say_skipped(why: str) -> None:
