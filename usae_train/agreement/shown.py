@@ -13,14 +13,14 @@ from usae_train.backbones.backbone import listed
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.sampling import drawn_numbers
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
+from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.store import ActivationStore, is_store
-from usae_train.training.fitting import MEASURED_TOKENS, FitCallbacks, allowed_memory, feed_pictures
+from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures
 from usae_train.training.settings import FitSettings
 
-Data = Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore
+Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
 
 
 class Shown(NamedTuple):
@@ -48,11 +48,14 @@ def open_data(
     Raises:
         ValueError: for data of other backbones; says which.
     """
+    if isinstance(data, str) and names_tokens(data):
+        data = read_tokens(data)
     if isinstance(data, Mapping):
-        check_widths({name: own.shape[-1] for name, own in data.items()}, first, "the tokens are")
-        drawn = drawn_numbers(len(next(iter(data.values()))), MEASURED_TOKENS)
-        sample = PairedTokens({name: own[drawn, None] for name, own in data.items()}, drawn)
-        return Shown(MemoryFeed(data), lambda: [sample], {"widths": first.widths})
+        data = GivenTokens(dict(data))
+    if isinstance(data, GivenTokens):
+        feed = MemoryFeed(data.flat)
+        check_widths(feed.widths, first, "the tokens are")
+        return Shown(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):

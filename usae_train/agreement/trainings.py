@@ -13,6 +13,7 @@ from usae_train.images.sources import ImageSource
 from usae_train.model.checkpoint import load
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
+from usae_train.tokens.given_tokens import GivenTokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import FitCallbacks
@@ -37,7 +38,7 @@ def empty_space(data: ImageSource | ActivationStore, specs: dict[str, BackboneSp
 
 def fit_starts(
     count: int,
-    data: ImageSource | ActivationStore,
+    data: ImageSource | ActivationStore | GivenTokens,
     specs: dict[str, BackboneSpec],
     settings: FitSettings,
     room: Path,
@@ -48,7 +49,7 @@ def fit_starts(
 
     Args:
         count: trainings; each has seeds of its own, `seed + 1 + number` and so `init_seed`.
-        data: a store or pictures.
+        data: a store, tokens or pictures.
         specs: what pictures are seen with.
         settings: of all trainings.
         room: where each is written as soon as it is done.

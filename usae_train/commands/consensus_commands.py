@@ -12,6 +12,7 @@ from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
+    TOKENS,
     CheckpointMinutes,
     Device,
     KeepCheckpoints,
@@ -50,7 +51,7 @@ def register(app: typer.Typer) -> None:
 def consensus(
     usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],
     images: Annotated[
-        str, typer.Option(help=f"What encoders are fitted on: an activation store, or pictures: {SOURCES}.")
+        str, typer.Option(help=f"What encoders are fitted on: an activation store, {TOKENS}, or pictures: {SOURCES}.")
     ],
     out: Out,
     share: Share = 0.5,
@@ -79,6 +80,7 @@ def consensus(
         from usae_train.agreement.consensus import consensus as agree
         from usae_train.files.locks import held
         from usae_train.model.checkpoint import check_free, load, save
+        from usae_train.tokens.given_tokens import names_tokens
         from usae_train.tokens.store import is_store
         from usae_train.training.checkpointing import TrainingCheckpointer, training_room
         from usae_train.training.fitting import allowed_memory, fit_settings
@@ -96,7 +98,7 @@ def consensus(
         with progress_bars(quiet) as progress, keeper.listening(), MetricsLogger(room / METRICS) as journal:
             made = agree(
                 members,
-                images if is_store(images) else open_pictures(images, limit),
+                images if is_store(images) or names_tokens(images) else open_pictures(images, limit),
                 share=share,
                 alike=alike,
                 memory=memory,
@@ -133,18 +135,18 @@ def fit_from_starts(
     from usae_train.files.locks import held
     from usae_train.model.checkpoint import check_free, save
     from usae_train.model.spec_files import read_specs
+    from usae_train.tokens.given_tokens import tokens_to_fit
     from usae_train.training.fitting import FitCallbacks, store_to_fit
 
     room = out.with_name(f".{out.name}.starts")
     with held(out):
         check_free(out)
-        store = store_to_fit(images, backbones, limit, settings.dtype, False)
-        data = store or open_pictures(images, limit)
-        specs = {} if store is not None else read_specs(backbones or "paper")
+        data = tokens_to_fit(images, backbones, limit) or store_to_fit(images, backbones, limit, settings.dtype, False)
+        specs = {} if data is not None else read_specs(backbones or "paper")
         watch = FitCallbacks(
             pictures=lambda done, total: work.report("pictures", done, total, ""), failure=work.failure
         )
-        members, shown = fit_starts(starts, data, specs, settings, room, work, watch)
+        members, shown = fit_starts(starts, data or open_pictures(images, limit), specs, settings, room, work, watch)
         told = {
             name: getattr(settings, name) for name in ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
         }

@@ -34,4 +34,5 @@ LogEvery = Annotated[
     typer.Option(min=1, help="Steps between two lines of metrics.jsonl; a hundredth of the training by default."),
 ]
 SOURCES = "a folder, `shards/{000..009}.tar[:FIELD]`, `hf:NAME[:SPLIT[:COLUMN]]`, or `demo`"
+TOKENS = "paired tokens (`NAME=FILE.npy,NAME=FILE.npy`, .safetensors, saev's shards)"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]

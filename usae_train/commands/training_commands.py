@@ -14,6 +14,7 @@ from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
+    TOKENS,
     CheckpointMinutes,
     Device,
     Images,
@@ -44,7 +45,7 @@ RECIPE_DEFAULTS = {"recipe": DEFAULT.name, "batch": None}  # the recipe is named
 @knows_former(KNOBS)
 @takes_settings(FitSettings, defaults=RECIPE_DEFAULTS)
 def fit(
-    images: Annotated[str, typer.Argument(help=f"An activation store, or pictures: {SOURCES}.")],
+    images: Annotated[str, typer.Argument(help=f"An activation store, {TOKENS}, or pictures: {SOURCES}.")],
     out: Out,
     backbones: Annotated[
         str | None,
@@ -147,10 +148,11 @@ def fit(
         from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import said_once
+        from usae_train.tokens.given_tokens import tokens_to_fit
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import check_checksums
         from usae_train.training.checkpointing import TrainingCheckpointer, training_room
-        from usae_train.training.fitting import FitCallbacks, fit_pictures, fit_store, store_to_fit
+        from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store, store_to_fit
         from usae_train.training.logging.callbacks import journaled
         from usae_train.training.logging.display import TrainingDisplay, dead_shares, summary
         from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
@@ -166,11 +168,13 @@ def fit(
                     check_free(out)
                 room = training_room(out, resume or not ranks.is_main)
                 ranks.local_batch(chosen.batch)
-                store = store_to_fit(images, backbones, limit, chosen.dtype, verify)
+                given = tokens_to_fit(images, backbones, limit, verify)
+                store = None if given else store_to_fit(images, backbones, limit, chosen.dtype, verify)
                 if store is not None and ranks.is_main:
                     check_weights(store.specs)
-                specs = read_specs(backbones or "paper") if store is None else {}
-                source = open_pictures(images, limit, ranks.is_main) if store is None else None
+                seen = store is None and given is None
+                specs = read_specs(backbones or "paper") if seen else {}
+                source = open_pictures(images, limit, ranks.is_main) if seen else None
             if verify and store is not None:
                 with progress_bars(unseen) as progress:
                     check_checksums(store, watched(progress, unseen), ranks)
@@ -206,7 +210,9 @@ def fit(
                         failure=say_skipped,
                         log_every=log_every,
                     )
-                if store is not None:
+                if given is not None:
+                    usae = fit_given(given, chosen, where, watch, keeper, ranks)
+                elif store is not None:
                     usae = fit_store(store, chosen, where, watch, keeper, memory, ranks)
                 else:
                     assert source is not None

@@ -30,17 +30,16 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.sampling import drawn_numbers, measured_numbers
+from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
+from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
 from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe
-
-MEASURED_TOKENS = 20_000  # bare tokens are kept one per row while they are measured: rows x concepts numbers
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,9 @@ def fit(
     """Train a USAE.
 
     Args:
-        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or pictures: a folder,
-            `demo`, or an image source; or an activation store.
+        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or files of such tokens,
+            `NAME=FILE.npy,NAME=FILE.npy` (see `tokens.given_tokens`); or pictures: a folder, `demo`, or an image
+            source; or an activation store.
         backbones: {name: spec or timm id} to see the pictures with, or what `--backbones` takes: `paper`, `demo`,
             `photos`, a YAML file, timm ids with commas; only with pictures.
         recipe: `default`, `published`, a YAML file of one, or a `TrainingRecipe`.
@@ -90,10 +90,11 @@ def fit(
     if isinstance(data, Mapping):
         if backbones is not None:
             raise UsageError("backbones are for pictures; the data is tokens already")
-        usae = fit_tokens(data, chosen, device=device, progress=watch.steps, log_every=watch.log_every)
-        rows = drawn_numbers(len(next(iter(data.values()))), MEASURED_TOKENS)
-        usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
-        return usae.to("cpu")
+        return fit_given(GivenTokens(dict(data)), chosen, device, watch)
+    if isinstance(data, str) and names_tokens(data):
+        if backbones is not None:
+            raise UsageError("backbones are for pictures; the data is tokens already")
+        return fit_given(read_tokens(data), chosen, device, watch)
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
@@ -104,6 +105,38 @@ def fit(
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
     source = open_images(data, limit) if isinstance(data, str | Path) else data
     return fit_pictures(source, chosen, _specs(backbones), device, watch)
+
+
+@undisturbed
+def fit_given(
+    given: GivenTokens,
+    settings: FitSettings,
+    device: torch.device | str = "cpu",
+    watch: FitCallbacks | None = None,
+    keeper: TrainingCheckpointer | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+) -> USAE:
+    """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.
+
+    Args:
+        given: the tokens.
+        settings: size, length and recipe.
+        device: where to train.
+        watch: callbacks for progress.
+        keeper: writes training states, and resumes from the last.
+        ranks: the processes that train as one.
+
+    Returns:
+        The USAE, in evaluation mode, its statistics measured on the same tokens; on ranks other than the first without.
+    """
+    watch = watch or FitCallbacks()
+    if keeper is not None:
+        keeper.data = given.identity()
+    feed = MemoryFeed(given.flat)
+    usae = fit_tokens(feed, settings, None, device, watch.steps, keeper, watch.log_every, ranks)
+    if ranks.is_main:
+        usae.statistics = measure(usae, given.sample())
+    return usae.to("cpu")
 
 
 def _specs(backbones: str | Mapping[str, BackboneSpec | str]) -> dict[str, BackboneSpec]:
