@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from usae_train.agreement.consensus import consensus
     from usae_train.backbones.backbone import PAPER, Backbone, BackboneSpec
+    from usae_train.backbones.module_backbone import ModuleBackbone
     from usae_train.images.sources import open_images
     from usae_train.interventions.intervene import intervene, transplant
     from usae_train.interventions.top_patches import TopPatch, top_patches
@@ -32,6 +33,7 @@ __all__ = [
     "BackboneSpec",
     "Codes",
     "FitSettings",
+    "ModuleBackbone",
     "Statistics",
     "TopPatch",
     "TrainingRecipe",
@@ -51,6 +53,7 @@ __all__ = [
 
 _HOMES = {
     "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
+    "backbones.module_backbone": ("ModuleBackbone",),
     "agreement.consensus": ("consensus",),
     "interventions.intervene": ("intervene", "transplant"),
     "interventions.top_patches": ("TopPatch", "top_patches"),

@@ -56,7 +56,7 @@ class FitCallbacks:
 def fit(
     data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore,
     *,
-    backbones: str | Mapping[str, BackboneSpec | str] | None = None,
+    backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None = None,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
     device: torch.device | str = "cpu",
@@ -69,8 +69,8 @@ def fit(
         data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or files of such tokens,
             `NAME=FILE.npy,NAME=FILE.npy` (see `tokens.given_tokens`); or pictures: a folder, `demo`, or an image
             source; or an activation store.
-        backbones: {name: spec or timm id} to see the pictures with, or what `--backbones` takes: `paper`, `demo`,
-            `photos`, a YAML file, timm ids with commas; only with pictures.
+        backbones: {name: spec, timm id or `ModuleBackbone`} to see the pictures with, or what `--backbones` takes:
+            `paper`, `demo`, `photos`, a YAML file, timm ids with commas; only with pictures.
         recipe: `default`, `published`, a YAML file of one, or a `TrainingRecipe`.
         limit: take at most so many pictures.
         device: where to train.
@@ -139,7 +139,7 @@ def fit_given(
     return usae.to("cpu")
 
 
-def _specs(backbones: str | Mapping[str, BackboneSpec | str]) -> dict[str, BackboneSpec]:
+def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapping[str, BackboneSpec | Backbone]:
     if isinstance(backbones, str):
         return read_specs(backbones)
     return {name: BackboneSpec(model=own) if isinstance(own, str) else own for name, own in backbones.items()}
@@ -149,7 +149,7 @@ def _specs(backbones: str | Mapping[str, BackboneSpec | str]) -> dict[str, Backb
 def fit_pictures(
     source: ImageSource,
     settings: FitSettings,
-    backbones: Mapping[str, BackboneSpec],
+    backbones: Mapping[str, BackboneSpec | Backbone],
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     keeper: TrainingCheckpointer | None = None,
@@ -161,7 +161,7 @@ def fit_pictures(
     Args:
         source: the pictures.
         settings: size, length and recipe.
-        backbones: {name: spec} to see them with.
+        backbones: {name: spec} to see them with, or a backbone that is built already.
         device: where to train.
         watch: callbacks for progress.
         keeper: writes training states, and resumes from the last.
@@ -180,14 +180,16 @@ def fit_pictures(
     feed, sample = feed_pictures(
         built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, dtype=settings.dtype
     )
-    usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
+    specs = {name: backbone.spec for name, backbone in built.items()}
+    usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
+    usae.modules_given = {name: own for name, own in backbones.items() if isinstance(own, Backbone)}
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     if keeper is not None:
         keeper.data = {
             "pictures": source.name,
             "fingerprint": source.fingerprint(),
             "widths": usae.widths,
-            "backbones": listed(backbones),
+            "backbones": listed(specs),
         }
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
