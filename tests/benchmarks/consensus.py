@@ -10,6 +10,7 @@ Run from the project's root:
 """
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -93,6 +94,12 @@ def by_reference(members: Sequence[USAE], alike: float) -> Clusters:
     return Clusters(matched, means_of(units, matched)).at_least(0.5)
 
 
+WAYS: dict[str, Callable[[Sequence[USAE], float], Clusters]] = {
+    "pairs": lambda members, alike: agreed(members, 0.5, alike),
+    "reference": by_reference,
+}
+
+
 def consensus_of(ground: Ground, members: Sequence[USAE], found: Clusters, frozen: bool, steps: int, seed: int) -> USAE:
     """A consensus with encoders alone fitted again, or with everything."""
     settings = encoder_settings(members, ground.settings.recipe, steps=steps, batch=ground.settings.batch, seed=seed)
@@ -135,28 +142,21 @@ def compared(label: str, ground: Ground, one: USAE, other: USAE, began: float) -
     )
 
 
-def measure(ground: Ground, starts: int, keep: Path | None, alikes: Sequence[float], steps: Sequence[int]) -> None:
+def measure(ground: Ground, keep: Path | None, chosen: argparse.Namespace) -> None:
     """The table of one ground."""
-    spaces = [trained(ground, 100 + start, keep) for start in range(starts)]
-    halves = spaces[: starts // 2], spaces[starts // 2 :]
+    spaces = [trained(ground, 100 + start, keep) for start in range(chosen.starts)]
+    halves = spaces[: chosen.starts // 2], spaces[chosen.starts // 2 :]
     for number in range(2):
         compared("single", ground, halves[0][number], halves[1][number], time.process_time())
-    ways: dict[str, Callable[[Sequence[USAE], float], Clusters]] = {
-        "all pairs": lambda members, alike: agreed(members, 0.5, alike),
-        "reference": by_reference,
-    }
-    for way, match in ways.items():
-        for alike in alikes:
-            found = [match(members, alike) for members in halves]
-            for frozen in (True, False):
-                for count in steps:
-                    began = time.process_time()
-                    pair = [
-                        consensus_of(ground, members, own, frozen, count, seed)
-                        for seed, (members, own) in enumerate(zip(halves, found, strict=True), 1)
-                    ]
-                    label = f"{way} {alike}, {'encoders' if frozen else 'everything'} {count} steps"
-                    compared(label, ground, pair[0], pair[1], began)
+    for way, alike in itertools.product(chosen.ways, chosen.alike):
+        found = [WAYS[way](members, alike) for members in halves]
+        for refit, count in itertools.product(chosen.refit, chosen.steps):
+            began = time.process_time()
+            pair = [
+                consensus_of(ground, members, own, refit == "encoders", count, seed)
+                for seed, (members, own) in enumerate(zip(halves, found, strict=True), 1)
+            ]
+            compared(f"{way} {alike}, {refit} {count} steps", ground, pair[0], pair[1], began)
 
 
 def main() -> None:
@@ -164,8 +164,10 @@ def main() -> None:
     parser.add_argument("grounds", nargs="+", help="easy, hard, demo, demo-default, or real=STORES")
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--keep", type=Path, help="folder for the trainings, to compare further ways later")
-    parser.add_argument("--alike", type=float, nargs="*", default=[0.5, 0.7])
-    parser.add_argument("--steps", type=int, nargs="*", default=[150])
+    parser.add_argument("--alike", type=float, nargs="*", default=[0.5, 0.6, 0.7])
+    parser.add_argument("--steps", type=int, nargs="*", default=[300], help="of fitting again")
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--refit", nargs="*", choices=("encoders", "everything"), default=["encoders", "everything"])
     chosen = parser.parse_args()
     for name in chosen.grounds:
         if name in DEMO:
@@ -174,7 +176,7 @@ def main() -> None:
             ground = real_ground(Path(name[5:])) if name.startswith("real=") else world_ground(name)
         print(f"{name}: {ground.settings.n_concepts} concepts, {ground.settings.steps} steps", flush=True)
         keep = None if chosen.keep is None else chosen.keep / name.partition("=")[0]
-        measure(ground, chosen.starts, keep, chosen.alike, chosen.steps)
+        measure(ground, keep, chosen)
 
 
 if __name__ == "__main__":
