@@ -20,7 +20,7 @@ import known_world
 import real_recipe
 import torch
 
-from usae_train.agreement.consensus import agreed, encoder_settings, fit_encoders
+from usae_train.agreement.consensus import ALONE, agreed, encoder_settings, fit_agreed
 from usae_train.agreement.matching import Clusters, assign, means_of
 from usae_train.agreement.members import joint_rows, raw_rows
 from usae_train.agreement.shown import open_data
@@ -94,19 +94,20 @@ def by_reference(members: Sequence[USAE], alike: float) -> Clusters:
     return Clusters(matched, means_of(units, matched)).at_least(0.5)
 
 
+REFITS = ("both", "encoders", "everything")
 WAYS: dict[str, Callable[[Sequence[USAE], float], Clusters]] = {
     "pairs": lambda members, alike: agreed(members, 0.5, alike),
     "reference": by_reference,
 }
 
 
-def consensus_of(ground: Ground, members: Sequence[USAE], found: Clusters, frozen: bool, steps: int, seed: int) -> USAE:
-    """A consensus with encoders alone fitted again, or with everything."""
+def consensus_of(ground: Ground, members: Sequence[USAE], found: Clusters, refit: str, steps: int, seed: int) -> USAE:
+    """A consensus with encoders alone fitted again, with everything at once, or first these and then everything."""
     settings = encoder_settings(members, ground.settings.recipe, steps=steps, batch=ground.settings.batch, seed=seed)
-    recipe = settings.recipe.model_copy(update={"frozen": frozen})
+    recipe = settings.recipe.model_copy(update={"frozen": refit != "everything"})
     settings = settings.model_copy(update={"recipe": recipe})
     shown = open_data(ground.train, members[0], settings, None, None, "cpu", FitCallbacks())
-    return fit_encoders(members, found, shown, settings)
+    return fit_agreed(members, found, shown, settings, alone=ALONE if refit == "both" else 1.0)
 
 
 def alike_text(one: USAE, other: USAE) -> str:
@@ -153,7 +154,7 @@ def measure(ground: Ground, keep: Path | None, chosen: argparse.Namespace) -> No
         for refit, count in itertools.product(chosen.refit, chosen.steps):
             began = time.process_time()
             pair = [
-                consensus_of(ground, members, own, refit == "encoders", count, seed)
+                consensus_of(ground, members, own, refit, count, seed)
                 for seed, (members, own) in enumerate(zip(halves, found, strict=True), 1)
             ]
             compared(f"{way} {alike}, {refit} {count} steps", ground, pair[0], pair[1], began)
@@ -167,7 +168,7 @@ def main() -> None:
     parser.add_argument("--alike", type=float, nargs="*", default=[0.5, 0.6, 0.7])
     parser.add_argument("--steps", type=int, nargs="*", default=[300], help="of fitting again")
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--refit", nargs="*", choices=("encoders", "everything"), default=["encoders", "everything"])
+    parser.add_argument("--refit", nargs="*", choices=REFITS, default=REFITS)
     chosen = parser.parse_args()
     for name in chosen.grounds:
         if name in DEMO:

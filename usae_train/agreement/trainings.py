@@ -13,6 +13,7 @@ from usae_train.images.sources import ImageSource
 from usae_train.model.checkpoint import load
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
+from usae_train.tokens.feeding import MemoryFeed
 from usae_train.tokens.given_tokens import GivenTokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.checkpointing import TrainingCheckpointer
@@ -22,8 +23,12 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
 
 
-def empty_space(data: ImageSource | ActivationStore, specs: dict[str, BackboneSpec], settings: FitSettings) -> USAE:
-    """An untrained USAE of a store's backbones, or of these specs: whose tokens all trainings are on."""
+def empty_space(
+    data: ImageSource | ActivationStore | GivenTokens, specs: dict[str, BackboneSpec], settings: FitSettings
+) -> USAE:
+    """An untrained USAE of a store's backbones, of given tokens, or of these specs: what all trainings are on."""
+    if isinstance(data, GivenTokens):
+        return new_usae(MemoryFeed(data.flat).widths, settings)
     if isinstance(data, ActivationStore):
         record = data.record
         usae = new_usae(record.widths, settings, specs=data.specs, grid=record.grid)

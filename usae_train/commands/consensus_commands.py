@@ -55,7 +55,7 @@ def consensus(
     ],
     out: Out,
     share: Share = 0.5,
-    alike: Alike = 0.5,
+    alike: Alike = 0.7,
     limit: Limit = None,
     memory: Annotated[
         float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
@@ -71,8 +71,9 @@ def consensus(
     """Make one USAE of the concepts that several trainings agree on.
 
     Concepts are matched over all backbones' dictionaries at once; those that come back often enough are kept, their
-    rows the mean of the matched ones, and encoders are fitted to these dictionaries. In how large a share of the
-    trainings each came back is kept in the folder (agreement.safetensors).
+    rows the mean of the matched ones. In the first half of the steps encoders are fitted to these dictionaries, then
+    all of it is trained slowly. In how large a share of the trainings each came back is kept in the folder
+    (agreement.safetensors).
     """
     with one_line_errors(quiet), contextlib.ExitStack() as holding:
         import shutil
@@ -130,7 +131,7 @@ def fit_from_starts(
     """
     import shutil
 
-    from usae_train.agreement.consensus import agreed, encoder_settings, fit_encoders
+    from usae_train.agreement.consensus import agreed, encoder_settings, fit_agreed
     from usae_train.agreement.trainings import fit_starts
     from usae_train.files.locks import held
     from usae_train.model.checkpoint import check_free, save
@@ -154,7 +155,7 @@ def fit_from_starts(
         last = FitCallbacks(
             steps=lambda step, figures: work.report("encoders", step, settings.steps, f"loss {figures['loss']:.4f}")
         )
-        made = fit_encoders(members, agreed(members), shown, encoding, work.device, last)
+        made = fit_agreed(members, agreed(members), shown, encoding, work.device, last)
         save(made, out)
         shutil.rmtree(room, ignore_errors=True)
     if not quiet:
