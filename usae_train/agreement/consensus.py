@@ -148,10 +148,15 @@ def encoder_settings(
     ):
         if given is not None and given != own:
             raise UsageError(f"{name} is {given}, and that of the USAEs {own}")
-    given = {"batch_norm": first.batch_norm, "unit_norm": first.unit_norm}
+    of_members = {
+        "batch_norm": first.batch_norm,
+        "unit_norm": first.unit_norm,
+        "sparsity": first.sparsity.model_dump(mode="json"),
+        "dictionary": "free",  # means of rows of another kind need not be of that kind
+    }
     fixed = {"frozen": True, "dictionary_init": "random", "tied": True}  # random: rows stay as they are given
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
-    return fit_settings(named_recipe(recipe).model_copy(update={**given, **fixed}), **settings)
+    return fit_settings(named_recipe(recipe).model_copy(update={**of_members, **fixed}), **settings)
 
 
 @torch.no_grad()

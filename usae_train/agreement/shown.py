@@ -63,7 +63,7 @@ def open_data(
     source = open_images(data, limit) if isinstance(data, str | Path) else data
     backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
-    feed, pictures = feed_pictures(
+    seen, pictures = feed_pictures(
         backbones, source, first.grid, memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
     )
     about = {
@@ -72,7 +72,7 @@ def open_data(
         "widths": first.widths,
         "backbones": listed(first.specs),
     }
-    return Shown(feed, pictures, about, source.name, len(source), source.fingerprint())
+    return Shown(seen, pictures, about, source.name, len(source), source.fingerprint())
 
 
 def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Shown:

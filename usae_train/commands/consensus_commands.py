@@ -46,7 +46,9 @@ def register(app: typer.Typer) -> None:
 
 
 @takes_settings(
-    FitSettings, leave_out=["n_concepts", "k", "init_seed"], defaults={"recipe": DEFAULT.name, "batch": None}
+    FitSettings,
+    leave_out=["n_concepts", "k", "init_seed", "sparsity", "dictionary"],
+    defaults={"recipe": DEFAULT.name, "batch": None},
 )
 def consensus(
     usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],

@@ -64,6 +64,14 @@ def test_every_concept_says_in_which_share_it_came_back_the_most_frequent_first(
     assert made.statistics.dead_share.max() < 0.5
 
 
+@pytest.mark.parametrize("sparsity", ["batchtopk", "jumprelu"])
+def test_a_consensus_is_as_sparse_as_its_trainings(world, sparsity):
+    variants = [ut.fit(world.tokens, **{**SIZES, "init_seed": start, "sparsity": sparsity}) for start in range(2)]
+    agreed = ut.consensus(variants, world.tokens, alike=0.3, steps=60, batch=256)
+    assert agreed.sparsity == variants[0].sparsity
+    assert agreed.statistics.dead_share.max() < 0.5
+
+
 def test_more_is_asked_and_less_is_kept(world, trainings, made):
     strict = ut.consensus(trainings[:3], world.tokens, share=1.0, alike=0.5, steps=1, batch=256)
     assert strict.n_concepts == int((made.agreement == 1).sum())
