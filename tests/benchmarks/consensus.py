@@ -8,8 +8,8 @@ Run from the project's root:
 
     python tests/benchmarks/consensus.py easy hard demo-default real=STORES [--starts 10] [--keep FOLDER]
 
-Measured (one thread; ten trainings of 300, 300, 400 and 400 steps of 1024 tokens; a consensus takes as many steps as one
-of its trainings). R² off the diagonal and true atoms are means of the two spaces:
+Measured (one thread; ten trainings of 300, 300, 400 and 400 steps of 1024 tokens; a consensus takes as many steps as
+one of its trainings). R² off the diagonal and true atoms are means of the two spaces:
 
                                         concepts    matched     R² off    true atoms
     easy: single trainings              256         0.71        0.691     0.93
@@ -35,9 +35,9 @@ of its trainings). R² off the diagonal and true atoms are means of the two spac
           pairs 0.5, encoders 150       82, 82      0.537       0.579
           pairs 0.5, everything 150     82, 82      0.516       0.633
 
-What a reference has not is lost: of the demo it keeps fewer, and they explain less. In the packaged demo (atoms of length
-1, one scale for all features) only 7% of a training's concepts come back in another at 0.7, and with `--alike 0.7` fewer
-than k in half of five.
+What a reference has not is lost: of the demo it keeps fewer, and they explain less. In the packaged demo (atoms of
+length 1, one scale for all features) only 7% of a training's concepts come back in another at 0.7, and with
+`--alike 0.7` fewer than k in half of five.
 """
 
 import argparse

@@ -13,6 +13,10 @@ import usae_train as ut
 from usae_train.demo.activations import KnownWorld, known_world
 from usae_train.evaluation.metrics import matched_cosine
 from usae_train.model.agreement import AGREEMENT
+from usae_train.runtime.progress import StepCallback
+from usae_train.runtime.signals import Stopped
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.fitting import FitCallbacks
 
 SIZES: dict[str, Any] = {"n_concepts": 24, "k": 6, "steps": 60, "batch": 256}
 WORDS = ["--steps", "2", "--batch", "16", "--device", "cpu", "--quiet"]
@@ -160,6 +164,28 @@ def test_the_command(folder, tmp_path):
     assert (tmp_path / "made" / "metrics.jsonl").is_file()
     assert_one_error(run(*words[:2], *words[3:], "--out", tmp_path / "two", *WORDS), "of two trainings or more; got 1")
     assert_one_error(run(*words, "--out", tmp_path / "made", *WORDS), "exists already")
+
+
+@pytest.mark.parametrize("at", [2, 5], ids=["while encoders are fitted", "while all is trained"])
+def test_one_that_was_stopped_goes_on_to_the_same_bits(world, trainings, tmp_path, at):
+    def made(keeper: TrainingCheckpointer | None = None, steps: StepCallback = lambda step, figures: None) -> ut.USAE:
+        watch = FitCallbacks(steps=steps, log_every=1)
+        options = {"alike": 0.5, "steps": 8, "batch": 64, "watch": watch, "keeper": keeper}
+        return ut.consensus(trainings[:2], world.tokens, **options)
+
+    def stop(step: int, figures: object) -> None:  # noqa: ARG001
+        if step == at + 1:
+            raise Stopped("stopped", 15)
+
+    seen: list[int] = []
+    whole = made(steps=lambda step, figures: seen.append(step))
+    assert seen == [1, 2, 3, 4, 5, 6, 7, 8]
+    with pytest.raises(Stopped):
+        made(TrainingCheckpointer(tmp_path, 0), stop)
+    seen.clear()
+    again = made(TrainingCheckpointer(tmp_path, 0), lambda step, figures: seen.append(step))
+    assert seen == list(range(at + 1, 9))
+    assert all(torch.equal(own, again.state_dict()[name]) for name, own in whole.state_dict().items())
 
 
 def test_a_fit_from_several_starts_goes_on_where_it_was(folder, tmp_path, monkeypatch):
