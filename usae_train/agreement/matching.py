@@ -55,15 +55,33 @@ def cluster(rows: Sequence[Tensor], alike: float = ALIKE, rounds: int = ROUNDS) 
         Every cluster, of one training's concept alone too.
     """
     units = [functional.normalize(own, dim=1) for own in rows]
-    members = joined_pairs(units, alike)
+    members = of_several(joined_pairs(units, alike))
     for _ in range(rounds):
         centres = means_of(units, members)
-        assigned = torch.stack([assign(own, centres, alike) for own in units], 1)
-        assigned = assigned[(assigned >= 0).any(1)]
+        assigned = of_several(torch.stack([assign(own, centres, alike) for own in units], 1))
         if assigned.shape == members.shape and bool((assigned == members).all()):
             break
         members = assigned
+    members = torch.cat([members, left_over(units, members)])
     return Clusters(members, means_of(units, members))
+
+
+def of_several(members: Tensor) -> Tensor:
+    """Those clusters (clusters, trainings) that two trainings or more have."""
+    return members[(members >= 0).sum(1) >= 2]
+
+
+def left_over(units: Sequence[Tensor], members: Tensor) -> Tensor:
+    """(concepts, trainings): each concept that is in none of the clusters (clusters, trainings), alone."""
+    alone = []
+    for training, own in enumerate(units):
+        taken = torch.zeros(len(own), dtype=torch.bool)
+        taken[members[:, training][members[:, training] >= 0]] = True
+        concepts = (~taken & (own.norm(dim=1) > 0)).nonzero().squeeze(1)
+        rows = torch.full((len(concepts), len(units)), -1, dtype=torch.long)
+        rows[:, training] = concepts
+        alone.append(rows)
+    return torch.cat(alone)
 
 
 def joined_pairs(units: Sequence[Tensor], alike: float) -> Tensor:
