@@ -52,13 +52,13 @@ import real_recipe
 import torch
 
 from usae_train.agreement.consensus import ALONE, agreed, encoder_settings, fit_agreed
-from usae_train.agreement.matching import Clusters, assign, means_of
+from usae_train.agreement.matching import Clusters, means_of
 from usae_train.agreement.members import joint_rows, raw_rows
 from usae_train.agreement.shown import open_data
 from usae_train.demo.activations import KnownWorld
 from usae_train.demo.build import SETTINGS
 from usae_train.evaluation.measures import Measures
-from usae_train.evaluation.metrics import matched_cosines, r2_summary
+from usae_train.evaluation.metrics import match, matched_cosines, r2_summary
 from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import load, save
 from usae_train.model.usae import USAE
@@ -120,8 +120,11 @@ def trained(ground: Ground, start: int, keep: Path | None) -> USAE:
 def by_reference(members: Sequence[USAE], alike: float) -> Clusters:
     """The other way of matching: every training's concepts assigned, one to one, to those of the first."""
     units = [torch.nn.functional.normalize(own, dim=1) for own in joint_rows(members, [raw_rows(m) for m in members])]
-    places = [torch.arange(len(units[0])), *(assign(own, units[0], alike) for own in units[1:])]
-    matched = torch.stack(places, 1)
+    matched = torch.arange(len(units[0]))[:, None].repeat(1, len(units))
+    for number, own in enumerate(units[1:], 1):
+        cosines = units[0] @ own.T
+        partner = match(cosines)
+        matched[:, number] = partner.where(cosines.gather(1, partner[:, None])[:, 0] >= alike, -1)
     return Clusters(matched, means_of(units, matched)).at_least(0.5)
 
 

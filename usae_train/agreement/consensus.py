@@ -57,7 +57,7 @@ def consensus(
         usaes: two or more, of the same backbones, sizes and recipe: USAEs, folders or ids.
         data: what `fit` takes: tokens, pictures, or a store; pictures are seen with the USAEs' backbones.
         share: of the trainings in which a concept must have come back.
-        alike: cosine with the mean of its cluster from which on a concept belongs to it.
+        alike: cosine over all backbones from which on two trainings' concepts are one.
         recipe: `default`, `published` or a `TrainingRecipe`, for the encoders.
         limit: take at most so many pictures.
         memory: GB of tokens in memory at a time; a third of the machine's by default.

@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 Share = Annotated[
     float, typer.Option(help="Keep the concepts that come back in at least such a share of the trainings.")
 ]
-Alike = Annotated[
-    float, typer.Option(help="Cosine with the mean of its matches from which on a concept counts as the same.")
-]
+Alike = Annotated[float, typer.Option(help="Cosine over all backbones from which on two trainings' concepts are one.")]
 
 
 def register(app: typer.Typer) -> None:

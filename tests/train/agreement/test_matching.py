@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from usae_train.agreement.consensus import mean_rows
-from usae_train.agreement.matching import ALIKE, Clusters, assign, cluster
+from usae_train.agreement.matching import ALIKE, Clusters, cluster
 
 
 def rotated(angle: float) -> list[float]:
@@ -43,12 +43,6 @@ def test_unlike_concepts_stay_apart():
     apart = (torch.tensor([rotated(0)]), torch.tensor([rotated(torch.tensor(ALIKE).acos().rad2deg().item() + 30)]))
     assert sets(cluster(apart)) == {(0, -1), (-1, 0)}
     assert cluster(apart).at_least(1.0).members.shape == (0, 2)
-
-
-def test_the_sum_of_cosines_decides_who_is_assigned_to_whom():
-    # the nearest pair first would give 0 its best and leave 1 with its worst: 0.98 + 0.17 and not 0.94 + 0.87
-    units, centres = torch.tensor([rotated(10), rotated(30)]), torch.tensor([rotated(0), rotated(-10)])
-    assert assign(units, centres, 0.5).tolist() == [1, 0]
 
 
 def test_a_mean_is_as_long_as_its_members():
