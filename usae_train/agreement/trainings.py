@@ -69,7 +69,7 @@ def fit_starts(
     """
     check_writable(room)
     empty = empty_space(data, specs, settings)
-    shown = open_data(data, empty, settings, None, work.memory, work.device, watch)
+    shown = open_data(data, empty, settings, None, work.execution.memory, work.device, watch)
 
     def fit_one(_: str, own: FitSettings, seen: FitCallbacks, keeper: TrainingCheckpointer) -> USAE:
         usae = new_usae(empty.widths, own, specs=empty.specs, grid=empty.grid)

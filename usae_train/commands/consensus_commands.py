@@ -8,25 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
     TOKENS,
-    CheckpointMinutes,
     Device,
-    KeepCheckpoints,
-    Limit,
-    LogEvery,
     Out,
     Quiet,
     Resume,
 )
-from usae_train.commands.training_commands import say_skipped
+from usae_train.commands.training_commands import RECIPE_DEFAULTS, say_skipped
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
-from usae_train.training.settings import DEFAULT, FitSettings
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched, wrong_usage
+from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -43,10 +38,12 @@ def register(app: typer.Typer) -> None:
     app.command()(consensus)
 
 
+@takes_settings(ExecutionSettings)
 @takes_settings(
     FitSettings,
+    ranges=False,
     leave_out=["n_concepts", "k", "init_seed", "sparsity", "dictionary"],
-    defaults={"recipe": DEFAULT.name, "batch": None},
+    defaults=RECIPE_DEFAULTS,
 )
 def consensus(
     usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],
@@ -54,16 +51,10 @@ def consensus(
         str, typer.Option(help=f"What encoders are fitted on: an activation store, {TOKENS}, or pictures: {SOURCES}.")
     ],
     out: Out,
+    execution: ExecutionSettings,
     share: Share = 0.5,
     alike: Alike = 0.7,
-    limit: Limit = None,
-    memory: Annotated[
-        float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
-    ] = None,
     resume: Resume = False,
-    checkpoint_minutes: CheckpointMinutes = 10.0,
-    keep_checkpoints: KeepCheckpoints = 2,
-    log_every: LogEvery = None,
     device: Device = "auto",
     quiet: Quiet = False,
     **settings: Any,
@@ -90,21 +81,23 @@ def consensus(
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
-            allowed_memory(memory)
+            allowed_memory(execution.memory)
         holding.enter_context(held(out))
         check_free(out)
         room = training_room(out, resume)
-        keeper = TrainingCheckpointer(room, checkpoint_minutes, keep_checkpoints)
+        keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
         members = [load(each) for each in usaes]
         with progress_bars(quiet) as progress, keeper.listening(), MetricsLogger(room / METRICS) as journal:
             made = agree(
                 members,
-                images if is_store(images) or names_tokens(images) else open_pictures(images, limit),
+                images if is_store(images) or names_tokens(images) else open_pictures(images, execution.limit),
                 share=share,
                 alike=alike,
-                memory=memory,
+                memory=execution.memory,
                 device=pick_device(device),
-                watch=journaled(journal, watched(progress, quiet), steps, failure=say_skipped, log_every=log_every),
+                watch=journaled(
+                    journal, watched(progress, quiet), steps, failure=say_skipped, log_every=execution.log_every
+                ),
                 keeper=keeper,
                 **settings,
             )
@@ -120,7 +113,6 @@ def fit_from_starts(
     images: str,
     out: Path,
     backbones: str | None,
-    limit: int | None,
     settings: FitSettings,
     work: Work,
     quiet: bool,
@@ -139,6 +131,7 @@ def fit_from_starts(
     from usae_train.tokens.given_tokens import tokens_to_fit
     from usae_train.training.fitting import FitCallbacks, store_to_fit
 
+    limit = work.execution.limit
     room = out.with_name(f".{out.name}.starts")
     with held(out):
         check_free(out)
