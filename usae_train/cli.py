@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from usae_train.command_app import command_app
-from usae_train.commands import measure_commands, name_command, sae_commands, training_commands
+from usae_train.commands import consensus_commands, measure_commands, name_command, sae_commands, training_commands
 from usae_train.commands.options import Device, Images, Out, Quiet
 from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
@@ -87,6 +87,7 @@ def extract(
 
 
 training_commands.register(app)
+consensus_commands.register(app)
 
 
 @app.command("import-published")

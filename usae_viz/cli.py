@@ -154,7 +154,8 @@ def concepts(
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for heading in ("concept", "universal", "entropy", "energy", *model.names):
+        agreed = () if model.agreement is None else ("agreed",)
+        for heading in ("concept", "universal", "entropy", "energy", *agreed, *model.names):
             table.add_column(as_text(heading), justify="right", no_wrap=True)
         table.add_column("follows" if model.factors else "name")
         for row in rows:
@@ -169,12 +170,14 @@ def concepts(
                 f"{row.universality:.2f}",
                 "" if row.entropy is None else f"{row.entropy:.2f}",
                 f"{row.energy:.4f}",
+                *([] if row.agreement is None else [f"{row.agreement:.0%}"]),
                 *shares,
                 followed,
             )
         say(f"{settings.usae}: {len(rows)} of {model.n_concepts} concepts by {settings.sort}")
         say_table(table)
         says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
+        says += "; agreed: share of the trainings in which it came back" if agreed else ""
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
 
 

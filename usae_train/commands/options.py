@@ -10,4 +10,5 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
 SOURCES = "a folder, `shards/{000..009}.tar[:FIELD]`, `hf:NAME[:SPLIT[:COLUMN]]`, or `demo`"
+TOKENS = "paired tokens (`NAME=FILE.npy,NAME=FILE.npy`, .safetensors, saev's shards)"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]

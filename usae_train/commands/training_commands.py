@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
+    TOKENS,
     Device,
     Images,
     Out,
@@ -45,7 +47,7 @@ RECIPE_DEFAULTS = {"recipe": DEFAULT.name, "batch": None}  # the recipe is named
 @takes_settings(ExecutionSettings)
 @takes_settings(FitSettings, ranges=False, defaults=RECIPE_DEFAULTS)
 def fit(
-    images: Annotated[str, typer.Argument(help=f"An activation store, or pictures: {SOURCES}.")],
+    images: Annotated[str, typer.Argument(help=f"An activation store, {TOKENS}, or pictures: {SOURCES}.")],
     out: Out,
     execution: ExecutionSettings,
     backbones: Annotated[
@@ -65,6 +67,15 @@ def fit(
             help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command resumes.",
         ),
     ] = False,
+    starts: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Train from so many starts, and write what the trainings agree on (see consensus); the same command "
+            "resumes.",
+        ),
+    ] = 1,
     resume: Resume = False,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's event files too; none by default.")
@@ -88,10 +99,21 @@ def fit(
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
+        if independent and starts > 1:
+            raise typer.BadParameter("--independent and --starts: give one of them")
         if independent:
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
             _fit_independent(images, out, backbones, chosen, execution, verify, device, quiet)
+            return
+        if starts > 1:
+            from usae_train.commands.consensus_commands import fit_from_starts
+            from usae_train.training.independent_fit import Work
+
+            check_one_process(verify, tensorboard, wandb)
+            with progress_bars(quiet) as progress:
+                work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
+                fit_from_starts(starts, images, out, backbones, chosen, work, quiet)
             return
 
         import shutil
@@ -102,10 +124,11 @@ def fit(
         from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import said_once
+        from usae_train.tokens.given_tokens import tokens_to_fit
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import check_checksums
         from usae_train.training.checkpointing import TrainingCheckpointer, training_room
-        from usae_train.training.fitting import FitCallbacks, fit_pictures, fit_store, store_to_fit
+        from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store, store_to_fit
         from usae_train.training.logging.callbacks import journaled
         from usae_train.training.logging.display import TrainingDisplay, dead_shares, summary
         from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
@@ -121,11 +144,13 @@ def fit(
                     check_free(out)
                 room = training_room(out, resume or not ranks.is_main)
                 ranks.local_batch(chosen.batch)
-                store = store_to_fit(images, backbones, execution.limit, chosen.dtype, verify)
+                given = tokens_to_fit(images, backbones, execution.limit, verify)
+                store = None if given else store_to_fit(images, backbones, execution.limit, chosen.dtype, verify)
                 if store is not None and ranks.is_main:
                     check_weights(store.specs)
-                specs = read_specs(backbones or "paper") if store is None else {}
-                source = open_pictures(images, execution.limit, ranks.is_main) if store is None else None
+                seen = store is None and given is None
+                specs = read_specs(backbones or "paper") if seen else {}
+                source = open_pictures(images, execution.limit, ranks.is_main) if seen else None
             if verify and store is not None:
                 with progress_bars(unseen) as progress:
                     check_checksums(store, watched(progress, unseen), ranks)
@@ -161,7 +186,9 @@ def fit(
                         failure=say_skipped,
                         log_every=execution.log_every,
                     )
-                if store is not None:
+                if given is not None:
+                    usae = fit_given(given, chosen, where, watch, keeper, ranks)
+                elif store is not None:
                     usae = fit_store(store, chosen, where, watch, keeper, execution.memory, ranks)
                 else:
                     assert source is not None
@@ -286,3 +313,11 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
+
+
+def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:
+    """Refuse what `--starts`, which is many trainings, has not."""
+    if verify or tensorboard is not None or wandb is not None:
+        raise typer.BadParameter("--starts is many trainings; it takes no --verify, and each has no tracker")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--starts trains in one process; start it without torchrun")

@@ -140,6 +140,23 @@ def fit_each(
     work: Work | None = None,
     data: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, float]:
+    """Train an SAE per backbone, those that are not there yet; see `train_each`.
+
+    Returns:
+        {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
+    """
+    train_each(names, settings, fit_one, out, work, data)
+    return {name: dead_of(load(out / name))[name] for name in names}
+
+
+def train_each(
+    names: Sequence[str],
+    settings: FitSettings,
+    fit_one: FitOne,
+    out: Path,
+    work: Work | None = None,
+    data: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Train those that are not there yet.
 
     Each has seeds of its own, `seed + 1 + position` and so `init_seed`: with one all would start from the same tokens,
@@ -147,15 +164,12 @@ def fit_each(
     done.
 
     Args:
-        names: the backbones.
+        names: of the trainings, and of their folders: the backbones, where each has one of its own.
         settings: of all trainings.
         fit_one: trains one: name, its settings, what watches it, what keeps its states.
         out: the folder of folders.
         work: how it is done.
         data: what the trainings are on, ready for JSON.
-
-    Returns:
-        {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
 
     Raises:
         ValueError: when those that are there have other settings or are of other data; says which differ.
@@ -186,7 +200,6 @@ def fit_each(
                 temporary.write_text(json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
             shutil.rmtree(room, ignore_errors=True)
-    return {name: dead_of(load(out / name))[name] for name in names}
 
 
 def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:

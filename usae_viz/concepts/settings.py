@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from usae_train.files.validation import Settings
 
-Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "index"]
+Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "agreement", "index"]
 OwnLabels = Annotated[
     str | None,
     Field(
@@ -24,6 +24,6 @@ class ConceptsSettings(Settings):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     usae: str = Field("demo", description="`demo`, `photos`, a USAE folder or a hub id")
-    sort: Sort = Field("universality", description="universality, energy, entropy, fires, auroc or index.")
+    sort: Sort = Field("universality", description="universality, energy, entropy, fires, auroc, agreement or index.")
     labels: OwnLabels = None
     limit: int | None = Field(None, ge=1, description="rows to print; 30, or with --json or --named all by default")
