@@ -9,25 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
-    CheckpointMinutes,
     Device,
     Images,
-    KeepCheckpoints,
-    Limit,
-    LogEvery,
     Out,
     Quiet,
     Resume,
 )
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
-from usae_train.runtime.settings_options import knows_former, takes_settings
-from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, watched
-from usae_train.training.settings import DEFAULT, FitSettings
+from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, watched, wrong_usage
+from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -36,22 +31,21 @@ def register(app: typer.Typer) -> None:
     app.command("add-backbone")(add_backbone)
 
 
-KNOBS = {"every": "checkpoint_minutes", "keep": "keep_checkpoints"}  # former options of the commands that train
 RECIPE_DEFAULTS = {"recipe": DEFAULT.name, "batch": None}  # the recipe is named; the batch is its to say
 
 
-@knows_former(KNOBS)
-@takes_settings(FitSettings, defaults=RECIPE_DEFAULTS)
+@takes_settings(ExecutionSettings)
+@takes_settings(FitSettings, ranges=False, defaults=RECIPE_DEFAULTS)
 def fit(
     images: Annotated[str, typer.Argument(help=f"An activation store, or pictures: {SOURCES}.")],
     out: Out,
+    execution: ExecutionSettings,
     backbones: Annotated[
         str | None,
         typer.Option(
             help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"
         ),
     ] = None,
-    limit: Limit = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Compare a store's checksums first, which reads all of it once more."),
@@ -63,17 +57,7 @@ def fit(
             help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command resumes.",
         ),
     ] = False,
-    memory: Annotated[
-        float | None,
-        typer.Option(
-            help="GB of tokens in memory at a time; what does not fit is read or streamed in random windows. "
-            "[a third of the machine's]"
-        ),
-    ] = None,
     resume: Resume = False,
-    checkpoint_minutes: CheckpointMinutes = 10.0,
-    keep_checkpoints: KeepCheckpoints = 2,
-    log_every: LogEvery = None,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's event files too; none by default.")
     ] = None,
@@ -93,25 +77,13 @@ def fit(
     with one_line_errors(quiet):
         from usae_train.training.fitting import allowed_memory, fit_settings
 
-        recipe = settings.pop("recipe", DEFAULT.name)
         with wrong_usage():
-            chosen = fit_settings(recipe, **settings)
-            allowed_memory(memory)
+            chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
+            allowed_memory(execution.memory)
         if independent:
-            from usae_train.training.independent_fit import Work, fit_independent
-            from usae_train.training.logging.display import dead_shares
-
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
-            with progress_bars(quiet) as progress:
-                report = watched(progress, quiet)
-                work = Work(
-                    pick_device(device), memory, checkpoint_minutes, keep_checkpoints, log_every, report, say_skipped
-                )
-                dead = fit_independent(images, out, backbones, recipe, settings, limit, work, verify)
-            if not quiet:
-                dead_in = dead_shares(dead)
-                say(f"{out}: an SAE of {plural(chosen.n_concepts, 'concept')} for each backbone; dead: {dead_in}")
+            _fit_independent(images, out, backbones, chosen, execution, verify, device, quiet)
             return
 
         import shutil
@@ -141,11 +113,11 @@ def fit(
                     check_free(out)
                 room = training_room(out, resume or not ranks.is_main)
                 ranks.local_batch(chosen.batch)
-                store = store_to_fit(images, backbones, limit, chosen.dtype, verify)
+                store = store_to_fit(images, backbones, execution.limit, chosen.dtype, verify)
                 if store is not None and ranks.is_main:
                     check_weights(store.specs)
                 specs = read_specs(backbones or "paper") if store is None else {}
-                source = open_pictures(images, limit, ranks.is_main) if store is None else None
+                source = open_pictures(images, execution.limit, ranks.is_main) if store is None else None
             if verify and store is not None:
                 with progress_bars(unseen) as progress:
                     check_checksums(store, watched(progress, unseen), ranks)
@@ -159,7 +131,7 @@ def fit(
                     "but the USAE's top images may not be found there",
                     err=True,
                 )
-            keeper = TrainingCheckpointer(room, checkpoint_minutes, keep_checkpoints)
+            keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
             with (
                 said_once(ranks.is_main),
                 MetricsLogger(room / METRICS, trackers) as journal,
@@ -171,7 +143,7 @@ def fit(
                     progress.figures = figures
                     return summary(figures) if progress.disable else ""
 
-                watch = FitCallbacks(log_every=log_every)
+                watch = FitCallbacks(log_every=execution.log_every)
                 if ranks.is_main:
                     watch = journaled(
                         journal,
@@ -179,13 +151,13 @@ def fit(
                         chosen.steps,
                         note=beneath_the_bars,
                         failure=say_skipped,
-                        log_every=log_every,
+                        log_every=execution.log_every,
                     )
                 if store is not None:
-                    usae = fit_store(store, chosen, where, watch, keeper, memory, ranks)
+                    usae = fit_store(store, chosen, where, watch, keeper, execution.memory, ranks)
                 else:
                     assert source is not None
-                    usae = fit_pictures(source, chosen, specs, where, watch, keeper, memory, ranks)
+                    usae = fit_pictures(source, chosen, specs, where, watch, keeper, execution.memory, ranks)
             if ranks.is_main:
                 with keeper.told_of():
                     save(usae, out, beside=[room / METRICS])
@@ -196,25 +168,41 @@ def fit(
                     say(outliers_as_text(usae.outliers))
 
 
-@knows_former(KNOBS)
-@takes_settings(FitSettings, leave_out=["n_concepts", "k"], defaults=RECIPE_DEFAULTS)
+def _fit_independent(
+    images: str,
+    out: Path,
+    backbones: str | None,
+    settings: FitSettings,
+    execution: ExecutionSettings,
+    verify: bool,
+    device: str,
+    quiet: bool,
+) -> None:
+    """`fit --independent`: the same settings for each backbone's own space."""
+    from usae_train.training.independent_fit import Work, fit_independent
+    from usae_train.training.logging.display import dead_shares
+
+    with progress_bars(quiet) as progress:
+        work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
+        dead = fit_independent(images, out, backbones, settings, work, verify)
+    if not quiet:
+        dead_in = dead_shares(dead)
+        say(f"{out}: an SAE of {plural(settings.n_concepts, 'concept')} for each backbone; dead: {dead_in}")
+
+
+@takes_settings(ExecutionSettings)
+@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k"], defaults=RECIPE_DEFAULTS)
 def add_backbone(
     usae: Annotated[str, typer.Argument(help="The concept space: `demo`, `photos`, a USAE folder or a hub id.")],
     images: Images,
+    execution: ExecutionSettings,
     backbone: Annotated[str, typer.Option(help="The new one: a timm id, or a YAML of one spec with a name.")],
     out: Out,
     name: Annotated[str | None, typer.Option(help="What to call it. [the YAML's name, or the id without tag]")] = None,
     joint: Annotated[
         bool, typer.Option("--joint", help="Also train all together from scratch, to compare R² with: takes longer.")
     ] = False,
-    limit: Limit = None,
-    memory: Annotated[
-        float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
-    ] = None,
     resume: Resume = False,
-    checkpoint_minutes: CheckpointMinutes = 10.0,
-    keep_checkpoints: KeepCheckpoints = 2,
-    log_every: LogEvery = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -241,11 +229,11 @@ def add_backbone(
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
-            allowed_memory(memory)
+            allowed_memory(execution.memory)
         holding.enter_context(held(out))
         check_free(out)
         room = training_room(out, resume)
-        keeper = TrainingCheckpointer(room, checkpoint_minutes, keep_checkpoints)
+        keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
         specs = read_specs(backbone)
         if len(specs) != 1:
             raise UsageError(
@@ -265,17 +253,17 @@ def add_backbone(
                     steps,
                     stage,
                     failure=say_skipped,
-                    log_every=log_every,
+                    log_every=execution.log_every,
                 )
                 for stage, journal in zip(("training", "joint training"), journals, strict=False)
             ]
             grown = grow(
                 load(usae),
-                open_pictures(images, limit),
+                open_pictures(images, execution.limit),
                 spec,
                 name=name or own_name,
                 joint=joint,
-                memory=memory,
+                memory=execution.memory,
                 device=pick_device(device),
                 watch=watches[0],
                 joint_watch=watches[-1],

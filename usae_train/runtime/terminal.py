@@ -69,6 +69,16 @@ def one_line_errors(quiet: bool = False) -> Iterator[None]:
 
 
 @contextmanager
+def wrong_usage() -> Iterator[None]:
+    """An option's value that no run could take is wrong usage, status 2, whoever sees it: typer or a settings class."""
+    try:
+        yield
+    except UsageError as error:
+        say_error(error)
+        raise SystemExit(2) from None
+
+
+@contextmanager
 def _one_line_warnings(quiet: bool) -> Iterator[None]:
     """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
     from usae_train.runtime.warned import OneLine, ReadOtherwise

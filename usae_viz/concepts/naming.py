@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of, names_of, nearest, numbers, with_numbers
+from usae_viz.concepts.settings import ConceptsSettings, Sort
 
-Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "index"]
+DEFAULTS = ConceptsSettings()
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
 # The same, below which a factor value says nothing of a concept: 0.5 is a coin's; 188 of the demo's 256 are below.
 CHANCE = 0.6
@@ -71,7 +72,7 @@ def check_concept(usae: USAE, concept: int) -> int:
     return concept
 
 
-def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = None) -> list[ConceptRow]:
+def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, limit: int | None = None) -> list[ConceptRow]:
     """Every concept's figures, the largest first (`index`: in their own order).
 
     Raises:
