@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from usae_viz.concepts.naming import caption, follows, label_of, parse_concepts
+from usae_viz.concepts.naming import caption, follows, label_of
+from usae_viz.concepts.parsing import parse_concepts
 
 
 @pytest.fixture
