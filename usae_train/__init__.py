@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from usae_train.agreement.consensus import consensus
     from usae_train.backbones.backbone import PAPER, Backbone, BackboneSpec
+    from usae_train.backbones.module_backbone import ModuleBackbone
     from usae_train.images.sources import open_images
     from usae_train.interventions.intervene import intervene, transplant
     from usae_train.interventions.top_patches import TopPatch, top_patches
@@ -31,10 +33,12 @@ __all__ = [
     "BackboneSpec",
     "Codes",
     "FitSettings",
+    "ModuleBackbone",
     "Statistics",
     "TopPatch",
     "TrainingRecipe",
     "add_backbone",
+    "consensus",
     "export_sae",
     "fit",
     "import_published",
@@ -49,6 +53,8 @@ __all__ = [
 
 _HOMES = {
     "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
+    "backbones.module_backbone": ("ModuleBackbone",),
+    "agreement.consensus": ("consensus",),
     "interventions.intervene": ("intervene", "transplant"),
     "interventions.top_patches": ("TopPatch", "top_patches"),
     "model.checkpoint": ("load", "save"),

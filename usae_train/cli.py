@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from usae_train.command_app import command_app
-from usae_train.commands import measure_commands, name_command, sae_commands, training_commands
-from usae_train.commands.options import Backbones, Device, Images, Limit, MaxBroken, Out, Quiet, Seed
+from usae_train.commands import consensus_commands, measure_commands, name_command, sae_commands, training_commands
+from usae_train.commands.options import Device, Images, Out, Quiet
+from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
-from usae_train.runtime.settings_options import knows_former
+from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
+from usae_train.tokens.settings import ExtractSettings
 
 app = command_app(
     "usae-train", "Make universal sparse autoencoders: one sparse concept space for several vision backbones."
@@ -21,23 +23,11 @@ app = command_app(
 
 
 @app.command()
-@knows_former({"dtype": "storage_dtype", "run_in": "compute_dtype"})
+@takes_settings(ExtractSettings)
 def extract(
     images: Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="The store; one that was stopped is resumed.")],
-    backbones: Backbones = "paper",
-    storage_dtype: Annotated[
-        str, typer.Option(help="What tokens are stored in: `bfloat16`, `float16` or `float32`.")
-    ] = "bfloat16",
-    compute_dtype: Annotated[
-        str, typer.Option(help="What the backbones compute in: `float32`, `bfloat16`; auto: bfloat16 on a GPU.")
-    ] = "auto",
-    batch: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
-    workers: Annotated[
-        int, typer.Option(min=0, max=256, help="Processes that read pictures; 0 reads in this one.")
-    ] = 0,
-    max_broken: MaxBroken = 0.01,
-    limit: Limit = None,
+    settings: ExtractSettings,
     verify: Annotated[bool, typer.Option("--verify", help="Only compare the checksums of a finished store.")] = False,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -48,7 +38,6 @@ def extract(
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.backbones.precision import DTYPES
         from usae_train.files.locks import held
         from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
@@ -62,21 +51,15 @@ def extract(
             right = list(ActivationStore(out).verify())
             say(f"{out}: {plural(len(right), 'shard')}, all checksums right")
             return
-        if storage_dtype not in ("bfloat16", "float16", "float32"):
-            raise typer.BadParameter(f"--storage-dtype is {storage_dtype!r}; expected bfloat16, float16 or float32")
-        if compute_dtype not in DTYPES:
-            raise typer.BadParameter(
-                f"--compute-dtype is {compute_dtype!r}; expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}"
-            )
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             with ranks.raise_together():
                 if ranks.is_main:
                     holding.enter_context(held(out))
-                source = source_for(images, limit, out)
+                source = source_for(images, settings.limit, out)
                 if ranks.is_main:
                     say_left_out(source.left_out)
-                record, gigabytes, built = plan(source, read_specs(backbones), storage_dtype)
+                record, gigabytes, built = plan(source, read_specs(settings.backbones), settings.storage_dtype)
             quiet = quiet or not ranks.is_main
             if not quiet:
                 drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
@@ -87,11 +70,11 @@ def extract(
                     source,
                     record,
                     out,
-                    batch=batch,
+                    batch=settings.batch,
                     device=where,
-                    run_in=compute_dtype,
-                    workers=workers,
-                    max_broken=max_broken,
+                    run_in=settings.compute_dtype,
+                    workers=settings.workers,
+                    max_broken=settings.max_broken,
                     ranks=ranks,
                     backbones=built,
                     progress=lambda done, total: report("pictures", done, total, ""),
@@ -104,6 +87,7 @@ def extract(
 
 
 training_commands.register(app)
+consensus_commands.register(app)
 
 
 @app.command("import-published")
@@ -126,14 +110,15 @@ def import_published(
 
 
 @app.command()
+@takes_settings(BuildSettings)
 def demo(
     out: Out,
+    settings: BuildSettings,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Backbones trained at the same time; one per core by default, on a GPU one."),
     ] = None,
     device: Device = "auto",
-    seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about two and a quarter hours).
@@ -144,20 +129,21 @@ def demo(
         from usae_train.demo.build import build
 
         with progress_bars(quiet) as progress:
-            build(out, seed, pick_device(device), watched(progress, quiet), workers)
+            build(out, settings.seed, pick_device(device), watched(progress, quiet), workers)
         if not quiet:
             say(f"{out}: the demo universe")
 
 
 @app.command()
+@takes_settings(BuildSettings)
 def photos(
     out: Out,
+    settings: BuildSettings,
     train: Annotated[str, typer.Argument(help="Photographs to train on, a folder.")] = "photos/train",
     held: Annotated[
         str, typer.Argument(help="Photographs to judge it on, a folder; none of the others.")
     ] = "photos/held",
     device: Device = "auto",
-    seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Rebuild `photos`, the USAE over two real networks: its statistics, its card (on a core about five minutes).
@@ -168,11 +154,11 @@ def photos(
     with one_line_errors(quiet):
         from usae_train.photos.build import SETTINGS, build
 
-        settings = SETTINGS.model_copy(update={"seed": seed})
+        chosen = SETTINGS.model_copy(update={"seed": settings.seed})
         with progress_bars(quiet) as progress:
-            judged = build(train, held, out, settings, pick_device(device), watched(progress, quiet), say_skipped)
+            judged = build(train, held, out, chosen, pick_device(device), watched(progress, quiet), say_skipped)
         if not quiet:
-            say(f"{out}: {plural(settings.n_concepts, 'concept')} over {', '.join(judged.live)}")
+            say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(judged.live)}")
             say(*judged.in_words())
 
 

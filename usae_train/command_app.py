@@ -1,13 +1,10 @@
 """What both command lines have alike: `-h`, `--version`, shell completion, and no traceback in colours."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import say, say_error
+from usae_train.runtime.printing import say
 
 
 def command_app(name: str, purpose: str) -> typer.Typer:
@@ -39,16 +36,6 @@ def command_app(name: str, purpose: str) -> typer.Typer:
         """Options that stand before a command."""
 
     return app
-
-
-@contextmanager
-def wrong_usage() -> Iterator[None]:
-    """An option's value that no run could take is wrong usage, status 2, whoever sees it: typer or a settings class."""
-    try:
-        yield
-    except UsageError as error:
-        say_error(error)
-        raise SystemExit(2) from None
 
 
 def version_line(name: str) -> str:

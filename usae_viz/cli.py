@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from usae_train.command_app import command_app, wrong_usage
+from usae_train.command_app import command_app
 from usae_train.runtime.printing import as_text, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import Workers, one_line_errors, pick_device
+from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, wrong_usage
 from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.completions import complete_concept, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
+from usae_viz.concepts.settings import ConceptsSettings
+from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
 
 if TYPE_CHECKING:
@@ -27,27 +29,15 @@ app = command_app(
     "usae-viz", "Draw universal concepts as each vision backbone sees them: coordinated activation maximization."
 )
 
-UsaeId = Annotated[
-    str, typer.Option("--usae", help="`demo`, `photos`, a USAE folder or a hub id.", autocompletion=complete_usae)
-]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own by default.")]
-Labels = Annotated[
-    str | None,
-    typer.Option(
-        help="Names of your own for concepts, beside those that the USAE has: the JSON that the explorer exports. "
-        "`favourites` names those."
-    ),
-]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-Animation = Annotated[str, typer.Option(help="What snapshots become: `gif` or `mp4`.")]
-
-
 @app.command()
-@takes_settings(MaximizeSettings, leave_out=["reference"])
+@takes_settings(DrawSettings, completions={"usae": complete_usae})
+@takes_settings(MaximizeSettings, leave_out=["reference"], ranges=False)
 def maximize(
     concept: Annotated[
         str | None,
@@ -66,16 +56,15 @@ def maximize(
             "TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times."
         ),
     ] = None,
-    usae: UsaeId = "demo",
+    *,
+    draw: DrawSettings,
     closeness: Annotated[
         float | None,
         typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 by default."),
     ] = None,
-    labels: Labels = None,
     images: Images = None,
     out: Out = None,
     device: Device = "auto",
-    animation: Animation = "gif",
     workers: Workers = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -98,26 +87,26 @@ def maximize(
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, **settings)
         one_thread()
-        model = _load(usae, device)
-        chosen = _objectives(model, [concept] if concept is not None else [], objective or [], labels)
+        model = _load(draw.usae, device)
+        chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         if start is not None:
             with wrong_usage():
                 chosen = [kept_close(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
-        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, animation, workers)
+        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw.animation, workers)
 
 
 @app.command()
-@takes_settings(MaximizeSettings, leave_out=["start", "reference"])
+@takes_settings(DrawSettings, leave_out=["labels"], completions={"usae": complete_usae})
+@takes_settings(MaximizeSettings, leave_out=["start", "reference"], ranges=False)
 def invert(
     picture: Annotated[str, typer.Argument(help="A picture file.")],
-    usae: UsaeId = "demo",
+    draw: DrawSettings,
     backbones: Annotated[
         str | None, typer.Option(help="Match these backbones' codes only, names with commas; all by default.")
     ] = None,
     out: Out = None,
     device: Device = "auto",
-    animation: Animation = "gif",
     workers: Workers = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -133,18 +122,14 @@ def invert(
             chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
         names = [name.strip() for name in backbones.split(",")] if backbones else []
         one_thread()
-        model, place = _load(usae, device), out or new_run("invert")
-        _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, animation, workers)
+        model, place = _load(draw.usae, device), out or new_run("invert")
+        _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw.animation, workers)
 
 
 @app.command()
+@takes_settings(ConceptsSettings, completions={"usae": complete_usae})
 def concepts(
-    usae: UsaeId = "demo",
-    sort: Annotated[str, typer.Option(help="universality, energy, entropy, fires, auroc or index.")] = "universality",
-    labels: Labels = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Rows to print; 30, or with --json or --named all by default.")
-    ] = None,
+    settings: ConceptsSettings,
     only_named: Annotated[bool, typer.Option("--named", help="Only concepts that have a name.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -155,15 +140,13 @@ def concepts(
     with one_line_errors():
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_of
-        from usae_viz.concepts.naming import CHANCE, check_sort, concept_rows, label_of
+        from usae_viz.concepts.naming import CHANCE, concept_rows, label_of
 
-        with wrong_usage():
-            check_sort(sort)
-        model = load(usae)
-        named = names_of(labels_of(model, labels))
-        rows = concept_rows(model, sort)  # type: ignore[arg-type]
+        model = load(settings.usae)
+        named = names_of(labels_of(model, settings.labels))
+        rows = concept_rows(model, settings.sort)
         rows = [row for row in rows if row.concept in named or not only_named]
-        rows = rows[: limit or (None if as_json or only_named else 30)]
+        rows = rows[: settings.limit or (None if as_json or only_named else 30)]
         if as_json:
             say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return
@@ -171,7 +154,8 @@ def concepts(
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for heading in ("concept", "universal", "entropy", "energy", *model.names):
+        agreed = () if model.agreement is None else ("agreed",)
+        for heading in ("concept", "universal", "entropy", "energy", *agreed, *model.names):
             table.add_column(as_text(heading), justify="right", no_wrap=True)
         table.add_column("follows" if model.factors else "name")
         for row in rows:
@@ -186,12 +170,14 @@ def concepts(
                 f"{row.universality:.2f}",
                 "" if row.entropy is None else f"{row.entropy:.2f}",
                 f"{row.energy:.4f}",
+                *([] if row.agreement is None else [f"{row.agreement:.0%}"]),
                 *shares,
                 followed,
             )
-        say(f"{usae}: {len(rows)} of {model.n_concepts} concepts by {sort}")
+        say(f"{settings.usae}: {len(rows)} of {model.n_concepts} concepts by {settings.sort}")
         say_table(table)
         says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
+        says += "; agreed: share of the trainings in which it came back" if agreed else ""
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
 
 
@@ -232,8 +218,6 @@ def _draw(
 ) -> None:
     from usae_viz.runs.plan import plan_objectives
 
-    if animation not in ("gif", "mp4"):
-        raise typer.BadParameter(f"--animation is {animation!r}; expected gif or mp4")
     if animation != "gif" and settings.snapshots is None:
         raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
     render_commands.draw_plan(

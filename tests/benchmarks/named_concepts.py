@@ -8,6 +8,9 @@ is right when, of all values of that factor, the concept follows this one best p
 least of the three backbones'); `follow` counts those whose patch AUROC is 0.9 and more. With --train and --held, two
 folders of the same classes and other photographs, a name given on the one is right when it tells the class on the other
 (AUROC of 0.8 and more in each backbone).
+
+`--pictures 40 --seeds 2`: of scenes of one thing 91 names, of which 88 are right and 54 follow, none were the classes
+dealt out at random; of scenes with other things none is named. Other thresholds stand in class_concepts.py.
 """
 
 from __future__ import annotations

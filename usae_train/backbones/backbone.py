@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ PRETRAINED = "pretrained"
 RANDOM = "random"
 PACKAGE = "package:"
 LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
+MODULE = "module:"  # and a class and a layer: what was given from Python, and no spec can build (module_backbone.py)
 Level = Annotated[float, Field(allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16,384 px in patches of 4
 Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -106,6 +108,9 @@ class BackboneSpec(BaseModel):
 
     def put_right(self) -> str:
         """What to do when the weights that this gives are not those that were expected."""
+        if self.model.startswith(MODULE):
+            module = self.model.removeprefix(MODULE)
+            return f"give {module}, a module of yours that no folder holds, as in training: load(..., modules={{...}})"
         if self.weights == RANDOM:
             return f"random weights depend on torch's version (here {torch.__version__}); use the one of the training"
         if self.weights == PRETRAINED:
@@ -163,6 +168,8 @@ class Backbone(nn.Module):
         from usae_train.backbones.weight_files import first_line
 
         super().__init__()
+        if spec.model.startswith(MODULE):
+            raise UsageError(f"{name}: {spec.put_right()}")
         keep_memory()
         self.name, self.spec = name, spec
         self.run_in = torch.float32
@@ -254,6 +261,12 @@ class Backbone(nn.Module):
             *goes_on(self.model, self.spec, read, picture),
         ]
 
+    def called(self, name: str) -> Backbone:
+        """The same backbone, to the last tensor, by another name."""
+        same = copy.copy(self)
+        same.name = name
+        return same
+
     def _check_classifier(self) -> None:
         if self.spec.classes == 0:
             raise UsageError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
@@ -338,11 +351,11 @@ def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
     return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
 
 
-def build_backbones(specs: Mapping[str, BackboneSpec], told: bool = True) -> dict[str, Backbone]:
+def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], told: bool = True) -> dict[str, Backbone]:
     """Build every backbone of a set of specs, in their order.
 
     Args:
-        specs: by the backbones' names.
+        specs: by the backbones' names; one that is built already stays as it is.
         told: warn, with `ReadOtherwise`, where one is read otherwise than its spec makes one expect.
 
     Raises:
@@ -350,7 +363,9 @@ def build_backbones(specs: Mapping[str, BackboneSpec], told: bool = True) -> dic
     """
     for name in specs:  # before anything is fetched, and hours of extraction
         check_name(name)
-    built = {name: Backbone(name, spec) for name, spec in specs.items()}
+    built = {
+        name: own.called(name) if isinstance(own, Backbone) else Backbone(name, own) for name, own in specs.items()
+    }
     for name, backbone in built.items():
         for note in backbone.notes() if told else ():
             warnings.warn(f"{name}: {note}", ReadOtherwise, stacklevel=2)

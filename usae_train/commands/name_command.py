@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import Device, LabelColumn, Limit, Quiet, Seed
+from usae_train.commands.options import Device, Quiet
+from usae_train.evaluation.settings import NameSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
+from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command()(name)
 
 
+@takes_settings(NameSettings)
 def name(
     usae: Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")],
     images: Annotated[
@@ -34,10 +37,8 @@ def name(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The labels file to write, JSON; must not exist.")],
-    label_column: LabelColumn = None,
-    limit: Limit = None,
+    settings: NameSettings,
     device: Device = "auto",
-    seed: Seed = 0,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print names and shared concepts as JSON.")] = False,
 ) -> None:
@@ -56,13 +57,18 @@ def name(
         check_file(out)
         if out.exists():  # names that somebody gave are not to be lost
             raise UsageError(f"{out} is there already; choose another --out")
-        source = open_pictures(images, limit)
-        need_classes(source, label_column)  # before networks are built
+        source = open_pictures(images, settings.limit)
+        need_classes(source, settings.label_column)  # before networks are built
         model = load(usae, pick_device(device))
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             found = name_concepts(
-                model, source, seed, label_column, lambda done, total: report("pictures", done, total, ""), say_skipped
+                model,
+                source,
+                settings.seed,
+                settings.label_column,
+                lambda done, total: report("pictures", done, total, ""),
+                say_skipped,
             )
         names = names_of(found)
         write_labels(names, model, out)

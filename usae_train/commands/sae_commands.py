@@ -9,7 +9,9 @@ import typer
 from usae_train.commands.options import Out, Quiet
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import say
+from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import one_line_errors
+from usae_train.sae_formats.settings import ExportSettings, ImportSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -18,31 +20,11 @@ def register(app: typer.Typer) -> None:
     app.command("export-sae")(export_sae)
 
 
+@takes_settings(ImportSettings)
 def import_sae(
     place: Annotated[str, typer.Argument(help="The autoencoder's folder or file.")],
     out: Out,
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            help="What it was trained on: a timm id, or a YAML of one spec with a name, which says the layer. Without "
-            "one the USAE serves bare activations."
-        ),
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            help="`saelens`, `sparsify`, `saev`, `overcomplete`, `dictionary_learning` or `prisma`. [the files tell]"
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="What to call the backbone. [the YAML's name, or the id without tag]")
-    ] = None,
-    k: Annotated[
-        int | None, typer.Option("--k", "-k", min=1, help="Concepts active a token, where the file does not say.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="What a pre-code must exceed, where the file does not say.")
-    ] = None,
+    settings: ImportSettings,
     quiet: Quiet = False,
 ) -> None:
     """Convert a sparse autoencoder of another library to a USAE folder of one backbone.
@@ -55,11 +37,18 @@ def import_sae(
         from usae_train.sae_formats.formats import import_autoencoder
 
         check_free(out)
-        specs = {} if backbone is None else read_specs(backbone)
+        specs = {} if settings.backbone is None else read_specs(settings.backbone)
         if len(specs) > 1:
             raise UsageError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; an autoencoder has one")
         own_name, spec = next(iter(specs.items()), (None, None))
-        sae, usae = import_autoencoder(place, spec, format=format, name=name or own_name, k=k, threshold=threshold)
+        sae, usae = import_autoencoder(
+            place,
+            spec,
+            format=settings.format,
+            name=settings.name or own_name,
+            k=settings.k,
+            threshold=settings.threshold,
+        )
         save(usae, out)
         if not quiet:
             active = usae.sparsity.in_words(usae.k)
@@ -68,13 +57,11 @@ def import_sae(
                 say(note)
 
 
+@takes_settings(ExportSettings)
 def export_sae(
     usae: Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")],
     out: Out,
-    format: Annotated[str, typer.Option(help="`saelens` or `sparsify`.")] = "saelens",
-    backbone: Annotated[
-        str | None, typer.Option(help="Whose encoder and dictionary to write. [the only one; of several none]")
-    ] = None,
+    settings: ExportSettings,
     quiet: Quiet = False,
 ) -> None:
     """Write one backbone of a USAE as a sparse autoencoder of another library.
@@ -86,9 +73,9 @@ def export_sae(
         from usae_train.sae_formats.formats import export_sae as write
 
         loaded = load(usae)
-        if backbone is None and len(loaded.names) > 1:
+        if settings.backbone is None and len(loaded.names) > 1:
             raise UsageError(f"{usae} has {', '.join(loaded.names)}; say whose to write with --backbone")
-        own = backbone or loaded.names[0]
-        write(loaded, own, out, format)
+        own = settings.backbone or loaded.names[0]
+        write(loaded, own, out, settings.format)
         if not quiet:
-            say(f"{out}: {loaded.n_concepts} concepts of {own}, {format}")
+            say(f"{out}: {loaded.n_concepts} concepts of {own}, {settings.format}")

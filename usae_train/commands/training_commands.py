@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from usae_train.command_app import wrong_usage
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
-    CheckpointMinutes,
+    TOKENS,
     Device,
     Images,
-    KeepCheckpoints,
-    Limit,
-    LogEvery,
     Out,
     Quiet,
     Resume,
 )
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
-from usae_train.runtime.settings_options import knows_former, takes_settings
-from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, say_skipped, watched
-from usae_train.training.settings import DEFAULT, FitSettings
+from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.terminal import (
+    bars,
+    one_line_errors,
+    pick_device,
+    progress_bars,
+    say_skipped,
+    watched,
+    wrong_usage,
+)
+from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -36,22 +41,21 @@ def register(app: typer.Typer) -> None:
     app.command("add-backbone")(add_backbone)
 
 
-KNOBS = {"every": "checkpoint_minutes", "keep": "keep_checkpoints"}  # former options of the commands that train
 RECIPE_DEFAULTS = {"recipe": DEFAULT.name, "batch": None}  # the recipe is named; the batch is its to say
 
 
-@knows_former(KNOBS)
-@takes_settings(FitSettings, defaults=RECIPE_DEFAULTS)
+@takes_settings(ExecutionSettings)
+@takes_settings(FitSettings, ranges=False, defaults=RECIPE_DEFAULTS)
 def fit(
-    images: Annotated[str, typer.Argument(help=f"An activation store, or pictures: {SOURCES}.")],
+    images: Annotated[str, typer.Argument(help=f"An activation store, {TOKENS}, or pictures: {SOURCES}.")],
     out: Out,
+    execution: ExecutionSettings,
     backbones: Annotated[
         str | None,
         typer.Option(
             help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"
         ),
     ] = None,
-    limit: Limit = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Compare a store's checksums first, which reads all of it once more."),
@@ -63,17 +67,16 @@ def fit(
             help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command resumes.",
         ),
     ] = False,
-    memory: Annotated[
-        float | None,
+    starts: Annotated[
+        int,
         typer.Option(
-            help="GB of tokens in memory at a time; what does not fit is read or streamed in random windows. "
-            "[a third of the machine's]"
+            min=1,
+            max=100,
+            help="Train from so many starts, and write what the trainings agree on (see consensus); the same command "
+            "resumes.",
         ),
-    ] = None,
+    ] = 1,
     resume: Resume = False,
-    checkpoint_minutes: CheckpointMinutes = 10.0,
-    keep_checkpoints: KeepCheckpoints = 2,
-    log_every: LogEvery = None,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's event files too; none by default.")
     ] = None,
@@ -93,25 +96,24 @@ def fit(
     with one_line_errors(quiet):
         from usae_train.training.fitting import allowed_memory, fit_settings
 
-        recipe = settings.pop("recipe", DEFAULT.name)
         with wrong_usage():
-            chosen = fit_settings(recipe, **settings)
-            allowed_memory(memory)
+            chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
+            allowed_memory(execution.memory)
+        if independent and starts > 1:
+            raise typer.BadParameter("--independent and --starts: give one of them")
         if independent:
-            from usae_train.training.independent_fit import Work, fit_independent
-            from usae_train.training.logging.display import dead_shares
-
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
+            _fit_independent(images, out, backbones, chosen, execution, verify, device, quiet)
+            return
+        if starts > 1:
+            from usae_train.commands.consensus_commands import fit_from_starts
+            from usae_train.training.independent_fit import Work
+
+            check_one_process(verify, tensorboard, wandb)
             with progress_bars(quiet) as progress:
-                report = watched(progress, quiet)
-                work = Work(
-                    pick_device(device), memory, checkpoint_minutes, keep_checkpoints, log_every, report, say_skipped
-                )
-                dead = fit_independent(images, out, backbones, recipe, settings, limit, work, verify)
-            if not quiet:
-                dead_in = dead_shares(dead)
-                say(f"{out}: an SAE of {plural(chosen.n_concepts, 'concept')} for each backbone; dead: {dead_in}")
+                work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
+                fit_from_starts(starts, images, out, backbones, chosen, work, quiet)
             return
 
         import shutil
@@ -122,10 +124,11 @@ def fit(
         from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import said_once
+        from usae_train.tokens.given_tokens import tokens_to_fit
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import check_checksums
         from usae_train.training.checkpointing import TrainingCheckpointer, training_room
-        from usae_train.training.fitting import FitCallbacks, fit_pictures, fit_store, store_to_fit
+        from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store, store_to_fit
         from usae_train.training.logging.callbacks import journaled
         from usae_train.training.logging.display import TrainingDisplay, dead_shares, summary
         from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
@@ -141,11 +144,13 @@ def fit(
                     check_free(out)
                 room = training_room(out, resume or not ranks.is_main)
                 ranks.local_batch(chosen.batch)
-                store = store_to_fit(images, backbones, limit, chosen.dtype, verify)
+                given = tokens_to_fit(images, backbones, execution.limit, verify)
+                store = None if given else store_to_fit(images, backbones, execution.limit, chosen.dtype, verify)
                 if store is not None and ranks.is_main:
                     check_weights(store.specs)
-                specs = read_specs(backbones or "paper") if store is None else {}
-                source = open_pictures(images, limit, ranks.is_main) if store is None else None
+                seen = store is None and given is None
+                specs = read_specs(backbones or "paper") if seen else {}
+                source = open_pictures(images, execution.limit, ranks.is_main) if seen else None
             if verify and store is not None:
                 with progress_bars(unseen) as progress:
                     check_checksums(store, watched(progress, unseen), ranks)
@@ -159,7 +164,7 @@ def fit(
                     "but the USAE's top images may not be found there",
                     err=True,
                 )
-            keeper = TrainingCheckpointer(room, checkpoint_minutes, keep_checkpoints)
+            keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
             with (
                 said_once(ranks.is_main),
                 MetricsLogger(room / METRICS, trackers) as journal,
@@ -171,7 +176,7 @@ def fit(
                     progress.figures = figures
                     return summary(figures) if progress.disable else ""
 
-                watch = FitCallbacks(log_every=log_every)
+                watch = FitCallbacks(log_every=execution.log_every)
                 if ranks.is_main:
                     watch = journaled(
                         journal,
@@ -179,13 +184,15 @@ def fit(
                         chosen.steps,
                         note=beneath_the_bars,
                         failure=say_skipped,
-                        log_every=log_every,
+                        log_every=execution.log_every,
                     )
-                if store is not None:
-                    usae = fit_store(store, chosen, where, watch, keeper, memory, ranks)
+                if given is not None:
+                    usae = fit_given(given, chosen, where, watch, keeper, ranks)
+                elif store is not None:
+                    usae = fit_store(store, chosen, where, watch, keeper, execution.memory, ranks)
                 else:
                     assert source is not None
-                    usae = fit_pictures(source, chosen, specs, where, watch, keeper, memory, ranks)
+                    usae = fit_pictures(source, chosen, specs, where, watch, keeper, execution.memory, ranks)
             if ranks.is_main:
                 with keeper.told_of():
                     save(usae, out, beside=[room / METRICS])
@@ -196,25 +203,41 @@ def fit(
                     say(outliers_as_text(usae.outliers))
 
 
-@knows_former(KNOBS)
-@takes_settings(FitSettings, leave_out=["n_concepts", "k"], defaults=RECIPE_DEFAULTS)
+def _fit_independent(
+    images: str,
+    out: Path,
+    backbones: str | None,
+    settings: FitSettings,
+    execution: ExecutionSettings,
+    verify: bool,
+    device: str,
+    quiet: bool,
+) -> None:
+    """`fit --independent`: the same settings for each backbone's own space."""
+    from usae_train.training.independent_fit import Work, fit_independent
+    from usae_train.training.logging.display import dead_shares
+
+    with progress_bars(quiet) as progress:
+        work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
+        dead = fit_independent(images, out, backbones, settings, work, verify)
+    if not quiet:
+        dead_in = dead_shares(dead)
+        say(f"{out}: an SAE of {plural(settings.n_concepts, 'concept')} for each backbone; dead: {dead_in}")
+
+
+@takes_settings(ExecutionSettings)
+@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k"], defaults=RECIPE_DEFAULTS)
 def add_backbone(
     usae: Annotated[str, typer.Argument(help="The concept space: `demo`, `photos`, a USAE folder or a hub id.")],
     images: Images,
+    execution: ExecutionSettings,
     backbone: Annotated[str, typer.Option(help="The new one: a timm id, or a YAML of one spec with a name.")],
     out: Out,
     name: Annotated[str | None, typer.Option(help="What to call it. [the YAML's name, or the id without tag]")] = None,
     joint: Annotated[
         bool, typer.Option("--joint", help="Also train all together from scratch, to compare R² with: takes longer.")
     ] = False,
-    limit: Limit = None,
-    memory: Annotated[
-        float | None, typer.Option(help="GB of tokens in memory at a time. [a third of the machine's]")
-    ] = None,
     resume: Resume = False,
-    checkpoint_minutes: CheckpointMinutes = 10.0,
-    keep_checkpoints: KeepCheckpoints = 2,
-    log_every: LogEvery = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -241,11 +264,11 @@ def add_backbone(
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
-            allowed_memory(memory)
+            allowed_memory(execution.memory)
         holding.enter_context(held(out))
         check_free(out)
         room = training_room(out, resume)
-        keeper = TrainingCheckpointer(room, checkpoint_minutes, keep_checkpoints)
+        keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
         specs = read_specs(backbone)
         if len(specs) != 1:
             raise UsageError(
@@ -265,17 +288,17 @@ def add_backbone(
                     steps,
                     stage,
                     failure=say_skipped,
-                    log_every=log_every,
+                    log_every=execution.log_every,
                 )
                 for stage, journal in zip(("training", "joint training"), journals, strict=False)
             ]
             grown = grow(
                 load(usae),
-                open_pictures(images, limit),
+                open_pictures(images, execution.limit),
                 spec,
                 name=name or own_name,
                 joint=joint,
-                memory=memory,
+                memory=execution.memory,
                 device=pick_device(device),
                 watch=watches[0],
                 joint_watch=watches[-1],
@@ -290,3 +313,11 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
+
+
+def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:
+    """Refuse what `--starts`, which is many trainings, has not."""
+    if verify or tensorboard is not None or wandb is not None:
+        raise typer.BadParameter("--starts is many trainings; it takes no --verify, and each has no tracker")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--starts trains in one process; start it without torchrun")

@@ -9,6 +9,7 @@ from pathlib import Path
 from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
 from usae_train.demo.pretrain import SPECS
 from usae_train.demo.pretrain_all import pretrain_all
+from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.ground_truth.truth import codes_auroc, factor_truth
 from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import check_free, save
@@ -49,7 +50,7 @@ SETTINGS = FitSettings(  # small enough for every backbone to encode every token
 
 def build(
     out: Path,
-    seed: int = 0,
+    seed: int = BuildSettings().seed,
     device: str = "cpu",
     report: ProgressCallback = lambda stage, done, total, note: None,
     workers: int | None = None,

@@ -9,11 +9,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.files.tensor_forms import Damaged
 from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.images.fingerprints import same
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped, handle_signals
+
+MINUTES = EvaluateSettings().checkpoint_minutes
 
 
 class PassKeeper:
@@ -25,7 +28,7 @@ class PassKeeper:
         minutes: time between two states.
     """
 
-    def __init__(self, room: Path, rank: int = 0, minutes: float = 2.0) -> None:
+    def __init__(self, room: Path, rank: int = 0, minutes: float = MINUTES) -> None:
         self.room, self.file, self.seconds = room, room / f"state-{rank}.pt", 60 * minutes
         self._last = time.monotonic()
         self._stop = 0  # the signal that asked for it

@@ -30,6 +30,7 @@ from usae_train.evaluation.metrics import (
 )
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.seen_pictures import SeenPictures
+from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
 from usae_train.images.classes import ImageClasses, classes_of
@@ -44,6 +45,7 @@ from usae_train.runtime.progress import StageCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import stream_tokens
 
+DEFAULTS = EvaluateSettings()
 SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
 MAX_COFIRING = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
 REFERENCE: dict[str, Any] = {
@@ -65,7 +67,7 @@ class Compared:
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
     keeper: PassKeeper | None = None
     ranks: DistributedContext = SINGLE_PROCESS
-    seed: int = 0  # of the random atoms that consistency is compared with
+    seed: int = DEFAULTS.seed  # of the random atoms that consistency is compared with
     workers: int | None = 1  # processes that look at the pictures; None: as many as `workers_for` says
     answers: bool | None = None  # whether classifiers are asked; None: where there are some
     judge: Judge | None = None  # who says how alike the pictures of a concept are
@@ -76,7 +78,7 @@ class Compared:
 def evaluate(
     usae: USAE,
     source: ImageSource,
-    batch: int = 32,
+    batch: int = DEFAULTS.batch,
     progress: StageCallback = lambda stage, done, total: None,
     compared: Compared | None = None,
 ) -> tuple[dict[str, Any], Statistics] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import NamedTuple
 
@@ -72,6 +72,23 @@ def moved_by(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit])
     before = torch.stack([codes.of(concept) for concept in edits], -1)
     after = torch.stack([edit.factor * before[..., at] + edit.shift for at, edit in enumerate(edits.values())], -1)
     return (after - before) @ raw_atoms(usae, backbone, list(edits))
+
+
+def moved_without(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Sequence[int]]) -> Tensor:
+    """The same for each of several sets of concepts that are taken away: (sets, token, width) of one picture's codes.
+
+    Args:
+        usae: the model.
+        backbone: whose tokens.
+        codes: (1, token, k).
+        removed: the sets; an empty one changes nothing.
+    """
+    concepts = sorted({concept for own in removed for concept in own})
+    if not concepts:
+        return codes.values.new_zeros(len(removed), codes.values.shape[1], usae.widths[backbone])
+    values = torch.stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
+    taken = values.new_tensor([[concept in own for concept in concepts] for own in map(set, removed)])
+    return (-taken[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
 
 
 def raw_atoms(usae: USAE, backbone: str, concepts: list[int]) -> Tensor:

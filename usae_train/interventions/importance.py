@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.interventions.edits import Edit, moved_by, raw_atoms
+from usae_train.interventions.edits import moved_without, raw_atoms
 from usae_train.interventions.intervene import editable
 from usae_train.interventions.site import Site
 from usae_train.model.sparse import Codes
@@ -17,7 +17,6 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
-AWAY = Edit(0.0, 0.0)
 AT_ONCE = 32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
 
 
@@ -54,7 +53,7 @@ def without_each(usae: USAE, backbone: str, canvas: Tensor, removed: Sequence[Se
 
         def edited(output: Tensor, sets: Sequence[Sequence[int]] = sets) -> Tensor:
             codes = usae.encode(backbone, site.read(output[:1]))
-            by = torch.cat([moved_by(usae, backbone, codes, dict.fromkeys(own, AWAY)) for own in sets])
+            by = moved_without(usae, backbone, codes, sets)
             return site.moved(output.expand(len(sets), *output.shape[1:]), by)
 
         with site.hooked(edited):

@@ -6,7 +6,7 @@ import difflib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from usae_train.files.json_files import parse_json, read_object, validated
 from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.files.tensor_files import load_file
+from usae_train.model.agreement import read_agreement, save_agreement
 from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.statistics import Statistics, read_origin
@@ -29,6 +30,7 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
+    from usae_train.backbones.backbone import Backbone
     from usae_train.images.sources import ImageSource
 
 STATISTICS = "statistics.safetensors"
@@ -88,6 +90,8 @@ def save(
         if usae.statistics is not None:
             origin = _origin(usae, file_hash(room / "model.safetensors"))
             usae.statistics.save(room / STATISTICS, origin)
+        if usae.agreement is not None:
+            save_agreement(usae.agreement, room, file_hash(room / "model.safetensors"))
         (room / "README.md").write_text(card or _model_card(config))
         for file in beside:
             shutil.copyfile(file, room / file.name)
@@ -97,15 +101,17 @@ def save(
 
 
 @undisturbed
-def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
+def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[str, Backbone] | None = None) -> USAE:
     """Load a USAE: `demo`, `photos`, a USAE folder, or a repository of the Hugging Face hub (`user/name`).
 
     Args:
         usae: id or folder.
         device: where to put it.
+        modules: {backbone: `ModuleBackbone`}, those that were given to its training, which no folder holds.
 
     Raises:
-        ValueError: for an id that nothing answers to, or a folder that is broken; the message says which file.
+        ValueError: for an id that nothing answers to, or a folder that is broken; the message says which file. For a
+            module that the USAE has no backbone for, or of another width.
     """
     folder = _find(str(usae))
     config = _read_config(folder)
@@ -136,7 +142,16 @@ def load(usae: str | Path, device: torch.device | str = "cpu") -> USAE:
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
         _take_statistics(model, folder / STATISTICS)
+    model.modules_given = _fitting(modules or {}, model)
+    model.agreement = read_agreement(folder, model.n_concepts, model.sha256)
     return model.eval().requires_grad_(False).to(device)
+
+
+def _fitting(modules: Mapping[str, Backbone], model: USAE) -> dict[str, Backbone]:
+    for name, own in modules.items():
+        if own.width != model.widths[model.known_name(name)]:
+            raise UsageError(f"{name}: the module's layer has width {own.width}, and the USAE's {model.widths[name]}")
+    return dict(modules)
 
 
 def fills(usae: USAE, statistics: Statistics) -> bool:

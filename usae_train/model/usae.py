@@ -94,12 +94,14 @@ class USAE(nn.Module):
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
         self.sha256: str | None = None
         self.labels_file: Path | None = None  # names of its concepts, where its folder has some
+        self.agreement: Tensor | None = None  # (n_concepts,), of a consensus: the share of trainings that have each
         self.n_images: int | None = None
         self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
         self.fingerprint: str | None = None
         self.outliers: dict[str, Outliers] = {}  # high-norm tokens, as standardization found them
         self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc
         self.weights: dict[str, WeightsRecord] = {}  # of the backbones that it was trained with, where they are known
+        self.modules_given: dict[str, Backbone] = {}  # those that no spec can build: modules of the reader's own
         self._backbones: dict[str, Backbone] = {}
         self.encoders = nn.ModuleDict({n: Encoder(w, n_concepts, batch_norm) for n, w in widths.items()})
         self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts, unit_norm) for n, w in widths.items()})
@@ -164,7 +166,7 @@ class USAE(nn.Module):
             raise UsageError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
         if not self._backbones:
             with torch_as_it_starts():
-                built = build_backbones(self.specs, told=False)  # who chose them was told
+                built = build_backbones({**self.specs, **self.modules_given}, told=False)  # who chose them was told
                 if self.weights:
                     found = {name: backbone.record() for name, backbone in built.items()}
                     check_records(found, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -14,37 +15,62 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from usae_train.runtime.printing import say
+from usae_train.runtime.terminal import wrong_usage
 
 Command = Callable[..., None]
+Completion = Callable[..., list[str]]
 CONTEXT = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)  # typer's own, no option
 
 
 def takes_settings(
-    model: type[BaseModel], leave_out: Collection[str] = (), defaults: Mapping[str, Any] | None = None
+    model: type[BaseModel],
+    leave_out: Collection[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    *,
+    ranges: bool = True,
+    completions: Mapping[str, Completion] | None = None,
 ) -> Callable[[Command], Command]:
     """Give a command an option for each field of its settings class.
 
-    The command takes them as `**settings`, and is given those alone that stand on the command line: the others are the
-    class's to say.
+    A command with a parameter of that class is given them checked; what is wrong then is wrong usage, status 2. Another
+    takes them as `**settings`, and is given those alone that stand on the command line: the others are the class's to
+    say. Of several such decorators the lowest is the one of `**settings`.
+
+    A field's `json_schema_extra` may say `short`, its short form, and `option`, where that is not the field's name.
 
     Args:
         model: the settings; `FORMER`, where it has one, names options of earlier versions, which still work.
         leave_out: fields that are not options.
         defaults: what to show and take for fields whose default depends on another setting.
+        ranges: whether typer refuses what is out of range, and --help shows it; else the class does, in its own words.
+        completions: {field: what a shell offers for it}.
     """
-    defaults = defaults or {}
+    defaults, completions = defaults or {}, completions or {}
+    check: Callable[..., BaseModel] = getattr(model, "checked", model)
     fields = {name: field for name, field in model.model_fields.items() if name not in leave_out}
     former = {old: name for old, name in getattr(model, "FORMER", {}).items() if name in fields}
-    options = [_option(name, field, defaults.get(name, field.default)) for name, field in fields.items()]
+    options = [
+        _option(name, field, defaults.get(name, field.default), ranges, completions.get(name))
+        for name, field in fields.items()
+    ]
 
     def decorate(command: Command) -> Command:
+        own = [each for each in _parameters(command) if each.kind is not Parameter.VAR_KEYWORD]
+        checked = next((each.name for each in own if each.annotation is model), None)
+        asks = any(each.name == CONTEXT.name for each in own)
+
         @functools.wraps(command)
         def taken(context: typer.Context, **given: Any) -> None:
-            unsaid = {name for name in fields if not is_given(context, name)}
-            command(**{name: value for name, value in given.items() if name not in unsaid})
+            values = {name: given.pop(name) for name in fields}
+            said = {name: value for name, value in values.items() if is_given(context, name)}
+            if checked is not None:
+                with wrong_usage():
+                    given[checked] = check(**said)
+                said = {}
+            command(**given, **said, **({CONTEXT.name: context} if asks else {}))
 
-        own = [each for each in _parameters(command) if each.kind is not Parameter.VAR_KEYWORD]
-        return knows_former(former)(_signed(taken, [CONTEXT, *own, *options]))
+        kept = [each for each in own if each.name not in (checked, CONTEXT.name)]
+        return knows_former(former)(_signed(taken, [CONTEXT, *kept, *options]))
 
     return decorate
 
@@ -81,14 +107,19 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
     return decorate
 
 
-def _option(name: str, field: FieldInfo, default: Any) -> Parameter:
+def _option(name: str, field: FieldInfo, default: Any, ranges: bool, completion: Completion | None) -> Parameter:
     kind = _kind(field.annotation)
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    words = [_dashed(name), *([str(extra["short"])] if "short" in extra else [])]
-    option = typer.Option(*words, help=_help(field))
+    words = [str(extra.get("option", _dashed(name))), *([str(extra["short"])] if "short" in extra else [])]
+    least, most = (_bound(field, word) if ranges else None for word in ("ge", "le"))
+    option = typer.Option(*words, help=_help(field), min=least, max=most, autocompletion=completion)
     if not isinstance(default, bool | int | float | str):
         default, kind = None, kind | None
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _bound(field: FieldInfo, word: str) -> float | None:
+    return next((getattr(each, word) for each in field.metadata if hasattr(each, word)), None)
 
 
 def _hidden(name: str, today: Parameter) -> Parameter:
@@ -101,18 +132,22 @@ def _hidden(name: str, today: Parameter) -> Parameter:
 
 
 def _kind(annotation: Any) -> Any:
-    """What the command line makes of a field's text: a number, a flag, or text for the settings to judge."""
+    """What the command line makes of a field's text: a number, a flag, a path, or text for the settings to judge."""
     if get_origin(annotation) in (Union, UnionType):
         return _kind(next(part for part in get_args(annotation) if part is not type(None)))
-    return annotation if annotation in (bool, int, float) else str
+    if get_origin(annotation) in (list, tuple):
+        return list[str]
+    return annotation if annotation in (bool, int, float, Path) else str
 
 
 def _help(field: FieldInfo) -> str:
+    """A field's description, as a sentence; what is one already, or ends in what stands for the default, stays."""
     said = field.description or ""
-    if get_origin(field.annotation) is Literal and "`" not in said:
-        *some, last = (f"`{choice}`" for choice in get_args(field.annotation))
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    if not all(choice in said for choice in choices):
+        *some, last = (f"`{choice}`" for choice in choices)
         said = f"{said}: {', '.join(some)} or {last}"
-    return f"{said[:1].upper()}{said[1:]}."
+    return said if said.endswith((".", "]")) else f"{said[:1].upper()}{said[1:]}."
 
 
 def _dashed(name: str) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebacks
 from usae_train.runtime.printing import one_line, say, say_error, written_out
-from usae_train.runtime.shortage import shortage
+from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
 from usae_train.runtime.starting import begun
 
@@ -60,12 +60,21 @@ def one_line_errors(quiet: bool = False) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried again at the end
         raise SystemExit(141) from None
     except Exception as error:
-        wanting = shortage(error)
-        ours = wanting is None and not isinstance(error, UsageError | OSError)
+        ours = is_fault(error)
         if ours and shows_tracebacks():
             raise
-        say_error(kept_traceback(error) if ours else wanting or error)
+        say_error(kept_traceback(error) if ours else shortage(error) or error)
         raise SystemExit(1) from None
+
+
+@contextmanager
+def wrong_usage() -> Iterator[None]:
+    """An option's value that no run could take is wrong usage, status 2, whoever sees it: typer or a settings class."""
+    try:
+        yield
+    except UsageError as error:
+        say_error(error)
+        raise SystemExit(2) from None
 
 
 @contextmanager

@@ -20,7 +20,10 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder, as_usae, of_usae
+from usae_train.sae_formats.settings import ExportSettings
 from usae_train.sae_formats.torch_files import SUFFIXES, loaded
+
+EXPORT = ExportSettings()  # the defaults
 
 
 @cache
@@ -103,7 +106,7 @@ def import_autoencoder(
     return sae, as_usae(sae, name, build_backbones({name: spec})[name])
 
 
-def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = "saelens") -> Path:
+def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = EXPORT.format) -> Path:
     """Write one backbone of a USAE as an autoencoder of another library, with standardization folded into it.
 
     Args:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
-from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.limiting import count_before
 from usae_train.images.sources import Failure, ImageSource, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -25,6 +24,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.pieces import SECONDS, ExtractedTokens, Pieces
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.tokens.store import (
     SCHEMA,
@@ -36,6 +36,7 @@ from usae_train.tokens.store import (
     write_shard,
 )
 
+DEFAULTS = ExtractSettings()
 SHARD_BYTES = 512e6
 
 
@@ -48,7 +49,7 @@ class ExtractionPlan(NamedTuple):
 
 
 @undisturbed
-def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = "bfloat16") -> ExtractionPlan:
+def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = DEFAULTS.storage_dtype) -> ExtractionPlan:
     """What an extraction will write.
 
     Raises:
@@ -78,11 +79,11 @@ def extract(
     record: StoreRecord,
     out: Path,
     *,
-    batch: int = 32,
+    batch: int = DEFAULTS.batch,
     device: torch.device | str = "cpu",
-    run_in: str = "float32",
-    workers: int = 0,
-    max_broken: float = MAX_BROKEN,
+    run_in: str = DEFAULTS.compute_dtype,
+    workers: int = DEFAULTS.workers,
+    max_broken: float = DEFAULTS.max_broken,
     images_a_shard: int | None = None,
     progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,

@@ -241,7 +241,7 @@ def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:
 def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: FitSettings) -> USAE:
     """A copy of a USAE with an untrained pair more, at the end."""
     grown = new_usae({**usae.widths, name: width}, settings, specs={**usae.specs, name: spec}, grid=usae.grid)
-    grown.recipe, grown.outliers = usae.recipe, dict(usae.outliers)
+    grown.recipe, grown.outliers, grown.agreement = usae.recipe, dict(usae.outliers), usae.agreement
     fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}
     grown.load_state_dict({**fresh, **usae.state_dict()})
     return grown

@@ -21,9 +21,10 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped, handle_signals, status_of
 from usae_train.tokens.feeding import Batches
-from usae_train.training.settings import FitSettings
+from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_forms import check_moments, check_place, differing
 
+DEFAULTS = ExecutionSettings()
 UNREADABLE = -1  # no step: there are states, and none can be read
 
 
@@ -112,7 +113,9 @@ class TrainingCheckpointer:
         data: what the training is on, in words that are compared when it is resumed (source, fingerprint, widths).
     """
 
-    def __init__(self, folder: Path, minutes: float = 10.0, keep: int = 2) -> None:
+    def __init__(
+        self, folder: Path, minutes: float = DEFAULTS.checkpoint_minutes, keep: int = DEFAULTS.keep_checkpoints
+    ) -> None:
         self.folder, self.seconds, self.keep = folder, 60 * minutes, keep
         self.data: dict[str, Any] = {}
         self.kept = 0  # the step of the last state that was written

@@ -30,17 +30,16 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.sampling import drawn_numbers, measured_numbers
+from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
+from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
 from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe
-
-MEASURED_TOKENS = 20_000  # bare tokens are kept one per row while they are measured: rows x concepts numbers
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class FitCallbacks:
 def fit(
     data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore,
     *,
-    backbones: str | Mapping[str, BackboneSpec | str] | None = None,
+    backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None = None,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
     device: torch.device | str = "cpu",
@@ -67,10 +66,11 @@ def fit(
     """Train a USAE.
 
     Args:
-        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or pictures: a folder,
-            `demo`, or an image source; or an activation store.
-        backbones: {name: spec or timm id} to see the pictures with, or what `--backbones` takes: `paper`, `demo`,
-            `photos`, a YAML file, timm ids with commas; only with pictures.
+        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or files of such tokens,
+            `NAME=FILE.npy,NAME=FILE.npy` (see `tokens.given_tokens`); or pictures: a folder, `demo`, or an image
+            source; or an activation store.
+        backbones: {name: spec, timm id or `ModuleBackbone`} to see the pictures with, or what `--backbones` takes:
+            `paper`, `demo`, `photos`, a YAML file, timm ids with commas; only with pictures.
         recipe: `default`, `published`, a YAML file of one, or a `TrainingRecipe`.
         limit: take at most so many pictures.
         device: where to train.
@@ -90,10 +90,11 @@ def fit(
     if isinstance(data, Mapping):
         if backbones is not None:
             raise UsageError("backbones are for pictures; the data is tokens already")
-        usae = fit_tokens(data, chosen, device=device, progress=watch.steps, log_every=watch.log_every)
-        rows = drawn_numbers(len(next(iter(data.values()))), MEASURED_TOKENS)
-        usae.statistics = measure(usae, PairedTokens({n: t[rows, None] for n, t in data.items()}, rows))
-        return usae.to("cpu")
+        return fit_given(GivenTokens(dict(data)), chosen, device, watch)
+    if isinstance(data, str) and names_tokens(data):
+        if backbones is not None:
+            raise UsageError("backbones are for pictures; the data is tokens already")
+        return fit_given(read_tokens(data), chosen, device, watch)
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
@@ -106,7 +107,39 @@ def fit(
     return fit_pictures(source, chosen, _specs(backbones), device, watch)
 
 
-def _specs(backbones: str | Mapping[str, BackboneSpec | str]) -> dict[str, BackboneSpec]:
+@undisturbed
+def fit_given(
+    given: GivenTokens,
+    settings: FitSettings,
+    device: torch.device | str = "cpu",
+    watch: FitCallbacks | None = None,
+    keeper: TrainingCheckpointer | None = None,
+    ranks: DistributedContext = SINGLE_PROCESS,
+) -> USAE:
+    """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.
+
+    Args:
+        given: the tokens.
+        settings: size, length and recipe.
+        device: where to train.
+        watch: callbacks for progress.
+        keeper: writes training states, and resumes from the last.
+        ranks: the processes that train as one.
+
+    Returns:
+        The USAE, in evaluation mode, its statistics measured on the same tokens; on ranks other than the first without.
+    """
+    watch = watch or FitCallbacks()
+    if keeper is not None:
+        keeper.data = given.identity()
+    feed = MemoryFeed(given.flat)
+    usae = fit_tokens(feed, settings, None, device, watch.steps, keeper, watch.log_every, ranks)
+    if ranks.is_main:
+        usae.statistics = measure(usae, given.sample())
+    return usae.to("cpu")
+
+
+def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapping[str, BackboneSpec | Backbone]:
     if isinstance(backbones, str):
         return read_specs(backbones)
     return {name: BackboneSpec(model=own) if isinstance(own, str) else own for name, own in backbones.items()}
@@ -116,7 +149,7 @@ def _specs(backbones: str | Mapping[str, BackboneSpec | str]) -> dict[str, Backb
 def fit_pictures(
     source: ImageSource,
     settings: FitSettings,
-    backbones: Mapping[str, BackboneSpec],
+    backbones: Mapping[str, BackboneSpec | Backbone],
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     keeper: TrainingCheckpointer | None = None,
@@ -128,7 +161,7 @@ def fit_pictures(
     Args:
         source: the pictures.
         settings: size, length and recipe.
-        backbones: {name: spec} to see them with.
+        backbones: {name: spec} to see them with, or a backbone that is built already.
         device: where to train.
         watch: callbacks for progress.
         keeper: writes training states, and resumes from the last.
@@ -147,14 +180,16 @@ def fit_pictures(
     feed, sample = feed_pictures(
         built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, dtype=settings.dtype
     )
-    usae = new_usae(feed.widths, settings, specs=backbones, grid=grid)
+    specs = {name: backbone.spec for name, backbone in built.items()}
+    usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
+    usae.modules_given = {name: own for name, own in backbones.items() if isinstance(own, Backbone)}
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     if keeper is not None:
         keeper.data = {
             "pictures": source.name,
             "fingerprint": source.fingerprint(),
             "widths": usae.widths,
-            "backbones": listed(backbones),
+            "backbones": listed(specs),
         }
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
     usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()

@@ -31,13 +31,13 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, StoreFeed
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
-from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures, fit_settings, store_to_fit
+from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
+from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures, store_to_fit
 from usae_train.training.logging.callbacks import journaled
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import FitSettings
+from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_forms import differing
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
@@ -49,10 +49,7 @@ class Work:
     """How the trainings are run: what changes nothing of what they come to."""
 
     device: str = "cpu"
-    memory: float | None = None  # GB of tokens in memory at a time; a third of the machine's by default
-    every: float = 10.0  # minutes between two training states
-    keep: int = 2  # how many of them
-    log_every: int | None = None  # steps between two lines of metrics.jsonl; a hundredth of the training by default
+    execution: ExecutionSettings = DEFAULTS
     report: ProgressCallback = lambda stage, done, total, note: None
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
@@ -86,9 +83,7 @@ def fit_independent(
     images: str,
     out: Path,
     backbones: str | None,
-    recipe: str,
-    sizes: Mapping[str, Any],
-    limit: int | None,
+    settings: FitSettings,
     work: Work,
     verify: bool = False,
 ) -> dict[str, float]:
@@ -98,9 +93,7 @@ def fit_independent(
         images: pictures or a store.
         out: the folder of folders; training states lie in `.NAME.training` in it.
         backbones: what `--backbones` takes; a store has its own.
-        recipe: `default` or `published`.
-        sizes: n_concepts, k, steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
-        limit: take at most so many pictures.
+        settings: of all trainings; see `fit_each` for their seeds.
         work: how it is done.
         verify: compare a store's checksums first.
 
@@ -108,13 +101,13 @@ def fit_independent(
         {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
 
     Raises:
-        ValueError: for settings that do not exist, a folder with SAEs of other settings, or more than one process.
+        ValueError: for a folder with SAEs of other settings, or more than one process.
         Stopped: after SIGTERM or Ctrl-C; the state is kept.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--independent trains in one process; start it without torchrun")
-    settings = fit_settings(recipe, **sizes)
     check_writable(out)
+    limit = work.execution.limit
     if (store := store_to_fit(images, backbones, limit, settings.dtype, verify)) is not None:
         check_weights(store.specs)
         record = store.record
@@ -147,6 +140,23 @@ def fit_each(
     work: Work | None = None,
     data: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, float]:
+    """Train an SAE per backbone, those that are not there yet; see `train_each`.
+
+    Returns:
+        {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
+    """
+    train_each(names, settings, fit_one, out, work, data)
+    return {name: dead_of(load(out / name))[name] for name in names}
+
+
+def train_each(
+    names: Sequence[str],
+    settings: FitSettings,
+    fit_one: FitOne,
+    out: Path,
+    work: Work | None = None,
+    data: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Train those that are not there yet.
 
     Each has seeds of its own, `seed + 1 + position` and so `init_seed`: with one all would start from the same tokens,
@@ -154,15 +164,12 @@ def fit_each(
     done.
 
     Args:
-        names: the backbones.
+        names: of the trainings, and of their folders: the backbones, where each has one of its own.
         settings: of all trainings.
         fit_one: trains one: name, its settings, what watches it, what keeps its states.
         out: the folder of folders.
         work: how it is done.
         data: what the trainings are on, ready for JSON.
-
-    Returns:
-        {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
 
     Raises:
         ValueError: when those that are there have other settings or are of other data; says which differ.
@@ -177,7 +184,7 @@ def fit_each(
             apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
             own = settings.model_copy(update=apart)
             room = out / f".{name}.training"
-            keeper = TrainingCheckpointer(room, work.every, work.keep)
+            keeper = TrainingCheckpointer(room, work.execution.checkpoint_minutes, work.execution.keep_checkpoints)
             with MetricsLogger(room / METRICS) as journal, keeper.listening():
                 watch = journaled(
                     journal,
@@ -185,7 +192,7 @@ def fit_each(
                     own.steps,
                     f"training {name}",
                     f"pictures {name}",
-                    log_every=work.log_every,
+                    log_every=work.execution.log_every,
                     failure=work.failure,
                 )
                 usae = fit_one(name, own, watch, keeper)
@@ -193,7 +200,6 @@ def fit_each(
                 temporary.write_text(json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
             shutil.rmtree(room, ignore_errors=True)
-    return {name: dead_of(load(out / name))[name] for name in names}
 
 
 def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
@@ -240,7 +246,13 @@ def _of_pictures(
 ) -> USAE:
     backbone = build_backbones({name: specs[name]}, told=False)[name].to(work.device)
     feed, sample = feed_pictures(
-        {name: backbone}, source, grid, work.memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
+        {name: backbone},
+        source,
+        grid,
+        work.execution.memory,
+        watch,
+        max_broken=settings.max_broken,
+        dtype=settings.dtype,
     )
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
     usae.weights = {name: backbone.record()}
@@ -265,7 +277,7 @@ def _of_store(
     keeper: TrainingCheckpointer,
 ) -> USAE:
     record = store.record
-    every = StoreFeed(store, allowed_memory(work.memory))
+    every = StoreFeed(store, allowed_memory(work.execution.memory))
     feed = OneBackbone(every, name)
     usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
     usae.weights = {name: own for name, own in record.weights.items() if name in usae.names}

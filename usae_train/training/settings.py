@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 from usae_train.backbones.precision import RunIn
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
+from usae_train.images.settings import Limit
 from usae_train.runtime.shortage import MAX_COUNT
 from usae_train.training.variants import DictionaryName, Fractions, SparsityName
 
@@ -221,3 +222,24 @@ class FitOptions(TypedDict, total=False):
     matryoshka_fractions: tuple[float, ...] | None
     matryoshka: Literal["fixed", "drawn"] | None
     max_broken: float
+
+
+class ExecutionSettings(Settings):
+    """How a training is carried out: on how many images, in how much memory, and what is kept and said on the way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    FORMER: ClassVar[Mapping[str, str]] = {"every": "checkpoint_minutes", "keep": "keep_checkpoints"}
+
+    limit: Limit = None
+    memory: float | None = Field(
+        None,
+        description="GB of tokens in memory at a time; what does not fit is read or streamed in random windows. "
+        "[a third of the machine's]",
+    )
+    checkpoint_minutes: float = Field(10.0, ge=0, description="minutes between two training states")
+    keep_checkpoints: int = Field(2, ge=1, description="how many training states are kept; older ones are removed")
+    log_every: int | None = Field(
+        None,
+        ge=1,
+        description="steps between two lines of metrics.jsonl; a hundredth of the training by default",
+    )

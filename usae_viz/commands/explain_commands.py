@@ -10,11 +10,12 @@ import typer
 from usae_train.files.json_files import read_json
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, say, say_json, say_table
-from usae_train.runtime.settings_options import is_given
+from usae_train.runtime.settings_options import is_given, takes_settings
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
+from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from usae_viz.explanations.intervention import Gallery, Intervention
     from usae_viz.explorer.runs import RunFolder
 
-UsaeId = Annotated[
-    str, typer.Option("--usae", help="`photos`, `demo`, a USAE folder or a hub id.", autocompletion=complete_usae)
-]
-Labels = Annotated[str | None, typer.Option(help="Your own names for concepts, the JSON that the explorer exports.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print explain.json instead of a table.")]
@@ -53,18 +50,10 @@ def register(app: typer.Typer) -> None:
     app.command()(intervene)
 
 
+@takes_settings(ExplainSettings, completions={"usae": complete_usae})
 def explain(
     photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs, picture files.")],
-    usae: UsaeId = "photos",
-    class_: Annotated[
-        str | None,
-        typer.Option(
-            "--class", help="Number or name of the class that importance is for; each classifier's top one by default."
-        ),
-    ] = None,
-    columns: Annotated[int, typer.Option(min=1, max=24, help="Concepts on a sheet.")] = 6,
-    top: Annotated[int, typer.Option(min=1, max=100, help="Concepts of each list, one per backbone and order.")] = 20,
-    labels: Labels = None,
+    settings: ExplainSettings,
     images: Images = None,
     run: Annotated[
         Path | None, typer.Option(help="A run folder of the same USAE: its drawings stand beside their concepts.")
@@ -90,18 +79,18 @@ def explain(
         place = out or new_run("explain")
         check_free(place)
         opened = [open_photograph(photo) for photo in photos]
-        model = load(usae, pick_device(device))
+        model = load(settings.usae, pick_device(device))
         drawn = None if run is None else _run_of(model, run)
-        named = labels_of(model, labels)
-        explained = [explain_one(model, photo, class_, named) for photo in opened]
+        named = labels_of(model, settings.labels)
+        explained = [explain_one(model, photo, settings.class_, named) for photo in opened]
         take_pictures(model, images, quiet)
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             write_explanations(
                 explained,
                 place,
-                columns,
-                top,
+                settings.columns,
+                settings.top,
                 drawn,
                 lambda done, total: report("top-activating patches", done, total, ""),
             )
@@ -113,6 +102,7 @@ def explain(
             say(str(place / "index.html"))
 
 
+@takes_settings(InterveneSettings, completions={"usae": complete_usae})
 def intervene(
     context: typer.Context,
     photo: Annotated[
@@ -123,25 +113,7 @@ def intervene(
             "stands for --in, --set, --usae, --top, --among and --labels.",
         ),
     ],
-    backbone: Annotated[str | None, typer.Option("--in", help="The backbone whose concepts are edited.")] = None,
-    edits: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="An edit of a concept, by number or name, at every patch: `12=0` sets its code, `seeds*2` "
-            "scales it, `eyes+1.5` adds to it. Can be given several times.",
-        ),
-    ] = None,
-    usae: UsaeId = "photos",
-    top: Annotated[int, typer.Option(min=1, max=20, help="Classes and neighbours that are shown.")] = 5,
-    among: Annotated[
-        str | None,
-        typer.Option(
-            help="Photographs to find the nearest of, by the final embedding: a folder or what else "
-            "usae-train takes; none by default."
-        ),
-    ] = None,
-    labels: Labels = None,
+    settings: InterveneSettings,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to write; outputs/intervene-TIME by default.")
     ] = None,
@@ -169,12 +141,11 @@ def intervene(
             recipe = read_edit_recipe(photo)
             wanted = list(recipe.places())
         else:
-            if backbone is None or not edits:
+            if settings.backbone is None or not settings.edits:
                 raise typer.BadParameter("say what is edited: --in BACKBONE --set 12=0")
-            edit = NamedEdit(backbone=backbone, edits=edits)
-            recipe = EditRecipe(
-                usae=usae, photographs=[photo], edits={"edit": edit}, among=among, labels=labels, top=top
-            )
+            edit = NamedEdit(backbone=settings.backbone, edits=settings.edits)
+            shared = settings.model_dump(include={"usae", "among", "labels", "top"})
+            recipe = EditRecipe(photographs=[photo], edits={"edit": edit}, **shared)
             wanted = [(".", photo, edit)]
         model = load(recipe.usae, pick_device(device))
         named = labels_of(model, recipe.labels)

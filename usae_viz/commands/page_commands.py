@@ -11,13 +11,15 @@ import typer
 
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
+from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.explorer.settings import ExploreSettings
+from usae_viz.rating.settings import RateSettings
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
-Usae = Annotated[str | None, typer.Option("--usae", help="The runs' USAE, where it is not what run.json says.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("rate-score")(rate_score)
 
 
+@takes_settings(ExploreSettings)
 def explore(
     named: Annotated[
         list[str],
@@ -37,6 +40,7 @@ def explore(
             "concept. Both can be given together, and several runs to compare them.",
         ),
     ],
+    settings: ExploreSettings,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -45,14 +49,7 @@ def explore(
             help="Folder for index.html; the run's own, for anything else outputs/explore-TIME by default.",
         ),
     ] = None,
-    natural: Annotated[
-        int, typer.Option(min=0, max=8, help="Top-activating patches per backbone and concept; 0 leaves them out.")
-    ] = 6,
-    usae: Usae = None,
     images: Images = None,
-    pictures_only: Annotated[
-        bool, typer.Option("--pictures-only", help="Do without the USAE: no statistics, no top-activating patches.")
-    ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: Device = "auto",
     workers: Workers = None,
@@ -70,14 +67,14 @@ def explore(
 
         place = out or _own_place(named)
         check_place(place)
-        if pictures_only and images is not None:
+        if settings.pictures_only and images is not None:
             raise typer.BadParameter("--images shows top-activating patches, which --pictures-only leaves out")
         one_thread()
-        sources = open_sources(named, usae, pictures_only, pick_device(device))
-        if sources.usae is not None and natural:
+        sources = open_sources(named, settings.usae, settings.pictures_only, pick_device(device))
+        if sources.usae is not None and settings.natural:
             take_pictures(sources.usae, images, quiet)
         with progress_bars(quiet) as progress:
-            missing = write(sources, place, natural, watched(progress, quiet), workers)
+            missing = write(sources, place, settings.natural, watched(progress, quiet), workers)
         say(*missing, err=True)
         if not quiet:
             kilobytes = size_of(place) / 1000
@@ -87,20 +84,13 @@ def explore(
             webbrowser.open(address(place / "index.html"))
 
 
+@takes_settings(RateSettings)
 def rate(
     run: Annotated[Path, typer.Argument(help="A run folder; its pictures of single concepts are asked about.")],
+    settings: RateSettings,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the study; outputs/rate-TIME by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides order, choices and distractors.")] = 0,
-    choices: Annotated[int, typer.Option(min=2, max=9, help="Top-activating patches a question.")] = 4,
-    controls: Annotated[
-        int,
-        typer.Option(
-            min=0, max=100, help="Questions per concept that show a top-activating patch instead of a picture."
-        ),
-    ] = 1,
-    usae: Usae = None,
     images: Images = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -122,7 +112,7 @@ def rate(
             )
         place = out or _new_place("rate")
         check_place(place)
-        sources = open_sources([str(run)], usae, device=pick_device(device))
+        sources = open_sources([str(run)], settings.usae, device=pick_device(device))
         assert sources.usae is not None
         take_pictures(sources.usae, images, quiet)
         natural, why = natural_pictures(sources.usae)
@@ -134,12 +124,12 @@ def rate(
                 sources.usae,
                 natural,
                 sources.runs[0],
-                seed,
-                choices,
-                controls,
+                settings.seed,
+                settings.choices,
+                settings.controls,
                 lambda done, total: report("questions", done, total, ""),
             )
-        write_study(trials, sources.usae, natural.source, sources.runs[0], seed, place)
+        write_study(trials, sources.usae, natural.source, sources.runs[0], settings.seed, place)
         if not quiet:
             page, questions = place / "study" / "index.html", plural(len(trials), "question")
             say(f"{page}: {questions}; keep {place / 'key.json'} to yourself")

@@ -11,9 +11,11 @@ import typer
 
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_error, say_json, say_table
+from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.runs.settings import RenderSettings
 from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def register(app: typer.Typer) -> None:
     app.command()(recipes)
 
 
+@takes_settings(RenderSettings, completions={"usae": complete_usae})
 def render(
     recipe: Annotated[
         str | None,
@@ -43,16 +46,8 @@ def render(
             autocompletion=complete_recipe,
         ),
     ] = None,
-    usae: Annotated[
-        str | None,
-        typer.Option(
-            help="`demo`, `photos`, a USAE folder or a hub id, in place of the recipe's.", autocompletion=complete_usae
-        ),
-    ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(help="Your own names for concepts, the JSON that the explorer exports; in place of the recipe's."),
-    ] = None,
+    *,
+    settings: RenderSettings,
     images: Images = None,
     out: Annotated[
         Path | None,
@@ -74,15 +69,6 @@ def render(
     ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")] = "auto",
-    threads: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=1024,
-            help="On the CPU, threads of the one process that draws then; another number than 1 "
-            "changes a picture's last bits. To use more cores, leave it: --workers does.",
-        ),
-    ] = 1,
     workers: Workers = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -106,20 +92,20 @@ def render(
         recipe = find_recipe(recipe)
         from usae_train.runtime.distributed import ranks_of_torchrun
 
-        if threads > 1 and (workers or 1) > 1:
-            raise typer.BadParameter(f"--threads {threads} is of one process; leave it or --workers out")
+        if settings.threads > 1 and (workers or 1) > 1:
+            raise typer.BadParameter(f"--threads {settings.threads} is of one process; leave it or --workers out")
         with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
             with ranks.raise_together():
-                plan, model = _planned(recipe, usae, labels, device, threads, allow_code)
+                plan, model = _planned(recipe, settings, device, allow_code)
             place = ranks.compute_on_main(lambda: _place(Path(recipe).stem, out, resume, dry_run))
+            if settings.threads > 1:  # which computed already, and would be lacking in a copy of this process
+                workers = 1
             if dry_run:
                 if ranks.is_main:
-                    _tell_estimate(model, plan, place, device, as_json)
+                    _tell_estimate(model, plan, place, as_json, workers, ranks.world_size)
                 return
             with ranks.raise_together():
                 take_pictures(model, images, quiet or not ranks.is_main)
-            if threads > 1:  # which computed already, and would be lacking in a copy of this process
-                workers = 1
             draw_plan(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks, workers=workers)
 
 
@@ -229,9 +215,7 @@ def new_run(name: str) -> Path:
     return folder
 
 
-def _planned(
-    recipe: str, usae: str | None, labels: str | None, device: str, threads: int, allow_code: bool
-) -> tuple[RenderPlan, USAE]:
+def _planned(recipe: str, settings: RenderSettings, device: str, allow_code: bool) -> tuple[RenderPlan, USAE]:
     import torch
 
     from usae_train.model.checkpoint import load
@@ -240,19 +224,19 @@ def _planned(
     from usae_viz.runs.recipe import read_recipe
     from usae_viz.runs.show import changed_since, plan_again
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(settings.threads)
     if recipe.lower().endswith(".png"):
-        if labels is not None:
+        if settings.labels is not None:
             raise typer.BadParameter("--labels are for a recipe; a picture says itself what it is of")
         about = read_about(Path(recipe))
-        model = load(usae or usae_near(about.usae or "demo", Path(recipe)), pick_device(device))
+        model = load(settings.usae or usae_near(about.usae or "demo", Path(recipe)), pick_device(device))
         plan = plan_again(model, about, Path(recipe), allow_code)
         if (changed := changed_since(Path(recipe), about)) is not None:
             say(changed, err=True)
         return plan, model
     chosen = read_recipe(recipe)
-    chosen = chosen if labels is None else chosen.model_copy(update={"labels": labels})
-    model = load(usae or chosen.usae, pick_device(device))
+    chosen = chosen if settings.labels is None else chosen.model_copy(update={"labels": settings.labels})
+    model = load(settings.usae or chosen.usae, pick_device(device))
     try:
         return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model
     except ValueError as error:
@@ -274,13 +258,13 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
     return out
 
 
-def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, device: str, as_json: bool) -> None:
+def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, as_json: bool, workers: int | None, ranks: int) -> None:
     from rich import box
     from rich.table import Table
 
     from usae_viz.runs.estimate import estimate
 
-    found: Estimate = estimate(usae, plan, out)
+    found: Estimate = estimate(usae, plan, out, workers, ranks)
     if as_json:
         say_json(found.as_dict())
         return
@@ -296,5 +280,6 @@ def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, device: str, as_json
     say(f"{plural(pictures, 'picture')} to draw in {plural(found.folders, 'folder')}, {found.finished} there already")
     say_table(table)
     minutes, seconds = divmod(round(found.seconds), 60)
-    where = "this CPU" if pick_device(device) == "cpu" else "this GPU"
-    say(f"about {minutes} min {seconds} s by one process on {where}, {found.megabytes:.1f} MB without sheets")
+    where = "this CPU" if usae.dictionary(usae.names[0]).device.type == "cpu" else "this GPU"
+    who = "one process" if found.processes == 1 else f"{found.processes} processes"
+    say(f"about {minutes} min {seconds} s by {who} on {where}, {found.megabytes:.1f} MB without sheets")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from usae_train.files.whole_numbers import whole_number
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of, names_of, nearest, numbers, with_numbers
+from usae_viz.concepts.settings import ConceptsSettings, Sort
 
-Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "index"]
+DEFAULTS = ConceptsSettings()
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
 # The same, below which a factor value says nothing of a concept: 0.5 is a coin's; 188 of the demo's 256 are below.
 CHANCE = 0.6
@@ -37,10 +38,11 @@ class ConceptRow:
     energy: float
     firing_share: list[float]
     follows: Follows | None
+    agreement: float | None = None  # of a consensus: the share of its trainings in which the concept came back
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
-        return asdict(self)
+        """For `--json`; without `agreement` for a USAE that is no consensus."""
+        return {key: value for key, value in asdict(self).items() if key != "agreement" or value is not None}
 
 
 def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None) -> list[int]:
@@ -72,16 +74,19 @@ def check_concept(usae: USAE, concept: int) -> int:
     return concept
 
 
-def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = None) -> list[ConceptRow]:
+def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, limit: int | None = None) -> list[ConceptRow]:
     """Every concept's figures, the largest first (`index`: in their own order).
 
     Raises:
-        ValueError: for a USAE without statistics (or, by auroc, without a known truth), or an unknown order.
+        ValueError: for a USAE without statistics (or, by auroc, without a known truth; by agreement, of one training),
+            or an unknown order.
     """
     check_sort(sort)
     statistics = need_statistics(usae)
     if sort == "auroc" and statistics.auroc is None:
         raise UsageError("by auroc: this USAE's statistics have no truth to compare with")
+    if sort == "agreement" and usae.agreement is None:
+        raise UsageError("by agreement: this USAE is one training; `usae-train consensus` makes one of several")
     universality, entropy = statistics.universality, statistics.firing_entropy
     energy, shares = statistics.energy.mean(0), statistics.firing_share
     rows = [
@@ -92,6 +97,7 @@ def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = No
             energy[k].item(),
             shares[:, k].tolist(),
             follows(usae, k),
+            None if usae.agreement is None else round(usae.agreement[k].item(), 4),
         )
         for k in range(usae.n_concepts)
     ]
@@ -102,6 +108,7 @@ def concept_rows(usae: USAE, sort: Sort = "universality", limit: int | None = No
         "entropy": lambda row: 1.0 if row.entropy is None else -row.entropy,
         "fires": lambda row: -min(row.firing_share),
         "auroc": lambda row: -(row.follows.auroc if row.follows else 0.0),
+        "agreement": lambda row: (-(row.agreement or 0.0), order[row.concept]),
         "index": lambda row: row.concept,
     }
     return sorted(rows, key=keys[sort])[:limit]
@@ -142,7 +149,9 @@ def best_concept(usae: USAE, value: int) -> tuple[int, float]:
 
 
 def caption(usae: USAE, concept: int, names: Mapping[int, Mapping[str, str]] | None = None) -> str:
-    """One line on a concept for a sheet: its number, its name if it has one, and what it follows if that is known.
+    """One line on a concept for a sheet: its number, its name if it has one, what it follows if that is known.
+
+    Of a consensus also the share of the trainings in which it came back.
 
     Args:
         usae: the USAE.
@@ -159,6 +168,8 @@ def caption(usae: USAE, concept: int, names: Mapping[int, Mapping[str, str]] | N
     if found is not None:
         word = "follows" if found.auroc >= FOLLOWS else "nearest to"
         said.append(f"{word} {found.value} (AUROC {found.auroc:.2f})")
+    if usae.agreement is not None:
+        said.append(f"in {usae.agreement[concept].item():.0%} of the trainings")
     return f"concept {concept}" + (f": {', '.join(said)}" if said else "")
 
 

@@ -18,7 +18,7 @@ from usae_train.runtime.printing import plural
 from usae_viz.concepts.labels import Label, folded, labels_of, numbers, with_numbers
 from usae_viz.concepts.naming import best_concept, by_universality, check_concept, need_statistics, parse_concepts
 
-Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc"]
+Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc", "agreement"]
 RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
 
 
@@ -104,6 +104,10 @@ def figures(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
         if statistics.auroc is None:
             raise UsageError("by auroc: this USAE's statistics have no truth to compare with")
         found = statistics.auroc[rows].amin(0).nan_to_num(0.0).amax(0)
+    elif by == "agreement":
+        if usae.agreement is None:
+            raise UsageError("by agreement: this USAE is one training; `usae-train consensus` makes one of several")
+        found = usae.agreement
     elif by == "energy":
         found = statistics.energy[rows].mean(0)
     elif by == "fires":

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from usae_train.files.homes import beside
 from usae_train.files.place_names import named_place
+from usae_viz.explanations.settings import InterveneSettings
 from usae_viz.runs.recipe import read_settings
 
 EditName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a folder's name
+DEFAULTS = InterveneSettings()
 ENDINGS = (".yaml", ".yml")
 
 
@@ -31,12 +33,14 @@ class EditRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usae: str = Field("photos", description="`photos`, `demo`, a USAE folder (taken relative to the file) or a hub id")
+    usae: str = Field(
+        DEFAULTS.usae, description="`photos`, `demo`, a USAE folder (taken relative to the file) or a hub id"
+    )
     photographs: list[str] = Field(min_length=1, description="picture files, taken relative to the file")
     edits: dict[EditName, NamedEdit] = Field(min_length=1, description="{name: {in: lite0, set: [12=0]}}")
     among: str | None = Field(None, description="photographs to find the nearest of; a folder is relative to the file")
     labels: str | None = Field(None, description="names of your own for concepts; relative to the file")
-    top: int = Field(5, ge=1, le=20, description="classes and neighbours that are shown")
+    top: int = Field(DEFAULTS.top, ge=1, le=20, description="classes and neighbours that are shown")
 
     @field_validator("edits")
     @classmethod

@@ -22,8 +22,10 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explanations.classes import named_class
 from usae_viz.explanations.concept_maps import ConceptMaps
 from usae_viz.explanations.photograph import Photo, Photograph, open_photograph
+from usae_viz.explanations.settings import InterveneSettings
 
 BATCH = 16
+TOP = InterveneSettings().top
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def intervention_in(
     backbone: str,
     photo: Photo,
     edits: Mapping[int, Wanted],
-    top: int = 5,
+    top: int = TOP,
     among: Gallery | None = None,
 ) -> Intervention:
     """Edit concepts in one backbone, and say what changes in its answer to a photograph.

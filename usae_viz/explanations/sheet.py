@@ -8,8 +8,9 @@ from usae_viz.explanations.choice import strongest_in_turn
 from usae_viz.explanations.concept_maps import ConceptSeen
 from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.overlay import fitted, scaled, spotlight
+from usae_viz.explanations.settings import ExplainSettings
 
-COLUMNS = 6
+COLUMNS = ExplainSettings().columns
 CELL = 208  # longer side of a photograph, in pixels
 MARGIN = 12
 HEAD = 58  # of the title and the line below it

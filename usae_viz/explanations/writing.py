@@ -20,11 +20,12 @@ from usae_viz.explanations.intervention import Intervention
 from usae_viz.explanations.intervention_sheet import intervention_sheet
 from usae_viz.explanations.page import write_page
 from usae_viz.explanations.record import SCHEMA, record_of, usae_record
+from usae_viz.explanations.settings import ExplainSettings
 from usae_viz.explanations.sheet import COLUMNS
 from usae_viz.explorer.runs import RunFolder
 from usae_viz.export.png import save_png
 
-TOP = 20
+TOP = ExplainSettings().top
 
 
 @undisturbed

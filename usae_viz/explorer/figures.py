@@ -81,6 +81,9 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
             "co_fires", "co-fires", "patches at which every backbone fires it", "count", statistics.co_fires, log=True
         ),
     ]
+    if usae.agreement is not None:
+        about = "share of the trainings that this space is the consensus of in which the concept came back"
+        columns.append(column("agreement", "trainings agree", about, "share", usae.agreement))
     if statistics.auroc is not None:
         found = [None if k is None else follows(usae, k) for k in concepts]
         areas = [None if each is None else round(each.auroc, 4) for each in found]

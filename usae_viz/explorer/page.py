@@ -30,13 +30,14 @@ from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import places, write_natural
 from usae_viz.explorer.parts import copy_parts, small_copy
 from usae_viz.explorer.runs import OWN, RunFolder
+from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
 from usae_viz.export.sheet import CELL
 from usae_viz.settings import SHARED, MaximizeSettings
 
 SCHEMA = 1
 MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
-NATURAL = 6  # top-activating patches per backbone
+NATURAL = ExploreSettings().natural  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 SCRIPTS = (
     *("dom.js", "link.js", "scale.js", "labels.js", "view.js", "spotlight.js", "heat.js", "naturals.js", "card.js"),

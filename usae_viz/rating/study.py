@@ -30,12 +30,14 @@ from usae_viz.explorer.parts import copy_parts
 from usae_viz.explorer.runs import RenderedImage, RunFolder
 from usae_viz.export.natural_patches import around, inside_window
 from usae_viz.export.png import read_pixels
+from usae_viz.rating.settings import RateSettings
 from usae_viz.verification.verdict import Verdict
 
 SCHEMA = 1
 TRIES = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
 REMEMBERED = 2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
 SIDE = 256  # pixels of every picture on the page
+DEFAULTS = RateSettings()
 NATURAL = "natural"  # the condition of control trials
 RATER = "study"  # the folder that is handed to raters
 
@@ -84,8 +86,8 @@ def make_study(
     natural: NaturalPictures,
     run: RunFolder,
     seed: int,
-    choices: int = 4,
-    controls: int = 1,
+    choices: int = DEFAULTS.choices,
+    controls: int = DEFAULTS.controls,
     progress: CountCallback = lambda done, total: None,
 ) -> list[QuestionKey]:
     """Draw a study's questions.

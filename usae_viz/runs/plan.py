@@ -25,8 +25,10 @@ from usae_viz.optimization.parts import pictures_of
 from usae_viz.optimization.resolving import resolved
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
+from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
 
+ANIMATION = DrawSettings().animation
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
@@ -138,7 +140,7 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
 
 
 def plan_objectives(
-    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], animation: str = "gif"
+    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], animation: str = ANIMATION
 ) -> RenderPlan:
     """Draw each objective with each run's settings."""
     _check_count(usae, ((settings.seeds, 1) for settings in runs), len(objectives))

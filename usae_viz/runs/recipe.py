@@ -14,6 +14,7 @@ from usae_train.files.yaml_config import Clash, checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
 from usae_viz.parameterizations.spectra import is_file
+from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
 Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
@@ -35,7 +36,10 @@ class RenderRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usae: str = Field("demo", description="`demo`, `photos`, a USAE folder (taken relative to the recipe) or a hub id")
+    usae: str = Field(
+        DrawSettings().usae,
+        description="`demo`, `photos`, a USAE folder (taken relative to the recipe) or a hub id",
+    )
     concepts: list[int | str | Selection] = Field(
         [],
         description="indices, ranges `10-20`, labels, patterns `colour:*`, `all`, or by a statistic: `{top: 64, by: "

@@ -30,6 +30,7 @@ from usae_viz.export.provenance import provenance, run_record
 from usae_viz.export.run_record import keep_record, pictures_by_folder, read_record
 from usae_viz.export.sheet import WIDEST, abreast, sheet
 from usae_viz.objectives import Objective
+from usae_viz.optimization.halving import Halved
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.maximize import maximize_each, view_config_for
 from usae_viz.optimization.parts import drawn_together
@@ -132,6 +133,7 @@ class _Run:
         self.begun = False  # whether run.json is of this plan
         self.lost: dict[str, str] = {}  # {the key of a drawing that cannot be drawn: why}
         self.ahead: Ahead | None = None  # workers that draw
+        self.together = Halved(drawn_together)  # one for all packs: what does not fit is found once
 
     def draw(self, drawings: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[Record]:
         """Draw a pack of drawings of equal settings, and write their files and records."""
@@ -140,7 +142,7 @@ class _Run:
         def progress(done: int, scores: dict[str, float]) -> None:
             report_steps(report, drawings, done, scores)
 
-        draw = drawn_together if self.ahead is None else self.ahead.draw_of(drawings)
+        draw = self.together if self.ahead is None else self.ahead.draw_of(drawings)
         records, left = list[Record](), list(drawings)
         while left:
             objectives = [drawing.objective for drawing in left]

@@ -1,6 +1,7 @@
 """`usae-train name` from the shell, and what `evaluate` says of classes, answers and a judge."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from edited_networks import SPECS, space
 from PIL import Image
 
 import usae_train as ut
+from usae_train.evaluation.checkpointing import PassKeeper
 from usae_train.evaluation.evaluate import Compared, evaluate
 from usae_train.evaluation.judging import Judge
 from usae_train.images.sources import open_images
+from usae_train.runtime.distributed import DistributedContext
+from usae_train.runtime.signals import Stopped
 from usae_viz.concepts.labels import read_labels
 
 COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.9, 0.1), "blue, deep": (0.1, 0.1, 0.9)}
@@ -95,7 +99,60 @@ def test_evaluate_says_it_all_and_is_the_same_with_workers(usae, labelled) -> No
     assert [json.dumps(found[0][key]) for key in keys] == [json.dumps(found[1][key]) for key in keys]
     own = found[0]["answers"]["backbones"]["conv"]
     assert (own["by"], own["images"], own["clean"]["accuracy"]) == ("own answer", 3 * EACH, 1)
-    assert [each["concept"] for each in found[0]["classes"]["stand_for_one"] if each["classes"] == ["red"]][0] == 3
+    assert next(each["concept"] for each in found[0]["classes"]["stand_for_one"] if each["classes"] == ["red"]) == 3
     assert found[0]["classes"]["classes"]["red"]["best"][0]["auroc"] == {"registers": 1, "conv": 1}
     assert len(found[0]["monosemanticity"]["concepts"]["conv"]) == 16
     assert found[0]["monosemanticity"]["judge"]["name"] == "judge"
+
+
+KEYS = ("answers", "monosemanticity", "classes")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(usae, labelled) -> list[str]:
+    """The figures of one pass, as text."""
+    return figures(usae, labelled, Compared())
+
+
+def figures(usae: Path, labelled: Path, compared: Compared) -> list[str]:
+    judged = replace(compared, judge=Judge(ut.Backbone("judge", SPECS["vit"])))
+    made = evaluate(ut.load(usae), open_images(labelled), 4, compared=judged)
+    return [] if made is None else [json.dumps(made[0][key]) for key in KEYS]
+
+
+def test_stopped_and_gone_on_with_it_says_the_same(usae, labelled, undisturbed, tmp_path) -> None:
+    keeper = PassKeeper(tmp_path, minutes=1e9)
+    judge = Judge(ut.Backbone("judge", SPECS["vit"]))
+    with pytest.raises(Stopped):
+        evaluate(
+            ut.load(usae),
+            open_images(labelled),
+            4,
+            lambda stage, done, total: keeper.stop(),
+            Compared(judge=judge, keeper=keeper),
+        )
+    assert figures(usae, labelled, Compared(keeper=PassKeeper(tmp_path, minutes=1e9))) == undisturbed
+
+
+def test_two_processes_say_the_same(usae, labelled, undisturbed, tmp_path) -> None:
+    found = [
+        figures(
+            usae, labelled, Compared(keeper=PassKeeper(tmp_path, rank, minutes=1e9), ranks=DistributedContext(rank, 2))
+        )
+        for rank in (1, 0)  # the first adds up what the other has laid down
+    ]
+    assert found[0] == []
+    for one, other in zip(found[1], undisturbed, strict=True):
+        assert_near(json.loads(one), json.loads(other))
+
+
+def assert_near(one: object, other: object) -> None:
+    """Sums in another order round otherwise."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys()
+        for key, own in one.items():
+            assert_near(own, other[key])
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-6, nan_ok=True)
+    else:
+        assert one == other

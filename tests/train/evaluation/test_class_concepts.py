@@ -51,6 +51,15 @@ def test_what_holds_in_one_half_alone_is_no_name() -> None:
     assert 0 not in {each.concept for each in found.standing}
 
 
+def test_what_another_class_shares_in_one_half_is_no_name() -> None:
+    peaks, first = planted(), halves(OF, torch.Generator().manual_seed(0))
+    peaks[:, :, 0] = torch.rand(len(OF), 2, generator=torch.Generator().manual_seed(2))
+    peaks[OF == 1, :, 0] += 2
+    peaks[(OF == 2) & ~first, :, 0] += 2
+    found = class_concepts(peaks, torch.arange(len(OF)), NAMED, seed=0)
+    assert 0 not in {each.concept for each in found.standing}
+
+
 def test_pictures_of_no_class_and_classes_of_few_are_left_out() -> None:
     numbers = [*OF.tolist()]
     numbers[:EACH] = [-1] * EACH  # those of a

@@ -18,7 +18,9 @@ import usae_train as ut
 from usae_train.evaluation.checkpointing import PassKeeper
 from usae_train.files.provenance import file_hash
 from usae_train.model.statistics import read_origin
+from usae_train.training.fitting import fit_settings
 from usae_train.training.independent_fit import Work, fit_independent
+from usae_train.training.settings import ExecutionSettings
 
 SPECS = """
 left: {model: vit_tiny_patch16_224, weights: random, input_size: 96, seed: 0, options: {patch_size: 24, embed_dim: 16, depth: 1, num_heads: 2}}
@@ -104,7 +106,7 @@ def test_dtype_and_seed_are_in_the_report_and_change_what_they_are_for(
     assert seen[0]["cosines"] == seen[1]["cosines"]
     assert seen[0]["baseline"]["cosines"] != seen[1]["baseline"]["cosines"]
     code, _, said = run(*words, "--out", tmp_path / "bad", "--dtype", "half")
-    assert (code, said) == (2, "error: dtype 'half': expected auto, float32 or bfloat16\n")
+    assert (code, said) == (2, "error: dtype = 'half': Input should be 'auto', 'float32' or 'bfloat16'\n")
 
 
 def test_a_fit_runs_its_backbones_in_the_dtype_it_is_told(place: Path, tmp_path: Path) -> None:
@@ -123,9 +125,10 @@ def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPat
     assert not (tmp_path / "own").exists()
 
 
-def fit_own(place: Path, out: Path, **work: object) -> dict[str, ut.USAE]:
-    sizes = {"n_concepts": 8, "k": 2, "steps": 6, "batch": 32, "seed": 0, "mask_outliers": True}
-    fit_independent("demo:train", out, str(place / "specs.yaml"), "default", sizes, 6, Work(**work))
+def fit_own(place: Path, out: Path, report: Any = lambda *_: None, **execution: Any) -> dict[str, ut.USAE]:
+    settings = fit_settings("default", n_concepts=8, k=2, steps=6, batch=32, seed=0, mask_outliers=True)
+    own = Work(execution=ExecutionSettings(limit=6, **execution), report=report)
+    fit_independent("demo:train", out, str(place / "specs.yaml"), settings, own)
     return {name: ut.load(out / name) for name in ("left", "right")}
 
 
@@ -142,12 +145,12 @@ def test_an_independent_fit_that_was_killed_goes_on_to_the_same_end(place: Path,
 
     whole = fit_own(place, tmp_path / "whole")
     with pytest.raises(Killed):
-        fit_own(place, tmp_path / "own", every=0, report=note)
+        fit_own(place, tmp_path / "own", checkpoint_minutes=0, report=note)
     assert (tmp_path / "own" / "left" / "metrics.jsonl").is_file()
     assert (tmp_path / "own" / ".right.training" / "step-000000003.pt").is_file()
     seen.append(("training right", 4))  # once is enough
     first = len(seen)
-    own = fit_own(place, tmp_path / "own", every=0, report=note)
+    own = fit_own(place, tmp_path / "own", checkpoint_minutes=0, report=note)
     assert not [stage for stage, _ in seen[first:] if stage.endswith("left")]
     assert [step for stage, step in seen[first:] if stage == "training right"] == [4, 5, 6]
     for name, usae in own.items():

@@ -33,10 +33,13 @@ def test_each_backbones_codes_answer_as_a_transplant_without_the_rest(edited, pi
 
 
 @pytest.mark.parametrize("name", ["registers", "conv"])
-def test_the_baselines_are_zeroed_and_mean_patch_tokens(edited, pictures, seen, name) -> None:
-    found = replaced_logits(edited, name, pictures, seen)
+def test_the_baselines_are_zeroed_and_mean_patch_tokens(edited, pictures, seen, name, monkeypatch) -> None:
     network, site = answering(edited, name)
-    for row, token in ((ZERO, torch.zeros(network.width)), (MEAN, mean_token(edited, name))):
+    mean = 3 * torch.randn(network.width, generator=torch.Generator().manual_seed(4))  # its own is near zero
+    monkeypatch.setattr(replacement, "mean_token", lambda usae, backbone: mean)
+    found = replaced_logits(edited, name, pictures, seen)
+    assert (found[ZERO] - found[MEAN]).abs().max() > 1e-2  # else one could be the other
+    for row, token in ((ZERO, torch.zeros(network.width)), (MEAN, mean)):
 
         def put(output: torch.Tensor, token=token) -> torch.Tensor:
             tokens = site.layout.tokens(output).clone()
@@ -45,6 +48,12 @@ def test_the_baselines_are_zeroed_and_mean_patch_tokens(edited, pictures, seen, 
 
         with site.hooked(put), torch.no_grad():
             torch.testing.assert_close(found[row], network.logits(pictures), atol=1e-4, rtol=1e-4)
+
+
+def test_the_mean_token_is_what_is_decoded_where_no_concept_fires(edited) -> None:
+    none = torch.zeros(1, edited.n_concepts)
+    expected = edited.scale("conv").inverse(none @ edited.rows("conv") + edited.decoder("conv").offset)[0]
+    torch.testing.assert_close(mean_token(edited, "conv"), expected)
 
 
 def test_one_at_a_time_and_few_pictures_at_a_time_come_to_the_same(edited, pictures, seen, monkeypatch) -> None:

@@ -338,7 +338,7 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, m
         ),
         (["maximize", "--objective", "Concpt(3)"], "unknown name 'Concpt'; did you mean Concept?"),
         (["maximize", "--objective", "__import__('os')"], "unknown name '__import__'"),
-        (["concepts", "--sort", "beauty"], "unknown order 'beauty'; expected one of universality"),
+        (["concepts", "--sort", "beauty"], "sort = 'beauty': Input should be 'universality'"),
         (["maximize", "-c", "3", "--patience", "1"], "patience = 1: Input should be greater than or equal to 2"),
         (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: Input should be less than or equal to 4"),
         (["invert", "", *QUICK], "reference = '': String should have at least 1 character"),

@@ -1,12 +1,15 @@
 """A label that is no better than chance is none."""
 
+from copy import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from usae_viz.concepts.naming import caption, follows, label_of, parse_concepts
+from usae_viz.concepts.naming import caption, concept_rows, follows, label_of, parse_concepts
+from usae_viz.concepts.selection import Selection, select
+from usae_viz.explorer.figures import concept_columns
 
 
 @pytest.fixture
@@ -22,6 +25,7 @@ def known(usae):
         n_concepts=12,
         labels_file=None,
         names=usae.names,
+        agreement=None,
     )
 
 
@@ -40,3 +44,31 @@ def test_a_label_at_chance_names_no_concept(known):
     assert parse_concepts(known, "red") == [0]
     with pytest.raises(ValueError, match=r"no concept follows 'blue': the nearest, 5, is at chance \(AUROC 0.58\)"):
         parse_concepts(known, "blue")
+
+
+@pytest.fixture
+def agreed(usae):
+    """The same concepts as those of three trainings: 4 came back in all, the others in two."""
+    usae = copy(usae)
+    usae.agreement = torch.full((usae.n_concepts,), 2 / 3)
+    usae.agreement[4] = 1.0
+    return usae
+
+
+def test_a_consensus_says_how_many_trainings_have_a_concept(agreed, usae):
+    assert caption(agreed, 4).endswith("in 100% of the trainings")
+    assert "trainings" not in caption(usae, 4)
+    rows = concept_rows(agreed, "agreement")
+    assert (rows[0].concept, rows[0].as_dict()["agreement"]) == (4, 1.0)
+    assert "agreement" not in concept_rows(usae)[0].as_dict()
+    assert select(agreed, Selection(top=1, by="agreement")) == [4]
+    (column,) = [each for each in concept_columns(agreed, [4, None, 0]) if each.key == "agreement"]
+    assert column.values == [1.0, None, 0.6667]
+    assert all(each.key != "agreement" for each in concept_columns(usae, [4]))
+
+
+def test_a_single_training_has_no_agreement(usae):
+    with pytest.raises(ValueError, match="by agreement: this USAE is one training; `usae-train consensus` makes one"):
+        concept_rows(usae, "agreement")
+    with pytest.raises(ValueError, match="by agreement: this USAE is one training"):
+        select(usae, Selection(top=1, by="agreement"))

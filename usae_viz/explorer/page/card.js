@@ -243,7 +243,7 @@ function makeCard(page, at, place, total) {
       h(
         "dl",
         { class: "stats" },
-        ["universality", "entropy", "energy"].map((key) => stat(data, key, at)),
+        ["universality", "entropy", "energy", "agreement"].map((key) => stat(data, key, at)),
       ),
       drawn && smallMatrix(data, card, view),
     ),

@@ -58,7 +58,7 @@ function conceptPart({ data, labels }, at, detail, level) {
   const natural = () => naturalInFull(data, card, detail, headingOf(level + 2));
   return h(
     "section",
-    { class: "part", "aria-label": `concept ${card.id}` },
+    { class: runs.length ? "part" : "part bare", "aria-label": `concept ${card.id}` },
     h(headingOf(level), title, number !== null && h("b", {}, number), " ", words, " ", followed),
     ownWords(labels, card.id),
     h("div", { class: runs.length > 1 ? "runs beside" : "runs" }, runs.length ? runs : undrawn),

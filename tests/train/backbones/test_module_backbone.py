@@ -1,0 +1,97 @@
+"""A module of one's own as a backbone."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import usae_train as ut
+from usae_train.images.sources import DemoImages
+
+SIZES = {"n_concepts": 8, "k": 2, "steps": 3, "batch": 64}
+
+
+class Network(nn.Module):
+    """A convolutional network with a classifier, a layer of tokens with two before the patches, and one unused."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.stem, self.layer3 = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, width, 2, 2)
+        self.tokens, self.pairs, self.unused = nn.Identity(), Pairs(), nn.Identity()
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        seen = self.layer3(self.stem(pictures))
+        patches = seen.flatten(2).mT
+        self.tokens(torch.cat([patches[:, :2] - 1, patches], 1))
+        self.pairs(seen)
+        return self.head(seen.mean((2, 3)))
+
+
+class Pairs(nn.Module):
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        return seen, seen
+
+
+@pytest.fixture
+def network() -> Network:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Network()
+
+
+def test_a_layer_of_it_is_read(network):
+    own = ut.ModuleBackbone(network, "layer3", input_size=32, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), classes=5)
+    canvas = torch.rand(2, 3, 32, 32, requires_grad=True)
+    normalized = (canvas - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
+    expected = network.layer3(network.stem(normalized)).flatten(2).mT
+    assert (own.width, own.grid) == (6, (4, 4))
+    assert torch.allclose(own(canvas), expected, atol=1e-6)
+    assert torch.allclose(own.tokens_and_logits(canvas)[1], network(normalized), atol=1e-6)
+    (gradient,) = torch.autograd.grad(own(canvas).sum(), canvas)
+    assert gradient.abs().sum() > 0
+    assert not network.layer3._forward_hooks
+
+
+def test_tokens_before_the_patches_are_dropped(network):
+    own = ut.ModuleBackbone(network, "tokens", input_size=32, prefix=2)
+    assert torch.equal(
+        own(torch.ones(1, 3, 32, 32)), network.layer3(network.stem(torch.ones(1, 3, 32, 32))).flatten(2).mT
+    )
+
+
+def test_a_fit_with_it_is_saved_and_it_is_given_again(network, tmp_path):
+    given = {"mine": ut.ModuleBackbone(network, "layer3", input_size=32)}
+    usae = ut.fit(DemoImages(6), backbones=given, **SIZES)
+    ut.save(usae, tmp_path / "usae")
+    canvas = torch.rand(1, 3, 32, 32)
+    again = ut.load(tmp_path / "usae", modules=given)
+    assert torch.equal(again.tokens("mine", canvas), usae.tokens("mine", canvas))
+    assert again.backbones["mine"].name == "mine"
+    with pytest.raises(ValueError, match=r"mine: give Network.layer3, a module of yours that no folder holds") as found:
+        _ = ut.load(tmp_path / "usae").backbones
+    assert "load(..., modules=" in str(found.value)
+    other = {"mine": ut.ModuleBackbone(Network(), "layer3", input_size=32)}
+    with pytest.raises(ValueError, match="mine is not the backbone that this USAE was trained with"):
+        _ = ut.load(tmp_path / "usae", modules=other).backbones
+    wide = {"mine": ut.ModuleBackbone(Network(7), "layer3", input_size=32)}
+    with pytest.raises(ValueError, match="mine: the module's layer has width 7, and the USAE's 6"):
+        ut.load(tmp_path / "usae", modules=wide)
+    with pytest.raises(ValueError, match="unknown backbone 'other'; this USAE has mine"):
+        ut.load(tmp_path / "usae", modules={"other": given["mine"]})
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "text"),
+    [
+        ("layer4", {}, "no layer 'layer4' in Network; there are layer3"),
+        ("unused", {}, "unused: layer 'unused' took no part when a picture was seen"),
+        ("head", {}, "head: layer 'head' gives (1, 5); expected (batch, tokens, width), or four dimensions"),
+        ("pairs", {}, "pairs: layer 'pairs' gives a tuple; expected"),
+        ("tokens", {}, "gives 18 tokens, of which 0 are a prefix; the others are no square of patches"),
+        ("layer3", {"layout": "CHW"}, "layout is 'CHW'; expected NCHW or NHWC"),
+    ],
+)
+def test_layers_that_are_refused(network, layer, options, text):
+    with pytest.raises(ValueError) as found:  # noqa: PT011
+        ut.ModuleBackbone(network, layer, input_size=32, **options)
+    assert text in str(found.value)

@@ -1,0 +1,214 @@
+"""`consensus`: the concepts that several trainings agree on as one USAE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from usae_train.agreement.matching import ALIKE, Clusters, cluster, sums_of_members
+from usae_train.agreement.members import check_members, joint_rows, raw_rows, standardized_rows
+from usae_train.agreement.shown import Data, Shown, open_data
+from usae_train.model.checkpoint import load
+from usae_train.model.statistics import measure
+from usae_train.model.usae import IMPORTED, USAE
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
+from usae_train.runtime.undisturbed import undisturbed
+from usae_train.tokens.feeding import Feed
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe
+from usae_train.training.loop import fit_tokens, new_usae, standardization_rows, standardize_from
+from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
+
+SHARE = 0.5  # of the trainings, in which a concept must have come back
+# Of the steps, and of the recipe's rate. Over the demo's backbones, in 400 steps (tests/benchmarks/consensus.py has the
+# table): encoders alone leave 0.93 of a single training's R² across backbones, and two spaces' matched cosine is 0.752;
+# everything at once, at the full rate, 0.98 and 0.673; first these, then everything slowly, 0.96 and 0.766.
+ALONE, SLOWER = 0.5, 1 / 20
+
+
+@undisturbed
+def consensus(
+    usaes: Sequence[USAE | str | Path],
+    data: Data,
+    *,
+    share: float = SHARE,
+    alike: float = ALIKE,
+    recipe: str | TrainingRecipe = DEFAULT,
+    limit: int | None = None,
+    memory: float | None = None,
+    device: torch.device | str = "cpu",
+    watch: FitCallbacks | None = None,
+    keeper: TrainingCheckpointer | None = None,
+    **settings: Unpack[FitOptions],
+) -> USAE:
+    """Make one USAE of the concepts that come back in several trainings from different starts.
+
+    Concepts are matched over all backbones' dictionaries at once (`matching.cluster`); those that come back in at least
+    `share` of the trainings are kept, their rows the mean of the matched ones. Encoders are fitted to these
+    dictionaries, and then all of it is trained on slowly. Trainings from one start (`init_seed`) agree because they
+    began alike, and say nothing: give each a start of its own.
+
+    Args:
+        usaes: two or more, of the same backbones, sizes and recipe: USAEs, folders or ids.
+        data: what `fit` takes: tokens, pictures, or a store; pictures are seen with the USAEs' backbones.
+        share: of the trainings in which a concept must have come back.
+        alike: cosine over all backbones from which on two trainings' concepts are one.
+        recipe: `default`, `published` or a `TrainingRecipe`, for the encoders.
+        limit: take at most so many pictures.
+        memory: GB of tokens in memory at a time; a third of the machine's by default.
+        device: where to train.
+        watch: callbacks for progress.
+        keeper: writes training states, and resumes from the last.
+        settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, max_broken.
+
+    Returns:
+        The USAE, `agreement` its concepts' shares of the trainings, the most frequent first.
+
+    Raises:
+        ValueError: for fewer than two USAEs, others than of one kind, no concept that comes back, or data of other
+            backbones.
+    """
+    watch = watch or FitCallbacks()
+    members = [own if isinstance(own, USAE) else load(own) for own in usaes]
+    check_members(members)
+    chosen = encoder_settings(members, recipe, **settings)
+    found = agreed(members, share, alike)
+    shown = open_data(data, members[0], chosen, limit, memory, device, watch)
+    return fit_agreed(members, found, shown, chosen, device, watch, keeper)
+
+
+def fit_agreed(
+    members: Sequence[USAE],
+    found: Clusters,
+    shown: Shown,
+    settings: FitSettings,
+    device: torch.device | str = "cpu",
+    watch: FitCallbacks | None = None,
+    keeper: TrainingCheckpointer | None = None,
+    alone: float = ALONE,
+) -> USAE:
+    """A USAE of the clusters' mean rows: its encoders fitted, then everything; its statistics measured.
+
+    Args:
+        members: the trainings.
+        found: which of their concepts are one.
+        shown: what it is fitted on.
+        settings: as `encoder_settings` gives them.
+        device: where to train.
+        watch: callbacks for progress.
+        keeper: writes training states, and resumes from the last.
+        alone: of the steps, the share in which encoders alone are fitted.
+    """
+    watch = watch or FitCallbacks()
+    first = max(1, round(alone * settings.steps))
+    encoders = settings.model_copy(update={"n_concepts": len(found.members), "steps": first})
+    everything = encoders.model_copy(update={"steps": settings.steps - first, "recipe": slower(settings.recipe)})
+    rows = mean_rows([raw_rows(own) for own in members], found)
+    usae = start_space(members[0], rows, shown.feed, encoders)
+    usae.agreement = found.share
+    then = None
+    if keeper is not None:
+        keeper.data = {**shown.about, "members": [own.sha256 for own in members], "found": found.members.tolist()}
+        then = keeper.next("everything")
+        then.data = keeper.data
+    fit_tokens(shown.feed, encoders, usae, device, watch.steps, keeper, watch.log_every)
+    if everything.steps:
+        later = lambda step, figures: watch.steps(first + step, figures)  # noqa: E731
+        fit_tokens(shown.feed, everything, usae, device, later, then, watch.log_every)
+    usae.images, usae.n_images, usae.fingerprint = shown.images, shown.n_images, shown.fingerprint
+    usae.statistics = measure(usae, shown.sample())
+    return usae.to("cpu")
+
+
+def slower(recipe: TrainingRecipe) -> TrainingRecipe:
+    """The recipe of fitted encoders, for dictionaries too: on from where both are, at a fraction of the rate."""
+    rates = {"learning_rate": SLOWER * recipe.learning_rate, "final_learning_rate": SLOWER * recipe.final_learning_rate}
+    return recipe.model_copy(update={**rates, "frozen": False, "tied": False})
+
+
+def encoder_settings(
+    members: Sequence[USAE], recipe: str | TrainingRecipe, **settings: Unpack[FitOptions]
+) -> FitSettings:
+    """The settings that encoders are fitted with: of the members' space, started at dictionaries that do not change.
+
+    Raises:
+        ValueError: for settings that do not exist, another n_concepts or k than the members', or imported members.
+    """
+    first = members[0]
+    if first.recipe.startswith(IMPORTED):
+        raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
+    for name, given, own in (
+        ("n_concepts", settings.get("n_concepts"), first.n_concepts),
+        ("k", settings.get("k"), first.k),
+    ):
+        if given is not None and given != own:
+            raise UsageError(f"{name} is {given}, and that of the USAEs {own}")
+    of_members = {
+        "batch_norm": first.batch_norm,
+        "unit_norm": first.unit_norm,
+        "sparsity": first.sparsity.model_dump(mode="json"),
+        "dictionary": "free",  # means of rows of another kind need not be of that kind
+    }
+    fixed = {"frozen": True, "dictionary_init": "random", "tied": True}  # random: rows stay as they are given
+    settings["n_concepts"], settings["k"] = first.n_concepts, first.k
+    return fit_settings(named_recipe(recipe).model_copy(update={**of_members, **fixed}), **settings)
+
+
+@torch.no_grad()
+def agreed(members: Sequence[USAE], share: float = SHARE, alike: float = ALIKE) -> Clusters:
+    """The concepts that come back in at least a share of the trainings, the most frequent first.
+
+    Raises:
+        ValueError: for a share or a cosine that is none, or when fewer than k come back.
+    """
+    for name, value in (("share", share), ("alike", alike)):
+        if not 0 < value <= 1:
+            raise UsageError(f"{name} is {value}; expected a number above 0 and up to 1")
+    every = cluster(joint_rows(members, [raw_rows(own) for own in members]), alike)
+    kept = every.at_least(max(share, 2 / len(members)))  # what one training alone has did not come back
+    if len(kept.members) < members[0].k:
+        raise UsageError(
+            f"{plural(len(kept.members), 'concept')} come back in {share:.0%} of {len(members)} trainings, and k is "
+            f"{members[0].k}; train longer, or lower --share or --alike"
+        )
+    return kept
+
+
+def mean_rows(rows: Sequence[Mapping[str, Tensor]], clusters: Clusters) -> dict[str, Tensor]:
+    """{backbone: (clusters, width)}, in raw units: the mean direction of the members' rows, as long as they on average.
+
+    What differs from training to training has no direction of its own, and the mean loses it; the mean's length would
+    shrink by it, and codes with it.
+    """
+    count = (clusters.members >= 0).sum(1, keepdim=True)
+    means = {}
+    for name in rows[0]:
+        own = [each[name] for each in rows]
+        sums = sums_of_members(own, clusters.members)
+        lengths = sums_of_members([each.norm(dim=1, keepdim=True) for each in own], clusters.members) / count
+        means[name] = sums / sums.norm(dim=1, keepdim=True).clamp_min(1e-12) * lengths
+    return means
+
+
+def start_space(first: USAE, rows: dict[str, Tensor], feed: Feed, settings: FitSettings) -> USAE:
+    """A USAE whose dictionaries have these rows (raw units), standardized as its fit will do it; encoders untrained.
+
+    Args:
+        first: whose backbones and grid it has.
+        rows: {backbone: (concepts, width)}.
+        feed: what it is fitted on.
+        settings: of the fit, which standardizes by the same tokens, drawn from its seed.
+    """
+    usae = new_usae(first.widths, settings, specs=first.specs, grid=first.grid)
+    usae.weights = dict(first.weights)
+    drawn = standardization_rows(len(feed), usae.grid, torch.Generator().manual_seed(settings.seed))
+    standardize_from(usae, feed, drawn, usae.names, settings)
+    with torch.no_grad():
+        for name, own in standardized_rows(usae, rows).items():
+            usae.decoder(name).weight.copy_(own)
+    return usae

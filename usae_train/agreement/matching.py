@@ -1,0 +1,100 @@
+"""Which concepts of several trainings are one: atoms matched over all backbones' dictionaries at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Cosine from which on two atoms are one concept, as Paulo and Belrose 2025 (arXiv 2501.16615) have it; with 0.5 twice
+# as many are kept, and two spaces agree to 0.65 instead of 0.75 (tests/benchmarks/consensus.py has the table).
+ALIKE = 0.7
+
+
+class Clusters(NamedTuple):
+    """Concepts that several trainings have.
+
+    Attributes:
+        members: (clusters, trainings) long, each training's concept, -1 where it has none.
+        centres: (clusters, joint width), unit norm: the mean direction of the members' joint rows.
+    """
+
+    members: Tensor
+    centres: Tensor
+
+    @property
+    def share(self) -> Tensor:
+        """(clusters,), the share of the trainings in which each came back."""
+        return (self.members >= 0).float().mean(1)
+
+    def at_least(self, share: float) -> Clusters:
+        """Those that came back in so many trainings, the most frequent first, else in the order that they have."""
+        order = self.share.argsort(descending=True, stable=True)
+        kept = order[self.share[order] >= share - 1e-6]
+        return Clusters(self.members[kept], self.centres[kept])
+
+
+def cluster(rows: Sequence[Tensor], alike: float = ALIKE) -> Clusters:
+    """Put concepts of several trainings together, at most one of each training in a cluster.
+
+    Each concept's nearest of every other training makes a pair; the nearest pairs are joined first, and none that would
+    put two concepts of a training together. No training is the reference: a concept may be missing in any. To then
+    assign all concepts to the clusters' means, one to one, made two spaces less alike (0.75 to 0.73 over the demo, 0.95
+    to 0.90 in the easy world of tests/benchmarks/consensus.py): it fills clusters with what is there.
+
+    Args:
+        rows: a training each, (concepts, joint width): a concept's rows of all backbones, one after another.
+        alike: smallest cosine of a pair.
+
+    Returns:
+        Every cluster, of one training's concept alone too.
+    """
+    units = [functional.normalize(own, dim=1) for own in rows]
+    members = joined_pairs(units, alike)
+    return Clusters(members, means_of(units, members))
+
+
+def joined_pairs(units: Sequence[Tensor], alike: float) -> Tensor:
+    """(clusters, trainings): the clusters' concepts, -1 where a training has none.
+
+    Args:
+        units: a training each, (concepts, joint width), unit norm; a row of zeros is in no cluster.
+        alike: smallest cosine of a pair.
+    """
+    pairs = []
+    for one in range(len(units)):
+        for other in range(one + 1, len(units)):
+            cosine, nearest = (units[one] @ units[other].T).max(1)
+            for concept in (cosine >= alike).nonzero().squeeze(1).tolist():
+                pairs.append((-cosine[concept].item(), one, concept, other, int(nearest[concept])))
+    cluster_of: dict[tuple[int, int], dict[int, int]] = {
+        (training, concept): {training: concept}
+        for training, own in enumerate(units)
+        for concept in (own.norm(dim=1) > 0).nonzero().squeeze(1).tolist()
+    }
+    for _, one, concept, other, match in sorted(pairs):
+        first, second = cluster_of[one, concept], cluster_of[other, match]
+        if first.keys().isdisjoint(second):
+            first.update(second)
+            for each in second.items():
+                cluster_of[each] = first
+    distinct = {id(own): own for own in cluster_of.values()}.values()
+    table = [[own.get(training, -1) for training in range(len(units))] for own in distinct]
+    return torch.tensor(table, dtype=torch.long).view(-1, len(units))
+
+
+def means_of(units: Sequence[Tensor], members: Tensor) -> Tensor:
+    """(clusters, joint width), unit norm: the mean of each cluster's members, (clusters, trainings)."""
+    return functional.normalize(sums_of_members(units, members), dim=1)
+
+
+def sums_of_members(rows: Sequence[Tensor], members: Tensor) -> Tensor:
+    """(clusters, width): the sum of each cluster's rows, of a training each (concepts, width)."""
+    total = rows[0].new_zeros(len(members), rows[0].shape[1])
+    for training, own in enumerate(rows):
+        there = members[:, training] >= 0
+        total[there] += own[members[there, training]]
+    return total

@@ -1,0 +1,101 @@
+"""Trainings that a consensus is made of: of one kind, and their atoms in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
+
+
+def check_members(members: Sequence[USAE]) -> None:
+    """Compare trainings with the first.
+
+    Raises:
+        ValueError: for fewer than two, one given twice, or one of another kind; says what differs.
+    """
+    if len(members) < 2:
+        raise UsageError(f"a consensus is of two trainings or more; got {len(members)}")
+    for place, own in enumerate(members):
+        for other in members[:place]:
+            if own is other or (own.sha256 is not None and own.sha256 == other.sha256):
+                raise UsageError(
+                    f"{named(members, own)} and {named(members, other)} are the same training; give each once"
+                )
+        for what, found, wanted in differences(own, members[0]):
+            if found != wanted:
+                raise UsageError(
+                    f"{named(members, own)} has {what} {found}, and {named(members, members[0])} {wanted}; a consensus "
+                    "is of trainings that differ in their start alone"
+                )
+
+
+def differences(own: USAE, first: USAE) -> list[tuple[str, object, object]]:
+    """What trainings must have alike: its name, what one has, and what the first has."""
+    pairs: list[tuple[str, object, object]] = [
+        ("backbones", ", ".join(own.names), ", ".join(first.names)),
+        ("widths", in_words(own.widths), in_words(first.widths)),
+        ("n_concepts", own.n_concepts, first.n_concepts),
+        ("k", own.k, first.k),
+        ("the grid", own.grid, first.grid),
+        ("unit_norm", own.unit_norm, first.unit_norm),
+        ("batch_norm", own.batch_norm, first.batch_norm),
+        ("sparsity", own.sparsity.in_words(own.k), first.sparsity.in_words(first.k)),
+    ]
+    for name in first.names:
+        pairs.append((f"as {name}", seen_with(own.specs.get(name)), seen_with(first.specs.get(name))))
+    return pairs
+
+
+def in_words(widths: dict[str, int]) -> str:
+    """`a 64, b 48`."""
+    return ", ".join(f"{name} {width}" for name, width in widths.items())
+
+
+def seen_with(spec: BackboneSpec | None) -> str:
+    """A backbone's model, layer and size; where its weights lie may differ, for each folder may have its own."""
+    if spec is None:
+        return "bare activations"
+    return f"{spec.model} at layer {spec.layer}, input size {spec.input_size}"
+
+
+def named(members: Sequence[USAE], own: USAE) -> str:
+    """How a training is called: where it was loaded from, or its number."""
+    place = next(number for number, each in enumerate(members) if each is own)
+    return own.source or f"training {place + 1}"
+
+
+def raw_rows(usae: USAE) -> dict[str, Tensor]:
+    """{backbone: (n_concepts, width)}: what a code of 1 adds, in the backbone's own units.
+
+    Trainings standardize by samples of their own: in raw units their rows can be compared, and averaged. A concept that
+    no backbone fires in the pictures of the statistics is none: its rows are zeros.
+    """
+    rows = {name: usae.scale(name).inverse_of_difference(usae.rows(name)).cpu() for name in usae.names}
+    if usae.statistics is None:
+        return rows
+    live = (usae.statistics.fires > 0).any(0)
+    return {name: own * live[:, None] for name, own in rows.items()}
+
+
+def standardized_rows(usae: USAE, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+    """{backbone: (concepts, width)}: rows in raw units as this USAE's dictionaries would have them."""
+    return {name: (scale := usae.scale(name))(own.to(scale.mean) + scale.mean) for name, own in rows.items()}
+
+
+def joint_rows(members: Sequence[USAE], rows: Sequence[dict[str, Tensor]]) -> list[Tensor]:
+    """A training each, (n_concepts, all widths): rows of all backbones one after another, standardized as the first is.
+
+    How long a row is in a backbone is how much the concept counts there, and so how much it is heeded in matching.
+    """
+    return [torch.cat([*standardized_rows(members[0], own).values()], 1).cpu() for own in rows]
+
+
+def count_in_words(members: Sequence[USAE]) -> str:
+    """`5 trainings`."""
+    return plural(len(members), "training")

@@ -1,0 +1,109 @@
+"""What a consensus, and the trainings that it is made of, are fitted on: tokens, a store or pictures, opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from usae_train.backbones.backbone import listed
+from usae_train.images.sources import ImageSource, open_images
+from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
+from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
+from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
+from usae_train.tokens.paired import PairedTokens
+from usae_train.tokens.store import ActivationStore, is_store
+from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures
+from usae_train.training.settings import FitSettings
+
+Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
+
+
+class Shown(NamedTuple):
+    """What encoders are fitted on."""
+
+    feed: Feed
+    sample: Callable[[], Iterable[PairedTokens]]  # what statistics are measured on
+    about: Mapping[str, Any]  # for training states: what they belong to
+    images: str | None = None
+    n_images: int | None = None
+    fingerprint: str | None = None
+
+
+def open_data(
+    data: Data,
+    first: USAE,
+    settings: FitSettings,
+    limit: int | None,
+    memory: float | None,
+    device: torch.device | str,
+    watch: FitCallbacks,
+) -> Shown:
+    """Tokens, a store or pictures, of the backbones that the USAEs have.
+
+    Raises:
+        ValueError: for data of other backbones; says which.
+    """
+    if isinstance(data, str) and names_tokens(data):
+        data = read_tokens(data)
+    if isinstance(data, Mapping):
+        data = GivenTokens(dict(data))
+    if isinstance(data, GivenTokens):
+        feed = MemoryFeed(data.flat)
+        check_widths(feed.widths, first, "the tokens are")
+        return Shown(feed, data.sample, data.identity())
+    if isinstance(data, str | Path) and is_store(data):
+        data = ActivationStore(data)
+    if isinstance(data, ActivationStore):
+        return open_store(data, first, memory)
+    source = open_images(data, limit) if isinstance(data, str | Path) else data
+    backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}
+    assert first.grid is not None
+    seen, pictures = feed_pictures(
+        backbones, source, first.grid, memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
+    )
+    about = {
+        "pictures": source.name,
+        "fingerprint": source.fingerprint(),
+        "widths": first.widths,
+        "backbones": listed(first.specs),
+    }
+    return Shown(seen, pictures, about, source.name, len(source), source.fingerprint())
+
+
+def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Shown:
+    """A store of the USAEs' backbones.
+
+    Raises:
+        ValueError: for one of others, on another grid, or extracted with other weights.
+    """
+    record = store.record
+    check_widths(record.widths, first, "the store is")
+    if record.grid != first.grid:
+        raise UsageError(f"the store has a grid of {record.grid}, and the USAEs {first.grid}; extract it on theirs")
+    for name, own in record.weights.items():
+        if name in first.weights and first.weights[name].sha256 != own.sha256:
+            raise UsageError(f"the store's {name} had other weights than the USAEs'; extract it with theirs")
+    feed = StoreFeed(store, allowed_memory(memory))
+    about = {
+        "pictures": record.source,
+        "fingerprint": record.fingerprint,
+        "widths": first.widths,
+        "shards": [shard.sha256 for shard in record.shards],
+    }
+    return Shown(feed, feed.sample, about, record.source, record.n_images, record.fingerprint)
+
+
+def check_widths(found: Mapping[str, int], first: USAE, what: str) -> None:
+    """Complain of data that is not of the USAEs' backbones, in their order.
+
+    Raises:
+        ValueError: with both.
+    """
+    if list(found.items()) != list(first.widths.items()):
+        theirs, own = (", ".join(f"{name} {width}" for name, width in each.items()) for each in (found, first.widths))
+        raise UsageError(f"{what} of backbones and widths {theirs}; expected those of the USAEs: {own}")

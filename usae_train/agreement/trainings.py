@@ -1,0 +1,88 @@
+"""`usae-train fit --starts 5`: trainings from starts of their own, and then what they agree on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from usae_train.agreement.members import check_members
+from usae_train.agreement.shown import Shown, open_data
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.files.atomic import check_writable
+from usae_train.files.locks import held
+from usae_train.images.sources import ImageSource
+from usae_train.model.checkpoint import load
+from usae_train.model.statistics import measure
+from usae_train.model.usae import USAE
+from usae_train.tokens.feeding import MemoryFeed
+from usae_train.tokens.given_tokens import GivenTokens
+from usae_train.tokens.store import ActivationStore
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.fitting import FitCallbacks
+from usae_train.training.independent_fit import Work, train_each
+from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.settings import FitSettings
+
+
+def empty_space(
+    data: ImageSource | ActivationStore | GivenTokens, specs: dict[str, BackboneSpec], settings: FitSettings
+) -> USAE:
+    """An untrained USAE of a store's backbones, of given tokens, or of these specs: what all trainings are on."""
+    if isinstance(data, GivenTokens):
+        return new_usae(MemoryFeed(data.flat).widths, settings)
+    if isinstance(data, ActivationStore):
+        record = data.record
+        usae = new_usae(record.widths, settings, specs=data.specs, grid=record.grid)
+        usae.weights = dict(record.weights)
+        return usae
+    built = build_backbones(specs)
+    widths = {name: backbone.width for name, backbone in built.items()}
+    usae = new_usae(widths, settings, specs=specs, grid=common_grid(list(built.values())))
+    usae.weights = {name: backbone.record() for name, backbone in built.items()}
+    return usae
+
+
+def fit_starts(
+    count: int,
+    data: ImageSource | ActivationStore | GivenTokens,
+    specs: dict[str, BackboneSpec],
+    settings: FitSettings,
+    room: Path,
+    work: Work,
+    watch: FitCallbacks,
+) -> tuple[list[USAE], Shown]:
+    """Train from several starts on the same tokens, which are seen once; what is done already is not done again.
+
+    Args:
+        count: trainings; each has seeds of its own, `seed + 1 + number` and so `init_seed`.
+        data: a store, tokens or pictures.
+        specs: what pictures are seen with.
+        settings: of all trainings.
+        room: where each is written as soon as it is done.
+        work: how it is done.
+        watch: for pictures that are seen.
+
+    Returns:
+        The trainings, and what they were trained on.
+
+    Raises:
+        ValueError: when those that are there have other settings or are of other data.
+    """
+    check_writable(room)
+    empty = empty_space(data, specs, settings)
+    shown = open_data(data, empty, settings, None, work.execution.memory, work.device, watch)
+
+    def fit_one(_: str, own: FitSettings, seen: FitCallbacks, keeper: TrainingCheckpointer) -> USAE:
+        usae = new_usae(empty.widths, own, specs=empty.specs, grid=empty.grid)
+        usae.weights = dict(empty.weights)
+        keeper.data = dict(shown.about)
+        fit_tokens(shown.feed, own, usae, work.device, seen.steps, keeper, seen.log_every)
+        usae.images, usae.n_images, usae.fingerprint = shown.images, shown.n_images, shown.fingerprint
+        usae.statistics = measure(usae, shown.sample())
+        return usae.to("cpu")
+
+    names = [f"start-{number}" for number in range(count)]
+    with held(room):
+        train_each(names, settings, fit_one, room, work, shown.about)
+    members = [load(room / name) for name in names]
+    check_members(members)
+    return members, shown

@@ -1,0 +1,121 @@
+"""Any `nn.Module` as a backbone, from Python: read at a layer of it by name."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from usae_train.backbones.backbone import MODULE, Backbone, BackboneSpec
+from usae_train.backbones.identity import weights_hash
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.undisturbed import undisturbed
+
+
+class ModuleBackbone(Backbone):
+    """A network of one's own as a backbone: what one of its layers gives, as patch tokens.
+
+    It is put into evaluation, moved to where it is used, and its parameters no longer ask for gradients; nothing else
+    of it is changed. A USAE folder does not hold it, only its name and a hash of its weights: give it again, as in
+    `load(folder, modules={"mine": ModuleBackbone(...)})`.
+
+    Args:
+        module: takes (batch, 3, input_size, input_size), normalized.
+        layer: name of the layer to read, as `module.named_modules()` has it; `""` is the module's own output.
+        input_size: pixels per side.
+        mean: of the three channels, taken off pictures of 0..1.
+        std: what they are then divided by.
+        prefix: tokens before the patches, of a layer that gives (batch, tokens, width); they are dropped.
+        layout: of a layer that gives four dimensions: channels first or last.
+        classes: how many classes the module's own output has, where it is a classifier's.
+
+    Raises:
+        ValueError: for a layer that is not there, or that gives no patches.
+    """
+
+    @undisturbed
+    def __init__(
+        self,
+        module: nn.Module,
+        layer: str,
+        *,
+        input_size: int,
+        mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        std: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        prefix: int = 0,
+        layout: Literal["NCHW", "NHWC"] = "NCHW",
+        classes: int = 0,
+    ) -> None:
+        nn.Module.__init__(self)
+        if layout not in ("NCHW", "NHWC"):
+            raise UsageError(f"layout is {layout!r}; expected NCHW or NHWC")
+        kind = type(module).__name__
+        self.name = layer or kind
+        self.spec = BackboneSpec(
+            model=f"{MODULE}{kind}.{layer}", input_size=input_size, mean=mean, std=std, classes=classes
+        )
+        self.run_in, self.input_size = torch.float32, input_size
+        self.model = module.eval().requires_grad_(False)
+        self._layer, self._prefix, self._channels_last = layer, prefix, layout == "NHWC"
+        self._read = named_layer(module, layer)
+        self._weights_hash = weights_hash(module)
+        self._attentions, self._in_one_pass, self._layout = [], False, torch.contiguous_format
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        with torch.no_grad():
+            features = self._features(torch.zeros(1, 3, input_size, input_size))
+        self.width = features.shape[1]
+        self.grid = (features.shape[2], features.shape[3])
+
+    def notes(self) -> list[str]:
+        """Nothing: it is read as it was said."""
+        return []
+
+    def embedding(self, canvas: Tensor) -> Tensor:  # noqa: ARG002
+        """Not known of a module of one's own: what comes before its classifier, it does not say."""
+        raise UsageError(f"{self.name} is a module of yours, which does not say what it gives before its classifier")
+
+    def _features(self, normalized: Tensor) -> Tensor:
+        seen: list[object] = []
+        hook = self._read.register_forward_hook(lambda module, given, output: seen.append(output))
+        try:
+            self.model(normalized)
+        finally:
+            hook.remove()
+        if not seen:
+            raise UsageError(f"{self.name}: layer {self._layer!r} took no part when a picture was seen")
+        return self._as_features(seen[-1])
+
+    def _as_features(self, output: object) -> Tensor:
+        """(batch, width, rows, cols) of what the layer gave."""
+        if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+            given = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            raise UsageError(
+                f"{self.name}: layer {self._layer!r} gives {given}; expected (batch, tokens, width), or four dimensions"
+            )
+        if output.ndim == 4:
+            return output.movedim(3, 1) if self._channels_last else output
+        patches = output[:, self._prefix :]
+        side = math.isqrt(patches.shape[1])
+        if side < 1 or side * side != patches.shape[1]:
+            raise UsageError(
+                f"{self.name}: layer {self._layer!r} gives {output.shape[1]} tokens, of which {self._prefix} are a "
+                "prefix; the others are no square of patches: say how many come before them with `prefix`"
+            )
+        return patches.mT.unflatten(2, (side, side))
+
+
+def named_layer(module: nn.Module, layer: str) -> nn.Module:
+    """A layer by its name.
+
+    Raises:
+        ValueError: when there is none; names the nearest.
+    """
+    layers = dict(module.named_modules())
+    if layer not in layers:
+        near = difflib.get_close_matches(layer, layers, n=3) or list(layers)[1:6]
+        raise UsageError(f"no layer {layer!r} in {type(module).__name__}; there are {', '.join(near)}")
+    return layers[layer]

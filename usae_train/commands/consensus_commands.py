@@ -1,0 +1,165 @@
+"""`usae-train consensus`, and `fit --starts`: one concept space of what several trainings agree on."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from usae_train.commands.opening import open_pictures
+from usae_train.commands.options import (
+    SOURCES,
+    TOKENS,
+    Device,
+    Out,
+    Quiet,
+    Resume,
+)
+from usae_train.commands.training_commands import RECIPE_DEFAULTS, say_skipped
+from usae_train.runtime.printing import plural, say
+from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched, wrong_usage
+from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
+    from usae_train.training.independent_fit import Work
+
+Share = Annotated[
+    float, typer.Option(help="Keep the concepts that come back in at least such a share of the trainings.")
+]
+Alike = Annotated[float, typer.Option(help="Cosine over all backbones from which on two trainings' concepts are one.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(consensus)
+
+
+@takes_settings(ExecutionSettings)
+@takes_settings(
+    FitSettings,
+    ranges=False,
+    leave_out=["n_concepts", "k", "init_seed", "sparsity", "dictionary"],
+    defaults=RECIPE_DEFAULTS,
+)
+def consensus(
+    usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],
+    images: Annotated[
+        str, typer.Option(help=f"What encoders are fitted on: an activation store, {TOKENS}, or pictures: {SOURCES}.")
+    ],
+    out: Out,
+    execution: ExecutionSettings,
+    share: Share = 0.5,
+    alike: Alike = 0.7,
+    resume: Resume = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    **settings: Any,
+) -> None:
+    """Make one USAE of the concepts that several trainings agree on.
+
+    Concepts are matched over all backbones' dictionaries at once; those that come back often enough are kept, their
+    rows the mean of the matched ones. In the first half of the steps encoders are fitted to these dictionaries, then
+    all of it is trained slowly. In how large a share of the trainings each came back is kept in the folder
+    (agreement.safetensors).
+    """
+    with one_line_errors(quiet), contextlib.ExitStack() as holding:
+        import shutil
+
+        from usae_train.agreement.consensus import consensus as agree
+        from usae_train.files.locks import held
+        from usae_train.model.checkpoint import check_free, load, save
+        from usae_train.tokens.given_tokens import names_tokens
+        from usae_train.tokens.store import is_store
+        from usae_train.training.checkpointing import TrainingCheckpointer, training_room
+        from usae_train.training.fitting import allowed_memory, fit_settings
+        from usae_train.training.logging.callbacks import journaled
+        from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
+
+        with wrong_usage():
+            steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
+            allowed_memory(execution.memory)
+        holding.enter_context(held(out))
+        check_free(out)
+        room = training_room(out, resume)
+        keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
+        members = [load(each) for each in usaes]
+        with progress_bars(quiet) as progress, keeper.listening(), MetricsLogger(room / METRICS) as journal:
+            made = agree(
+                members,
+                images if is_store(images) or names_tokens(images) else open_pictures(images, execution.limit),
+                share=share,
+                alike=alike,
+                memory=execution.memory,
+                device=pick_device(device),
+                watch=journaled(
+                    journal, watched(progress, quiet), steps, failure=say_skipped, log_every=execution.log_every
+                ),
+                keeper=keeper,
+                **settings,
+            )
+        with keeper.told_of():
+            save(made, out, beside=[room / METRICS] if (room / METRICS).is_file() else ())
+        shutil.rmtree(room, ignore_errors=True)
+        if not quiet:
+            say(*agreement_in_words(made, members, out))
+
+
+def fit_from_starts(
+    starts: int,
+    images: str,
+    out: Path,
+    backbones: str | None,
+    settings: FitSettings,
+    work: Work,
+    quiet: bool,
+) -> None:
+    """`fit --starts`: train from several starts, each into `.NAME.starts`, then write what they agree on.
+
+    The trainings are kept there until the consensus is written; given again, the command goes on where it was.
+    """
+    import shutil
+
+    from usae_train.agreement.consensus import agreed, encoder_settings, fit_agreed
+    from usae_train.agreement.trainings import fit_starts
+    from usae_train.files.locks import held
+    from usae_train.model.checkpoint import check_free, save
+    from usae_train.model.spec_files import read_specs
+    from usae_train.tokens.given_tokens import tokens_to_fit
+    from usae_train.training.fitting import FitCallbacks, store_to_fit
+
+    limit = work.execution.limit
+    room = out.with_name(f".{out.name}.starts")
+    with held(out):
+        check_free(out)
+        data = tokens_to_fit(images, backbones, limit) or store_to_fit(images, backbones, limit, settings.dtype, False)
+        specs = {} if data is not None else read_specs(backbones or "paper")
+        watch = FitCallbacks(
+            pictures=lambda done, total: work.report("pictures", done, total, ""), failure=work.failure
+        )
+        members, shown = fit_starts(starts, data or open_pictures(images, limit), specs, settings, room, work, watch)
+        told = {
+            name: getattr(settings, name) for name in ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
+        }
+        encoding = encoder_settings(members, settings.recipe, **told)
+        last = FitCallbacks(
+            steps=lambda step, figures: work.report("encoders", step, settings.steps, f"loss {figures['loss']:.4f}")
+        )
+        made = fit_agreed(members, agreed(members), shown, encoding, work.device, last)
+        save(made, out)
+        shutil.rmtree(room, ignore_errors=True)
+    if not quiet:
+        say(*agreement_in_words(made, members, out))
+
+
+def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:
+    """How many concepts were kept, and how many of them came back in all trainings."""
+    assert made.agreement is not None
+    in_all = int((made.agreement == 1).sum())
+    return [
+        f"{out}: {plural(made.n_concepts, 'concept')} over {', '.join(made.names)}, of {members[0].n_concepts} in each "
+        f"of {len(members)} trainings; {in_all} came back in all of them"
+    ]

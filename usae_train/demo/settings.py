@@ -1,0 +1,15 @@
+"""What rebuilding an embedded USAE, `demo` or `photos`, can be asked for."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from usae_train.files.validation import Settings
+
+
+class BuildSettings(Settings):
+    """What a rebuilt USAE depends on, apart from the code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, description="decides every random draw, but for what a --init-seed does")

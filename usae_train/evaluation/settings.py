@@ -1,0 +1,67 @@
+"""Settings of an evaluation: what the command line takes, and what Python takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from usae_train.backbones.precision import RunIn
+from usae_train.files.validation import Settings
+from usae_train.images.settings import LabelColumn, Limit
+
+Seed = Annotated[int, Field(ge=0, description="decides every random draw, but for what a --init-seed does")]
+
+
+class EvaluateSettings(Settings):
+    """What a USAE is compared with, and how it is measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    FORMER: ClassVar[Mapping[str, str]] = {"every": "checkpoint_minutes"}
+
+    independent: Path | None = Field(
+        None,
+        description="folder of `usae-train fit --independent`: also measures what universality costs and beats",
+    )
+    other_seed: tuple[str, ...] = Field(
+        (),
+        description="a fit with another --seed or --init-seed, for stability; may be given more than once",
+    )
+    judge: str | None = Field(
+        None,
+        description="a network that took no part, which says how alike the pictures are that a concept fires on: a "
+        "timm id, or a YAML of specs and a name, `specs.yaml:dino`; `own:NAME` is one of the USAE's own",
+    )
+    answers: bool | None = Field(
+        None,
+        json_schema_extra={"option": "--answers/--no-answers"},
+        description="what of a classifier's answers survives the reconstruction of its tokens. Unless told: where a "
+        "backbone has a classifier",
+    )
+    label_column: LabelColumn = None
+    batch: int = Field(32, ge=1, description="pictures a forward pass")
+    limit: Limit = None
+    fill: bool | None = Field(
+        None,
+        json_schema_extra={"option": "--fill/--no-fill"},
+        description="put the statistics into the USAE's folder. Unless told: if they are of at least as many pictures"
+        " as those that are there",
+    )
+    checkpoint_minutes: float = Field(2.0, ge=0, description="minutes between two states that can be resumed from")
+    dtype: RunIn = Field(
+        "auto",
+        description="what the backbones run in: `float32` or `bfloat16`; auto: bfloat16 on a GPU, else float32",
+    )
+    seed: Seed = 0
+
+
+class NameSettings(Settings):
+    """Which pictures names are taken from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label_column: LabelColumn = None
+    limit: Limit = None
+    seed: Seed = 0

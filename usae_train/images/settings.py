@@ -1,0 +1,29 @@
+"""Settings about images: how many of them are taken, and how their mean spectrum is measured."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from usae_train.files.validation import Settings
+from usae_train.runtime.shortage import MAX_COUNT
+
+Limit = Annotated[
+    int | None,
+    Field(ge=1, le=MAX_COUNT, description="take at most so many pictures, drawn from all, the same ones each time"),
+]
+
+LabelColumn = Annotated[
+    str | None,
+    Field(description="of a dataset, the column that says each picture's class; by default the only one of classes"),
+]
+
+
+class SpectrumSettings(Settings):
+    """How the mean Fourier magnitude is measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(96, ge=16, le=2048, description="side in pixels that pictures are read at")
+    limit: Limit = None

@@ -1,0 +1,50 @@
+"""agreement.safetensors of a USAE folder: in which share of several trainings each concept came back.
+
+A file of its own, and beside the others: versions from before it read the folder all the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from usae_train.files.tensor_files import load_file, safe_open, save_tensors
+from usae_train.runtime.errors import UsageError
+
+AGREEMENT = "agreement.safetensors"
+SHARE = "share"  # the one tensor
+
+
+def save_agreement(share: Tensor, folder: Path, usae_sha256: str) -> None:
+    """Write shares (n_concepts,) into a USAE's folder, with the hash of the weights that they are of."""
+    save_tensors({SHARE: share.cpu().float()}, folder / AGREEMENT, {"usae_sha256": usae_sha256})
+
+
+def read_agreement(folder: Path, n_concepts: int, usae_sha256: str) -> Tensor | None:
+    """Shares (n_concepts,), each above 0 and up to 1; None for a folder without.
+
+    Raises:
+        ValueError: for a file that is broken, of another form or of other weights.
+    """
+    file = folder / AGREEMENT
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, "pt") as opened:
+            told = (opened.metadata() or {}).get("usae_sha256")
+            has = {name: (*opened.get_slice(name).get_shape(),) for name in opened.keys()}  # noqa: SIM118
+        if has != {SHARE: (n_concepts,)}:  # before memory is taken for it
+            raise UsageError(f"{file} has {has}; expected {SHARE!r} of {n_concepts} concepts; remove it")
+        share = load_file(file)[SHARE]
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{file} is broken or incomplete ({error}); remove it, or copy the USAE again") from error
+    if told != usae_sha256:
+        raise UsageError(
+            f"{file} is of another USAE (weights {str(told)[:12]}..., here {usae_sha256[:12]}...); remove it"
+        )
+    if not share.is_floating_point() or not bool(((share > 0) & (share <= 1)).all()):
+        raise UsageError(f"{file} has numbers that are no shares, above 0 and up to 1; remove it")
+    return share.to(torch.float32)

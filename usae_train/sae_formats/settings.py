@@ -1,0 +1,43 @@
+"""What importing and exporting autoencoders of other libraries can be asked for."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from usae_train.files.validation import Settings
+
+
+class ImportSettings(Settings):
+    """What an autoencoder's files do not say themselves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str | None = Field(
+        None,
+        description="What it was trained on: a timm id, or a YAML of one spec with a name, which says the layer. "
+        "Without one the USAE serves bare activations.",
+    )
+    format: str | None = Field(
+        None,
+        description="`saelens`, `sparsify`, `saev`, `overcomplete`, `dictionary_learning` or `prisma`."
+        " [the files tell]",
+    )
+    name: str | None = Field(None, description="What to call the backbone. [the YAML's name, or the id without tag]")
+    k: int | None = Field(
+        None,
+        ge=1,
+        json_schema_extra={"short": "-k"},
+        description="concepts active a token, where the file does not say",
+    )
+    threshold: float | None = Field(None, description="what a pre-code must exceed, where the file does not say")
+
+
+class ExportSettings(Settings):
+    """Which autoencoder is written, and for which library."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str = Field("saelens", description="`saelens` or `sparsify`")
+    backbone: str | None = Field(
+        None, description="Whose encoder and dictionary to write. [the only one; of several none]"
+    )

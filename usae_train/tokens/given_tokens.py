@@ -1,0 +1,184 @@
+"""Paired tokens that somebody else wrote: .npy, .safetensors, or saev's shards; row n is the same place in all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from usae_train.backbones.names import check_name
+from usae_train.files.place_names import named_place
+from usae_train.files.regular import check_regular
+from usae_train.files.tensor_files import load_file
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.sampling import drawn_numbers, measured_numbers
+from usae_train.tokens.paired import PairedTokens
+from usae_train.tokens.saev_shards import is_saev, read_saev
+
+MEASURED_TOKENS = 20_000  # bare tokens are kept one per row while they are measured: rows x concepts numbers
+SUFFIXES = (".npy", ".safetensors")
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+SAMPLED = 1024  # rows of a backbone that tell these tokens from others
+EXPECTED = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
+
+
+@dataclass(frozen=True)
+class GivenTokens:
+    """Tokens of several backbones: (n, width), or `by_image`, where it is known, (image, token, width)."""
+
+    tokens: dict[str, Tensor]
+    by_image: bool = False
+
+    @property
+    def flat(self) -> dict[str, Tensor]:
+        """{backbone: (n, width)}."""
+        return {name: own.flatten(0, 1) for name, own in self.tokens.items()} if self.by_image else self.tokens
+
+    def sample(self) -> Iterator[PairedTokens]:
+        """What statistics are measured on: 10,000 images at most, or 20,000 bare tokens, drawn from all."""
+        count = len(next(iter(self.tokens.values())))
+        rows = measured_numbers(count) if self.by_image else drawn_numbers(count, MEASURED_TOKENS)
+        yield PairedTokens({n: t[rows] if self.by_image else t[rows, None] for n, t in self.tokens.items()}, rows)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells these tokens from others, for training states: shapes, and a hash of some rows."""
+        digests = {}
+        for name, own in self.flat.items():
+            spaced = torch.linspace(0, len(own) - 1, min(SAMPLED, len(own)), dtype=torch.double).long()
+            digests[name] = hashlib.sha256(own[spaced].float().numpy().tobytes()).hexdigest()
+        return {"tokens": {name: list(own.shape) for name, own in self.tokens.items()}, "rows": digests}
+
+
+def names_tokens(place: str) -> bool:
+    """Whether a text is of token files: `NAME=PLACE,...` or one .safetensors file, and not of pictures or a store."""
+    name, sign, _ = place.partition("=")
+    if sign and "/" not in name and "{" not in name and ":" not in name:
+        return not named_place(place).exists()
+    return place.endswith(SUFFIXES) and named_place(place).is_file()
+
+
+def tokens_to_fit(place: str, backbones: str | None, limit: int | None, verify: bool = False) -> GivenTokens | None:
+    """The tokens that a command is given; None where it is given a store or pictures.
+
+    Raises:
+        ValueError: for files that are no tokens, or options of pictures or a store with tokens.
+    """
+    if not names_tokens(place):
+        return None
+    if backbones is not None or limit is not None or verify:
+        raise UsageError(f"{place} is tokens already; --backbones, --limit and --verify are for pictures and stores")
+    return read_tokens(place)
+
+
+def read_tokens(place: str) -> GivenTokens:
+    """Read what `names_tokens` says yes to; .npy files and single shards are mapped, so they may exceed the memory.
+
+    Raises:
+        ValueError: for files that are no tokens, or that do not pair; says which.
+    """
+    if "=" in place and not named_place(place).exists():
+        tokens = {}
+        for part in place.split(","):
+            name, _, where = part.strip().partition("=")
+            if not name or not where:
+                raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED}")
+            if name in tokens:
+                raise UsageError(f"{name} is named twice; {EXPECTED}")
+            tokens[name] = read_one(where)
+    elif place.endswith(".npy"):
+        raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED}")
+    else:
+        tokens = tensors_of(named_place(place))
+    for name, own in tokens.items():
+        check_name(name)
+        if own.ndim not in (2, 3) or own.numel() == 0:
+            raise UsageError(f"{name}: tokens are {tuple(own.shape)}; expected (n, width) or (images, tokens, width)")
+        if own.dtype not in FLOATS:
+            kind = str(own.dtype).removeprefix("torch.")
+            raise UsageError(f"{name}: tokens are {kind}; expected floating-point numbers")
+    check_pairs(tokens)
+    return GivenTokens(tokens, next(iter(tokens.values())).ndim == 3)
+
+
+def check_pairs(tokens: dict[str, Tensor]) -> None:
+    """Complain of tokens whose rows cannot be the same places.
+
+    Raises:
+        ValueError: with the rows of all.
+    """
+    rows = {name: tuple(own.shape[:-1]) for name, own in tokens.items()}
+    if len(set(rows.values())) > 1:
+        told = ", ".join(f"{name} {' x '.join(map(str, own))}" for name, own in rows.items())
+        raise UsageError(f"rows differ: {told}; row n must be the same patch of the same image in all")
+
+
+def read_one(place: str) -> Tensor:
+    """One backbone's tokens: a .npy file, a .safetensors file of one tensor, or a folder of saev's (`FOLDER@LAYER`).
+
+    Raises:
+        ValueError: for what is none of these, or broken.
+    """
+    where, _, layer = place.rpartition("@")
+    if where and layer.lstrip("-").isdigit() and named_place(where).is_dir():
+        return read_saev_folder(named_place(where), int(layer))
+    path = named_place(place)
+    if path.is_dir():
+        return read_saev_folder(path, None)
+    if not path.is_file():
+        raise UsageError(f"there is no {place}; {EXPECTED}")
+    if path.suffix == ".npy":
+        return read_npy(path)
+    if path.suffix == ".safetensors":
+        found = tensors_of(path)
+        if len(found) != 1:
+            raise UsageError(f"{place} has tensors {', '.join(found) or 'of no name'}; expected one, of this backbone")
+        return next(iter(found.values()))
+    raise UsageError(f"{place} is no file of tokens; {EXPECTED}")
+
+
+def read_saev_folder(folder: Path, layer: int | None) -> Tensor:
+    """As `read_saev`; a ValueError for a folder that is none."""
+    if not is_saev(folder):
+        raise UsageError(f"{folder} has no activations of saev (metadata.json and acts000000.bin); {EXPECTED}")
+    return read_saev(folder, layer)
+
+
+def tensors_of(file: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, by name; a ValueError for one that is broken or has none."""
+    try:
+        found = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{file} is broken or no .safetensors file ({error})") from error
+    if not found:
+        raise UsageError(f"{file} has no tensors; expected one per backbone")
+    return found
+
+
+def read_npy(file: Path) -> Tensor:
+    """A .npy file, mapped into memory; what is written to it does not reach the disk. Nothing is unpickled.
+
+    Raises:
+        ValueError: for a file that is broken, or of anything but float16, float32 or float64.
+    """
+    check_regular(file)
+    try:
+        with file.open("rb") as opened:
+            version = np.lib.format.read_magic(opened)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            _, _, kind = read(opened)
+        if kind.hasobject:
+            raise UsageError(f"{file} holds Python objects, which only unpickling could read; save numbers: float32")
+        if kind.kind != "f" or kind.itemsize not in (2, 4, 8) or not kind.isnative:
+            raise UsageError(f"{file} holds {kind}; expected float16, float32 or float64 in this machine's byte order")
+        return torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
+    except UsageError:
+        raise
+    except (ValueError, OSError, EOFError) as error:
+        raise UsageError(f"{file} is broken or no .npy file ({' '.join(str(error).split())[:120]})") from error

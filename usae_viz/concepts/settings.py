@@ -1,0 +1,29 @@
+"""What a list of concepts can be asked for, and the names that concepts go by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from usae_train.files.validation import Settings
+
+Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "agreement", "index"]
+OwnLabels = Annotated[
+    str | None,
+    Field(
+        description="names of your own for concepts, beside those that the USAE has: the JSON that the explorer "
+        "exports. `favourites` names those",
+    ),
+]
+
+
+class ConceptsSettings(Settings):
+    """Whose concepts are listed, and in which order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usae: str = Field("demo", description="`demo`, `photos`, a USAE folder or a hub id")
+    sort: Sort = Field("universality", description="universality, energy, entropy, fires, auroc, agreement or index.")
+    labels: OwnLabels = None
+    limit: int | None = Field(None, ge=1, description="rows to print; 30, or with --json or --named all by default")

@@ -1,0 +1,51 @@
+"""What explaining and intervening can be asked for; no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from usae_train.files.validation import Settings
+
+Labels = Annotated[str | None, Field(description="your own names for concepts, the JSON that the explorer exports")]
+
+
+class ExplainSettings(Settings):
+    """Whose concepts are shown, how many, and what their importance is for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usae: str = Field("photos", description="`photos`, `demo`, a USAE folder or a hub id")
+    class_: str | None = Field(
+        None,
+        json_schema_extra={"option": "--class"},
+        description="number or name of the class that importance is for; each classifier's top one by default",
+    )
+    columns: int = Field(6, ge=1, le=24, description="concepts on a sheet")
+    top: int = Field(20, ge=1, le=100, description="concepts of each list, one per backbone and order")
+    labels: Labels = None
+
+
+class InterveneSettings(Settings):
+    """What is edited in which backbone, and how much is shown of what comes of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str | None = Field(
+        None, json_schema_extra={"option": "--in"}, description="the backbone whose concepts are edited"
+    )
+    edits: list[str] = Field(
+        [],
+        json_schema_extra={"option": "--set"},
+        description="an edit of a concept, by number or name, at every patch: `12=0` sets its code, `seeds*2` "
+        "scales it, `eyes+1.5` adds to it. Can be given several times",
+    )
+    usae: str = Field("photos", description="`photos`, `demo`, a USAE folder or a hub id")
+    top: int = Field(5, ge=1, le=20, description="classes and neighbours that are shown")
+    among: str | None = Field(
+        None,
+        description="photographs to find the nearest of, by the final embedding: a folder or what else usae-train "
+        "takes; none by default",
+    )
+    labels: Labels = None

@@ -1,0 +1,19 @@
+"""What the concept explorer can be asked for; no torch."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from usae_train.files.validation import Settings
+
+
+class ExploreSettings(Settings):
+    """What is on the page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    natural: int = Field(
+        6, ge=0, le=8, description="top-activating patches per backbone and concept; 0 leaves them out"
+    )
+    usae: str | None = Field(None, description="the runs' USAE, where it is not what run.json says")
+    pictures_only: bool = Field(False, description="do without the USAE: no statistics, no top-activating patches")

@@ -1,0 +1,23 @@
+"""What a study of raters can be asked for; no torch."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from usae_train.files.validation import Settings
+
+
+class RateSettings(Settings):
+    """What is asked, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, description="decides order, choices and distractors")
+    choices: int = Field(4, ge=2, le=9, description="top-activating patches a question")
+    controls: int = Field(
+        1,
+        ge=0,
+        le=100,
+        description="questions per concept that show a top-activating patch instead of a picture",
+    )
+    usae: str | None = Field(None, description="the runs' USAE, where it is not what run.json says")

@@ -1,0 +1,44 @@
+"""What the commands that draw take besides a maximization's own settings; no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from usae_train.files.validation import Settings
+
+Animated = Literal["gif", "mp4"]
+
+
+class DrawSettings(Settings):
+    """Of what a picture is drawn, and what its snapshots become."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usae: str = Field("demo", description="`demo`, `photos`, a USAE folder or a hub id")
+    labels: str | None = Field(
+        None,
+        description="names of your own for concepts, beside those that the USAE has: the JSON that the explorer "
+        "exports. `favourites` names those",
+    )
+    animation: Animated = Field("gif", description="what snapshots become: `gif` or `mp4`")
+
+
+class RenderSettings(Settings):
+    """What takes the place of a recipe's own words, and how it is drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usae: str | None = Field(None, description="`demo`, `photos`, a USAE folder or a hub id, in place of the recipe's")
+    labels: str | None = Field(
+        None,
+        description="your own names for concepts, the JSON that the explorer exports; in place of the recipe's",
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="on the CPU, threads of the one process that draws then; another number than 1 changes a "
+        "picture's last bits. To use more cores, leave it: --workers does",
+    )
