@@ -68,7 +68,7 @@ def _plain(text: str) -> str:
 
 
 def _small(png: str) -> str:
-    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+    with Image.open(io.BytesIO(base64.b64decode(png)), formats=("PNG",)) as picture:
         picture.thumbnail((WIDEST, 10 * WIDEST))
         kept = io.BytesIO()
         picture.convert("RGB").save(kept, "JPEG", quality=75, optimize=True)

@@ -9,6 +9,7 @@ from random import Random
 
 import torch
 from damage import Kind
+from kinds_of_foreign_files import of_autoencoders, of_edits
 from mutations import mutated_bytes, mutated_json, mutated_lines, mutated_safetensors, mutated_state, on_file
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -66,7 +67,7 @@ def kinds_of_files(room: Path) -> list[Kind]:
     made: list[Kind] = []
     for make in (of_usaes, of_stores, of_yaml, of_runs, of_trainings, of_evaluations, of_weights, of_pictures):
         made += make(room)
-    return made
+    return [*made, *of_edits(room, mutated_yaml), *of_autoencoders(room)]
 
 
 def _folder(room: Path, name: str) -> Path:

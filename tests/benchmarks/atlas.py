@@ -3,7 +3,9 @@
     python tests/benchmarks/atlas.py                    # the demo, photos, and 6144 made-up concepts
 
 Prints, for each: processor seconds, and the share of the 10 nearest in the full space that are among the 10 nearest in
-the plane, mean over the concepts. scikit-learn is measured where it is installed. Last, on one core (atlas, PCA, scikit-learn):
+the plane, mean over the concepts. scikit-learn is measured where it is installed.
+
+Last, on one core (atlas, PCA, scikit-learn):
 demo 0.314, 0.106, 0.316 in 0.4, 0.0, 1.7 s; photos 0.257, 0.045, 0.263 in 0.5, 0.0, 1.4 s;
 made up 0.811, 0.033, 0.838 in 6.2, 0.1, 31.3 s.
 """

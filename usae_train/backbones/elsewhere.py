@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from usae_train.backbones.backbone import LOCAL, Level, Spread
 from usae_train.backbones.options import check_values
 from usae_train.files.json_files import parse_json, validated
+from usae_train.files.regular import check_regular
 from usae_train.runtime.errors import UsageError
 
 HUB = ("hf-hub:", "hf_hub:")
@@ -121,6 +122,7 @@ def _rows_and_columns(size: Any) -> tuple[int, int] | None:
 
 
 def _read(where: str, file: Path) -> Mapping[str, Any]:
+    check_regular(file)
     try:
         with file.open("rb") as opened:
             text = opened.read(MAX_BYTES + 1)

@@ -58,7 +58,7 @@ def read_content(name: str, path: Path) -> Any:
         if kind := _another_kind(path):
             raise UsageError(f"{name}: {path} is {kind}; {EXPECTED}")
         return _loaded(path)
-    except ValueError:
+    except UsageError:
         raise
     except pickle.UnpicklingError as error:
         raise UsageError(

@@ -12,9 +12,9 @@ from usae_train.commands.options import SOURCES, Device, Images, Quiet
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import say, say_json, say_table
+from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 
 def register(app: typer.Typer) -> None:
@@ -122,13 +122,21 @@ def spectrum(
     """Measure the mean Fourier magnitude of pictures, for MACO."""
     with one_line_errors():
         from usae_train.files.atomic import check_file
+        from usae_train.images.failures import BrokenPictures
         from usae_train.images.spectrum import mean_magnitude, save_spectrum
 
         check_file(out)
         source = open_pictures(images, settings.limit)
+        broken = BrokenPictures(len(source), say=say_skipped)
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
             magnitude = mean_magnitude(
-                source, settings.size, lambda done, total: report("pictures", done, total, ""), pick_device(device)
+                source,
+                settings.size,
+                lambda done, total: report("pictures", done, total, ""),
+                pick_device(device),
+                broken.add_one,
             )
-        save_spectrum(magnitude, out, source)
+        save_spectrum(magnitude, out, source, len(broken.known))
+        if not quiet:
+            say(f"{out}: the spectrum of {plural(len(source) - len(broken.known), 'picture')}")

@@ -13,7 +13,7 @@ from usae_train.evaluation.settings import NameSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 if TYPE_CHECKING:
     from usae_train.evaluation.class_concepts import ClassConcepts
@@ -68,6 +68,7 @@ def name(
                 settings.seed,
                 settings.label_column,
                 lambda done, total: report("pictures", done, total, ""),
+                say_skipped,
             )
         names = names_of(found)
         write_labels(names, model, out)

@@ -23,7 +23,15 @@ from usae_train.commands.options import (
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import bars, one_line_errors, pick_device, progress_bars, watched, wrong_usage
+from usae_train.runtime.terminal import (
+    bars,
+    one_line_errors,
+    pick_device,
+    progress_bars,
+    say_skipped,
+    watched,
+    wrong_usage,
+)
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 
 
@@ -313,8 +321,3 @@ def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None)
         raise typer.BadParameter("--starts is many trainings; it takes no --verify, and each has no tracker")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--starts trains in one process; start it without torchrun")
-
-
-def say_skipped(why: str) -> None:
-    """Name a picture that cannot be read."""
-    say(f"skipped: {why}", err=True)

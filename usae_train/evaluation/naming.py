@@ -49,6 +49,7 @@ def name_concepts(
     seed: int = 0,
     column: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
 ) -> ClassConcepts:
     """Which concepts stand for the classes of some pictures, in both of two halves of them.
 
@@ -58,20 +59,24 @@ def name_concepts(
         seed: of the halves.
         column: of a dataset, the column of classes; by default the only one.
         progress: called after each batch with pictures done, and in all.
+        failure: called with each picture that cannot be read, and why.
 
     Raises:
         ValueError: for pictures without classes, a class of fewer than 4, or when none can be read.
     """
     classes = need_classes(source, column)
     check_counts(classes, classes.counts)  # before an hour of encoding
-    numbers, peaks = peak_codes(usae, source, progress)
+    numbers, peaks = peak_codes(usae, source, progress, failure)
     found = torch.tensor(classes.numbers)[numbers]
     check_counts(classes, torch.bincount(found[found >= 0], minlength=len(classes.names)).tolist())
     return class_concepts(peaks, numbers, classes, seed)
 
 
 def peak_codes(
-    usae: USAE, source: ImageSource, progress: Callable[[int, int], None] = lambda done, total: None
+    usae: USAE,
+    source: ImageSource,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
 ) -> tuple[Tensor, Tensor]:
     """The numbers (pictures,) of pictures that can be read, and their largest codes (pictures, backbones, concepts)."""
     backbones, tally, failures, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), 0, []
@@ -83,6 +88,8 @@ def peak_codes(
             codes = {name: usae.encode(name, own[few]) for name, own in paired.tokens.items()}
             tally.add(paired.numbers[few], codes)
         numbers.append(paired.numbers)
+        for each in paired.failures:
+            failure(each)
         failures += len(paired.failures)
         why = why or next(iter(paired.failures), "")
         progress(sum(map(len, numbers)) + failures, len(source))

@@ -7,6 +7,15 @@ from pathlib import Path
 from usae_train.runtime.errors import UsageError
 
 
+def beside(place: str | Path, folder: Path) -> Path:
+    """The path that a file in `folder` names: `~` written out, and else relative to that folder.
+
+    Raises:
+        ValueError: as `from_home`.
+    """
+    return folder / from_home(place)
+
+
 def from_home(path: str | Path) -> Path:
     """The path with `~` or `~name` replaced by that person's home.
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
+from usae_train.files.regular import another_kind
 from usae_train.runtime.errors import UsageError
 
 Kind = TypeVar("Kind")
@@ -28,6 +29,8 @@ def read_json(file: Path) -> Any:
     Raises:
         ValueError: for a file that is missing or no JSON of the form above; says why, and leaves the name to who calls.
     """
+    if (kind := another_kind(file)) is not None:
+        raise UsageError(f"it is {kind}; expected a file")
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_BYTES + 1)

@@ -22,9 +22,14 @@ def check_regular(file: Path) -> None:
     Raises:
         ValueError: for a folder, a pipe or a device, which may have no end.
     """
+    if (kind := another_kind(file)) is not None:
+        raise UsageError(f"{file} cannot be read: it is {kind}; expected a file")
+
+
+def another_kind(file: Path) -> str | None:
+    """What something is that is no file, in words; None for a file, and for what is not there."""
     try:
         kind = stat.S_IFMT(file.stat().st_mode)
     except OSError:
-        return
-    if kind != stat.S_IFREG:
-        raise UsageError(f"{file} cannot be read: it is {_KINDS.get(kind, 'of another kind')}; expected a file")
+        return None
+    return None if kind == stat.S_IFREG else _KINDS.get(kind, "of another kind")

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import torch
 
 from usae_train.files.atomic import atomic_path
+from usae_train.files.regular import check_regular
 
 
 def write_state(state: dict[str, Any], file: Path) -> None:
@@ -34,9 +35,12 @@ def read_pickled(file: Path | BinaryIO, device: torch.device | str = "cpu") -> A
     What torch warns of, such as tensors of a kind that we refuse, is for who reads it to say.
 
     Raises:
+        UsageError: for a pipe, a device or a folder, which may have no end.
         pickle.UnpicklingError: for a file that holds more than that.
         Exception: of any kind, for a broken file.
     """
+    if isinstance(file, Path):
+        check_regular(file)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.load(file, map_location=device, weights_only=True)

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
+from usae_train.files.regular import check_regular
 from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
 
@@ -43,6 +44,7 @@ def read_mapping(file: str | Path) -> CommentedMap:
         ValueError: for a file that is missing, no YAML, or no mapping.
     """
     file = Path(file)
+    check_regular(file)
     try:
         with file.open("rb") as opened:
             written = opened.read(MAX_BYTES + 1)

@@ -42,15 +42,25 @@ def read_whole(file: Path | BinaryIO, label: str | None = None) -> Image.Image:
         check_regular(file)
     try:
         with Image.open(file, formats=FORMATS) as opened:
-            levels = levels_of(opened)
-            upright = ImageOps.exif_transpose(opened)
-            return _on_white(upright if levels is None else to_eight_bits(upright, levels))
+            return upright_rgb(opened)
     except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
         raise UsageError(f"{label or file} cannot be read: it is not a picture of a kind that PIL knows") from error
     except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
         if shortage(error) is not None:  # of memory or open files: the picture is none the worse
             raise
         raise UsageError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
+
+
+def upright_rgb(opened: Image.Image) -> Image.Image:
+    """A picture as backbones are to see it, opened from a file or made by somebody: upright, RGB, on white.
+
+    Raises:
+        ValueError: for numbers of a range that it does not say.
+        Exception: of PIL's, for a damaged file.
+    """
+    levels = levels_of(opened)
+    upright = ImageOps.exif_transpose(opened)
+    return _on_white(upright if levels is None else to_eight_bits(upright, levels))
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

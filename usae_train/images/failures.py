@@ -27,6 +27,10 @@ class BrokenPictures:
         self.n_pictures, self.max_broken, self.say = n_pictures, max_broken, say
         self.known: dict[str, None] = {}  # in the order in which they were found
 
+    def add_one(self, why: str) -> None:
+        """The same for one."""
+        self.add([why])
+
     def add(self, failures: Iterable[str]) -> None:
         """Take note of some, each with why; they may be known.
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from usae_train.images.kinds import begins_as_a_picture, ending_of, is_hidden, is_picture
+from usae_train.images.samples import annotated
 
 
 def pictures_below(folder: Path) -> tuple[list[Path], Counter[str]]:
     """The picture files below a folder, in the order of their paths, and how many of what were left out.
 
-    Hidden files and folders, and those that other programs put beside pictures, are left out; files without an ending
+    Hidden files and folders, and those that other programs put beside pictures, are left out, and so are masks, depths
+    and the like of a picture in the same folder, which have its name with such a word after it; files without an ending
     are taken when they begin as pictures do. A folder that is there and linked to as well is taken where it is; a link
     to a folder that it lies in itself is left out.
     """
@@ -22,7 +25,18 @@ def pictures_below(folder: Path) -> tuple[list[Path], Counter[str]]:
         link = min(walk.links)
         walk.links.remove(link)
         walk.follow(link)
-    return sorted(walk.files), walk.left_out
+    return sorted(_without_annotations(walk.files, walk.left_out)), walk.left_out
+
+
+def _without_annotations(files: list[Path], left_out: Counter[str]) -> Iterator[Path]:
+    """The files but for those that are a mask or the like of another in their folder: `5_mask.png` beside `5.jpg`."""
+    stems = {(file.parent, file.stem) for file in files}
+    for file in files:
+        found = annotated(file.stem)
+        if found is not None and (file.parent, found[0]) in stems:
+            left_out[f"{found[1]}{file.suffix.lower()} beside a picture"] += 1
+        else:
+            yield file
 
 
 class _Walk:

@@ -1,4 +1,4 @@
-"""Which member of a WebDataset's sample is its picture."""
+"""Which member of a WebDataset's sample is its picture; which pictures are annotations of others, by their names."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ _ANNOTATIONS = {
 }
 # What photographs are kept in; a mask, which must not lose a bit, is beside them in another kind.
 _OF_PHOTOGRAPHS = {"jpg", "jpeg", "jpe", "jfif", "webp", "avif", "jp2"}
+_ANNOTATION = re.compile(r"(.*[^/_. -])([_. -]+([A-Za-z]+))", re.DOTALL)
 _NAMED, _PLAIN, _OTHER, _NEVER = range(4)
 
 
@@ -63,6 +64,17 @@ def taken_apart(name: str) -> Named:
     while first > 1 and _WORD.fullmatch(parts[first - 1]):
         first -= 1
     return Named(f"{folder}/{'.'.join(parts[:first])}", ".".join(parts[first:]).lower())
+
+
+def annotated(stem: str) -> tuple[str, str] | None:
+    """What a name without its ending is an annotation of, and the rest of it; None for one that says no such thing.
+
+    Example:
+        >>> annotated("scans/5_mask"), annotated("mask"), annotated("5_left")
+        (('scans/5', '_mask'), None, None)
+    """
+    found = _ANNOTATION.fullmatch(stem)
+    return None if found is None or found[3].lower() not in _ANNOTATIONS else (found[1], found[2])
 
 
 def picture_of(sample: str, fields: Iterable[str], wanted: str | None = None) -> str | None:

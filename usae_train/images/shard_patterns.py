@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from usae_train.files.whole_numbers import whole_number
 from usae_train.runtime.errors import UsageError
 
 MAX_SHARDS = 1_000_000  # the largest sets of pictures on the web have a quarter of that (LAION-2B: 231,349)
@@ -48,7 +49,7 @@ def count_of(pattern: str) -> int:
 
 def _count_of_group(group: str) -> int:
     if (found := _NUMBERS.fullmatch(group)) is not None:
-        first, last, step = (int(number or 1) for number in found.groups())
+        first, last, step = (whole_number(number or "1") for number in found.groups())
         return abs(last - first) // max(1, abs(step)) + 1
     if (found := _LETTERS.fullmatch(group)) is not None:
         return abs(ord(found[1]) - ord(found[2])) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -26,15 +27,25 @@ def mean_magnitude(
     size: int,
     progress: CountCallback = lambda done, total: None,
     device: torch.device | str = "cpu",
+    failure: Callable[[str], None] = lambda why: None,
 ) -> Tensor:
     """Mean |rfft2| (orthonormal) of pictures in decorrelated logits: (3, size, size // 2 + 1).
+
+    Args:
+        source: the pictures.
+        size: the side in pixels that they are read at.
+        progress: called after each batch with pictures done, and in all.
+        device: where it is computed.
+        failure: called with each picture that cannot be read, and why; it counts for nothing.
 
     Raises:
         ValueError: when no picture can be read.
     """
     total, count, failures = torch.zeros(3, size, size // 2 + 1), 0, list[str]()
     for numbers, canvases, broken in read_batches(source, size, 64):
-        failures.extend(failure.why for failure in broken)
+        for each in broken:
+            failures.append(each.why)
+            failure(each.why)
         if not numbers:
             continue
         total += torch.fft.rfft2(from_canvas(canvases.to(device)), norm="ortho").abs().sum(0).cpu()
@@ -45,10 +56,10 @@ def mean_magnitude(
     return total / count
 
 
-def save_spectrum(magnitude: Tensor, file: Path, source: ImageSource) -> None:
-    """Write a spectrum as safetensors, with what it was measured on."""
+def save_spectrum(magnitude: Tensor, file: Path, source: ImageSource, unreadable: int = 0) -> None:
+    """Write a spectrum as safetensors, with what it was measured on: all pictures of a source but the unreadable."""
     with atomic_path(file) as temporary:
-        about = {"images": source.name, "count": str(len(source)), "fingerprint": source.fingerprint()}
+        about = {"images": source.name, "count": str(len(source) - unreadable), "fingerprint": source.fingerprint()}
         save_tensors({"magnitude": magnitude.half()}, temporary, about)
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import Content, fingerprint_of
 from usae_train.images.kinds import in_words, is_hidden, is_picture, none_taken
-from usae_train.images.samples import picture_of, taken_apart
+from usae_train.images.samples import annotated, picture_of, taken_apart
 from usae_train.images.shard_patterns import expanded
 from usae_train.runtime.errors import UsageError
 
@@ -136,6 +136,8 @@ def pictures_of(shard: Path, number: int, wanted: str | None, left_out: Counter[
         raise UsageError(f"no shard {str(shard)!r}; check the pattern's numbers") from error
     except (tarfile.TarError, OSError, EOFError) as error:
         raise UsageError(f"{shard} is not a whole, uncompressed tar file: {error}") from error
+    if wanted is None:
+        samples = dict(_without_annotations(samples, left_out))
     chosen = [_picture(sample, known, wanted, left_out) for sample, known in samples.items()]
     return sorted((member for member in chosen if member is not None), key=lambda member: member.offset)
 
@@ -148,6 +150,19 @@ class _Headers(io.BufferedReader):
 
     def read(self, size: int | None = -1) -> bytes:
         return super().read(_HEADER_BYTES if size is None or size < 0 else min(size, _HEADER_BYTES))
+
+
+def _without_annotations(
+    samples: Mapping[str, dict[str, Member]], left_out: Counter[str]
+) -> Iterator[tuple[str, dict[str, Member]]]:
+    """The samples but for those that are a mask or the like of another: `5_mask.png` beside `5.jpg`."""
+    pictures = {sample for sample, known in samples.items() if any(is_picture(each.name) for each in known.values())}
+    for sample, known in samples.items():
+        found = annotated(sample) if sample in pictures else None
+        if found is not None and found[0] in pictures:
+            left_out.update(f"{found[1]}.{field} beside a picture" for field in known)
+        else:
+            yield sample, known
 
 
 def _picture(sample: str, known: dict[str, Member], wanted: str | None, left_out: Counter[str]) -> Member | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from usae_train.runtime.errors import UsageError
 
 Wanted = float | tuple[str, float]  # a code, ("scale", factor) or ("add", code)
 KINDS = ("set", "scale", "add")
+MOST = 1e6  # of a code or factor: codes are below a thousand, and float32 is to hold what a network makes of them
 
 
 class Edit(NamedTuple):
@@ -29,7 +29,7 @@ def parse_edits(usae: USAE, edits: Mapping[int, Wanted]) -> dict[int, Edit]:
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
     Raises:
-        ValueError: for a concept that there is not, a number that is not finite, or a kind that is none.
+        ValueError: for a concept that there is not, a number beyond a million, or a kind that is none.
     """
     found = {}
     for concept, wanted in edits.items():
@@ -56,8 +56,8 @@ def _edit(concept: int, wanted: Wanted) -> Edit:
         raise UsageError(
             f'the edit of concept {concept} is {wanted!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
         )
-    if not math.isfinite(number):
-        raise UsageError(f"the edit of concept {concept} has {number}; expected a finite number")
+    if not abs(number) <= MOST:  # NaN is under no bound
+        raise UsageError(f"the edit of concept {concept} has {number}; expected a number from -{MOST:g} to {MOST:g}")
     value = float(number)
     return {"set": Edit(0.0, value), "scale": Edit(value, 0.0), "add": Edit(1.0, value)}[kind]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.interventions.edits import check_concept
 from usae_train.model.usae import USAE
+from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.warned import NotRead
 from usae_train.tokens.paired import stream_tokens
 
 COUNT = 8
@@ -44,7 +47,7 @@ def top_patches(
         count: patches for each backbone, at most; pictures in which it does not fire are left out.
 
     Returns:
-        {backbone: patches}.
+        {backbone: patches}. Pictures that cannot be read or are left out are warned of (`NotRead`).
 
     Raises:
         ValueError: for a concept that there is not, pictures of which none can be read, or a USAE without backbones.
@@ -57,6 +60,8 @@ def top_patches(
     """
     check_concept(usae, concept)
     source = open_images(images) if isinstance(images, str | Path) else images
+    if source.left_out:
+        warnings.warn(source.left_out, NotRead, stacklevel=2)
     backbones, grid, failures = usae.backbones, usae.grid, list[str]()
     assert grid is not None
     strongest: dict[str, list[tuple[float, int, int]]] = {name: [] for name in backbones}  # code, number, token
@@ -69,6 +74,9 @@ def top_patches(
             strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
     if len(failures) == len(source):
         raise none_can_be_read(len(source), source, failures[0])
+    if failures:
+        why = f"{len(failures)} of {plural(len(source), 'picture')} cannot be read; the first: {failures[0]}"
+        warnings.warn(why, NotRead, stacklevel=2)
     size = max(backbone.input_size for backbone in backbones.values())
     return {name: [_patch(source, each, grid, size) for each in own] for name, own in strongest.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,10 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
 @undisturbed
 @torch.no_grad()
 def look_through(
-    usae: USAE, source: ImageSource, progress: CountCallback = lambda done, total: None
+    usae: USAE,
+    source: ImageSource,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
 ) -> NaturalPictures:
     """Find where each concept is strongest in pictures, by encoding all of them.
 
@@ -73,6 +77,7 @@ def look_through(
         usae: with its backbones.
         source: the pictures.
         progress: called after each batch with pictures done, and in all.
+        failure: called with each picture that cannot be read, and why.
 
     Raises:
         ValueError: when none can be read, or for a USAE without backbones.
@@ -88,7 +93,9 @@ def look_through(
     for paired in stream_tokens(backbones, source, usae.grid):
         if len(paired.numbers):
             tally.add(paired.numbers, {name: usae.encode(name, own) for name, own in paired.tokens.items()})
-        failures += paired.failures
+        for why in paired.failures:
+            failures.append(why)
+            failure(why)
         done += len(paired.numbers) + len(paired.failures)
         progress(done, len(source))
     if len(failures) == len(source):

@@ -116,6 +116,8 @@ def import_published(config: str | Path) -> USAE:
 def _read_checkpoint(file: Path, name: str) -> dict[str, Tensor]:
     try:
         content: Any = read_pickled(file)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
     except FileNotFoundError as error:
         raise UsageError(f"{name}: no checkpoint at {file}; paths are taken relative to the YAML's folder") from error
     except pickle.UnpicklingError as error:

@@ -109,20 +109,29 @@ def build(
     )
     usae = fit_pictures(source, settings, SPECS, device, watch)
     usae.images = None  # a path of the machine that it was made on
-    judged = judge(usae, len(source), others, lambda done, total: report("held out", done, total, ""))
+    judged = judge(usae, len(source), others, lambda done, total: report("held out", done, total, ""), failure)
     save(usae, out, half=True, card=card(usae, settings, judged))
     return judged
 
 
-def judge(usae: USAE, trained_on: int, held: ImageSource, progress: CountCallback = lambda done, total: None) -> Judged:
+def judge(
+    usae: USAE,
+    trained_on: int,
+    held: ImageSource,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+) -> Judged:
     """What a USAE explains of photographs that it was not trained on, and how many concepts live in each backbone."""
     assert usae.statistics is not None
     assert usae.grid is not None
-    measures, done = Measures(usae), 0
+    measures, done, read = Measures(usae), 0, 0
     for paired in stream_tokens(usae.backbones, held, usae.grid):
         with torch.no_grad():
             measures.add(paired, 0)
+        for why in paired.failures:
+            failure(why)
+        read += len(paired.numbers)
         done += len(paired.numbers) + len(paired.failures)
         progress(done, len(held))
     live = (usae.statistics.fires > 0).sum(1).tolist()
-    return Judged(trained_on, len(held), measures.whole().r2, dict(zip(usae.names, live, strict=True)))
+    return Judged(trained_on, read, measures.whole().r2, dict(zip(usae.names, live, strict=True)))

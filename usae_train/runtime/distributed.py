@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from usae_train.runtime.errors import UsageError
+from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebacks
 from usae_train.runtime.printing import one_line
-from usae_train.runtime.shortage import shortage
+from usae_train.runtime.shortage import is_fault, shortage
 
 T = TypeVar("T")
 
@@ -122,6 +122,9 @@ class DistributedContext:
     def raise_together(self) -> Iterator[None]:
         """What goes wrong within it on one rank goes wrong on all, said once; nothing may be exchanged within it.
 
+        A fault of ours stays one: the first rank's own is raised as it is, another's is told with the file that has its
+        traceback.
+
         Raises:
             ValueError: on the first rank, with the message of the first that failed.
             SystemExit: on the others, with status 1.
@@ -134,14 +137,21 @@ class DistributedContext:
             yield
         except (ValueError, OSError, MemoryError) as error:
             failed = error
-        messages = self.gather(None if failed is None else shortage(failed) or one_line(failed))
+        messages = self.gather(None if failed is None else self._in_words(failed))
         wrong = [(number, message) for number, message in enumerate(messages) if message is not None]
         if not wrong:
             return
         number, message = wrong[0]
+        if failed is not None and is_fault(failed) and (shows_tracebacks() or number == self.rank == 0):
+            raise failed
         if not self.is_main:
             raise SystemExit(1) from failed
         raise UsageError(f"rank {number}: {message}" if number else message) from failed
+
+    def _in_words(self, failed: Exception) -> str:
+        if is_fault(failed) and not self.is_main:  # the first rank's is raised, and kept where all faults are
+            return kept_traceback(failed)
+        return shortage(failed) or one_line(failed)
 
     def compute_on_main(self, find: Callable[[], T]) -> T:
         """What the first rank finds, on every rank; what goes wrong there ends all, said once."""

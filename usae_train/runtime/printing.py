@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
+
+from usae_train.runtime.json_text import json_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,7 +66,7 @@ def plural(count: int, noun: str) -> str:
 
 def say_json(value: Any) -> None:
     """Print JSON, which writes out every sign but ASCII's; the one of those that a terminal obeys is written out."""
-    print(json.dumps(value, indent=1).replace("\x7f", r"\u007f"), flush=True)
+    print(json_text(value, indent=1).replace("\x7f", r"\u007f"), flush=True)
 
 
 def say_table(table: RenderableType) -> None:

@@ -62,7 +62,7 @@ def takes_settings(
         @functools.wraps(command)
         def taken(context: typer.Context, **given: Any) -> None:
             values = {name: given.pop(name) for name in fields}
-            said = {name: value for name, value in values.items() if _is_given(context, name)}
+            said = {name: value for name, value in values.items() if is_given(context, name)}
             if checked is not None:
                 with wrong_usage():
                     given[checked] = check(**said)
@@ -88,9 +88,9 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
             for old, name in former.items():
                 value = given.pop(old)
                 source = context.get_parameter_source(old)
-                if source is None or not _is_given(context, old):
+                if source is None or not is_given(context, old):
                     continue
-                if _is_given(context, name):
+                if is_given(context, name):
                     raise typer.BadParameter(f"{_dashed(old)} is the former name of {_dashed(name)}; give one of them")
                 say(
                     f"warning: {_dashed(old)} is called {_dashed(name)} now; that name goes with the next version",
@@ -154,7 +154,8 @@ def _dashed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether a parameter was typed, or is its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"  # its class is click's, or the copy that typer has of it
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import re
 
+from usae_train.runtime.errors import UsageError
+
 MAX_COUNT = 10**9  # of anything that is counted: so many steps of a millisecond would take eleven days
 
 # torch's allocators ("DefaultCPUAllocator: can't allocate memory", "CUDA out of memory"), C++ ("std::bad_alloc"), MKL
@@ -29,6 +31,11 @@ WHAT_HELPS = {
     "raise the limit (ulimit -u)",
     "files": "too many open files; lower --workers, or raise the limit (ulimit -n)",
 }
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether an error is ours: neither what a user can cause, nor the system's, nor a want of the machine."""
+    return not isinstance(error, UsageError | OSError) and shortage(error) is None
 
 
 def shortage(error: BaseException | None) -> str | None:

@@ -14,7 +14,7 @@ import typer
 
 from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebacks
 from usae_train.runtime.printing import one_line, say, say_error, written_out
-from usae_train.runtime.shortage import shortage
+from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
 from usae_train.runtime.starting import begun
 
@@ -60,11 +60,10 @@ def one_line_errors(quiet: bool = False) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried again at the end
         raise SystemExit(141) from None
     except Exception as error:
-        wanting = shortage(error)
-        ours = wanting is None and not isinstance(error, UsageError | OSError)
+        ours = is_fault(error)
         if ours and shows_tracebacks():
             raise
-        say_error(kept_traceback(error) if ours else wanting or error)
+        say_error(kept_traceback(error) if ours else shortage(error) or error)
         raise SystemExit(1) from None
 
 
@@ -184,3 +183,8 @@ def say_left_out(left_out: str) -> None:
     """Say on stderr how many of what is there are not taken: a source's `left_out`, if there are any."""
     if left_out:
         say(left_out, err=True)
+
+
+def say_skipped(why: str) -> None:
+    """Say on stderr that a picture cannot be read, and why."""
+    say(f"skipped: {why}", err=True)

@@ -9,6 +9,10 @@ class FormerName(OneLine):
     """A setting or option is given by a name that it had in an earlier version."""
 
 
+class NotRead(OneLine):
+    """Pictures that cannot be read, or are left out of those that are there."""
+
+
 class OfABackbone(OneLine):
     """What is said of a backbone to who uses it."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.weights import bounded, named, read_config, read_tensors
@@ -108,7 +108,7 @@ class SAELens(Format):
                 raise UsageError("SAELens subtracts what it adds, or nothing; this one subtracts other numbers")
         if threshold is not None:
             weights["threshold"] = threshold.expand(sae.n_concepts)
-        (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        (folder / CONFIG).write_text(json_text(config, indent=1) + "\n")
         save_tensors(weights, folder / WEIGHTS)
 
 

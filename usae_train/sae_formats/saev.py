@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from usae_train.files.json_files import as_object, parse_json
+from usae_train.files.regular import check_regular
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
@@ -67,6 +68,7 @@ class Saev(Format):
 
 def _parted(place: Path) -> tuple[dict[str, Any], bytes]:
     """The line, and what follows."""
+    check_regular(place)
     try:
         with place.open("rb") as opened:
             line, content = opened.readline(LONGEST), opened.read()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from usae_train.files.tensor_files import save_tensors
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
 from usae_train.sae_formats.format import Format, Told
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.weights import bounded, read_config, read_tensors
@@ -76,7 +76,7 @@ class Sparsify(Format):
             "transcode": False,
             "d_in": sae.width,
         }
-        (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        (folder / CONFIG).write_text(json_text(config, indent=1) + "\n")
         shift = (sae.added - sae.subtracted).double() @ sae.encoder.double().T
         weights = {"encoder.weight": sae.encoder, "encoder.bias": (sae.bias.double() + shift).float()}
         save_tensors({**weights, "W_dec": sae.decoder, "b_dec": sae.added}, folder / WEIGHTS)

@@ -37,6 +37,8 @@ def loaded(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -> Any:
         with torch.serialization.safe_globals(stand_ins):
             source = content if isinstance(content, Path) else io.BytesIO(content)
             return read_pickled(source)
+    except UsageError:
+        raise
     except FileNotFoundError as error:
         raise UsageError(f"no file at {str(file)!r}") from error
     except pickle.UnpicklingError as error:

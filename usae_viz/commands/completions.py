@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
 import usae_train
+from usae_train.files.json_files import read_object
 from usae_viz.runs.shipped_recipes import shipped_recipes
 
+OFFERED = re.compile(r"(?!-)[\w./:,+@%=~ -]+")  # letters and signs that neither a terminal nor a shell obeys
 EMBEDDED = Path(usae_train.__file__).parent  # demo/universe and photos/universe lie in it
 
 
 def complete_usae(incomplete: str) -> list[str]:
     """The embedded ids, and folders that hold a USAE, or lead to one."""
-    return [each for each in ("demo", "photos") if each.startswith(incomplete)] + list(_folders(incomplete))
+    return [each for each in ("demo", "photos") if each.startswith(incomplete)] + _offered(_folders(incomplete))
 
 
 def complete_recipe(incomplete: str) -> list[str]:
     """The shipped recipes by name, and recipes and pictures of the reader's own."""
     own = [str(file) for ending in ("yaml", "yml", "png") for file in sorted(_beginning(incomplete, f"*.{ending}"))]
     folders = [f"{folder}/" for folder in sorted(_beginning(incomplete, "*/"))]
-    return [name for name in shipped_recipes() if name.startswith(incomplete)] + own + folders
+    return [name for name in shipped_recipes() if name.startswith(incomplete)] + _offered([*own, *folders])
 
 
 def complete_concept(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the concepts of the USAE that --usae says; of several with commas the last is completed."""
     before, comma, last = incomplete.rpartition(",")
     names = dict.fromkeys([*_names_in(str(context.params.get("usae") or "demo")), "top:8"])
-    return [f"{before}{comma}{name}" for name in names if name.startswith(last.lower())]
+    return _offered(f"{before}{comma}{name}" for name in names if name and name.startswith(last.lower()))
+
+
+def _offered(names: Iterable[str]) -> list[str]:
+    """Those of some names that may stand on a command line: a shell puts there what it is given, as it is."""
+    return [name for name in names if OFFERED.fullmatch(name)]
 
 
 def _names_in(usae: str) -> Iterator[str]:
     """As `--concept` takes them without spaces, which a shell would divide."""
     folder = EMBEDDED / usae / "universe" if usae in ("demo", "photos") else Path(usae)
-    for label in _read(folder / "labels.json").get("labels", []):
-        yield "".join(str(label.get("name", "")).lower().split())
-    for factor in _read(folder / "config.json").get("factors", []):  # `colour: red` is named by `red`
+    for label in _list_in(folder / "labels.json", "labels"):
+        yield "".join(str(label.get("name", "") if isinstance(label, dict) else "").lower().split())
+    for factor in _list_in(folder / "config.json", "factors"):  # `colour: red` is named by `red`
         yield str(factor).partition(":")[2].strip()
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """A JSON file's mapping; an empty one for what cannot be read: where nothing is known, nothing is offered."""
+def _list_in(file: Path, key: str) -> list[Any]:
+    """A list in a JSON file; an empty one for what cannot be read: where nothing is known, nothing is offered."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        content = read_object(file).get(key)
+    except ValueError:
+        return []
+    return content if isinstance(content, list) else []
 
 
 def _folders(incomplete: str) -> Iterator[str]:

@@ -10,8 +10,8 @@ import typer
 from usae_train.files.json_files import read_json
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, say, say_json, say_table
-from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.settings_options import is_given, takes_settings
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.commands.render_commands import new_run
@@ -33,6 +33,15 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print explain.json instead of a table.")]
 ROWS = 12  # of the table
+# What a YAML file of edits says itself, by the parameters of `intervene`
+SAID = {
+    "backbone": "--in",
+    "edits": "--set",
+    "usae": "--usae",
+    "top": "--top",
+    "among": "--among",
+    "labels": "--labels",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -95,12 +104,13 @@ def explain(
 
 @takes_settings(InterveneSettings, completions={"usae": complete_usae})
 def intervene(
+    context: typer.Context,
     photo: Annotated[
         str,
         typer.Argument(
             metavar="PHOTO",
             help="A photograph, a picture file; or a YAML file of photographs and named edits, which "
-            "stands for all options but --out and --device.",
+            "stands for --in, --set, --usae, --top, --among and --labels.",
         ),
     ],
     settings: InterveneSettings,
@@ -124,8 +134,10 @@ def intervene(
         place = out or new_run("intervene")
         check_free(place)
         if photo.lower().endswith(ENDINGS):
-            if settings.model_fields_set & {"backbone", "edits", "among", "labels"}:
-                raise typer.BadParameter("a YAML file says itself what is edited where; give --out and --device alone")
+            if given := [word for name, word in SAID.items() if is_given(context, name)]:
+                raise typer.BadParameter(
+                    f"a YAML file says itself what is edited where, and with what; leave out {', '.join(given)}"
+                )
             recipe = read_edit_recipe(photo)
             wanted = list(recipe.places())
         else:
@@ -153,6 +165,7 @@ def _intervened(
     usae: USAE, recipe: EditRecipe, wanted: Sequence[tuple[str, str, NamedEdit]], labels: Sequence[Label], quiet: bool
 ) -> tuple[dict[str, Intervention], ImageSource | None]:
     """Each edit in each photograph; all that was typed is checked, and all photographs are opened, before the first."""
+    from usae_train.images.failures import BrokenPictures
     from usae_train.images.sources import open_images
     from usae_viz.explanations.edit_text import parse_edit_texts
     from usae_viz.explanations.intervention import gallery_of, intervention_in
@@ -161,12 +174,18 @@ def _intervened(
     opened = {photo: open_photograph(photo) for _, photo, _ in wanted}
     parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in wanted}
     source = None if recipe.among is None else open_images(recipe.among)
+    broken = None if source is None else BrokenPictures(len(source), say=say_skipped)  # each backbone sees them
+    if source is not None:
+        say_left_out(source.left_out)
     galleries: dict[str, Gallery] = {}
     with progress_bars(quiet) as progress:
         report = watched(progress, quiet)
         for name in {usae.known_name(edit.backbone) for _, _, edit in wanted} if source is not None else ():
             assert source is not None
-            galleries[name] = gallery_of(usae, name, source, lambda done, total: report("neighbours", done, total, ""))
+            assert broken is not None
+            galleries[name] = gallery_of(
+                usae, name, source, lambda done, total: report("neighbours", done, total, ""), broken.add_one
+            )
         found = {
             below: intervention_in(
                 usae, edit.backbone, opened[photo], parsed[below], recipe.top, galleries.get(edit.backbone)

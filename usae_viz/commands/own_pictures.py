@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.runtime.terminal import progress_bars, say_left_out, watched
+from usae_train.runtime.terminal import progress_bars, say_left_out, say_skipped, watched
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -35,4 +35,6 @@ def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
     say_left_out(source.left_out)
     with progress_bars(quiet) as progress:
         report = watched(progress, quiet)
-        usae.natural = look_through(usae, source, lambda done, total: report("top-activating patches", done, total, ""))
+        usae.natural = look_through(
+            usae, source, lambda done, total: report("top-activating patches", done, total, ""), say_skipped
+        )

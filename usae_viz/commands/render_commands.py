@@ -98,14 +98,14 @@ def render(
             with ranks.raise_together():
                 plan, model = _planned(recipe, settings, device, allow_code)
             place = ranks.compute_on_main(lambda: _place(Path(recipe).stem, out, resume, dry_run))
+            if settings.threads > 1:  # which computed already, and would be lacking in a copy of this process
+                workers = 1
             if dry_run:
                 if ranks.is_main:
-                    _tell_estimate(model, plan, place, device, as_json)
+                    _tell_estimate(model, plan, place, as_json, workers, ranks.world_size)
                 return
             with ranks.raise_together():
                 take_pictures(model, images, quiet or not ranks.is_main)
-            if settings.threads > 1:  # which computed already, and would be lacking in a copy of this process
-                workers = 1
             draw_plan(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks, workers=workers)
 
 
@@ -258,13 +258,13 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
     return out
 
 
-def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, device: str, as_json: bool) -> None:
+def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, as_json: bool, workers: int | None, ranks: int) -> None:
     from rich import box
     from rich.table import Table
 
     from usae_viz.runs.estimate import estimate
 
-    found: Estimate = estimate(usae, plan, out)
+    found: Estimate = estimate(usae, plan, out, workers, ranks)
     if as_json:
         say_json(found.as_dict())
         return
@@ -280,5 +280,6 @@ def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, device: str, as_json
     say(f"{plural(pictures, 'picture')} to draw in {plural(found.folders, 'folder')}, {found.finished} there already")
     say_table(table)
     minutes, seconds = divmod(round(found.seconds), 60)
-    where = "this CPU" if pick_device(device) == "cpu" else "this GPU"
-    say(f"about {minutes} min {seconds} s by one process on {where}, {found.megabytes:.1f} MB without sheets")
+    where = "this CPU" if usae.dictionary(usae.names[0]).device.type == "cpu" else "this GPU"
+    who = "one process" if found.processes == 1 else f"{found.processes} processes"
+    say(f"about {minutes} min {seconds} s by {who} on {where}, {found.megabytes:.1f} MB without sheets")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import get_args
 
+from usae_train.files.whole_numbers import whole_number
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -196,10 +197,10 @@ def need_statistics(usae: USAE) -> Statistics:
 
 def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
     if part.removeprefix("-").isdecimal():
-        return [check_concept(usae, int(part))]
+        return [check_concept(usae, whole_number(part))]
     if part.startswith("top:"):
         count = part.removeprefix("top:")
-        if not count.isdecimal() or not 1 <= int(count) <= usae.n_concepts:
+        if not count.isdecimal() or not 1 <= whole_number(count) <= usae.n_concepts:
             raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
         return by_universality(need_statistics(usae))[: int(count)]
     return [_labelled(usae, part, labels)]

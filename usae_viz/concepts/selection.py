@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from usae_train.files.whole_numbers import whole_number
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -74,7 +75,7 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
     if item == "all":
         return list(range(usae.n_concepts))
     if (ends := RANGE.fullmatch(item.strip())) is not None:
-        first, last = (check_concept(usae, int(end)) for end in ends.groups())
+        first, last = (check_concept(usae, whole_number(end)) for end in ends.groups())
         if first > last:
             raise UsageError(f"concepts {item!r}: expected the smaller number first")
         return list(range(first, last + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from usae_train.files.whole_numbers import whole_number
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.verification.classes import check_class, class_name
@@ -17,10 +18,11 @@ def parse_class(usae: USAE, backbone: str, class_: int | str) -> int:
     """
     text = str(class_).strip()
     if text.removeprefix("-").isdecimal():
-        check_class(usae, usae.known_name(backbone), int(text))
-        if int(text) < 0:
+        number = whole_number(text)
+        check_class(usae, usae.known_name(backbone), number)
+        if number < 0:
             raise UsageError(f"no class {text}; classes are numbered from 0")
-        return int(text)
+        return number
     check_class(usae, usae.known_name(backbone), 0)
     names = class_names(usae.specs[backbone].classes)
     if not names:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from usae_train.files.homes import beside
 from usae_train.files.place_names import named_place
 from usae_viz.explanations.settings import InterveneSettings
 from usae_viz.runs.recipe import read_settings
@@ -40,6 +42,14 @@ class EditRecipe(BaseModel):
     labels: str | None = Field(None, description="names of your own for concepts; relative to the file")
     top: int = Field(DEFAULTS.top, ge=1, le=20, description="classes and neighbours that are shown")
 
+    @field_validator("edits")
+    @classmethod
+    def _apart(cls, edits: dict[str, NamedEdit]) -> dict[str, NamedEdit]:
+        for name, others in ((name, list(edits)[:at]) for at, name in enumerate(edits)):
+            if name.casefold() in map(str.casefold, others):
+                raise ValueError(f"{name!r} and another differ in capital letters alone; each becomes a folder")
+        return edits
+
     def places(self) -> Iterator[tuple[str, str, NamedEdit]]:
         """Each photograph with each edit, and the folder of what comes of it: NAME/PHOTOGRAPH, below the command's."""
         for name, edit in self.edits.items():
@@ -56,20 +66,32 @@ def read_edit_recipe(file: str) -> EditRecipe:
     recipe = read_settings(EditRecipe, file)
     folder = named_place(file).parent
 
-    def beside(place: str) -> str:
-        return str(folder / place) if (folder / place).exists() else place
+    def if_there(place: str, part: str = "") -> str:
+        found = beside(place, folder)
+        return str(found) if (found / part).exists() else place
 
     return recipe.model_copy(
         update={
-            "usae": beside(recipe.usae) if (folder / recipe.usae / "config.json").is_file() else recipe.usae,
-            "photographs": [str(folder / each) for each in recipe.photographs],
-            "among": None if recipe.among is None else beside(recipe.among),
-            "labels": None if recipe.labels is None else str(folder / recipe.labels),
+            "usae": if_there(recipe.usae, "config.json"),
+            "photographs": [str(beside(each, folder)) for each in recipe.photographs],
+            "among": None if recipe.among is None else if_there(recipe.among),
+            "labels": None if recipe.labels is None else str(beside(recipe.labels, folder)),
         }
     )
 
 
 def _stems(photographs: Sequence[str]) -> list[str]:
-    """A folder's name for each photograph: its file's, numbered where two would be the same."""
+    """A folder's name for each photograph: its file's, numbered where two would be the same.
+
+    No two are alike, also where small and capital letters are one (on macOS and Windows).
+    """
     stems = [Path(each).stem for each in photographs]
-    return [stem if stems.count(stem) == 1 else f"{stem}-{number}" for number, stem in enumerate(stems, 1)]
+    counted = Counter(map(str.casefold, stems))
+    taken, found = {stem for stem, count in counted.items() if count == 1}, list[str]()
+    for first, stem in enumerate(stems, 1):
+        name, number = stem, first
+        while counted[stem.casefold()] > 1 and (name == stem or name.casefold() in taken):
+            name, number = f"{stem}-{number}", number + 1
+        taken.add(name.casefold())
+        found.append(name)
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from usae_train.interventions.edits import Wanted
 from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable, intervene
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explanations.classes import named_class
@@ -58,7 +59,11 @@ class Gallery:
 @undisturbed
 @torch.no_grad()
 def gallery_of(
-    usae: USAE, backbone: str, source: ImageSource, progress: CountCallback = lambda done, total: None
+    usae: USAE,
+    backbone: str,
+    source: ImageSource,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
 ) -> Gallery:
     """The final embeddings of photographs through a backbone.
 
@@ -67,6 +72,7 @@ def gallery_of(
         backbone: which one.
         source: the photographs.
         progress: called with photographs that were looked at, and how many there are.
+        failure: called with each photograph that cannot be read, and why.
 
     Raises:
         ValueError: when none of them can be read.
@@ -74,7 +80,9 @@ def gallery_of(
     network = usae.backbones[usae.known_name(backbone)]
     numbers, seen, failures = list[int](), list[Tensor](), list[str]()
     for indices, canvases, broken in read_batches(source, network.input_size, BATCH):
-        failures += [each.why for each in broken]
+        for each in broken:
+            failures.append(each.why)
+            failure(each.why)
         if indices:
             seen.append(network.embedding(canvases.to(network.mean.device)))
         numbers += indices
@@ -95,6 +103,7 @@ class Intervention:
     classes: list[ClassBefore]  # the most probable ones before or after; empty without a classifier
     cosine: float  # of the final embeddings before and after
     neighbours: tuple[list[Neighbour], list[Neighbour]] | None  # before, after
+    among: int | None = None  # photographs that they were found among: those that can be read
 
     def as_dict(self) -> dict[str, Any]:
         """What intervene.json holds of it."""
@@ -109,6 +118,7 @@ class Intervention:
             ],
             "embedding_cosine": self.cosine,
             "neighbours": None if near is None else [[vars(each) for each in own] for own in near],
+            "among": self.among,
         }
 
 
@@ -146,6 +156,11 @@ def intervention_in(
     with intervene(usae, backbone, edits):
         edited = network.embedding(canvas)
         logits += [network.logits(canvas)[0]] if has_classes else []
+    if not all(bool(own.isfinite().all()) for own in (edited, *logits)):
+        raise UsageError(
+            f"{backbone} answers with numbers that are not finite once concepts {', '.join(map(str, edits))} are "
+            "edited; edit them by less"
+        )
     return Intervention(
         backbone,
         photograph,
@@ -154,6 +169,7 @@ def intervention_in(
         _classes(torch.stack(logits), top) if has_classes else [],
         functional.cosine_similarity(plain, edited).item(),
         None if among is None else _nearest(torch.cat([plain, edited]), among, top),
+        None if among is None else len(among.numbers),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image
 
 from usae_train.images.colour import levels
 from usae_train.model.natural import natural_pictures
+from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.overlay import fitted, light_of, scaled
@@ -60,7 +60,7 @@ def write_page(
         "no_patches": natural_pictures(usae)[1],
         "drawings": {} if run is None else _drawings(run, set(listed), usae.names, room),
     }
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    text = json_text(data, separators=(",", ":"))
     (room / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
     copy_parts("usae_viz.explorer", SHARED_PARTS, room)
     copy_parts("usae_viz.explanations", PARTS, room)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from usae_train.files.place_names import named_place, printable
-from usae_train.images.decoding import centre_square, read_whole
+from usae_train.images.decoding import centre_square, read_whole, upright_rgb
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import to_picture
+from usae_viz.optimization.given import checked_canvas
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,9 @@ def open_photograph(photo: Photo) -> Photograph:
     if isinstance(photo, Photograph):
         return photo
     if isinstance(photo, Tensor):
-        if photo.ndim != 3 or photo.shape[0] != 3 or not bool(torch.isfinite(photo).all()):
-            raise UsageError(f"a photograph of shape {tuple(photo.shape)}; expected (3, height, width), finite, 0..1")
-        return Photograph("photograph", to_picture(photo))
+        return Photograph("photograph", to_picture(checked_canvas(photo, "a photograph")))
     if isinstance(photo, Image.Image):
-        return Photograph(Path(str(getattr(photo, "filename", "") or "photograph")).name, photo.convert("RGB"))
+        return _of_image(photo)
     if not isinstance(photo, str | Path):
         return Photograph("photograph", read_whole(photo, "the photograph"))
     file = named_place(photo)
@@ -60,3 +58,12 @@ def open_photograph(photo: Photo) -> Photograph:
     if not file.exists():
         raise UsageError(f"no photograph {str(photo)!r}: there is no such file")
     return Photograph(printable(file.name), read_whole(file))
+
+
+def _of_image(photo: Image.Image) -> Photograph:
+    """One that PIL opened: what its file would come to."""
+    name = printable(Path(str(getattr(photo, "filename", "") or "photograph")).name)
+    try:
+        return Photograph(name, upright_rgb(photo))
+    except (OSError, SyntaxError, ValueError) as error:  # it is first read here, and may be cut off
+        raise UsageError(f"{name} cannot be read: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from usae_train.files.provenance import commit, versions
 from usae_train.images.sources import ImageSource
 from usae_train.model.checkpoint import check_free
 from usae_train.model.usae import USAE
+from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explanations.explanation import Explanation
@@ -60,7 +60,7 @@ def write_explanations(
         for name, explanation in zip(sheet_names(explanations), explanations, strict=True):
             about = {"sheet": explanation.usae.names, "title": explanation.photograph.name}
             save_png(room / name, explanation.sheet(columns), about)
-        (room / "explain.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+        (room / "explain.json").write_text(json_text(record) + "\n", encoding="utf-8")
         write_page(explanations, record, room, run, progress)
     return out
 
@@ -97,7 +97,7 @@ def write_interventions(
             about = {"sheet": [each.backbone], "title": each.photograph.name}
             save_png(place / "sheet.png", intervention_sheet(each, names, _shown(usae, each, among)), about)
             record = {"schema": SCHEMA, "usae": usae_record(usae), **each.as_dict(), **made}
-            (place / "intervene.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            (place / "intervene.json").write_text(json_text(record, indent=1) + "\n", encoding="utf-8")
     return out
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from usae_train.model.usae import USAE
+from usae_train.runtime.json_text import json_text
 from usae_viz.concepts.naming import label_of
 from usae_viz.explorer.runs import RenderedImage
 from usae_viz.explorer.sources import Card, Sources
@@ -131,7 +131,7 @@ def write_details(sources: Sources, natural: dict[int, NaturalRows], room: Path)
             for drawing in card.drawings
         ]
         detail = {"natural": natural_of(card, natural), "pictures": pictures}
-        text = json.dumps(detail, separators=(",", ":"))
+        text = json_text(detail, separators=(",", ":"))
         (room / f"{at}.js").write_text(f"usaeDetail({at},{text});\n")
 
 

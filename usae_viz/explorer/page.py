@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from usae_train.files.provenance import versions
 from usae_train.files.validation import by_todays_names
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
@@ -81,7 +81,7 @@ def explore(
             _pictures(run, number, out, room, report)
         write_details(sources, found, room / "details")
         data = page_data(sources, found, natural, out, missing)
-        (room / "data.js").write_text(f"usaeData({json.dumps(data, separators=(',', ':'))});\n")
+        (room / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
         copy_parts("usae_viz.explorer", (*SCRIPTS, "explorer.css"), room)
     template = Environment(loader=PackageLoader("usae_viz.explorer", "page"), autoescape=select_autoescape())
     page = template.get_template("index.html").render(title=data["title"], mark=MARK, own=OWN, scripts=SCRIPTS)

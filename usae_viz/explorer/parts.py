@@ -9,6 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from usae_viz.export.png import read_pixels
+
 WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 4}
 
 
@@ -20,9 +22,9 @@ def copy_parts(package: str, names: Iterable[str], room: Path) -> None:
 
 
 def small_copy(picture: Path, target: Path, side: int, quality: int = WEBP["quality"]) -> None:
-    """A picture as WebP, at most so many pixels wide and high; what is transparent stays so."""
+    """A PNG of a run as WebP, at most so many pixels wide and high; what is transparent stays so."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with Image.open(picture) as opened:
-        small = opened.convert("RGBA" if "A" in opened.getbands() else "RGB")
+    whole = read_pixels(picture)
+    small = whole.convert("RGBA" if "A" in whole.getbands() else "RGB")
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     small.save(target, **{**WEBP, "quality": quality})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from usae_train.files.json_files import as_object, read_object, validated
 from usae_train.files.place_names import printable
+from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import check_whole
 from usae_viz.runs.metadata import ImageMetadata, read_about
@@ -52,7 +53,7 @@ class RenderedImage:
         """The seed it was drawn with."""
         named = SEED.search(self.name)
         found = named.group().rpartition("-")[2] if named else self.about.settings.get("seed", 0)
-        return int(found) if str(found).isdecimal() else 0
+        return int(found) if str(found).isdecimal() and len(str(found)) <= DIGITS else 0
 
     @property
     def backbone(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
+from usae_train.runtime.json_text import json_text
 from usae_viz.export.png import save_png, to_picture, write_png
 from usae_viz.export.sheet import sheet
 from usae_viz.verification.scores import Scores
@@ -51,4 +51,4 @@ def write_concept(
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all."""
     with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.write_text(json_text(values, indent=2) + "\n")

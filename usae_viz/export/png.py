@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import as_object, parse_json
+from usae_train.files.regular import check_regular
 from usae_train.images.colour import levels
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
+from usae_train.runtime.shortage import shortage
 
 
 def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
@@ -36,9 +39,45 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
 def save_png(file: Path, picture: Image.Image, about: Mapping[str, Any]) -> None:
     """Write a picture with what it is about inside (text chunk `usae`, JSON), whole or not at all."""
     info = PngInfo()
-    info.add_itxt("usae", json.dumps(about))
+    info.add_itxt("usae", json_text(about))
     with atomic_path(file) as temporary:
         picture.save(temporary, "PNG", pnginfo=info)
+
+
+@contextmanager
+def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str = "") -> Iterator[Image.Image]:
+    """A PNG opened, its pixels not yet read: the only way to a picture of a run, which may be a stranger's.
+
+    Whatever a file is called, it is decoded as PNG alone: PIL has readers for many kinds, some of which start other
+    programs. What PIL raises meanwhile is told as the file's fault; so do in it what the file says, and nothing else.
+
+    Args:
+        file: a .png.
+        fault: what to say of one that PIL does not take.
+        advice: what to say last.
+
+    Raises:
+        ValueError: for a file that is missing, no PNG or broken, a pipe or a device.
+    """
+    check_regular(file)
+    try:
+        with Image.open(file, formats=("PNG",)) as picture:
+            yield picture
+    except Exception as error:  # a damaged file makes of PIL what it likes
+        if shortage(error) is not None:
+            raise
+        raise UsageError(f"{file} {fault}: {error}{advice}") from error
+
+
+def read_pixels(file: Path) -> Image.Image:
+    """A PNG with all its pixels.
+
+    Raises:
+        ValueError: as `open_png`.
+    """
+    with open_png(file) as picture:
+        picture.load()
+        return picture.copy()
 
 
 def read_png(file: Path) -> dict[str, Any]:
@@ -47,11 +86,8 @@ def read_png(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: for a file that is none.
     """
-    try:
-        with Image.open(file) as picture:
-            text = picture.info.get("usae")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{file} cannot be read as a picture: {error}") from error
+    with open_png(file) as picture:
+        text = picture.info.get("usae")
     try:
         return as_object(parse_json(text if isinstance(text, str) else ""))
     except ValueError as error:
@@ -65,19 +101,14 @@ def check_whole(file: Path) -> None:
     Raises:
         ValueError: for one that is cut off or damaged; `read_png` asks for what stands at its beginning alone.
     """
-    try:
-        with Image.open(file) as picture:
-            picture.verify()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{file} is cut off or damaged: {error}; draw it again") from error
+    with open_png(file, "is cut off or damaged", "; draw it again") as picture:
+        picture.verify()
 
 
 def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
     """Write a PNG of ours again under another name; what it says of itself is changed by `names`."""
     about = {**read_png(old), **names}
-    with Image.open(old) as picture:
-        picture.load()
-        save_png(new, picture, about)
+    save_png(new, read_pixels(old), about)
 
 
 def opacity(alpha: Tensor) -> Tensor:

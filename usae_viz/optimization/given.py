@@ -28,11 +28,20 @@ def given_canvas(given: Tensor | None, file: str | None, size: int, device: torc
     """A picture (3, size, size) from a tensor or a file."""
     if given is None:
         return None if file is None else read_picture(named_place(file), size).to(device)
-    if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
-        raise UsageError(f"a picture of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
-    if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
-        raise UsageError(f"a picture from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
-    given = given.detach().float().to(device)
+    given = checked_canvas(given).detach().float().to(device)
     if given.shape[1:] == (size, size):
         return given
     return functional.interpolate(given[None], (size, size), mode="bilinear", antialias=True).clamp(0, 1)[0]
+
+
+def checked_canvas(given: Tensor, what: str = "a picture") -> Tensor:
+    """The same tensor.
+
+    Raises:
+        ValueError: for one that is no canvas (3, H, W) of floating-point numbers from 0 to 1.
+    """
+    if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
+        raise UsageError(f"{what} of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
+    if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
+        raise UsageError(f"{what} from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
+    return given

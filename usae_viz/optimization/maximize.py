@@ -23,6 +23,7 @@ from usae_viz.export.animation import Frames
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
 from usae_viz.optimization.given import described, given_canvas
+from usae_viz.optimization.halving import Halved
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.parts import Draw, Part, begun_image, drawn_together, pictures_of
 from usae_viz.optimization.resolving import resolved, whole_first
@@ -162,6 +163,7 @@ def maximize_each(
         ValueError: as `maximize`; also for a score that is lost at the first step, when those before it are there.
     """
     view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
+    draw = draw if isinstance(draw, Halved) else Halved(draw)
     for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
         left = list(alike)
         for first in range(0, len(left), view_config.at_once):
@@ -318,6 +320,8 @@ def _results(
             for row, picture in enumerate(part.pictures)
             if picture.objective is objective
         }
+        if not own:  # Ctrl-C came before it was begun
+            continue
         images = {name: part.ascent.canvas[row] for name, (part, row) in own.items()}
         drawn_for = {name: _raised_in(objective, part.pictures[row].seen_by) for name, (part, row) in own.items()}
         scores = verified(view_config.usae, objective, settings, images, drawn_for)

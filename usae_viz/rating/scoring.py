@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ from pydantic import BaseModel, Field
 from scipy.stats import binomtest
 
 from usae_train.files.json_files import read_object, validated
+from usae_train.files.regular import check_regular
+from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
 from usae_viz.verification.verdict import VERDICTS, Verdict
 
+MAX_BYTES = 10_000_000  # of an answers file: a thousand questions have 50,000
 COLUMNS = ("study", "rater", "trial", "choice", "seconds")
 
 
@@ -112,9 +116,13 @@ def read_answers(file: Path, key: dict[str, Any]) -> list[Answer]:
     Raises:
         ValueError: for a file that is none, or answers to another study; says the line.
     """
+    check_regular(file)
     try:
-        with file.open(newline="", encoding="utf-8-sig") as opened:
-            rows = list(csv.reader(opened))
+        with file.open("rb") as opened:
+            content = opened.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise UsageError(f"{file} is larger than {MAX_BYTES // 1_000_000} MB; expected a rater's answers")
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
     if not rows or tuple(rows[0]) != COLUMNS:
@@ -129,8 +137,8 @@ def _answer(file: Path, line: int, row: list[str], key: dict[str, Any]) -> Answe
     if study != key["study"]:
         raise UsageError(f"{file}:{line}: an answer to study {study!r}; this one is {key['study']}")
     for name, value, most in (("trial", trial, len(key["trials"])), ("choice", choice, key["choices"])):
-        if not value.isdecimal() or not 1 <= int(value) <= most:
-            raise UsageError(f"{file}:{line}: {name} {value!r}; expected 1 to {most}")
+        if not value.isdecimal() or len(value) > DIGITS or not 1 <= int(value) <= most:
+            raise UsageError(f"{file}:{line}: {name} {value[:DIGITS]!r}; expected 1 to {most}")
     return Answer(rater, int(trial) - 1, int(choice))
 
 

@@ -15,24 +15,27 @@ from typing import Any
 import torch
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
-from torch import Tensor
 
 from usae_train.files.atomic import atomic_path, check_file
 from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
+from usae_train.model.sparse import Codes
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explorer.parts import copy_parts
 from usae_viz.explorer.runs import RenderedImage, RunFolder
 from usae_viz.export.natural_patches import around, inside_window
+from usae_viz.export.png import read_pixels
 from usae_viz.rating.settings import RateSettings
 from usae_viz.verification.verdict import Verdict
 
 SCHEMA = 1
 TRIES = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
+REMEMBERED = 2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
 SIDE = 256  # pixels of every picture on the page
 DEFAULTS = RateSettings()
 NATURAL = "natural"  # the condition of control trials
@@ -132,7 +135,7 @@ class _Maker:
     def __init__(self, usae: USAE, natural: NaturalPictures, generator: torch.Generator, choices: int) -> None:
         self.usae, self.natural, self.generator, self.choices = usae, natural, generator, choices
         self.size = max(backbone.input_size for backbone in usae.backbones.values())
-        self.seen: dict[int, list[Tensor]] = {}
+        self.seen: dict[int, list[Codes]] = {}  # of the pictures that were looked at last, a backbone each
 
     def trial(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
         """None for a concept that has no top-activating patches to ask about."""
@@ -185,9 +188,11 @@ class _Maker:
                 canvas = self.natural.source.read(patch.number, self.size)[None]
                 canvas = canvas.to(self.usae.dictionary(self.usae.names[0]).device)
                 codes = [self.usae.encode(n, self.usae.tokens(n, canvas)) for n in self.usae.names]
-                self.seen[patch.number] = [own.dense(self.usae.n_concepts)[0].cpu() for own in codes]
+            if len(self.seen) >= REMEMBERED:
+                del self.seen[next(iter(self.seen))]  # the first that was looked at
+            self.seen[patch.number] = [Codes(own.values[0].cpu(), own.indices[0].cpu().int()) for own in codes]
         shown = inside_window(patch.token, self.usae.grid)
-        return max(own[shown, concept].max().item() for own in self.seen[patch.number])
+        return max(own.of(concept)[shown].max().item() for own in self.seen[patch.number])
 
     def _below(self, count: int) -> int:
         return int(torch.randint(count, (), generator=self.generator))
@@ -239,7 +244,7 @@ def write_study(
         text = page.get_template("index.html").render(trials=len(trials), choices=len(trials[0].choices))
         (room / "index.html").write_text(text, encoding="utf-8")
     with atomic_path(out / "key.json") as temporary:
-        temporary.write_text(json.dumps({**record, "study": study}, indent=1) + "\n")
+        temporary.write_text(json_text({**record, "study": study}, indent=1) + "\n")
     return study
 
 
@@ -254,8 +259,7 @@ def _pictures(trials: Sequence[QuestionKey], usae: USAE, source: ImageSource) ->
 
     for number, trial in enumerate(trials, 1):
         if isinstance(trial.query, RenderedImage):
-            with Image.open(trial.query.file) as opened:
-                query = opened.convert("RGB")
+            query = read_pixels(trial.query.file).convert("RGB")
         else:
             query = shown(trial.query)
         for name, picture in (

@@ -103,7 +103,7 @@ def drawn_ahead(
     Raises:
         ValueError: for a number of workers that cannot be.
     """
-    count = _count(usae, drawings, asked)
+    count = workers_of(usae, drawings, asked)
     if count == 1:
         yield None
         return
@@ -118,8 +118,12 @@ def drawn_ahead(
         yield ahead
 
 
-def _count(usae: USAE, drawings: Sequence[RenderJob], asked: int | None) -> int:
-    """How many workers: no more than pictures, nor than the memory bears."""
+def workers_of(usae: USAE, drawings: Sequence[RenderJob], asked: int | None) -> int:
+    """How many workers draw: no more than there are pictures, nor than the memory bears.
+
+    Raises:
+        ValueError: for a number of workers that cannot be.
+    """
     pictures, device = sum(len(drawing.names) for drawing in drawings), usae.dictionary(usae.names[0]).device.type
     count = workers_for(asked, pictures, device)
     if count == 1:

@@ -16,6 +16,7 @@ from usae_viz.export.animation import write_frames
 from usae_viz.export.png import write_png
 from usae_viz.optimization.maximize import maximize_each, view_config_for
 from usae_viz.optimization.result import Result
+from usae_viz.runs.ahead import workers_of
 from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.settings import MaximizeSettings
@@ -42,12 +43,13 @@ class Estimate:
 
     folders: int
     finished: int  # pictures that are there already
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...]  # each as one process would draw it
+    processes: int = 1  # that draw at the same time
 
     @property
     def seconds(self) -> float:
-        """By one process."""
-        return sum(part.seconds for part in self.parts)
+        """By so many processes."""
+        return sum(part.seconds for part in self.parts) / self.processes
 
     @property
     def megabytes(self) -> float:
@@ -61,22 +63,29 @@ class Estimate:
             "finished": self.finished,
             "pictures": sum(part.pictures for part in self.parts),
             "seconds": self.seconds,
+            "processes": self.processes,
             "megabytes": self.megabytes,
             "parts": [asdict(part) for part in self.parts],
         }
 
 
 @undisturbed
-def estimate(usae: USAE, plan: RenderPlan, out: Path) -> Estimate:
+def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, ranks: int = 1) -> Estimate:
     """Try what is left of a plan; nothing stays on disk.
 
     Args:
         usae: the USAE.
         plan: what would be drawn.
         out: the run's folder, where pictures may be finished already.
+        workers: how many processes would draw, as `render` takes it.
+        ranks: how many torchrun has started.
+
+    Raises:
+        ValueError: for more workers than there can be.
     """
     manifest = Manifest(out)
     left = [drawing for drawing in plan.drawings if not manifest.finished(drawing)]
+    processes = ranks * workers_of(usae, left, workers) if left else 1
     groups: dict[tuple[str | None, MaximizeSettings], list[RenderJob]] = {}
     for drawing in left:
         alike = drawing.settings.model_copy(update={"seed": 0})
@@ -85,7 +94,7 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path) -> Estimate:
         _trial(usae, drawing, 1)
     parts = [_part(usae, plan, variant, drawings) for (variant, _), drawings in groups.items()]
     finished = plan.pictures - sum(len(drawing.names) for drawing in left)
-    return Estimate(len({drawing.folder for drawing in left}), finished, tuple(parts))
+    return Estimate(len({drawing.folder for drawing in left}), finished, tuple(parts), processes)
 
 
 def _part(usae: USAE, plan: RenderPlan, variant: str | None, drawings: Sequence[RenderJob]) -> Part:

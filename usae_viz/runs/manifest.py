@@ -6,6 +6,7 @@ by now counts for nothing. So a run can be killed at any moment.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -20,12 +21,14 @@ from usae_train.files.json_files import read_object, validated
 from usae_train.files.locks import taken
 from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
+from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import rename_png
 from usae_viz.optimization.result import Result
 from usae_viz.runs.plan import RenderJob
 from usae_viz.verification.scores import Scores, read_score
 from usae_viz.verification.verdict import VerdictSettings
+from usae_viz.verification.verify import percentile_of
 
 DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture
 MOST_CONCEPTS = 2**24  # the paper's space has 6144
@@ -44,6 +47,7 @@ class Record(BaseModel):
     concept: int | None
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
+    statistics: str | None = None  # `statistics_hash` of what its percentiles are by; None in a run of before 0.6
     signatures: Codes = {}  # mean codes where they are not zero, through the backbones that a picture was drawn for
     ended: str | None = None
     cut_short: bool = False
@@ -123,6 +127,7 @@ class Manifest:
             names=list(drawing.names),
             files={name: file_hash(file) for name, file in files.items()},
             concept=None if result.scores is None else result.scores.concept,
+            statistics=statistics_hash(result.usae),
             **_kept(drawing, result),
             ended=result.ended,
             cut_short=result.cut_short,
@@ -166,6 +171,24 @@ class Manifest:
         for old in set(record.files) - set(files):
             (room / old).unlink(missing_ok=True)
         return True
+
+    def measure_again(self, drawing: RenderJob, usae: USAE) -> None:
+        """Give a finished drawing's percentiles by the statistics of today, where these are of another measurement.
+
+        No pixel changes: what its PNGs say inside is written again, and then its record.
+        """
+        record, now = self.read(drawing), statistics_hash(usae)
+        if record is None or record.statistics == now:
+            return
+        again = record.model_copy(update={"statistics": now, "scores": _by_statistics(record, usae)})
+        if again.scores != record.scores:
+            room, scores = self.out / drawing.folder, scores_of([again], drawing.settings.verdict)
+            rows = {} if scores is None else scores.as_dict()["images"]
+            for name, row in rows.items():
+                rename_png(room / f"{name}.png", room / f"{name}.png", {"scores": row})
+            files = {name: file_hash(room / name) for name in record.files}
+            again = again.model_copy(update={"files": files})
+        self._keep(drawing, again)
 
     def _whole(self, drawing: RenderJob) -> Record | None:
         """A drawing's record, if it was drawn to its end and all files are there as they were written."""
@@ -242,6 +265,27 @@ def claimed(out: Path) -> Iterator[None]:
                 for folder in (room, *missing):
                     folder.rmdir()
         lock.release()
+
+
+def statistics_hash(usae: USAE) -> str | None:
+    """A hash of what percentiles and top-activating patches are taken from; None for a USAE without statistics."""
+    own = usae.statistics
+    if own is None:
+        return None
+    parts = (own.quantiles, own.top_images, own.top_tokens)
+    return hashlib.sha256(b"".join(part.cpu().contiguous().numpy().tobytes() for part in parts)).hexdigest()[:32]
+
+
+def _by_statistics(record: Record, usae: USAE) -> dict[str, dict[str, dict[str, Any]]]:
+    """A record's scores with the percentiles of today; those of a class have none."""
+
+    def anew(backbone: str, own: dict[str, Any]) -> dict[str, Any]:
+        if record.concept is None or backbone not in usae.names or "percentile" not in own:
+            return own
+        found = percentile_of(usae, usae.names.index(backbone), record.concept, own["code"])
+        return {**own, "percentile": found}
+
+    return {image: {name: anew(name, own) for name, own in row.items()} for image, row in record.scores.items()}
 
 
 def _kept(drawing: RenderJob, result: Result) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from usae_train.files.homes import beside
 from usae_train.files.yaml_config import Clash, checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
@@ -157,11 +158,16 @@ def read_recipe(file: str | Path) -> RenderRecipe:
     """
     recipe = checked(RenderRecipe, read_mapping(file), file)
     folder = Path(file).parent
-    usae = str(folder / recipe.usae) if (folder / recipe.usae / "config.json").is_file() else recipe.usae
-    labels = str(folder / recipe.labels) if recipe.labels is not None else None
+    usae = beside(recipe.usae, folder)
+    labels = str(beside(recipe.labels, folder)) if recipe.labels is not None else None
     variants = {name: _relative(variant, folder) for name, variant in recipe.variants.items()}
     return recipe.model_copy(
-        update={"usae": usae, "labels": labels, "settings": _relative(recipe.settings, folder), "variants": variants}
+        update={
+            "usae": str(usae) if (usae / "config.json").is_file() else recipe.usae,
+            "labels": labels,
+            "settings": _relative(recipe.settings, folder),
+            "variants": variants,
+        }
     )
 
 
@@ -176,5 +182,5 @@ def read_settings(model: type[Settings], file: str | Path) -> Settings:
 
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
     files = {key: getattr(settings, key) for key in ("start", "reference", "spectrum")}
-    named = {key: str(folder / file) for key, file in files.items() if file is not None and is_file(file)}
+    named = {key: str(beside(file, folder)) for key, file in files.items() if file is not None and is_file(file)}
     return settings.model_copy(update=named)

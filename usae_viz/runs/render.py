@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +17,7 @@ from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.workers import NotDone
@@ -25,17 +25,18 @@ from usae_viz.export.animation import write_frames
 from usae_viz.export.concept_folder import write_json
 from usae_viz.export.naming import shown_concept
 from usae_viz.export.natural_patches import natural_patches
-from usae_viz.export.png import check_whole, read_png, save_png, write_png
+from usae_viz.export.png import check_whole, read_pixels, read_png, save_png, write_png
 from usae_viz.export.provenance import provenance, run_record
 from usae_viz.export.run_record import keep_record, pictures_by_folder, read_record
 from usae_viz.export.sheet import WIDEST, abreast, sheet
 from usae_viz.objectives import Objective
+from usae_viz.optimization.halving import Halved
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.maximize import maximize_each, view_config_for
 from usae_viz.optimization.parts import drawn_together
 from usae_viz.optimization.result import Result
 from usae_viz.runs.ahead import Ahead, drawn_ahead, report_steps
-from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of
+from usae_viz.runs.manifest import Manifest, Record, claimed, scores_of, statistics_hash
 from usae_viz.runs.plan import RenderJob, RenderPlan, given_pictures
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import Scores, counted
@@ -96,7 +97,7 @@ def render(
         def first_of_all() -> list[list[int]]:
             stack.enter_context(claimed(out))
             _check_usae(usae, plan, out, again)
-            return _packs(usae, plan, [] if again else _finished(manifest, plan), ranks)
+            return _packs(usae, plan, [] if again else _finished(usae, manifest, plan), ranks)
 
         packs = ranks.compute_on_main(first_of_all)[ranks.rank :: ranks.world_size]
         drawings = [plan.drawings[number] for pack in packs for number in pack]
@@ -132,6 +133,7 @@ class _Run:
         self.begun = False  # whether run.json is of this plan
         self.lost: dict[str, str] = {}  # {the key of a drawing that cannot be drawn: why}
         self.ahead: Ahead | None = None  # workers that draw
+        self.together = Halved(drawn_together)  # one for all packs: what does not fit is found once
 
     def draw(self, drawings: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[Record]:
         """Draw a pack of drawings of equal settings, and write their files and records."""
@@ -140,7 +142,7 @@ class _Run:
         def progress(done: int, scores: dict[str, float]) -> None:
             report_steps(report, drawings, done, scores)
 
-        draw = drawn_together if self.ahead is None else self.ahead.draw_of(drawings)
+        draw = self.together if self.ahead is None else self.ahead.draw_of(drawings)
         records, left = list[Record](), list(drawings)
         while left:
             objectives = [drawing.objective for drawing in left]
@@ -196,20 +198,21 @@ class _Run:
         room = self.out / folder
         own = self.usae.natural
         pictures = None if own is None else own.source.fingerprint()
-        of_now = {"drawings": drawings, "thresholds": thresholds.model_dump()}
-        if scores is not None:
-            table = {**scores.as_dict(), "drawings": drawings}
-            if json.dumps(table) != json.dumps(_read(room / "scores.json")):
-                write_json(room / "scores.json", table)
-        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png") != {**of_now, "images": pictures}):
-            about = {
-                "sheet": drawings,
-                "title": here[0][0].title,
-                "thresholds": of_now["thresholds"],
-                "images": pictures,
-                **provenance(self.usae, self._settings(folder)),
-            }
+        table = None if scores is None else {**scores.as_dict(), "drawings": drawings}
+        anew = anew or (table is not None and json_text(table) != json_text(_read(room / "scores.json")))
+        title = here[0][0].title if here else None
+        of_now = {
+            "sheet": drawings,
+            "title": title,
+            "thresholds": thresholds.model_dump(),
+            "images": pictures,
+            "statistics": statistics_hash(self.usae),
+        }
+        if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png", of_now) != of_now):
+            about = {**of_now, **provenance(self.usae, self._settings(folder))}
             save_png(room / "sheet.png", self._sheet(here, scores), about)
+        if table is not None and anew:  # after the sheet: as long as this says something else, that is made anew
+            write_json(room / "scores.json", table)
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
         stopped, failed = (any(getattr(record, kind) for record in records) for kind in ("stopped", "failed"))
@@ -251,8 +254,7 @@ class _Run:
         for drawing, record in here:
             row = drawing.variant if drawing.variant is not None else (drawing.key if many else None)
             for name in record.names:
-                with Image.open(self.out / drawing.folder / f"{name}.png") as picture:
-                    images[name] = picture.convert("RGB")
+                images[name] = read_pixels(self.out / drawing.folder / f"{name}.png").convert("RGB")
                 rows.setdefault(row, []).append(name)
         table: list[Sequence[str]] = list(rows.values())
         if len(table) > 1 and all(len(row) == 1 for row in table):
@@ -279,9 +281,14 @@ def _check_usae(usae: USAE, plan: RenderPlan, out: Path, again: bool) -> None:
             raise UsageError(f"{out / folder} leads out of {out}; remove that link")
 
 
-def _finished(manifest: Manifest, plan: RenderPlan) -> list[int]:
-    """The numbers of the drawings that need not be drawn; the records of those whose files are damaged go."""
+def _finished(usae: USAE, manifest: Manifest, plan: RenderPlan) -> list[int]:
+    """The numbers of the drawings that need not be drawn; the records of those whose files are damaged go.
+
+    Those drawn when the USAE had other statistics get the percentiles of today, as the others of their sheet have.
+    """
     finished = [number for number, drawing in enumerate(plan.drawings) if manifest.adopt(drawing)]
+    for number in finished:
+        manifest.measure_again(plan.drawings[number], usae)
     for number in set(range(len(plan.drawings))).difference(finished):
         manifest.forget_damaged(plan.drawings[number])
     return finished
@@ -319,14 +326,15 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _sheet_of(file: Path) -> dict[str, Any]:
-    """What a sheet shows, by which thresholds, and of which pictures of the reader's own its patches are.
+def _sheet_of(file: Path, of_now: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sheet says of itself by the keys of what it is to be.
 
-    Those of one without verdicts are none. One that is cut off or damaged shows nothing.
+    One of before 0.6 does not name the statistics: it is taken to be by those of now. One that is cut off or damaged
+    shows nothing.
     """
     try:
         inside = read_png(file)
         check_whole(file)
     except ValueError:
         return {}
-    return {"drawings": inside.get("sheet"), "thresholds": inside.get("thresholds"), "images": inside.get("images")}
+    return {"statistics": of_now["statistics"]} | {key: inside[key] for key in of_now if key in inside}

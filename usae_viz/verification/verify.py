@@ -57,7 +57,7 @@ def score_images(
                 code=code[i].item(),
                 rank=int((means[i] > means[i, concept]).sum()) + 1,
                 share=(ours[i] > FIRING_THRESHOLD).float().mean().item(),
-                percentile=_percentile(usae, row, concept, code[i].item()),
+                percentile=percentile_of(usae, row, concept, code[i].item()),
                 others=largest[i, others].mean().item() if len(others) else 0.0,
                 noise=chance,
                 closer=_closer(usae, backbone, concept, pictures[i : i + 1], seed)
@@ -85,5 +85,13 @@ def _other_concepts(usae: USAE, concept: int) -> Tensor:
     return order[order != concept][:OTHERS]
 
 
-def _percentile(usae: USAE, backbone: int, concept: int, code: float) -> float | None:
+def percentile_of(usae: USAE, backbone: int, concept: int, code: float) -> float | None:
+    """Where a code stands among the largest codes of natural images, by the USAE's statistics; None without any.
+
+    Args:
+        usae: the USAE.
+        backbone: its place among the USAE's.
+        concept: whose code.
+        code: as a `Score` has it.
+    """
     return None if usae.statistics is None else usae.statistics.percentile(backbone, concept, code)

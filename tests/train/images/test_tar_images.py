@@ -284,3 +284,24 @@ def test_a_pattern_of_too_many_shards_is_refused_before_it_is_written_out(patter
 def test_braces_that_do_not_pair_are_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"the braces of .* do not pair; expected a pattern such as shards/\{000"):
         expanded(pattern, None)
+
+
+def test_a_mask_that_is_a_sample_of_its_own_is_left_out_and_said(tmp_path: Path) -> None:
+    """`5_mask.png` is no field of `5`, by WebDataset's first dot; a word alone, or beside nothing, says no mask."""
+    members = {"5.jpg": png(0), "5_mask.png": png(1), "d/6.png": png(2), "d/6-Depth.png": png(3), "mask.png": png(4)}
+    write_tar(tmp_path / "a.tar", {**members, "7_seg.png": png(5), "5_left.png": png(6), "d/5_mask.png": png(7)})
+    source = open_images(str(tmp_path / "a.tar"))
+    taken = ["5.jpg", "d/6.png", "mask.png", "7_seg.png", "5_left.png", "d/5_mask.png"]
+    assert [source.label(number).partition("/")[2] for number in range(len(source))] == taken
+    assert source.left_out.endswith("1 -Depth.png beside a picture, 1 _mask.png beside a picture")
+    asked = open_images(f"{tmp_path / 'a.tar'}:png")
+    assert len(asked) == len(members) + 2  # what is asked for by its field is taken
+
+
+def test_in_a_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for name in ("5.png", "5_mask.png", "d/5_mask.png", "7_seg.png"):
+        (tmp_path / name).write_bytes(png(0))
+    source = FolderImages(tmp_path)
+    assert [source.label(number) for number in range(len(source))] == ["5.png", "7_seg.png", "d/5_mask.png"]
+    assert source.left_out == f"1 left out of {tmp_path}: 1 _mask.png beside a picture"

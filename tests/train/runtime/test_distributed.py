@@ -20,6 +20,7 @@ from toys import WIDTHS, toy_settings, toy_tokens
 import usae_train as ut
 from usae_train.images.sources import open_images
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext, ranks_of_torchrun
+from usae_train.runtime.errors import UsageError
 from usae_train.tokens.extract import extract, plan
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
 from usae_train.tokens.rank_batches import RankBatches, own_rows
@@ -93,6 +94,46 @@ class Apart(DistributedContext):
 
     def raise_together(self):
         return nullcontext()
+
+
+class Told(DistributedContext):
+    """A rank of two, that is told what the other says."""
+
+    def gather(self, value):
+        return [value, OTHER.get("says")] if self.is_main else [OTHER.get("says"), value]
+
+
+OTHER: dict[str, str] = {}
+
+
+def ended(number: int, error: Exception | None) -> BaseException:
+    with pytest.raises((Exception, SystemExit)) as found, Told(number, 2).raise_together():  # noqa: PT012
+        if error is not None:
+            raise error
+    return found.value
+
+
+def test_a_fault_of_ours_stays_one_under_torchrun(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    fault = ValueError("shapes do not fit")
+    monkeypatch.setattr(f"{__name__}.OTHER", {})
+    assert ended(0, fault) is fault  # whose traceback is kept where the command keeps all of them
+    heard = []
+    monkeypatch.setattr(Told, "gather", lambda self, value: [heard.append(value), value])
+    assert isinstance(ended(1, fault), SystemExit)
+    (file,) = tmp_path.glob("usae-*.txt")
+    assert heard[0].startswith("a fault of usae's own, ValueError: shapes do not fit")
+    assert str(file) in heard[0]
+    assert "ValueError: shapes do not fit" in file.read_text()
+    monkeypatch.setenv("USAE_TRACEBACK", "1")
+    assert ended(1, fault) is fault
+
+
+def test_what_another_rank_says_is_said_once(monkeypatch):
+    monkeypatch.setattr(f"{__name__}.OTHER", {"says": "its disk is gone"})
+    told = ended(0, None)
+    assert (type(told), str(told)) == (UsageError, "rank 1: its disk is gone")
+    assert isinstance(ended(1, UsageError("here too")), SystemExit)
 
 
 @pytest.mark.parametrize("shards_at_once", [1, 2, 3])
@@ -173,7 +214,7 @@ def run_rank(number: int, folder: Path, port: int) -> None:
         try:
             with ranks.raise_together():
                 if number == 1:
-                    raise ValueError("its disk is gone")
+                    raise UsageError("its disk is gone")
         except ValueError as error:
             lines["together"] = [str(error)]
         except SystemExit as ended:

@@ -1,20 +1,43 @@
 """Every option of a settings class: named, typed, defaulted and explained by the class alone."""
 
 import inspect
+from collections.abc import Callable
 from typing import ClassVar, get_args
 
 import pytest
 import typer
 from pydantic import Field
+from typer.models import OptionInfo
 from typer.testing import CliRunner
 
 import usae_train.cli
 import usae_viz.cli
 from usae_train.commands.training_commands import RECIPE_DEFAULTS
+from usae_train.demo.settings import BuildSettings
+from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.evaluate import Compared, evaluate
+from usae_train.evaluation.settings import EvaluateSettings, NameSettings
 from usae_train.files.validation import Settings, by_todays_names, check_settings
+from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.warned import FormerName
-from usae_train.training.settings import FitOptions, FitSettings
+from usae_train.sae_formats.formats import export_sae
+from usae_train.sae_formats.settings import ExportSettings, ImportSettings
+from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.settings import ExtractSettings
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.settings import ExecutionSettings, FitOptions, FitSettings
+from usae_viz.concepts.naming import concept_rows
+from usae_viz.concepts.settings import ConceptsSettings
+from usae_viz.explanations.intervention import intervention_in
+from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
+from usae_viz.explanations.writing import write_explanations
+from usae_viz.explorer import explore
+from usae_viz.explorer.settings import ExploreSettings
+from usae_viz.rating import make_study
+from usae_viz.rating.settings import RateSettings
+from usae_viz.runs.plan import plan_objectives
+from usae_viz.runs.settings import DrawSettings, RenderSettings
 from usae_viz.settings import MaximizeOptions, MaximizeSettings
 
 COMMANDS = [
@@ -22,6 +45,46 @@ COMMANDS = [
     (usae_viz.cli.app, "invert", MaximizeSettings, {"start", "reference"}, {}),
     (usae_train.cli.app, "fit", FitSettings, set(), RECIPE_DEFAULTS),
     (usae_train.cli.app, "add-backbone", FitSettings, {"n_concepts", "k"}, RECIPE_DEFAULTS),
+    (usae_train.cli.app, "fit", ExecutionSettings, set(), {}),
+    (usae_train.cli.app, "add-backbone", ExecutionSettings, set(), {}),
+    (usae_train.cli.app, "extract", ExtractSettings, set(), {}),
+    (usae_train.cli.app, "evaluate", EvaluateSettings, set(), {}),
+    (usae_train.cli.app, "name", NameSettings, set(), {}),
+    (usae_train.cli.app, "spectrum", SpectrumSettings, set(), {}),
+    (usae_train.cli.app, "demo", BuildSettings, set(), {}),
+    (usae_train.cli.app, "photos", BuildSettings, set(), {}),
+    (usae_train.cli.app, "import-sae", ImportSettings, set(), {}),
+    (usae_train.cli.app, "export-sae", ExportSettings, set(), {}),
+    (usae_viz.cli.app, "maximize", DrawSettings, set(), {}),
+    (usae_viz.cli.app, "invert", DrawSettings, {"labels"}, {}),
+    (usae_viz.cli.app, "render", RenderSettings, set(), {}),
+    (usae_viz.cli.app, "concepts", ConceptsSettings, set(), {}),
+    (usae_viz.cli.app, "explain", ExplainSettings, set(), {}),
+    (usae_viz.cli.app, "intervene", InterveneSettings, set(), {}),
+    (usae_viz.cli.app, "explore", ExploreSettings, set(), {}),
+    (usae_viz.cli.app, "rate", RateSettings, set(), {}),
+]
+
+PYTHON = [
+    (plan, "dtype", ExtractSettings, "storage_dtype"),
+    (extract, "run_in", ExtractSettings, "compute_dtype"),
+    (extract, "batch", ExtractSettings, "batch"),
+    (extract, "workers", ExtractSettings, "workers"),
+    (extract, "max_broken", ExtractSettings, "max_broken"),
+    (evaluate, "batch", EvaluateSettings, "batch"),
+    (Compared, "seed", EvaluateSettings, "seed"),
+    (PassKeeper, "minutes", EvaluateSettings, "checkpoint_minutes"),
+    (TrainingCheckpointer, "minutes", ExecutionSettings, "checkpoint_minutes"),
+    (TrainingCheckpointer, "keep", ExecutionSettings, "keep_checkpoints"),
+    (export_sae, "format", ExportSettings, "format"),
+    (plan_objectives, "animation", DrawSettings, "animation"),
+    (concept_rows, "sort", ConceptsSettings, "sort"),
+    (write_explanations, "columns", ExplainSettings, "columns"),
+    (write_explanations, "top", ExplainSettings, "top"),
+    (intervention_in, "top", InterveneSettings, "top"),
+    (explore, "natural", ExploreSettings, "natural"),
+    (make_study, "choices", RateSettings, "choices"),
+    (make_study, "controls", RateSettings, "controls"),
 ]
 
 
@@ -49,7 +112,33 @@ def baked(*words: str) -> tuple[int, dict[str, object], str]:
     return done.exit_code, given, done.output
 
 
-@pytest.mark.parametrize(("app", "name", "model", "left_out", "defaults"), COMMANDS, ids=[each[1] for each in COMMANDS])
+def every_command() -> dict[str, Callable[..., None]]:
+    apps = (usae_train.cli.app, usae_viz.cli.app)
+    return {each.name or each.callback.__name__: each.callback for app in apps for each in app.registered_commands}
+
+
+def test_the_test_below_knows_every_command_with_a_setting():
+    """What a command declares itself is a flag, `auto`, or nothing by default: there is no value to say twice."""
+    known = {name: set(model.model_fields) for _, name, model, *_ in COMMANDS}
+    for _, name, model, *_ in COMMANDS:
+        known[name] |= set(model.model_fields) | set(getattr(model, "FORMER", ()))
+    for name, command in every_command().items():
+        for option in inspect.signature(command).parameters.values():
+            metadata = get_args(option.annotation)
+            if len(metadata) > 1 and isinstance(metadata[1], OptionInfo) and option.name not in known.get(name, ()):
+                assert option.default in (None, False, "auto", inspect.Parameter.empty), (name, option.name)
+
+
+@pytest.mark.parametrize(("function", "parameter", "model", "field"), PYTHON, ids=[each[1] for each in PYTHON])
+def test_python_takes_the_classes_defaults(function, parameter, model, field):
+    assert inspect.signature(function).parameters[parameter].default == model.model_fields[field].default
+
+
+@pytest.mark.parametrize(
+    ("app", "name", "model", "left_out", "defaults"),
+    COMMANDS,
+    ids=[f"{each[1]}-{each[2].__name__}" for each in COMMANDS],
+)
 def test_every_field_is_an_option_with_the_classes_default_and_words(app, name, model, left_out, defaults):
     (command,) = (own.callback for own in app.registered_commands if (own.name or own.callback.__name__) == name)
     options = inspect.signature(command).parameters

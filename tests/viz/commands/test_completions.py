@@ -53,13 +53,26 @@ def test_tab_offers_files_and_folders_of_ones_own(tmp_path, monkeypatch):
     assert offered("usae-viz render middle/") == ["middle/fine.yaml", "middle/spaces/"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"labels": [{}], "factors": [7]}', "\xff"])
+DEEP = "[" * 100_000  # of which Python's own reader makes a RecursionError
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"labels": [{}], "factors": [7]}', "\xff", '{"labels": [1], "factors": {"a": 1}}', DEEP]
+)
 def test_tab_offers_no_names_of_a_usae_that_cannot_be_read(content, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     for name in ("config.json", "labels.json"):
         (tmp_path / "mine" / name).write_bytes(content.encode("latin-1"))
     assert offered("usae-viz maximize --usae mine -c t") == ["top:8"]
+
+
+def test_tab_offers_no_name_that_a_terminal_or_a_shell_would_obey(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    names = ["tusks", "t\x1bx", "t$(x)", "t;x", "t`x`", "t'x", "té:x"]
+    (tmp_path / "mine" / "labels.json").write_text(json.dumps({"labels": [{"name": name} for name in names]}))
+    assert offered("usae-viz maximize --usae mine -c t") == ["tusks", "té:x", "top:8"]
 
 
 @pytest.mark.parametrize("app", APPS)

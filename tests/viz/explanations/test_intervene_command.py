@@ -106,6 +106,16 @@ def test_an_edit_that_cannot_reach_the_answer_is_refused(usae, photographs):
         intervention_in(usae, "deaf", photographs / "0.png", {1: 3.0})
 
 
+def test_answers_that_are_not_finite_are_one_line(usae, photographs, monkeypatch):
+    really = usae.backbones["vit"].logits
+    seen = []
+    monkeypatch.setattr(
+        type(usae.backbones["vit"]), "logits", lambda self, canvas: seen.append(1) or really(canvas) / (2 - len(seen))
+    )
+    with pytest.raises(ValueError, match="vit answers with numbers that are not finite once concepts 1 are edited"):
+        intervention_in(usae, "vit", photographs / "0.png", {1: 3.0})
+
+
 def test_edits_read_as_they_were_typed():
     assert [edit_in_words((7, each)) for each in (0.0, ("scale", 2.0), ("add", 1.5))] == ["7 = 0", "7 * 2", "7 + 1.5"]
 
@@ -121,7 +131,8 @@ def test_the_command(usae, photographs, tmp_path):
     assert Image.open(tmp_path / "out" / "sheet.png").width > 400
     for words, said in (
         (["--set", "99=0"], "no concept 99"),
-        (["--set", "1=inf"], "expected a finite number"),
+        (["--set", "1=inf"], "the edit of concept 1 has inf; expected a number from -1e+06 to 1e+06"),
+        (["--set", "1=1e300"], "has 1e+300; expected a number from -1e+06 to 1e+06"),
         (["--set", "1=0", "--among", str(tmp_path / "gone")], "no folder"),
     ):
         place = tmp_path / "refused"

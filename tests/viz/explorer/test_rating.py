@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
+import usae_viz.rating.study as study_module
 from usae_train.images.sources import open_images
 from usae_train.model.natural import natural_pictures
 from usae_train.model.statistics import FIRING_THRESHOLD
@@ -80,6 +81,27 @@ def test_the_answer_is_among_the_concepts_own_and_distractors_are_not(usae_folde
                     codes = usae.encode(name, usae.tokens(name, canvas)).of(trial.concept)[0]
                     assert codes[inside_window(patch.token, usae.grid)].max() <= FIRING_THRESHOLD
     assert len(answers) > 1
+
+
+def test_codes_of_pictures_are_remembered_sparse_and_of_a_bounded_number(usae_folder, run_folder, monkeypatch):
+    usae = ut.load(usae_folder)
+    natural, _ = natural_pictures(usae)
+    made, kept = [], set()
+    whole = study_module._Maker._code
+
+    def watched(self, concept, patch):
+        found = whole(self, concept, patch)
+        kept.add(len(self.seen))
+        assert all(own.values.shape[-1] == usae.k for codes in self.seen.values() for own in codes)
+        return found
+
+    monkeypatch.setattr(study_module._Maker, "_code", watched)
+    for bound in (2_000, 2):
+        monkeypatch.setattr(study_module, "REMEMBERED", bound)
+        kept.clear()
+        made.append([each.as_dict() for each in make_study(usae, natural, read_run(run_folder), seed=4)])
+    assert max(kept) == 2
+    assert made[0] == made[1]
 
 
 def test_what_is_shown_of_a_patch_by_hand():

@@ -87,8 +87,9 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):
     text = f"concepts: [3, 5]\nmodes: [per-model, shared]\n{QUICK}outputs: [gif]\n"
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"usae: {folder}\n{text}")
-    done = run("render", recipe, "--out", tmp_path / "run", "--dry-run")
+    done = run("render", recipe, "--out", tmp_path / "run", "--dry-run", "--workers", "2")
     assert done.exit_code == 0, done.stderr
+    assert " by 2 processes on this CPU" in done.stdout
     assert "6 pictures to draw in 2 folders, 0 there already" in done.stdout
     assert list(tmp_path.iterdir()) == [recipe]
     drawn(folder, tmp_path, text.replace("[3, 5]", "[3]"))
@@ -97,7 +98,7 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):
     left = json.loads(run("render", recipe, "--out", tmp_path / "run", "--dry-run", "--json").stdout)
     assert (left["pictures"], left["finished"], left["folders"]) == (3, 3, 1)
     assert [(part["mode"], part["pictures"]) for part in left["parts"]] == [("per-model", 2), ("shared", 1)]
-    assert left["seconds"] > 0
+    assert left["seconds"] == pytest.approx(sum(part["seconds"] for part in left["parts"]) / left["processes"])
     assert contents(tmp_path / "run") == before
 
 

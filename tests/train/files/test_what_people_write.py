@@ -1,0 +1,82 @@
+"""`~` in files, and numbers without an end, wherever people write them."""
+
+import pytest
+
+from usae_train.files.homes import beside
+from usae_train.files.whole_numbers import whole_number
+from usae_train.images.shard_patterns import expanded
+from usae_train.runtime.errors import UsageError
+from usae_viz.concepts.selection import select
+from usae_viz.explanations.edit_recipe import read_edit_recipe
+from usae_viz.rating.scoring import COLUMNS, MAX_BYTES, read_answers
+from usae_viz.runs.recipe import read_recipe
+
+ENDLESS = "9" * 5000
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    place = tmp_path / "home"
+    (place / "usae").mkdir(parents=True)
+    (place / "usae" / "config.json").write_text("{}")
+    monkeypatch.setenv("HOME", str(place))
+    return place
+
+
+def test_a_recipes_files_may_be_at_home(home, tmp_path):
+    (tmp_path / "r.yaml").write_text(
+        "usae: ~/usae\nlabels: ~/labels.json\nconcepts: [1]\nsettings: {parameterization: maco, spectrum: ~/s.st}\n"
+        "variants:\n  a: {spectrum: s.st}\n  b: {parameterization: fourier, spectrum: null, start: ~/a.png}\n"
+        "  c: {reference: ~/b.png}\n"
+    )
+    recipe = read_recipe(tmp_path / "r.yaml")
+    assert (recipe.usae, recipe.labels) == (str(home / "usae"), str(home / "labels.json"))
+    assert recipe.settings.spectrum == str(home / "s.st")
+    assert recipe.variants["a"].spectrum == str(tmp_path / "s.st")
+    assert recipe.variants["b"].start == str(home / "a.png")
+    assert recipe.variants["c"].reference == str(home / "b.png")
+
+
+def test_so_may_those_of_a_recipe_of_edits(home, tmp_path):
+    (home / "among").mkdir()
+    (tmp_path / "e.yaml").write_text(
+        "usae: ~/usae\nphotographs: [~/a.png, b.png]\namong: ~/among\nlabels: ~/l.json\n"
+        "edits: {off: {in: v, set: [1=0]}}\n"
+    )
+    recipe = read_edit_recipe(str(tmp_path / "e.yaml"))
+    assert recipe.usae == str(home / "usae")
+    assert recipe.photographs == [str(home / "a.png"), str(tmp_path / "b.png")]
+    assert (recipe.among, recipe.labels) == (str(home / "among"), str(home / "l.json"))
+
+
+def test_a_home_that_there_is_not_is_one_line(tmp_path):
+    with pytest.raises(UsageError, match="this machine knows no home of ~nobody-of-this-name"):
+        beside("~nobody-of-this-name/a.png", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        whole_number,
+        lambda text: select(None, f"{text}-{text}", []),
+        lambda text: expanded(f"{{0..{text}}}.tar", None),
+    ],
+)
+def test_a_number_without_an_end_is_one_line(read):
+    with pytest.raises(UsageError, match=r"a number of 5000 digits, 99999999999999999999\.\.\.; expected at most 20"):
+        read(ENDLESS)
+
+
+@pytest.mark.parametrize("column", [2, 3])
+def test_so_it_is_among_answers(column, tmp_path):
+    row = ["abc", "r", "1", "1", "2.5"]
+    row[column] = ENDLESS
+    (tmp_path / "a.csv").write_text(f"{','.join(COLUMNS)}\n{','.join(row)}\n")
+    with pytest.raises(UsageError, match=r"a\.csv:2: (trial|choice) '9{20}'; expected 1 to 4"):
+        read_answers(tmp_path / "a.csv", {"study": "abc", "trials": [None] * 4, "choices": 4})
+
+
+def test_answers_are_of_a_bounded_size(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"a" * (MAX_BYTES + 1))
+    with pytest.raises(UsageError, match="larger than 10 MB; expected a rater's answers"):
+        read_answers(tmp_path / "a.csv", {"study": "abc", "trials": [], "choices": 4})

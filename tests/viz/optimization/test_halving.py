@@ -1,0 +1,71 @@
+"""A pack that the memory of a GPU is too small for is drawn in halves; the allocator's error is made up."""
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+import usae_viz as uv
+from usae_viz.optimization import maximize as room
+from usae_viz.optimization.maximize import maximize_each
+from usae_viz.optimization.parts import drawn_together
+
+SETTINGS = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
+
+
+@pytest.fixture(autouse=True)
+def _packed(monkeypatch):
+    """As on a GPU, eight objectives are drawn at once."""
+    prepared = room._prepared
+
+    def together(*given):
+        view_config, *others = prepared(*given)
+        return replace(view_config, at_once=8), *others
+
+    monkeypatch.setattr(room, "_prepared", together)
+
+
+def small(objectives, packs):
+    """A GPU on which so many objectives fit; notes how many it was asked for."""
+
+    def draw(view_config, pictures, *others):
+        packs.append(len({id(picture.objective) for picture in pictures}))
+        if packs[-1] > objectives or view_config.at_once > 2 * packs[-1]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return drawn_together(view_config, pictures, *others)
+
+    return draw
+
+
+def test_a_pack_that_does_not_fit_is_drawn_in_halves_and_that_is_said_once(usae):
+    objectives, packs = [uv.Concept(number) for number in range(11)], []
+    settings = uv.MaximizeSettings(mode="shared", **SETTINGS)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = list(maximize_each(usae, objectives, settings, draw=small(2, packs)))
+    assert packs == [8, 4, 2, 2, 2, 2, 2, 1]
+    assert [result.objective for result in found] == objectives
+    told = [str(each.message) for each in said]
+    assert told == [
+        "the GPU's memory is too small for 8 objectives at once: fewer are drawn from now on; --memory says how much "
+        "may be taken"
+    ]
+
+
+def test_one_that_does_not_fit_alone_is_the_error_that_it_was(usae):
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(UserWarning, match="too small for 8 objectives"):
+        list(maximize_each(usae, [uv.Concept(3)], uv.MaximizeSettings(**SETTINGS), draw=small(0, [])))
+
+
+def test_a_score_that_is_lost_in_the_second_half_ends_its_own_objective_alone(usae):
+    @uv.objective
+    def broken(acts):
+        return uv.Concept(1)(acts) * torch.nan
+
+    settings = uv.MaximizeSettings(mode="shared", **SETTINGS)
+    results = maximize_each(usae, [uv.Concept(1), uv.Concept(2), broken], settings, draw=small(1, []))
+    drawn: list[object] = []
+    with pytest.warns(UserWarning, match="too small"), pytest.raises(ValueError, match="check the objective broken"):
+        drawn.extend(results)
+    assert len(drawn) == 2

@@ -1,0 +1,26 @@
+"""JSON as this project writes and prints it: of finite numbers, which is all that JSON has."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def json_text(values: Any, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
+    """Values as JSON that anything reads: a number that is not finite becomes null, which is what JSON has for it.
+
+    Python would write `NaN`, which is no JSON, and which neither a browser nor `files.json_files` reads.
+    """
+    try:
+        return json.dumps(values, indent=indent, separators=separators, allow_nan=False)
+    except ValueError:
+        return json.dumps(_null_for_not_finite(values), indent=indent, separators=separators, allow_nan=False)
+
+
+def _null_for_not_finite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _null_for_not_finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_null_for_not_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -1,0 +1,98 @@
+"""What is drawn at once, halved where a GPU's memory turns out to be too small for it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from usae_train.runtime.printing import plural
+from usae_train.runtime.progress import StepCallback
+from usae_train.runtime.warned import OneLine
+from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore
+from usae_viz.optimization.parts import Draw, Part
+from usae_viz.settings import MaximizeSettings
+from usae_viz.views.viewing import ViewConfig
+
+
+@dataclass
+class Halved:
+    """Draws as `draw` does; objectives that do not fit into the memory together are drawn in halves from then on.
+
+    That is said once. What one objective takes alone, and does not fit, is the error that it was.
+
+    Attributes:
+        draw: how pictures that are drawn at once come about.
+        at_once: objectives at most; nothing is known of it before the first time.
+    """
+
+    draw: Draw
+    at_once: int | None = None
+
+    def __call__(
+        self,
+        view_config: ViewConfig,
+        pictures: Sequence[CanvasSpec],
+        settings: MaximizeSettings,
+        start: Tensor | None,
+        progress: StepCallback,
+    ) -> list[Part]:
+        """A part each time that the loop ran; a picture that is lost is named by its row among all of them."""
+        parts, left = list[Part](), list(range(len(pictures)))
+        while left:
+            limit = min(self.at_once or view_config.at_once, view_config.at_once)
+            rows = _first_objectives(pictures, left, limit)
+            found = self._drawn(replace(view_config, at_once=limit), pictures, rows, settings, start, progress)
+            if not found:  # beyond the error, whose traceback holds what the pack took
+                self._halve(limit)
+                continue
+            parts += [_named(part, pictures) for part in found]
+            left = [row for row in left if row not in rows]
+            if any(part.ascent.cut_short for part in found):
+                break
+        return parts
+
+    def _drawn(
+        self,
+        view_config: ViewConfig,
+        pictures: Sequence[CanvasSpec],
+        rows: Sequence[int],
+        settings: MaximizeSettings,
+        start: Tensor | None,
+        progress: StepCallback,
+    ) -> list[Part]:
+        """Some rows of the pictures; none where they do not fit and are of more than one objective."""
+        try:
+            return self.draw(view_config, [pictures[row] for row in rows], settings, start, progress)
+        except InvalidImageScore as lost:
+            raise InvalidImageScore(rows[lost.row], str(lost)) from lost
+        except torch.OutOfMemoryError:
+            if view_config.at_once == 1:
+                raise
+            return []
+
+    def _halve(self, limit: int) -> None:
+        if self.at_once is None:
+            why = f"the GPU's memory is too small for {plural(limit, 'objective')} at once: fewer are drawn from now on"
+            warnings.warn(f"{why}; --memory says how much may be taken", OneLine, stacklevel=2)
+        self.at_once = max(1, limit // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _first_objectives(pictures: Sequence[CanvasSpec], left: Sequence[int], most: int) -> list[int]:
+    """Those rows whose pictures are of the first so many objectives."""
+    first = list(dict.fromkeys(id(pictures[row].objective) for row in left))[:most]
+    return [row for row in left if id(pictures[row].objective) in first]
+
+
+def _named(part: Part, pictures: Sequence[CanvasSpec]) -> Part:
+    """A part whose lost picture, if any, is named by its row among all of them."""
+    lost = part.ascent.lost
+    if lost is None:
+        return part
+    row = next(row for row, picture in enumerate(pictures) if picture is part.pictures[lost])
+    return replace(part, ascent=replace(part.ascent, lost=row))
