@@ -1,0 +1,28 @@
+"""The script for a day with a GPU runs, on the CPU and at a tiny size, so that it does not rot."""
+
+import json
+
+import gpu
+import pytest
+import torch
+
+
+def test_the_script_for_a_gpu_runs_on_the_cpu(tmp_path, capsys):
+    assert gpu.main(["--tiny", "--device", "cpu", "--json", str(tmp_path / "figures.json")]) == 0
+    said, report = capsys.readouterr().out, json.loads((tmp_path / "figures.json").read_text())
+    assert "no GPU is used" in said
+    assert "FAILED" not in said
+    assert len(report["checks"]) == 6
+    assert report["measures"]["tokens/s, default"] > 0
+    assert len(report["measures"]["largest entries of training"]) == 5
+
+
+def test_a_check_that_fails_is_said_and_is_the_exit_status(monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "checks", lambda device: {"views": (0.5, 1e-4), "tokens": (float("nan"), 1e-3)})
+    monkeypatch.setattr(gpu, "measures", lambda size, device: {})
+    assert gpu.main(["--tiny", "--device", "cpu"]) == 1
+    assert capsys.readouterr().out.count("FAILED") == 2
+
+
+def test_how_far_apart_is_a_share_of_the_largest():
+    assert gpu.apart(torch.tensor([1.0, 8.0]), torch.tensor([2.0, 10.0])) == pytest.approx(0.2)
