@@ -68,14 +68,14 @@ def fit(
         ),
     ] = False,
     starts: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1,
+            min=2,
             max=100,
             help="Train from so many starts, and write what the trainings agree on (see consensus); the same command "
             "resumes.",
         ),
-    ] = 1,
+    ] = None,
     resume: Resume = False,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's event files too; none by default.")
@@ -99,14 +99,14 @@ def fit(
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
-        if independent and starts > 1:
+        if independent and starts is not None:
             raise typer.BadParameter("--independent and --starts: give one of them")
         if independent:
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
             _fit_independent(images, out, backbones, chosen, execution, verify, device, quiet)
             return
-        if starts > 1:
+        if starts is not None:
             from usae_train.commands.consensus_commands import fit_from_starts
             from usae_train.training.independent_fit import Work
 

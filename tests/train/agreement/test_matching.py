@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from usae_train.agreement.consensus import mean_rows
-from usae_train.agreement.matching import ALIKE, Clusters, cluster
+from usae_train.agreement.matching import Clusters, cluster
+from usae_train.agreement.settings import ALIKE
 
 
 def rotated(angle: float) -> list[float]:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import usae_train.cli
 import usae_viz.cli
+from usae_train.agreement.settings import ConsensusSettings
 from usae_train.commands.training_commands import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.checkpointing import PassKeeper
@@ -47,6 +48,15 @@ COMMANDS = [
     (usae_train.cli.app, "add-backbone", FitSettings, {"n_concepts", "k"}, RECIPE_DEFAULTS),
     (usae_train.cli.app, "fit", ExecutionSettings, set(), {}),
     (usae_train.cli.app, "add-backbone", ExecutionSettings, set(), {}),
+    (usae_train.cli.app, "consensus", ConsensusSettings, set(), {}),
+    (
+        usae_train.cli.app,
+        "consensus",
+        FitSettings,
+        {"n_concepts", "k", "init_seed", "sparsity", "dictionary"},
+        RECIPE_DEFAULTS,
+    ),
+    (usae_train.cli.app, "consensus", ExecutionSettings, set(), {}),
     (usae_train.cli.app, "extract", ExtractSettings, set(), {}),
     (usae_train.cli.app, "evaluate", EvaluateSettings, set(), {}),
     (usae_train.cli.app, "name", NameSettings, set(), {}),
