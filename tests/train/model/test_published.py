@@ -108,7 +108,7 @@ class Harm:
         ),
         (
             lambda r: tensors(r, lambda w: w["dictionary._weights"].fill_(float("nan"))),
-            "dictionary._weights has values that are not numbers",
+            "dictionary._weights has values that are NaN or infinite",
         ),
         (
             lambda r: edit(r, "nb_components: 96", "nb_components: 1000000000000"),
