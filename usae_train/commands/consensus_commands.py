@@ -17,10 +17,10 @@ from usae_train.commands.options import (
     Quiet,
     Resume,
 )
-from usae_train.commands.training_commands import RECIPE_DEFAULTS, say_skipped
+from usae_train.commands.training_commands import RECIPE_DEFAULTS
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched, wrong_usage
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched, wrong_usage
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
