@@ -45,8 +45,8 @@ def maximize(
             "--concept",
             "-c",
             autocompletion=complete_concept,
-            help="An index, several with commas, `top:8` for the most universal, a name such as `eyes` (see usae-viz "
-            "concepts), or in the demo what it follows, such as `red`.",
+            help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
+            "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`.",
         ),
     ] = None,
     objective: Annotated[
@@ -195,13 +195,15 @@ def _load(usae: str, device: str) -> USAE:
 def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str], labels: str | None) -> list[Objective]:
     """What was asked for, each once: concepts by index, label, `top:8` or a name; expressions."""
     from usae_viz.concepts.labels import labels_of
-    from usae_viz.concepts.naming import parse_concepts
+    from usae_viz.concepts.parsing import parse_concepts
     from usae_viz.objectives import Concept, parse_objective
+    from usae_viz.objectives.named import bound_in
 
     named = labels_of(usae, labels)
     indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, named))
     with wrong_usage():
         parsed = [parse_objective(text) for text in expressions]
+    parsed = bound_in(usae, parsed, named)
     wanted = [Concept(concept) for concept in indices] + parsed
     return list({str(each): each for each in wanted}.values())
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from usae_train.agreement.matching import ALIKE, Clusters, cluster, sums_of_members
 from usae_train.agreement.members import check_members, joint_rows, raw_rows, standardized_rows
+from usae_train.agreement.settings import AgreementSettings
 from usae_train.agreement.shown import Data, Shown, open_data
 from usae_train.model.checkpoint import load
 from usae_train.model.statistics import measure
@@ -24,7 +25,7 @@ from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe
 from usae_train.training.loop import fit_tokens, new_usae, standardization_rows, standardize_from
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
-SHARE = 0.5  # of the trainings, in which a concept must have come back
+SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
 # Of the steps, and of the recipe's rate. Over the demo's backbones, in 400 steps (tests/benchmarks/consensus.py has the
 # table): encoders alone leave 0.93 of a single training's R² across backbones, and two spaces' matched cosine is 0.752;
 # everything at once, at the full rate, 0.98 and 0.673; first these, then everything slowly, 0.96 and 0.766.

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from usae_train.agreement.settings import AgreementSettings
+
 # Cosine from which on two atoms are one concept, as Paulo and Belrose 2025 (arXiv 2501.16615) have it; with 0.5 twice
 # as many are kept, and two spaces agree to 0.65 instead of 0.75 (tests/benchmarks/consensus.py has the table).
-ALIKE = 0.7
+ALIKE = AgreementSettings().alike
 
 
 class Clusters(NamedTuple):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
@@ -27,17 +28,13 @@ if TYPE_CHECKING:
     from usae_train.model.usae import USAE
     from usae_train.training.independent_fit import Work
 
-Share = Annotated[
-    float, typer.Option(help="Keep the concepts that come back in at least such a share of the trainings.")
-]
-Alike = Annotated[float, typer.Option(help="Cosine over all backbones from which on two trainings' concepts are one.")]
-
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
     app.command()(consensus)
 
 
+@takes_settings(AgreementSettings, leave_out=["starts"])
 @takes_settings(ExecutionSettings)
 @takes_settings(
     FitSettings,
@@ -52,8 +49,7 @@ def consensus(
     ],
     out: Out,
     execution: ExecutionSettings,
-    share: Share = 0.5,
-    alike: Alike = 0.7,
+    agreement: AgreementSettings,
     resume: Resume = False,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -91,8 +87,8 @@ def consensus(
             made = agree(
                 members,
                 images if is_store(images) or names_tokens(images) else open_pictures(images, execution.limit),
-                share=share,
-                alike=alike,
+                share=agreement.share,
+                alike=agreement.alike,
                 memory=execution.memory,
                 device=pick_device(device),
                 watch=journaled(

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import (
     SOURCES,
@@ -44,12 +45,14 @@ def register(app: typer.Typer) -> None:
 RECIPE_DEFAULTS = {"recipe": DEFAULT.name, "batch": None}  # the recipe is named; the batch is its to say
 
 
+@takes_settings(AgreementSettings, leave_out=["share", "alike"])
 @takes_settings(ExecutionSettings)
 @takes_settings(FitSettings, ranges=False, defaults=RECIPE_DEFAULTS)
 def fit(
     images: Annotated[str, typer.Argument(help=f"An activation store, {TOKENS}, or pictures: {SOURCES}.")],
     out: Out,
     execution: ExecutionSettings,
+    agreement: AgreementSettings,
     backbones: Annotated[
         str | None,
         typer.Option(
@@ -67,15 +70,6 @@ def fit(
             help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command resumes.",
         ),
     ] = False,
-    starts: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=100,
-            help="Train from so many starts, and write what the trainings agree on (see consensus); the same command "
-            "resumes.",
-        ),
-    ] = 1,
     resume: Resume = False,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's event files too; none by default.")
@@ -99,21 +93,21 @@ def fit(
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
-        if independent and starts > 1:
+        if independent and agreement.starts > 1:
             raise typer.BadParameter("--independent and --starts: give one of them")
         if independent:
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
             _fit_independent(images, out, backbones, chosen, execution, verify, device, quiet)
             return
-        if starts > 1:
+        if agreement.starts > 1:
             from usae_train.commands.consensus_commands import fit_from_starts
             from usae_train.training.independent_fit import Work
 
             check_one_process(verify, tensorboard, wandb)
             with progress_bars(quiet) as progress:
                 work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
-                fit_from_starts(starts, images, out, backbones, chosen, work, quiet)
+                fit_from_starts(agreement.starts, images, out, backbones, chosen, work, quiet)
             return
 
         import shutil

@@ -1,17 +1,16 @@
-"""Naming concepts: from what a person types to indices, and the table that `usae-viz concepts` prints."""
+"""What is known of concepts: figures, what they follow, captions, and the table that `usae-viz concepts` prints."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import get_args
 
-from usae_train.files.whole_numbers import whole_number
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.labels import Label, labels_of, names_of, nearest, numbers, with_numbers
+from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.settings import ConceptsSettings, Sort
 
 DEFAULTS = ConceptsSettings()
@@ -43,24 +42,6 @@ class ConceptRow:
     def as_dict(self) -> dict[str, object]:
         """For `--json`; without `agreement` for a USAE that is no consensus."""
         return {key: value for key, value in asdict(self).items() if key != "agreement" or value is not None}
-
-
-def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None) -> list[int]:
-    """Turn `12`, `top:8`, a name, a label such as `red` or `colour: red`, or several of them with commas into indices.
-
-    Args:
-        usae: whose concepts.
-        text: what a person typed.
-        labels: names that go before all else; the USAE's own by default.
-
-    Raises:
-        ValueError: for an index out of range, or a label that no concept has; says what there is.
-    """
-    labels = labels_of(usae) if labels is None else labels
-    parts = [part.strip() for part in with_numbers(text, numbers(labels)).split(",") if part.strip()]
-    if not parts:
-        raise UsageError(f"no concept in {text!r}; expected an index, `top:8` or a label")
-    return list(dict.fromkeys(concept for part in parts for concept in _parse_one(usae, part, labels)))
 
 
 def check_concept(usae: USAE, concept: int) -> int:
@@ -193,35 +174,3 @@ def need_statistics(usae: USAE) -> Statistics:
     if usae.statistics is None:
         raise UsageError("this USAE has no statistics; fit it on pictures, which measures them")
     return usae.statistics
-
-
-def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
-    if part.removeprefix("-").isdecimal():
-        return [check_concept(usae, whole_number(part))]
-    if part.startswith("top:"):
-        count = part.removeprefix("top:")
-        if not count.isdecimal() or not 1 <= whole_number(count) <= usae.n_concepts:
-            raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
-        return by_universality(need_statistics(usae))[: int(count)]
-    return [_labelled(usae, part, labels)]
-
-
-def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
-    """The concept that follows a factor value best; a name was turned to its number before."""
-    values = _label_names(usae.factors)
-    wanted = label.lower().replace(" ", "")
-    if wanted in values:
-        concept, auroc = best_concept(usae, values[wanted])
-        if auroc < CHANCE:
-            raise UsageError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
-        return concept
-    known = [*(each.name for each in labels if each.name), *values]
-    if not known:
-        raise UsageError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
-    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest(label, known))}")
-
-
-def _label_names(factors: Sequence[str]) -> dict[str, int]:
-    """`red` and `colour:red` both name the first value."""
-    names = {factor.partition(":")[2].strip(): value for value, factor in enumerate(factors)}
-    return names | {factor.replace(" ", ""): value for value, factor in enumerate(factors)}

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from usae_train.files.whole_numbers import whole_number
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.concepts.labels import Label, folded, labels_of, numbers, with_numbers
-from usae_viz.concepts.naming import best_concept, by_universality, check_concept, need_statistics, parse_concepts
+from usae_viz.concepts.labels import Label
+from usae_viz.concepts.naming import by_universality, check_concept, need_statistics
+from usae_viz.concepts.parsing import parse_concepts
 
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc", "agreement"]
-RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
 
 
 class Selection(BaseModel):
@@ -59,8 +56,7 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
 
     Args:
         usae: the USAE.
-        item: an index, `all`, `10-20` (both ends are in), a label, a pattern of labels such as `colour:*`, `top:8`, or
-            a `Selection`.
+        item: an index, a text as `parse_concepts` reads it, or a `Selection`.
         labels: names that go before all else; the USAE's own by default.
 
     Raises:
@@ -70,17 +66,6 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
         return _by_figure(usae, item)
     if isinstance(item, int):
         return [check_concept(usae, item)]
-    labels = labels_of(usae) if labels is None else labels
-    item = with_numbers(item, numbers(labels))
-    if item == "all":
-        return list(range(usae.n_concepts))
-    if (ends := RANGE.fullmatch(item.strip())) is not None:
-        first, last = (check_concept(usae, whole_number(end)) for end in ends.groups())
-        if first > last:
-            raise UsageError(f"concepts {item!r}: expected the smaller number first")
-        return list(range(first, last + 1))
-    if any(sign in item for sign in "*?["):
-        return _matching(usae, item, labels)
     return parse_concepts(usae, item, labels)
 
 
@@ -138,20 +123,3 @@ def _by_figure(usae: USAE, wanted: Selection) -> list[int]:
     if wanted.spread is not None:
         return [order[round(place * (len(order) - 1) / (count - 1))] for place in range(count)]
     return order[:count] if wanted.top is not None else order[::-1][:count]
-
-
-def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
-    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`."""
-    wanted = folded(pattern)
-    values = [folded(factor) for factor in usae.factors]
-    names = numbers(labels)
-    found = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
-    found += [
-        best_concept(usae, value)[0]
-        for value, label in enumerate(values)
-        if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
-    ]
-    if not found:
-        known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
-        raise UsageError(f"no label matches {pattern!r}; labels are {known}")
-    return list(dict.fromkeys(found))

@@ -9,7 +9,7 @@ from usae_train.interventions.edits import Wanted
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label
-from usae_viz.concepts.naming import parse_concepts
+from usae_viz.concepts.parsing import parse_concepts
 
 EDIT = re.compile(r"(?P<concept>.+?)\s*(?P<sign>[=*+])\s*(?P<number>[^=*+]+)")
 KINDS = {"*": "scale", "+": "add"}

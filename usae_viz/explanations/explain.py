@@ -11,7 +11,7 @@ from usae_train.interventions.importance import Look, look
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
-from usae_viz.concepts.naming import parse_concepts
+from usae_viz.concepts.parsing import one_concept
 from usae_viz.explanations.classes import parse_class
 from usae_viz.explanations.concept_maps import ConceptMaps
 from usae_viz.explanations.explanation import Explanation
@@ -71,7 +71,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     Raises:
         ValueError: for a photograph that cannot be read, or a backbone or concept that there is not.
     """
-    (number,) = parse_concepts(usae, str(concept))[:1]
+    number = one_concept(usae, concept)
     own = usae.backbones[usae.known_name(backbone)]
     canvas = open_photograph(photo).canvas(max(each.input_size for each in usae.backbones.values()))
     with torch.no_grad():

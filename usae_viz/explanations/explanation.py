@@ -15,7 +15,8 @@ from usae_train.interventions.importance import Look, look, without_each
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, names_of
-from usae_viz.concepts.naming import FOLLOWS, follows, parse_concepts
+from usae_viz.concepts.naming import FOLLOWS, follows
+from usae_viz.concepts.parsing import one_concept
 from usae_viz.explanations.classes import named_class, parse_class
 from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
 from usae_viz.explanations.photograph import Photograph
@@ -151,7 +152,7 @@ class Explanation:
         Raises:
             ValueError: when there is none; says the nearest names.
         """
-        return parse_concepts(self.usae, str(concept), self.labels)[0]
+        return one_concept(self.usae, concept, self.labels)
 
     def sheet(self, columns: int | None = None) -> Image.Image:
         """All of it as a picture: a row per backbone, a column a concept."""

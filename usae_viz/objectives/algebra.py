@@ -14,6 +14,7 @@ from usae_viz.objectives.activations import Activations
 
 Score = Callable[[Activations], Tensor]
 Asked = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
+Number = Callable[[str], int]  # a name's concept
 
 
 class Objective:
@@ -32,6 +33,7 @@ class Objective:
         needs_reference: whether it compares with a given picture (`Activations.reference`).
         lowered: those of `concepts`, `backbones` and `classes` that it asks for less of, and nowhere for more.
         classes: the classes it looks at, each with its backbone; checked and ordered as concepts are.
+        bind: makes the objective of one that has a concept by its name, when the name's number is known; see `bound`.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class Objective:
         needs_reference: bool = False,
         minimized: Collection[Asked] = (),
         classes: Sequence[tuple[str, int]] = (),
+        bind: Callable[[Number], Objective] | None = None,
     ) -> None:
+        self._bind = bind
         self._function, self.name, self.minimized = function, name, frozenset(minimized)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.minimized.__contains__))
         self.classes = tuple(sorted(dict.fromkeys(classes), key=self.minimized.__contains__))
@@ -60,6 +64,19 @@ class Objective:
     def classifies(self) -> frozenset[str]:
         """The backbones whose logits it asks for: they come from the same pass as the tokens."""
         return frozenset(backbone for backbone, _ in self.classes)
+
+    @property
+    def named(self) -> bool:
+        """Whether it has a concept by its name, whose number is not known yet."""
+        return self._bind is not None
+
+    def bound(self, number: Number) -> Objective:
+        """The same with its concepts' names as numbers; itself where it has none by name.
+
+        Args:
+            number: the concept that a name means, in the USAE at hand.
+        """
+        return self if self._bind is None else self._bind(number)
 
     def __call__(self, acts: Activations) -> Tensor:
         return self._function(acts)
@@ -81,7 +98,8 @@ class Objective:
             return NotImplemented
         if not 0 < abs(other) <= sys.float_info.max:  # NaN is in no range
             raise UsageError(f"objective {self} / {other}: expected a finite number that is not 0 to divide by")
-        return self._like(lambda acts: self(acts) / other, f"{_inside(self.name)} / {_spelled(other)}", other < 0)
+        name = f"{_inside(self.name)} / {_spelled(other)}"
+        return self._like(lambda acts: self(acts) / other, name, other < 0, lambda bound: bound / other)
 
     def __radd__(self, other: float) -> Objective:
         return self if other == 0 else self + other  # so that `sum` works
@@ -92,18 +110,20 @@ class Objective:
     def __rmul__(self, other: float) -> Objective:
         if not _is_number(other):
             return NotImplemented
-        return self._like(lambda acts: other * self(acts), f"{_spelled(other)} * {_inside(self.name)}", other < 0)
+        name = f"{_spelled(other)} * {_inside(self.name)}"
+        return self._like(lambda acts: other * self(acts), name, other < 0, lambda bound: other * bound)
 
     def __neg__(self) -> Objective:
         return -1.0 * self
 
-    def _joined(self, other: Objective | float, sign: str, join: Callable[[Any, Any], Tensor]) -> Objective:
+    def _joined(self, other: Objective | float, sign: str, join: Callable[[Any, Any], Any]) -> Objective:
         if not isinstance(other, Objective):
             if not _is_number(other):
                 return NotImplemented
             own = _inside(self.name) if sign == "*" else self.name
             turned = sign == "*" and other < 0
-            return self._like(lambda acts: join(self(acts), other), f"{own} {sign} {_spelled(other)}", turned)
+            name = f"{own} {sign} {_spelled(other)}"
+            return self._like(lambda acts: join(self(acts), other), name, turned, lambda bound: join(bound, other))
         own, others = self.name, other.name
         if sign == "*":
             own, others = _inside(own), _inside(others)
@@ -121,6 +141,9 @@ class Objective:
             self.needs_reference or other.needs_reference,
             minimized,
             self.classes + other.classes,
+            None
+            if self._bind is None and other._bind is None
+            else lambda number: join(self.bound(number), other.bound(number)),
         )
 
     @property
@@ -128,7 +151,8 @@ class Objective:
         """The concepts, backbones and classes that it asks for more of."""
         return frozenset[Asked]((*self.concepts, *(self.backbones or ()), *self.classes)) - self.minimized
 
-    def _like(self, function: Score, name: str, turned: bool = False) -> Objective:
+    def _like(self, function: Score, name: str, turned: bool, again: Callable[[Objective], Objective]) -> Objective:
+        """What comes of it alone; `again` does the same to it when its concepts have numbers."""
         minimized = self._more if turned else self.minimized
         return Objective(
             function,
@@ -139,6 +163,7 @@ class Objective:
             self.needs_reference,
             minimized,
             self.classes,
+            None if self._bind is None else lambda number: again(self.bound(number)),
         )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.algebra import Objective, Score
 
 Pool = Literal["auto", "mean", "max", "top", "centre"]
 Of = Literal["pre_code", "code"]
@@ -42,7 +42,7 @@ class Concept(Objective):
     picture, `shared`) what one backbone sees and the other does not.
 
     Args:
-        k: the concept's index.
+        k: the concept's index; or its name, such as `red` or `eyes`: looked up in the USAE that it is drawn of.
         pool: over an image's tokens: `mean`, `max`, `top` (mean of the strongest half) or `centre`. Unless told, `mean`
             in a picture for one backbone, and `top` in one that several share: they need not agree everywhere.
         of: `pre_code` (has a gradient everywhere) or `code` (zero where TopK drops the concept).
@@ -54,6 +54,8 @@ class Concept(Objective):
     Example:
         >>> Concept(412) - 0.5 * Concept(7)
         Concept(412) - 0.5 * Concept(7)
+        >>> Concept("red") - 0.5 * Concept(7)  # by name, or by what it follows
+        Concept('red') - 0.5 * Concept(7)
         >>> Concept(412, backbone="dino") - Concept(412, backbone="siglip")  # in dino, not in siglip
         Concept(412, backbone='dino') - Concept(412, backbone='siglip')
         >>> import usae_train as ut, usae_viz as uv
@@ -62,12 +64,27 @@ class Concept(Objective):
         torch.Size([3, 219, 219])
     """
 
-    def __init__(self, k: int, pool: Pool = "auto", of: Of = "pre_code", backbone: str | None = None) -> None:
-        k = whole_number(k, "concept")
+    def __init__(self, k: int | str, pool: Pool = "auto", of: Of = "pre_code", backbone: str | None = None) -> None:
+        if not isinstance(k, str):
+            k = whole_number(k, "concept")
         check_choice(pool, get_args(Pool), "pool ")
         check_choice(of, get_args(Of), "of=")
         name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
-        super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], None if backbone is None else [backbone])
+        asked = None if backbone is None else [backbone]
+        if isinstance(k, str):
+            called = k
+            super().__init__(
+                _unbound(called), name, (), asked, bind=lambda number: Concept(number(called), pool, of, backbone)
+            )
+        else:
+            super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], asked)
+
+
+def _unbound(called: str) -> Score:
+    def scored(acts: Activations) -> Tensor:  # noqa: ARG001
+        raise UsageError(f"concept {called!r} has no number yet: `maximize` looks it up, or Concept takes a number")
+
+    return scored
 
 
 def whole_number(value: Any, what: str) -> int:

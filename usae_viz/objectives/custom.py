@@ -61,12 +61,22 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     if not isinstance(found, Objective) and not callable(found):
         raise UsageError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
     own = found if isinstance(found, Objective) else objective(found)
-    file = getattr(module, "__file__", None)
-    told = _told(own, text, file)
-    named = Objective(
-        told, text, own.concepts, own.backbones, own.whole_batch, own.needs_reference, own.minimized, own.classes
+    return Custom(_called(own, text, getattr(module, "__file__", None)), sha256)
+
+
+def _called(own: Objective, text: str, file: str | None) -> Objective:
+    """The same objective under the name that it was found by."""
+    return Objective(
+        _told(own, text, file),
+        text,
+        own.concepts,
+        own.backbones,
+        own.whole_batch,
+        own.needs_reference,
+        own.minimized,
+        own.classes,
+        (lambda number: _called(own.bound(number), text, file)) if own.named else None,
     )
-    return Custom(named, sha256)
 
 
 def code_hash(text: str, folder: Path) -> str | None:

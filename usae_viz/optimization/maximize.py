@@ -18,9 +18,11 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
+from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import check_concept
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Closeness, Objective, SameCodes
+from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
 from usae_viz.optimization.given import described, given_canvas
 from usae_viz.optimization.halving import Halved
@@ -47,6 +49,7 @@ def maximize(
     *,
     start: Tensor | str | Path | None = None,
     reference: Tensor | str | Path | None = None,
+    labels: str | Path | None = None,
     progress: StepCallback = lambda done, scores: None,
     **settings: Unpack[MaximizeOptions],
 ) -> Result:
@@ -57,6 +60,7 @@ def maximize(
         objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.
         start: a picture to start from, (3, H, W) 0..1 or a file; noise by default.
         reference: a picture that `Closeness` and `SameCodes` compare with; the start by default.
+        labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
         progress: called after each step with the number of steps done and {backbone: score}.
         settings: fields of `MaximizeSettings`: mode, parameterization, size, steps, views, learning_rate, seed, ...
 
@@ -72,7 +76,8 @@ def maximize(
     given = {key: value for key, value in (("start", start), ("reference", reference)) if value is not None}
     chosen = check_settings(MaximizeSettings, **settings, **{key: described(value) for key, value in given.items()})
     pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
-    (result,) = maximize_each(usae, [objective], chosen, progress, pictures.get("start"), pictures.get("reference"))
+    named = bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))
+    (result,) = maximize_each(usae, named, chosen, progress, pictures.get("start"), pictures.get("reference"))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
     return result
@@ -162,7 +167,7 @@ def maximize_each(
     Raises:
         ValueError: as `maximize`; also for a score that is lost at the first step, when those before it are there.
     """
-    view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
+    objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, Halved) else Halved(draw)
     for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
         left = list(alike)
@@ -192,7 +197,7 @@ def draw_part(
     Raises:
         ValueError: as `maximize_each`.
     """
-    view_config, settings, start = _prepared(usae, [objective], settings)
+    (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
     view_config = replace(view_config, whole_first=whole_first(objective, settings))
     pictures = pictures_of(usae, objective, settings)[rows.start : rows.stop]
     (part,) = drawn_together(view_config, pictures, settings, start, progress)
@@ -205,10 +210,9 @@ def _prepared(
     settings: MaximizeSettings,
     start: Tensor | None = None,
     reference: Tensor | None = None,
-) -> tuple[ViewConfig, MaximizeSettings, Tensor | None]:
-    """How pictures of some objectives are shown, the settings resolved, and the picture to start from."""
-    if not isinstance(usae, USAE):
-        raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
+) -> tuple[list[Objective], ViewConfig, MaximizeSettings, Tensor | None]:
+    """Objectives with numbers for names, how they are shown, the settings resolved, and the picture to start from."""
+    objectives = bound_in(usae, objectives)
     check_objectives(usae, objectives)
     for own in ("spectrum", "contrast"):
         if (start is not None or settings.start is not None) and getattr(settings, own) is not None:
@@ -218,7 +222,8 @@ def _prepared(
     device = usae.dictionary(usae.names[0]).device
     start = given_canvas(start, settings.start, settings.size, device)
     reference = given_canvas(reference, settings.reference, settings.size, device)
-    return view_config_for(usae, settings, objectives, start if reference is None else reference), settings, start
+    view_config = view_config_for(usae, settings, objectives, start if reference is None else reference)
+    return objectives, view_config, settings, start
 
 
 def _draw(
@@ -264,14 +269,9 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
     """Nothing.
 
     Raises:
-        ValueError: for what is not an objective, or one of a concept, backbone or class that the USAE does not have.
+        ValueError: for one of a concept, backbone or class that the USAE does not have.
     """
     for objective in objectives:
-        if not isinstance(objective, Objective):
-            raise UsageError(
-                f"objective {objective!r}: expected one such as Concept(12); parse_objective reads a text, and "
-                "@objective makes one of a function"
-            )
         for concept in objective.concepts:
             check_concept(usae, concept)
         for backbone in objective.backbones or ():

@@ -14,12 +14,13 @@ from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash, versions
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.labels import labels_of, names_of
+from usae_viz.concepts.labels import Label, labels_of, names_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.export.naming import folder_of, title_of, words_of
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import is_custom, load_custom
+from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.maximize import check_objectives
 from usae_viz.optimization.parts import pictures_of
 from usae_viz.optimization.resolving import resolved
@@ -116,15 +117,16 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
     runs, named = list(recipe.runs()), names_of(labels_of(usae))
     templates, planned = dict.fromkeys(run.objective for run in runs), list[_Planned]()
     for k in concepts:
-        title, drawn = caption(usae, k, named), {template: _for_concept(template, k) for template in templates}
+        title = caption(usae, k, named)
+        drawn = {template: _for_concept(template, k, usae, labels) for template in templates}
         planned += [_Planned(f"concept-{k:05d}", title, run, drawn[run.objective]) for run in runs]
     codes: dict[Objective, str | None] = {}
     for text in dict.fromkeys(recipe.objectives):
         if is_custom(text):
             own = load_custom(text, folder, allow_code)
-            codes[own.objective] = own.sha256
+            codes[bound_in(usae, [own.objective], labels)[0]] = own.sha256
         else:
-            objective = parse_objective(text)
+            (objective,) = bound_in(usae, [parse_objective(text)], labels)
             if str(objective) not in map(str, codes):
                 codes[objective] = None
     if codes:
@@ -143,6 +145,7 @@ def plan_objectives(
     usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], animation: str = ANIMATION
 ) -> RenderPlan:
     """Draw each objective with each run's settings."""
+    objectives = bound_in(usae, objectives)
     _check_count(usae, ((settings.seeds, 1) for settings in runs), len(objectives))
     ways = [RunVariant(None, settings) for settings in runs]
     planned = [
@@ -278,10 +281,10 @@ def _apart_from_templates(runs: Sequence[RunVariant], template: str) -> list[Run
     return kept
 
 
-def _for_concept(template: str, k: int) -> Objective:
+def _for_concept(template: str, k: int, usae: USAE, labels: Sequence[Label]) -> Objective:
     if is_custom(template):
         raise UsageError(f"objective {template!r}: a function of your own stands under `objectives`")
-    objective = parse_objective(template.replace("{k}", str(k)))
+    (objective,) = bound_in(usae, [parse_objective(template.replace("{k}", str(k)))], labels)
     if "{k}" not in template or objective.concepts[:1] != (k,):
         raise UsageError(
             f"objective {template!r}: expected Concept({{k}}) as its first concept; it is what is verified"

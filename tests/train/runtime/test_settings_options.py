@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 import usae_train.cli
 import usae_viz.cli
+from usae_train.agreement.consensus import consensus
+from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.training_commands import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.checkpointing import PassKeeper
@@ -47,6 +49,16 @@ COMMANDS = [
     (usae_train.cli.app, "add-backbone", FitSettings, {"n_concepts", "k"}, RECIPE_DEFAULTS),
     (usae_train.cli.app, "fit", ExecutionSettings, set(), {}),
     (usae_train.cli.app, "add-backbone", ExecutionSettings, set(), {}),
+    (usae_train.cli.app, "fit", AgreementSettings, {"share", "alike"}, {}),
+    (usae_train.cli.app, "consensus", AgreementSettings, {"starts"}, {}),
+    (usae_train.cli.app, "consensus", ExecutionSettings, set(), {}),
+    (
+        usae_train.cli.app,
+        "consensus",
+        FitSettings,
+        {"n_concepts", "k", "init_seed", "sparsity", "dictionary"},
+        RECIPE_DEFAULTS,
+    ),
     (usae_train.cli.app, "extract", ExtractSettings, set(), {}),
     (usae_train.cli.app, "evaluate", EvaluateSettings, set(), {}),
     (usae_train.cli.app, "name", NameSettings, set(), {}),
@@ -66,6 +78,8 @@ COMMANDS = [
 ]
 
 PYTHON = [
+    (consensus, "share", AgreementSettings, "share"),
+    (consensus, "alike", AgreementSettings, "alike"),
     (plan, "dtype", ExtractSettings, "storage_dtype"),
     (extract, "run_in", ExtractSettings, "compute_dtype"),
     (extract, "batch", ExtractSettings, "batch"),

@@ -13,17 +13,15 @@ from usae_train.tokens.feeding import Batches, MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import (
     EXACT_STEPS,
-    clip_pairs,
     fit_tokens,
     initialize,
     learning_rate,
     new_optimizer,
     new_usae,
-    pair_norms,
-    pair_parameters,
     standardize_from,
     stepping_pairs,
 )
+from usae_train.training.pairs import clip_pairs, pair_norms, pair_parameters
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import step_loss
 

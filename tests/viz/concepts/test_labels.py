@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_viz.cli import app
 from usae_viz.concepts.labels import Label, labels_of, names_of, numbers, read_labels, with_numbers
-from usae_viz.concepts.naming import caption, parse_concepts
+from usae_viz.concepts.naming import caption
+from usae_viz.concepts.parsing import parse_concepts
 from usae_viz.concepts.selection import select
 
 LABELS = [

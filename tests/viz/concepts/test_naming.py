@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from usae_viz.concepts.naming import caption, concept_rows, follows, label_of, parse_concepts
+from usae_viz.concepts.naming import caption, concept_rows, follows, label_of
+from usae_viz.concepts.parsing import parse_concepts
 from usae_viz.concepts.selection import Selection, select
 from usae_viz.explorer.figures import concept_columns
 

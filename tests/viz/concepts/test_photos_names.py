@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_viz.cli import app
 from usae_viz.concepts.labels import folded, labels_of
-from usae_viz.concepts.naming import parse_concepts
+from usae_viz.concepts.parsing import parse_concepts
 
 
 def test_at_least_forty_concepts_are_named_each_by_a_name_of_its_own_that_both_backbones_have():

@@ -12,7 +12,8 @@ import usae_train as ut
 from usae_train.model.statistics import Statistics
 from usae_viz.cli import app
 from usae_viz.concepts.labels import numbers, read_labels, with_numbers
-from usae_viz.concepts.naming import concept_rows, parse_concepts
+from usae_viz.concepts.naming import concept_rows
+from usae_viz.concepts.parsing import parse_concepts
 from usae_viz.explorer import explore
 from usae_viz.explorer.sources import open_sources
 

@@ -1,0 +1,23 @@
+"""What agreement between trainings can be asked for; no torch."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from usae_train.files.validation import Settings
+
+
+class AgreementSettings(Settings):
+    """How many trainings there are, and what they must have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    starts: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="train from so many starts, and write what the trainings agree on (see consensus); the same "
+        "command resumes",
+    )
+    share: float = Field(0.5, description="keep the concepts that come back in at least such a share of the trainings")
+    alike: float = Field(0.7, description="cosine over all backbones from which on two trainings' concepts are one")

@@ -1,0 +1,124 @@
+"""Concepts as a person writes them, in one syntax: on the command line, in recipes, in Python.
+
+One text or several with commas, each of: `12`, `40-42` (both ends are in), `all`, `top:8` (the most universal), a
+name, a label such as `red` or `colour: red`, or a pattern of names and labels such as `colour:*`.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import SupportsIndex
+
+from usae_train.files.whole_numbers import whole_number
+from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
+from usae_viz.concepts.labels import Label, folded, labels_of, nearest, numbers, with_numbers
+from usae_viz.concepts.naming import CHANCE, best_concept, by_universality, check_concept, need_statistics
+
+RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
+WHOLE = re.compile(r"-?\d+")
+
+
+def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None) -> list[int]:
+    """The concepts that a text means, each once, in its order.
+
+    Args:
+        usae: whose concepts.
+        text: what a person typed.
+        labels: names that go before all else; the USAE's own by default.
+
+    Raises:
+        ValueError: for an index out of range, or a name or label that no concept has; says what there is.
+
+    Example:
+        >>> import usae_train as ut
+        >>> parse_concepts(ut.load("demo"), "40-42, 7, 41")
+        [40, 41, 42, 7]
+    """
+    labels = labels_of(usae) if labels is None else labels
+    parts = [part.strip() for part in with_numbers(text, numbers(labels)).split(",") if part.strip()]
+    if not parts:
+        raise UsageError(f"no concept in {text!r}; expected an index, a range such as 40-42, `top:8` or a label")
+    return list(dict.fromkeys(concept for part in parts for concept in _parse_one(usae, part, labels)))
+
+
+def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label] | None = None) -> int:
+    """The one concept that a number, name or label means.
+
+    Args:
+        usae: whose concepts.
+        concept: a number, or a text as `parse_concepts` reads it.
+        labels: names that go before all else; the USAE's own by default.
+
+    Raises:
+        ValueError: when there is none, or the text means several.
+    """
+    if not isinstance(concept, str):
+        return check_concept(usae, operator.index(concept))
+    found = parse_concepts(usae, concept, labels)
+    if len(found) > 1:
+        some = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
+        raise UsageError(f"{concept!r} is {plural(len(found), 'concept')}, {some}; expected one: say its number")
+    return found[0]
+
+
+def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
+    if WHOLE.fullmatch(part):
+        return [check_concept(usae, whole_number(part))]
+    if part == "all":
+        return list(range(usae.n_concepts))
+    if (ends := RANGE.fullmatch(part)) is not None:
+        first, last = (check_concept(usae, whole_number(end)) for end in ends.groups())
+        if first > last:
+            raise UsageError(f"concepts {part!r}: expected the smaller number first")
+        return list(range(first, last + 1))
+    if part.startswith("top:"):
+        count = part.removeprefix("top:").strip()
+        if not WHOLE.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
+            raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
+        return by_universality(need_statistics(usae))[: int(count)]
+    if any(sign in part for sign in "*?["):
+        return _matching(usae, part, labels)
+    return [_labelled(usae, part, labels)]
+
+
+def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
+    """The concept that follows a factor value best; a name was turned to its number before."""
+    values = _label_names(usae.factors)
+    wanted = folded(label)
+    if wanted in values:
+        concept, auroc = best_concept(usae, values[wanted])
+        if auroc < CHANCE:
+            raise UsageError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
+        return concept
+    known = [*(each.name for each in labels if each.name), *values]
+    if not known:
+        raise UsageError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
+    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest(label, known))}")
+
+
+def _label_names(factors: Sequence[str]) -> dict[str, int]:
+    """`red` and `colour:red` both name the first value."""
+    names = {factor.partition(":")[2].strip(): value for value, factor in enumerate(factors)}
+    return names | {factor.replace(" ", ""): value for value, factor in enumerate(factors)}
+
+
+def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
+    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`."""
+    wanted = folded(pattern)
+    values = [folded(factor) for factor in usae.factors]
+    names = numbers(labels)
+    found = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
+    found += [
+        best_concept(usae, value)[0]
+        for value, label in enumerate(values)
+        if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
+    ]
+    if not found:
+        known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
+        raise UsageError(f"no label matches {pattern!r}; labels are {known}")
+    return list(dict.fromkeys(found))

@@ -1,0 +1,34 @@
+"""Objectives whose concepts have names: which numbers those are in a USAE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
+from usae_viz.concepts.labels import Label, labels_of
+from usae_viz.concepts.parsing import one_concept
+from usae_viz.objectives.algebra import Objective
+
+
+def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label] | None = None) -> list[Objective]:
+    """The objectives with their concepts' names as numbers of a USAE; those that have none by name are the same ones.
+
+    Args:
+        usae: whose concepts.
+        objectives: some.
+        labels: names that go before all else; the USAE's own by default.
+
+    Raises:
+        ValueError: for what is no USAE or no objective, or a name that no concept or several have.
+    """
+    if not isinstance(usae, USAE):
+        raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
+    for objective in objectives:
+        if not isinstance(objective, Objective):
+            raise UsageError(
+                f"objective {objective!r}: expected one such as Concept(12); parse_objective reads a text, and "
+                "@objective makes one of a function"
+            )
+    labels = labels_of(usae) if labels is None else labels
+    return [objective.bound(lambda called: one_concept(usae, called, labels)) for objective in objectives]
