@@ -12,7 +12,7 @@ from usae_train.files.tensor_files import load_file
 from usae_train.files.torch_state import read_pickled
 from usae_train.files.yaml_config import read_mapping
 from usae_train.model.published import _read_checkpoint
-from usae_train.sae_formats.format import Told
+from usae_train.sae_formats.format import UserAnswers
 from usae_train.sae_formats.formats import formats, read_sae
 from usae_train.sae_formats.saev import Saev
 from usae_viz.export.png import read_png
@@ -25,8 +25,8 @@ READERS = {
     "torch": read_pickled,
     "config of the hub": lambda file: read_of_hub("it", file),
     "published": lambda file: _read_checkpoint(file, "left"),
-    "saev": lambda file: Saev().read(file, Told()),
-    "prisma": lambda file: formats()["prisma"].read(file, Told()),
+    "saev": lambda file: Saev().read(file, UserAnswers()),
+    "prisma": lambda file: formats()["prisma"].read(file, UserAnswers()),
     "any autoencoder": read_sae,
     "png": read_png,
     "answers": lambda file: read_answers(file, {"study": "a", "trials": [], "choices": 4}),

@@ -10,7 +10,7 @@ import typer
 from usae_train.command_app import command_app
 from usae_train.runtime.printing import as_text, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, wrong_usage
+from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, wrong_usage
 from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.completions import complete_concept, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
@@ -65,7 +65,7 @@ def maximize(
     images: Images = None,
     out: Out = None,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkersOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -107,7 +107,7 @@ def invert(
     ] = None,
     out: Out = None,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkersOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,

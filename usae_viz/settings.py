@@ -15,7 +15,7 @@ from usae_viz.verification.verdict import VerdictSettings
 from usae_viz.views.presets import PRESETS, Augmentation
 
 Mode = Literal["per-model", "shared", "coupled"]
-Parameterization = Literal["fourier", "maco", "pixel"]
+ParameterizationName = Literal["fourier", "maco", "pixel"]
 SHARED = "shared"
 MAX_SEED = 2**32
 MIN_SIZE, MAX_SIZE = 16, 4096  # pixels
@@ -34,7 +34,7 @@ class MaximizeSettings(Settings):
         description="`per-model`: one image per backbone; `shared`: one for all, their gradients balanced; "
         "`coupled`: one per backbone around a common layout",
     )
-    parameterization: Parameterization = Field("fourier", description="what the optimizer changes")
+    parameterization: ParameterizationName = Field("fourier", description="what the optimizer changes")
     size: int | None = Field(
         None,
         ge=MIN_SIZE,
@@ -132,7 +132,7 @@ class MaximizeOptions(TypedDict, total=False):
     """The fields of `MaximizeSettings` by name, for editors and type checkers; a test holds the two alike."""
 
     mode: Mode
-    parameterization: Parameterization
+    parameterization: ParameterizationName
     size: int | None
     steps: int
     views: int

@@ -29,7 +29,7 @@ from usae_train.images.sources import DemoImages, open_images
 from usae_train.model.statistics import auroc
 from usae_train.model.usae import USAE
 from usae_train.scenes.factors import FACTOR_VALUES, FACTORS
-from usae_train.scenes.world import SceneParameters, draw_parameters, render
+from usae_train.scenes.world import SceneParameters, draw_parameters, render_scenes
 
 HOLDS = 0.8  # AUROC on other photographs
 
@@ -62,7 +62,7 @@ class ClassScenes(DemoImages):
         return self.drawn.select(slice(index, index + 1))
 
     def read(self, index: int, size: int) -> Tensor:
-        return render(self._parameters(index), size).images[0]
+        return render_scenes(self._parameters(index), size).images[0]
 
 
 def right_names(usae: USAE, factor: str, found: ClassConcepts) -> tuple[int, int, int]:

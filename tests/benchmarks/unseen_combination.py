@@ -24,7 +24,7 @@ from usae_train.model.checkpoint import load
 from usae_train.model.statistics import auroc
 from usae_train.model.usae import USAE
 from usae_train.scenes.factors import FACTORS, PURE, patch_shares
-from usae_train.scenes.world import SIZE, SceneParameters, render
+from usae_train.scenes.world import SIZE, SceneParameters, render_scenes
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
 
@@ -51,7 +51,7 @@ def seen(usae: USAE, parameters: SceneParameters) -> tuple[dict[str, torch.Tenso
     tokens: dict[str, list[torch.Tensor]] = {name: [] for name in usae.names}
     truth: dict[str, list[torch.Tensor]] = {factor: [] for factor in FACTORS}
     for first in range(0, len(parameters), 64):
-        scenes = render(parameters.select(slice(first, first + 64)), SIZE)
+        scenes = render_scenes(parameters.select(slice(first, first + 64)), SIZE)
         for name, own in tokens.items():
             own.append(usae.tokens(name, scenes.images).flatten(0, 1))
         for factor, values in FACTORS.items():

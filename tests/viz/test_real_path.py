@@ -13,7 +13,7 @@ import usae_train.cli
 import usae_viz.cli
 import usae_viz.verification.noise
 import usae_viz.verification.verify
-from usae_viz.explorer.runs import OWN
+from usae_viz.explorer.runs import EXPLORER_FOLDER
 from usae_viz.export.png import read_png
 from usae_viz.verification.unseen import VIEWS, seen_codes
 
@@ -127,13 +127,13 @@ def test_the_explorer_shows_every_run_and_natural_patches_of_every_network(runs,
     said = run(usae_viz.cli.app, "explore", *folders, "--natural", 1, "-o", tmp_path / "page")
     assert "1 card," in said
     assert (tmp_path / "page" / "index.html").is_file()
-    data = of_script(tmp_path / "page" / OWN / "data.js")
+    data = of_script(tmp_path / "page" / EXPLORER_FOLDER / "data.js")
     assert (data["backbones"], data["missing"]) == (BACKBONES, [])
     assert [each["name"] for each in data["runs"]] == list(DRAWN)
     (card,) = data["cards"]
     drawn = {data["runs"][own["run"]]["name"]: len(own["pictures"]) for own in card["drawn"]}
     assert drawn == {mode: len(names) for mode, names in DRAWN.items()}
-    with Image.open(tmp_path / "page" / OWN / "patches" / f"{concept}.webp") as strip:
+    with Image.open(tmp_path / "page" / EXPLORER_FOLDER / "patches" / f"{concept}.webp") as strip:
         assert strip.size == (64, len(BACKBONES) * 64)
         rows = [strip.convert("L").crop((0, 64 * row, 64, 64 * row + 64)) for row in range(len(BACKBONES))]
     assert all(low < high for low, high in (row.getextrema() for row in rows))

@@ -29,7 +29,7 @@ LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
 MODULE = "module:"  # and a class and a layer: what was given from Python, and no spec can build (module_backbone.py)
 Level = Annotated[float, Field(allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16,384 px in patches of 4
-Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveStd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class BackboneSpec(BaseModel):
@@ -57,7 +57,9 @@ class BackboneSpec(BaseModel):
     norm: bool = Field(True, description="apply the model's final norm, where timm can; said where it cannot")
     input_size: int | None = Field(None, ge=1, description="pixels per side; timm's own by default")
     mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own by default")
-    std: tuple[Spread, Spread, Spread] | None = Field(None, description="normalization; timm's own by default")
+    std: tuple[PositiveStd, PositiveStd, PositiveStd] | None = Field(
+        None, description="normalization; timm's own by default"
+    )
     classes: int = Field(0, ge=0, description="size of the classifier to keep, for class logits; 0 leaves it out")
     options: dict[str, Any] = Field(
         default_factory=dict,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import timm
 from pydantic import BaseModel, ConfigDict, Field
 
-from usae_train.backbones.backbone import LOCAL, Level, Spread
+from usae_train.backbones.backbone import LOCAL, Level, PositiveStd
 from usae_train.backbones.options import check_values
 from usae_train.files.json_files import parse_json, validated
 from usae_train.files.regular import check_regular
@@ -37,7 +37,7 @@ class _Input(BaseModel):
     test_input_size: Size | None = None
     fixed_input_size: bool | None = None
     mean: tuple[Level, Level, Level] | None = None
-    std: tuple[Spread, Spread, Spread] | None = None
+    std: tuple[PositiveStd, PositiveStd, PositiveStd] | None = None
     num_classes: int | None = Field(None, ge=0, le=2**24)
     label_offset: int | None = Field(None, ge=0, le=2**24)
     pool_size: tuple[Side, Side] | None = None

@@ -97,7 +97,7 @@ def consensus(
                 keeper=keeper,
                 **settings,
             )
-        with keeper.told_of():
+        with keeper.naming_last_state():
             save(made, out, beside=[room / METRICS] if (room / METRICS).is_file() else ())
         shutil.rmtree(room, ignore_errors=True)
         if not quiet:

@@ -14,7 +14,7 @@ from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, say_skipped, watched
+from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
     settings: EvaluateSettings,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkersOption = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")
@@ -57,7 +57,7 @@ def evaluate(
         from usae_train.files.atomic import check_file
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
-        from usae_train.runtime.signals import said_once
+        from usae_train.runtime.signals import stopped_by_first
         from usae_train.runtime.workers import one_thread
 
         check_file(out / "report.json")
@@ -86,7 +86,7 @@ def evaluate(
             label_column=settings.label_column,
         )
         unseen = quiet or not ranks.is_main
-        with said_once(ranks.is_main), progress_bars(unseen) as progress, keeper.listening():
+        with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, keeper.listening():
             report = watched(progress, unseen)
             made = measure(
                 model, source, settings.batch, lambda stage, done, total: report(stage, done, total, ""), compared

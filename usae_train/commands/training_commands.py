@@ -117,7 +117,7 @@ def fit(
         from usae_train.model.checkpoint import check_free, save
         from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
-        from usae_train.runtime.signals import said_once
+        from usae_train.runtime.signals import stopped_by_first
         from usae_train.tokens.given_tokens import tokens_to_fit
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.verifying import check_checksums
@@ -160,7 +160,7 @@ def fit(
                 )
             keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
             with (
-                said_once(ranks.is_main),
+                stopped_by_first(ranks.is_main),
                 MetricsLogger(room / METRICS, trackers) as journal,
                 keeper.listening(),
                 bars(TrainingDisplay, unseen) as progress,
@@ -188,7 +188,7 @@ def fit(
                     assert source is not None
                     usae = fit_pictures(source, chosen, specs, where, watch, keeper, execution.memory, ranks)
             if ranks.is_main:
-                with keeper.told_of():
+                with keeper.naming_last_state():
                     save(usae, out, beside=[room / METRICS])
                 shutil.rmtree(room, ignore_errors=True)
                 if not quiet:
@@ -299,7 +299,7 @@ def add_backbone(
                 keeper=keeper,
                 **settings,
             )
-        with keeper.told_of():
+        with keeper.naming_last_state():
             save(grown.usae, out, beside=[file for file in files if file.is_file()])
         shutil.rmtree(room, ignore_errors=True)
         if as_json:

@@ -15,7 +15,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
-OWN = "own:"  # before the name of one of the space's backbones
+OWN_PREFIX = "own:"  # before the name of one of the space's backbones
 AT_ONCE = 256  # concepts whose weighted sums of embeddings are laid out at a time
 
 
@@ -71,15 +71,15 @@ def open_judge(text: str, usae: USAE) -> Judge:
     Raises:
         ValueError: for what cannot be read or is several, or a backbone of the space's own without `own:`.
     """
-    if text.startswith(OWN):
-        return Judge(usae.backbones[usae.known_name(text.removeprefix(OWN))])
+    if text.startswith(OWN_PREFIX):
+        return Judge(usae.backbones[usae.known_name(text.removeprefix(OWN_PREFIX))])
     name, spec = judge_spec(text)
     backbone = Backbone(name, spec).to(usae.dictionary(usae.names[0]).device)
     for known, own in usae.backbones.items():
         if same_network(backbone, own):
             raise UsageError(
                 f"--judge {text} is this USAE's own backbone {known}, which would judge itself; name a network that "
-                f"took no part, or say {OWN}{known} if that is meant"
+                f"took no part, or say {OWN_PREFIX}{known} if that is meant"
             )
     return Judge(backbone)
 

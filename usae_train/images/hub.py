@@ -23,7 +23,7 @@ SAMPLED = 256  # pictures whose bytes go into the fingerprint
 _COLON = re.compile(r":(?![^\[]*\])")  # not that of a slice
 
 
-class Wanted(NamedTuple):
+class DatasetRequest(NamedTuple):
     """What `NAME[:SPLIT[:COLUMN]]` asks for; empty where it does not say."""
 
     name: str
@@ -157,15 +157,15 @@ def _content(picture: dict[str, Any]) -> bytes:
     return file.read_bytes()
 
 
-def _wanted(dataset: str) -> Wanted:
+def _wanted(dataset: str) -> DatasetRequest:
     """A folder's own name may have colons: the longest that is one is taken."""
     colons = [found.start() for found in _COLON.finditer(dataset)]
     for end in [len(dataset), *reversed(colons)]:  # an empty name is the folder that one is in
         local = named_place(dataset[:end])
         if end and local.is_dir():
-            return Wanted(dataset[:end], *_split_and_column(dataset[end + 1 :]), local.resolve())
+            return DatasetRequest(dataset[:end], *_split_and_column(dataset[end + 1 :]), local.resolve())
     name, _, rest = dataset.partition(":")
-    return Wanted(name, *_split_and_column(rest), None)
+    return DatasetRequest(name, *_split_and_column(rest), None)
 
 
 def _split_and_column(text: str) -> tuple[str, str]:
@@ -173,7 +173,7 @@ def _split_and_column(text: str) -> tuple[str, str]:
     return split, column
 
 
-def _column(datasets: Any, rows: Any, wanted: Wanted) -> str:
+def _column(datasets: Any, rows: Any, wanted: DatasetRequest) -> str:
     """The column of pictures that is wanted, or the only one."""
     columns = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
     if not columns:
@@ -188,7 +188,7 @@ def _column(datasets: Any, rows: Any, wanted: Wanted) -> str:
     return wanted.column or columns[0]
 
 
-def _rows(datasets: Any, wanted: Wanted) -> Any:
+def _rows(datasets: Any, wanted: DatasetRequest) -> Any:
     """The rows of what is wanted, in one line of error when they cannot be had."""
     folder, name = wanted.local, wanted.name if wanted.local is None else str(wanted.local)
     kept = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))
@@ -208,7 +208,7 @@ def _rows(datasets: Any, wanted: Wanted) -> Any:
     return _part(datasets, found, split, wanted)
 
 
-def _part(datasets: Any, splits: Any, split: str, wanted: Wanted) -> Any:
+def _part(datasets: Any, splits: Any, split: str, wanted: DatasetRequest) -> Any:
     """A split of those that there are, a slice of one, or a sum of such."""
     if split in splits:
         return splits[split]

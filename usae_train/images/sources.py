@@ -124,9 +124,9 @@ class DemoImages:
         return f"demo-{self.split}-{self.count}"
 
     def _scene(self, index: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        from usae_train.scenes.world import render
+        from usae_train.scenes.world import render_scenes
 
-        scene = render(self._parameters(index), size)
+        scene = render_scenes(self._parameters(index), size)
         return scene.images[0], {factor: value[0] for factor, value in scene.labels.items()}
 
     def _parameters(self, index: int) -> SceneParameters:

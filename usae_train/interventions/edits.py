@@ -13,8 +13,8 @@ from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 
-Wanted = float | tuple[str, float]  # a code, ("scale", factor) or ("add", code)
-KINDS = ("set", "scale", "add")
+EditValue = float | tuple[str, float]  # a code, ("scale", factor) or ("add", code)
+EDIT_KINDS = ("set", "scale", "add")
 MOST = 1e6  # of a code or factor: codes are below a thousand, and float32 is to hold what a network makes of them
 
 
@@ -25,7 +25,7 @@ class Edit(NamedTuple):
     shift: float
 
 
-def parse_edits(usae: USAE, edits: Mapping[int, Wanted]) -> dict[int, Edit]:
+def parse_edits(usae: USAE, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
     Raises:
@@ -50,9 +50,9 @@ def check_concept(usae: USAE, concept: int) -> None:
         raise UsageError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
 
 
-def _edit(concept: int, wanted: Wanted) -> Edit:
+def _edit(concept: int, wanted: EditValue) -> Edit:
     kind, number = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else ("set", wanted)
-    if kind not in KINDS or isinstance(number, bool) or not isinstance(number, Real):
+    if kind not in EDIT_KINDS or isinstance(number, bool) or not isinstance(number, Real):
         raise UsageError(
             f'the edit of concept {concept} is {wanted!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
         )

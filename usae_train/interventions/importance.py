@@ -20,7 +20,7 @@ from usae_train.runtime.undisturbed import undisturbed
 AT_ONCE = 32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
 
 
-class Look(NamedTuple):
+class ClassView(NamedTuple):
     """What a backbone makes of one picture, and what each concept does to a class, from one pass and one gradient."""
 
     codes: Codes  # (token, k) on its own grid
@@ -62,7 +62,7 @@ def without_each(usae: USAE, backbone: str, canvas: Tensor, removed: Sequence[Se
 
 
 @undisturbed
-def look(usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None) -> Look:
+def look(usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None) -> ClassView:
     """Codes, logits and an estimate of every concept's part in a class, of a canvas (1, 3, H, W).
 
     The estimate is code * d logit / d code, summed over the patches: to first order what the logit loses without the
@@ -94,7 +94,7 @@ def look(usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None) -
         atoms = raw_atoms(usae, backbone, list(range(usae.n_concepts)))
         each = codes.values * (site.slope_of_read(kept[0], slope) @ atoms.mT).gather(-1, codes.indices)
         estimate = each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
-    return Look(Codes(codes.values[0], codes.indices[0]), logits.detach(), chosen, estimate)
+    return ClassView(Codes(codes.values[0], codes.indices[0]), logits.detach(), chosen, estimate)
 
 
 def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:

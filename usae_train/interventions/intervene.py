@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.interventions.edits import Wanted, moved_by, parse_edits
+from usae_train.interventions.edits import EditValue, moved_by, parse_edits
 from usae_train.interventions.site import Site, site_of
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import torch_as_it_starts
 
-Change = Callable[[Tensor, Codes], Tensor]  # read tokens (batch, token, width) and their codes -> what to add to them
+CodeChange = Callable[[Tensor, Codes], Tensor]  # tokens (batch, token, width), their codes -> what to add to them
 
 
 @contextmanager
-def intervene(usae: USAE, backbone: str, edits: Mapping[int, Wanted], prefix: bool = False) -> Iterator[Backbone]:
+def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix: bool = False) -> Iterator[Backbone]:
     """Within it a backbone's own forward pass runs with some concepts edited.
 
     Every patch token t at the read layer, on the backbone's own grid, becomes t + D(z') - D(z), where z are its codes
@@ -106,7 +106,7 @@ def editable(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
 
 
 @contextmanager
-def _changed(usae: USAE, backbone: str, site: Site, change: Change, prefix: bool) -> Iterator[None]:
+def _changed(usae: USAE, backbone: str, site: Site, change: CodeChange, prefix: bool) -> Iterator[None]:
     """Within it whatever the site's module gives is changed."""
 
     def edited(output: Tensor) -> Tensor:

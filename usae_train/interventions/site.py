@@ -24,8 +24,8 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import shortage
 from usae_train.runtime.undisturbed import undisturbed
 
-Look = Callable[[nn.Module, tuple[Any, ...], Any], None]
-Change = Callable[[Tensor], Tensor | None]
+ForwardHook = Callable[[nn.Module, tuple[Any, ...], Any], None]
+TokenChange = Callable[[Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Site:
         return own if self.norm is None else own / self.norm.gain(self.layout.tokens(output)[:, self.layout.prefix :])
 
     @contextmanager
-    def hooked(self, change: Change) -> Iterator[None]:
+    def hooked(self, change: TokenChange) -> Iterator[None]:
         """Let a function see, and if it gives something replace, what the module gives; it is gone afterwards."""
         handle = self.module.register_forward_hook(lambda module, given, output: change(output))
         try:
@@ -84,7 +84,7 @@ class Site:
 
 
 @contextmanager
-def _watched(model: nn.Module, look: Look) -> Iterator[None]:
+def _watched(model: nn.Module, look: ForwardHook) -> Iterator[None]:
     """Let a function see what each module takes and gives."""
     with ExitStack() as stack:
         for module in model.modules():

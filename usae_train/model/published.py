@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from usae_train.backbones.backbone import PAPER, Level, Spread
+from usae_train.backbones.backbone import PAPER, Level, PositiveStd
 from usae_train.backbones.weight_files import not_plain
 from usae_train.files.homes import from_home
 from usae_train.files.torch_state import read_pickled
@@ -50,7 +50,7 @@ class _Model(_Lenient):
     input_shape: int = Field(ge=1, le=MAX_SIZE)
     num_tokens: int = Field(ge=1, le=MAX_SIZE)
     model_mean: Level
-    model_std: Spread
+    model_std: PositiveStd
 
 
 class _Release(_Lenient):

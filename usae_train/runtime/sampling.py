@@ -8,7 +8,7 @@ from torch import Tensor
 # Pictures that statistics are measured on at most: ten of them stand above a 99.9% quantile, and the tally of the
 # paper's sizes (three backbones, 6144 concepts) takes 0.37 GB.
 MEASURED_IMAGES = 10_000
-SEED = 0  # of no setting: the same of a store, a folder and a training, whatever its seed
+SAMPLING_SEED = 0  # of no setting: the same of a store, a folder and a training, whatever its seed
 
 
 def drawn_numbers(count: int, most: int | None) -> Tensor:
@@ -19,7 +19,7 @@ def drawn_numbers(count: int, most: int | None) -> Tensor:
     """
     if most is None or most >= count:
         return torch.arange(count)
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(SAMPLING_SEED)
     sizes = count // most + (torch.randperm(most, generator=generator) < count % most)
     places = torch.rand(most, dtype=torch.double, generator=generator)
     return sizes.cumsum(0) - sizes + (places * sizes).long()

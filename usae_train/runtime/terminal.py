@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from usae_train.runtime.progress import ProgressCallback
 
-Workers = Annotated[
+WorkersOption = Annotated[
     int | None,
     typer.Option(
         min=1,

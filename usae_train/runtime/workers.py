@@ -31,7 +31,7 @@ Found = TypeVar("Found")
 Tell = Callable[[Any], None]  # what a job says on its way, small
 Job = Callable[[Tell], Found]
 
-TRIES = 3  # of a job whose worker is killed
+TRIES_OF_A_JOB = 3  # of a job whose worker is killed
 STOP = signal.SIGUSR1  # to a worker: a terminal's Ctrl-C goes to all processes, and is the command's to answer
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -174,11 +174,11 @@ class Workers(Generic[Found]):
         if worker.job is None:
             return
         tries = self._tries[worker.job] = self._tries.get(worker.job, 0) + 1
-        if tries < TRIES:
+        if tries < TRIES_OF_A_JOB:
             self._left.appendleft(worker.job)
             return
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        why = f"{TRIES} workers ended {how} at the same job; where that is for want of memory, lower --workers"
+        why = f"{TRIES_OF_A_JOB} workers ended {how} at the same job; where that is for want of memory, lower --workers"
         self._found[worker.job] = None, ChildProcessError(why)
 
     def _stop(self, number: int) -> None:  # noqa: ARG002

@@ -13,7 +13,7 @@ from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
-from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
 from usae_train.sae_formats.weights import Weights, named, read_config
@@ -39,7 +39,7 @@ class DictionaryLearning(Format):
         """By the name of its file."""
         return (place / WEIGHTS).is_file() or (place.name == WEIGHTS and place.is_file())
 
-    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / WEIGHTS if place.is_dir() else place
         weights = Weights(loaded(file, file), file)

@@ -13,7 +13,7 @@ from usae_train.sae_formats.sae import SparseAutoencoder
 
 
 @dataclass(frozen=True)
-class Told:
+class UserAnswers:
     """What the reader says of an autoencoder where its file does not: None where the file is asked."""
 
     k: int | None = None
@@ -24,21 +24,21 @@ class Format(ABC):
     """A library's files. A subclass in a file beside this one is found by its `name`."""
 
     name: ClassVar[str]
-    asks: ClassVar[frozenset[str]] = frozenset()  # what of `Told` its files do not say
+    asks: ClassVar[frozenset[str]] = frozenset()  # what of `UserAnswers` its files do not say
 
     @abstractmethod
     def recognizes(self, place: Path) -> bool:
         """Whether a folder or file is of this format, by names and first bytes alone."""
 
     @abstractmethod
-    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """Read one.
 
         Raises:
             ValueError: for what is broken, or cannot be reproduced exactly; names it.
         """
 
-    def check_told(self, told: Told) -> None:
+    def check_answers_used(self, told: UserAnswers) -> None:
         """Nothing; a ValueError for what is told though the file says it, or cannot be."""
         for key, own in vars(told).items():
             if own is not None and key not in self.asks:

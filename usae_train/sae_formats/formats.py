@@ -18,7 +18,7 @@ from usae_train.model.checkpoint import check_free
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder, as_usae, of_usae
 from usae_train.sae_formats.settings import ExportSettings
 from usae_train.sae_formats.torch_files import SUFFIXES, loaded
@@ -52,8 +52,8 @@ def read_sae(
     if not place.exists():
         raise UsageError(f"no folder or file at {str(place)!r}")
     place, kind = _recognized(place) if format is None else (place, _named(format))
-    told = Told(k, threshold)
-    kind.check_told(told)
+    told = UserAnswers(k, threshold)
+    kind.check_answers_used(told)
     return kind.read(place, told)
 
 

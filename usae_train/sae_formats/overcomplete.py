@@ -12,7 +12,7 @@ from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
-from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import SUFFIXES, loaded
 from usae_train.sae_formats.weights import Weights, bounded
@@ -45,7 +45,7 @@ class Overcomplete(Format):
             return False
         return isinstance(found, dict) and (ATOMS in found or ARCHETYPES in found)
 
-    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         weights = Weights(loaded(place, place), place)
         decoder, notes = _archetypes(weights) if ARCHETYPES in weights else _atoms(weights)
@@ -57,7 +57,7 @@ class Overcomplete(Format):
         return SparseAutoencoder(self.name, kind, encoder, bias, decoder, zero, zero, **sparsity, notes=notes)
 
 
-def _sparsity(weights: Weights, told: Told, file: Path, n_concepts: int) -> tuple[str, dict[str, Any]]:
+def _sparsity(weights: Weights, told: UserAnswers, file: Path, n_concepts: int) -> tuple[str, dict[str, Any]]:
     """The class, and which concepts are active. Its thresholds are reached, ours exceeded."""
     if "thresholds" in weights:
         threshold = weights.take("thresholds", n_concepts).exp()

@@ -12,7 +12,7 @@ from typing import Any
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
-from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED
 from usae_train.sae_formats.torch_files import SUFFIXES, Inert, loaded
@@ -24,7 +24,7 @@ OBJECTS = (
     "vit_prisma.configs.HookedViTConfig.HookedViTConfig",
 )
 ASKED = ("architecture", "activation_fn_str", "normalize_activations", "d_in")
-TOLD_OF = {"model_name": "model", "layer_subtype": "place", "hook_point_layer": "layer"}
+DESCRIBED_BY = {"model_name": "model", "layer_subtype": "place", "hook_point_layer": "layer"}
 
 
 class Prisma(Format):
@@ -39,7 +39,7 @@ class Prisma(Format):
         except ValueError:
             return False
 
-    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         if (parts := _parts(place)) is None:
             raise UsageError(f"{place} is not Prisma's: there is no config in the file, and no {CONFIG} beside it")
@@ -55,7 +55,7 @@ class Prisma(Format):
             asked = config.get("activation_fn_kwargs")
             count = asked.get("k") if isinstance(asked, Mapping) else None
             sparsity = {"sparsity": TopK(), "k": bounded(count, "activation_fn_kwargs.k", file, n_concepts)}
-        said = ", ".join(f"{word} {config[key]!r}" for key, word in TOLD_OF.items() if config.get(key) is not None)
+        said = ", ".join(f"{word} {config[key]!r}" for key, word in DESCRIBED_BY.items() if config.get(key) is not None)
         notes = ((f"the file says that it was trained on {said}",) if said else ()) + weights.done("Prisma's standard")
         return SparseAutoencoder(self.name, "standard", encoder, bias, decoder, b_dec, b_dec, **sparsity, notes=notes)
 

@@ -16,7 +16,7 @@ from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
-from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.weights import bounded, named, read_config, read_tensors
 
@@ -33,7 +33,7 @@ COMMON = {
     "reshape_activations",
     "metadata",
 }
-OWN = {"standard": set[str](), "jumprelu": set[str](), "topk": {"k", "rescale_acts_by_decoder_norm"}}
+EXPECTED_KEYS = {"standard": set[str](), "jumprelu": set[str](), "topk": {"k", "rescale_acts_by_decoder_norm"}}
 REFUSED = {
     "gated": "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept",
     "abstopk": "its codes are negative as well as positive, and a concept would mean two things",
@@ -54,7 +54,7 @@ NORMALIZATIONS = {
     "constant_norm_rescale": "decoding needs the norm of the very token, which codes do not carry",
     "covariance_whitening": "its matrix is not in the folder; fold it first, with fold_activation_whitening",
 }
-TOLD_OF = {"model_name": "model", "hook_name": "place", "dataset_path": "data"}
+DESCRIBED_BY = {"model_name": "model", "hook_name": "place", "dataset_path": "data"}
 
 
 class SAELens(Format):
@@ -66,7 +66,7 @@ class SAELens(Format):
         """By the names of its two files."""
         return (place / WEIGHTS).is_file()
 
-    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / CONFIG
         config = _read_config(file)
@@ -80,7 +80,7 @@ class SAELens(Format):
         bias, decoder = weights.take("b_enc", n_concepts), weights.take("W_dec", n_concepts, width)
         added = weights.take("b_dec", width)
         threshold = weights.take("threshold", n_concepts) if architecture == "jumprelu" else None
-        notes = (*_told_of(config["metadata"]), *weights.done(f"SAELens' {architecture}"))
+        notes = (*_described(config["metadata"]), *weights.done(f"SAELens' {architecture}"))
         encoder = encoder.T
         if config.get("rescale_acts_by_decoder_norm"):
             norms = _norms(decoder, place / WEIGHTS)
@@ -122,10 +122,10 @@ def _read_config(file: Path) -> dict[str, Any]:
     metadata, architecture = config.get("metadata"), named(config.get("architecture"))
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
         raise UsageError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")
-    if architecture not in OWN:
-        why = REFUSED.get(architecture, f"expected {', '.join(OWN)}")
+    if architecture not in EXPECTED_KEYS:
+        why = REFUSED.get(architecture, f"expected {', '.join(EXPECTED_KEYS)}")
         raise UsageError(f"{file}: architecture {architecture!r} is not read: {why}")
-    if odd := sorted(config.keys() - COMMON - OWN[architecture]):
+    if odd := sorted(config.keys() - COMMON - EXPECTED_KEYS[architecture]):
         raise UsageError(
             f"{file}: {odd[0]} is not a key of SAELens' {architecture} for inference; save it with save_inference_model"
         )
@@ -175,9 +175,9 @@ def _written_as(sae: SparseAutoencoder) -> tuple[dict[str, Any], Tensor | None]:
     raise UsageError(f"SAELens has no sparsity such as {kind!r}; it has topk after a ReLU, batchtopk, jumprelu, relu")
 
 
-def _told_of(metadata: Mapping[str, Any]) -> list[str]:
+def _described(metadata: Mapping[str, Any]) -> list[str]:
     """What the folder says of the tokens that it was trained on."""
-    told = [f"{word} {metadata[key]!r}" for key, word in TOLD_OF.items() if metadata.get(key)]
+    told = [f"{word} {metadata[key]!r}" for key, word in DESCRIBED_BY.items() if metadata.get(key)]
     return [f"the folder says that it was trained on {', '.join(told)}"] if told else []
 
 

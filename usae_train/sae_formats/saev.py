@@ -19,7 +19,7 @@ from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
-from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
 from usae_train.sae_formats.weights import Weights, bounded
@@ -42,7 +42,7 @@ class Saev(Format):
             line = opened.readline(LONGEST)
             return line.startswith(b"{") and line.endswith(b"}\n") and opened.read(2) == b"PK"
 
-    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         header, content = _parted(place)
         schema = header.get("schema")

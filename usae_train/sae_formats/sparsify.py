@@ -8,7 +8,7 @@ from usae_train.files.tensor_files import save_tensors
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
-from usae_train.sae_formats.format import Format, Told
+from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.weights import bounded, read_config, read_tensors
 
@@ -26,7 +26,7 @@ class Sparsify(Format):
         """By the name of its tensors' file."""
         return (place / WEIGHTS).is_file()
 
-    def read(self, place: Path, told: Told) -> SparseAutoencoder:
+    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / CONFIG
         config = read_config(file)

@@ -128,7 +128,7 @@ def draw(
     plain: float = 0.25,
 ) -> Scenes:
     """Draw and render n scenes: pictures (n, 3, size, size) and per-pixel labels. See `draw_parameters`."""
-    return render(draw_parameters(n, generator, zoomed, noise, plain), size)
+    return render_scenes(draw_parameters(n, generator, zoomed, noise, plain), size)
 
 
 def _apart(places: Tensor, radius: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def _apart(places: Tensor, radius: Tensor) -> Tensor:
     return centre
 
 
-def render(parameters: SceneParameters, size: int = SIZE, device: torch.device | str = "cpu") -> Scenes:
+def render_scenes(parameters: SceneParameters, size: int = SIZE, device: torch.device | str = "cpu") -> Scenes:
     """Turn decisions into pixels. The light and the noise change no label."""
     n, surfaces = parameters.colour.shape
     on_device = SceneParameters(**{name: value.to(device) for name, value in vars(parameters).items()})

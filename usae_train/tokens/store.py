@@ -32,7 +32,7 @@ from usae_train.tokens.paired import PairedTokens
 SCHEMA = 1
 READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
 RECORD, FAILURES = "store.json", "failures.jsonl"
-KINDS = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # as safetensors calls them
+SAFETENSORS_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # as safetensors calls them
 IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
 
 
@@ -229,7 +229,7 @@ def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[An
             tokens = record.grid[0] * record.grid[1]
             shapes = {name: [shard.images, tokens, width] for name, width in record.widths.items()}
             for name, expected in {**shapes, IMAGES: [shard.images]}.items():
-                kind, own = "I64" if name == IMAGES else KINDS[record.dtype], opened.get_slice(name)
+                kind, own = "I64" if name == IMAGES else SAFETENSORS_DTYPES[record.dtype], opened.get_slice(name)
                 if own.get_dtype() != kind:
                     raise UsageError(f"{file} holds {name} as {own.get_dtype()}; by {RECORD} it should be {kind}")
                 if (found := own.get_shape()) != expected:

@@ -22,7 +22,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped, handle_signals, status_of
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import ExecutionSettings, FitSettings
-from usae_train.training.state_forms import check_moments, check_place, differing
+from usae_train.training.state_forms import check_moments, check_position, differing
 
 DEFAULTS = ExecutionSettings()
 UNREADABLE = -1  # no step: there are states, and none can be read
@@ -74,7 +74,7 @@ class TrainingState:
         check_tensor(state["last_fired"], self.last_fired.shape, torch.long, "last_fired")
         own = self.generator.get_state()
         check_tensor(state["generator"], own.shape, own.dtype, "generator")
-        check_place(state["batches"], self.batches)
+        check_position(state["batches"], self.batches)
         kept = state["optimizers"]
         if not isinstance(kept, dict) or kept.keys() != self.optimizers.keys():
             raise Damaged("it has optimizers of other backbones")
@@ -175,7 +175,7 @@ class TrainingCheckpointer:
         return f"; the last good state is of step {self.kept} in {self.folder}" if self.kept else ""
 
     @contextmanager
-    def told_of(self) -> Iterator[None]:
+    def naming_last_state(self) -> Iterator[None]:
         """An error within it says where the last state is."""
         try:
             yield

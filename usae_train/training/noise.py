@@ -13,7 +13,7 @@ from torch import Tensor
 BEGINNINGS = 2**16
 
 
-class Noise(NamedTuple):
+class TokenNoise(NamedTuple):
     """The noise of one step. It belongs to a token's place in the whole batch, whichever process has the token.
 
     Attributes:
@@ -61,9 +61,9 @@ class NoiseSource:
         size = batch * max(widths) + BEGINNINGS if strength else 0
         self.table = torch.randn(size, generator=generator).to(device)
 
-    def draw(self, generator: torch.Generator) -> Noise | None:
+    def draw(self, generator: torch.Generator) -> TokenNoise | None:
         """The noise of a step."""
         if self.strength == 0:
             return None
         starts = torch.randint(BEGINNINGS, (self.backbones,), generator=generator).tolist()
-        return Noise(self.strength, self.table, starts)
+        return TokenNoise(self.strength, self.table, starts)

@@ -86,7 +86,7 @@ def check_moments(found: Any, optimizer: torch.optim.Optimizer, what: str, every
     return {number: dict(own) for number, own in kept.items()}
 
 
-def check_place(found: Any, batches: Batches) -> None:
+def check_position(found: Any, batches: Batches) -> None:
     """Whether a state's place in the data is one in these data.
 
     Raises:

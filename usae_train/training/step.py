@@ -18,7 +18,7 @@ from usae_train.training.kernels.products import product_dtype, products
 from usae_train.training.kernels.sparse_ops import Entries, chosen_products, decode_entries, entries_of, stable_order
 from usae_train.training.kernels.topk_complement import kept_and_left_out
 from usae_train.training.losses import absolute_error, dead_error, squared_error
-from usae_train.training.noise import Noise
+from usae_train.training.noise import TokenNoise
 from usae_train.training.settings import TrainingRecipe
 
 ERRORS = {"absolute": absolute_error, "squared": squared_error}
@@ -59,7 +59,7 @@ def step_loss(
     ranks: DistributedContext = SINGLE_PROCESS,
     stepping: Sequence[str] | None = None,
     exact: bool = False,
-    noise: Noise | None = None,
+    noise: TokenNoise | None = None,
     fractions: Sequence[float] | None = None,
     n_dead: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -125,7 +125,7 @@ def encode_batch(
     stepping: Sequence[str],
     exact: bool,
     fired: Tensor,
-    noise: Noise | None = None,
+    noise: TokenNoise | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
 ) -> list[tuple[Active, Mapping[str, Tensor]]]:
     """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn.

@@ -12,7 +12,7 @@ import typer
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.explorer.settings import ExploreSettings
@@ -52,7 +52,7 @@ def explore(
     images: Images = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkersOption = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a page to look at concepts: pictures, top-activating patches, figures; sort, filter, compare.
@@ -61,12 +61,12 @@ def explore(
     """
     with one_line_errors():
         from usae_train.runtime.workers import one_thread
-        from usae_viz.explorer.page import address, check_place, size_of
+        from usae_viz.explorer.page import address, check_explorer_place, size_of
         from usae_viz.explorer.page import explore as write
         from usae_viz.explorer.sources import open_sources
 
         place = out or _own_place(named)
-        check_place(place)
+        check_explorer_place(place)
         if settings.pictures_only and images is not None:
             raise typer.BadParameter("--images shows top-activating patches, which --pictures-only leaves out")
         one_thread()
@@ -104,14 +104,14 @@ def rate(
         from usae_viz.explorer.runs import is_run
         from usae_viz.explorer.sources import open_sources
         from usae_viz.rating import make_study, write_study
-        from usae_viz.rating.study import check_place
+        from usae_viz.rating.study import check_study_place
 
         if not is_run(run):
             raise UsageError(
                 f"{run} is not a run folder: it has no run.json; draw one with usae-viz maximize or render"
             )
         place = out or _new_place("rate")
-        check_place(place)
+        check_study_place(place)
         sources = open_sources([str(run)], settings.usae, device=pick_device(device))
         assert sources.usae is not None
         take_pictures(sources.usae, images, quiet)

@@ -12,7 +12,7 @@ import typer
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_error, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import Workers, one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.runs.settings import RenderSettings
@@ -69,7 +69,7 @@ def render(
     ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")] = "auto",
-    workers: Workers = None,
+    workers: WorkersOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

@@ -44,7 +44,7 @@ class ConceptRow:
         return {key: value for key, value in asdict(self).items() if key != "agreement" or value is not None}
 
 
-def check_concept(usae: USAE, concept: int) -> int:
+def known_concept(usae: USAE, concept: int) -> int:
     """The concept itself.
 
     Raises:
@@ -142,7 +142,7 @@ def caption(usae: USAE, concept: int, names: Mapping[int, Mapping[str, str]] | N
     Raises:
         ValueError: when the USAE has no such concept.
     """
-    found, said = label_of(usae, check_concept(usae, concept)), list[str]()
+    found, said = label_of(usae, known_concept(usae, concept)), list[str]()
     named = (names_of(labels_of(usae)) if names is None else names).get(concept)
     if named is not None:
         said.append(named["name"])

@@ -17,7 +17,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.labels import Label, folded, labels_of, nearest, numbers, with_numbers
-from usae_viz.concepts.naming import CHANCE, best_concept, by_universality, check_concept, need_statistics
+from usae_viz.concepts.naming import CHANCE, best_concept, by_universality, known_concept, need_statistics
 
 RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
 WHOLE = re.compile(r"-?\d+")
@@ -58,7 +58,7 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
         ValueError: when there is none, or the text means several.
     """
     if not isinstance(concept, str):
-        return check_concept(usae, operator.index(concept))
+        return known_concept(usae, operator.index(concept))
     found = parse_concepts(usae, concept, labels)
     if len(found) > 1:
         some = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
@@ -68,11 +68,11 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
 
 def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
     if WHOLE.fullmatch(part):
-        return [check_concept(usae, whole_number(part))]
+        return [known_concept(usae, whole_number(part))]
     if part == "all":
         return list(range(usae.n_concepts))
     if (ends := RANGE.fullmatch(part)) is not None:
-        first, last = (check_concept(usae, whole_number(end)) for end in ends.groups())
+        first, last = (known_concept(usae, whole_number(end)) for end in ends.groups())
         if first > last:
             raise UsageError(f"concepts {part!r}: expected the smaller number first")
         return list(range(first, last + 1))

@@ -13,7 +13,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.labels import Label
-from usae_viz.concepts.naming import by_universality, check_concept, need_statistics
+from usae_viz.concepts.naming import by_universality, known_concept, need_statistics
 from usae_viz.concepts.parsing import parse_concepts
 
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc", "agreement"]
@@ -65,7 +65,7 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
     if isinstance(item, Selection):
         return _by_figure(usae, item)
     if isinstance(item, int):
-        return [check_concept(usae, item)]
+        return [known_concept(usae, item)]
     return parse_concepts(usae, item, labels)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from usae_train.interventions.importance import Look, look
+from usae_train.interventions.importance import ClassView, look
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
@@ -49,7 +49,7 @@ def explain(
     maps, looks, refused = {}, {}, {}
     for name, backbone in backbones.items():
         found = _looked(usae, name, canvas, chosen.get(name))
-        if isinstance(found, Look):
+        if isinstance(found, ClassView):
             codes, looks[name] = found.codes, found
         else:
             refused[name] = found
@@ -99,7 +99,7 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     return found
 
 
-def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> Look | str:
+def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassView | str:
     """A backbone's look; or why its concepts' part in an answer cannot be said."""
     try:
         return look(usae, name, canvas, class_)

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from PIL import Image
 from torch import Tensor
 
-from usae_train.interventions.importance import Look, look, without_each
+from usae_train.interventions.importance import ClassView, look, without_each
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, names_of
@@ -41,7 +41,7 @@ class Importance:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClassAnswer:
     """What a classifier says of the photograph."""
 
     class_: int
@@ -58,7 +58,7 @@ class Explanation:
     photograph: Photograph
     canvas: Tensor = field(repr=False)  # (1, 3, size, size), what they were shown
     maps: dict[str, ConceptMaps] = field(repr=False)
-    looks: dict[str, Look] = field(repr=False)  # of those whose answer can be asked about
+    looks: dict[str, ClassView] = field(repr=False)  # of those whose answer can be asked about
     refused: dict[str, str] = field(repr=False)  # of the others: why not
     labels: Sequence[Label] = field(default=(), repr=False)
 
@@ -92,14 +92,14 @@ class Explanation:
         """A concept's codes, (rows, cols), at the backbone's own grid; the concept by number or name."""
         return self._maps(backbone).codes[self.number(concept)]
 
-    def answer(self, backbone: str) -> Answer | None:
+    def answer(self, backbone: str) -> ClassAnswer | None:
         """What its classifier says; None where there is none, or none that can be asked about."""
         own = self.looks.get(self.usae.known_name(backbone))
         if own is None:
             return None
         top = int(own.logits.argmax())
         likely = own.logits.softmax(-1)
-        return Answer(top, named_class(len(own.logits), top), likely[top].item(), own.logits[top].item())
+        return ClassAnswer(top, named_class(len(own.logits), top), likely[top].item(), own.logits[top].item())
 
     def asked(self, backbone: str) -> tuple[int, str]:
         """The class that importance is for, and its name."""

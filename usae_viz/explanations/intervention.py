@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches
-from usae_train.interventions.edits import Wanted
+from usae_train.interventions.edits import EditValue
 from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable, intervene
 from usae_train.model.usae import USAE
@@ -98,7 +98,7 @@ class Intervention:
 
     backbone: str
     photograph: Photograph
-    edits: Mapping[int, Wanted]
+    edits: Mapping[int, EditValue]
     maps: ConceptMaps  # before
     classes: list[ClassBefore]  # the most probable ones before or after; empty without a classifier
     cosine: float  # of the final embeddings before and after
@@ -128,7 +128,7 @@ def intervention_in(
     usae: USAE,
     backbone: str,
     photo: Photo,
-    edits: Mapping[int, Wanted],
+    edits: Mapping[int, EditValue],
     top: int = TOP,
     among: Gallery | None = None,
 ) -> Intervention:

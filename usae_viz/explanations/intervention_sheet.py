@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from usae_train.interventions.edits import Wanted
+from usae_train.interventions.edits import EditValue
 from usae_viz.explanations.intervention import Intervention, Neighbour
 from usae_viz.explanations.overlay import fitted, scaled, spotlight
 from usae_viz.explanations.sheet import AGAINST, CELL, FAINT, FOR, INK, MARGIN, PAPER, font_of, shortened
@@ -56,7 +56,7 @@ def intervention_sheet(
     return page
 
 
-def edit_in_words(edit: tuple[int, Wanted]) -> str:
+def edit_in_words(edit: tuple[int, EditValue]) -> str:
     """`12 = 0`, `7 * 2`, `3 + 1.5`."""
     concept, wanted = edit
     if isinstance(wanted, tuple):

@@ -11,7 +11,7 @@ from usae_viz.explanations.photograph import Photograph
 
 DIM = (8, 10, 16)  # as the explorer's spotlight
 DARKEST = 180  # of 255; the rest of the photograph is to be made out
-HELD_OUT = 0.15  # light of what the backbones are not shown
+UNSEEN_LIGHT = 0.15  # light of what the backbones are not shown
 
 
 def light_of(codes: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def spotlight(photograph: Photograph, codes: Tensor, size: tuple[int, int]) -> I
     scale = width / photograph.whole.width
     left, top, side = (round(edge * scale) for edge in photograph.seen)
     side = max(1, side)  # of a photograph that is all but a line
-    light = torch.full((height, width), HELD_OUT)
+    light = torch.full((height, width), UNSEEN_LIGHT)
     patches = Image.fromarray(levels(light_of(codes)).numpy()).resize((side, side), Image.Resampling.NEAREST)
     cover = Image.fromarray(levels(light).numpy())
     cover.paste(patches, (left, top))

@@ -21,7 +21,7 @@ from usae_viz.explorer.parts import WEBP, copy_parts, small_copy
 from usae_viz.explorer.runs import RunFolder
 from usae_viz.export.natural_patches import MAX_PATCHES, natural_patches
 
-OWN = "explain"  # the folder beside index.html with all that it shows
+EXPLAIN_FOLDER = "explain"  # the folder beside index.html with all that it shows
 SHARED_PARTS = ("dom.js", "spotlight.js")  # with the explorer
 PARTS = ("orders.js", "explain.js", "explain.css")
 LARGEST = 960  # pixels of a photograph's longer side on the page
@@ -44,7 +44,7 @@ def write_page(
         run: drawings of concepts to show beside.
         progress: called with concepts whose patches were cut out, and how many there are.
     """
-    room = out / OWN
+    room = out / EXPLAIN_FOLDER
     room.mkdir()
     for number, explanation in enumerate(explanations):
         size = fitted(explanation.photograph, min(LARGEST, max(explanation.photograph.whole.size)))
@@ -66,7 +66,7 @@ def write_page(
     copy_parts("usae_viz.explanations", PARTS, room)
     scripts = [name for name in (*SHARED_PARTS, *PARTS) if name.endswith(".js")]
     template = Environment(loader=PackageLoader("usae_viz.explanations", "page"), autoescape=select_autoescape())
-    page = template.get_template("index.html").render(title=_title(explanations), own=OWN, scripts=scripts)
+    page = template.get_template("index.html").render(title=_title(explanations), own=EXPLAIN_FOLDER, scripts=scripts)
     (out / "index.html").write_text(page, encoding="utf-8")
 
 

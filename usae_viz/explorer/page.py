@@ -29,7 +29,7 @@ from usae_viz.explorer.entries import NaturalRows, card_data, natural_of, write_
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import places, write_natural
 from usae_viz.explorer.parts import copy_parts, small_copy
-from usae_viz.explorer.runs import OWN, RunFolder
+from usae_viz.explorer.runs import EXPLORER_FOLDER, RunFolder
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
 from usae_viz.export.sheet import CELL
@@ -68,10 +68,10 @@ def explore(
     Raises:
         ValueError: when the folder cannot be written or holds somebody else's page.
     """
-    check_place(out)
-    remove_leftovers([*out.glob(f".{OWN}.*.part"), *out.glob(".index.html.*.part")])
+    check_explorer_place(out)
+    remove_leftovers([*out.glob(f".{EXPLORER_FOLDER}.*.part"), *out.glob(".index.html.*.part")])
     missing = [why for run in sources.runs for why in run.unreadable]
-    with _replaced(out / OWN) as room:
+    with _replaced(out / EXPLORER_FOLDER) as room:
         found: dict[int, NaturalRows] = {}
         if sources.usae is None:
             missing.append("Made without the USAE: no statistics and no top-activating patches.")
@@ -84,19 +84,20 @@ def explore(
         (room / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
         copy_parts("usae_viz.explorer", (*SCRIPTS, "explorer.css"), room)
     template = Environment(loader=PackageLoader("usae_viz.explorer", "page"), autoescape=select_autoescape())
-    page = template.get_template("index.html").render(title=data["title"], mark=MARK, own=OWN, scripts=SCRIPTS)
+    shown = {"title": data["title"], "mark": MARK, "own": EXPLORER_FOLDER, "scripts": SCRIPTS}
+    page = template.get_template("index.html").render(shown)
     with atomic_path(out / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     return missing
 
 
-def check_place(out: Path) -> None:
+def check_explorer_place(out: Path) -> None:
     """Whether the explorer may be written there.
 
     Raises:
         ValueError: when it cannot, or would replace what is not ours.
     """
-    page, own = out / "index.html", out / OWN
+    page, own = out / "index.html", out / EXPLORER_FOLDER
     if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")
     if own.exists() and not (own / "data.js").is_file():
@@ -177,7 +178,7 @@ def _about(run: RunFolder) -> str:
 
 def _full(run: RunFolder, number: int, out: Path) -> str:
     """Where its PNGs are, seen from index.html."""
-    return "" if run.folder.resolve() == out.resolve() else f"{OWN}/pictures/{number}/"
+    return "" if run.folder.resolve() == out.resolve() else f"{EXPLORER_FOLDER}/pictures/{number}/"
 
 
 def _pictures(run: RunFolder, number: int, out: Path, room: Path, report: ProgressCallback) -> None:
@@ -279,4 +280,5 @@ def address(page: Path) -> str:
 
 def size_of(out: Path) -> int:
     """Bytes of a page and what it shows, without a run's own pictures."""
-    return sum(file.stat().st_size for file in [out / "index.html", *(out / OWN).rglob("*")] if file.is_file())
+    files = [out / "index.html", *(out / EXPLORER_FOLDER).rglob("*")]
+    return sum(file.stat().st_size for file in files if file.is_file())

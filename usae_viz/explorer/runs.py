@@ -14,12 +14,12 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import check_whole
 from usae_viz.runs.metadata import ImageMetadata, read_about
 from usae_viz.settings import SHARED
-from usae_viz.verification.scores import DEFAULT, SEED
+from usae_viz.verification.scores import DEFAULT, SEED_SUFFIX
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
-OWN = "explorer"  # the page's folder inside a run, see page.py
+EXPLORER_FOLDER = "explorer"  # the page's folder inside a run, see page.py
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
-NOT_PICTURES = (OWN, "manifest")  # folders of a run
+NOT_PICTURES = (EXPLORER_FOLDER, "manifest")  # folders of a run
 ANIMATIONS = (".mp4", ".gif")
 
 
@@ -51,7 +51,7 @@ class RenderedImage:
     @property
     def seed(self) -> int:
         """The seed it was drawn with."""
-        named = SEED.search(self.name)
+        named = SEED_SUFFIX.search(self.name)
         found = named.group().rpartition("-")[2] if named else self.about.settings.get("seed", 0)
         return int(found) if str(found).isdecimal() and len(str(found)) <= DIGITS else 0
 
@@ -63,7 +63,7 @@ class RenderedImage:
             return SHARED
         if scores is not None:
             return scores.drawn_for[0]
-        return SEED.sub("", self.name).removeprefix(f"{self.about.variant}-").removeprefix(f"{self.mode}-")
+        return SEED_SUFFIX.sub("", self.name).removeprefix(f"{self.about.variant}-").removeprefix(f"{self.mode}-")
 
 
 @dataclass(frozen=True)

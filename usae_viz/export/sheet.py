@@ -9,7 +9,7 @@ from torch import Tensor
 
 from usae_viz.export.natural_patches import MAX_PATCHES
 from usae_viz.export.png import to_picture
-from usae_viz.verification.scores import SEED, Scores
+from usae_viz.verification.scores import SEED_SUFFIX, Scores
 from usae_viz.verification.verdict import Verdict
 
 CELL = 224  # pixels of a picture on a sheet
@@ -85,7 +85,7 @@ def _a_row_a_seed(row: Sequence[str]) -> list[Sequence[str]]:
         return [row]
     seeds: dict[str, list[str]] = {}
     for name in row:
-        found = SEED.search(name)
+        found = SEED_SUFFIX.search(name)
         seeds.setdefault("" if found is None else found.group(), []).append(name)
     if len(seeds) == len(row):
         return abreast(row)

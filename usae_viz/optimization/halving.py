@@ -13,7 +13,7 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.warned import OneLine
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore
-from usae_viz.optimization.parts import Draw, Part
+from usae_viz.optimization.parts import DrawTogether, Part
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.viewing import ViewConfig
 
@@ -29,7 +29,7 @@ class Halved:
         at_once: objectives at most; nothing is known of it before the first time.
     """
 
-    draw: Draw
+    draw: DrawTogether
     at_once: int | None = None
 
     def __call__(

@@ -19,7 +19,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
-from usae_viz.concepts.naming import check_concept
+from usae_viz.concepts.naming import known_concept
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.objectives.named import bound_in
@@ -27,7 +27,7 @@ from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
 from usae_viz.optimization.given import described, given_canvas
 from usae_viz.optimization.halving import Halved
 from usae_viz.optimization.loop import InvalidImageScore
-from usae_viz.optimization.parts import Draw, Part, begun_image, drawn_together, pictures_of
+from usae_viz.optimization.parts import DrawTogether, Part, begun_image, drawn_together, pictures_of
 from usae_viz.optimization.resolving import resolved, whole_first
 from usae_viz.optimization.result import Result
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
@@ -149,7 +149,7 @@ def maximize_each(
     progress: StepCallback = lambda done, scores: None,
     start: Tensor | None = None,
     reference: Tensor | None = None,
-    draw: Draw = drawn_together,
+    draw: DrawTogether = drawn_together,
 ) -> Iterator[Result]:
     """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
 
@@ -232,7 +232,7 @@ def _draw(
     settings: MaximizeSettings,
     start: Tensor | None,
     progress: StepCallback,
-    draw: Draw,
+    draw: DrawTogether,
 ) -> Generator[Result, None, bool]:
     """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
 
@@ -273,7 +273,7 @@ def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
     """
     for objective in objectives:
         for concept in objective.concepts:
-            check_concept(usae, concept)
+            known_concept(usae, concept)
         for backbone in objective.backbones or ():
             usae.scale(backbone)
         for backbone, index in objective.classes:

@@ -27,7 +27,7 @@ class Part:
     snapshots: Snapshots | None
 
 
-Draw = Callable[[ViewConfig, Sequence[CanvasSpec], MaximizeSettings, Tensor | None, StepCallback], list[Part]]
+DrawTogether = Callable[[ViewConfig, Sequence[CanvasSpec], MaximizeSettings, Tensor | None, StepCallback], list[Part]]
 
 
 def drawn_together(

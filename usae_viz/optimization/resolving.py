@@ -10,7 +10,7 @@ import torch
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
-from usae_viz.concepts.naming import check_concept
+from usae_viz.concepts.naming import known_concept
 from usae_viz.objectives import Objective
 from usae_viz.optimization.batching import bytes_a_canvas
 from usae_viz.parameterizations import PARAMETERIZATIONS
@@ -34,7 +34,7 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
             to verify that is not there.
     """
     if settings.verify is not None:
-        check_concept(usae, settings.verify)
+        known_concept(usae, settings.verify)
     backbones = usae.backbones.values()
     size = settings.size or round(CANVAS * max(backbone.input_size for backbone in backbones))
     _check_crops(size, settings.augmentation.crop[0])

@@ -61,7 +61,7 @@ class Key(BaseModel):
 
 
 @dataclass(frozen=True)
-class Answer:
+class RaterAnswer:
     """A row of a rater's CSV."""
 
     rater: str
@@ -110,7 +110,7 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
     return found
 
 
-def read_answers(file: Path, key: dict[str, Any]) -> list[Answer]:
+def read_answers(file: Path, key: dict[str, Any]) -> list[RaterAnswer]:
     """The rows of one CSV.
 
     Raises:
@@ -130,7 +130,7 @@ def read_answers(file: Path, key: dict[str, Any]) -> list[Answer]:
     return [_answer(file, line, row, key) for line, row in enumerate(rows[1:], 2) if row]
 
 
-def _answer(file: Path, line: int, row: list[str], key: dict[str, Any]) -> Answer:
+def _answer(file: Path, line: int, row: list[str], key: dict[str, Any]) -> RaterAnswer:
     if len(row) != len(COLUMNS):
         raise UsageError(f"{file}:{line}: {len(row)} values; expected {','.join(COLUMNS)}")
     study, rater, trial, choice, _ = row
@@ -139,7 +139,7 @@ def _answer(file: Path, line: int, row: list[str], key: dict[str, Any]) -> Answe
     for name, value, most in (("trial", trial, len(key["trials"])), ("choice", choice, key["choices"])):
         if not value.isdecimal() or len(value) > DIGITS or not 1 <= int(value) <= most:
             raise UsageError(f"{file}:{line}: {name} {value[:DIGITS]!r}; expected 1 to {most}")
-    return Answer(rater, int(trial) - 1, int(choice))
+    return RaterAnswer(rater, int(trial) - 1, int(choice))
 
 
 def _read_key(study: Path) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _read_key(study: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 
 
-def _outcome(group: str, answers: Sequence[Answer], key: dict[str, Any]) -> Outcome:
+def _outcome(group: str, answers: Sequence[RaterAnswer], key: dict[str, Any]) -> Outcome:
     right = sum(answer.choice == key["trials"][answer.trial]["answer"] for answer in answers)
     chance = 1 / key["choices"]
     test = binomtest(right, len(answers), chance, alternative="greater")

@@ -34,7 +34,7 @@ from usae_viz.rating.settings import RateSettings
 from usae_viz.verification.verdict import Verdict
 
 SCHEMA = 1
-TRIES = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
+MOST_LOOKED_AT = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
 REMEMBERED = 2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
 SIDE = 256  # pixels of every picture on the page
 DEFAULTS = RateSettings()
@@ -163,7 +163,7 @@ class _Maker:
         clean: list[tuple[float, Patch]] = []
         spare: list[tuple[float, Patch]] = []
         others: set[int] = {concept}
-        for _ in range(TRIES):
+        for _ in range(MOST_LOOKED_AT):
             other = self._below(self.usae.n_concepts)
             own = self._patches(other, self._below(len(self.usae.names)))
             if other in others or not own:
@@ -201,7 +201,7 @@ class _Maker:
         return [patches[place] for place in torch.randperm(len(patches), generator=self.generator).tolist()]
 
 
-def check_place(out: Path) -> None:
+def check_study_place(out: Path) -> None:
     """Whether a study may be written there.
 
     Raises:
@@ -220,7 +220,7 @@ def write_study(
     Raises:
         ValueError: when the folder holds a study already, or cannot be written.
     """
-    check_place(out)
+    check_study_place(out)
     asked = [trial.as_dict() for trial in trials]
     record = {
         "schema": SCHEMA,

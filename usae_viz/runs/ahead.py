@@ -15,12 +15,12 @@ from usae_train.runtime.workers import Job, Tell, Workers
 from usae_viz.export.animation import Snapshots
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore, OptimizationResult
 from usae_viz.optimization.maximize import bytes_of, draw_part
-from usae_viz.optimization.parts import Draw, Part, drawn_together, groups_of
+from usae_viz.optimization.parts import DrawTogether, Part, drawn_together, groups_of
 from usae_viz.runs.plan import RenderJob
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.viewing import ViewConfig
 
-Drawn = tuple[OptimizationResult, Snapshots | None]
+DrawnAhead = tuple[OptimizationResult, Snapshots | None]
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Ahead:
     drawings: Sequence[RenderJob]
     groups: dict[str, list[tuple[int, range]]]
     report: ProgressCallback
-    workers: Workers[Drawn] = field(init=False)
+    workers: Workers[DrawnAhead] = field(init=False)
     _seen: dict[int, tuple[int, dict[str, float]]] = field(default_factory=dict)  # {job: steps done, scores}
     _drawing: dict[int, int] = field(init=False)  # {job: the place of its drawing}
 
@@ -45,7 +45,7 @@ class Ahead:
         places = {drawing.key: place for place, drawing in enumerate(self.drawings)}
         self._drawing = {job: places[key] for key, groups in self.groups.items() for job, _ in groups}
 
-    def draw_of(self, drawings: Sequence[RenderJob]) -> Draw:
+    def draw_of(self, drawings: Sequence[RenderJob]) -> DrawTogether:
         """How the pictures of some drawings of different objectives come about: a worker has them, or will."""
         keys = {id(drawing.objective): drawing.key for drawing in drawings}
 
@@ -107,7 +107,7 @@ def drawn_ahead(
     if count == 1:
         yield None
         return
-    groups, jobs = dict[str, list[tuple[int, range]]](), list[Job[Drawn]]()
+    groups, jobs = dict[str, list[tuple[int, range]]](), list[Job[DrawnAhead]]()
     for drawing in drawings:
         rows = groups_of(len(drawing.names), drawing.objective, drawing.settings, -(-count // len(drawings)))
         groups[drawing.key] = [(len(jobs) + number, own) for number, own in enumerate(rows)]
@@ -137,8 +137,8 @@ def workers_of(usae: USAE, drawings: Sequence[RenderJob], asked: int | None) -> 
     return count if limit is None else max(1, min(count, int(limit * 1e9 / each)))
 
 
-def _job(usae: USAE, drawing: RenderJob, rows: range) -> Job[Drawn]:
-    def job(tell: Tell) -> Drawn:
+def _job(usae: USAE, drawing: RenderJob, rows: range) -> Job[DrawnAhead]:
+    def job(tell: Tell) -> DrawnAhead:
         part = draw_part(usae, drawing.objective, drawing.settings, rows, lambda done, scores: tell((done, scores)))
         return part.ascent, part.snapshots  # the objectives stay where they are: no other process could read them
 

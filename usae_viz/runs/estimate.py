@@ -26,7 +26,7 @@ FRAMES = 50  # of an animation that is written to know its size; a longer one is
 
 
 @dataclass(frozen=True)
-class Part:
+class PartEstimate:
     """Everything that is drawn with one variant and mode, which takes equally long."""
 
     variant: str | None
@@ -43,7 +43,7 @@ class Estimate:
 
     folders: int
     finished: int  # pictures that are there already
-    parts: tuple[Part, ...]  # each as one process would draw it
+    parts: tuple[PartEstimate, ...]  # each as one process would draw it
     processes: int = 1  # that draw at the same time
 
     @property
@@ -97,7 +97,7 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
     return Estimate(len({drawing.folder for drawing in left}), finished, tuple(parts), processes)
 
 
-def _part(usae: USAE, plan: RenderPlan, variant: str | None, drawings: Sequence[RenderJob]) -> Part:
+def _part(usae: USAE, plan: RenderPlan, variant: str | None, drawings: Sequence[RenderJob]) -> PartEstimate:
     settings = drawings[0].settings
     view_config_for(usae, settings, [drawing.objective for drawing in drawings])  # what does not fit into the memory
     begun = time.perf_counter()
@@ -121,7 +121,7 @@ def _part(usae: USAE, plan: RenderPlan, variant: str | None, drawings: Sequence[
             for file in Path(room).iterdir()
         )
     pictures = sum(len(drawing.names) for drawing in drawings)
-    return Part(
+    return PartEstimate(
         variant, settings.mode, len(drawings), pictures, seconds * len(drawings), bytes_each * len(drawings) / 1e6
     )
 

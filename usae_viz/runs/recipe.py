@@ -21,7 +21,7 @@ Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
 Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
 VariantName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a file's name
 PLAIN = "Concept({k})"
-Settings = TypeVar("Settings", bound=BaseModel)
+AnySettings = TypeVar("AnySettings", bound=BaseModel)
 FRAMES = 24  # of an animation, unless `snapshots` says every how many steps
 
 
@@ -171,7 +171,7 @@ def read_recipe(file: str | Path) -> RenderRecipe:
     )
 
 
-def read_settings(model: type[Settings], file: str | Path) -> Settings:
+def read_settings(model: type[AnySettings], file: str | Path) -> AnySettings:
     """Another YAML file of settings, checked as a recipe is.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.verification.noise import Noise
+from usae_viz.verification.noise import NoiseLevels
 from usae_viz.verification.scores import DEFAULT, ClassScore, Scores
 from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, from_closer, probabilities
 from usae_viz.verification.verdict import VerdictSettings
@@ -44,7 +44,7 @@ def verify_classes(
     canvases: Mapping[str, Tensor],
     drawn_for: Mapping[str, Sequence[str]],
     seed: int,
-    noise: Noise | None = None,
+    noise: NoiseLevels | None = None,
     thresholds: VerdictSettings = DEFAULT,
 ) -> Scores:
     """Score pictures of a class through every backbone with a classifier of as many classes.
@@ -70,7 +70,7 @@ def verify_classes(
 
 
 def _score(
-    usae: USAE, backbone: str, index: int, canvas: Tensor, seed: int, noise: Noise | None, shares: Sequence[float]
+    usae: USAE, backbone: str, index: int, canvas: Tensor, seed: int, noise: NoiseLevels | None, shares: Sequence[float]
 ) -> ClassScore:
     seen = probabilities(usae, backbone, canvas, seed)[0].mean(0)
     read_as = int(seen.argmax())

@@ -18,18 +18,18 @@ PICTURES = 32
 FIRST_SEED = 0xC4A2CE
 AT_ONCE = 8  # canvases in memory
 
-Draw = Callable[[list[int]], Tensor]  # seeds -> canvases (n, 3, H, W) as a drawing starts
-_kept: WeakKeyDictionary[USAE, dict[Hashable, Noise]] = WeakKeyDictionary()
+DrawStarts = Callable[[list[int]], Tensor]  # seeds -> canvases (n, 3, H, W) as a drawing starts
+_kept: WeakKeyDictionary[USAE, dict[Hashable, NoiseLevels]] = WeakKeyDictionary()
 
 
-class Noise:
+class NoiseLevels:
     """What each backbone makes of pictures of noise, worked out when it is first asked for.
 
     Args:
         draw: the pictures, by seed.
     """
 
-    def __init__(self, draw: Draw) -> None:
+    def __init__(self, draw: DrawStarts) -> None:
         self._draw = draw
         self._codes: dict[str, Tensor] = {}
         self._probabilities: dict[str, Tensor] = {}
@@ -56,7 +56,7 @@ class Noise:
         return torch.cat([seen(self._draw(pack).to(device)) for pack in packs]).mean(0).cpu()
 
 
-def shared_noise(usae: USAE, how: Hashable, draw: Draw) -> Noise:
+def shared_noise(usae: USAE, how: Hashable, draw: DrawStarts) -> NoiseLevels:
     """The same noise for all that is drawn with one USAE: a run's objectives need not look at it again.
 
     Args:
@@ -65,7 +65,7 @@ def shared_noise(usae: USAE, how: Hashable, draw: Draw) -> Noise:
         draw: the pictures, by seed.
     """
     versions = tuple(weight._version for weight in usae.parameters())
-    return _kept.setdefault(usae, {}).setdefault((how, versions), Noise(draw))
+    return _kept.setdefault(usae, {}).setdefault((how, versions), NoiseLevels(draw))
 
 
 def _largest(usae: USAE, backbone: str, canvases: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, wo
 if TYPE_CHECKING:
     from rich.table import Table
 
-SEED = re.compile(r"-seed-\d+$")  # what tells pictures of one kind apart
+SEED_SUFFIX = re.compile(r"-seed-\d+$")  # what tells pictures of one kind apart
 DEFAULT = VerdictSettings()
 
 
@@ -187,7 +187,7 @@ class Scores:
         """
         kinds: dict[str, list[str]] = {}
         for image in self.signatures:
-            kinds.setdefault(SEED.sub("", image), []).append(image)
+            kinds.setdefault(SEED_SUFFIX.sub("", image), []).append(image)
         found = {}
         for kind, images in kinds.items():
             if len(images) > 1:

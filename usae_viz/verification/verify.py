@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.verification.noise import Noise
+from usae_viz.verification.noise import NoiseLevels
 from usae_viz.verification.scores import DEFAULT, Score, Scores
 from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, UNSEEN_SEED, from_closer, seen_codes
 from usae_viz.verification.verdict import VerdictSettings
@@ -26,7 +26,7 @@ def score_images(
     canvases: Mapping[str, Tensor],
     drawn_for: Mapping[str, Sequence[str]],
     seed: int,
-    noise: Noise | None = None,
+    noise: NoiseLevels | None = None,
     thresholds: VerdictSettings = DEFAULT,
 ) -> Scores:
     """Score pictures of one concept through every backbone.

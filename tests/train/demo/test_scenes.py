@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from usae_train.scenes.factors import COLOURS, FACTORS, SHAPES, TEXTURES
-from usae_train.scenes.world import SceneParameters, draw, draw_parameters, render
+from usae_train.scenes.world import SceneParameters, draw, draw_parameters, render_scenes
 
 SIZE = 48
 
@@ -37,12 +37,12 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
 
 def test_a_scene_does_not_depend_on_its_batch() -> None:
     parameters = draw_parameters(6, seeded(3))
-    together = render(parameters, SIZE)
+    together = render_scenes(parameters, SIZE)
     for row in (0, 4):
-        alone = render(parameters.select(slice(row, row + 1)), SIZE)
+        alone = render_scenes(parameters.select(slice(row, row + 1)), SIZE)
         assert torch.equal(alone.images[0], together.images[row])
         assert all(torch.equal(value[0], together.labels[factor][row]) for factor, value in alone.labels.items())
-    picked = render(parameters.select(torch.tensor([4, 0])), SIZE)
+    picked = render_scenes(parameters.select(torch.tensor([4, 0])), SIZE)
     assert torch.equal(picked.images, together.images[[4, 0]])
 
 
@@ -55,7 +55,7 @@ def test_pixels_and_labels_are_within_range_and_every_value_occurs() -> None:
 
 
 def test_a_plain_pixel_has_its_labels_colour() -> None:
-    scenes = render(plain(12), SIZE)
+    scenes = render_scenes(plain(12), SIZE)
     palette = torch.tensor(list(COLOURS.values()))
     expected = palette[scenes.labels["colour"].long()].movedim(-1, 1)
     exact = (scenes.images - expected).abs().amax(1) < 1e-5
@@ -76,10 +76,10 @@ def test_a_flip_of_one_factor_changes_that_objects_pixels_alone(factor: str) -> 
     value = getattr(drawn, factor).clone()
     first = 1 if factor == "shape" else 0
     value[rows, front] = (value[rows, front] - first + 1) % (len(FACTORS[factor]) - first) + first
-    before, after = render(drawn, SIZE), render(drawn.with_values(**{factor: value}), SIZE)
+    before, after = render_scenes(drawn, SIZE), render_scenes(drawn.with_values(**{factor: value}), SIZE)
     hidden = drawn.present.clone()
     hidden[rows, front] = False
-    without = render(drawn.with_values(present=hidden), SIZE)
+    without = render_scenes(drawn.with_values(present=hidden), SIZE)
     covered = (before.images != without.images).any(1) | (after.images != without.images).any(1)
     changed = (before.images != after.images).any(1)
     assert changed.flatten(1).any(1).float().mean() > 0.9
@@ -98,7 +98,7 @@ def test_a_flip_of_one_factor_changes_that_objects_pixels_alone(factor: str) -> 
 def test_light_and_noise_change_no_label() -> None:
     drawn = draw_parameters(4, seeded())
     dark = drawn.with_values(light=drawn.light * 0.5, noise=drawn.noise * 5)
-    before, after = render(drawn, SIZE), render(dark, SIZE)
+    before, after = render_scenes(drawn, SIZE), render_scenes(dark, SIZE)
     assert not torch.equal(before.images, after.images)
     assert all(torch.equal(value, after.labels[factor]) for factor, value in before.labels.items())
 
@@ -109,15 +109,15 @@ def test_light_slopes_along_x_and_y() -> None:
         present=torch.tensor([[True] + [False] * 4]),
         light=torch.tensor([[1.0, 0.2, -0.1]]),
     )
-    image = render(grey, 4).images[0, 0]
+    image = render_scenes(grey, 4).images[0, 0]
     axis = torch.tensor([-0.75, -0.25, 0.25, 0.75])
     torch.testing.assert_close(image, 0.52 * (1 + 0.2 * axis[None] - 0.1 * axis[:, None]))
 
 
 def test_noise_has_the_asked_spread_and_the_scenes_seed_decides_it() -> None:
     drawn = plain(2).with_values(noise=torch.tensor([0.05, 0.05]), seed=torch.tensor([1, 10**6]))
-    clean = render(drawn.with_values(noise=torch.zeros(2)), SIZE).images
-    noise = render(drawn, SIZE).images - clean
+    clean = render_scenes(drawn.with_values(noise=torch.zeros(2)), SIZE).images
+    noise = render_scenes(drawn, SIZE).images - clean
     inner = (clean > 0.3) & (clean < 0.7)
     assert noise[inner].std().item() == pytest.approx(0.05, rel=0.1)
     assert not torch.equal(noise[0], noise[1])
@@ -136,7 +136,7 @@ def test_the_zoomed_share_fills_the_frame() -> None:
 
 def test_the_surface_seen_has_the_labels_of_its_paint() -> None:
     drawn = draw_parameters(6, seeded(5))
-    made = render(drawn, SIZE)
+    made = render_scenes(drawn, SIZE)
     assert (made.surface.amax((1, 2)) > 0).all()
     for factor in FACTORS:
         painted = getattr(drawn, factor).gather(1, made.surface.flatten(1).long()).view_as(made.surface)
@@ -165,7 +165,7 @@ def test_shapes_have_the_area_of_their_formula(shape: str, area: float) -> None:
     base = plain(1)
     shapes = torch.full((1, 5), SHAPES.index(shape))
     shapes[:, 0] = 0
-    scenes = render(
+    scenes = render_scenes(
         base.with_values(
             present=torch.tensor([[True, True, False, False, False]]),
             shape=shapes,
@@ -189,7 +189,7 @@ def test_the_colour_keeps_about_half_of_every_texture(texture: str, tone: float)
         texture=torch.full((8, 5), TEXTURES.index(texture)),
         tone=torch.full((8, 5), tone),
     )
-    images = render(bare, 96).images
+    images = render_scenes(bare, 96).images
     own = torch.tensor(COLOURS["green"]).view(3, 1, 1)
     second = 0.12 * own + 0.86 if tone else 0.22 * own
     nearer = (images - own).norm(dim=1) < (images - second).norm(dim=1)

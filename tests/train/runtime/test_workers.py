@@ -10,7 +10,7 @@ import pytest
 
 from usae_train.runtime import capacity
 from usae_train.runtime.capacity import workers_for
-from usae_train.runtime.workers import TRIES, NotDone, Workers
+from usae_train.runtime.workers import TRIES_OF_A_JOB, NotDone, Workers
 
 
 def test_jobs_come_back_in_the_order_they_are_asked_for_and_tell_what_they_do():
@@ -82,7 +82,7 @@ def test_a_job_that_kills_every_worker_is_an_error_and_the_others_are_done():
         os.kill(os.getpid(), signal.SIGKILL)
 
     with Workers([deadly, lambda tell: "other"], 2) as workers:
-        with pytest.raises(ChildProcessError, match=f"{TRIES} workers ended by signal 9 .* lower --workers"):
+        with pytest.raises(ChildProcessError, match=f"{TRIES_OF_A_JOB} workers ended by signal 9 .* lower --workers"):
             workers.result(0)
         assert workers.result(1) == "other"
 

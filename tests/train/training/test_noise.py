@@ -6,12 +6,12 @@ from toys import WIDTHS, toy_settings, toy_tokens
 
 from usae_train.model.usae import USAE
 from usae_train.training.loop import fit_tokens
-from usae_train.training.noise import BEGINNINGS, Noise, NoiseSource
+from usae_train.training.noise import BEGINNINGS, NoiseSource, TokenNoise
 from usae_train.training.settings import DEFAULT
 from usae_train.training.step import step_loss
 
 
-def drawn(strength: float, batch: int, width: int, seed: int = 0) -> Noise:
+def drawn(strength: float, batch: int, width: int, seed: int = 0) -> TokenNoise:
     noise = NoiseSource(strength, batch, [width, width], 5, "cpu").draw(torch.Generator().manual_seed(seed))
     assert noise is not None
     return noise
@@ -41,7 +41,7 @@ def test_steps_and_backbones_have_noise_of_their_own() -> None:
 @pytest.mark.parametrize("start", [0, BEGINNINGS - 1])
 def test_the_table_is_long_enough_for_the_last_token_wherever_a_step_begins(start: int) -> None:
     source = NoiseSource(1.0, 3, [4, 2], 0, "cpu")
-    shown = Noise(1.0, source.table, [start, start]).onto(torch.zeros(1, 4), torch.tensor([2]), 0, 1.0)
+    shown = TokenNoise(1.0, source.table, [start, start]).onto(torch.zeros(1, 4), torch.tensor([2]), 0, 1.0)
     assert torch.equal(shown[0], source.table[start + 8 : start + 12])
 
 
@@ -53,7 +53,7 @@ def test_what_is_decoded_to_is_shown_none_and_a_frozen_encoder_sees_none() -> No
     names = list(WIDTHS)
     noise = NoiseSource(1.0, 64, [*WIDTHS.values()], 3, "cpu").draw(torch.Generator())
 
-    def loss(stepping: list[str], noise: Noise | None) -> float:
+    def loss(stepping: list[str], noise: TokenNoise | None) -> float:
         return step_loss(usae, batch, names, DEFAULT, nothing_dead, stepping=stepping, noise=noise)[0].item()
 
     assert loss(names, noise) != loss(names, None)

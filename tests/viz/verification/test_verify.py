@@ -5,7 +5,7 @@ import torch
 from rich.console import Console
 
 import usae_viz as uv
-from usae_viz.verification.noise import PICTURES, Noise, shared_noise
+from usae_viz.verification.noise import PICTURES, NoiseLevels, shared_noise
 from usae_viz.verification.scores import DEFAULT, Score, Scores
 from usae_viz.verification.unseen import CLOSER_VIEWS, seen_codes
 from usae_viz.verification.verify import score_images
@@ -109,7 +109,7 @@ def test_the_level_of_noise_is_measured_once_and_is_the_mean_over_its_pictures(u
         asked.extend(seeds)
         return torch.stack([torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
-    noise = Noise(draw)
+    noise = NoiseLevels(draw)
     found = [noise.code(usae, "left", concept) for concept in (0, 3, 3)]
     assert len(asked) == len(set(asked)) == PICTURES
     seeds = asked.copy()

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_train.scenes.factors import FACTORS, PURE, patch_shares
-from usae_train.scenes.world import SIZE, SceneParameters, draw_parameters, render
+from usae_train.scenes.world import SIZE, SceneParameters, draw_parameters, render_scenes
 
-SEED = 4_000_000_007  # of no split of the demo's scenes
+FLIPS_SEED = 4_000_000_007  # of no split of the demo's scenes
 AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
 
 
@@ -40,7 +40,7 @@ def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int)
     """
     assert usae.grid is not None
     values, known = FACTORS[factor], _known(factor, concept_of)
-    generator = torch.Generator().manual_seed(SEED + list(FACTORS).index(factor))
+    generator = torch.Generator().manual_seed(FLIPS_SEED + list(FACTORS).index(factor))
     before = draw_parameters(pairs, generator)
     front = before.present.sum(1) - 1  # the object that hides others and is hidden by none
     old_new = torch.stack([torch.randperm(len(known), generator=generator)[:2] for _ in range(pairs)])
@@ -52,7 +52,7 @@ def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int)
         changed = getattr(before, factor).clone()
         changed[rows, front] = value
         scene = before.with_values(**{factor: changed})
-        pictures.append(render(scene, SIZE).images)
+        pictures.append(render_scenes(scene, SIZE).images)
         patches &= _object_patches(scene, front, usae.grid)
     concepts = torch.tensor([concept_of.get(f"{factor}: {value}", -1) for value in values])
     wanted = torch.stack([concepts[old], concepts[new]], 1)
@@ -75,7 +75,7 @@ def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int,
     """(pairs, patches): where the front object covers more than half, told by a colour that nothing else has."""
     marked = torch.zeros_like(parameters.colour)
     marked[torch.arange(len(marked)), front] = 1
-    labels = render(parameters.with_values(colour=marked), SIZE).labels["colour"]
+    labels = render_scenes(parameters.with_values(colour=marked), SIZE).labels["colour"]
     return patch_shares(labels, 2, grid)[..., 1] > PURE
 
 

@@ -14,14 +14,14 @@ from usae_train.images.sources import DemoImages
 from usae_train.model.statistics import auroc
 from usae_train.model.usae import USAE
 from usae_train.scenes.factors import FACTOR_VALUES, patch_truth
-from usae_train.scenes.world import SIZE, SceneParameters, render
+from usae_train.scenes.world import SIZE, SceneParameters, render_scenes
 from usae_train.tokens.paired import PairedTokens
 
 SCENES = 200
 
 
 @dataclass(frozen=True)
-class Look:
+class Shift:
     """A way to look otherwise: by how scenes are drawn, or by what is done to their pictures."""
 
     scene: Callable[[SceneParameters], SceneParameters] = lambda parameters: parameters
@@ -38,19 +38,19 @@ def _blurred(canvases: Tensor) -> Tensor:
     return gaussian_blur2d(canvases, (9, 9), (1.5, 1.5))
 
 
-LOOKS: dict[str, Look] = {
-    "as they are": Look(),
-    "noise 0.1": Look(picture=_noisy),
-    "blur 1.5 px": Look(picture=_blurred),
-    "darker (x 0.6)": Look(picture=lambda canvases: canvases * 0.6),
-    "channels turned (another palette)": Look(picture=lambda canvases: canvases.roll(1, dims=1)),
+LOOKS: dict[str, Shift] = {
+    "as they are": Shift(),
+    "noise 0.1": Shift(picture=_noisy),
+    "blur 1.5 px": Shift(picture=_blurred),
+    "darker (x 0.6)": Shift(picture=lambda canvases: canvases * 0.6),
+    "channels turned (another palette)": Shift(picture=lambda canvases: canvases.roll(1, dims=1)),
     # training draws periods of 7 to 13 px: textures and colours are never seen together at these scales
-    "textures of 16 to 20 px": Look(scene=lambda p: p.with_values(period=16 + (p.period - 7) * 4 / 6)),
+    "textures of 16 to 20 px": Shift(scene=lambda p: p.with_values(period=16 + (p.period - 7) * 4 / 6)),
 }
 
 
 @torch.no_grad()
-def figures_of(usae: USAE, source: DemoImages, look: Look, concept_of: Mapping[str, int]) -> dict[str, float | None]:
+def figures_of(usae: USAE, source: DemoImages, look: Shift, concept_of: Mapping[str, int]) -> dict[str, float | None]:
     """Figures in a look: off-diagonal R², mean firing entropy, and the mean AUROC of the values' own concepts.
 
     Args:
@@ -66,10 +66,10 @@ def figures_of(usae: USAE, source: DemoImages, look: Look, concept_of: Mapping[s
     truth = []
     for first in range(0, len(parameters), 32):
         some = look.scene(parameters.select(slice(first, first + 32)))
-        shown = look.picture(render(some, size).images)
+        shown = look.picture(render_scenes(some, size).images)
         tokens = {name: usae.tokens(name, shown) for name in usae.names}
         measures.add(PairedTokens(tokens, torch.arange(first, first + len(shown))), half=0)
-        truth.append(patch_truth(render(some, SIZE).labels, usae.grid))
+        truth.append(patch_truth(render_scenes(some, SIZE).labels, usae.grid))
     statistics = measures.firing.statistics()
     alive = statistics.fires.amax(0) > 0
     areas = _areas(measures, torch.cat(truth).flatten(0, 1), concept_of)

@@ -32,14 +32,14 @@ def write_report(report: dict[str, Any], out: Path) -> None:
         "consistency": consistency_plot(report),
         "posthoc": r2_plot(report["posthoc"]["r2"]) if report.get("posthoc") else "",
     }
-    text = page.get_template("page.html").render(report=report, plots=plots, rows=concept_rows(report))
+    text = page.get_template("page.html").render(report=report, plots=plots, rows=concept_figures(report))
     with atomic_path(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     with atomic_path(out / "index.html") as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def concept_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+def concept_figures(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The concepts that all backbones fire most often together (or, of a single backbone, that fire most)."""
     concepts = report["concepts"]
     follows: dict[int, list[str]] = {}
