@@ -174,7 +174,7 @@ def agreed(members: Sequence[USAE], share: float = SHARE, alike: float = ALIKE) 
     kept = every.at_least(max(share, 2 / len(members)))  # what one training alone has did not come back
     if len(kept.members) < members[0].k:
         raise UsageError(
-            f"{plural(len(kept.members), 'concept')} come back in {share:.0%} of {len(members)} trainings, and k is "
+            f"{plural(len(kept.members), 'concept')} in common to {share:.0%} of {len(members)} trainings, and k is "
             f"{members[0].k}; train longer, or lower --share or --alike"
         )
     return kept
@@ -206,7 +206,7 @@ def start_space(first: USAE, rows: dict[str, Tensor], feed: Feed, settings: FitS
         settings: of the fit, which standardizes by the same tokens, drawn from its seed.
     """
     usae = new_usae(first.widths, settings, specs=first.specs, grid=first.grid)
-    usae.weights = dict(first.weights)
+    usae.weights, usae.modules_given = dict(first.weights), dict(first.modules_given)
     drawn = standardization_rows(len(feed), usae.grid, torch.Generator().manual_seed(settings.seed))
     standardize_from(usae, feed, drawn, usae.names, settings)
     with torch.no_grad():

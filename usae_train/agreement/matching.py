@@ -69,9 +69,12 @@ def joined_pairs(units: Sequence[Tensor], alike: float) -> Tensor:
     pairs = []
     for one in range(len(units)):
         for other in range(one + 1, len(units)):
-            cosine, nearest = (units[one] @ units[other].T).max(1)
-            for concept in (cosine >= alike).nonzero().squeeze(1).tolist():
-                pairs.append((-cosine[concept].item(), one, concept, other, int(nearest[concept])))
+            cosines = units[one] @ units[other].T
+            nearest = torch.zeros_like(cosines, dtype=torch.bool)
+            nearest[torch.arange(len(cosines)), cosines.argmax(1)] = True
+            nearest[cosines.argmax(0), torch.arange(cosines.shape[1])] = True
+            for concept, match in (nearest & (cosines >= alike)).nonzero().tolist():
+                pairs.append((-cosines[concept, match].item(), one, concept, other, match))
     cluster_of: dict[tuple[int, int], dict[int, int]] = {
         (training, concept): {training: concept}
         for training, own in enumerate(units)

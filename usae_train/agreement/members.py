@@ -46,6 +46,7 @@ def differences(own: USAE, first: USAE) -> list[tuple[str, object, object]]:
         ("unit_norm", own.unit_norm, first.unit_norm),
         ("batch_norm", own.batch_norm, first.batch_norm),
         ("sparsity", own.sparsity.in_words(own.k), first.sparsity.in_words(first.k)),
+        ("the recipe", own.recipe, first.recipe),
     ]
     for name in first.names:
         pairs.append((f"as {name}", seen_with(own.specs.get(name)), seen_with(first.specs.get(name))))
@@ -58,10 +59,11 @@ def in_words(widths: dict[str, int]) -> str:
 
 
 def seen_with(spec: BackboneSpec | None) -> str:
-    """A backbone's model, layer and size; where its weights lie may differ, for each folder may have its own."""
+    """How a backbone is read; where its weights lie may differ, for each folder may have its own."""
     if spec is None:
         return "bare activations"
-    return f"{spec.model} at layer {spec.layer}, input size {spec.input_size}"
+    said = spec.model_dump(mode="json", exclude={"weights", "classes"}, exclude_defaults=True)
+    return ", ".join(f"{key} {value}" for key, value in {**said, "layer": spec.layer}.items())
 
 
 def named(members: Sequence[USAE], own: USAE) -> str:

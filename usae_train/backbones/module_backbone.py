@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from usae_train.backbones.backbone import MODULE, Backbone, BackboneSpec
 from usae_train.backbones.identity import weights_hash
+from usae_train.files.json_files import validated
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
@@ -54,19 +55,22 @@ class ModuleBackbone(Backbone):
             raise UsageError(f"layout is {layout!r}; expected NCHW or NHWC")
         kind = type(module).__name__
         self.name = layer or kind
-        self.spec = BackboneSpec(
-            model=f"{MODULE}{kind}.{layer}", input_size=input_size, mean=mean, std=std, classes=classes
-        )
+        said = {"input_size": input_size, "mean": mean, "std": std, "classes": classes}
+        self.spec = validated(BackboneSpec.model_validate, {"model": f"{MODULE}{kind}.{layer}", **said})
+        weights = next(module.parameters(), torch.zeros(1))
+        if weights.dtype != torch.float32:
+            raise UsageError(f"{kind} has weights of {weights.dtype}; expected float32: give `module.float()`")
         self.run_in, self.input_size = torch.float32, input_size
         self.model = module.eval().requires_grad_(False)
         self._layer, self._prefix, self._channels_last = layer, prefix, layout == "NHWC"
-        self._read = named_layer(module, layer)
+        named_layer(module, layer)
         self._weights_hash = weights_hash(module)
         self._attentions, self._in_one_pass, self._layout = [], False, torch.contiguous_format
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        place = weights.device
+        self.register_buffer("mean", torch.tensor(mean, device=place).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, device=place).view(3, 1, 1), persistent=False)
         with torch.no_grad():
-            features = self._features(torch.zeros(1, 3, input_size, input_size))
+            features = self._features(torch.zeros(1, 3, input_size, input_size, device=place))
         self.width = features.shape[1]
         self.grid = (features.shape[2], features.shape[3])
 
@@ -80,7 +84,8 @@ class ModuleBackbone(Backbone):
 
     def _features(self, normalized: Tensor) -> Tensor:
         seen: list[object] = []
-        hook = self._read.register_forward_hook(lambda module, given, output: seen.append(output))
+        layer = named_layer(self.model, self._layer)
+        hook = layer.register_forward_hook(lambda module, given, output: seen.append(output))
         try:
             self.model(normalized)
         finally:

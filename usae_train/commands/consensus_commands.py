@@ -105,7 +105,7 @@ def consensus(
 
 
 def fit_from_starts(
-    starts: int,
+    agreement: AgreementSettings,
     images: str,
     out: Path,
     backbones: str | None,
@@ -136,7 +136,8 @@ def fit_from_starts(
         watch = FitCallbacks(
             pictures=lambda done, total: work.report("pictures", done, total, ""), failure=work.failure
         )
-        members, shown = fit_starts(starts, data or open_pictures(images, limit), specs, settings, room, work, watch)
+        source = data or open_pictures(images, limit)
+        members, shown = fit_starts(agreement.starts, source, specs, settings, room, work, watch)
         told = {
             name: getattr(settings, name) for name in ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
         }
@@ -144,7 +145,8 @@ def fit_from_starts(
         last = FitCallbacks(
             steps=lambda step, figures: work.report("encoders", step, settings.steps, f"loss {figures['loss']:.4f}")
         )
-        made = fit_agreed(members, agreed(members), shown, encoding, work.device, last)
+        found = agreed(members, agreement.share, agreement.alike)
+        made = fit_agreed(members, found, shown, encoding, work.device, last)
         save(made, out)
         shutil.rmtree(room, ignore_errors=True)
     if not quiet:

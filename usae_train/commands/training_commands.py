@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 RECIPE_DEFAULTS = {"recipe": DEFAULT.name, "batch": None}  # the recipe is named; the batch is its to say
 
 
-@takes_settings(AgreementSettings, leave_out=["share", "alike"])
+@takes_settings(AgreementSettings)
 @takes_settings(ExecutionSettings)
 @takes_settings(FitSettings, ranges=False, defaults=RECIPE_DEFAULTS)
 def fit(
@@ -95,6 +95,8 @@ def fit(
             allowed_memory(execution.memory)
         if independent and agreement.starts > 1:
             raise typer.BadParameter("--independent and --starts: give one of them")
+        if agreement.starts == 1 and agreement.model_fields_set & {"share", "alike"}:
+            raise typer.BadParameter("--share and --alike are of several trainings; give --starts as well")
         if independent:
             if tensorboard is not None or wandb is not None:
                 raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
@@ -107,7 +109,7 @@ def fit(
             check_one_process(verify, tensorboard, wandb)
             with progress_bars(quiet) as progress:
                 work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
-                fit_from_starts(agreement.starts, images, out, backbones, chosen, work, quiet)
+                fit_from_starts(agreement, images, out, backbones, chosen, work, quiet)
             return
 
         import shutil

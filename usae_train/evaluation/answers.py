@@ -127,7 +127,7 @@ def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
     """(pictures,): each picture's class as a classifier of ImageNet numbers it, -1 for none.
 
     Folders are called by WordNet's ids (n02123045) or by a class's name (tabby). None where the classifier is not
-    ImageNet's, or some of the names are none of its classes.
+    ImageNet's, or some of the names are none of its classes, or name two of them (crane).
     """
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
@@ -136,9 +136,9 @@ def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
         return None
     info, number = ImageNetInfo(subset), dict[str, int]()
     for index in range(count):
-        words = [info.index_to_label_name(index), *info.index_to_description(index).split(",")]
-        for word in words:
-            number.setdefault(_folded(word), index)
+        for word in {_folded(each) for each in info.index_to_description(index).split(",")}:
+            number[word] = NONE if word in number else index  # a crane is a bird, and a machine
+    number |= {_folded(info.index_to_label_name(index)): index for index in range(count)}
     own = [number.get(_folded(name), NONE) for name in classes.names]
     if NONE in own:
         return None

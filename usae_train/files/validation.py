@@ -73,4 +73,7 @@ def check_settings(model: type[Checked], **values: Any) -> Checked:
             inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
         near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1)
         hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
-        raise UsageError(f"{name} = {first['input']!r}: {message}{hint}") from error
+        given = (
+            "" if isinstance(first["input"], Mapping | BaseModel) else f" = {first['input']!r}"
+        )  # not all of a recipe
+        raise UsageError(f"{name}{given}: {message}{hint}") from error

@@ -35,10 +35,10 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
         column: of a dataset, which one; by default the only one of classes.
 
     Returns:
-        None where there are no two classes.
+        None where there are no two classes, or several columns of classes of which none is told.
 
     Raises:
-        ValueError: for a column that is not there or is no label, or several of which none is told.
+        ValueError: for a column that is not there or is no label.
     """
     if column is not None and not isinstance(source, HubImages):
         raise UsageError(f"{source.name} has no column {column!r}: only a dataset (`hf:NAME`) has columns of labels")
@@ -54,9 +54,15 @@ def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses
     """The same.
 
     Raises:
-        ValueError: as there, and where there are no two classes; says what is expected.
+        ValueError: as there, where several columns are of classes, and where there are no two classes; says what is
+            expected.
     """
     found = classes_of(source, column)
+    known = source.class_columns if isinstance(source, HubImages) and column is None else []
+    if len(known) > 1:
+        raise UsageError(
+            f"{source.name} has {len(known)} columns of classes, {' and '.join(known)}; say which with --label-column"
+        )
     if found is None:
         raise UsageError(
             f"{source.name} has no labels: expected a folder with a folder for each of at least two classes "

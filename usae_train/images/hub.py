@@ -79,6 +79,11 @@ class HubImages:
         found.numbers = [self.numbers[number] for number in numbers]
         return found
 
+    @property
+    def class_columns(self) -> list[str]:
+        """The columns that are of classes."""
+        return [each for each, feature in self._split.features.items() if type(feature).__name__ == "ClassLabel"]
+
     def classes(self, column: str | None = None) -> tuple[list[str], list[int]] | None:
         """The classes' names and each picture's class, -1 for none, by a column of labels.
 
@@ -86,15 +91,16 @@ class HubImages:
             column: which one, of classes, texts or whole numbers; by default the only one of classes.
 
         Returns:
-            None where no column is of classes and none is told.
+            None where none is told, and not one column alone is of classes (`class_columns`).
 
         Raises:
-            ValueError: for a column that is not there or is no label, or several of which none is told.
+            ValueError: for a column that is not there or is no label.
         """
         features = self._split.features
-        column = _label_column(self.name, features) if column is None else column
         if column is None:
-            return None
+            if len(known := self.class_columns) != 1:
+                return None
+            column = known[0]
         if column not in features:
             raise UsageError(f"{self.name} has no column {column!r}; its columns are {', '.join(features)}")
         values = self._split.select_columns([column]).select(self.numbers)[:][column]
@@ -134,16 +140,6 @@ class HubImages:
                 content = b""
             digest.update(hashlib.sha256(content).digest())
         return digest.hexdigest()
-
-
-def _label_column(name: str, features: Any) -> str | None:
-    """The only column of classes."""
-    found = [column for column, feature in features.items() if type(feature).__name__ == "ClassLabel"]
-    if len(found) > 1:
-        raise UsageError(
-            f"{name} has {len(found)} columns of classes, {' and '.join(found)}; say which with --label-column"
-        )
-    return found[0] if found else None
 
 
 def _content(picture: dict[str, Any]) -> bytes:

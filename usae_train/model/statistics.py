@@ -173,5 +173,5 @@ def auroc(scores: Tensor, positive: Tensor) -> Tensor:
         last = count.cumsum(0).to(torch.float64)
         ranks = (last - (count - 1) / 2)[inverse]
         areas.append(ranks @ truth)
-    sums = torch.stack(areas, 1)
+    sums = torch.stack(areas, 1) if areas else truth.new_zeros(truth.shape[1], 0)
     return ((sums - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)).float()

@@ -242,6 +242,7 @@ def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: Fi
     """A copy of a USAE with an untrained pair more, at the end."""
     grown = new_usae({**usae.widths, name: width}, settings, specs={**usae.specs, name: spec}, grid=usae.grid)
     grown.recipe, grown.outliers, grown.agreement = usae.recipe, dict(usae.outliers), usae.agreement
+    grown.modules_given = dict(usae.modules_given)
     fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}
     grown.load_state_dict({**fresh, **usae.state_dict()})
     return grown

@@ -29,6 +29,7 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, StoreFeed
+from usae_train.tokens.given_tokens import names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
@@ -108,6 +109,11 @@ def fit_independent(
         raise UsageError("--independent trains in one process; start it without torchrun")
     check_writable(out)
     limit = work.execution.limit
+    if names_tokens(images):
+        raise UsageError(
+            f"{images}: an SAE per backbone is trained on a store or on pictures; give each backbone's tokens to a fit "
+            "of its own"
+        )
     if (store := store_to_fit(images, backbones, limit, settings.dtype, verify)) is not None:
         check_weights(store.specs)
         record = store.record

@@ -91,7 +91,7 @@ def fit_tokens(
     set_trained(usae, trained)
     thresholds = standardize_from(usae, feed, rows, trained, settings)
     initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
-    sample = threshold_sample(usae, feed, rows, trained)
+    sample = threshold_sample(usae, feed, rows, trained, thresholds)
     set_thresholds(usae, sample, finished=False)
     optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(len(usae.names), usae.n_concepts, dtype=torch.long, device=device)

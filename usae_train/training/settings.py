@@ -83,7 +83,7 @@ class TrainingRecipe(Settings):
     @model_validator(mode="after")
     def _drawn_from_some(self) -> TrainingRecipe:
         if self.matryoshka == "drawn" and not self.matryoshka_fractions:
-            raise ValueError("matryoshka `drawn` draws as many fractions as there are; expected one at least")
+            raise ValueError("matryoshka is drawn, and there are no matryoshka_fractions; give some, such as 0.25")
         return self
 
     @property

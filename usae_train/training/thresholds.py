@@ -9,18 +9,32 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import DistributedContext
+from usae_train.runtime.sampling import drawn_numbers
 from usae_train.tokens.feeding import Feed
+from usae_train.tokens.standardization import without_outliers
 
 THRESHOLD_TOKENS = 4096  # from which thresholds start
 FOLLOW_TOKENS = 64  # of a step, by which a running threshold moves
 
 
-def threshold_sample(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) -> dict[str, Tensor]:
-    """Raw tokens of the trained backbones, spread over `rows`, where the sparsity has thresholds to set by them."""
+def threshold_sample(
+    usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str], outliers: Mapping[str, float]
+) -> dict[str, Tensor]:
+    """Raw tokens of the trained backbones, drawn from `rows`, where the sparsity has thresholds to set by them.
+
+    Args:
+        usae: that is trained.
+        feed: its tokens.
+        rows: of the feed; they follow a picture's grid, of which even steps would see some columns alone.
+        trained: names of backbones.
+        outliers: norms from which tokens are left out of training, and here as well; none where all are trained on.
+    """
     if not usae.thresholds:
         return {}
-    spaced = rows[:: max(1, len(rows) // THRESHOLD_TOKENS)][:THRESHOLD_TOKENS]
-    return {name: tokens for name, tokens in feed.pick(spaced).items() if name in trained}
+    found = feed.pick(rows[drawn_numbers(len(rows), THRESHOLD_TOKENS)])
+    if outliers:
+        found = without_outliers(found, outliers)
+    return {name: tokens for name, tokens in found.items() if name in trained}
 
 
 @torch.no_grad()

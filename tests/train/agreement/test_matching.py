@@ -1,5 +1,7 @@
 """Which concepts of several trainings are one, on atoms that are made up."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -26,6 +28,16 @@ def test_concepts_of_three_trainings_find_each_other_whatever_their_order():
     assert kept.members.tolist() in ([[0, 1, 0], [1, 0, 2]], [[1, 0, 2], [0, 1, 0]])
     assert kept.share.tolist() == [1, 1]
     assert torch.allclose(kept.centres.amax(1), torch.ones(2), atol=1e-3)  # the means are at 0 and 90 degrees
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_order_of_trainings_changes_no_cluster(order):
+    drawn = torch.randn(3, 40, 6, generator=torch.Generator().manual_seed(0))
+    wanted = sets(cluster(list(drawn)))
+    found = cluster([drawn[place] for place in order])
+    back = torch.tensor(order).argsort()
+    assert {tuple(row) for row in found.members[:, back].tolist()} == wanted
+    assert 0 < sum(-1 in row for row in wanted) < len(wanted)
 
 
 def test_no_two_concepts_of_a_training_are_one():

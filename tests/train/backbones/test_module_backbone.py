@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 import usae_train as ut
 from usae_train.images.sources import DemoImages
+from usae_train.training.add_backbone import enlarged
+from usae_train.training.settings import FitSettings
 
 SIZES = {"n_concepts": 8, "k": 2, "steps": 3, "batch": 64}
 
@@ -80,6 +82,19 @@ def test_a_fit_with_it_is_saved_and_it_is_given_again(network, tmp_path):
         ut.load(tmp_path / "usae", modules={"other": given["mine"]})
 
 
+def test_weights_of_another_dtype_are_refused(network):
+    with pytest.raises(ValueError, match=r"Network has weights of torch.float64; expected float32: give `module.float"):
+        ut.ModuleBackbone(network.double(), "layer3", input_size=32)
+
+
+def test_a_grown_space_still_has_the_module(network):
+    mine = ut.ModuleBackbone(network, "layer3", input_size=32)
+    usae = ut.fit(DemoImages(6), backbones={"mine": mine}, **SIZES)
+    grown = enlarged(usae, "other", mine.spec, 5, FitSettings(n_concepts=usae.n_concepts, k=usae.k))
+    assert grown.modules_given == {"mine": mine}
+    assert not [name for name in mine.state_dict() if name.startswith("_")]
+
+
 @pytest.mark.parametrize(
     ("layer", "options", "text"),
     [
@@ -89,6 +104,7 @@ def test_a_fit_with_it_is_saved_and_it_is_given_again(network, tmp_path):
         ("pairs", {}, "pairs: layer 'pairs' gives a tuple; expected"),
         ("tokens", {}, "gives 18 tokens, of which 0 are a prefix; the others are no square of patches"),
         ("layer3", {"layout": "CHW"}, "layout is 'CHW'; expected NCHW or NHWC"),
+        ("layer3", {"std": (0.0, 1.0, 1.0)}, "std.0: Input should be greater than 0"),
     ],
 )
 def test_layers_that_are_refused(network, layer, options, text):

@@ -32,7 +32,9 @@ def test_labels_are_a_classifiers_by_wordnets_ids_or_names(names) -> None:
     assert found.tolist() == [0, 281, -1]
 
 
-@pytest.mark.parametrize(("names", "count"), [(("tabby", "my uncle"), 1000), (("tabby", "tench"), 5)])
+@pytest.mark.parametrize(
+    ("names", "count"), [(("tabby", "my uncle"), 1000), (("tabby", "tench"), 5), (("tabby", "crane"), 1000)]
+)
 def test_classes_that_a_classifier_has_not_are_no_labels(names, count) -> None:
     assert known_classes(ImageClasses(names, (0, 1)), count) is None
 

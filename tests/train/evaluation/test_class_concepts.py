@@ -89,6 +89,22 @@ def test_each_class_has_a_half_of_its_pictures_in_each_and_other_seeds_other_one
     assert not torch.equal(one, other)
 
 
+@pytest.mark.parametrize("silent", [False, True])
+def test_where_nothing_can_stand_for_a_class_there_is_no_error(silent) -> None:
+    """Classes of too few pictures each, or a backbone in which nothing fires."""
+    few = torch.arange(CLASSES) * EACH
+    peaks, numbers = (
+        (planted() * torch.tensor([1.0, 0.0])[:, None], torch.arange(len(OF)))
+        if silent
+        else (
+            planted()[few],
+            few,
+        )
+    )
+    found = class_concepts(peaks, numbers, NAMED)
+    assert [each.classes for each in found.named] == ([(1,), (4,), (0,)] if silent else [])
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_a_class_of_few_pictures_is_one_line(count) -> None:
     with pytest.raises(ValueError, match=f"class 'b' has {count} picture"):

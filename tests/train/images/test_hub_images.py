@@ -9,6 +9,7 @@ from coloured import canvas_of, png
 from command_line import assert_one_error, run
 from PIL import Image
 
+from usae_train.images.classes import classes_of, need_classes
 from usae_train.images.sources import open_images, read_batches
 
 
@@ -176,3 +177,18 @@ def test_a_folder_with_colons_in_its_name_is_one(rows, tmp_path: Path, name: str
     rows.save_to_disk(tmp_path / name)
     assert len(open_images(f"hf:{tmp_path / name}")) == 5
     assert len(open_images(f"hf:{tmp_path / name}:train[:2]:photo")) == 2
+
+
+def test_of_several_columns_of_classes_none_is_taken_unless_told(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    labels = {"fine": datasets.ClassLabel(names=["a", "b"]), "coarse": datasets.ClassLabel(names=["c", "d"])}
+    features = datasets.Features({"photo": datasets.Image(), **labels})
+    pictures = [{"bytes": png(n), "path": None} for n in range(2)]
+    rows = datasets.Dataset.from_dict({"photo": pictures, "fine": [0, 1], "coarse": [1, 0]}, features=features)
+    rows.save_to_disk(tmp_path / "set")
+    source = open_images(f"hf:{tmp_path / 'set'}")
+    assert classes_of(source) is None
+    with pytest.raises(ValueError, match="2 columns of classes, fine and coarse; say which with --label-column"):
+        need_classes(source)
+    found = need_classes(source, "coarse")
+    assert (found.names, found.numbers) == (("c", "d"), (1, 0))

@@ -49,7 +49,7 @@ COMMANDS = [
     (usae_train.cli.app, "add-backbone", FitSettings, {"n_concepts", "k"}, RECIPE_DEFAULTS),
     (usae_train.cli.app, "fit", ExecutionSettings, set(), {}),
     (usae_train.cli.app, "add-backbone", ExecutionSettings, set(), {}),
-    (usae_train.cli.app, "fit", AgreementSettings, {"share", "alike"}, {}),
+    (usae_train.cli.app, "fit", AgreementSettings, set(), {}),
     (usae_train.cli.app, "consensus", AgreementSettings, {"starts"}, {}),
     (usae_train.cli.app, "consensus", ExecutionSettings, set(), {}),
     (

@@ -20,6 +20,7 @@ from usae_train.training.dictionaries.archetypal import Mixtures, nearest
 from usae_train.training.fitting import fit_settings
 from usae_train.training.loop import fit_tokens, fractions_of, initialize, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
+from usae_train.training.thresholds import threshold_sample
 
 CHOICES = {
     "batchtopk": {"sparsity": "batchtopk"},
@@ -219,7 +220,7 @@ def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:
         ({"matryoshka_fractions": (0.5, 0.5)}, "expected fractions that rise"),
         ({"matryoshka_fractions": (0.5, 1.0)}, "expected shares above 0 and below 1"),
         ({"matryoshka_fractions": "0.5,half"}, "matryoshka_fractions.1 = 'half': Input should be a valid number"),
-        ({"matryoshka_fractions": "none", "matryoshka": "drawn"}, "expected one at least"),
+        ({"matryoshka_fractions": "none", "matryoshka": "drawn"}, "there are no matryoshka_fractions; give some"),
         ({"matryoshka": "random"}, "matryoshka = 'random': Input should be 'fixed' or 'drawn'"),
     ],
 )
@@ -242,3 +243,14 @@ def test_a_recipe_of_a_yaml_file(tmp_path: Path) -> None:
     file.write_text("name: own\nlike: publisht\n")
     with pytest.raises(ValueError, match="like: no recipe 'publisht'; expected default or frozen"):
         fit_settings(str(file))
+
+
+def test_thresholds_are_set_by_tokens_of_all_columns_without_outliers() -> None:
+    grid = torch.arange(256 * 64).float()  # 256 pictures of 8 x 8 patches, each token its number
+    tokens = {"a": torch.stack([grid % 8 + 1, grid], 1)}
+    usae = new_usae({"a": 2}, toy_settings(TrainingRecipe(**{**dict(DEFAULT), "sparsity": "jumprelu"})))
+    found = threshold_sample(usae, MemoryFeed(tokens), torch.arange(len(grid)), ["a"], {})["a"]
+    assert found[:, 0].unique().tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    kept = threshold_sample(usae, MemoryFeed(tokens), torch.arange(len(grid)), ["a"], {"a": 1000.0})["a"]
+    assert 0 < len(kept) < len(found)
+    assert kept.norm(dim=1).max() <= 1000
