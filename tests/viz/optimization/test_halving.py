@@ -20,8 +20,8 @@ def _packed(monkeypatch):
     prepared = room._prepared
 
     def together(*given):
-        view_config, *others = prepared(*given)
-        return replace(view_config, at_once=8), *others
+        objectives, view_config, *others = prepared(*given)
+        return objectives, replace(view_config, at_once=8), *others
 
     monkeypatch.setattr(room, "_prepared", together)
 
