@@ -12,17 +12,25 @@ def test_the_script_for_a_gpu_runs_on_the_cpu(tmp_path, capsys):
     said, report = capsys.readouterr().out, json.loads((tmp_path / "figures.json").read_text())
     assert "no GPU is used" in said
     assert "FAILED" not in said
-    assert len(report["checks"]) == 6
+    assert len(report["checks"]) == 11
     assert report["measures"]["tokens/s, default"] > 0
+    assert report["measures"]["ms of a loss, published, compiled"] > 0
+    assert report["measures"]["extraction, share of the bare networks"] > 0
     assert len(report["measures"]["largest entries of training"]) == 5
 
 
 def test_a_check_that_fails_is_said_and_is_the_exit_status(monkeypatch, capsys):
     monkeypatch.setattr(gpu, "checks", lambda device: {"views": (0.5, 1e-4), "tokens": (float("nan"), 1e-3)})
-    monkeypatch.setattr(gpu, "measures", lambda size, device: {})
+    monkeypatch.setattr(gpu, "measures", lambda size, device, began: {})
     assert gpu.main(["--tiny", "--device", "cpu"]) == 1
     assert capsys.readouterr().out.count("FAILED") == 2
 
 
 def test_how_far_apart_is_a_share_of_the_largest():
     assert gpu.apart(torch.tensor([1.0, 8.0]), torch.tensor([2.0, 10.0])) == pytest.approx(0.2)
+
+
+def test_what_there_is_no_time_for_is_left_out_and_said():
+    found = gpu.measures(gpu.TINY, "cpu", began=-1e9)
+    assert len(found) == 8
+    assert all(figure is None and "left out: no time" in what for what, figure in found.items())

@@ -41,6 +41,7 @@ def extract(
         from usae_train.files.locks import held
         from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
+        from usae_train.runtime.signals import stopped_by_first
         from usae_train.tokens.extract import extract as write_store
         from usae_train.tokens.extract import outliers_of, plan
         from usae_train.tokens.extraction_notes import source_for
@@ -64,7 +65,7 @@ def extract(
             if not quiet:
                 drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
                 say(f"{out}: {plural(len(source), 'picture')}{drawn} will take {gigabytes:.3g} GB")
-            with progress_bars(quiet) as progress:
+            with stopped_by_first(ranks.is_main), progress_bars(quiet) as progress:
                 report = watched(progress, quiet)
                 store = write_store(
                     source,

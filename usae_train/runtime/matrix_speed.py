@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import time
-from functools import cache
 
 import torch
 
 FASTER = 1.2  # how many times, at least: bfloat16 is coarser, and processors lie far from it on one side or the other
 
 
-@cache
+_known = list[bool]()  # not functools.cache, which torch.compile looks into: there is nothing in it to be compiled
+
+
 def multiplies_faster_in_bfloat16() -> bool:
     """Whether this processor does; tried once, for some milliseconds, with a transformer's matrices.
 
     That it has instructions for it says little: without AMX a Xeon takes 62 ms for 523 x 768 x 6144 in bfloat16 and 34
     in float32 (one core, torch 2.14), an EPYC of Zen 4 a third of that of float32.
     """
+    if not _known:
+        _known.append(_tried())
+    return _known[0]
+
+
+def _tried() -> bool:
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     tokens, weight = torch.ones(1024, 384), torch.ones(384, 1536)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers
-from usae_train.runtime.signals import handle_signals
+from usae_train.runtime.signals import Stopped, handle_signals
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
@@ -94,8 +94,8 @@ def extract(
     """Write an activation store, or resume one where it stopped, within a shard too.
 
     SIGTERM and Ctrl-C keep what was seen, and stop; a kill loses what was seen in the last minute. Processes that
-    extract together are ended by torchrun as by a kill. While a shard is written the next one's images are read and
-    seen, so that two are in memory at a time.
+    extract together stop together, when one is told as when torchrun tells them all. While a shard is written the next
+    one's images are read and seen, so that two are in memory at a time.
 
     Args:
         source: the images.
@@ -139,12 +139,11 @@ def extract(
         workers,
     )
     number = len(record.shards) + ranks.rank
-    # of many processes one that waits for the others would not hear
-    listening = handle_signals(pieces.stop) if ranks.world_size == 1 else nullcontext()
-    with ThreadPoolExecutor(1) as writer, listening, notes.taken_at_a_stop():
+    with ThreadPoolExecutor(1) as writer, handle_signals(pieces.stop), notes.taken_at_a_stop():
         for each in rounds:
             writing: Future[Written] | None = None
-            with ranks.raise_together():
+            filled: ExtractedTokens | None = None
+            with ranks.raise_together(), _until_all_know(ranks):
                 if ranks.rank < len(each):
                     tried = each[ranks.rank]
 
@@ -154,7 +153,9 @@ def extract(
 
                     own_batches = islice(batches, -(-len(left[tried]) // batch))
                     filled = _fill_shard(record, seeing, tried, own_batches, done, pieces, kept.pop(tried))
-                    writing = writer.submit(_write, out, number, tried, *filled)
+            _stop_together(pieces, ranks, each, filled, record.n_images)
+            if filled is not None:
+                writing = writer.submit(_write, out, number, filled)
             notes.take()
             if ranks.is_main:
                 pieces.remove(images_tried(notes.record))
@@ -193,8 +194,8 @@ def _fill_shard(
     done: Callable[[int], None],
     pieces: Pieces,
     kept: Sequence[ExtractedTokens],
-) -> tuple[dict[str, torch.Tensor], list[int], list[dict[str, object]]]:
-    """One shard's tokens, the numbers of its images, and those that cannot be read; pieces of it are kept meanwhile."""
+) -> ExtractedTokens:
+    """What is seen in one shard's images; pieces of it are kept meanwhile."""
     shape, dtype = (len(tried), record.grid[0] * record.grid[1]), getattr(torch, record.dtype)
     tokens = {name: torch.empty(*shape, width, dtype=dtype) for name, width in record.widths.items()}
     numbers, failures = list[int](), list[dict[str, object]]()
@@ -224,15 +225,41 @@ def _fill_shard(
             written = len(numbers), len(failures)
             pieces.check(tried.start + known, record.n_images)
         done(known)
-    return {name: own[: len(numbers)] for name, own in tokens.items()}, numbers, failures
+    return ExtractedTokens(tried, {name: own[: len(numbers)] for name, own in tokens.items()}, numbers, failures)
 
 
-def _write(
-    out: Path,
-    number: int,
-    tried: range,
-    tokens: Mapping[str, torch.Tensor],
-    numbers: list[int],
-    failures: list[dict[str, object]],
-) -> Written:
-    return write_shard(out, number, tokens, torch.tensor(numbers, dtype=torch.long), tried), failures
+def _until_all_know(ranks: DistributedContext) -> AbstractContextManager[None]:
+    """A stop within it is not one yet where other processes would wait for this one: `_stop_together` follows."""
+    return nullcontext() if ranks.world_size == 1 else suppress(Stopped)
+
+
+def _stop_together(
+    pieces: Pieces, ranks: DistributedContext, each: Sequence[range], filled: ExtractedTokens | None, n_images: int
+) -> None:
+    """End all processes here when one was asked to stop; a shard that is whole is kept as a piece, as parts of one are.
+
+    Args:
+        pieces: this process's.
+        ranks: all of them.
+        each: the images of each one's shard.
+        filled: this one's shard, where it is whole.
+        n_images: how many there are in all.
+
+    Raises:
+        Stopped: then; says how many images are kept.
+    """
+    if ranks.world_size == 1:
+        return
+    asked = max(ranks.gather(pieces.asked))
+    if not asked:
+        return
+    pieces.stop(asked)
+    if filled is not None:
+        pieces.write(filled)
+    own = pieces.until - each[ranks.rank].start if ranks.rank < len(each) else 0
+    pieces.check(each[0].start + sum(ranks.gather(own)), n_images)
+
+
+def _write(out: Path, number: int, filled: ExtractedTokens) -> Written:
+    numbers = torch.tensor(filled.numbers, dtype=torch.long)
+    return write_shard(out, number, filled.tokens, numbers, filled.tried), filled.failures

@@ -40,20 +40,24 @@ class Pieces:
     Args:
         folder: the store's.
         seconds: time between two.
+
+    Attributes:
+        asked: the signal that asked to stop; 0 for none.
+        until: where the last one that was written ends.
     """
 
     def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
         self.folder, self.seconds = folder, seconds
-        self._last, self._stop = time.monotonic(), 0
+        self._last, self.asked, self.until = time.monotonic(), 0, 0
 
     @property
     def due(self) -> bool:
         """Whether it is time to write: a while has passed, or a stop was asked for."""
-        return self._stop > 0 or time.monotonic() - self._last >= self.seconds
+        return self.asked > 0 or time.monotonic() - self._last >= self.seconds
 
     def stop(self, number: int) -> None:
         """Ask to stop after the batch that is running, as a signal does."""
-        self._stop = number
+        self.asked = number
 
     def check(self, kept: int, total: int) -> None:
         """End here when a stop was asked for.
@@ -65,10 +69,10 @@ class Pieces:
         Raises:
             Stopped: then; says what is kept.
         """
-        if self._stop:
+        if self.asked:
             raise Stopped(
                 f"stopped; {kept} of {total} images are kept in {self.folder}; give the same command to go on",
-                self._stop,
+                self.asked,
             )
 
     def write(self, seen: ExtractedTokens) -> None:
@@ -80,7 +84,7 @@ class Pieces:
         numbers = torch.tensor(seen.numbers, dtype=torch.long)
         with atomic_path(self._file(seen.tried)) as temporary:
             save_tensors({**seen.tokens, IMAGES: numbers}, temporary, {BROKEN: json.dumps(seen.failures)})
-        self._last = time.monotonic()
+        self._last, self.until = time.monotonic(), seen.tried.stop
 
     def of(self, tried: range, widths: Mapping[str, int], grid: tuple[int, int]) -> list[ExtractedTokens]:
         """The pieces that a shard of these images begins with, one after the other."""

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from usae_train.images.colour import levels
-from usae_train.images.sources import ImageSource
+from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import workers_for
@@ -155,7 +155,9 @@ def _seen(
     size = max(backbone.input_size for backbone in usae.backbones.values())
     device = usae.dictionary(usae.names[0]).device
     batch: dict[int, Tensor] = {}
-    for number in numbers:
+    if isinstance(source, DemoImages):
+        batch = dict(zip(numbers, source.read_together(numbers, size), strict=True))
+    for number in numbers if not batch else ():
         try:
             batch[number] = source.read(number, size)
         except ValueError as error:

@@ -7,6 +7,7 @@ nor on somebody else's seed; all geometry is one affine warp, so a view is inter
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from kornia.enhance import adjust_brightness, adjust_contrast
@@ -88,11 +89,52 @@ def views(
     Returns:
         (n, n_views, 3, size, size). What a rotation or shift brings in from outside the canvas is its reflection.
     """
-    n = len(canvas)
+    return show_views(canvas, settings, draw_views(canvas, settings, generators, n_views, size), n_views, size)
+
+
+class Crops(NamedTuple):
+    """Views that are cut from canvases of one coarseness.
+
+    Attributes:
+        halvings: how many times these are halved.
+        rows: (crops,) which of all views.
+        owners: (crops,) which canvas each is of.
+        matrices: (crops, 2, 3) kornia's, from canvas pixels to view pixels.
+    """
+
+    halvings: int
+    rows: Tensor
+    owners: Tensor
+    matrices: Tensor
+
+
+class DrawnViews(NamedTuple):
+    """All chance there is in the views of some canvases, and every length that hangs on it.
+
+    Attributes:
+        crops: of each coarseness.
+        colour: (n * n_views, 3): brightness, contrast, saturation.
+        noise: (n * n_views, 3, size, size), or (n * n_views, 0) without noise.
+    """
+
+    crops: list[Crops]
+    colour: Tensor
+    noise: Tensor
+
+
+def draw_views(
+    canvas: Tensor, settings: Augmentation, generators: Sequence[torch.Generator], n_views: int, size: int
+) -> DrawnViews:
+    """What `views` draws; of the canvas (n, 3, H, W) only shape and device are asked."""
     drawn = [draw(settings, generator, n_views, size, canvas.device) for generator in generators]
     geometry, colour, noise = (torch.cat(part) for part in zip(*drawn, strict=True))
-    colour = to_device(colour, canvas.device)
-    warped = _warped(canvas, geometry, size)
+    return DrawnViews(_crops(canvas, geometry, size), to_device(colour, canvas.device), noise)
+
+
+def show_views(canvas: Tensor, settings: Augmentation, drawn: DrawnViews, n_views: int, size: int) -> Tensor:
+    """The views (n, n_views, 3, size, size) once all is drawn: one graph, without chance."""
+    crops, colour, noise = drawn
+    warped = _warped(canvas, crops, len(colour), size)
     if settings.brightness:
         warped = adjust_brightness(warped, colour[:, 0])
     if settings.contrast:
@@ -101,26 +143,33 @@ def views(
         warped = adjust_saturation(warped, 1 + colour[:, 2])
     if settings.noise:
         warped = warped + noise
-    return warped.unflatten(0, (n, n_views))
+    return warped.unflatten(0, (len(canvas), n_views))
 
 
-def _warped(canvas: Tensor, geometry: Tensor, size: int) -> Tensor:
-    """Crops (n * n_views, 3, size, size) of canvases (n, 3, H, W), each from a canvas about as fine as it is itself.
+def _crops(canvas: Tensor, geometry: Tensor, size: int) -> list[Crops]:
+    """Crops (n * n_views, 4) of canvases (n, 3, H, W), each from a canvas about as fine as it is itself.
 
-    The geometry (n * n_views, 4) is in the processor's memory, and what is done with which crop is found there.
-    Warping samples points: a crop of the whole of a canvas of 512 px, shown at 224, would see every other one.
+    The geometry is in the processor's memory, and what is done with which crop is found there. Warping samples points:
+    a crop of the whole of a canvas of 512 px, shown at 224, would see every other one.
     """
-    n_views = len(geometry) // len(canvas)
-    owners = torch.arange(len(geometry)) // n_views
+    owners = torch.arange(len(geometry)) // (len(geometry) // len(canvas))
     pixels = geometry[:, 0] * min(canvas.shape[-2:]) / size  # of the canvas, for one of the view
     halvings = pixels.log2().round().clamp_min(0).long()
-    warped = canvas.new_empty(len(geometry), 3, size, size)
+    found = []
     for level in halvings.unique().tolist():
         rows = (halvings == level).nonzero()[:, 0]
-        coarser = _halved(canvas, level)
-        warped[to_device(rows, canvas.device)] = warp_affine(
-            coarser.index_select(0, to_device(owners[rows], canvas.device)),
-            to_device(_matrices(geometry[rows], coarser.shape[-2:], size), canvas.device),
+        matrices = _matrices(geometry[rows], _coarser(canvas.shape[-2:], level), size)
+        found.append(Crops(level, *(to_device(own, canvas.device) for own in (rows, owners[rows], matrices))))
+    return found
+
+
+def _warped(canvas: Tensor, crops: Sequence[Crops], count: int, size: int) -> Tensor:
+    """All views (count, 3, size, size) of canvases (n, 3, H, W)."""
+    warped = canvas.new_empty(count, 3, size, size)
+    for each in crops:
+        warped[each.rows] = warp_affine(
+            _halved(canvas, each.halvings).index_select(0, each.owners),
+            each.matrices,
             (size, size),
             mode="bilinear",
             padding_mode="reflection",
@@ -129,12 +178,16 @@ def _warped(canvas: Tensor, geometry: Tensor, size: int) -> Tensor:
     return warped
 
 
+def _coarser(shape: Sequence[int], times: int) -> tuple[int, ...]:
+    """Height and width, halved so many times."""
+    return tuple(max(1, round(side / 2**times)) for side in shape)
+
+
 def _halved(canvas: Tensor, times: int) -> Tensor:
     """Canvases of half the side so many times, antialiased."""
     if times == 0:
         return canvas
-    height, width = (max(1, round(side / 2**times)) for side in canvas.shape[-2:])
-    return functional.interpolate(canvas, (height, width), mode="area")
+    return functional.interpolate(canvas, _coarser(canvas.shape[-2:], times), mode="area")
 
 
 def _matrices(geometry: Tensor, shape: Sequence[int], size: int) -> Tensor:

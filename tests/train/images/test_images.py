@@ -211,3 +211,10 @@ def test_demo_splits_share_no_scene() -> None:
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown split 'tset' of the demo scenes; expected one of train, held-out, t"):
         open_images("demo:tset")
+
+
+@pytest.mark.parametrize("size", [33, 96])
+def test_scenes_of_the_demo_are_the_same_drawn_together(size):
+    scenes, numbers = open_images("demo", 200), [3, 70, 71, 199, 5]
+    alone = torch.stack([scenes.read(number, size) for number in numbers])
+    assert torch.equal(scenes.read_together(numbers, size), alone)

@@ -1,16 +1,23 @@
 """An extraction that is stopped within a shard resumes from there, and the store comes out the same to the bit."""
 
+import copy
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import pytest
-from stores import YAML, make_pictures, write
+from stores import SPECS, YAML, make_pictures, write
 
+from usae_train.images.sources import open_images
+from usae_train.runtime.distributed import DistributedContext
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens import extract as extracting
+from usae_train.tokens.extract import plan
 from usae_train.tokens.pieces import Pieces
 from usae_train.tokens.store import read_record
 
@@ -115,3 +122,45 @@ def test_the_command_says_what_is_kept_when_it_is_stopped(pictures, tmp_path):
         assert not read_record(tmp_path / "store").complete
     else:  # it was told before it listened, or was done already
         assert process.returncode in (-signal.SIGTERM, 0)
+
+
+@dataclass(frozen=True)
+class Threads(DistributedContext):
+    """Two processes that are threads of one."""
+
+    barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=20))
+    table: list = field(default_factory=lambda: [None, None])
+
+    def gather(self, value):
+        self.table[self.rank] = value
+        self.barrier.wait()
+        found = copy.deepcopy(self.table)
+        self.barrier.wait()
+        return found
+
+    def from_main(self, value):
+        return self.gather(value)[0]
+
+
+@pytest.mark.parametrize(("stop_at", "kept"), [(4, 8), (10, 11)])
+def test_two_processes_stop_together_when_one_is_told(pictures, tmp_path, whole, monkeypatch, stop_at, kept):
+    """The other one's shard is whole meanwhile: it is kept as well, though it is not the first of the round."""
+    first = Threads(0, 2)
+    other = Threads(1, 2, 1.0, first.barrier, first.table)
+
+    def progress(done, total):  # noqa: ARG001
+        if done == stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    source = open_images(pictures)
+    record, _, backbones = plan(source, SPECS)  # once: two threads would draw weights from one generator
+    together = {"batch": 2, "images_a_shard": 4, "max_broken": 0.2, "backbones": backbones}
+    with ThreadPoolExecutor(1) as beside:
+        second = beside.submit(extracting.extract, source, record, tmp_path / "store", ranks=other, **together)
+        with pytest.raises(Stopped, match=f"stopped; {kept} of 11 images are kept") as seen:
+            extracting.extract(source, record, tmp_path / "store", ranks=first, progress=progress, **together)
+        assert isinstance(second.exception(), Stopped)
+    assert seen.value.status == 143
+    numbers = tried_by(monkeypatch)
+    same(write(pictures, tmp_path / "store"), whole)
+    assert len(numbers) == 11 - kept

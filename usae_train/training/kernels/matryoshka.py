@@ -24,7 +24,8 @@ class _PartErrors(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         errors = ctx.errors if ctx.squared else ctx.errors.sign_()
-        del ctx.errors  # they become the gradient
+        if not torch.compiler.is_compiling():  # which knows no deletion
+            del ctx.errors  # they become the gradient
         for number in range(errors.shape[1] - 2, -1, -1):
             errors[:, number].add_(errors[:, number + 1])
         errors.mul_(gradient * ((2 if ctx.squared else 1) / ctx.numbers))
