@@ -37,10 +37,10 @@ one of its trainings). R² off the diagonal and true atoms are means of the two 
 
 Rows of other thresholds than 0.7, of encoders or everything alone and of 800 steps are from when concepts that two
 trainings share were still assigned to the clusters' means, which moved one cluster in twenty. `easy` and the demo's
-first row were measured again since pairs are made from both sides (before: 0.952, and 0.766 of 400 steps). What a reference has not
-is lost: of the demo it keeps fewer, and they explain less. In the packaged demo (atoms of
-length 1, one scale for all features) only 7% of a training's concepts come back in another at 0.7, and with
-`--alike 0.7` fewer than k in half of five.
+first row were measured again since pairs are made from both sides (before: 0.952, and 0.766 of 400 steps). What a
+reference has not is lost: of the demo it keeps fewer, and they explain less. In the packaged demo (atoms of length 1,
+one scale for all features) only 7% of a training's concepts come back in another at 0.7, and with `--alike 0.7` fewer
+than k in half of five.
 """
 
 import argparse
