@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,8 +47,11 @@ class Answers:
         self.counts = {name: torch.zeros((), dtype=torch.long) for name in self.labels}
 
     def fresh(self) -> Answers:
-        """The same with nothing in it."""
-        return Answers(self.usae, self.classes)
+        """The same with nothing in it; the pictures' labels, which may be many, are not looked up again."""
+        own = copy.copy(self)
+        own.sums = {name: torch.zeros_like(sums) for name, sums in self.sums.items()}
+        own.counts = {name: torch.zeros_like(count) for name, count in self.counts.items()}
+        return own
 
     def add(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
         """Take in some pictures.

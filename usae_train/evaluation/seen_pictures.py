@@ -20,8 +20,20 @@ class SeenPictures:
 
     def __init__(self, judge: Judge | None = None) -> None:
         self.judge = judge
-        self.numbers = torch.empty(0, dtype=torch.long)
-        self.embeddings = torch.empty(0, 0 if judge is None else judge.width)
+        self._numbers = [torch.empty(0, dtype=torch.long)]  # laid out when they are asked for: once, not at each few
+        self._embeddings = [torch.empty(0, 0 if judge is None else judge.width)]
+
+    @property
+    def numbers(self) -> Tensor:
+        """(pictures,)."""
+        self._numbers = [torch.cat(self._numbers)]
+        return self._numbers[0]
+
+    @property
+    def embeddings(self) -> Tensor:
+        """(pictures, width): unit vectors; of width 0 where nobody judges."""
+        self._embeddings = [torch.cat(self._embeddings)]
+        return self._embeddings[0]
 
     def fresh(self) -> SeenPictures:
         """The same with nothing in it."""
@@ -29,8 +41,7 @@ class SeenPictures:
 
     def add(self, numbers: Tensor, canvases: Tensor) -> None:
         """Take in some pictures: numbers (pictures,) and canvases (pictures, 3, H, W)."""
-        width = self.embeddings.shape[1]
-        embedded = torch.empty(len(numbers), width) if self.judge is None else self.judge.embed(canvases).cpu()
+        embedded = torch.empty(len(numbers), 0) if self.judge is None else self.judge.embed(canvases).cpu()
         self.merge({"numbers": numbers, "embeddings": embedded})
 
     def state_dict(self) -> dict[str, Any]:
@@ -39,5 +50,5 @@ class SeenPictures:
 
     def merge(self, state: Mapping[str, Any]) -> None:
         """Put another's pictures after these."""
-        self.numbers = torch.cat([self.numbers, state["numbers"]])
-        self.embeddings = torch.cat([self.embeddings, state["embeddings"]])
+        self._numbers.append(state["numbers"])
+        self._embeddings.append(state["embeddings"])

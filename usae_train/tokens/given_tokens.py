@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class GivenTokens:
     tokens: dict[str, Tensor]
     by_image: bool = False
 
-    @property
+    @functools.cached_property  # what is not laid out in one piece is copied: once
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (n, width)}."""
         return {name: own.flatten(0, 1) for name, own in self.tokens.items()} if self.by_image else self.tokens

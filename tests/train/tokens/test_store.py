@@ -161,10 +161,10 @@ def test_a_store_whose_tokens_are_not_finite_is_no_question_of_the_learning_rate
         ut.fit(store, n_concepts=8, k=2, steps=3, batch=16)
 
 
-def store_write_of_nan(out, number, tried, tokens, numbers, failures):
-    spoilt = {**tokens, "left": tokens["left"].clone()}
+def store_write_of_nan(out, number, filled):
+    spoilt = {**filled.tokens, "left": filled.tokens["left"].clone()}
     spoilt["left"][0, 0, 0] = torch.nan
-    return store_write(out, number, spoilt, torch.tensor(numbers), tried), failures
+    return store_write(out, number, spoilt, torch.tensor(filled.numbers), filled.tried), filled.failures
 
 
 def test_what_does_not_go_together_is_refused(pictures, tmp_path):
