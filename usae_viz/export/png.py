@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kornia.filters import gaussian_blur2d
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
@@ -63,6 +63,10 @@ def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str
     try:
         with Image.open(file, formats=("PNG",)) as picture:
             yield picture
+    except FileNotFoundError as error:
+        raise UsageError(f"no picture {str(file)!r}: there is no such file{advice}") from error
+    except UnidentifiedImageError as error:
+        raise UsageError(f"{file} {fault}: it is no PNG; expected one that usae-viz wrote{advice}") from error
     except Exception as error:  # a damaged file makes of PIL what it likes
         if shortage(error) is not None:
             raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.files.place_names import named_place
-from usae_train.files.provenance import file_hash, versions
+from usae_train.files.provenance import file_hash
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of, names_of
@@ -30,6 +30,9 @@ from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
 
 ANIMATION = DrawSettings().animation
+# In a drawing's key: the version since which the same settings give the same bits. It is raised when they change, and
+# then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
+DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
@@ -206,6 +209,8 @@ def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]
         if objective.needs_reference and not given_pictures(way.settings):  # else said when all before it is drawn
             raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
         content = {**way.content, "folder": own.folder, "objective": str(objective), "code": own.code}
+        if own.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
+            content["concepts"] = list(objective.concepts)
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
         names = way.names.setdefault(objective.backbones, ())
         if not names:
@@ -237,7 +242,7 @@ def _ways(usae: USAE, runs: Sequence[RunVariant], animations: Sequence[str]) -> 
             "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
             "spectrum": settings.spectrum and spectrum(settings.spectrum),
             "usae": usae.sha256,
-            "version": versions()["usae"],
+            "version": DRAWN_AS.get(usae.dictionary(usae.names[0]).device.type, DRAWN_ON_GPU_AS),
         }
         before = f"{run.variant}-" if run.variant is not None else ""
         before += "coupled-" if len(modes[run.variant]) > 1 and settings.mode == "coupled" else ""

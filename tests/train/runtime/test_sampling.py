@@ -209,9 +209,9 @@ def test_statistics_of_bare_tokens_are_of_a_draw(monkeypatch: pytest.MonkeyPatch
 
 
 def test_outliers_of_a_store_are_looked_for_in_all_of_it(pictures: Path, tmp_path: Path, monkeypatch) -> None:
-    def with_outliers(out, number, tried, tokens, numbers, failures):
-        tokens["left"][:, 0] *= 100 if number == 2 else 1  # a token of each of the last images
-        return store_write(out, number, tokens, torch.tensor(numbers), tried), failures
+    def with_outliers(out, number, filled):
+        filled.tokens["left"][:, 0] *= 100 if number == 2 else 1  # a token of each of the last images
+        return store_write(out, number, filled.tokens, torch.tensor(filled.numbers), filled.tried), filled.failures
 
     monkeypatch.setattr("usae_train.tokens.extract._write", with_outliers)
     monkeypatch.setattr("usae_train.tokens.extract.STANDARDIZATION_IMAGES", 5)

@@ -284,7 +284,7 @@ def test_a_link_to_a_concept_opens_it(atlas, visit):
 
 
 def test_without_natural_pictures_there_is_no_heading_of_them(atlas, many, visit):
-    for folder, headings in ((atlas, ["Natural pictures", "Figures"]), (many, ["Figures"])):
+    for folder, headings in ((atlas, ["Top-activating patches", "Figures"]), (many, ["Figures"])):
         page = visit(folder, "concept=5")
         page.wait_for_selector("dialog[open] .figures")
         assert page.locator("dialog .beside-runs h3").all_inner_texts() == headings

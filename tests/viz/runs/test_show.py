@@ -97,7 +97,7 @@ def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
         save_png(tmp_path / "later.png", picture, {**about, "settings": {**about["settings"], "warmth": 3}})
         save_png(tmp_path / "code.png", picture, {**about, "objective": "own:calm"})
     for words, message in (
-        (["show", tmp_path / "nowhere.png"], "nowhere.png cannot be read as a picture"),
+        (["show", tmp_path / "nowhere.png"], "nowhere.png': there is no such file"),
         (["show", tmp_path / "broken.png"], "broken.png cannot be read as a picture"),
         (["show", tmp_path / "plain.png"], "plain.png has no settings inside"),
         (["show", tmp_path / "odd.png"], "what it says of itself is broken: scores.drawn_for: "),

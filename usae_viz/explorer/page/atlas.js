@@ -111,9 +111,10 @@ class Atlas {
 
   /** @param {PointerEvent} event */
   #pressed(event) {
+    if (event.button) return; // the right one has a menu
     this.canvas.setPointerCapture(event.pointerId);
     this.#down.set(event.pointerId, event);
-    this.#moved = 0;
+    this.#moved = this.#down.size > 1 ? Infinity : 0; // two fingers open nothing
   }
 
   /** @param {PointerEvent} event */
@@ -131,8 +132,11 @@ class Atlas {
 
   /** @param {PointerEvent} event */
   #released(event) {
-    this.#down.delete(event.pointerId);
-    const at = this.#moved <= CLICK ? this.drawing.nearest(this.#pixel(event), this.look, REACH) : null;
+    const held = this.#down.delete(event.pointerId);
+    const at =
+      held && !this.#down.size && this.#moved <= CLICK
+        ? this.drawing.nearest(this.#pixel(event), this.look, REACH)
+        : null;
     if (at === null) return;
     this.chosen = at;
     this.page.open(this.page.data.cards[at].id);

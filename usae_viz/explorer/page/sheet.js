@@ -65,7 +65,7 @@ function conceptPart({ data, labels }, at, detail, level) {
     h(
       "div",
       { class: "beside-runs" },
-      data.natural ? h("div", {}, h(inner, {}, "Natural pictures"), natural()) : null,
+      data.natural ? h("div", {}, h(inner, {}, "Top-activating patches"), natural()) : null,
       h("div", {}, h(inner, {}, "Figures"), figuresTable(data, at)),
     ),
   );
@@ -95,7 +95,9 @@ class Sheet {
   /** @param {KeyboardEvent} event */
   #key(event) {
     if (isTyping(event)) return;
-    if (event.key === "ArrowLeft" || event.key === "ArrowRight") this.turn(event.key === "ArrowRight" ? 1 : -1);
+    const turns = event.key === "ArrowLeft" || event.key === "ArrowRight";
+    if (turns && targetOf(event).closest(".scroll")) return; // a wide table scrolls
+    if (turns) this.turn(event.key === "ArrowRight" ? 1 : -1);
     else if (event.key === "f" && this.ids.length === 1) within(this.dialog, ".star").click();
     else if (event.key === "l") within(this.dialog, ".link").click();
   }

@@ -151,7 +151,9 @@ const backboneHeads = (data) => data.backbones.map((_, row) => h("th", { scope: 
 function naturalInFull(data, card, detail, level) {
   const rows = detail?.natural ?? [];
   const why =
-    card.concept === null ? "Natural pictures are known for single concepts." : "None: see above what is missing.";
+    card.concept === null
+      ? "Top-activating patches are known for single concepts."
+      : "None: see above what is missing.";
   if (!rows.some((row) => row.length)) return h("p", { class: "fine" }, why);
   const backbones = rows.map((row, at) =>
     h(

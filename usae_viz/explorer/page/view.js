@@ -198,7 +198,7 @@ function fromHash(hash, standard, data) {
  * @param {Pick<PageData, "column" | "place" | "runs">} data
  */
 function read(view, key, value, standard, data) {
-  const known = key in VIEW ? VIEW[/** @type {keyof View} */ (key)] : undefined;
+  const known = Object.hasOwn(VIEW, key) ? VIEW[/** @type {keyof View} */ (key)] : undefined;
   if (key.startsWith("range.")) {
     const [low, high, ...more] = value.split("..").map(Number);
     const column = key.slice("range.".length);
@@ -211,7 +211,7 @@ function read(view, key, value, standard, data) {
   else if (key === "colour") view.colour = data.column.has(value) ? value : standard.colour;
   else if (key === "least") view.least = Number(value) >= 0 ? Number(value) : standard.least;
   else if (key === "run") view.run = data.runs[Number(value)] ? value : standard.run;
-  else if (key in CHOICES) Object.assign(view, CHOICES[key].includes(value) ? { [key]: value } : {});
+  else if (Object.hasOwn(CHOICES, key)) Object.assign(view, CHOICES[key].includes(value) ? { [key]: value } : {});
   else if (typeof known === "boolean") Object.assign(view, { [key]: value === "true" });
   else if (typeof known === "string") Object.assign(view, { [key]: value });
 }
