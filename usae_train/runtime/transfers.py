@@ -16,7 +16,8 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     target = torch.device(device)
     if target.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
-    return tensor.to(target, non_blocking=target.type == "cuda")  # others may read what is not there yet, or no longer
+    waits = target.type in ("cpu", "mps")  # where what is not there yet, or no longer, could be read
+    return tensor.to(target, non_blocking=not waits)
 
 
 def index_of(rows: Sequence[int], device: torch.device) -> slice | Tensor:
