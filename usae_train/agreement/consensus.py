@@ -21,7 +21,7 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe
+from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe, other_sizes
 from usae_train.training.loop import fit_tokens, new_usae, standardization_rows, standardize_from
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
@@ -143,12 +143,8 @@ def encoder_settings(
     first = members[0]
     if first.recipe.startswith(IMPORTED):
         raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
-    for name, given, own in (
-        ("n_concepts", settings.get("n_concepts"), first.n_concepts),
-        ("k", settings.get("k"), first.k),
-    ):
-        if given is not None and given != own:
-            raise UsageError(f"{name} is {given}, and that of the USAEs {own}")
+    for name, given, own in other_sizes(first, settings):
+        raise UsageError(f"{name} is {given}, and that of the USAEs {own}")
     of_members = {
         "batch_norm": first.batch_norm,
         "unit_norm": first.unit_norm,

@@ -10,7 +10,6 @@ from torch import Tensor
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import plural
 
 
 def check_members(members: Sequence[USAE]) -> None:
@@ -96,8 +95,3 @@ def joint_rows(members: Sequence[USAE], rows: Sequence[dict[str, Tensor]]) -> li
     How long a row is in a backbone is how much the concept counts there, and so how much it is heeded in matching.
     """
     return [torch.cat([*standardized_rows(members[0], own).values()], 1).cpu() for own in rows]
-
-
-def count_in_words(members: Sequence[USAE]) -> str:
-    """`5 trainings`."""
-    return plural(len(members), "training")

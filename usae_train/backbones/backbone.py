@@ -207,10 +207,10 @@ class Backbone(nn.Module):
             (batch, rows * cols, width), row by row, in the backbone's own units.
         """
         if self.run_in == torch.float32:  # in whatever the caller's autocast says
-            return _as_tokens(self._features(self._normalized(canvas)), grid)
+            return as_tokens(self._features(self._normalized(canvas)), grid)
         with torch.autocast(canvas.device.type, self.run_in):
             features = self._features(self._normalized(canvas)).float()
-        return _as_tokens(features, grid)
+        return as_tokens(features, grid)
 
     def logits(self, canvas: Tensor) -> Tensor:
         """What the model's own classifier says of pictures (batch, 3, height, width): (batch, classes).
@@ -236,14 +236,14 @@ class Backbone(nn.Module):
         if not self._in_one_pass:
             return self(canvas, grid), self.logits(canvas)
         features, logits = self._features_and_logits(self._normalized(canvas))
-        return _as_tokens(features, grid), logits
+        return as_tokens(features, grid), logits
 
     @undisturbed
     @torch.no_grad()
     def record(self) -> WeightsRecord:
         """What tells these weights from others: their hash, and tokens of a test picture in float32."""
         picture = trial_picture(self.input_size).to(self.mean.device)
-        tokens = _as_tokens(self._features(self._normalized(picture)), None)
+        tokens = as_tokens(self._features(self._normalized(picture)), None)
         return WeightsRecord(sha256=self._weights_hash, tokens=sampled(tokens[0]))
 
     @undisturbed
@@ -336,16 +336,11 @@ class Backbone(nn.Module):
         return features[0], self.model.forward_head(last)  # type: ignore[operator]
 
 
-def _as_tokens(features: Tensor, grid: tuple[int, int] | None) -> Tensor:
+def as_tokens(features: Tensor, grid: tuple[int, int] | None) -> Tensor:
     """Features (batch, width, rows, cols), resampled to a grid where another is asked for: (batch, token, width)."""
     if grid is not None and features.shape[-2:] != grid:
         features = functional.interpolate(features.float(), grid, mode="bilinear", antialias=True, align_corners=False)
     return features.flatten(2).mT
-
-
-def on_grid(tokens: Tensor, own: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Tokens (batch, token, width) on a backbone's own grid, resampled to another as `Backbone` does it."""
-    return _as_tokens(tokens.mT.unflatten(2, own), grid)
 
 
 def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:

@@ -63,7 +63,7 @@ class ModuleBackbone(Backbone):
         self.run_in, self.input_size = torch.float32, input_size
         self.model = module.eval().requires_grad_(False)
         self._layer, self._prefix, self._channels_last = layer, prefix, layout == "NHWC"
-        named_layer(module, layer)
+        self._read = (named_layer(module, layer),)  # within a tuple it is not registered again: it is a part of `model`
         self._weights_hash = weights_hash(module)
         self._attentions, self._in_one_pass, self._layout = [], False, torch.contiguous_format
         place = weights.device
@@ -84,8 +84,7 @@ class ModuleBackbone(Backbone):
 
     def _features(self, normalized: Tensor) -> Tensor:
         seen: list[object] = []
-        layer = named_layer(self.model, self._layer)
-        hook = layer.register_forward_hook(lambda module, given, output: seen.append(output))
+        hook = self._read[0].register_forward_hook(lambda module, given, output: seen.append(output))
         try:
             self.model(normalized)
         finally:

@@ -19,6 +19,7 @@ from usae_train.commands.options import (
     Resume,
 )
 from usae_train.commands.training_commands import RECIPE_DEFAULTS
+from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched, wrong_usage
@@ -63,14 +64,10 @@ def consensus(
     (agreement.safetensors).
     """
     with one_line_errors(quiet), contextlib.ExitStack() as holding:
-        import shutil
-
         from usae_train.agreement.consensus import consensus as agree
-        from usae_train.files.locks import held
-        from usae_train.model.checkpoint import check_free, load, save
+        from usae_train.model.checkpoint import load, save
         from usae_train.tokens.given_tokens import names_tokens
         from usae_train.tokens.store import is_store
-        from usae_train.training.checkpointing import TrainingCheckpointer, training_room
         from usae_train.training.fitting import allowed_memory, fit_settings
         from usae_train.training.logging.callbacks import journaled
         from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
@@ -78,10 +75,7 @@ def consensus(
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
-        holding.enter_context(held(out))
-        check_free(out)
-        room = training_room(out, resume)
-        keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
+        room, keeper = holding.enter_context(training_place(out, resume, execution))
         members = [load(each) for each in usaes]
         with progress_bars(quiet) as progress, keeper.listening(), MetricsLogger(room / METRICS) as journal:
             made = agree(
@@ -99,7 +93,7 @@ def consensus(
             )
         with keeper.naming_last_state():
             save(made, out, beside=[room / METRICS] if (room / METRICS).is_file() else ())
-        shutil.rmtree(room, ignore_errors=True)
+        holding.close()
         if not quiet:
             say(*agreement_in_words(made, members, out))
 

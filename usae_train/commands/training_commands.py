@@ -21,6 +21,7 @@ from usae_train.commands.options import (
     Quiet,
     Resume,
 )
+from usae_train.commands.training_place import training_place
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import takes_settings
@@ -246,14 +247,10 @@ def add_backbone(
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
     with one_line_errors(quiet), contextlib.ExitStack() as holding:
-        import shutil
-
-        from usae_train.files.locks import held
-        from usae_train.model.checkpoint import check_free, load, save
+        from usae_train.model.checkpoint import load, save
         from usae_train.model.spec_files import read_specs
         from usae_train.training.add_backbone import add_backbone as grow
         from usae_train.training.add_backbone import figures_as_text
-        from usae_train.training.checkpointing import TrainingCheckpointer, training_room
         from usae_train.training.fitting import allowed_memory, fit_settings
         from usae_train.training.logging.callbacks import journaled
         from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS, MetricsLogger
@@ -261,10 +258,7 @@ def add_backbone(
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
-        holding.enter_context(held(out))
-        check_free(out)
-        room = training_room(out, resume)
-        keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
+        room, keeper = holding.enter_context(training_place(out, resume, execution))
         specs = read_specs(backbone)
         if len(specs) != 1:
             raise UsageError(
@@ -303,7 +297,7 @@ def add_backbone(
             )
         with keeper.naming_last_state():
             save(grown.usae, out, beside=[file for file in files if file.is_file()])
-        shutil.rmtree(room, ignore_errors=True)
+        holding.close()
         if as_json:
             say_json(grown.figures())
         elif not quiet:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.images.classes import NONE, ImageClasses
+from usae_train.images.classes import NONE, ImageClasses, imagenet_classes
 from usae_train.interventions.importance import answering
 from usae_train.interventions.replacement import CLEAN, MEAN, ZERO, replaced_logits
 from usae_train.model.usae import USAE
@@ -133,16 +133,14 @@ def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
     Folders are called by WordNet's ids (n02123045) or by a class's name (tabby). None where the classifier is not
     ImageNet's, or some of the names are none of its classes, or name two of them (crane).
     """
-    from timm.data import ImageNetInfo, infer_imagenet_subset
-
-    subset = infer_imagenet_subset({"num_classes": count})
-    if subset is None:
+    known = imagenet_classes(count)
+    if known is None:
         return None
-    info, number = ImageNetInfo(subset), dict[str, int]()
-    for index in range(count):
-        for word in {_folded(each) for each in info.index_to_description(index).split(",")}:
+    number = dict[str, int]()
+    for index, (_, names) in enumerate(known):
+        for word in {_folded(each) for each in names.split(",")}:
             number[word] = NONE if word in number else index  # a crane is a bird, and a machine
-    number |= {_folded(info.index_to_label_name(index)): index for index in range(count)}
+    number |= {_folded(wordnet_id): index for index, (wordnet_id, _) in enumerate(known)}
     own = [number.get(_folded(name), NONE) for name in classes.names]
     if NONE in own:
         return None

@@ -11,6 +11,7 @@ from torch import Tensor
 from usae_train.images.classes import NONE, ImageClasses
 from usae_train.model.statistics import auroc
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 
 # All of them in each half, and in every backbone in which the concept fires at all. In the demo, whose truth is known,
 # 88 of 91 names are right with these, 79 of 81 with an AUROC of 0.9, 107 of 110 with 0.8 and 126 of 135 with 0.75; of
@@ -63,7 +64,7 @@ def check_counts(classes: ImageClasses, counts: Sequence[int]) -> None:
     for name, count in zip(classes.names, counts, strict=True):
         if count < LEAST:
             raise UsageError(
-                f"class {name!r} has {count} picture{'' if count == 1 else 's'} that can be read; names are tried on "
+                f"class {name!r} has {plural(count, 'picture')} that can be read; names are tried on "
                 f"two halves, which takes {LEAST} of each class: add some, or take the class out"
             )
 

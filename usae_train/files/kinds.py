@@ -43,6 +43,17 @@ def read_kind(settings: Any, kinds: Mapping[str, type[Kind]], what: str) -> Kind
     return validated(kinds[kind].model_validate, settings)
 
 
+def chosen_kind(settings: Any, base: type[Kind], kinds: Mapping[str, type[Kind]], what: str) -> Kind:
+    """The variant that a training's settings name: one itself, a kind alone, or a mapping as `read_kind` takes.
+
+    Raises:
+        ValueError: as there.
+    """
+    if isinstance(settings, base):
+        return settings
+    return read_kind({"kind": settings} if isinstance(settings, str) else settings, kinds, what)
+
+
 def plain(variant: BaseModel) -> str | dict[str, Any]:
     """A variant as settings name it: its kind alone, or with all of its settings where one is not the usual."""
     told = dict(variant)  # those too that a folder does not keep

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from usae_train.images.hub import HubImages
 from usae_train.images.sources import FolderImages, ImageSource
@@ -69,6 +70,21 @@ def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses
             "(IMAGES/class/...), or a dataset with a column of classes (hf:NAME)"
         )
     return found
+
+
+@cache
+def imagenet_classes(count: int) -> tuple[tuple[str, str], ...] | None:
+    """Each class of a classifier of ImageNet's size, or of its larger sets': WordNet's id, and its names with commas.
+
+    None for a classifier of any other size.
+    """
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": count})
+    if subset is None:
+        return None
+    known = ImageNetInfo(subset)
+    return tuple((known.index_to_label_name(index), known.index_to_description(index)) for index in range(count))
 
 
 def _of_folders(source: FolderImages) -> ImageClasses:

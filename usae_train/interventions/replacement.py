@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import on_grid
+from usae_train.backbones.backbone import as_tokens
 from usae_train.interventions.importance import AT_ONCE, answering
 from usae_train.interventions.site import Site
 from usae_train.model.sparse import Codes
@@ -57,8 +57,8 @@ def mean_token(usae: USAE, backbone: str) -> Tensor:
 
 def _decoded(usae: USAE, backbone: str, source: str, tokens: Tensor) -> Tensor:
     """D(z) for a backbone, on its own grid, of the codes that another one's tokens have there."""
-    grids = usae.backbones[source].grid, usae.backbones[backbone].grid
-    return usae.decode(backbone, usae.encode(source, on_grid(tokens, *grids).contiguous()))
+    features = tokens.mT.unflatten(2, usae.backbones[source].grid)
+    return usae.decode(backbone, usae.encode(source, as_tokens(features, usae.backbones[backbone].grid).contiguous()))
 
 
 def _logits(usae: USAE, backbone: str, site: Site, canvases: Tensor, there: list[Tensor]) -> Tensor:
@@ -66,13 +66,17 @@ def _logits(usae: USAE, backbone: str, site: Site, canvases: Tensor, there: list
     network = usae.backbones[backbone]
     count = MEAN + 1 + len(there)
 
-    def versions(output: Tensor) -> list[Tensor]:
+    mean = mean_token(usae, backbone)
+
+    def version(output: Tensor, number: int) -> Tensor:
+        if number == CLEAN:
+            return output
         tokens = site.read(output)
-        given = [torch.zeros_like(tokens), mean_token(usae, backbone).expand_as(tokens), *there]
-        return [output, *(site.moved(output, each - tokens) for each in given)]
+        given = (torch.zeros_like(tokens), mean.expand_as(tokens), *there)
+        return site.moved(output, given[number - 1] - tokens)
 
     def all_at_once(output: Tensor) -> Tensor:
-        return torch.cat(versions(output))
+        return torch.cat([version(output, number) for number in range(count)])
 
     if site.grows:
         with site.hooked(all_at_once):
@@ -81,7 +85,7 @@ def _logits(usae: USAE, backbone: str, site: Site, canvases: Tensor, there: list
     for number in range(count):
 
         def one(output: Tensor, number: int = number) -> Tensor:
-            return versions(output)[number]
+            return version(output, number)
 
         with site.hooked(one):
             logits.append(network.logits(canvases))

@@ -15,12 +15,13 @@ def json_text(values: Any, indent: int | None = None, separators: tuple[str, str
     try:
         return json.dumps(values, indent=indent, separators=separators, allow_nan=False)
     except ValueError:
-        return json.dumps(_null_for_not_finite(values), indent=indent, separators=separators, allow_nan=False)
+        return json.dumps(without_nan(values), indent=indent, separators=separators, allow_nan=False)
 
 
-def _null_for_not_finite(values: Any) -> Any:
+def without_nan(values: Any) -> Any:
+    """The same with None for every NaN or infinity, which JSON has no word for."""
     if isinstance(values, dict):
-        return {key: _null_for_not_finite(value) for key, value in values.items()}
+        return {key: without_nan(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
-        return [_null_for_not_finite(value) for value in values]
+        return [without_nan(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values

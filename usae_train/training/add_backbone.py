@@ -22,7 +22,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens, collect_tokens
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_settings, named_recipe
+from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_settings, named_recipe, other_sizes
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
@@ -210,12 +210,8 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     """
     if not usae.sparsity.can_train or usae.recipe.startswith(IMPORTED):
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
-    for name, given, own in (
-        ("n_concepts", settings.get("n_concepts"), usae.n_concepts),
-        ("k", settings.get("k"), usae.k),
-    ):
-        if given is not None and given != own:
-            raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
+    for name, given, own in other_sizes(usae, settings):
+        raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
     told = settings.get("sparsity")
     if told is not None and trained_sparsity(told).kind != usae.sparsity.kind:
         raise UsageError(f"sparsity is {told!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")

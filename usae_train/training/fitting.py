@@ -107,6 +107,13 @@ def fit(
     return fit_pictures(source, chosen, _specs(backbones), device, watch)
 
 
+def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, object]]:
+    """What of a space's size is asked for otherwise than a USAE has it: its name, what is given, and the USAE's."""
+    sizes = {"n_concepts": usae.n_concepts, "k": usae.k}
+    given = {name: settings.get(name) for name in sizes}
+    return [(name, given[name], own) for name, own in sizes.items() if given[name] not in (None, own)]
+
+
 @undisturbed
 def fit_given(
     given: GivenTokens,

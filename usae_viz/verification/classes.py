@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 
 import torch
 from torch import Tensor
 
+from usae_train.images.classes import imagenet_classes
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
@@ -92,16 +92,5 @@ def _score(
 
 def class_name(count: int, index: int) -> str | None:
     """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for any other."""
-    names = _names(count) or []
-    return names[index] if index < len(names) else None
-
-
-@cache
-def _names(count: int) -> list[str] | None:
-    from timm.data import ImageNetInfo, infer_imagenet_subset
-
-    subset = infer_imagenet_subset({"num_classes": count})
-    if subset is None:
-        return None
-    known = ImageNetInfo(subset)
-    return [known.index_to_description(index).partition(",")[0] for index in range(count)]
+    known = imagenet_classes(count) or ()
+    return known[index][1].partition(",")[0] if index < len(known) else None

@@ -15,11 +15,12 @@ from usae_train.cli import app
 from usae_train.evaluation.evaluate import Compared, concept_figures, evaluate
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import Reconstruction, correlation, duplicates, matched_cosine, r2_summary
-from usae_train.evaluation.report import without_nan, write_report
+from usae_train.evaluation.report import write_report
 from usae_train.evaluation.verdict import warnings
 from usae_train.images.sources import open_images
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
+from usae_train.runtime.json_text import without_nan
 
 OPTIONS = {"patch_size": 24, "embed_dim": 16, "depth": 1, "num_heads": 2}
 

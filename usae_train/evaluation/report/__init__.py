@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from usae_train.evaluation.report.plots import co_fires_plot, consistency_plot, entropy_plot, r2_plot
 from usae_train.files.atomic import atomic_path
+from usae_train.runtime.json_text import without_nan
 
 SHOWN = 100  # concepts in the page's table; report.json has all
 
@@ -59,15 +59,6 @@ def concept_figures(report: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for c in order
     ]
-
-
-def without_nan(value: Any) -> Any:
-    """The same with None for every NaN or infinity, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: without_nan(own) for key, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(own) for own in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def figure(value: float | None, digits: int = 2) -> str:

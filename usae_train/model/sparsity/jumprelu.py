@@ -104,12 +104,18 @@ def _near(given: Tensor, pre_codes: Tensor, own: Tensor, bandwidth: float) -> Te
     return torch.where(near, given, 0.0) / -bandwidth
 
 
+def _kept(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
+    """Each entry's own threshold, (entries,); noted with what `backward` needs."""
+    own = threshold.index_select(0, concepts).clamp_min(LEAST)
+    ctx.save_for_backward(pre_codes, own, concepts, threshold)
+    ctx.bandwidth = bandwidth
+    return own
+
+
 class _Jump(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
-        own = threshold.index_select(0, concepts).clamp_min(LEAST)
-        ctx.save_for_backward(pre_codes, own, concepts, threshold)
-        ctx.bandwidth = bandwidth
+        own = _kept(ctx, pre_codes, threshold, concepts, bandwidth)
         return torch.where(pre_codes > own, pre_codes, 0.0)
 
     @staticmethod
@@ -124,10 +130,7 @@ class _Jump(torch.autograd.Function):
 class _Count(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
-        own = threshold.index_select(0, concepts).clamp_min(LEAST)
-        ctx.save_for_backward(pre_codes, own, concepts, threshold)
-        ctx.bandwidth = bandwidth
-        return (pre_codes > own).sum().float()
+        return (pre_codes > _kept(ctx, pre_codes, threshold, concepts, bandwidth)).sum().float()
 
     @staticmethod
     @once_differentiable

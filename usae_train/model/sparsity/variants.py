@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import usae_train.model.sparsity as room
-from usae_train.files.kinds import kinds_in, read_kind
+from usae_train.files.kinds import chosen_kind, kinds_in, read_kind
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.errors import UsageError
 
@@ -33,11 +33,7 @@ def trained_sparsity(settings: Any) -> Sparsity:
     Raises:
         ValueError: for one that is unknown, or that cannot be trained.
     """
-    if isinstance(settings, Sparsity):
-        chosen = settings
-    else:
-        named = {"kind": settings} if isinstance(settings, str) else settings
-        chosen = read_kind(named, variants(), "sparsity")
+    chosen = chosen_kind(settings, Sparsity, variants(), "sparsity")  # type: ignore[type-abstract]
     if not chosen.can_train:
         able = ", ".join(kind for kind, own in sorted(variants().items()) if own(kind=kind).can_train)
         raise UsageError(f"sparsity {chosen} is read from other libraries' files, and not trained; expected {able}")

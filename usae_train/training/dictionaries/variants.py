@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import usae_train.training.dictionaries as room
-from usae_train.files.kinds import kinds_in, read_kind
+from usae_train.files.kinds import chosen_kind, kinds_in
 from usae_train.training.dictionaries.variant import DictionaryKind
 
 
@@ -23,7 +23,4 @@ def read_dictionary(settings: Any) -> DictionaryKind:
     Raises:
         ValueError: for a kind that is unknown, or settings that it does not have.
     """
-    if isinstance(settings, DictionaryKind):
-        return settings
-    named = {"kind": settings} if isinstance(settings, str) else settings
-    return read_kind(named, dictionary_kinds(), "dictionary")
+    return chosen_kind(settings, DictionaryKind, dictionary_kinds(), "dictionary")  # type: ignore[type-abstract]

@@ -1,0 +1,35 @@
+"""Where a command's training lies: the folder that it comes to, which nobody else may write, and its room beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from usae_train.training.settings import ExecutionSettings
+
+if TYPE_CHECKING:
+    from usae_train.training.checkpointing import TrainingCheckpointer
+
+
+@contextmanager
+def training_place(
+    out: Path, resume: bool, execution: ExecutionSettings
+) -> Iterator[tuple[Path, TrainingCheckpointer]]:
+    """Within it the folder is held; its room, and what keeps its states. When all went well the room is no more.
+
+    Raises:
+        ValueError: for a folder that is not empty, or a training to resume that is not there.
+    """
+    import shutil
+
+    from usae_train.files.locks import held
+    from usae_train.model.checkpoint import check_free
+    from usae_train.training.checkpointing import TrainingCheckpointer, training_room
+
+    with held(out):
+        check_free(out)
+        room = training_room(out, resume)
+        yield room, TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
+        shutil.rmtree(room, ignore_errors=True)
