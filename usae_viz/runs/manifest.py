@@ -172,12 +172,17 @@ class Manifest:
             (room / old).unlink(missing_ok=True)
         return True
 
-    def measure_again(self, drawing: RenderJob, usae: USAE) -> None:
+    def measure_again(self, drawing: RenderJob, usae: USAE, now: str | None) -> None:
         """Give a finished drawing's percentiles by the statistics of today, where these are of another measurement.
 
         No pixel changes: what its PNGs say inside is written again, and then its record.
+
+        Args:
+            drawing: that is finished.
+            usae: that it is of.
+            now: `statistics_hash` of it.
         """
-        record, now = self.read(drawing), statistics_hash(usae)
+        record = self.read(drawing)
         if record is None or record.statistics == now:
             return
         again = record.model_copy(update={"statistics": now, "scores": _by_statistics(record, usae)})

@@ -287,8 +287,9 @@ def _finished(usae: USAE, manifest: Manifest, plan: RenderPlan) -> list[int]:
     Those drawn when the USAE had other statistics get the percentiles of today, as the others of their sheet have.
     """
     finished = [number for number, drawing in enumerate(plan.drawings) if manifest.adopt(drawing)]
+    now = statistics_hash(usae)
     for number in finished:
-        manifest.measure_again(plan.drawings[number], usae)
+        manifest.measure_again(plan.drawings[number], usae, now)
     for number in set(range(len(plan.drawings))).difference(finished):
         manifest.forget_damaged(plan.drawings[number])
     return finished
