@@ -261,14 +261,14 @@ def _read_config(folder: Path) -> UsaeConfig:
         raise UsageError(f"{folder} is not a USAE folder: it has no config.json")
     try:
         values = read_object(file)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} is not a valid JSON object: {error}") from error
     schema = values.get("schema")
     if schema != SCHEMA:
         raise UsageError(f"{file} has schema {schema!r}; this version reads {SCHEMA}: install a matching usae version")
     try:
         return validated(UsaeConfig.model_validate, values)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
 
@@ -303,7 +303,7 @@ def _take_origin(usae: USAE, file: Path) -> None:
         )
     try:
         told = validated(Origin.model_validate, parse_json(origin.get("source", "")))
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(
             f"{file} does not say what it was measured on ({error}); remove it, and measure again with usae-train "
             "evaluate"
@@ -321,7 +321,7 @@ def _bring_labels(file: Path, room: Path) -> None:
     """The names of concepts, said of the weights that are saved: in another precision they are others to the bit."""
     try:
         labels = read_object(file)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file}, the names of the USAE's concepts, cannot be read: {error}; remove it") from error
     labels["usae_sha256"] = file_hash(room / "model.safetensors")
     (room / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ from torch import Tensor
 from usae_train.images.fingerprints import same_pictures
 from usae_train.images.limiting import opened_again
 from usae_train.images.sources import ImageSource
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 
@@ -56,7 +57,7 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
                 f"The pictures of {usae.images} have changed since the statistics were measured: none is shown; "
                 "--images takes your own.",
             )
-    except (ValueError, OSError) as error:
+    except (UsageError, OSError) as error:
         return None, f"No top-activating patches: {error}; --images takes your own."
     return _of_statistics(usae, source), ""
 

@@ -113,7 +113,7 @@ def read_config(file: Path) -> dict[str, Any]:
     """
     try:
         return read_object(file)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} is not a readable JSON object: {error}") from error
 
 

@@ -158,7 +158,7 @@ class ActivationStore:
             return False
         try:
             return opened_again(self.record.source, self.record.n_images, self.record.fingerprint) is None
-        except ValueError:  # it has none at all
+        except UsageError:  # it has none at all
             return True
 
     def read(self, shards: Sequence[int]) -> PairedTokens:
@@ -290,7 +290,7 @@ def read_record(folder: Path) -> StoreRecord:
         values = read_object(file)
         if (schema := values.get("schema")) == SCHEMA:
             return validated(StoreRecord.model_validate, values)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} is not a valid record of a store: {error}") from error
     raise UsageError(f"{file} has schema {schema!r}; this version reads {SCHEMA}")
 
@@ -305,7 +305,7 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         return [validated(Unreadable.model_validate, as_object(parse_json(line))).model_dump() for line in lines]
-    except (ValueError, OSError) as error:
+    except (UsageError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{file} is damaged: {error}; put it back as it was, or extract again") from error
 
 

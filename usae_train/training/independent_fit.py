@@ -214,12 +214,12 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
         return
     try:
         found = read_object(note)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
     told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
     try:
         differences = differing(wanted, told)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(
             f"{note.parent} cannot be resumed: {error}; end it with that version, or choose another --out"
         ) from error

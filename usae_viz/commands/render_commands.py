@@ -239,7 +239,7 @@ def _planned(recipe: str, settings: RenderSettings, device: str, allow_code: boo
     model = load(settings.usae or chosen.usae, pick_device(device))
     try:
         return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{recipe}: {error}") from error
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from usae_train.interventions.importance import ClassView, look
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
@@ -92,7 +93,7 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     for name, spec in usae.specs.items():
         try:
             found[name] = parse_class(usae, name, class_)
-        except ValueError as error:
+        except UsageError as error:
             errors[spec.classes == 0] = errors.get(spec.classes == 0, error)
     if not found:
         raise errors[min(errors)]
@@ -103,5 +104,5 @@ def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassV
     """A backbone's look; or why its concepts' part in an answer cannot be said."""
     try:
         return look(usae, name, canvas, class_)
-    except ValueError as error:
+    except UsageError as error:
         return str(error)

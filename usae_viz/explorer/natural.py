@@ -17,6 +17,7 @@ from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import workers_for
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, Tell, Workers
 from usae_viz.explorer.parts import WEBP
@@ -160,7 +161,7 @@ def _seen(
     for number in numbers if not batch else ():
         try:
             batch[number] = source.read(number, size)
-        except ValueError as error:
+        except UsageError as error:
             unreadable.append(str(error))
     if not batch:
         return
