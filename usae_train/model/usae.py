@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.names import check_name
+from usae_train.images.measured import SourceRecord
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
@@ -95,9 +96,7 @@ class USAE(nn.Module):
         self.sha256: str | None = None
         self.labels_file: Path | None = None  # names of its concepts, where its folder has some
         self.agreement: Tensor | None = None  # (n_concepts,), of a consensus: the share of trainings that have each
-        self.n_images: int | None = None
-        self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
-        self.fingerprint: str | None = None
+        self.measured_on = SourceRecord()  # the images of the statistics
         self.outliers: dict[str, Outliers] = {}  # high-norm tokens, as standardization found them
         self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc
         self.weights: dict[str, WeightsRecord] = {}  # of the backbones that it was trained with, where they are known
@@ -132,6 +131,18 @@ class USAE(nn.Module):
     def names(self) -> list[str]:
         """The backbones' names, in order."""
         return list(self.widths)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.dictionary(self.names[0]).device
+
+    @property
+    def input_size(self) -> int:
+        """The largest input size of its backbones, px: canvases of this size serve all of them."""
+        from usae_train.backbones.backbone import largest_input
+
+        return largest_input(self.backbones)
 
     def encoder(self, name: str) -> Encoder:
         """A backbone's encoder: standardized tokens -> pre-codes."""
@@ -171,7 +182,7 @@ class USAE(nn.Module):
                     found = {name: backbone.record() for name, backbone in built.items()}
                     check_records(found, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})
             self._backbones = built
-        device = self.dictionary(self.names[0]).device
+        device = self.device
         # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms a backbone
         return {name: b if b.mean.device == device else b.to(device) for name, b in self._backbones.items()}
 

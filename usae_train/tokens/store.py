@@ -25,7 +25,7 @@ from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.images.fingerprints import same
-from usae_train.images.limiting import opened_again
+from usae_train.images.measured import SourceRecord
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 
@@ -92,6 +92,11 @@ class StoreRecord(BaseModel):
     complete: bool = False
     shards: tuple[Shard, ...] = ()
 
+    @property
+    def images(self) -> SourceRecord:
+        """Those that were asked for."""
+        return SourceRecord(self.source, self.n_images, self.fingerprint)
+
     @model_validator(mode="after")
     def _of_one_extraction(self) -> StoreRecord:
         if self.backbones.keys() != self.widths.keys():
@@ -157,7 +162,7 @@ class ActivationStore:
         if not folder.is_dir():
             return False
         try:
-            return opened_again(self.record.source, self.record.n_images, self.record.fingerprint) is None
+            return self.record.images.opened() is None
         except UsageError:  # it has none at all
             return True
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from usae_train.backbones.backbone import largest_input
 from usae_train.interventions.importance import ClassView, look
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -46,7 +47,7 @@ def explain(
     backbones = usae.backbones
     chosen = _chosen(usae, class_)
     photograph = open_photograph(photo)
-    canvas = photograph.canvas(max(each.input_size for each in backbones.values()))
+    canvas = photograph.canvas(largest_input(backbones))
     maps, looks, refused = {}, {}, {}
     for name, backbone in backbones.items():
         found = _looked(usae, name, canvas, chosen.get(name))
@@ -74,7 +75,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     """
     number = one_concept(usae, concept)
     own = usae.backbones[usae.known_name(backbone)]
-    canvas = open_photograph(photo).canvas(max(each.input_size for each in usae.backbones.values()))
+    canvas = open_photograph(photo).canvas(usae.input_size)
     with torch.no_grad():
         codes = usae.encode(backbone, own(canvas.to(own.mean.device))[0])
     return ConceptMaps.of(codes, own.grid, usae.n_concepts).codes[number]

@@ -93,7 +93,7 @@ def write_natural(
     numbers = sorted(of_picture)
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     jobs = [_job(usae, natural, {number: of_picture[number] for number in batch}, room) for batch in batches]
-    device = usae.dictionary(usae.names[0]).device.type
+    device = usae.device.type
     with Workers(jobs, workers_for(workers, len(jobs), device, _bytes_of_a_batch(usae))) as looking:
         for job, batch in enumerate(batches):
             shown, broken = looking.result(job)
@@ -153,8 +153,8 @@ def _seen(
     usae: USAE, source: ImageSource, numbers: Sequence[int], unreadable: list[str]
 ) -> Iterator[tuple[int, Tensor, list[Tensor]]]:
     """Each picture of a batch that can be read with its codes (tokens, concepts) through every backbone."""
-    size = max(backbone.input_size for backbone in usae.backbones.values())
-    device = usae.dictionary(usae.names[0]).device
+    size = usae.input_size
+    device = usae.device
     batch: dict[int, Tensor] = {}
     if isinstance(source, DemoImages):
         batch = dict(zip(numbers, source.read_together(numbers, size), strict=True))

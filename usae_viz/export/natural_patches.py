@@ -30,7 +30,7 @@ def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     if natural is None:
         return {}
     assert usae.grid is not None
-    size = max(backbone.input_size for backbone in usae.backbones.values())
+    size = usae.input_size
     found: dict[str, list[Image.Image]] = {}
     try:
         for row, name in enumerate(usae.names):
