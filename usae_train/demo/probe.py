@@ -122,4 +122,5 @@ def _linear_scores(
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        return linear((test - mean) / std)
+        scores: Tensor = linear((test - mean) / std)
+        return scores

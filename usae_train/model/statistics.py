@@ -115,7 +115,7 @@ class Statistics:
             return 0.0
         for (low, high), (start, end) in zip(pairwise(values), pairwise(levels), strict=True):
             if value < high:
-                return 100 * (start + (end - start) * (value - low) / (high - low))
+                return float(100 * (start + (end - start) * (value - low) / (high - low)))
         return 100.0
 
 

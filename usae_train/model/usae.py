@@ -190,12 +190,14 @@ class USAE(nn.Module):
         """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
         if tokens.shape[-1:] != (self.widths[self.known_name(name)],):
             raise UsageError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
-        return self.scale(name)(tokens)
+        standardized: Tensor = self.scale(name)(tokens)
+        return standardized
 
     @in_plain_numbers
     def pre_codes(self, name: str, tokens: Tensor) -> Tensor:
         """Concepts' values before ReLU and TopK: raw tokens (..., width) -> (..., n_concepts)."""
-        return self.encoder(name)(self.standardize(name, tokens))
+        pre_codes: Tensor = self.encoder(name)(self.standardize(name, tokens))
+        return pre_codes
 
     @in_plain_numbers
     def encode(self, name: str, tokens: Tensor) -> Codes:
@@ -252,7 +254,8 @@ class USAE(nn.Module):
     def tokens(self, name: str, canvas: Tensor) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
         backbone = self.backbones[self.known_name(name)]
-        return backbone(canvas.to(backbone.mean.device), self.grid)
+        tokens: Tensor = backbone(canvas.to(backbone.mean.device), self.grid)
+        return tokens
 
     def known_name(self, name: str) -> str:
         """The name itself.
@@ -276,10 +279,11 @@ class Encoder(nn.Module):
         self.norm = nn.BatchNorm1d(n_concepts) if batch_norm else None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        pre_codes = self.linear(tokens)
+        pre_codes: Tensor = self.linear(tokens)
         if self.norm is None:
             return pre_codes
-        return self.norm(pre_codes.reshape(-1, pre_codes.shape[-1])).view(pre_codes.shape)
+        normed: Tensor = self.norm(pre_codes.reshape(-1, pre_codes.shape[-1]))
+        return normed.view(pre_codes.shape)
 
     def folded(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (chosen, width) and bias (chosen,) of some concepts (chosen,) in evaluation mode."""

@@ -60,7 +60,8 @@ class Weights:
             raise UsageError(f"{self.file}: {key} holds no floating-point numbers ({own.dtype})")
         if not own.isfinite().all():
             raise UsageError(f"{self.file}: {key} has numbers that are NaN or infinite; take another one")
-        return own.float()
+        tensor: Tensor = own.float()
+        return tensor
 
     def count(self, key: str, most: int) -> int:
         """A whole number between 1 and `most` that a tensor holds.

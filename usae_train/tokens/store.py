@@ -153,8 +153,7 @@ class ActivationStore:
     @property
     def bytes(self) -> int:
         """Size of all tokens in memory."""
-        tokens = self.record.grid[0] * self.record.grid[1]
-        return len(self) * tokens * sum(self.record.widths.values()) * getattr(torch, self.record.dtype).itemsize
+        return len(self) * bytes_an_image(self.record)
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
@@ -322,8 +321,8 @@ def write_record(folder: Path, record: StoreRecord) -> None:
 
 def bytes_an_image(record: StoreRecord) -> int:
     """Size of one image's tokens on disk."""
-    tokens = record.grid[0] * record.grid[1]
-    return tokens * sum(record.widths.values()) * getattr(torch, record.dtype).itemsize
+    tokens, dtype = record.grid[0] * record.grid[1], getattr(torch, record.dtype)
+    return tokens * sum(record.widths.values()) * int(dtype.itemsize)
 
 
 def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers: Tensor, tried: range) -> Shard:

@@ -391,7 +391,8 @@ def verified(
 @torch.no_grad()
 def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
     """Canvases (seed, 3, H, W) that nothing was optimized in."""
-    return begun_image(settings, seeds)()
+    canvases: Tensor = begun_image(settings, seeds)()
+    return canvases
 
 
 def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
