@@ -130,7 +130,8 @@ def horamas(method: str, name: str, wanted: list[int], steps: int) -> Iterator[D
         torch.manual_seed(0)
 
         def score(views: Tensor, index: int = index) -> Tensor:
-            return backbone.model(views)[:, index].mean()
+            score: Tensor = backbone.model(views)[:, index].mean()
+            return score
 
         began = time.process_time()
         # mean and std of both networks are 0.5: values of -1 to 1 are a picture of 0 to 1
