@@ -19,11 +19,12 @@ from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.export.naming import folder_of, title_of, words_of
 from usae_viz.objectives import Objective, parse_objective
-from usae_viz.objectives.custom import is_custom, load_custom
+from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.maximize import check_objectives
 from usae_viz.optimization.parts import pictures_of
 from usae_viz.optimization.resolving import resolved
+from usae_viz.own_code.importing import is_custom
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.runs.settings import DrawSettings

@@ -13,7 +13,8 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import parse_objective
-from usae_viz.objectives.custom import code_hash, is_custom, load_custom
+from usae_viz.objectives.custom import load_custom
+from usae_viz.own_code.importing import code_hash, is_custom
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
