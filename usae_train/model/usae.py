@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.names import check_name
+from usae_train.images.arrays import canvases_of
+from usae_train.model.described import usae_html, usae_lines
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
+from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import to_device
 from usae_train.runtime.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
@@ -109,6 +112,12 @@ class USAE(nn.Module):
         threshold = self.sparsity.threshold_shape(n_concepts)
         self.thresholds = nn.ParameterDict({} if threshold is None else {n: torch.zeros(threshold) for n in widths})
 
+    def __repr__(self) -> str:
+        return "\n".join(usae_lines(self))
+
+    def _repr_html_(self) -> str:
+        return usae_html(self)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a USAE folder; the hub's name for `usae_train.save`."""
         from usae_train.model.checkpoint import save
@@ -175,20 +184,21 @@ class USAE(nn.Module):
         # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms a backbone
         return {name: b if b.mean.device == device else b.to(device) for name, b in self._backbones.items()}
 
-    def standardize(self, name: str, tokens: Tensor) -> Tensor:
+    def standardize(self, name: str, tokens: Array) -> Tensor:
         """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
+        tokens = floats_of(tokens, f"{name}: tokens", self.scale(name).mean.device)
         if tokens.shape[-1:] != (self.widths[self.known_name(name)],):
             raise UsageError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
         return self.scale(name)(tokens)
 
     @in_plain_numbers
-    def pre_codes(self, name: str, tokens: Tensor) -> Tensor:
+    def pre_codes(self, name: str, tokens: Array) -> Tensor:
         """Concepts' values before ReLU and TopK: raw tokens (..., width) -> (..., n_concepts)."""
         return self.encoder(name)(self.standardize(name, tokens))
 
     @in_plain_numbers
-    def encode(self, name: str, tokens: Tensor) -> Codes:
-        """Raw tokens (..., width) -> Codes(values, indices), each (..., k).
+    def encode(self, name: str, tokens: Array) -> Codes:
+        """Raw tokens (..., width), a tensor or a NumPy array -> Codes(values, indices), each (..., k).
 
         Where the sparsity keeps no fixed number, k is the most that a token of these has.
         """
@@ -238,10 +248,10 @@ class USAE(nn.Module):
         return Readout(*scale.folded(weight, bias))
 
     @in_plain_numbers
-    def tokens(self, name: str, canvas: Tensor) -> Tensor:
+    def tokens(self, name: str, canvas: Array) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
         backbone = self.backbones[self.known_name(name)]
-        return backbone(canvas.to(backbone.mean.device), self.grid)
+        return backbone(canvases_of(canvas, "canvases").to(backbone.mean.device), self.grid)
 
     def known_name(self, name: str) -> str:
         """The name itself.
