@@ -25,7 +25,8 @@ if _typing.TYPE_CHECKING:
         objective,
         parse_objective,
     )
-    from usae_viz.optimization.maximize import accentuate, invert, maximize, maximize_each
+    from usae_viz.optimization.from_pictures import accentuate, invert
+    from usae_viz.optimization.maximize import maximize, maximize_each
     from usae_viz.optimization.result import Result
     from usae_viz.runs.rendering import Run, render
     from usae_viz.settings import MaximizeSettings
@@ -66,7 +67,8 @@ _HOMES = {
     "concepts.table": ("concept_table",),
     "explanations.explain": ("concept_map", "explain"),
     "explanations.explanation": ("Explanation",),
-    "optimization.maximize": ("accentuate", "invert", "maximize", "maximize_each"),
+    "optimization.from_pictures": ("accentuate", "invert"),
+    "optimization.maximize": ("maximize", "maximize_each"),
     "optimization.result": ("Result",),
     "views.presets": ("Augmentation",),
     "verification.scores": ("Scores",),

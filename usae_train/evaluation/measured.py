@@ -25,9 +25,10 @@ from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import load
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
+from usae_train.runtime.arrays import Array
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
-from usae_train.tokens.arrays import Array, paired_tokens
+from usae_train.tokens.arrays import paired_tokens
 from usae_train.tokens.paired import stream_tokens
 
 
@@ -142,7 +143,7 @@ def evaluate(
         )
         assert found is not None  # of one process, the first
         evaluation = Evaluation(*found)
-        watch.close([*evaluation.lines(), "the whole report: .save(FOLDER), then open FOLDER/index.html"])
+        watch.close(lambda: [*evaluation.lines(), "the whole report: .save(FOLDER), then open FOLDER/index.html"])
     return evaluation
 
 

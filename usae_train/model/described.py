@@ -18,7 +18,7 @@ def usae_lines(usae: USAE) -> list[str]:
     where = usae.source or "in memory only"
     active = usae.sparsity.in_words(usae.k)
     heads = f"USAE, {where}: {plural(usae.n_concepts, 'concept')} over {plural(len(usae.names), 'backbone')}, {active}"
-    return [heads, *map(" ".join, _rows(usae)), *_ending(usae)]
+    return [heads, *("  " + "  ".join(filter(None, row)) for row in _rows(usae)), *_ending(usae)]
 
 
 def usae_html(usae: USAE) -> str:
@@ -29,7 +29,7 @@ def usae_html(usae: USAE) -> str:
 
 def _rows(usae: USAE) -> list[tuple[str, ...]]:
     """Of each backbone: its name, model, layer and input size, width."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, width in usae.widths.items():
         spec = usae.specs.get(name)
         if spec is None:
@@ -55,7 +55,7 @@ def statistics_line(statistics: Statistics) -> str:
     fires = statistics.fires > 0
     some, every = int(fires.any(0).sum()), int(fires.all(0).sum())
     everywhere = f", {every} in every backbone" if len(fires) > 1 else ""
-    seen = f"{plural(pictures, 'picture')}, {plural(tokens, 'token')}"
+    seen = plural(tokens, "token") + ("" if pictures == tokens else f" of {plural(pictures, 'picture')}")
     return f"{some} of {plural(fires.shape[1], 'concept')} fire{everywhere}, on {seen}"
 
 

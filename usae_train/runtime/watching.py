@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.printing import say, written_out
@@ -28,11 +28,11 @@ class Watch:
     """What work reports to while it runs, and the lines that are said when it is done."""
 
     report: ProgressCallback
-    lines: list[str] = field(default_factory=list)
+    lines: Callable[[], Sequence[str]] = list
 
-    def close(self, lines: Sequence[str]) -> None:
-        """Say these lines at the end."""
-        self.lines = list(lines)
+    def close(self, lines: Callable[[], Sequence[str]]) -> None:
+        """Say these lines at the end; when quiet they are never made."""
+        self.lines = lines
 
 
 @contextmanager
@@ -50,14 +50,14 @@ def watched_here(quiet: bool = False) -> Iterator[Watch]:
         bars = NotebookBars(display)
         watch = Watch(bars.report)
         yield watch
-        bars.close(watch.lines)
+        bars.close(watch.lines())
         return
     from usae_train.runtime.terminal import progress_bars, watched
 
     with progress_bars(quiet=False) as progress:
         watch = Watch(watched(progress, quiet=False))
         yield watch
-    say(*watch.lines, err=True)
+    say(*watch.lines(), err=True)
 
 
 def notebook_display() -> Display | None:
@@ -107,7 +107,6 @@ class NotebookBars:
         return written_out(f"{stage}: {done} of {total}{', ' if note else ''}{note}")
 
     def _html(self) -> str:
-        bars = [
-            f'<progress value="{done}" max="{max(total, 1)}"></progress>' for done, total, _ in self.stages.values()
-        ]
+        sizes = [(done, max(total, 1)) for done, total, _ in self.stages.values()]
+        bars = [f'<progress value="{done}" max="{total}"></progress>' for done, total in sizes]
         return as_html(list(map(self._line, self.stages)), before=bars)

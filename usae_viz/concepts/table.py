@@ -1,6 +1,6 @@
 """`uv.concept_table`: what is known of a USAE's concepts, as a data frame.
 
-It is not called `uv.concepts`: that is the package `usae_viz.concepts`, which Python sets as an attribute of `usae_viz`
+It is not called `concepts`: that is the package `usae_viz.concepts`, which Python sets as an attribute of `usae_viz`
 whenever anything in it is imported, over whatever had that name.
 """
 
@@ -32,9 +32,10 @@ def concept_table(
         limit: so many rows; all by default.
 
     Returns:
-        A pandas DataFrame; without pandas a `Table` of the same columns. Columns: `concept` (its number), `name` (None for none), `universality` 0..1, `entropy` 0..1 (None where it never fires),
-        `energy`, `fires NAME` of each backbone (share of the tokens, 0..1), and where the truth is known `follows` and
-        `auroc`, of a consensus `agreement` (share of its trainings, 0..1).
+        A pandas DataFrame; without pandas a `Table` of the same columns: `concept` (its number), `name` (or None),
+        `universality` 0..1, `entropy` 0..1 (None where it never fires), `energy`, `fires NAME` of each backbone (share
+        of the tokens, 0..1), where the truth is known `follows` and `auroc`, and of a consensus `agreement` (share of
+        its trainings, 0..1).
 
     Raises:
         ValueError: for a USAE without statistics, an order that it does not have, or a labels file that cannot be read.

@@ -39,7 +39,8 @@ def _advice(result: Result) -> list[str]:
         return []
     doubtful = sum(scores.verdict(image) != "strong" for image in result.images)
     more = f"more steps (steps={2 * result.settings.steps})"
+    are = "is" if doubtful == 1 else "are"
     return [
-        f"{plural(doubtful, 'picture')} not to be believed as it stands: {more} or other views may help; "
+        f"{plural(doubtful, 'picture')} {are} not to be believed yet: {more} or other views may help; "
         "a concept that hardly fires (uv.concept_table(usae)) has nothing to show"
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from usae_train.runtime.watching import watched_here
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import known_concept
 from usae_viz.export.animation import Frames
-from usae_viz.objectives import Closeness, Objective, SameCodes
+from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
 from usae_viz.optimization.closing import closing_lines
@@ -41,7 +40,6 @@ from usae_viz.views.viewing import ViewConfig
 
 # What decides how a drawing starts: equal ones share their pictures of noise.
 STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}
-CLOSENESS = 5.0
 
 
 @undisturbed
@@ -61,8 +59,8 @@ def maximize(
     Args:
         usae: a USAE with backbones.
         objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.
-        start: a picture to start from: a tensor (3, H, W), 0..1; a NumPy array, uint8 (H, W, 3), or float 0..1 of either
-            order; or a file. Noise by default.
+        start: a picture to start from: a tensor (3, H, W), 0..1; a NumPy array, uint8 (H, W, 3) or float 0..1 (3, H, W)
+            or (H, W, 3); or a file. Noise by default.
         reference: a picture that `Closeness` and `SameCodes` compare with; the start by default.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
         progress: called after each step with the number of steps done and {backbone: score}.
@@ -89,76 +87,10 @@ def maximize(
             progress(done, scores)
 
         (result,) = maximize_each(usae, named, chosen, stepped, pictures.get("start"), pictures.get("reference"))
-        watch.close(closing_lines(result))
+        watch.close(lambda: closing_lines(result))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
     return result
-
-
-def accentuate(
-    usae: USAE,
-    objective: Objective,
-    picture: Picture,
-    *,
-    closeness: float = CLOSENESS,
-    quiet: bool = False,
-    **settings: Unpack[MaximizeOptions],
-) -> Result:
-    """Raise an objective in a given picture while it stays what it was in the backbones' latent space.
-
-    Feature accentuation (Hamblin et al. 2024, arXiv 2402.10039).
-
-    Args:
-        usae: a USAE with backbones.
-        objective: what to raise.
-        picture: as `start` of `maximize`.
-        closeness: weight of `Closeness`; 0 lets the picture go where it will.
-        quiet: as for `maximize`.
-        settings: as for `maximize`.
-
-    Returns:
-        As `maximize`.
-
-    Raises:
-        ValueError: as `maximize`; for a closeness that is negative or not finite.
-    """
-    return maximize(usae, kept_close(objective, closeness), start=picture, quiet=quiet, **settings)
-
-
-def kept_close(objective: Objective, closeness: float | None = None) -> Objective:
-    """What accentuation makes large: an objective, and that the picture stays close to the given one.
-
-    Args:
-        objective: what to raise.
-        closeness: weight of `Closeness`, >= 0; 5 by default.
-
-    Raises:
-        ValueError: for another weight.
-    """
-    weight = CLOSENESS if closeness is None else closeness
-    if not 0 <= weight < math.inf:
-        raise UsageError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
-    return objective + weight * Closeness()
-
-
-def invert(
-    usae: USAE,
-    picture: Picture,
-    *,
-    backbones: Sequence[str] = (),
-    quiet: bool = False,
-    **settings: Unpack[MaximizeOptions],
-) -> Result:
-    """Draw, from noise, a picture with the codes of a given one: what the concept space keeps of it.
-
-    Args:
-        usae: a USAE with backbones.
-        picture: as `start` of `maximize`.
-        backbones: match these backbones' codes only.
-        quiet: as for `maximize`.
-        settings: as for `maximize`.
-    """
-    return maximize(usae, SameCodes(backbones), reference=picture, quiet=quiet, **settings)
 
 
 @undisturbed

@@ -94,7 +94,7 @@ def render(
     plan, model = _planned(Path(file), usae, labels, allow_code, device)
     with watched_here(quiet) as watch:
         run = Run(Path(out), draw(model, plan, Path(out), watch.report, workers=workers))
-        watch.close(_lines(run))
+        watch.close(lambda: _lines(run))
     return run
 
 

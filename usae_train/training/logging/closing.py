@@ -43,7 +43,7 @@ class Shown:
 
     def close(self, usae: USAE) -> None:
         """Say how it went, and what to do next."""
-        self.watch.close([*fitted_lines(usae, self.figures), *next_lines(usae)])
+        self.watch.close(lambda: [*fitted_lines(usae, self.figures), *next_lines(usae)])
 
 
 def fitted_lines(usae: USAE, figures: Mapping[str, Any]) -> list[str]:
