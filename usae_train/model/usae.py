@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.names import check_name
+from usae_train.images.arrays import canvases_of
 from usae_train.images.measured import SourceRecord
+from usae_train.model.described import usae_html, usae_lines
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
+from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import to_device
 from usae_train.runtime.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
@@ -108,6 +111,12 @@ class USAE(nn.Module):
         threshold = self.sparsity.threshold_shape(n_concepts)
         self.thresholds = nn.ParameterDict({} if threshold is None else {n: torch.zeros(threshold) for n in widths})
 
+    def __repr__(self) -> str:
+        return "\n".join(usae_lines(self))
+
+    def _repr_html_(self) -> str:
+        return usae_html(self)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a USAE folder; the hub's name for `usae_train.save`."""
         from usae_train.model.checkpoint import save
@@ -186,22 +195,23 @@ class USAE(nn.Module):
         # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms a backbone
         return {name: b if b.mean.device == device else b.to(device) for name, b in self._backbones.items()}
 
-    def standardize(self, name: str, tokens: Tensor) -> Tensor:
+    def standardize(self, name: str, tokens: Array) -> Tensor:
         """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
+        tokens = floats_of(tokens, f"{name}: tokens", self.scale(name).mean.device)
         if tokens.shape[-1:] != (self.widths[self.known_name(name)],):
             raise UsageError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
         standardized: Tensor = self.scale(name)(tokens)
         return standardized
 
     @in_plain_numbers
-    def pre_codes(self, name: str, tokens: Tensor) -> Tensor:
+    def pre_codes(self, name: str, tokens: Array) -> Tensor:
         """Concepts' values before ReLU and TopK: raw tokens (..., width) -> (..., n_concepts)."""
         pre_codes: Tensor = self.encoder(name)(self.standardize(name, tokens))
         return pre_codes
 
     @in_plain_numbers
-    def encode(self, name: str, tokens: Tensor) -> Codes:
-        """Raw tokens (..., width) -> Codes(values, indices), each (..., k).
+    def encode(self, name: str, tokens: Array) -> Codes:
+        """Raw tokens (..., width), a tensor or a NumPy array -> Codes(values, indices), each (..., k).
 
         Where the sparsity keeps no fixed number, k is the most that a token of these has.
         """
@@ -251,10 +261,10 @@ class USAE(nn.Module):
         return Readout(*scale.folded(weight, bias))
 
     @in_plain_numbers
-    def tokens(self, name: str, canvas: Tensor) -> Tensor:
+    def tokens(self, name: str, canvas: Array) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
         backbone = self.backbones[self.known_name(name)]
-        tokens: Tensor = backbone(canvas.to(backbone.mean.device), self.grid)
+        tokens: Tensor = backbone(canvases_of(canvas, "canvases").to(backbone.mean.device), self.grid)
         return tokens
 
     def known_name(self, name: str) -> str:

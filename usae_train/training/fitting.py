@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor
 
 from usae_train.backbones.backbone import (
     Backbone,
@@ -27,18 +26,22 @@ from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
+from usae_train.runtime.arrays import Array
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.watching import watched_here
+from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
 from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe
 
@@ -55,19 +58,21 @@ class FitCallbacks:
 
 @undisturbed
 def fit(
-    data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore,
+    data: Mapping[str, Array] | str | Path | ImageSource | ActivationStore,
     *,
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None = None,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
+    quiet: bool = False,
     **settings: Unpack[FitOptions],
 ) -> USAE:
     """Train a USAE.
 
     Args:
-        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or files of such tokens,
+        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all, as tensors or NumPy arrays
+            of floating-point numbers; or files of such tokens,
             `NAME=FILE.npy,NAME=FILE.npy` (see `tokens.given_tokens`); or pictures: a folder, `demo`, or an image
             source; or an activation store.
         backbones: {name: spec, timm id or `ModuleBackbone`} to see the pictures with, or what `--backbones` takes:
@@ -75,7 +80,8 @@ def fit(
         recipe: `default`, `published`, a YAML file of one, or a `TrainingRecipe`.
         limit: take at most so many pictures.
         device: where to train.
-        watch: callbacks for progress.
+        watch: callbacks for progress of your own, beside what is shown.
+        quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, init_seed, dtype, mask_outliers,
             max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
 
@@ -86,12 +92,27 @@ def fit(
     Raises:
         ValueError: for settings that do not exist or clash, tokens that do not pair, pictures that cannot be read.
     """
-    watch = watch or FitCallbacks()
     chosen = fit_settings(recipe, **settings)
+    with watched_here(quiet) as here:
+        shown = Shown(here, chosen.steps)
+        usae = _fitted(data, backbones, chosen, limit, device, shown.beside(watch or FitCallbacks()))
+        shown.close(usae)
+    return usae
+
+
+def _fitted(
+    data: Mapping[str, Array] | str | Path | ImageSource | ActivationStore,
+    backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None,
+    chosen: FitSettings,
+    limit: int | None,
+    device: torch.device | str,
+    watch: FitCallbacks,
+) -> USAE:
+    """By what the data is."""
     if isinstance(data, Mapping):
         if backbones is not None:
             raise UsageError("backbones are for pictures; the data is tokens already")
-        return fit_given(GivenTokens(dict(data)), chosen, device, watch)
+        return fit_given(GivenTokens(token_tensors(data)), chosen, device, watch)
     if isinstance(data, str) and names_tokens(data):
         if backbones is not None:
             raise UsageError("backbones are for pictures; the data is tokens already")

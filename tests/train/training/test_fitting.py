@@ -163,7 +163,7 @@ def test_backbones_are_named_as_the_command_line_names_them(
     seen = []
     monkeypatch.setattr(fitting, "fit_pictures", lambda source, settings, specs, *rest: seen.append(specs))
     for told in ("resnet18.a1_in1k,resnet50.a1_in1k", "paper", {"a": "resnet18.a1_in1k", **tiny_specs}):
-        fit(picture_folder, backbones=told, **SMALL)
+        fit(picture_folder, backbones=told, quiet=True, **SMALL)
     ids, paper, mixed = seen
     assert {name: spec.model for name, spec in ids.items()} == {
         "resnet18": "resnet18.a1_in1k",
