@@ -141,7 +141,7 @@ class Trainer:
     def resume_at(self, step: int) -> None:
         """Take the state as it is before a step."""
         self.dead = step - self.state.last_fired > self.recipe.dead_after
-        self.n_dead: list[int] = self.dead.sum(1).tolist()
+        self.n_dead: list[float] = self.dead.sum(1).tolist()
 
     def step(self, step: int, logged: bool = False, keeper: TrainingCheckpointer | None = None) -> dict[str, Any]:
         """Take one step.
