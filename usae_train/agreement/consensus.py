@@ -22,7 +22,8 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe, other_sizes
-from usae_train.training.loop import fit_tokens, new_usae, standardization_rows, standardize_from
+from usae_train.training.initialization import standardization_rows, standardize_from
+from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
