@@ -18,12 +18,14 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
+from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import known_concept
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
+from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given import described, given_canvas
 from usae_viz.optimization.halving import Halved
 from usae_viz.optimization.loop import InvalidImageScore
@@ -76,7 +78,9 @@ def maximize(
     given = {key: value for key, value in (("start", start), ("reference", reference)) if value is not None}
     chosen = check_settings(MaximizeSettings, **settings, **{key: described(value) for key, value in given.items()})
     pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
-    named = bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))
+    known = None if labels is None else labels_of(usae, labels)
+    named = bound_in(usae, [objective], known)
+    chosen = with_edits_bound(usae, chosen, known)
     (result,) = maximize_each(usae, named, chosen, progress, pictures.get("start"), pictures.get("reference"))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
@@ -218,6 +222,7 @@ def _prepared(
         if (start is not None or settings.start is not None) and getattr(settings, own) is not None:
             raise UsageError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
     settings = resolved(usae, settings)
+    check_edits(usae, settings, objectives)
     assert settings.size is not None
     device = usae.dictionary(usae.names[0]).device
     start = given_canvas(start, settings.start, settings.size, device)
@@ -311,6 +316,7 @@ def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = 
         settings.dtype,
         reference=reference,
         transforms=settings.transforms,
+        edits=edits_of(usae, settings.edits),
     )
 
 
