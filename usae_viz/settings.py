@@ -191,7 +191,7 @@ def _known_or_own(value: Any, known: Sequence[str]) -> Any:
         return value
     try:
         return OwnPart.of(value)
-    except ValueError as error:
+    except UsageError as error:
         names = ", ".join(f"`{name}`" for name in known)
         raise UsageError(f"expected {names}, `module:Name`, or in Python a callable") from error
 

@@ -240,7 +240,7 @@ def _planned(recipe: str, settings: RenderSettings, device: str, allow_code: boo
     model = load(settings.usae or chosen.usae, pick_device(device))
     try:
         return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{recipe}: {error}") from error
 
 
@@ -281,6 +281,6 @@ def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, as_json: bool, worke
     say(f"{plural(pictures, 'picture')} to draw in {plural(found.folders, 'folder')}, {found.finished} there already")
     say_table(table)
     minutes, seconds = divmod(round(found.seconds), 60)
-    where = "this CPU" if usae.dictionary(usae.names[0]).device.type == "cpu" else "this GPU"
+    where = "this CPU" if usae.device.type == "cpu" else "this GPU"
     who = "one process" if found.processes == 1 else f"{found.processes} processes"
     say(f"about {minutes} min {seconds} s by {who} on {where}, {found.megabytes:.1f} MB without sheets")

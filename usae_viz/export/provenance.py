@@ -30,7 +30,7 @@ def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[Maxim
 
 def drawn_on(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
     """What besides the settings decides a picture's last bits."""
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     used = {name: str(dtype_for(settings.dtype, b)).removeprefix("torch.") for name, b in usae.backbones.items()}
     threads = torch.get_num_threads() if device.type == "cpu" else None
     return {"device": device.type, "dtype": used, "threads": threads}

@@ -224,7 +224,7 @@ def _prepared(
     settings = resolved(usae, settings)
     check_edits(usae, settings, objectives)
     assert settings.size is not None
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     start = given_canvas(start, settings.start, settings.size, device)
     reference = given_canvas(reference, settings.reference, settings.size, device)
     view_config = view_config_for(usae, settings, objectives, start if reference is None else reference)
@@ -410,7 +410,8 @@ def verified(
 @torch.no_grad()
 def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
     """Canvases (seed, 3, H, W) that nothing was optimized in."""
-    return begun_image(settings, seeds)()
+    canvases: Tensor = begun_image(settings, seeds)()
+    return canvases
 
 
 def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:

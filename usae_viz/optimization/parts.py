@@ -53,7 +53,7 @@ def drawn_together(
     if settings.mode == "coupled" and isinstance(image, Parameterization):
         groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
         image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
-    image.to(view_config.usae.dictionary(view_config.usae.names[0]).device)
+    image.to(view_config.usae.device)
     ascent = optimize(
         view_config,
         image,

@@ -40,7 +40,7 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     if settings.verify is not None:
         known_concept(usae, settings.verify)
     settings, backbones = with_edits_bound(usae, settings), usae.backbones.values()
-    size = settings.size or round(CANVAS * max(backbone.input_size for backbone in backbones))
+    size = settings.size or round(CANVAS * usae.input_size)
     augmentation = settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones))
     _check_own(settings, augmentation)
     if _is_augmented(settings):
@@ -99,7 +99,7 @@ def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
     """The spectrum or contrast that pictures are held to by default: that of the pictures that the USAE has seen."""
     if settings.start is not None:  # it keeps its own
         return {}
-    seen = DEMO if (usae.images or "").partition(":")[0] == DEMO else PHOTOGRAPHS
+    seen = DEMO if (usae.measured_on.name or "").partition(":")[0] == DEMO else PHOTOGRAPHS
     if settings.parameterization == "maco":
         return {"spectrum": settings.spectrum or seen}
     return {"contrast": settings.contrast or CONTRAST[seen]} if settings.parameterization == "fourier" else {}
@@ -122,7 +122,7 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     It is asked before they are counted out: a hundred million seeds would be as many names.
     """
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     there = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
     needed = canvases * bytes_a_canvas(size)
     if needed > there:

@@ -36,7 +36,7 @@ def command_again(file: Path, about: ImageMetadata) -> str | None:
     else:
         try:
             parse_objective(about.objective)
-        except ValueError:
+        except UsageError:
             return None
     words = ["usae-viz", "render", str(file), "--out", "again"]
     threads = about.drawn_on.get("threads")
@@ -77,7 +77,7 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -
             raise UsageError(f"{file} was drawn with {text}, which was in no file; it cannot be drawn again")
     try:
         settings = about.drawn_with()
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
     for given in (settings.start, settings.reference):
         if given is not None and given.startswith("tensor of sha256"):
