@@ -251,12 +251,8 @@ def _ways(usae: USAE, runs: Sequence[RunVariant], animations: Sequence[str]) -> 
             "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
             "spectrum": settings.spectrum and spectrum(settings.spectrum),
             "usae": usae.sha256,
-<<<<<<< HEAD
             "version": DRAWN_AS.get(usae.device.type, DRAWN_ON_GPU_AS),
-=======
-            "version": DRAWN_AS.get(usae.dictionary(usae.names[0]).device.type, DRAWN_ON_GPU_AS),
             **own_hashes([settings]),
->>>>>>> parts
         }
         before = f"{run.variant}-" if run.variant is not None else ""
         before += "coupled-" if len(modes[run.variant]) > 1 and settings.mode == "coupled" else ""
