@@ -24,7 +24,7 @@ from usae_viz.concepts.naming import known_concept
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Closeness, Objective, SameCodes
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
+from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
 from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given import described, given_canvas
 from usae_viz.optimization.halving import Halved
@@ -32,6 +32,7 @@ from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.parts import DrawTogether, Part, begun_image, drawn_together, pictures_of
 from usae_viz.optimization.resolving import resolved, whole_first
 from usae_viz.optimization.result import Result
+from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import check_class, verify_classes
 from usae_viz.verification.noise import shared_noise
@@ -309,6 +310,7 @@ def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Object
 
 def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> ViewConfig:
     """How resolved settings show a picture, one at once."""
+    own = settings.parameterization
     return ViewConfig(
         usae,
         settings.augmentation,
@@ -316,6 +318,7 @@ def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = 
         settings.dtype,
         reference=reference,
         transforms=settings.transforms,
+        canvas_bytes=own_bytes(own, settings.size) if isinstance(own, OwnPart) and settings.size else 0,
         edits=edits_of(usae, settings.edits),
     )
 

@@ -32,6 +32,7 @@ class ViewConfig:
         at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
+        canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
         edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
         transforms: of somebody's own, in place of the augmentation or, where it is among them, around it.
     """
@@ -44,6 +45,7 @@ class ViewConfig:
     whole_first: float = 0.0
     reference: Tensor | None = None
     transforms: tuple[Transform, ...] = ()
+    canvas_bytes: int = 0
     edits: BackboneEdits = field(default_factory=dict)
 
     def at(self, passed: float) -> ViewConfig:
