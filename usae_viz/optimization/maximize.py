@@ -18,19 +18,22 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
+from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import known_concept
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
+from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
 from usae_viz.optimization.closing import closing_lines
+from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given import Picture, described, given_canvas, opened
 from usae_viz.optimization.halving import Halved
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.parts import DrawTogether, Part, begun_image, drawn_together, pictures_of
 from usae_viz.optimization.resolving import resolved, whole_first
 from usae_viz.optimization.result import Result
+from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import check_class, verify_classes
 from usae_viz.verification.noise import shared_noise
@@ -79,7 +82,9 @@ def maximize(
     given = {key: opened(value) for key, value in (("start", start), ("reference", reference)) if value is not None}
     chosen = check_settings(MaximizeSettings, **settings, **{key: described(value) for key, value in given.items()})
     pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
-    named = bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))
+    known = None if labels is None else labels_of(usae, labels)
+    named = bound_in(usae, [objective], known)
+    chosen = with_edits_bound(usae, chosen, known)
     with watched_here(quiet) as watch:
 
         def stepped(done: int, scores: dict[str, Any]) -> None:
@@ -170,6 +175,7 @@ def _prepared(
         if (start is not None or settings.start is not None) and getattr(settings, own) is not None:
             raise UsageError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
     settings = resolved(usae, settings)
+    check_edits(usae, settings, objectives)
     assert settings.size is not None
     device = usae.device
     start = given_canvas(start, settings.start, settings.size, device)
@@ -256,6 +262,7 @@ def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Object
 
 def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> ViewConfig:
     """How resolved settings show a picture, one at once."""
+    own = settings.parameterization
     return ViewConfig(
         usae,
         settings.augmentation,
@@ -263,6 +270,8 @@ def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = 
         settings.dtype,
         reference=reference,
         transforms=settings.transforms,
+        canvas_bytes=own_bytes(own, settings.size) if isinstance(own, OwnPart) and settings.size else 0,
+        edits=edits_of(usae, settings.edits),
     )
 
 

@@ -61,7 +61,7 @@ def transformed_views(
 def _through(transform: OwnPart, seen: Tensor, generator: torch.Generator) -> Tensor:
     """What a transform makes of views (views, 3, h, w): as many, of any size."""
     with transform.told(WHAT), seeded_by(generator, seen.device):
-        found = transform.ready(WHAT)(seen, generator)
+        found: Tensor = transform.ready(WHAT)(seen, generator)
     if (why := _wrong(seen, found)) is not None:
         raise UsageError(f"{WHAT} {transform.text!r} {why}")
     return cast(Tensor, found)  # `_wrong` has looked
