@@ -220,12 +220,14 @@ class Backbone(nn.Module):
             ValueError: for a backbone whose spec keeps no classifier.
         """
         self._check_classifier()
-        return self.model(self._normalized(canvas))
+        logits: Tensor = self.model(self._normalized(canvas))
+        return logits
 
     def embedding(self, canvas: Tensor) -> Tensor:
         """What the whole model makes of pictures (batch, 3, height, width) before its classifier: (batch, features)."""
         features = self.model.forward_features(self._normalized(canvas))  # type: ignore[operator]  # timm's own methods
-        return self.model.forward_head(features, pre_logits=True).flatten(1)  # type: ignore[operator]
+        pooled: Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
+        return pooled.flatten(1)
 
     def tokens_and_logits(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """What `forward` and `logits` say of pictures, in one pass through the network where timm's parts allow it.
@@ -392,6 +394,11 @@ def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
     for backbone in backbones:
         half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
         backbone.run_in = torch.bfloat16 if half else torch.float32
+
+
+def largest_input(backbones: Mapping[str, Backbone]) -> int:
+    """The largest input size of some backbones, px: what is read at it serves all of them."""
+    return max(backbone.input_size for backbone in backbones.values())
 
 
 def common_grid(backbones: Sequence[Backbone]) -> tuple[int, int]:

@@ -118,11 +118,8 @@ class HubImages(Indexed):
         return len(self.rows)
 
     def read(self, index: int, size: int) -> Tensor:
-        picture = self.rows[index][self.column]
-        if picture is None:
-            raise UsageError(f"{self.label(index)} cannot be read: the row has no picture")
         try:
-            content = _content(picture)
+            content = _content(self.rows[index][self.column])
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.label(index)} cannot be read: {error}") from error
         return read_picture(io.BytesIO(content), size, self.label(index))
@@ -143,11 +140,11 @@ class HubImages(Indexed):
         return digest.hexdigest()
 
 
-def _content(picture: dict[str, Any]) -> bytes:
+def _content(picture: dict[str, Any] | None) -> bytes:
     """A picture's bytes, from its row or from the file that the row names."""
-    if picture["bytes"] is not None:
+    if picture is not None and picture["bytes"] is not None:
         return bytes(picture["bytes"])
-    if picture["path"] is None:
+    if picture is None or picture["path"] is None:
         raise UsageError("the row has no picture")
     file = Path(picture["path"])
     check_regular(file)

@@ -258,7 +258,7 @@ class _Reading(Dataset[tuple[int, Tensor] | Failure]):
     def __getitem__(self, number: int) -> tuple[int, Tensor] | Failure:
         try:
             return number, self.source.read(number, self.size)
-        except ValueError as error:
+        except UsageError as error:
             return Failure(number, str(error))
 
 

@@ -119,7 +119,7 @@ class Statistics:
             return 0.0
         for (low, high), (start, end) in zip(pairwise(values), pairwise(levels), strict=True):
             if value < high:
-                return 100 * (start + (end - start) * (value - low) / (high - low))
+                return float(100 * (start + (end - start) * (value - low) / (high - low)))
         return 100.0
 
 
@@ -149,7 +149,7 @@ def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: in
     """
     from usae_train.model.firing import FiringTally  # which makes what is defined here
 
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     tally = FiringTally(usae.names, usae.n_concepts, usae.lengths)
     for lot in [paired] if isinstance(paired, PairedTokens) else paired:
         for start in range(0, len(lot.numbers), chunk):

@@ -21,6 +21,7 @@ from usae_train.backbones.backbone import (
 from usae_train.files.validation import check_settings
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.images.failures import BrokenPictures
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
@@ -212,15 +213,14 @@ def fit_pictures(
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
     usae.modules_given = {name: own for name, own in backbones.items() if isinstance(own, Backbone)}
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
+    usae.measured_on = SourceRecord.of(source)
     if keeper is not None:
         keeper.data = {
-            "pictures": source.name,
-            "fingerprint": source.fingerprint(),
+            **usae.measured_on.of_a_state,
             "widths": usae.widths,
             "backbones": listed(specs),
         }
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
-    usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     if ranks.is_main:
         usae.statistics = measure(usae, sample())
     else:
@@ -330,17 +330,15 @@ def fit_store(
     allowed = allowed_memory(memory)
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
-    usae.weights = dict(record.weights)
+    usae.weights, usae.measured_on = dict(record.weights), record.images
     if keeper is not None:
         keeper.data = {
-            "pictures": record.source,
-            "fingerprint": record.fingerprint,
+            **record.images.of_a_state,
             "widths": usae.widths,
             "shards": [shard.sha256 for shard in record.shards],
         }
     feed = StoreFeed(store, allowed)
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
-    usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     if ranks.is_main:
         usae.statistics = measure(usae, feed.sample())
     return usae.to("cpu")

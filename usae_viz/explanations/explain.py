@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from usae_train.backbones.backbone import largest_input
 from usae_train.interventions.importance import ClassView, look
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
@@ -47,7 +49,7 @@ def explain(
     backbones = usae.backbones
     chosen = _chosen(usae, class_)
     photograph = open_photograph(photo)
-    canvas = photograph.canvas(max(each.input_size for each in backbones.values()))
+    canvas = photograph.canvas(largest_input(backbones))
     maps, looks, refused = {}, {}, {}
     for name, backbone in backbones.items():
         found = _looked(usae, name, canvas, chosen.get(name))
@@ -76,7 +78,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     """
     number = one_concept(usae, concept)
     own = usae.backbones[usae.known_name(backbone)]
-    canvas = open_photograph(photo).canvas(max(each.input_size for each in usae.backbones.values()))
+    canvas = open_photograph(photo).canvas(usae.input_size)
     with torch.no_grad():
         codes = usae.encode(backbone, own(canvas.to(own.mean.device))[0])
     return ConceptMaps.of(codes, own.grid, usae.n_concepts).codes[number]
@@ -95,7 +97,7 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     for name, spec in usae.specs.items():
         try:
             found[name] = parse_class(usae, name, class_)
-        except ValueError as error:
+        except UsageError as error:
             errors[spec.classes == 0] = errors.get(spec.classes == 0, error)
     if not found:
         raise errors[min(errors)]
@@ -106,5 +108,5 @@ def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassV
     """A backbone's look; or why its concepts' part in an answer cannot be said."""
     try:
         return look(usae, name, canvas, class_)
-    except ValueError as error:
+    except UsageError as error:
         return str(error)

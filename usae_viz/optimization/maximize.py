@@ -171,7 +171,7 @@ def _prepared(
             raise UsageError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
     settings = resolved(usae, settings)
     assert settings.size is not None
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     start = given_canvas(start, settings.start, settings.size, device)
     reference = given_canvas(reference, settings.reference, settings.size, device)
     view_config = view_config_for(usae, settings, objectives, start if reference is None else reference)
@@ -241,7 +241,7 @@ def view_config_for(
         ValueError: when not even one objective's fit into the memory.
     """
     assert settings.size is not None
-    view_config = ViewConfig(usae, settings.augmentation, settings.views, settings.dtype, reference=reference)
+    view_config = _seen_as(usae, settings, reference)
     canvases, together = _beside(usae, settings, objectives)
     at_once = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
     return replace(view_config, at_once=at_once)
@@ -250,8 +250,20 @@ def view_config_for(
 def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> int:
     """Bytes that one of these objectives takes while it is drawn, all its pictures together; see `view_config_for`."""
     assert settings.size is not None
-    view_config = ViewConfig(usae, settings.augmentation, settings.views, settings.dtype)
+    view_config = _seen_as(usae, settings)
     return bytes_a_picture(view_config, usae.backbones, settings.size, *_beside(usae, settings, objectives))
+
+
+def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> ViewConfig:
+    """How resolved settings show a picture, one at once."""
+    return ViewConfig(
+        usae,
+        settings.augmentation,
+        settings.views,
+        settings.dtype,
+        reference=reference,
+        transforms=settings.transforms,
+    )
 
 
 def _beside(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> tuple[int, int]:
@@ -331,7 +343,8 @@ def verified(
     """
     # beside a picture that was started from stands the noise that others of this USAE are judged by
     plain = settings if settings.start is None else resolved(usae, settings.model_copy(update={"start": None}))
-    noise = shared_noise(usae, plain.model_dump_json(include=STARTS_BY), lambda seeds: starts(plain, seeds))
+    how = plain.model_dump_json(include=STARTS_BY), plain.parameterization  # two of a name may be other code
+    noise = shared_noise(usae, how, lambda seeds: starts(plain, seeds))
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:
         return score_images(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
@@ -343,7 +356,8 @@ def verified(
 @torch.no_grad()
 def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
     """Canvases (seed, 3, H, W) that nothing was optimized in."""
-    return begun_image(settings, seeds)()
+    canvases: Tensor = begun_image(settings, seeds)()
+    return canvases
 
 
 def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:

@@ -41,8 +41,8 @@ def test_fit_on_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Pa
     assert usae.grid == (2, 2)
     assert usae.specs == tiny_specs
     assert usae.recipe == "published"
-    assert usae.images == str(picture_folder)
-    assert usae.fingerprint == open_images(picture_folder).fingerprint()
+    assert usae.measured_on.name == str(picture_folder)
+    assert usae.measured_on.fingerprint == open_images(picture_folder).fingerprint()
     assert usae.statistics is not None
     assert usae.statistics.counts.tolist() == [5, 20]
     assert set(usae.statistics.top_images.unique().tolist()) <= {-1, 0, 2, 3, 4, 5}
