@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -63,7 +64,7 @@ def _through(transform: OwnPart, seen: Tensor, generator: torch.Generator) -> Te
         found = transform.ready(WHAT)(seen, generator)
     if (why := _wrong(seen, found)) is not None:
         raise UsageError(f"{WHAT} {transform.text!r} {why}")
-    return found
+    return cast(Tensor, found)  # `_wrong` has looked
 
 
 def _wrong(seen: Tensor, found: object) -> str | None:
