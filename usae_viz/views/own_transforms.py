@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -64,7 +63,7 @@ def _through(transform: OwnPart, seen: Tensor, generator: torch.Generator) -> Te
         found: Tensor = transform.ready(WHAT)(seen, generator)
     if (why := _wrong(seen, found)) is not None:
         raise UsageError(f"{WHAT} {transform.text!r} {why}")
-    return cast(Tensor, found)  # `_wrong` has looked
+    return found
 
 
 def _wrong(seen: Tensor, found: object) -> str | None:
