@@ -127,11 +127,11 @@ def maximize_each(
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, Halved) else Halved(draw)
     for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
-        left = list(alike)
-        for first in range(0, len(left), view_config.at_once):
-            pack, shown = left[first : first + view_config.at_once], replace(view_config, whole_first=share)
-            if not (yield from _draw(shown, pack, settings, start, progress, draw)):
+        left, shown = list(alike), replace(view_config, whole_first=share)
+        while left:
+            if not (drawn := (yield from _draw(shown, left[: view_config.at_once], settings, start, progress, draw))):
                 return
+            del left[:drawn]
 
 
 @undisturbed
@@ -191,8 +191,8 @@ def _draw(
     start: Tensor | None,
     progress: StepCallback,
     draw: DrawTogether,
-) -> Generator[Result, None, bool]:
-    """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
+) -> Generator[Result, None, int]:
+    """Draw a pack of objectives, or as many of its first as fit, a result each; returns how many, 0 after Ctrl-C.
 
     A score that is lost ends its own objective only: the others of the pack are then drawn one by one, without it.
 
@@ -207,8 +207,9 @@ def _draw(
     except InvalidImageScore as lost:
         row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
     if parts and row is None:
+        drawn = {id(picture.objective) for part in parts for picture in part.pictures}
         yield from _results(view_config, pack, parts, settings)
-        return not any(part.ascent.cut_short for part in parts)
+        return 0 if any(part.ascent.cut_short for part in parts) else len(drawn)
     assert row is not None
     lost_one = pictures[row].objective
     found = list(_results(view_config, [lost_one], parts, settings)) if parts else []
@@ -219,8 +220,8 @@ def _draw(
                 raise InvalidImageScore(row, why)
             yield from found
         elif not (yield from _draw(view_config, [objective], settings, start, progress, draw)):
-            return False
-    return True
+            return 0
+    return len(pack)
 
 
 def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:

@@ -107,7 +107,7 @@ def test_dtype_and_seed_are_in_the_report_and_change_what_they_are_for(
     assert seen[0]["cosines"] == seen[1]["cosines"]
     assert seen[0]["baseline"]["cosines"] != seen[1]["baseline"]["cosines"]
     code, _, said = run(*words, "--out", tmp_path / "bad", "--dtype", "half")
-    assert (code, said) == (2, "error: dtype = 'half': Input should be 'auto', 'float32' or 'bfloat16'\n")
+    assert (code, said) == (2, "error: dtype = 'half': expected 'auto', 'float32' or 'bfloat16'\n")
 
 
 def test_a_fit_runs_its_backbones_in_the_dtype_it_is_told(place: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_fit_runs_its_backbones_in_the_dtype_it_is_told(place: Path, tmp_path:
     half, whole = ut.load(tmp_path / "half"), ut.load(place / "usae")
     assert not torch.equal(half.scale("left").mean, whole.scale("left").mean)
     code, _, said = run(*fit, "--out", tmp_path / "bad", "--dtype", "half")
-    assert (code, said) == (2, "error: dtype = 'half': Input should be 'auto', 'float32' or 'bfloat16'\n")
+    assert (code, said) == (2, "error: dtype = 'half': expected 'auto', 'float32' or 'bfloat16'\n")
 
 
 def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -215,14 +215,14 @@ def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:
             "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, relu, topk; did you mean",
         ),
         ({"sparsity": "relu"}, "read from other libraries' files, and not trained; expected batchtopk, jumprelu, topk"),
-        ({"sparsity": {"kind": "jumprelu", "bandwith": 1}}, "bandwith: Extra inputs are not permitted"),
+        ({"sparsity": {"kind": "jumprelu", "bandwith": 1}}, "bandwith: there is none of that name"),
         ({"dictionary": "archetypes"}, "dictionary of kind 'archetypes'; expected archetypal, free; did you mean"),
         ({"matryoshka_fractions": "0.5,0.25"}, "expected fractions that rise, such as 0.1,0.25,0.5"),
         ({"matryoshka_fractions": (0.5, 0.5)}, "expected fractions that rise"),
         ({"matryoshka_fractions": (0.5, 1.0)}, "expected shares above 0 and below 1"),
-        ({"matryoshka_fractions": "0.5,half"}, "matryoshka_fractions.1 = 'half': Input should be a valid number"),
+        ({"matryoshka_fractions": "0.5,half"}, "matryoshka_fractions.1 = 'half': expected a number"),
         ({"matryoshka_fractions": "none", "matryoshka": "drawn"}, "there are no matryoshka_fractions; give some"),
-        ({"matryoshka": "random"}, "matryoshka = 'random': Input should be 'fixed' or 'drawn'"),
+        ({"matryoshka": "random"}, "matryoshka = 'random': expected 'fixed' or 'drawn'"),
     ],
 )
 def test_what_is_no_variant_is_one_line(settings: dict[str, object], message: str) -> None:
