@@ -61,8 +61,9 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import Batches, MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
+from usae_train.training.initialization import initialize, standardization_rows
 from usae_train.training.kernels.products import product_dtype
-from usae_train.training.loop import EXACT_STEPS, fit_tokens, initialize, learning_rate, new_usae, standardization_rows
+from usae_train.training.loop import EXACT_STEPS, fit_tokens, learning_rate, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings
 
 WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}

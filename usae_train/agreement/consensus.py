@@ -22,7 +22,8 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe, other_sizes
-from usae_train.training.loop import fit_tokens, new_usae, standardization_rows, standardize_from
+from usae_train.training.initialization import standardization_rows, standardize_from
+from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
@@ -121,7 +122,7 @@ def fit_agreed(
     if everything.steps:
         later = lambda step, figures: watch.steps(first + step, figures)  # noqa: E731
         fit_tokens(shown.feed, everything, usae, device, later, then, watch.log_every)
-    usae.images, usae.n_images, usae.fingerprint = shown.images, shown.n_images, shown.fingerprint
+    usae.measured_on = shown.images
     usae.statistics = measure(usae, shown.sample())
     return usae.to("cpu")
 

@@ -36,8 +36,9 @@ from usae_train.files.provenance import versions
 from usae_train.images.classes import ImageClasses, classes_of
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import DemoImages, ImageSource
+from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
-from usae_train.model.usae import STD_EPSILON, USAE
+from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import workers_for
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
@@ -121,7 +122,7 @@ def evaluate(
         classes=None if classes is None else sha256(repr(classes).encode()).hexdigest(),
     )
     state = PassState(settings, measures)
-    device = usae.dictionary(usae.names[0]).device.type
+    device = usae.device.type
     workers = workers_for(compared.workers, -(-len(source) // batch), device, _bytes_of_a_batch(usae, batch))
     keeper = compared.keeper
 

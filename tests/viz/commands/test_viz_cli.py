@@ -274,7 +274,6 @@ def test_a_recipe_can_hold_objectives(folder, tmp_path):
         (["maximize", "-c", "3", "--closeness", "2"], "--closeness is to a given picture: say which with --start"),
         (["maximize", "-c", "3", "--steps", "many"], "--steps"),
         (["maximize", "-c", "3", "--animation", "mp4"], "say every how many steps with --snapshots"),
-        (["render", "a.png", "--labels", "b.json"], "--labels are for a recipe"),
         (["invert"], "Missing argument"),
     ],
 )

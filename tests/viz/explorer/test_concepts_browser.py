@@ -16,40 +16,34 @@ pytestmark = pytest.mark.browser
 LABELS = [(7, "warm reds"), (8, "warm"), (1, "twins"), (9, "Twins"), (11, "a [b")]
 TEXTS = [
     *("3", " 3 , 1", "3,3", "12", "-1", "0012", "3.0", "9" * 25),
-    *("4-6", "4 - 6, 5, 0", "6-4", "9-12", "4-", "-4-6", "4–6"),
-    *("all", "ALL", "a l l", "favourites", "fav*", "top:3", "top: 12", "top:0", "top:13", "top:", "top:x", "Top:3"),
-    *(
-        "warm reds",
-        "WarmReds, 2",
-        "warm",
-        "warm*",
-        "twins",
-        "tw?ns",
-        "tw?n",
-        "[tu]w*",
-        "[!t]*",
-        "[a-t]wins",
-        "[t-a]wins",
-    ),
+    *("4-6", "4 - 6, 5, 0", "6-4", "9-12", "4-", "-4-6", "4–6", "4 − 6", "4~6"),
+    *("all", "ALL", "a l l", "favourites", "fav*"),
+    *("top:3", "top: 12", "top:0", "top:13", "top:", "top:x", "Top:3", "T o p : 3"),
+    *("warm reds", "WarmReds, 2", "warm", "warm*", "twins"),
+    *("tw?ns", "tw?n", "[tu]w*", "[!t]*", "[a-t]wins", "[t-a]wins"),
     *("cold", "cold*", "[", "[]", "[!]", "*", "", " , ", ",3,", "3 1", "3;1", "concept 3"),
     *("texture: dots", "texture:dots", "Dots", "dots", "texture:*", "colour:*", "textur", ":dots", "*dots"),
 ]
 NAMES = [
-    *("warm reds", "Ärger", "a-b", "40-", "v2", "12", " 1 2 ", "-12", "٣", "4–6", "1.5"),
-    *("a,b", "a;b", "red]", "(red)", "top:8", "T o p :x", "topper", "top", "all", "A L L", "all reds"),
+    *("warm reds", "Ärger", "v2", "1.5", "(red)", "<b>", "a\nb", "colour: red", "x" * 200, "", "  "),
     *(
-        "favourites",
-        "Favourites ",
-        "favourite",
-        "",
-        "  ",
-        "<b>",
-        "a\nb",
+        "a-b",
+        "40-42",
+        "4 0 - 4 2",
+        "40-",
+        "4–6",
+        "4−6",
+        "4~6",
+        "12",
+        " 1 2 ",
+        "-12",
+        "٣",
+        "١-٣",
         "1\u00a02",
         "1\u200b2",
-        "x" * 200,
-        "colour: red",
     ),
+    *("a,b", "a;b", "re*", "r?d", "[red]", "red]", "top:8", "T o p :x", "topper", "top"),
+    *("all", "A L L", "all reds", "favourites", "Favourites ", "favourite"),
 ]
 
 
@@ -107,7 +101,7 @@ def test_names_are_refused_as_on_the_command_line(page, usae_folder, tmp_path):
 
     seen = page.evaluate("(names) => names.map((name) => wrongName(name) !== '')", NAMES)
     assert dict(zip(NAMES, seen, strict=True)) == {name: refused(name) for name in NAMES}
-    assert 8 < sum(seen) < len(NAMES) - 10
+    assert 15 < sum(seen) < len(NAMES) - 10
 
 
 @pytest.mark.parametrize(
@@ -115,7 +109,7 @@ def test_names_are_refused_as_on_the_command_line(page, usae_folder, tmp_path):
     [
         ({"concept": 12}, "No concept 12: this USAE has 12."),
         ({"concept": "3"}, "A label without the number of its concept."),
-        ({"name": "top: 8"}, "Concept 3 cannot be called “top: 8”."),
+        ({"name": "4-6"}, "Concept 3 cannot be called “4-6”."),
         ({"name": 5}, "Concept 3: “name” is not as this page exports it."),
         ({"nmae": "red"}, "Concept 3: “nmae” is not as this page exports it."),
     ],

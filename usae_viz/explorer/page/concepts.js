@@ -1,11 +1,14 @@
 // @ts-check
 "use strict";
-/* Concepts as a person writes them, in the one syntax of --concept: what usae_viz/concepts/parsing.py and labels.py say
-   in Python. A test gives both the same texts. */
+/* Concepts as a person writes them, in the one syntax of --concept: what usae_viz/concepts/parsing.py and
+   usae_train/model/concept_names.py say in Python. A test gives both the same texts. */
 
 const SPACES = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/gu; // Python's
 const WHOLE = /^-?\d+$/;
-const RANGE = /^(\d+)\s*-\s*(\d+)$/;
+const RANGE = /^(\d+)\s*[-\u2010-\u2015\u2212]\s*(\d+)$/; // with a hyphen, or with what editors put in its place
+const RANGE_OF_ANY = /^\p{Nd}+[-\u2010-\u2015\u2212]\p{Nd}+$/u; // in whichever digits
+const TOP = "top:";
+const WILD = /[*?[]/;
 const TAKEN = ["all", "favourites"]; // mean something of their own
 const CHANCE = 0.6; // AUROC below which a label says nothing of a concept, as in usae_viz/concepts/naming.py
 
@@ -23,9 +26,9 @@ function wrongName(name) {
   const said = folded(name);
   if (said.includes(",")) return "A name has no comma: --concept splits there.";
   if (/^-?\p{Nd}+$/u.test(said)) return "A name is not a number: --concept takes numbers for concepts.";
-  if (/^\p{Nd}+-\p{Nd}+$/u.test(said)) return "A name is not a range such as 40-42: --concept takes it for concepts.";
-  if (/[*?[]/.test(said)) return "A name has no *, ? or [: --concept takes it for a pattern.";
-  if (said.startsWith("top:") || TAKEN.includes(said))
+  if (RANGE_OF_ANY.test(said)) return "A name is not a range such as 40-42: --concept takes it for concepts.";
+  if (WILD.test(said)) return "A name has no *, ? or [: --concept takes it for a pattern.";
+  if (said.startsWith(TOP) || TAKEN.includes(said))
     return "“top:”, “all” and “favourites” have a meaning of their own.";
   return "";
 }
@@ -62,7 +65,7 @@ function conceptsMeant(text, usae, labels) {
  * @param {string} text
  */
 function isSyntax(text) {
-  return /[,*?[]/.test(text) || WHOLE.test(text) || RANGE.test(text) || /^top:/.test(text) || TAKEN.includes(text);
+  return wrongName(text) !== "";
 }
 
 /**
@@ -73,10 +76,10 @@ function isSyntax(text) {
 function conceptsOfPart(part, usae, names) {
   const range = RANGE.exec(part);
   if (WHOLE.test(part)) return [knownConcept(usae, Number(part))];
-  if (part === "all") return counted(0, (usae.n_concepts ?? 0) - 1);
+  if (part.toLowerCase() === "all") return counted(0, (usae.n_concepts ?? 0) - 1);
   if (range) return conceptsBetween(part, usae, Number(range[1]), Number(range[2]));
-  if (part.startsWith("top:")) return mostUniversal(part, usae);
-  if (/[*?[]/.test(part)) return conceptsMatching(part, usae, names);
+  if (folded(part).startsWith(TOP)) return mostUniversal(part, usae);
+  if (WILD.test(part)) return conceptsMatching(part, usae, names);
   return [conceptLabelled(part, usae)];
 }
 
@@ -117,7 +120,7 @@ const MOST_IN_RANGE = 1e6; // of a page that does not know how many concepts the
  * @param {UsaeData} usae
  */
 function mostUniversal(part, { top }) {
-  const count = part.slice("top:".length).trim();
+  const count = part.slice(part.indexOf(":") + 1).trim();
   if (!top) throw new Error("“top:” needs the USAE's statistics, which this page was made without.");
   if (WHOLE.test(count) && Number(count) >= 1 && Number(count) <= top.length) return top.slice(0, Number(count));
   throw new Error(`“${part}”: top: and a number from 1 to ${top.length}.`);
