@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from usae_train.model.usae import USAE
-from usae_viz.concepts.naming import follows
+from usae_viz.concepts.naming import label_of
 from usae_viz.explorer.runs import RenderedImage, RenderedObjective
 
 Kind = Literal["share", "number", "count", "percent"]
@@ -85,7 +85,7 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
         about = "share of the trainings that this space is the consensus of in which the concept came back"
         columns.append(column("agreement", "trainings agree", about, "share", usae.agreement))
     if statistics.auroc is not None:
-        found = [None if k is None else follows(usae, k) for k in concepts]
+        found = [None if k is None else label_of(usae, k) for k in concepts]
         areas = [None if each is None else round(each.auroc, 4) for each in found]
         about = "how well its code tells the patches of its label apart: AUROC, in the weakest backbone"
         columns.append(Column("auroc", "follows its label", about, "share", areas))
