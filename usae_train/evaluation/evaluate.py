@@ -102,24 +102,10 @@ def evaluate(
     backbones, grid = usae.backbones, usae.grid
     assert grid is not None
     compared = compared or Compared()
-    for number, other in enumerate(compared.other_seeds):
-        _check_alike(usae, other)
-        for before in compared.other_seeds[:number]:
-            _check_alike(before, other)
+    _check_others(usae, compared.other_seeds)
     classes = classes_of(source, compared.label_column)
     measures = _measures(usae, source, compared, classes)
-    settings = PassSettings(
-        usae=usae.sha256,
-        images=source.fingerprint(),
-        batch=batch,
-        processes=compared.ranks.world_size,
-        dtype=str(next(iter(backbones.values())).run_in).removeprefix("torch."),
-        seed=compared.seed,
-        independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
-        answers=measures.answers is not None,
-        judge=None if compared.judge is None else compared.judge.sha256,
-        classes=None if classes is None else sha256(repr(classes).encode()).hexdigest(),
-    )
+    settings = _pass_settings(usae, source, batch, compared, measures, classes)
     state = PassState(settings, measures)
     device = usae.device.type
     workers = workers_for(compared.workers, -(-len(source) // batch), device, _bytes_of_a_batch(usae, batch))
@@ -165,6 +151,37 @@ def evaluate(
     report["reference"] = REFERENCE if {n: spec.model for n, spec in usae.specs.items()} == papers else None
     report["warnings"] = warnings(report)
     return report, statistics
+
+
+def _check_others(usae: USAE, others: Sequence[USAE]) -> None:
+    """Nothing; an error where trainings from other seeds are not alike, so that they cannot be compared."""
+    for number, other in enumerate(others):
+        _check_alike(usae, other)
+        for before in others[:number]:
+            _check_alike(before, other)
+
+
+def _pass_settings(
+    usae: USAE,
+    source: ImageSource,
+    batch: int,
+    compared: Compared,
+    measures: Measures,
+    classes: ImageClasses | None,
+) -> PassSettings:
+    """What a pass that was stopped is resumed by: it must be of the same."""
+    return PassSettings(
+        usae=usae.sha256,
+        images=source.fingerprint(),
+        batch=batch,
+        processes=compared.ranks.world_size,
+        dtype=str(next(iter(usae.backbones.values())).run_in).removeprefix("torch."),
+        seed=compared.seed,
+        independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
+        answers=measures.answers is not None,
+        judge=None if compared.judge is None else compared.judge.sha256,
+        classes=None if classes is None else sha256(repr(classes).encode()).hexdigest(),
+    )
 
 
 def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: ImageClasses | None) -> Measures:
