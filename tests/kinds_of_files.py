@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.weight_files import read_weights
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.measures import Measures
 from usae_train.images.measured import SourceRecord
@@ -328,18 +328,21 @@ def of_trainings(room: Path) -> list[Kind]:
         folder = _folder(room, f"training {settings.recipe.name}")
 
         def go_on(folder: Path = folder, settings: FitSettings = settings) -> None:
-            keeper = TrainingCheckpointer(folder, minutes=1e6)
-            keeper.data = {"pictures": "here", "backbones": [[n, s.model_dump(mode="json")] for n, s in SPECS.items()]}
-            fit_tokens(tokens, settings.model_copy(update={"steps": 2}), keeper=keeper)
+            checkpointer = TrainingCheckpointer(folder, minutes=1e6)
+            checkpointer.data = {
+                "pictures": "here",
+                "backbones": [[n, s.model_dump(mode="json")] for n, s in SPECS.items()],
+            }
+            fit_tokens(tokens, settings.model_copy(update={"steps": 2}), checkpointer=checkpointer)
 
         go_on()
         (file,) = folder.iterdir()
         made.append(Kind(f"training state, {settings.recipe.name}", folder, file, mutated_state, go_on))
-    folder = _folder(room, "journal")
-    journal = folder / "metrics.jsonl"
-    journal.write_text("".join(json.dumps({"step": n, "loss": 0.5, "r2": {"a": None}}) + "\n" for n in range(3)))
-    log = lambda: MetricsLogger(journal).log(2, {"loss": 1.0})  # noqa: E731
-    made.append(Kind("metrics.jsonl", folder, journal, on_file(mutated_lines), log))
+    folder = _folder(room, "metrics_logger")
+    metrics_logger = folder / "metrics.jsonl"
+    metrics_logger.write_text("".join(json.dumps({"step": n, "loss": 0.5, "r2": {"a": None}}) + "\n" for n in range(3)))
+    log = lambda: MetricsLogger(metrics_logger).log(2, {"loss": 1.0})  # noqa: E731
+    made.append(Kind("metrics.jsonl", folder, metrics_logger, on_file(mutated_lines), log))
     return [*made, _of_independent(room)]
 
 
@@ -366,7 +369,7 @@ def of_evaluations(room: Path) -> list[Kind]:
 
     def go_on() -> None:
         state = PassState(PassSettings(batch=2), Measures(joint, alone, keep_codes=True))
-        run_pass(state, stream, IMAGES, PassKeeper(folder, minutes=0))
+        run_pass(state, stream, IMAGES, PassCheckpointer(folder, minutes=0))
         state.measures.firing.statistics()
         state.measures.codes()
         assert state.measures.posthoc is not None

@@ -62,13 +62,13 @@ def fit_together(asked: FitRequest) -> None:
     where = pick_device(asked.device)
     with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
         with ranks.raise_together():
-            room, keeper = holding.enter_context(training_place(asked.out, asked.resume, asked.execution, ranks))
+            room, checkpointer = holding.enter_context(training_place(asked.out, asked.resume, asked.execution, ranks))
             ranks.local_batch(asked.settings.batch)
             data = _opened(asked, ranks)
         _look_at_store(asked, data, ranks)
-        usae = _trained(asked, data, where, room, keeper, ranks)
+        usae = _trained(asked, data, where, room, checkpointer, ranks)
         if ranks.is_main:
-            with keeper.naming_last_state():
+            with checkpointer.naming_last_state():
                 save(usae, asked.out, beside=[room / METRICS])
             holding.close()
             if not asked.quiet:
@@ -118,14 +118,14 @@ def _trained(
     data: GivenTokens | ActivationStore | Pictures,
     where: str,
     room: Path,
-    keeper: TrainingCheckpointer,
+    checkpointer: TrainingCheckpointer,
     ranks: DistributedContext,
 ) -> USAE:
-    """The USAE; its bars, its journal and its states are the first process's."""
+    """The USAE; its bars, its metrics_logger and its states are the first process's."""
     from usae_train.runtime.signals import stopped_by_first
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store
-    from usae_train.training.logging.callbacks import journaled
+    from usae_train.training.logging.callbacks import logging_callbacks
     from usae_train.training.logging.display import TrainingDisplay, summary
     from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
     from usae_train.training.logging.trackers import open_trackers
@@ -138,8 +138,8 @@ def _trained(
             trackers = open_trackers(asked.tensorboard, asked.wandb, asked.out.name, settings, room)
     with (
         stopped_by_first(ranks.is_main),
-        MetricsLogger(room / METRICS, trackers) as journal,
-        keeper.listening(),
+        MetricsLogger(room / METRICS, trackers) as metrics_logger,
+        checkpointer.handle_signals(),
         bars(TrainingDisplay, unseen) as progress,
     ):
 
@@ -150,8 +150,8 @@ def _trained(
         watch = FitCallbacks(log_every=execution.log_every)
         if ranks.is_main:
             report, failure = watched(progress, unseen), say_skipped
-            watch = journaled(
-                journal,
+            watch = logging_callbacks(
+                metrics_logger,
                 report,
                 chosen.steps,
                 note=beneath_the_bars,
@@ -159,10 +159,10 @@ def _trained(
                 log_every=execution.log_every,
             )
         if isinstance(data, Pictures):
-            return fit_pictures(data.source, chosen, data.specs, where, watch, keeper, execution.memory, ranks)
+            return fit_pictures(data.source, chosen, data.specs, where, watch, checkpointer, execution.memory, ranks)
         if isinstance(data, GivenTokens):
-            return fit_given(data, chosen, where, watch, keeper, ranks)
-        return fit_store(data, chosen, where, watch, keeper, execution.memory, ranks)
+            return fit_given(data, chosen, where, watch, checkpointer, ranks)
+        return fit_store(data, chosen, where, watch, checkpointer, execution.memory, ranks)
 
 
 def _summarize(usae: USAE, out: Path) -> None:

@@ -18,7 +18,7 @@ from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 if TYPE_CHECKING:
-    from usae_train.evaluation.checkpointing import PassKeeper
+    from usae_train.evaluation.checkpointing import PassCheckpointer
     from usae_train.evaluation.evaluate import Compared
     from usae_train.model.usae import USAE
     from usae_train.runtime.distributed import DistributedContext
@@ -52,7 +52,7 @@ def evaluate(
         import shutil
 
         from usae_train.backbones.backbone import run_backbones_in
-        from usae_train.evaluation.checkpointing import PassKeeper
+        from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import evaluate as measure
         from usae_train.evaluation.report import write_report
         from usae_train.model.checkpoint import fill_statistics, fills, load
@@ -68,10 +68,10 @@ def evaluate(
         run_backbones_in(model.backbones.values(), settings.dtype)
         source = open_pictures(images, settings.limit, ranks.is_main)
         room = out.with_name(f".{out.name}.evaluation")
-        keeper = PassKeeper(room, ranks.rank, settings.checkpoint_minutes)
-        compared = _compared(settings, model, keeper, ranks, workers)
+        checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
+        compared = _compared(settings, model, checkpointer, ranks, workers)
         unseen = quiet or not ranks.is_main
-        with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, keeper.listening():
+        with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.handle_signals():
             report = watched(progress, unseen)
             made = measure(
                 model, source, settings.batch, lambda stage, done, total: report(stage, done, total, ""), compared
@@ -102,7 +102,11 @@ def _check_report_place(out: Path) -> None:
 
 
 def _compared(
-    settings: EvaluateSettings, model: USAE, keeper: PassKeeper, ranks: DistributedContext, workers: int | None
+    settings: EvaluateSettings,
+    model: USAE,
+    checkpointer: PassCheckpointer,
+    ranks: DistributedContext,
+    workers: int | None,
 ) -> Compared:
     """What a USAE is compared with, opened, and how the pass is run."""
     from usae_train.evaluation.evaluate import Compared
@@ -114,7 +118,7 @@ def _compared(
     return Compared(
         independent=independent and {name: own.to(model.device) for name, own in independent.items()},
         other_seeds=[load(other) for other in settings.other_seed],
-        keeper=keeper,
+        checkpointer=checkpointer,
         ranks=ranks,
         seed=settings.seed,
         workers=workers,

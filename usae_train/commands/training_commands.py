@@ -198,13 +198,13 @@ def add_backbone(
         from usae_train.training.add_backbone import add_backbone as grow
         from usae_train.training.add_backbone import figures_as_text
         from usae_train.training.fitting import allowed_memory, fit_settings
-        from usae_train.training.logging.callbacks import journaled
+        from usae_train.training.logging.callbacks import logging_callbacks
         from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS, MetricsLogger
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
-        room, keeper = holding.enter_context(training_place(out, resume, execution))
+        room, checkpointer = holding.enter_context(training_place(out, resume, execution))
         specs = read_specs(backbone)
         if len(specs) != 1:
             raise UsageError(
@@ -214,19 +214,19 @@ def add_backbone(
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
         with contextlib.ExitStack() as beside:
             progress = beside.enter_context(progress_bars(quiet))
-            beside.enter_context(keeper.listening())
-            journals = [beside.enter_context(MetricsLogger(file)) for file in files]
+            beside.enter_context(checkpointer.handle_signals())
+            metrics_loggers = [beside.enter_context(MetricsLogger(file)) for file in files]
             report = watched(progress, quiet)
             watches = [
-                journaled(
-                    journal,
+                logging_callbacks(
+                    metrics_logger,
                     report,
                     steps,
                     stage,
                     failure=say_skipped,
                     log_every=execution.log_every,
                 )
-                for stage, journal in zip(("training", "joint training"), journals, strict=False)
+                for stage, metrics_logger in zip(("training", "joint training"), metrics_loggers, strict=False)
             ]
             grown = grow(
                 load(usae),
@@ -238,10 +238,10 @@ def add_backbone(
                 device=pick_device(device),
                 watch=watches[0],
                 joint_watch=watches[-1],
-                keeper=keeper,
+                checkpointer=checkpointer,
                 **settings,
             )
-        with keeper.naming_last_state():
+        with checkpointer.naming_last_state():
             save(grown.usae, out, beside=[file for file in files if file.is_file()])
         holding.close()
         if as_json:

@@ -13,7 +13,7 @@ import torch
 from usae_train.backbones.backbone import PAPER
 from usae_train.evaluation.answers import Answers, check_answers
 from usae_train.evaluation.ceiling import ceiling_figures
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.class_figures import class_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.independent import consistency
@@ -65,7 +65,7 @@ class Compared:
 
     independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
-    keeper: PassKeeper | None = None
+    checkpointer: PassCheckpointer | None = None
     ranks: DistributedContext = SINGLE_PROCESS
     seed: int = DEFAULTS.seed  # of the random atoms that consistency is compared with
     workers: int | None = 1  # processes that look at the pictures; None: as many as `workers_for` says
@@ -109,18 +109,18 @@ def evaluate(
     state = PassState(settings, measures)
     device = usae.device.type
     workers = workers_for(compared.workers, -(-len(source) // batch), device, _bytes_of_a_batch(usae, batch))
-    keeper = compared.keeper
+    checkpointer = compared.checkpointer
 
     def report_stage(stage: str, done: int, total: int) -> None:
         progress(stage, done, total)
-        if keeper is not None:
-            keeper.check()
+        if checkpointer is not None:
+            checkpointer.check()
 
     first = run_pass(
         state,
         lambda tried: stream_tokens(backbones, source, grid, batch, tried, measures.of_pictures),
         len(source),
-        keeper,
+        checkpointer,
         compared.ranks,
         lambda done, total: progress("pictures", done, total),
         workers,

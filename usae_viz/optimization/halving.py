@@ -51,7 +51,7 @@ class Halved:
                 continue
             parts += [_named(part, pictures) for part in found]
             left = [row for row in left if row not in rows]
-            if any(part.ascent.cut_short for part in found):
+            if any(part.result.cut_short for part in found):
                 break
         return parts
 
@@ -91,8 +91,8 @@ def _first_objectives(pictures: Sequence[CanvasSpec], left: Sequence[int], most:
 
 def _named(part: Part, pictures: Sequence[CanvasSpec]) -> Part:
     """A part whose lost picture, if any, is named by its row among all of them."""
-    lost = part.ascent.lost
+    lost = part.result.lost
     if lost is None:
         return part
     row = next(row for row, picture in enumerate(pictures) if picture is part.pictures[lost])
-    return replace(part, ascent=replace(part.ascent, lost=row))
+    return replace(part, result=replace(part.result, lost=row))
