@@ -79,7 +79,7 @@ def consensus(
         members = [load(each) for each in usaes]
         with (
             progress_bars(quiet) as progress,
-            checkpointer.handle_signals(),
+            checkpointer.stop_on_signals(),
             MetricsLogger(room / METRICS) as metrics_logger,
         ):
             made = agree(

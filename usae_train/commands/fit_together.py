@@ -139,7 +139,7 @@ def _trained(
     with (
         stopped_by_first(ranks.is_main),
         MetricsLogger(room / METRICS, trackers) as metrics_logger,
-        checkpointer.handle_signals(),
+        checkpointer.stop_on_signals(),
         bars(TrainingDisplay, unseen) as progress,
     ):
 

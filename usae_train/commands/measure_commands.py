@@ -71,7 +71,7 @@ def evaluate(
         checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
         compared = _compared(settings, model, checkpointer, ranks, workers)
         unseen = quiet or not ranks.is_main
-        with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.handle_signals():
+        with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
             report = watched(progress, unseen)
             made = measure(
                 model, source, settings.batch, lambda stage, done, total: report(stage, done, total, ""), compared

@@ -214,7 +214,7 @@ def add_backbone(
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
         with contextlib.ExitStack() as beside:
             progress = beside.enter_context(progress_bars(quiet))
-            beside.enter_context(checkpointer.handle_signals())
+            beside.enter_context(checkpointer.stop_on_signals())
             metrics_loggers = [beside.enter_context(MetricsLogger(file)) for file in files]
             report = watched(progress, quiet)
             watches = [

@@ -107,6 +107,6 @@ class PassCheckpointer:
         if self._stop:
             raise Stopped("stopped; give the same command to go on", self._stop)
 
-    def handle_signals(self) -> AbstractContextManager[None]:
+    def stop_on_signals(self) -> AbstractContextManager[None]:
         """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""
         return handle_signals(self.stop)

@@ -225,7 +225,7 @@ class TrainingCheckpointer:
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
 
-    def handle_signals(self) -> AbstractContextManager[None]:
+    def stop_on_signals(self) -> AbstractContextManager[None]:
         """Within it SIGTERM and Ctrl-C mean: write the state after the step that is running, then stop.
 
         A second Ctrl-C ends at once, and so do both while nothing is trained (pictures are read, statistics measured).

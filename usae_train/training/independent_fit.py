@@ -193,7 +193,7 @@ def train_each(
             checkpointer = TrainingCheckpointer(
                 room, work.execution.checkpoint_minutes, work.execution.keep_checkpoints
             )
-            with MetricsLogger(room / METRICS) as metrics_logger, checkpointer.handle_signals():
+            with MetricsLogger(room / METRICS) as metrics_logger, checkpointer.stop_on_signals():
                 watch = logging_callbacks(
                     metrics_logger,
                     work.report,

@@ -63,7 +63,7 @@ def test_ctrl_c_waits_for_a_state_only_while_something_is_trained(tmp_path):
 
     before = signal.getsignal(signal.SIGINT)
     checkpointer = Impatient(tmp_path)
-    with checkpointer.handle_signals():
+    with checkpointer.stop_on_signals():
         with pytest.raises(KeyboardInterrupt):  # nothing is trained yet
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(Stopped, match="stopped after step 2; give the same command with --resume") as stopped:
@@ -78,7 +78,7 @@ def test_ctrl_c_waits_for_a_state_only_while_something_is_trained(tmp_path):
 def test_after_the_last_step_ctrl_c_is_one_again(tmp_path):
     for _ in range(2):  # the second resumes from the state of the last step
         checkpointer = AfterEach(tmp_path)
-        with checkpointer.handle_signals():
+        with checkpointer.stop_on_signals():
             fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=2), checkpointer=checkpointer)
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
