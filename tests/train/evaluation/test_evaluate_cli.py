@@ -15,7 +15,7 @@ import torch
 from command_line import run
 
 import usae_train as ut
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.files.provenance import file_hash
 from usae_train.images.measured import SourceRecord
 from usae_train.model.statistics import read_origin
@@ -288,9 +288,9 @@ def test_what_does_not_fit_is_refused_in_one_line(words: list[str], answer: str,
 def test_of_processes_that_are_stopped_the_first_alone_says_so(
     rank: int, told: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(pass_state: object, stream: object, n_images: int, keeper: PassKeeper, *_: object) -> bool:  # noqa: ARG001
-        keeper.stop(signal.SIGINT)
-        keeper.check()
+    def stopped(pass_state: object, stream: object, n_images: int, checkpointer: PassCheckpointer, *_: object) -> bool:  # noqa: ARG001
+        checkpointer.stop(signal.SIGINT)
+        checkpointer.check()
         raise AssertionError("it was not stopped")
 
     monkeypatch.setattr("usae_train.evaluation.evaluate.run_pass", stopped)
