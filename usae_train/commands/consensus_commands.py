@@ -18,7 +18,7 @@ from usae_train.commands.options import (
     Quiet,
     Resume,
 )
-from usae_train.commands.training_commands import RECIPE_DEFAULTS
+from usae_train.commands.training_commands import RECIPE_DEFAULTS, check_pictures_options
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import takes_settings
@@ -75,6 +75,7 @@ def consensus(
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
+        check_pictures_options(images, {*settings, *execution.model_fields_set})
         room, keeper = holding.enter_context(training_place(out, resume, execution))
         members = [load(each) for each in usaes]
         with progress_bars(quiet) as progress, keeper.listening(), MetricsLogger(room / METRICS) as journal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,6 +94,10 @@ def fit(
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
+        check_pictures_options(images, settings)
+        if (independent or agreement.starts > 1) and resume:
+            many = "--independent" if independent else "--starts"
+            raise typer.BadParameter(f"what {many} began is resumed by the same command; leave --resume out")
         if independent and agreement.starts > 1:
             raise typer.BadParameter("--independent and --starts: give one of them")
         if agreement.starts == 1 and agreement.model_fields_set & {"share", "alike"}:
@@ -303,6 +307,16 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
+
+
+def check_pictures_options(images: str, typed: Collection[str]) -> None:
+    """Nothing; wrong usage where options of how pictures are read are typed with tokens that were read before."""
+    from usae_train.tokens.given_tokens import names_tokens
+    from usae_train.tokens.store import is_store
+
+    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit") if name in typed]
+    if words and (is_store(images) or names_tokens(images)):
+        raise typer.BadParameter(f"{images} is tokens already; {', '.join(words)} would do nothing, leave that out")
 
 
 def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:

@@ -30,11 +30,12 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     """The settings with size, learning rate, spectrum or contrast, and the augmentation's shift filled in.
 
     Raises:
-        ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, or a concept
-            to verify that is not there.
+        ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, a concept
+            to verify that is not there, or a setting of another parameterization.
     """
     if settings.verify is not None:
         known_concept(usae, settings.verify)
+    _check_own(settings)
     backbones = usae.backbones.values()
     size = settings.size or round(CANVAS * max(backbone.input_size for backbone in backbones))
     _check_crops(size, settings.augmentation.crop[0])
@@ -47,6 +48,13 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
             "augmentation": settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones)),
         }
     )
+
+
+def _check_own(settings: MaximizeSettings) -> None:
+    """Nothing; a ValueError for a setting that another parameterization has, and this one would leave unseen."""
+    for own, whose in (("spectrum", "maco"), ("decay", "fourier"), ("contrast", "fourier")):
+        if getattr(settings, own) is not None and settings.parameterization != whose:
+            raise UsageError(f"{own} is {whose}'s, and parameterization is {settings.parameterization}; leave one out")
 
 
 def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
