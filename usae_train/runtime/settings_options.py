@@ -174,7 +174,7 @@ def refuse_beside(context: typer.Context, word: str, taken: Collection[str]) -> 
         if each.name not in taken and not getattr(each, "hidden", False) and is_given(context, str(each.name))
     ]
     if typed:
-        raise typer.BadParameter(f"{', '.join(typed)} would do nothing beside {word}; leave that out, or {word}")
+        raise typer.BadParameter(f"{', '.join(typed)} would do nothing beside {word}; leave out one or the other")
 
 
 def _parameters(command: Command) -> list[Parameter]:

@@ -98,11 +98,11 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
     """
     try:
         values = read_json(from_home(file))
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
     try:
         found = validated(LabelFile.model_validate, values)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file}: {error}; expected the JSON that the explorer exports") from error
     if found.usae_sha256 is not None and usae.sha256 is not None and found.usae_sha256 != usae.sha256:
         raise UsageError(

@@ -100,21 +100,25 @@ def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
 
 def _label_names(factors: Sequence[str]) -> dict[str, int]:
     """`red` and `colour:red` both name the first value."""
-    names = {factor.partition(":")[2].strip(): value for value, factor in enumerate(factors)}
-    return names | {factor.replace(" ", ""): value for value, factor in enumerate(factors)}
+    names = {folded(factor.partition(":")[2]): value for value, factor in enumerate(factors)}
+    return names | {folded(factor): value for value, factor in enumerate(factors)}
 
 
 def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
-    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`."""
+    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`.
+
+    Those that are at chance do not follow.
+    """
     wanted = folded(pattern)
     values = [folded(factor) for factor in usae.factors]
     names = numbers(labels)
     found = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
-    found += [
-        best_concept(usae, value)[0]
+    matching = [
+        best_concept(usae, value)
         for value, label in enumerate(values)
         if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
     ]
+    found += [concept for concept, auroc in matching if auroc >= CHANCE]
     if not found:
         known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
         raise UsageError(f"no label matches {pattern!r}; labels are {known}")

@@ -89,8 +89,8 @@ def _first_objectives(pictures: Sequence[CanvasSpec], most: int) -> list[int]:
 
 def _named(part: Part, pictures: Sequence[CanvasSpec]) -> Part:
     """A part whose lost picture, if any, is named by its row among all of them."""
-    lost = part.ascent.lost
+    lost = part.result.lost
     if lost is None:
         return part
     row = next(row for row, picture in enumerate(pictures) if picture is part.pictures[lost])
-    return replace(part, ascent=replace(part.ascent, lost=row))
+    return replace(part, result=replace(part.result, lost=row))

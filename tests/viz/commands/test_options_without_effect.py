@@ -23,7 +23,7 @@ QUICK = ["--steps", "1", "--views", "1", "--size", "32", "-q", "--out", "out"]
         (
             TRAIN,
             ["extract", "demo", "--out", "out", "--verify", "--backbones", "demo", "--device", "cpu"],
-            "--backbones, --device would do nothing beside --verify",
+            "--device, --backbones would do nothing beside --verify",
         ),
         (
             TRAIN,
