@@ -263,7 +263,9 @@ def check_pictures_options(images: str, typed: Collection[str]) -> None:
 
     words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit") if name in typed]
     if words and (is_store(images) or names_tokens(images)):
-        raise typer.BadParameter(f"{images} is tokens already; {', '.join(words)} would do nothing there; leave them out")
+        raise typer.BadParameter(
+            f"{images} is tokens already; {', '.join(words)} would do nothing there; leave them out"
+        )
 
 
 def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:
