@@ -98,7 +98,7 @@ def maximize(
             with wrong_usage():
                 chosen = [kept_close(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
-        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw.animation, workers)
+        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw, workers)
 
 
 @app.command()
@@ -130,7 +130,7 @@ def invert(
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model, place = _load(draw.usae, device), out or new_run("invert")
-        _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw.animation, workers)
+        _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw, workers)
 
 
 @app.command()
@@ -230,16 +230,16 @@ def _draw(
     out: Path,
     quiet: bool,
     as_json: bool,
-    animation: str,
+    draw: DrawSettings,
     workers: int | None,
 ) -> None:
     from usae_viz.runs.plan import plan_objectives
 
-    if animation != "gif" and settings.snapshots is None:
+    if "animation" in draw.model_fields_set and settings.snapshots is None:
         raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
     render_commands.draw_plan(
         usae,
-        plan_objectives(usae, objectives, [settings], animation),
+        plan_objectives(usae, objectives, [settings], draw.animation),
         out,
         quiet,
         as_json,

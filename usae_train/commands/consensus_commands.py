@@ -11,7 +11,7 @@ import typer
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, TOKENS, Out, Resume
-from usae_train.commands.training_commands import RECIPE_DEFAULTS
+from usae_train.commands.training_commands import RECIPE_DEFAULTS, check_pictures_options
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import takes_settings
@@ -69,6 +69,7 @@ def consensus(
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
+        check_pictures_options(images, {*settings, *execution.model_fields_set})
         room, checkpointer = holding.enter_context(training_place(out, resume, execution))
         members = [load(each) for each in usaes]
         with (

@@ -32,8 +32,8 @@ def name(
     images: Annotated[
         str,
         typer.Argument(
-            help="Pictures of classes: a folder with a folder for each class, or `hf:NAME[:SPLIT[:COLUMN]]` with a "
-            "column of classes."
+            help="Pictures of classes: a folder with a folder for each class, a WebDataset with a `.cls` beside each "
+            "picture, or `hf:NAME[:SPLIT[:COLUMN]]` with a column of classes."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The labels file to write, JSON; must not exist.")],

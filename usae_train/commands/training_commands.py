@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,7 +87,11 @@ def fit(
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
+        check_pictures_options(images, settings)
         _check_together(independent, agreement, tensorboard is not None or wandb is not None)
+        if resume and (independent or agreement.starts > 1):
+            many = "--independent" if independent else "--starts"
+            raise typer.BadParameter(f"what {many} began is resumed by the same command; leave --resume out")
         if independent:
             _fit_independent(images, out, backbones, chosen, execution, verify, device, quiet)
         elif agreement.starts > 1:
@@ -242,6 +247,18 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
+
+
+def check_pictures_options(images: str, typed: Collection[str]) -> None:
+    """Nothing; wrong usage where options of how pictures are read are typed with tokens that were read before."""
+    from usae_train.tokens.given_tokens import names_tokens
+    from usae_train.tokens.store import is_store
+
+    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit") if name in typed]
+    if words and (is_store(images) or names_tokens(images)):
+        raise typer.BadParameter(
+            f"{images} is tokens already; {', '.join(words)} would do nothing there; leave them out"
+        )
 
 
 def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:

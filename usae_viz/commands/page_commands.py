@@ -65,8 +65,11 @@ def explore(
 
         place = out or _own_place(named)
         check_explorer_place(place)
-        if settings.pictures_only and images is not None:
-            raise typer.BadParameter("--images shows top-activating patches, which --pictures-only leaves out")
+        without = "--pictures-only" if settings.pictures_only else "--natural 0" if settings.natural == 0 else None
+        if without is not None and images is not None:
+            raise typer.BadParameter(f"--images shows top-activating patches, which {without} leaves out")
+        if settings.pictures_only and settings.natural and "natural" in settings.model_fields_set:
+            raise typer.BadParameter("--natural counts top-activating patches, which --pictures-only leaves out")
         one_thread()
         sources = open_sources(named, settings.usae, settings.pictures_only, pick_device(device))
         if sources.usae is not None and settings.natural:

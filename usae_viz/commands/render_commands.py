@@ -11,7 +11,7 @@ import typer
 
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_error, say_json, say_table
-from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.settings_options import refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_recipe, complete_usae
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
 
 @takes_settings(RenderSettings, completions={"usae": complete_usae})
 def render(
+    context: typer.Context,
     recipe: Annotated[
         str | None,
         typer.Argument(
@@ -82,6 +83,7 @@ def render(
     """
     with one_line_errors():
         if schema:
+            refuse_beside(context, "--schema", {"schema", "as_json"})
             from usae_viz.runs.recipe import RenderRecipe
 
             say_json(RenderRecipe.model_json_schema())
