@@ -144,7 +144,7 @@ class USAE(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.dictionary(self.names[0]).device
+        return self.encoder(self.names[0]).linear.weight.device
 
     @property
     def input_size(self) -> int:
