@@ -1,5 +1,7 @@
 """What is handed over as a USAE, pictures or backbones and is none is said in a line, by every public function."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -52,5 +54,5 @@ def test_arrays_are_agreed_on_as_tensors_are():
     size = {"steps": 4, "batch": 16}
     usae = ut.fit(tokens, n_concepts=8, k=2, quiet=True, **size)  # which agrees with itself
     given = {name: torch.from_numpy(own) for name, own in tokens.items()}
-    made = [ut.consensus([usae, usae], data, **size) for data in (tokens, given)]
+    made = [ut.consensus([usae, copy.deepcopy(usae)], data, **size) for data in (tokens, given)]
     assert torch.equal(made[0].dictionary("a"), made[1].dictionary("a"))
