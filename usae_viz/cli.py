@@ -82,7 +82,7 @@ def maximize(
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_train.runtime.workers import one_thread
-        from usae_viz.optimization.maximize import kept_close
+        from usae_viz.optimization.from_pictures import kept_close
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")

@@ -97,7 +97,8 @@ def lucent_several() -> str:
             self.first, self.second = network()[:2], network()[:2]
 
         def forward(self, picture: Tensor) -> Tensor:
-            return self.first(picture) + self.second(picture)
+            both: Tensor = self.first(picture) + self.second(picture)
+            return both
 
     lucent_draws(lambda layer: -layer("first")[:, 3].mean() - layer("second")[:, 3].mean(), Both())()
     return "own code"

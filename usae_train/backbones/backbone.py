@@ -18,6 +18,7 @@ from usae_train.backbones.names import check_name
 from usae_train.backbones.options import check_values
 from usae_train.backbones.precision import DTYPES
 from usae_train.files.homes import from_home
+from usae_train.images.arrays import canvases_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise
@@ -208,7 +209,7 @@ class Backbone(nn.Module):
         """
         if self.run_in == torch.float32:  # in whatever the caller's autocast says
             return as_tokens(self._features(self._normalized(canvas)), grid)
-        with torch.autocast(canvas.device.type, self.run_in):
+        with torch.autocast(self.mean.device.type, self.run_in):
             features = self._features(self._normalized(canvas)).float()
         return as_tokens(features, grid)
 
@@ -277,6 +278,8 @@ class Backbone(nn.Module):
 
     def _normalized(self, canvas: Tensor) -> Tensor:
         """Canvases at the model's own input size, mean and std."""
+        if not isinstance(canvas, Tensor):
+            canvas = canvases_of(canvas, "canvases").to(self.mean.device)
         if canvas.ndim != 4 or canvas.shape[1] != 3:
             raise UsageError(f"{self.name}: canvas has shape {tuple(canvas.shape)}; expected (batch, 3, height, width)")
         # On the CPU torch's fused attention goes backward slowly: 20 of 33 ms a block of the demo's ViT, and 1.50 s

@@ -17,6 +17,7 @@ from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import required
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
+from usae_train.images.indexing import Indexed
 from usae_train.runtime.errors import UsageError
 
 SAMPLED = 256  # pictures whose bytes go into the fingerprint
@@ -38,7 +39,7 @@ class DatasetRequest(NamedTuple):
         return "hf:" + ":".join([name, self.split, self.column]).rstrip(":")
 
 
-class HubImages:
+class HubImages(Indexed):
     """The pictures of one column of one split, numbered as its rows.
 
     A dataset of the hub is fetched by `datasets` into its own cache, whole, and read in any order from there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,15 +23,16 @@ from usae_viz.explanations.photograph import Photo, open_photograph
 
 @undisturbed
 def explain(
-    usae: USAE, photo: Photo, class_: int | str | None = None, labels: Sequence[Label] | None = None
+    usae: USAE, photo: Photo, class_: int | str | None = None, labels: Sequence[Label] | str | Path | None = None
 ) -> Explanation:
     """What every backbone of a USAE sees in a photograph.
 
     Args:
         usae: with its backbones.
-        photo: a file, a PIL image, or a canvas (3, H, W), 0..1. Backbones are shown its centre square.
+        photo: a file, a PIL image, a NumPy array, uint8 (H, W, 3), or float 0..1 of either order, or a canvas
+            (3, H, W), 0..1. Backbones are shown its centre square.
         class_: number or name of the class whose logit importance is for; each classifier's most probable by default.
-        labels: names of concepts; the USAE's own by default.
+        labels: names of concepts, or your own file of them, as the explorer exports it; the USAE's own by default.
 
     Returns:
         The explanation; in a notebook it shows itself.
@@ -58,7 +60,8 @@ def explain(
             with torch.no_grad():
                 codes = usae.encode(name, backbone(canvas.to(backbone.mean.device))[0])
         maps[name] = ConceptMaps.of(codes, backbone.grid, usae.n_concepts)
-    return Explanation(usae, photograph, canvas, maps, looks, refused, labels_of(usae) if labels is None else labels)
+    named = labels_of(usae, labels) if labels is None or isinstance(labels, str | Path) else labels
+    return Explanation(usae, photograph, canvas, maps, looks, refused, named)
 
 
 def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> Tensor:

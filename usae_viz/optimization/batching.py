@@ -29,7 +29,7 @@ def max_batch_size(
     since the views of one fill the cores.
 
     Args:
-        eyes: how pictures are shown.
+        view_config: how pictures are shown.
         size: side of a canvas, pixels.
         limit: GB; on a GPU a share of what is free by default.
         canvases: pictures an objective: they take turns in the backbones, but all are there all the time.

@@ -151,14 +151,18 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
 
 
 def plan_objectives(
-    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], animation: str = ANIMATION
+    usae: USAE,
+    objectives: Sequence[Objective],
+    runs: Sequence[MaximizeSettings],
+    animation: str = ANIMATION,
+    code: str | None = None,
 ) -> RenderPlan:
-    """Draw each objective with each run's settings."""
+    """Draw each objective with each run's settings; `code` is the sha256 of somebody's own, see `RenderJob`."""
     objectives = bound_in(usae, objectives)
     _check_count(usae, ((settings.seeds, 1) for settings in runs), len(objectives))
     ways = [RunVariant(None, settings) for settings in runs]
     planned = [
-        _Planned(folder, title_of(usae, objective), run, objective)
+        _Planned(folder, title_of(usae, objective), run, objective, code)
         for objective, folder in folders_of(objectives).items()
         for run in ways
     ]

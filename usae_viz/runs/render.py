@@ -162,6 +162,8 @@ class _Run:
         by_image = {} if result.scores is None else result.scores.as_dict()["images"]
         for image, (name, canvas) in zip(drawing.names, result.images.items(), strict=True):
             about = {**result.about(image), "variant": drawing.variant, "code_sha256": drawing.code}
+            if drawing.code is not None and drawing.objective.numbers:  # an objective's text has them itself
+                about["numbers"] = drawing.objective.numbers
             about["scores"] = by_image.get(name)
             files[f"{image}.png"] = room / f"{image}.png"
             alpha = result.alpha[name] if result.settings.alpha else None
