@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import ValidationError
 
 from usae_train.files.regular import another_kind
+from usae_train.files.wording import expectation, short, shows_value
 from usae_train.runtime.errors import UsageError
 
 Kind = TypeVar("Kind")
@@ -52,6 +53,8 @@ def parse_json(content: bytes | str) -> Any:
         found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
     except UnicodeDecodeError as error:
         raise UsageError(f"it is not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise UsageError(str(error)) from error
     except RecursionError as error:
         raise UsageError(f"it is nested deeper than {DEEPEST} levels") from error
     _check_depth(found)
@@ -97,10 +100,10 @@ def validated(validate: Callable[[Any], Kind], values: Any) -> Kind:
 
 
 def first_of(error: ValidationError) -> str:
-    """The first of what pydantic found wrong: `key.inner: what was expected`."""
+    """The first of what pydantic found wrong: `key.inner: what was expected (found 3)`."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
+    message = expectation(first) + (f" (found {short(first['input'])})" if shows_value(first) else "")
     return f"{where}: {message}" if where else message
 
 

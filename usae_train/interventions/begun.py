@@ -105,11 +105,11 @@ def _blank(given: Any, like: Tensor) -> Any:
 def _giving(module: nn.Module, make: Callable[[], Any]) -> Iterator[None]:
     """Let a module give what a function makes, whatever it takes."""
     own = vars(module).get("forward")
-    module.forward = lambda *_, **__: make()  # type: ignore[method-assign]
+    module.forward = lambda *_, **__: make()
     try:
         yield
     finally:
         if own is None:
             del module.forward
         else:
-            module.forward = own  # type: ignore[method-assign]
+            module.forward = own

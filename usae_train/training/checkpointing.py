@@ -125,7 +125,7 @@ class TrainingCheckpointer:
         self._next: list[TrainingCheckpointer] = []
 
     def next(self, name: str) -> TrainingCheckpointer:
-        """For a further training of the same command: its states lie in a folder within, and it hears signals too."""
+        """For a further training of the same command: its states lie in a folder within, and it handles signals too."""
         further = TrainingCheckpointer(self.folder / name, self.seconds / 60, self.keep)
         self._next.append(further)
         return further
@@ -160,7 +160,7 @@ class TrainingCheckpointer:
     def _check_same(self, own: dict[str, Any], found: dict[str, Any]) -> None:
         try:
             differences = differing(own, {**found["settings"], **found["data"]})
-        except ValueError as error:
+        except UsageError as error:
             raise UsageError(
                 f"{self.folder} cannot be resumed: {error}; end the training with that version, or remove "
                 f"{self.folder} to begin anew"
@@ -179,7 +179,7 @@ class TrainingCheckpointer:
         """An error within it says where the last state is."""
         try:
             yield
-        except ValueError as error:
+        except UsageError as error:
             raise UsageError(f"{error}{self.last_good()}") from error
 
     def _newest(self) -> tuple[int, dict[str, Any]]:
@@ -208,7 +208,7 @@ class TrainingCheckpointer:
         if not stop and self._training and time.monotonic() - self._last < self.seconds:
             return
         if ranks.is_main:
-            with nullcontext() if stop or self._training else suppress(ValueError):
+            with nullcontext() if stop or self._training else suppress(UsageError):
                 self._write(step, state)
         self._last = time.monotonic()
         if stop:
@@ -225,7 +225,7 @@ class TrainingCheckpointer:
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
 
-    def listening(self) -> AbstractContextManager[None]:
+    def stop_on_signals(self) -> AbstractContextManager[None]:
         """Within it SIGTERM and Ctrl-C mean: write the state after the step that is running, then stop.
 
         A second Ctrl-C ends at once, and so do both while nothing is trained (pictures are read, statistics measured).
@@ -233,12 +233,12 @@ class TrainingCheckpointer:
 
         def stop(number: int) -> None:
             together = (self, *self._next)
-            training = any(keeper._training for keeper in together)
+            training = any(checkpointer._training for checkpointer in together)
             if number == signal.SIGINT and (self._stop or not training):
                 raise KeyboardInterrupt
             if not training:
                 raise SystemExit(status_of(number))
-            for keeper in together:
-                keeper._stop = number
+            for checkpointer in together:
+                checkpointer._stop = number
 
         return handle_signals(stop)

@@ -19,6 +19,7 @@ from usae_train.backbones.carried import check_weights
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs
@@ -34,7 +35,7 @@ from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
 from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures, store_to_fit
-from usae_train.training.logging.callbacks import journaled
+from usae_train.training.logging.callbacks import logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.loop import fit_tokens, new_usae
@@ -118,8 +119,7 @@ def fit_independent(
         check_weights(store.specs)
         record = store.record
         data = {
-            "pictures": record.source,
-            "fingerprint": record.fingerprint,
+            **record.images.of_a_state,
             "backbones": listed(store.specs),
             "shards": [shard.sha256 for shard in record.shards],
         }
@@ -131,7 +131,7 @@ def fit_independent(
     if source.left_out:
         work.failure(source.left_out)
     grid = common_grid(list(build_backbones(specs).values()))
-    data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}
+    data = {**SourceRecord.of(source).of_a_state, "backbones": listed(specs)}
     with held(out):
         return fit_each(
             list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data
@@ -190,10 +190,12 @@ def train_each(
             apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
             own = settings.model_copy(update=apart)
             room = out / f".{name}.training"
-            keeper = TrainingCheckpointer(room, work.execution.checkpoint_minutes, work.execution.keep_checkpoints)
-            with MetricsLogger(room / METRICS) as journal, keeper.listening():
-                watch = journaled(
-                    journal,
+            checkpointer = TrainingCheckpointer(
+                room, work.execution.checkpoint_minutes, work.execution.keep_checkpoints
+            )
+            with MetricsLogger(room / METRICS) as metrics_logger, checkpointer.stop_on_signals():
+                watch = logging_callbacks(
+                    metrics_logger,
                     work.report,
                     own.steps,
                     f"training {name}",
@@ -201,7 +203,7 @@ def train_each(
                     log_every=work.execution.log_every,
                     failure=work.failure,
                 )
-                usae = fit_one(name, own, watch, keeper)
+                usae = fit_one(name, own, watch, checkpointer)
             with atomic_path(out / BEGUN) as temporary:
                 temporary.write_text(json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
@@ -214,12 +216,12 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
         return
     try:
         found = read_object(note)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
     told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
     try:
         differences = differing(wanted, told)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(
             f"{note.parent} cannot be resumed: {error}; end it with that version, or choose another --out"
         ) from error
@@ -248,7 +250,7 @@ def _of_pictures(
     name: str,
     settings: FitSettings,
     watch: FitCallbacks,
-    keeper: TrainingCheckpointer,
+    checkpointer: TrainingCheckpointer,
 ) -> USAE:
     backbone = build_backbones({name: specs[name]}, told=False)[name].to(work.device)
     feed, sample = feed_pictures(
@@ -261,15 +263,13 @@ def _of_pictures(
         dtype=settings.dtype,
     )
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
-    usae.weights = {name: backbone.record()}
-    keeper.data = {
-        "pictures": source.name,
-        "fingerprint": source.fingerprint(),
+    usae.weights, usae.measured_on = {name: backbone.record()}, SourceRecord.of(source)
+    checkpointer.data = {
+        **usae.measured_on.of_a_state,
         "widths": usae.widths,
         "backbones": listed({name: specs[name]}),
     }
-    fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
-    usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
+    fit_tokens(feed, settings, usae, work.device, watch.steps, checkpointer, watch.log_every)
     usae.statistics = measure(usae, sample())
     return usae.to("cpu")
 
@@ -280,20 +280,19 @@ def _of_store(
     name: str,
     settings: FitSettings,
     watch: FitCallbacks,
-    keeper: TrainingCheckpointer,
+    checkpointer: TrainingCheckpointer,
 ) -> USAE:
     record = store.record
     every = StoreFeed(store, allowed_memory(work.execution.memory))
     feed = OneBackbone(every, name)
     usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
     usae.weights = {name: own for name, own in record.weights.items() if name in usae.names}
-    keeper.data = {
-        "pictures": record.source,
-        "fingerprint": record.fingerprint,
+    usae.measured_on = record.images
+    checkpointer.data = {
+        **record.images.of_a_state,
         "widths": usae.widths,
         "shards": [shard.sha256 for shard in record.shards],
     }
-    fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
-    usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
+    fit_tokens(feed, settings, usae, work.device, watch.steps, checkpointer, watch.log_every)
     usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

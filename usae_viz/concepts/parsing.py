@@ -1,26 +1,23 @@
 """Concepts as a person writes them, in one syntax: on the command line, in recipes, in Python.
 
-One text or several with commas, each of: `12`, `40-42` (both ends are in), `all`, `top:8` (the most universal), a
-name, a label such as `red` or `colour: red`, or a pattern of names and labels such as `colour:*`.
+One text or several with commas, each of: `12`, `40-42` (both ends are in; a dash will do), `all`, `top:8` (the most
+universal), a name, a label such as `red` or `colour: red`, or a pattern of names and labels such as `colour:*`. Letters
+are small or large. What a name may be is in `usae_train.model.concept_names`.
 """
 
 from __future__ import annotations
 
-import operator
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import SupportsIndex
 
-from usae_train.files.whole_numbers import whole_number
+from usae_train.files.whole_numbers import as_index, whole_number
+from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.concepts.labels import Label, folded, labels_of, nearest, numbers, with_numbers
+from usae_viz.concepts.labels import Label, labels_of, nearest, numbers, with_numbers
 from usae_viz.concepts.naming import CHANCE, best_concept, by_universality, known_concept, need_statistics
-
-RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
-WHOLE = re.compile(r"-?\d+")
 
 
 def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None) -> list[int]:
@@ -55,10 +52,10 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
         labels: names that go before all else; the USAE's own by default.
 
     Raises:
-        ValueError: when there is none, or the text means several.
+        ValueError: when there is none, the text means several, or for what is no whole number: True, 3.0.
     """
     if not isinstance(concept, str):
-        return known_concept(usae, operator.index(concept))
+        return known_concept(usae, as_index(concept, "concept", " or a name"))
     found = parse_concepts(usae, concept, labels)
     if len(found) > 1:
         some = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
@@ -69,19 +66,19 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
 def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
     if WHOLE.fullmatch(part):
         return [known_concept(usae, whole_number(part))]
-    if part == "all":
+    if part.lower() == ALL:
         return list(range(usae.n_concepts))
     if (ends := RANGE.fullmatch(part)) is not None:
         first, last = (known_concept(usae, whole_number(end)) for end in ends.groups())
         if first > last:
             raise UsageError(f"concepts {part!r}: expected the smaller number first")
         return list(range(first, last + 1))
-    if part.startswith("top:"):
-        count = part.removeprefix("top:").strip()
+    if folded(part).startswith(TOP):
+        count = part.partition(":")[2].strip()
         if not WHOLE.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
             raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
         return by_universality(need_statistics(usae))[: int(count)]
-    if any(sign in part for sign in "*?["):
+    if WILD.search(part):
         return _matching(usae, part, labels)
     return [_labelled(usae, part, labels)]
 
@@ -103,21 +100,25 @@ def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
 
 def _label_names(factors: Sequence[str]) -> dict[str, int]:
     """`red` and `colour:red` both name the first value."""
-    names = {factor.partition(":")[2].strip(): value for value, factor in enumerate(factors)}
-    return names | {factor.replace(" ", ""): value for value, factor in enumerate(factors)}
+    names = {folded(factor.partition(":")[2]): value for value, factor in enumerate(factors)}
+    return names | {folded(factor): value for value, factor in enumerate(factors)}
 
 
 def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
-    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`."""
+    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`.
+
+    Those that are at chance do not follow.
+    """
     wanted = folded(pattern)
     values = [folded(factor) for factor in usae.factors]
     names = numbers(labels)
     found = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
-    found += [
-        best_concept(usae, value)[0]
+    matching = [
+        best_concept(usae, value)
         for value, label in enumerate(values)
         if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
     ]
+    found += [concept for concept, auroc in matching if auroc >= CHANCE]
     if not found:
         known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
         raise UsageError(f"no label matches {pattern!r}; labels are {known}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -18,18 +17,23 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.watching import watched_here
+from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import known_concept
 from usae_viz.export.animation import Frames
-from usae_viz.objectives import Closeness, Objective, SameCodes
+from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
-from usae_viz.optimization.given import described, given_canvas
+from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
+from usae_viz.optimization.closing import closing_lines
+from usae_viz.optimization.edited import check_edits, with_edits_bound
+from usae_viz.optimization.given import Picture, described, given_canvas, opened
 from usae_viz.optimization.halving import Halved
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.parts import DrawTogether, Part, begun_image, drawn_together, pictures_of
 from usae_viz.optimization.resolving import resolved, whole_first
 from usae_viz.optimization.result import Result
+from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import check_class, verify_classes
 from usae_viz.verification.noise import shared_noise
@@ -39,7 +43,6 @@ from usae_viz.views.viewing import ViewConfig
 
 # What decides how a drawing starts: equal ones share their pictures of noise.
 STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}
-CLOSENESS = 5.0
 
 
 @undisturbed
@@ -47,10 +50,11 @@ def maximize(
     usae: USAE,
     objective: Objective,
     *,
-    start: Tensor | str | Path | None = None,
-    reference: Tensor | str | Path | None = None,
+    start: Picture | None = None,
+    reference: Picture | None = None,
     labels: str | Path | None = None,
     progress: StepCallback = lambda done, scores: None,
+    quiet: bool = False,
     **settings: Unpack[MaximizeOptions],
 ) -> Result:
     """Draw an objective as each backbone sees it: coordinated activation maximization.
@@ -58,10 +62,12 @@ def maximize(
     Args:
         usae: a USAE with backbones.
         objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.
-        start: a picture to start from, (3, H, W) 0..1 or a file; noise by default.
+        start: a picture to start from: a tensor (3, H, W), 0..1; a NumPy array, uint8 (H, W, 3) or float 0..1 (3, H, W)
+            or (H, W, 3); or a file. Noise by default.
         reference: a picture that `Closeness` and `SameCodes` compare with; the start by default.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
         progress: called after each step with the number of steps done and {backbone: score}.
+        quiet: show no bar, and say nothing at the end.
         settings: fields of `MaximizeSettings`: mode, parameterization, size, steps, views, learning_rate, seed, ...
 
     Returns:
@@ -73,72 +79,23 @@ def maximize(
     Warns:
         UserWarning: when the optimization ended early; `Result.ended` says why.
     """
-    given = {key: value for key, value in (("start", start), ("reference", reference)) if value is not None}
+    given = {key: opened(value) for key, value in (("start", start), ("reference", reference)) if value is not None}
     chosen = check_settings(MaximizeSettings, **settings, **{key: described(value) for key, value in given.items()})
     pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
-    named = bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))
-    (result,) = maximize_each(usae, named, chosen, progress, pictures.get("start"), pictures.get("reference"))
+    known = None if labels is None else labels_of(usae, labels)
+    named = bound_in(usae, [objective], known)
+    chosen = with_edits_bound(usae, chosen, known)
+    with watched_here(quiet) as watch:
+
+        def stepped(done: int, scores: dict[str, Any]) -> None:
+            watch.report("steps", done, chosen.steps, "")
+            progress(done, scores)
+
+        (result,) = maximize_each(usae, named, chosen, stepped, pictures.get("start"), pictures.get("reference"))
+        watch.close(lambda: closing_lines(result))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
     return result
-
-
-def accentuate(
-    usae: USAE,
-    objective: Objective,
-    picture: Tensor | str | Path,
-    *,
-    closeness: float = CLOSENESS,
-    **settings: Unpack[MaximizeOptions],
-) -> Result:
-    """Raise an objective in a given picture while it stays what it was in the backbones' latent space.
-
-    Feature accentuation (Hamblin et al. 2024, arXiv 2402.10039).
-
-    Args:
-        usae: a USAE with backbones.
-        objective: what to raise.
-        picture: (3, H, W) 0..1, or a file.
-        closeness: weight of `Closeness`; 0 lets the picture go where it will.
-        settings: as for `maximize`.
-
-    Returns:
-        As `maximize`.
-
-    Raises:
-        ValueError: as `maximize`; for a closeness that is negative or not finite.
-    """
-    return maximize(usae, kept_close(objective, closeness), start=picture, **settings)
-
-
-def kept_close(objective: Objective, closeness: float | None = None) -> Objective:
-    """What accentuation makes large: an objective, and that the picture stays close to the given one.
-
-    Args:
-        objective: what to raise.
-        closeness: weight of `Closeness`, >= 0; 5 by default.
-
-    Raises:
-        ValueError: for another weight.
-    """
-    weight = CLOSENESS if closeness is None else closeness
-    if not 0 <= weight < math.inf:
-        raise UsageError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
-    return objective + weight * Closeness()
-
-
-def invert(
-    usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str] = (), **settings: Unpack[MaximizeOptions]
-) -> Result:
-    """Draw, from noise, a picture with the codes of a given one: what the concept space keeps of it.
-
-    Args:
-        usae: a USAE with backbones.
-        picture: (3, H, W) 0..1, or a file.
-        backbones: match these backbones' codes only.
-        settings: as for `maximize`.
-    """
-    return maximize(usae, SameCodes(backbones), reference=picture, **settings)
 
 
 @undisturbed
@@ -170,11 +127,11 @@ def maximize_each(
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, Halved) else Halved(draw)
     for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
-        left = list(alike)
-        for first in range(0, len(left), view_config.at_once):
-            pack, shown = left[first : first + view_config.at_once], replace(view_config, whole_first=share)
-            if not (yield from _draw(shown, pack, settings, start, progress, draw)):
+        left, shown = list(alike), replace(view_config, whole_first=share)
+        while left:
+            if not (drawn := (yield from _draw(shown, left[: view_config.at_once], settings, start, progress, draw))):
                 return
+            del left[:drawn]
 
 
 @undisturbed
@@ -218,8 +175,9 @@ def _prepared(
         if (start is not None or settings.start is not None) and getattr(settings, own) is not None:
             raise UsageError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
     settings = resolved(usae, settings)
+    check_edits(usae, settings, objectives)
     assert settings.size is not None
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     start = given_canvas(start, settings.start, settings.size, device)
     reference = given_canvas(reference, settings.reference, settings.size, device)
     view_config = view_config_for(usae, settings, objectives, start if reference is None else reference)
@@ -233,24 +191,25 @@ def _draw(
     start: Tensor | None,
     progress: StepCallback,
     draw: DrawTogether,
-) -> Generator[Result, None, bool]:
-    """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
+) -> Generator[Result, None, int]:
+    """Draw a pack of objectives, or as many of its first as fit, a result each; returns how many, 0 after Ctrl-C.
 
     A score that is lost ends its own objective only: the others of the pack are then drawn one by one, without it.
 
     Raises:
-        Lost: for a score that is lost at the first step, when those before it are there.
+        InvalidImageScore: for a score that is lost at the first step, when those before it are there.
     """
     pictures = [picture for objective in pack for picture in pictures_of(view_config.usae, objective, settings)]
     parts: list[Part] = []
     try:
         parts = draw(view_config, pictures, settings, start, progress)
-        row, why = next((part.ascent.lost for part in parts if part.ascent.lost is not None), None), ""
+        row, why = next((part.result.lost for part in parts if part.result.lost is not None), None), ""
     except InvalidImageScore as lost:
         row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
     if parts and row is None:
+        drawn = {id(picture.objective) for part in parts for picture in part.pictures}
         yield from _results(view_config, pack, parts, settings)
-        return not any(part.ascent.cut_short for part in parts)
+        return 0 if any(part.result.cut_short for part in parts) else len(drawn)
     assert row is not None
     lost_one = pictures[row].objective
     found = list(_results(view_config, [lost_one], parts, settings)) if parts else []
@@ -261,8 +220,8 @@ def _draw(
                 raise InvalidImageScore(row, why)
             yield from found
         elif not (yield from _draw(view_config, [objective], settings, start, progress, draw)):
-            return False
-    return True
+            return 0
+    return len(pack)
 
 
 def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
@@ -289,7 +248,7 @@ def view_config_for(
         ValueError: when not even one objective's fit into the memory.
     """
     assert settings.size is not None
-    view_config = ViewConfig(usae, settings.augmentation, settings.views, settings.dtype, reference=reference)
+    view_config = _seen_as(usae, settings, reference)
     canvases, together = _beside(usae, settings, objectives)
     at_once = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
     return replace(view_config, at_once=at_once)
@@ -298,8 +257,23 @@ def view_config_for(
 def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> int:
     """Bytes that one of these objectives takes while it is drawn, all its pictures together; see `view_config_for`."""
     assert settings.size is not None
-    view_config = ViewConfig(usae, settings.augmentation, settings.views, settings.dtype)
+    view_config = _seen_as(usae, settings)
     return bytes_a_picture(view_config, usae.backbones, settings.size, *_beside(usae, settings, objectives))
+
+
+def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> ViewConfig:
+    """How resolved settings show a picture, one at once."""
+    own = settings.parameterization
+    return ViewConfig(
+        usae,
+        settings.augmentation,
+        settings.views,
+        settings.dtype,
+        reference=reference,
+        transforms=settings.transforms,
+        canvas_bytes=own_bytes(own, settings.size) if isinstance(own, OwnPart) and settings.size else 0,
+        edits=edits_of(usae, settings.edits),
+    )
 
 
 def _beside(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> tuple[int, int]:
@@ -322,7 +296,7 @@ def _results(
         }
         if not own:  # Ctrl-C came before it was begun
             continue
-        images = {name: part.ascent.canvas[row] for name, (part, row) in own.items()}
+        images = {name: part.result.canvas[row] for name, (part, row) in own.items()}
         drawn_for = {name: _raised_in(objective, part.pictures[row].seen_by) for name, (part, row) in own.items()}
         scores = verified(view_config.usae, objective, settings, images, drawn_for)
         ended, shown = _ending(list(own.values()), settings)
@@ -336,21 +310,21 @@ def _results(
             usae=view_config.usae,
             objective=objective,
             images=images,
-            alpha={name: part.ascent.attention[row].cpu() for name, (part, row) in own.items()},
+            alpha={name: part.result.attention[row].cpu() for name, (part, row) in own.items()},
             scores=scores,
             settings=settings,
             frames=frames,
             given=given,
             ended=ended,
-            cut_short=any(part.ascent.cut_short for part in parts),
-            failed=any(part.ascent.lost is not None for part in parts),
+            cut_short=any(part.result.cut_short for part in parts),
+            failed=any(part.result.lost is not None for part in parts),
         )
 
 
 def _ending(places: Sequence[tuple[Part, int]], settings: MaximizeSettings) -> tuple[str | None, int]:
     """Why some pictures, each a row of a part, were done before the last step; and how many frames they have."""
-    after = [part.ascent.settled[row] for part, row in places]
-    ended = next((part.ascent.ended for part, _ in places if part.ascent.ended is not None), None)
+    after = [part.result.settled[row] for part, row in places]
+    ended = next((part.result.ended for part, _ in places if part.result.ended is not None), None)
     frames = max((part.snapshots.count for part, _ in places if part.snapshots is not None), default=0)
     if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
         ended = f"settled after {max(after)} of {settings.steps} steps"
@@ -379,7 +353,8 @@ def verified(
     """
     # beside a picture that was started from stands the noise that others of this USAE are judged by
     plain = settings if settings.start is None else resolved(usae, settings.model_copy(update={"start": None}))
-    noise = shared_noise(usae, plain.model_dump_json(include=STARTS_BY), lambda seeds: starts(plain, seeds))
+    how = plain.model_dump_json(include=STARTS_BY), plain.parameterization  # two of a name may be other code
+    noise = shared_noise(usae, how, lambda seeds: starts(plain, seeds))
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:
         return score_images(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
@@ -391,7 +366,8 @@ def verified(
 @torch.no_grad()
 def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
     """Canvases (seed, 3, H, W) that nothing was optimized in."""
-    return begun_image(settings, seeds)()
+    canvases: Tensor = begun_image(settings, seeds)()
+    return canvases
 
 
 def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:

@@ -14,13 +14,14 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
-from usae_viz.export.naming import folder_of, shown_concept, title_of
+from usae_viz.export.naming import folder_of, shown_concept, title_of, title_with_edits
 from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import to_picture
 from usae_viz.export.provenance import drawn_on, given_hashes, provenance, run_record
 from usae_viz.export.run_record import keep_record, pictures_by_folder
 from usae_viz.export.sheet import sheet
 from usae_viz.objectives import Objective
+from usae_viz.optimization.closing import said_line
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import Scores, counted
 
@@ -56,7 +57,7 @@ class Result:
     @property
     def title(self) -> str:
         """What stands over the sheet."""
-        return title_of(self.usae, self.objective)
+        return title_with_edits(title_of(self.usae, self.objective), self.usae, {None: self.settings})
 
     @property
     def folder(self) -> str:
@@ -111,6 +112,9 @@ class Result:
         """The top-activating patches of its concept, or else of that it was scored for, a list per backbone."""
         concept = shown_concept(self.objective, self.settings)
         return {} if concept is None else natural_patches(self.usae, concept)
+
+    def __repr__(self) -> str:
+        return f"<Result of {said_line(self)}>"
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()

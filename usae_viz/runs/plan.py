@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from usae_viz.concepts.labels import Label, labels_of, names_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.export.naming import folder_of, title_of, words_of
+from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
-from usae_viz.objectives.custom import is_custom, load_custom
+from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.maximize import check_objectives
 from usae_viz.optimization.parts import pictures_of
 from usae_viz.optimization.resolving import resolved
+from usae_viz.own_code.importing import is_custom
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.runs.settings import DrawSettings
@@ -33,6 +36,7 @@ ANIMATION = DrawSettings().animation
 # In a drawing's key: the version since which the same settings give the same bits. It is raised when they change, and
 # then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
+LATER = ("verify", "transforms", "edits")  # settings that are in keys where they are given alone: earlier had none
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
@@ -114,10 +118,12 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
         ValueError: for concepts and objectives that cannot be, for one that compares with a picture that is not given,
             and for two drawings of the same pictures or file.
     """
+    recipe = recipe.imported(folder, allow_code)
     labels = labels_of(usae, recipe.labels)
     concepts = dict.fromkeys(k for item in dict.fromkeys(recipe.concepts) for k in select(usae, item, labels))
     _check_count(usae, recipe.ways(), len(concepts) + len(recipe.objectives))
-    runs, named = list(recipe.runs()), names_of(labels_of(usae))
+    runs = [replace(run, settings=with_edits_bound(usae, run.settings, labels)) for run in recipe.runs()]
+    named = names_of(labels_of(usae))
     templates, planned = dict.fromkeys(run.objective for run in runs), list[_Planned]()
     for k in concepts:
         title = caption(usae, k, named)
@@ -145,14 +151,18 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
 
 
 def plan_objectives(
-    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], animation: str = ANIMATION
+    usae: USAE,
+    objectives: Sequence[Objective],
+    runs: Sequence[MaximizeSettings],
+    animation: str = ANIMATION,
+    code: str | None = None,
 ) -> RenderPlan:
-    """Draw each objective with each run's settings."""
+    """Draw each objective with each run's settings; `code` is the sha256 of somebody's own, see `RenderJob`."""
     objectives = bound_in(usae, objectives)
     _check_count(usae, ((settings.seeds, 1) for settings in runs), len(objectives))
     ways = [RunVariant(None, settings) for settings in runs]
     planned = [
-        _Planned(folder, title_of(usae, objective), run, objective)
+        _Planned(folder, title_of(usae, objective), run, objective, code)
         for objective, folder in folders_of(objectives).items()
         for run in ways
     ]
@@ -203,6 +213,9 @@ def _check_count(usae: USAE, ways: Iterable[tuple[int, int]], objectives: int) -
 def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[RenderJob, ...]:
     check_objectives(usae, list(dict.fromkeys(own.objective for own in planned)))
     ways = _ways(usae, list(dict.fromkeys(own.run for own in planned)), animations)
+    for run, way in ways.items():
+        if way.settings.edits:
+            check_edits(usae, way.settings, [own.objective for own in planned if own.run is run])
     drawings: list[RenderJob] = []
     for own in planned:
         objective, way = own.objective, ways[own.run]
@@ -235,14 +248,15 @@ def _ways(usae: USAE, runs: Sequence[RunVariant], animations: Sequence[str]) -> 
     for run in runs:
         settings = resolved(usae, run.settings)
         unasked = {"memory", "verdict", *given_pictures(settings), "spectrum"}  # a verdict is given anew on old figures
-        unasked |= {"verify"} if settings.verify is None else set()
+        unasked |= {name for name in LATER if getattr(settings, name) == MaximizeSettings.model_fields[name].default}
         content = {
             "settings": settings.model_dump(mode="json", exclude=unasked),
             "animations": list(animations),
             "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
             "spectrum": settings.spectrum and spectrum(settings.spectrum),
             "usae": usae.sha256,
-            "version": DRAWN_AS.get(usae.dictionary(usae.names[0]).device.type, DRAWN_ON_GPU_AS),
+            "version": DRAWN_AS.get(usae.device.type, DRAWN_ON_GPU_AS),
+            **own_hashes([settings]),
         }
         before = f"{run.variant}-" if run.variant is not None else ""
         before += "coupled-" if len(modes[run.variant]) > 1 and settings.mode == "coupled" else ""

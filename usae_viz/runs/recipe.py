@@ -69,7 +69,7 @@ class RenderRecipe(BaseModel):
         return value if isinstance(value, list) else [value]
 
     @model_validator(mode="after")
-    def _said_once(self) -> RenderRecipe:
+    def _check_places(self) -> RenderRecipe:
         for key in ("mode", "seed", "alpha"):
             if key in self.settings.model_fields_set:
                 where = "`outputs`" if key == "alpha" else f"the top, as a list under `{key}s`"
@@ -113,6 +113,16 @@ class RenderRecipe(BaseModel):
             if settings.snapshots is not None and not animated:
                 raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")
         return self
+
+    def imported(self, folder: Path, allow_code: bool) -> RenderRecipe:
+        """The same with the code that its settings name, from a folder.
+
+        Raises:
+            ValueError: without leave, or for what is not there.
+        """
+        settings = self.settings.imported(folder, allow_code)
+        variants = {name: variant.imported(folder, allow_code) for name, variant in self.variants.items()}
+        return self.model_copy(update={"settings": settings, "variants": variants})
 
     def runs(self) -> Iterator[RunVariant]:
         """Each combination of variant, mode and seed."""

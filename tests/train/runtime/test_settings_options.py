@@ -16,8 +16,9 @@ from usae_train.agreement.consensus import consensus
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.training_commands import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, evaluate
+from usae_train.evaluation.measured import EvaluateOptions
 from usae_train.evaluation.settings import EvaluateSettings, NameSettings
 from usae_train.files.validation import Settings, by_todays_names, check_settings
 from usae_train.images.settings import SpectrumSettings
@@ -87,7 +88,7 @@ PYTHON = [
     (extract, "max_broken", ExtractSettings, "max_broken"),
     (evaluate, "batch", EvaluateSettings, "batch"),
     (Compared, "seed", EvaluateSettings, "seed"),
-    (PassKeeper, "minutes", EvaluateSettings, "checkpoint_minutes"),
+    (PassCheckpointer, "minutes", EvaluateSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "minutes", ExecutionSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "keep", ExecutionSettings, "keep_checkpoints"),
     (export_sae, "format", ExportSettings, "format"),
@@ -202,7 +203,11 @@ def test_former_fields_work_and_say_todays():
 
 @pytest.mark.parametrize(
     ("options", "model", "left_out"),
-    [(MaximizeOptions, MaximizeSettings, {"start", "reference"}), (FitOptions, FitSettings, {"recipe"})],
+    [
+        (MaximizeOptions, MaximizeSettings, {"start", "reference"}),
+        (FitOptions, FitSettings, {"recipe"}),
+        (EvaluateOptions, EvaluateSettings, {"fill", "checkpoint_minutes"}),
+    ],
 )
 def test_what_editors_complete_are_the_fields(options, model, left_out):
     assert set(options.__annotations__) == set(model.model_fields) - left_out

@@ -2,13 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
 import usae_viz as uv
+from usae_train.interventions.edits import parse_edits
 from usae_viz.cli import _objectives
+from usae_viz.concepts.edit_text import parse_edit_texts
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.parsing import one_concept, parse_concepts
-from usae_viz.explanations.edit_text import parse_edit_texts
+from usae_viz.concepts.selection import select
 from usae_viz.objectives.named import bound_in
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
@@ -25,7 +29,9 @@ TABLE = {
     "warm*": [7, 8],
     "twins": [1, 9],
     "favourites": [9],
-    "7-8": [11],  # a reader's name goes before all else
+    "7-8": [7, 8],
+    "4\u20136, 4\u20145, 7 \u2212 7": [4, 5, 6, 7],  # the dashes that editors make of a hyphen
+    "ALL": list(range(12)),
 }
 WRONG = {
     "12": "no concept 12; this USAE has 12, numbered 0 to 11",
@@ -39,7 +45,7 @@ WRONG = {
     " , ": "no concept in ' , '; expected an index, a range such as 40-42, `top:8` or a label",
     "9" * 5000: "a number of 5000 digits",
 }
-LABELS = [(7, "warm reds"), (8, "warm"), (1, "twins"), (9, "twins"), (11, "7-8")]
+LABELS = [(7, "warm reds"), (8, "warm"), (1, "twins"), (9, "twins"), (11, "7-8-inch")]
 
 
 @pytest.fixture
@@ -65,6 +71,7 @@ def test_it_means_the_same_everywhere(usae, labels_file, tmp_path, text):
 def test_the_most_universal_first(usae):
     assert parse_concepts(usae, "top:3") == parse_concepts(usae, "top:12")[:3]
     assert sorted(parse_concepts(usae, "top: 12")) == list(range(12))
+    assert parse_concepts(usae, "TOP:3") == parse_concepts(usae, "Top : 3") == parse_concepts(usae, "top:3")
 
 
 @pytest.mark.parametrize("text", WRONG)
@@ -98,3 +105,26 @@ def test_a_named_concept_is_drawn_by_its_number(usae, labels_file):
     assert drawn.scores.concept == 7
     with pytest.raises(ValueError, match="no concept 'warm reds': this USAE has no labels"):
         uv.maximize(usae, uv.Concept("warm reds"), steps=1)
+
+
+@pytest.mark.parametrize("three", [3, np.int64(3), np.uint8(3), torch.tensor(3)])
+def test_whole_numbers_of_any_type_are_taken_as_what_they_are(usae, three):
+    assert one_concept(usae, three) == select(usae, three)[0] == uv.Concept(three).concepts[0] == 3
+    if not isinstance(three, torch.Tensor):  # a key by what it is, not by what it says
+        assert list(parse_edits(usae, {three: 0.0})) == [3]
+    assert type(one_concept(usae, three)) is int
+
+
+@pytest.mark.parametrize("other", [True, np.bool_(True), torch.tensor(True), 3.0, np.float32(3), None, [3], (3,), b"3"])
+def test_what_is_no_whole_number_and_no_name_is_one_line(usae, other):
+    for take in (lambda: one_concept(usae, other), lambda: select(usae, other), lambda: uv.Concept(other)):
+        with pytest.raises(ValueError, match=r"^concept .*: expected a whole number") as refusal:
+            take()
+        assert "\n" not in str(refusal.value)
+
+
+def test_true_is_no_number_of_a_setting(usae):
+    with pytest.raises(ValueError, match=r"^steps = True: expected a number$"):
+        uv.maximize(usae, uv.Concept(3), steps=True)
+    with pytest.raises(ValueError, match=r"^verify = True: expected a number$"):
+        uv.maximize(usae, uv.Concept(3), verify=True, steps=1)

@@ -114,19 +114,19 @@ def test_a_notebook_shows_the_sheet(usae):
     ("objective", "settings", "message"),
     [
         (uv.Concept(12), {}, "no concept 12; this USAE has 12, numbered 0 to 11"),
-        (uv.Concept(3), {"stepz": 3}, "stepz = 3: Extra inputs are not permitted; did you mean 'steps'?"),
+        (uv.Concept(3), {"stepz": 3}, "stepz = 3: there is none of that name; did you mean 'steps'?"),
         (
             uv.Concept(3),
             {"augmentation": {"rotat": 3}},
-            "augmentation.rotat = 3: Extra inputs are not permitted; did you mean 'rotate'?",
+            "augmentation.rotat = 3: there is none of that name; did you mean 'rotate'?",
         ),
-        (uv.Concept(3), {"mode": "both"}, "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'"),
+        (uv.Concept(3), {"mode": "both"}, "mode = 'both': expected 'per-model', 'shared' or 'coupled'"),
         (
             uv.Concept(3),
             {"augmentation": "wild"},
             "augmentation = 'wild': unknown preset, expected one of default, maco",
         ),
-        (uv.Concept(3), {"size": 4}, "size = 4: Input should be greater than or equal to 16"),
+        (uv.Concept(3), {"size": 4}, "size = 4: expected at least 16"),
     ],
 )
 def test_wrong_settings_are_said_in_one_line(usae, objective, settings, message):
@@ -212,7 +212,8 @@ def test_what_is_no_usae_is_said():
     [
         ("Concept(3)", None, "objective 'Concept\\(3\\)': expected one such as Concept\\(12\\); parse_objective reads"),
         (abs, None, "objective <built-in function abs>: .*@objective makes one of a function"),
-        (uv.Concept(3), torch.zeros(3, 4, 4).numpy(), "a picture of type ndarray; expected a tensor"),
+        (uv.Concept(3), [0.5], "a picture of type list; expected a tensor"),
+        (uv.Concept(3), torch.zeros(3, 4, 3).numpy(), r"which is \(3, H, W\) as well as \(H, W, 3\)"),
     ],
     ids=str,
 )
