@@ -3,10 +3,10 @@
     python tests/benchmarks/labelled_photographs.py ../shared/real/photos/held OUT
     usae-train evaluate photos OUT --out REPORT --answers
 
-The photographs came without labels. These were given by eye, from the pictures alone, before any network was asked: only
-where one of ImageNet's classes is meant beyond doubt. Not so a penguin, which is no king penguin, a crocodile, which may be an
-alligator, or a kangaroo. 31 of the 118 photographs have one, of 17 originals: crops of one original are no proof of
-their own.
+The photographs came without labels. These were given by eye, from the pictures alone, before any network was asked:
+only where one of ImageNet's classes is meant beyond doubt. Not so a penguin, which is no king penguin, a crocodile,
+which may be an alligator, or a kangaroo. 31 of the 118 photographs have one, of 17 originals: crops of one original are
+no proof of their own.
 """
 
 from __future__ import annotations
