@@ -59,6 +59,7 @@ def fit_tokens(
     log_every: int | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
     frozen: Sequence[str] = (),
+    fresh: bool = True,
 ) -> USAE:
     """Train a USAE on paired tokens.
 
@@ -74,6 +75,8 @@ def fit_tokens(
         log_every: steps between two calls of `progress`; a hundredth of the training by default.
         ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
         frozen: backbones of `usae` that stay as they are, to the bit; the others learn to share their concept space.
+        fresh: set where training starts: standardization, offsets, rows, encoders and thresholds; otherwise all of it
+            goes on from where `usae` has it, whose dictionaries are `free` then.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
@@ -89,10 +92,11 @@ def fit_tokens(
     rows = standardization_rows(len(feed), usae.grid, generator)
     trained = [name for name in feed.widths if name not in frozen]
     set_trained(usae, trained)
-    thresholds = standardize_from(usae, feed, rows, trained, settings)
-    initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
+    thresholds = standardize_from(usae, feed, rows, trained if fresh else [], settings)
     sample = threshold_sample(usae, feed, rows, trained, thresholds)
-    set_thresholds(usae, sample, finished=False)
+    if fresh:
+        initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
+        set_thresholds(usae, sample, finished=False)
     optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(len(usae.names), usae.n_concepts, dtype=torch.long, device=device)
     share_statistics(usae, ranks)
@@ -219,7 +223,7 @@ def standardize_from(
             if kind == "scalar":
                 usae.scale(name).set(*(own.without(outliers.threshold) if mask else own).mean_and_std)
     thresholds = {name: own.outliers.threshold for name, own in found.items()} if mask else {}
-    if kind != "scalar":
+    if kind != "scalar" and trained:
         within = [found[name].within(most) for name, most in thresholds.items()]
         kept = rows[torch.stack(within).all(0)] if within else rows
         norm = common_norm(usae, feed, rows, trained)
