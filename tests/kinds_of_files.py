@@ -21,6 +21,7 @@ from usae_train.backbones.weight_files import read_weights
 from usae_train.evaluation.checkpointing import PassKeeper
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.measures import Measures
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import open_images, read_picture
 from usae_train.images.spectrum import load_spectrum, save_spectrum
 from usae_train.model.published import ATOMS as THEIR_ATOMS
@@ -87,7 +88,7 @@ def small_usae() -> USAE:
     usae = new_usae(dict.fromkeys(SPECS, WIDTH), SETTINGS, specs=SPECS, grid=GRID)
     usae = fit_tokens(paired.flat(), SETTINGS, usae)
     usae.statistics = measure(usae, paired)
-    usae.images, usae.n_images, usae.fingerprint = "demo", IMAGES, "f"
+    usae.measured_on = SourceRecord("demo", IMAGES, "f")
     return usae
 
 

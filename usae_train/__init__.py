@@ -3,16 +3,15 @@
 The names below are imported when they are first used, so that `import usae_train` and `--help` stay quick.
 """
 
-from __future__ import annotations
+import typing as _typing
+import warnings as _warnings
+from importlib import import_module as _import_module
 
-import warnings
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from usae_train.agreement.consensus import consensus
     from usae_train.backbones.backbone import PAPER, Backbone, BackboneSpec
     from usae_train.backbones.module_backbone import ModuleBackbone
+    from usae_train.evaluation.measured import Evaluation, evaluate, r2_matrix
     from usae_train.images.sources import open_images
     from usae_train.interventions.intervene import intervene, transplant
     from usae_train.interventions.top_patches import TopPatch, top_patches
@@ -32,6 +31,7 @@ __all__ = [
     "Backbone",
     "BackboneSpec",
     "Codes",
+    "Evaluation",
     "FitSettings",
     "ModuleBackbone",
     "Statistics",
@@ -39,6 +39,7 @@ __all__ = [
     "TrainingRecipe",
     "add_backbone",
     "consensus",
+    "evaluate",
     "export_sae",
     "fit",
     "import_published",
@@ -46,6 +47,7 @@ __all__ = [
     "intervene",
     "load",
     "open_images",
+    "r2_matrix",
     "save",
     "top_patches",
     "transplant",
@@ -55,6 +57,7 @@ _HOMES = {
     "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
     "backbones.module_backbone": ("ModuleBackbone",),
     "agreement.consensus": ("consensus",),
+    "evaluation.measured": ("Evaluation", "evaluate", "r2_matrix"),
     "interventions.intervene": ("intervene", "transplant"),
     "interventions.top_patches": ("TopPatch", "top_patches"),
     "model.checkpoint": ("load", "save"),
@@ -70,17 +73,17 @@ _HOMES = {
 }
 
 
-def __dir__() -> list[str]:  # for completion in a notebook
-    return sorted({*globals(), *__all__})
+def __dir__() -> list[str]:  # for completion in a notebook, and `import *`
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__})
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     if name == "Recipe":
         from usae_train.runtime.warned import FormerName
 
-        warnings.warn("ut.Recipe is called ut.TrainingRecipe now; that name goes with the next version", FormerName, 2)
+        _warnings.warn("ut.Recipe is called ut.TrainingRecipe now; that name goes with the next version", FormerName, 2)
         name = "TrainingRecipe"
     if name not in __all__:
         raise AttributeError(f"module 'usae_train' has no attribute {name!r}")
     home = next(module for module, names in _HOMES.items() if name in names)
-    return getattr(import_module(f"usae_train.{home}"), name)
+    return getattr(_import_module(f"usae_train.{home}"), name)

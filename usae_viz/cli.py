@@ -30,6 +30,10 @@ app = command_app(
 )
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own by default.")]
+AllowCode = Annotated[
+    bool,
+    typer.Option("--allow-code", help="Import your own code, `module:Name`, from the folder that you are in."),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -63,6 +67,7 @@ def maximize(
         typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 by default."),
     ] = None,
     images: Images = None,
+    allow_code: AllowCode = False,
     out: Out = None,
     device: Device = "auto",
     workers: WorkersOption = None,
@@ -77,7 +82,7 @@ def maximize(
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_train.runtime.workers import one_thread
-        from usae_viz.optimization.maximize import kept_close
+        from usae_viz.optimization.from_pictures import kept_close
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
@@ -87,6 +92,7 @@ def maximize(
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, **settings)
         one_thread()
+        chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model = _load(draw.usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         if start is not None:
@@ -105,6 +111,7 @@ def invert(
     backbones: Annotated[
         str | None, typer.Option(help="Match these backbones' codes only, names with commas; all by default.")
     ] = None,
+    allow_code: AllowCode = False,
     out: Out = None,
     device: Device = "auto",
     workers: WorkersOption = None,
@@ -122,6 +129,7 @@ def invert(
             chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
         names = [name.strip() for name in backbones.split(",")] if backbones else []
         one_thread()
+        chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model, place = _load(draw.usae, device), out or new_run("invert")
         _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw.animation, workers)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypedDict, get_args
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -11,8 +12,9 @@ from usae_train.backbones.precision import RunIn
 from usae_train.files.place_names import printable
 from usae_train.files.validation import Settings
 from usae_train.runtime.errors import UsageError
+from usae_viz.own_code.part import OwnPart
 from usae_viz.verification.verdict import VerdictSettings
-from usae_viz.views.presets import PRESETS, Augmentation
+from usae_viz.views.presets import AUGMENTATION, PRESETS, Augmentation, Transform
 
 Mode = Literal["per-model", "shared", "coupled"]
 ParameterizationName = Literal["fourier", "maco", "pixel"]
@@ -34,7 +36,11 @@ class MaximizeSettings(Settings):
         description="`per-model`: one image per backbone; `shared`: one for all, their gradients balanced; "
         "`coupled`: one per backbone around a common layout",
     )
-    parameterization: ParameterizationName = Field("fourier", description="what the optimizer changes")
+    parameterization: ParameterizationName | OwnPart = Field(
+        "fourier",
+        description="what the optimizer changes: `fourier`, `maco`, `pixel`, or `module:Name` of your own, with "
+        "--allow-code; in Python a class or function",
+    )
     size: int | None = Field(
         None,
         ge=MIN_SIZE,
@@ -49,6 +55,11 @@ class MaximizeSettings(Settings):
     augmentation: Augmentation = Field(
         PRESETS["default"],
         description="`default`, `maco`, `lucid` or `none`; in recipes and Python also settings of its own",
+    )
+    transforms: tuple[Transform, ...] = Field(
+        (),
+        description="transforms of your own, `module:name` with --allow-code, in the place of the augmentation; "
+        "`augmentation` among them stands for it. Can be given several times",
     )
     whole_first: float | None = Field(
         None,
@@ -113,10 +124,49 @@ class MaximizeSettings(Settings):
         " (times noise), share, probability, class_rank",
     )
 
+    @property
+    def own_parts(self) -> tuple[OwnPart, ...]:
+        """What of them is somebody's own code."""
+        parts = (self.parameterization, *self.transforms)
+        return tuple(part for part in parts if isinstance(part, OwnPart))
+
+    def imported(self, folder: Path, allow_code: bool) -> Self:
+        """The same with the code that they name, which is looked for in a folder first.
+
+        Raises:
+            ValueError: without leave, or for what is not there.
+        """
+        if not self.own_parts:
+            return self
+
+        def one(part: Any, what: str) -> Any:
+            return part.imported(folder, allow_code, what) if isinstance(part, OwnPart) else part
+
+        update = {
+            "parameterization": one(self.parameterization, "parameterization"),
+            "transforms": tuple(one(each, "transform") for each in self.transforms),
+        }
+        return self.model_copy(update={name: new for name, new in update.items() if new != getattr(self, name)})
+
     @field_validator("start", "reference", "spectrum", mode="before")
     @classmethod
     def _kept_as_text(cls, value: Any) -> Any:
         return printable(value) if isinstance(value, str) else value  # `named_place` finds it again
+
+    @field_validator("parameterization", mode="before")
+    @classmethod
+    def _own_parameterization(cls, value: Any) -> Any:
+        return _known_or_own(value, get_args(ParameterizationName))
+
+    @field_validator("transforms", mode="before")
+    @classmethod
+    def _own_transforms(cls, value: Any) -> Any:
+        listed = [value] if isinstance(value, str) or callable(value) else value
+        if not isinstance(listed, Sequence):
+            raise UsageError("expected a list of transforms")
+        if listed.count(AUGMENTATION) > 1:
+            raise UsageError(f"`{AUGMENTATION}` stands in it twice")
+        return tuple(_known_or_own(each, (AUGMENTATION,)) for each in listed)
 
     @field_validator("augmentation", mode="before")
     @classmethod
@@ -128,16 +178,28 @@ class MaximizeSettings(Settings):
         return value
 
 
+def _known_or_own(value: Any, known: Sequence[str]) -> Any:
+    """A name that is known as it is, anything else as somebody's own."""
+    if isinstance(value, str) and value in known:
+        return value
+    try:
+        return OwnPart.of(value)
+    except ValueError as error:
+        names = ", ".join(f"`{name}`" for name in known)
+        raise UsageError(f"expected {names}, `module:Name`, or in Python a callable") from error
+
+
 class MaximizeOptions(TypedDict, total=False):
     """The fields of `MaximizeSettings` by name, for editors and type checkers; a test holds the two alike."""
 
     mode: Mode
-    parameterization: ParameterizationName
+    parameterization: ParameterizationName | Callable[..., Any]
     size: int | None
     steps: int
     views: int
     learning_rate: float | None
     augmentation: Augmentation | str
+    transforms: Sequence[Literal["augmentation"] | Callable[..., Any]]
     whole_first: float | None
     decay: float | None
     contrast: float | None

@@ -161,7 +161,7 @@ def measure_atlas(page: Page, thread: CDPSession) -> None:
 def _computed(thread: CDPSession) -> float:
     """Milliseconds that the page's main thread has computed: what a busy machine adds is not in it."""
     metrics = thread.send("Performance.getMetrics")["metrics"]
-    return 1000 * next(each["value"] for each in metrics if each["name"] == "TaskDuration")
+    return float(1000 * next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
 
 
 def main() -> None:

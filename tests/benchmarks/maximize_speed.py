@@ -124,7 +124,8 @@ def horama(usae: USAE, image: str, size: int, steps: int) -> torch.Tensor:
             os.chdir(before)
             backbone.model.requires_grad_(False)
             fused_attention(backbone.model, False)
-    return (picture.detach() * 0.5 + 0.5).clamp(0, 1)
+    canvas: torch.Tensor = (picture.detach() * 0.5 + 0.5).clamp(0, 1)
+    return canvas
 
 
 def bare(usae: USAE, crops: int, dtype: torch.dtype) -> Callable[[], None]:

@@ -137,7 +137,8 @@ def _of_sparsify(folder: Path) -> tuple[Step, Step]:
         return given.new_zeros(len(given), loaded.num_latents).scatter(1, found.top_indices, found.top_acts)
 
     def decode(codes: Tensor) -> Tensor:
-        return loaded.decode(*codes.topk(codes.shape[1], dim=1))
+        tokens: Tensor = loaded.decode(*codes.topk(codes.shape[1], dim=1))
+        return tokens
 
     return encode, decode
 

@@ -46,7 +46,7 @@ def colour_accuracy(count: int = 400, seed: int = 12) -> float:
     bare = (drawn.surface.flatten(1) == 0).all(1)
     truth = [list(COLOURS)[row] for row in drawn.labels["colour"][bare, 0, 0].tolist()]
     found = read_colour(drawn.images[bare])
-    return sum(a == b for a, b in zip(found, truth, strict=True)) / len(truth)
+    return sum(bool(a == b) for a, b in zip(found, truth, strict=True)) / len(truth)
 
 
 class TextureReader(nn.Module):
@@ -64,7 +64,8 @@ class TextureReader(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(n, 3, 96, 96) -> logits (n, textures, 12, 12)."""
-        return self.body(pictures - 0.5)
+        logits: Tensor = self.body(pictures - 0.5)
+        return logits
 
     @torch.no_grad()
     def read(self, pictures: Tensor) -> list[str]:

@@ -3,15 +3,17 @@
 Class logits of ImageNet are drawn through EfficientNet-Lite0, through -Lite2 and through both at once (`shared`), and
 read by the other network: the whole picture, and random crops of 0.7, 0.5 and 0.3 of its side, each resampled to the
 reader's 224 px. A figure is the share of crops in which the class is the likeliest of 1000, and its mean probability.
-Horama's two methods draw the same classes through the same network; its MACO gets a spectrum of the photographs.
+Horama's two methods draw the same classes through the same network; its MACO gets a spectrum of the photographs. So
+does torch-lucent, with its standard transforms and 512 steps (it wants kornia 0.4.1, and is given the names it takes).
 Concepts of a USAE are drawn through one backbone, and verified in those that the picture was not drawn through.
 
-Needs ../shared/real or USAE_REAL, and for `--horama` the `bench` extra. From the project's root; fifty classes through
-one network take about half an hour of a core:
+Needs ../shared/real or USAE_REAL, for `--horama` the `bench` extra, for `--lucent` torch-lucent 0.1.8
+(`pip install --no-deps`). From the project's root; fifty classes through one network take about half an hour of a core:
 
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --through lite0,lite2 [--classes 50] [--out DIR]
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --through lite0 --set size=224 --set steps=48 ...
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --horama fourier,maco --classes 4 --steps 128
+    OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --lucent 128,224 --classes 10
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --usae FOLDER --concepts 16
     PYTHONPATH=ANOTHER_BUILD python tests/benchmarks/real_reader.py ...          # the same, of another build
 
@@ -42,6 +44,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +133,8 @@ def horamas(method: str, name: str, wanted: list[int], steps: int) -> Iterator[D
         torch.manual_seed(0)
 
         def score(views: Tensor, index: int = index) -> Tensor:
-            return backbone.model(views)[:, index].mean()
+            score: Tensor = backbone.model(views)[:, index].mean()
+            return score
 
         began = time.process_time()
         # mean and std of both networks are 0.5: values of -1 to 1 are a picture of 0 to 1
@@ -138,6 +142,33 @@ def horamas(method: str, name: str, wanted: list[int], steps: int) -> Iterator[D
             score, total_steps=steps, image_size=512, values_range=(-1, 1), device="cpu"
         )
         yield index, (picture.detach() * 0.5 + 0.5).clamp(0, 1), time.process_time() - began
+
+
+def lucents(size: int, name: str, wanted: list[int]) -> Iterator[Drawn]:
+    """Draw classes with torch-lucent at a size (its default is 128), with its defaults but for the normalization."""
+    import kornia
+
+    kornia.warp_affine = kornia.geometry.warp_affine
+    kornia.get_rotation_matrix2d = kornia.geometry.get_rotation_matrix2d
+    from lucent.optvis import objectives, param, render, transform
+
+    backbone = Backbone(name, read_specs(str(needs_real_folder() / "specs.yaml"))[name])
+    network = backbone.model.eval()
+    normalized = [*transform.standard_transforms, lambda views: views * 2 - 1]  # mean and std are 0.5
+    for index in wanted:
+        torch.manual_seed(0)
+        np.random.seed(0)  # its transforms draw there
+        began = time.process_time()
+        (picture,) = render.render_vis(
+            network,
+            objectives.channel("labels", index),
+            partial(param.image, size),
+            transforms=normalized,
+            preprocess=False,
+            progress=False,
+            show_image=False,
+        )
+        yield index, torch.from_numpy(picture[0]).movedim(-1, 0).float(), time.process_time() - began
 
 
 def table(label: str, drawn: Iterator[Drawn], reader: Backbone, out: Path | None) -> None:
@@ -191,6 +222,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="a setting, such as steps=48; JSON values")
     parser.add_argument("--horama", default="", help="fourier, maco, with commas")
     parser.add_argument("--steps", type=int, default=128, help="Horama's")
+    parser.add_argument("--lucent", default="", help="sizes in pixels, with commas; its default is 128")
     parser.add_argument("--usae")
     parser.add_argument("--concepts", type=int, default=16)
     parser.add_argument("--out", type=Path)
@@ -225,6 +257,8 @@ def main() -> None:
                 table(f"Horama {method} lite0", drawn, readers["lite2"], out)
             finally:
                 os.chdir(before)
+    for size in filter(None, chosen.lucent.split(",")):
+        table(f"lucent {size} lite0", lucents(int(size), "lite0", wanted), readers["lite2"], chosen.out)
     if chosen.usae:
         concepts(chosen.usae, chosen.concepts, settings)
 

@@ -124,7 +124,7 @@ def fit_agreed(
     if everything.steps:
         later = lambda step, figures: watch.steps(first + step, figures)  # noqa: E731
         fit_tokens(shown.feed, everything, usae, device, later, then, watch.log_every, fresh=False)
-    usae.images, usae.n_images, usae.fingerprint = shown.images, shown.n_images, shown.fingerprint
+    usae.measured_on = shown.images
     usae.statistics = measure(usae, shown.sample())
     return usae.to("cpu")
 

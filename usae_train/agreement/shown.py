@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import listed
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -29,9 +30,7 @@ class Shown(NamedTuple):
     feed: Feed
     sample: Callable[[], Iterable[PairedTokens]]  # what statistics are measured on
     about: Mapping[str, Any]  # for training states: what they belong to
-    images: str | None = None
-    n_images: int | None = None
-    fingerprint: str | None = None
+    images: SourceRecord = SourceRecord()
 
 
 def open_data(
@@ -66,13 +65,13 @@ def open_data(
     seen, pictures = feed_pictures(
         backbones, source, first.grid, memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
     )
+    images = SourceRecord.of(source)
     about = {
-        "pictures": source.name,
-        "fingerprint": source.fingerprint(),
+        **images.of_a_state,
         "widths": first.widths,
         "backbones": listed(first.specs),
     }
-    return Shown(seen, pictures, about, source.name, len(source), source.fingerprint())
+    return Shown(seen, pictures, about, images)
 
 
 def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Shown:
@@ -90,12 +89,11 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Sho
             raise UsageError(f"the store's {name} had other weights than the USAEs'; extract it with theirs")
     feed = StoreFeed(store, allowed_memory(memory))
     about = {
-        "pictures": record.source,
-        "fingerprint": record.fingerprint,
+        **record.images.of_a_state,
         "widths": first.widths,
         "shards": [shard.sha256 for shard in record.shards],
     }
-    return Shown(feed, feed.sample, about, record.source, record.n_images, record.fingerprint)
+    return Shown(feed, feed.sample, about, record.images)
 
 
 def check_widths(found: Mapping[str, int], first: USAE, what: str) -> None:

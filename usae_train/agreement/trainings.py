@@ -76,7 +76,7 @@ def fit_starts(
         usae.weights = dict(empty.weights)
         keeper.data = dict(shown.about)
         fit_tokens(shown.feed, own, usae, work.device, seen.steps, keeper, seen.log_every)
-        usae.images, usae.n_images, usae.fingerprint = shown.images, shown.n_images, shown.fingerprint
+        usae.measured_on = shown.images
         usae.statistics = measure(usae, shown.sample())
         return usae.to("cpu")
 

@@ -18,6 +18,7 @@ from usae_train.backbones.names import check_name
 from usae_train.backbones.options import check_values
 from usae_train.backbones.precision import DTYPES
 from usae_train.files.homes import from_home
+from usae_train.images.arrays import canvases_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise
@@ -208,7 +209,7 @@ class Backbone(nn.Module):
         """
         if self.run_in == torch.float32:  # in whatever the caller's autocast says
             return as_tokens(self._features(self._normalized(canvas)), grid)
-        with torch.autocast(canvas.device.type, self.run_in):
+        with torch.autocast(self.mean.device.type, self.run_in):
             features = self._features(self._normalized(canvas)).float()
         return as_tokens(features, grid)
 
@@ -219,12 +220,14 @@ class Backbone(nn.Module):
             ValueError: for a backbone whose spec keeps no classifier.
         """
         self._check_classifier()
-        return self.model(self._normalized(canvas))
+        logits: Tensor = self.model(self._normalized(canvas))
+        return logits
 
     def embedding(self, canvas: Tensor) -> Tensor:
         """What the whole model makes of pictures (batch, 3, height, width) before its classifier: (batch, features)."""
         features = self.model.forward_features(self._normalized(canvas))  # type: ignore[operator]  # timm's own methods
-        return self.model.forward_head(features, pre_logits=True).flatten(1)  # type: ignore[operator]
+        pooled: Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
+        return pooled.flatten(1)
 
     def tokens_and_logits(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """What `forward` and `logits` say of pictures, in one pass through the network where timm's parts allow it.
@@ -275,6 +278,8 @@ class Backbone(nn.Module):
 
     def _normalized(self, canvas: Tensor) -> Tensor:
         """Canvases at the model's own input size, mean and std."""
+        if not isinstance(canvas, Tensor):
+            canvas = canvases_of(canvas, "canvases").to(self.mean.device)
         if canvas.ndim != 4 or canvas.shape[1] != 3:
             raise UsageError(f"{self.name}: canvas has shape {tuple(canvas.shape)}; expected (batch, 3, height, width)")
         # On the CPU torch's fused attention goes backward slowly: 20 of 33 ms a block of the demo's ViT, and 1.50 s
@@ -389,6 +394,11 @@ def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
     for backbone in backbones:
         half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
         backbone.run_in = torch.bfloat16 if half else torch.float32
+
+
+def largest_input(backbones: Mapping[str, Backbone]) -> int:
+    """The largest input size of some backbones, px: what is read at it serves all of them."""
+    return max(backbone.input_size for backbone in backbones.values())
 
 
 def common_grid(backbones: Sequence[Backbone]) -> tuple[int, int]:

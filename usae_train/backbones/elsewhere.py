@@ -86,7 +86,7 @@ def described(name: str, model: str, file: Path) -> Described:
     try:
         # a form of before has one mapping for all
         config = validated(_Config.model_validate, {"pretrained_cfg": content, **content})
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
     architecture = config.architecture.partition(".")[0]
     if not timm.is_model(architecture):
@@ -94,7 +94,7 @@ def described(name: str, model: str, file: Path) -> Described:
     options = {key: value for key, value in config.model_args.items() if key not in ("num_classes", "img_size")}
     try:
         check_values(options)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{where}: model_args: {error}") from error
     return Described(architecture, options, _completed(architecture, config))
 
@@ -129,7 +129,7 @@ def _read(where: str, file: Path) -> Mapping[str, Any]:
         content = parse_json(text) if len(text) <= MAX_BYTES else None
     except OSError as error:
         raise UsageError(f"{where} cannot be read at {file}: {error.strerror}") from error
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{where} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{where} is not a JSON object of at most {MAX_BYTES // 1_000_000} MB")

@@ -104,7 +104,7 @@ def _readings(given: Given, own: Mapping[str, Tensor]) -> Iterator[Mapping[str, 
     if given.spec.tensors == "ordered":
         try:
             yield in_order(given.content, own, given.misfits)
-        except ValueError as error:
+        except UsageError as error:
             raise Misfit(str(error)) from error
         return
     yield given.content
@@ -112,7 +112,7 @@ def _readings(given: Given, own: Mapping[str, Tensor]) -> Iterator[Mapping[str, 
         return
     try:
         below = without_prefix(given.content, own)
-    except ValueError as error:
+    except UsageError as error:
         raise Misfit(f"{given.misfits}{error}") from error
     if below is not None:
         yield below

@@ -109,7 +109,8 @@ class ModuleBackbone(Backbone):
                 f"{self.name}: layer {self._layer!r} gives {output.shape[1]} tokens, of which {self._prefix} are a "
                 "prefix; the others are no square of patches: say how many come before them with `prefix`"
             )
-        return patches.mT.unflatten(2, (side, side))
+        features: Tensor = patches.mT.unflatten(2, (side, side))
+        return features
 
 
 def named_layer(module: nn.Module, layer: str) -> nn.Module:
@@ -122,4 +123,5 @@ def named_layer(module: nn.Module, layer: str) -> nn.Module:
     if layer not in layers:
         near = difflib.get_close_matches(layer, layers, n=3) or list(layers)[1:6]
         raise UsageError(f"no layer {layer!r} in {type(module).__name__}; there are {', '.join(near)}")
-    return layers[layer]
+    found: nn.Module = layers[layer]
+    return found

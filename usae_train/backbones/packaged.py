@@ -91,7 +91,7 @@ def in_order(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], misfits: 
 def _in_package(name: str, weights: str) -> Path:
     try:
         wanted = Packaged.read(weights)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
     try:
         found = metadata.distribution(wanted.package)

@@ -40,7 +40,7 @@ def create_model(name: str, spec: BackboneSpec) -> nn.Module:
     options = {**(config.options if config else {}), **spec.options}
     try:
         check_names(spec.model, config.architecture if config else spec.model.partition(".")[0], options)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
     if spec.weights == RANDOM:
         return _timm_model(name, spec, config, options)

@@ -39,7 +39,7 @@ def read_weights(name: str, path: Path) -> dict[str, Tensor]:
     content = read_content(name, path)
     try:
         weights = state_of(content)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{name}: {path} {error}") from error
     if (fault := not_plain(weights)) is not None:
         raise UsageError(f"{name}: {path}: {fault}; save plain tensors")

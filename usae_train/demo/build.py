@@ -11,6 +11,7 @@ from usae_train.demo.pretrain import SPECS
 from usae_train.demo.pretrain_all import pretrain_all
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.ground_truth.truth import codes_auroc, factor_truth
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import check_free, save
 from usae_train.model.statistics import measure
@@ -111,7 +112,7 @@ def fit_demo(
         batch=64,
         progress=lambda done, total: report("statistics", done, total, "held-out scenes"),
     )
-    usae.images, usae.n_images, usae.fingerprint = held_out.name, len(held_out), held_out.fingerprint()
+    usae.measured_on = SourceRecord.of(held_out)
     usae.factors = FACTOR_VALUES
     statistics = measure(usae, paired)
     codes = {name: usae.encode(name, tokens.float()) for name, tokens in paired.flat().items()}

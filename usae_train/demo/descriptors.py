@@ -78,12 +78,14 @@ def _ring_basis(device: torch.device) -> Tensor:
     radius, angle = (fy.square() + fx.square()).sqrt().flatten(), torch.atan2(fy, fx).flatten()
     rings = (1 - (radius[None] - torch.arange(1, RINGS + 1, device=device)[:, None]).abs()).clamp_min(0)
     waves = torch.stack([torch.polar(torch.ones_like(angle), order * angle) for order in HARMONICS])
-    return rings[:, None] * waves[None]
+    basis: Tensor = rings[:, None] * waves[None]
+    return basis
 
 
 def nearest_centre(points: Tensor, centres: Tensor) -> Tensor:
     """Index of the nearest of `centres` (cells, d) for each of `points` (..., d)."""
-    return torch.cdist(points.flatten(0, -2), centres).argmin(-1).unflatten(0, points.shape[:-1])
+    nearest: Tensor = torch.cdist(points.flatten(0, -2), centres).argmin(-1).unflatten(0, points.shape[:-1])
+    return nearest
 
 
 def outlines(surface: Tensor) -> Tensor:

@@ -260,4 +260,5 @@ def _clouds(n: int, height: int, width: int, generator: torch.Generator) -> Tens
     spectrum = torch.randn(n, 3, height, width // 2 + 1, 2, generator=generator)
     clouds = torch.fft.irfft2(torch.view_as_complex(spectrum) * falloff, s=(height, width))
     strength = torch.rand(n, 1, 1, 1, generator=generator) * 0.15
-    return clouds / clouds.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-6) * strength
+    noise: Tensor = clouds / clouds.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-6) * strength
+    return noise

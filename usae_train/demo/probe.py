@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.backbone import Backbone, largest_input
 from usae_train.evaluation.ground_truth.truth import factor_truth
 from usae_train.images.sources import DemoImages
 from usae_train.model.statistics import auroc
@@ -43,7 +43,7 @@ def probe(
         scenes: scenes to train the probes on; half as many to test them.
         seed: order of the training tokens.
     """
-    size = max(b.input_size for b in backbones.values())
+    size = largest_input(backbones)
     (train, train_labels), (test, test_labels) = (
         (paired.flat(), patch_labels(source, paired.numbers, grid, size))
         for source, paired in _seen(backbones, grid, scenes)
@@ -122,4 +122,5 @@ def _linear_scores(
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        return linear((test - mean) / std)
+        scores: Tensor = linear((test - mean) / std)
+        return scores

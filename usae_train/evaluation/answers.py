@@ -38,7 +38,7 @@ class Answers:
         for name in usae.names:
             try:
                 network, _ = answering(usae, name)
-            except ValueError as error:
+            except UsageError as error:
                 self.refused[name] = str(error)
             else:
                 self.labels[name] = None if classes is None else known_classes(classes, network.spec.classes)

@@ -121,7 +121,7 @@ def evaluate(
         classes=None if classes is None else sha256(repr(classes).encode()).hexdigest(),
     )
     state = PassState(settings, measures)
-    device = usae.dictionary(usae.names[0]).device.type
+    device = usae.device.type
     workers = workers_for(compared.workers, -(-len(source) // batch), device, _bytes_of_a_batch(usae, batch))
     keeper = compared.keeper
 

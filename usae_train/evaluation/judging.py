@@ -74,7 +74,7 @@ def open_judge(text: str, usae: USAE) -> Judge:
     if text.startswith(OWN_PREFIX):
         return Judge(usae.backbones[usae.known_name(text.removeprefix(OWN_PREFIX))])
     name, spec = judge_spec(text)
-    backbone = Backbone(name, spec).to(usae.dictionary(usae.names[0]).device)
+    backbone = Backbone(name, spec).to(usae.device)
     for known, own in usae.backbones.items():
         if same_network(backbone, own):
             raise UsageError(

@@ -66,7 +66,7 @@ class Measures:
         Raises:
             ValueError: for tokens that are not finite.
         """
-        device = self.usae.dictionary(self.usae.names[0]).device
+        device = self.usae.device
         for first in range(0, len(paired.numbers), AT_ONCE):
             tokens = {n: t[first : first + AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
             numbers = paired.numbers[first : first + AT_ONCE]

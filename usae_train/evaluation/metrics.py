@@ -59,7 +59,7 @@ class Reconstruction:
         """Root mean variance of a backbone's features; never 0."""
         total, square = self.totals[f"{target}.sum"], self.totals[f"{target}.square"].sum()
         variance = (square - total.square().sum() / self.totals[f"{target}.count"]) / self._numbers(target)
-        return max(variance.item(), STILL * square.item() / self._numbers(target).item(), STILL) ** 0.5
+        return float(max(variance.item(), STILL * square.item() / self._numbers(target).item(), STILL) ** 0.5)
 
     def mean_error(self, kind: str) -> Matrix:
         """Mean `squared` or `absolute` error over tokens and features."""
@@ -123,7 +123,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
     if len(a) == 0:
         return float("nan")
     a, b = a.double() - a.double().mean(), b.double() - b.double().mean()
-    return (a @ b / (a.norm() * b.norm())).item()
+    return float((a @ b / (a.norm() * b.norm())).item())
 
 
 def duplicates(dictionaries: list[Tensor], chunk: int = 1024) -> list[tuple[int, int]]:

@@ -16,13 +16,13 @@ from usae_train.files.atomic import atomic_path
 from usae_train.images.classes import ImageClasses, need_classes
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource
+from usae_train.model.concept_names import WILD, why_no_name
 from usae_train.model.firing import FiringTally
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import stream_tokens
 
 AT_ONCE = 8  # pictures that are encoded at a time, as `Measures` has it
-TAKEN = ("all", "favourites")  # mean something of their own where a concept is named
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,7 @@ def _name(each: Standing, classes: ImageClasses) -> Name:
 
 
 def label_name(class_name: str) -> str:
-    """A class's name as a labels file can have it: no comma, and nothing that `--concept` takes for something else."""
-    name = " ".join(class_name.partition(",")[0].replace("_", " ").split()) or "class"
-    bare = "".join(name.lower().split())
-    taken = bare.removeprefix("-").isdecimal() or bare.startswith("top:") or bare in TAKEN
-    return f"class {name}" if taken else name
+    """A class's name as a labels file can have it: what is before a comma, and nothing that concepts are typed as."""
+    bare = WILD.sub(" ", class_name.partition(",")[0].replace("_", " "))
+    name = " ".join(bare.split()) or "class"
+    return name if why_no_name(name) is None else f"class {name}"

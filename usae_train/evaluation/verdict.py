@@ -102,9 +102,14 @@ def ceiling_lines(report: dict[str, Any]) -> list[str]:
     if not ceiling:
         return []
     heads = f"a dense linear map from one backbone's tokens to another's: R² {ceiling['mean']:.3f}"
-    found = [f"{heads}; the space reaches {ceiling['mean_share']:.0%} of it"]
+    found = [heads + _reached(ceiling["mean_share"], "; the space reaches {:.0%} of it")]
     for source, row in ceiling["r2"].items():
         for target, linear in row.items():
-            reached, share = report["r2"][source][target], ceiling["share"][source][target]
-            found.append(f"  {source} -> {target}: R² {reached:.3f} of {linear:.3f} ({share:.0%})")
+            share = _reached(ceiling["share"][source][target], " ({:.0%})")
+            found.append(f"  {source} -> {target}: R² {report['r2'][source][target]:.3f} of {linear:.3f}{share}")
     return found
+
+
+def _reached(share: float | None, words: str) -> str:
+    """A share in words; nothing where the linear map, on few pictures, reaches nothing that one could be of."""
+    return "" if share is None or math.isnan(share) else words.format(share)

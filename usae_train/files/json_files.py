@@ -52,6 +52,8 @@ def parse_json(content: bytes | str) -> Any:
         found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
     except UnicodeDecodeError as error:
         raise UsageError(f"it is not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise UsageError(str(error)) from error
     except RecursionError as error:
         raise UsageError(f"it is nested deeper than {DEEPEST} levels") from error
     _check_depth(found)

@@ -181,7 +181,7 @@ def _short(value: Any) -> str:
 
 def _line(content: Any, path: Sequence[str | int]) -> int:
     """The line of the deepest part of a path that the file has."""
-    line = content.lc.line + 1
+    line: int = content.lc.line + 1
     for part in path:
         if isinstance(content, CommentedMap) and part in content:
             line = key_line(content, part)
@@ -196,11 +196,11 @@ def _line(content: Any, path: Sequence[str | int]) -> int:
 def key_line(content: CommentedMap, key: Any) -> int:
     """The line of a key; of one that `<<` brings in, where that has it."""
     if key in (content.lc.data or {}):
-        return content.lc.key(key)[0] + 1
+        return int(content.lc.key(key)[0]) + 1
     for merged in content.merge:
         if key in merged:
             return key_line(merged, key)
-    return content.lc.line + 1
+    return int(content.lc.line) + 1
 
 
 def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:

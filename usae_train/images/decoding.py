@@ -29,7 +29,8 @@ def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> 
 def centre_square(picture: Image.Image, size: int) -> Tensor:
     """The centre square of an RGB picture as a canvas (3, size, size), 0..1."""
     square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    return transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
+    canvas: Tensor = transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
+    return canvas
 
 
 def read_whole(file: Path | BinaryIO, label: str | None = None) -> Image.Image:

@@ -17,6 +17,7 @@ from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import required
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
+from usae_train.images.indexing import Indexed
 from usae_train.runtime.errors import UsageError
 
 SAMPLED = 256  # pictures whose bytes go into the fingerprint
@@ -38,7 +39,7 @@ class DatasetRequest(NamedTuple):
         return "hf:" + ":".join([name, self.split, self.column]).rstrip(":")
 
 
-class HubImages:
+class HubImages(Indexed):
     """The pictures of one column of one split, numbered as its rows.
 
     A dataset of the hub is fetched by `datasets` into its own cache, whole, and read in any order from there.
@@ -117,11 +118,8 @@ class HubImages:
         return len(self.rows)
 
     def read(self, index: int, size: int) -> Tensor:
-        picture = self.rows[index][self.column]
-        if picture is None:
-            raise UsageError(f"{self.label(index)} cannot be read: the row has no picture")
         try:
-            content = _content(picture)
+            content = _content(self.rows[index][self.column])
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.label(index)} cannot be read: {error}") from error
         return read_picture(io.BytesIO(content), size, self.label(index))
@@ -142,11 +140,11 @@ class HubImages:
         return digest.hexdigest()
 
 
-def _content(picture: dict[str, Any]) -> bytes:
+def _content(picture: dict[str, Any] | None) -> bytes:
     """A picture's bytes, from its row or from the file that the row names."""
-    if picture["bytes"] is not None:
+    if picture is not None and picture["bytes"] is not None:
         return bytes(picture["bytes"])
-    if picture["path"] is None:
+    if picture is None or picture["path"] is None:
         raise UsageError("the row has no picture")
     file = Path(picture["path"])
     check_regular(file)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from usae_train.images.fingerprints import same_pictures
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import ImageSource, IndexedSource, open_images
 from usae_train.runtime.sampling import drawn_numbers
 
 
-class Choosable(ImageSource, Protocol):
+class Choosable(IndexedSource, Protocol):
     """A source that can be had with some of its pictures alone."""
 
     drawn_from: int | None  # how many pictures there were, where it has some of them
@@ -20,7 +20,10 @@ class Choosable(ImageSource, Protocol):
         ...
 
 
-def drawn(source: Choosable, limit: int | None) -> Choosable:
+Drawable = TypeVar("Drawable", bound=Choosable)
+
+
+def drawn(source: Drawable, limit: int | None) -> Drawable:
     """At most so many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
     if limit is None or limit >= len(source):
         return source

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from copy import copy
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, SupportsIndex, overload
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from usae_train.files.place_names import named_place, printable
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
+from usae_train.images.indexing import Indexed
 from usae_train.images.kinds import in_words, none_taken
 from usae_train.runtime.errors import UsageError
 
@@ -51,7 +53,19 @@ class ImageSource(Protocol):
         ...
 
 
-class FolderImages:
+class IndexedSource(ImageSource, Protocol):
+    """Numbered pictures that are a sequence as well; see `Indexed`."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> IndexedSource: ...
+
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+
+class FolderImages(Indexed):
     """Every picture file below a folder, in the order of their paths; `pictures_below` says which.
 
     EXIF rotation is undone, grey becomes RGB, alpha is laid on white, and the centre square is taken.
@@ -86,7 +100,7 @@ class FolderImages:
         return fingerprint_of(((self.label(n), content_of(file)) for n, file in enumerate(self.files)), len(self))
 
 
-class DemoImages:
+class DemoImages(Indexed):
     """Scenes of the demo universe, numbered; a scene's pixels depend on its number and the split's seed alone."""
 
     BLOCK = 64
@@ -97,11 +111,18 @@ class DemoImages:
         if split not in self.SPLITS:
             raise UsageError(f"unknown split {split!r} of the demo scenes; expected one of {', '.join(self.SPLITS)}")
         self.name = "demo" if split == "held-out" else f"demo:{split}"
-        self.count, self.split = count, split
+        self.numbers: Sequence[int] = range(count)
+        self.split = split
         self._block: tuple[int, SceneParameters] | None = None
 
+    def chosen(self, numbers: Sequence[int]) -> DemoImages:
+        """Those of its scenes alone; each stays the scene that it was."""
+        found = copy(self)
+        found.numbers = [self.numbers[number] for number in numbers]
+        return found
+
     def __len__(self) -> int:
-        return self.count
+        return len(self.numbers)
 
     def read(self, index: int, size: int) -> Tensor:
         return self._scene(index, size)[0]
@@ -127,10 +148,12 @@ class DemoImages:
         return SceneParameters(**{key: torch.cat([getattr(one, key) for one in own]) for key in vars(own[0])})
 
     def label(self, index: int) -> str:
-        return f"scene {index}"
+        return f"scene {self.numbers[index]}"
 
     def fingerprint(self) -> str:
-        return f"demo-{self.split}-{self.count}"
+        first = list(self.numbers) == list(range(len(self)))
+        which = "" if first else f"-{sha256(repr(list(self.numbers)).encode()).hexdigest()}"
+        return f"demo-{self.split}-{len(self)}{which}"
 
     def _scene(self, index: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
         from usae_train.scenes.world import render_scenes
@@ -141,18 +164,19 @@ class DemoImages:
     def _parameters(self, index: int) -> SceneParameters:
         from usae_train.scenes.world import draw_parameters
 
-        number, row = divmod(index, self.BLOCK)
+        number, row = divmod(self.numbers[index], self.BLOCK)
         if self._block is None or self._block[0] != number:
             generator = torch.Generator().manual_seed(self.SPLITS[self.split] * 1_000_000_007 + number)
             self._block = (number, draw_parameters(self.BLOCK, generator))
         return self._block[1].select(slice(row, row + 1))
 
 
-def open_images(images: str | Path, limit: int | None = None) -> ImageSource:
+def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
     """Open `demo`, `demo:train`, `demo:test`, a folder, a WebDataset or a Hugging Face dataset.
 
     A WebDataset is `shards/{000..009}.tar[:FIELD]`, see `TarImages`; a dataset `hf:NAME[:SPLIT[:COLUMN]]`, see
-    `HubImages`. The source's `left_out` says how many of what are there and not taken.
+    `HubImages`. The source's `left_out` says how many of what are there and not taken. It has a length, `source[3]` is
+    a picture, (3, 224, 224), float 0..1, and `source[10:20]` a source of some.
 
     Args:
         images: what to open.
@@ -234,7 +258,7 @@ class _Reading(Dataset[tuple[int, Tensor] | Failure]):
     def __getitem__(self, number: int) -> tuple[int, Tensor] | Failure:
         try:
             return number, self.source.read(number, self.size)
-        except ValueError as error:
+        except UsageError as error:
             return Failure(number, str(error))
 
 

@@ -21,6 +21,7 @@ from usae_train.files.provenance import required
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import Content, fingerprint_of
+from usae_train.images.indexing import Indexed
 from usae_train.images.kinds import in_words, is_hidden, is_picture, none_taken
 from usae_train.images.samples import annotated, picture_of, taken_apart
 from usae_train.images.shard_patterns import expanded
@@ -42,7 +43,7 @@ class Member(NamedTuple):
     size: int
 
 
-class TarImages:
+class TarImages(Indexed):
     """The pictures of a WebDataset: one a sample, numbered in the order of the shards and of their members.
 
     The shards' headers are read when it is opened, so that any picture can be read at any time. Shards at URLs are

@@ -34,9 +34,11 @@ class Layout(NamedTuple):
             case "NLC":
                 return tokens
             case "NHWC":
-                return tokens.unflatten(1, output.shape[1:3])
+                rows_first: Tensor = tokens.unflatten(1, output.shape[1:3])
+                return rows_first
             case "NCHW":
-                return tokens.mT.unflatten(2, output.shape[2:4])
+                width_first: Tensor = tokens.mT.unflatten(2, output.shape[2:4])
+                return width_first
 
 
 def layout_of(output: object, tokens: Tensor) -> Layout | None:

@@ -80,7 +80,8 @@ def _logits(usae: USAE, backbone: str, site: Site, canvases: Tensor, there: list
 
     if site.grows:
         with site.hooked(all_at_once):
-            return network.logits(canvases).unflatten(0, (count, len(canvases)))
+            answers: Tensor = network.logits(canvases).unflatten(0, (count, len(canvases)))
+            return answers
     logits = []
     for number in range(count):
 

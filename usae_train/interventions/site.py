@@ -168,7 +168,7 @@ def _normed(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[Site]:
         if giving:
             try:
                 held = HeldNorm(norm, tokens, read)
-            except ValueError as error:
+            except UsageError as error:
                 raise _cannot(backbone, f"{error}; use a USAE that reads it with `norm: false`") from error
             return [replace(site, norm=held) for site in giving]
     return []

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from usae_train.backbones.backbone import largest_input
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.interventions.edits import check_concept
@@ -77,7 +78,7 @@ def top_patches(
     if failures:
         why = f"{len(failures)} of {plural(len(source), 'picture')} cannot be read; the first: {failures[0]}"
         warnings.warn(why, NotRead, stacklevel=2)
-    size = max(backbone.input_size for backbone in backbones.values())
+    size = largest_input(backbones)
     return {name: [_patch(source, each, grid, size) for each in own] for name, own in strongest.items()}
 
 

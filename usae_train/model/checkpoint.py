@@ -20,6 +20,7 @@ from usae_train.files.json_files import parse_json, read_object, validated
 from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.files.tensor_files import load_file
+from usae_train.images.measured import SourceRecord
 from usae_train.model.agreement import read_agreement, save_agreement
 from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
@@ -71,9 +72,9 @@ def save(
             recipe=usae.recipe,
             grid=usae.grid,
             backbones=specs,
-            images=usae.images,
-            n_images=usae.n_images,
-            fingerprint=usae.fingerprint,
+            images=usae.measured_on.name,
+            n_images=usae.measured_on.count,
+            fingerprint=usae.measured_on.fingerprint,
             factors=usae.factors,
             outliers=usae.outliers,
             weights=usae.weights,
@@ -129,7 +130,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
         sparsity=config.sparsity,
         unit_norm=config.unit_norm,
     )
-    model.images, model.n_images, model.fingerprint = config.images, config.n_images, config.fingerprint
+    model.measured_on = config.measured_on
     model.factors, model.outliers, model.weights = config.factors, config.outliers, config.weights
     try:
         tensors = {name: own.float() if own.is_floating_point() else own for name, own in load_file(weights).items()}
@@ -177,8 +178,7 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
         raise UsageError(f"{usae.source} is not a folder of yours; save the USAE to one, and evaluate that")
     if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
         raise UsageError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
-    usae.statistics, usae.images, usae.n_images = statistics, source.name, len(source)
-    usae.fingerprint, usae.factors = source.fingerprint(), list(factors)
+    usae.statistics, usae.measured_on, usae.factors = statistics, SourceRecord.of(source), list(factors)
     statistics.save(folder / STATISTICS, _origin(usae, found))
     return folder / STATISTICS
 
@@ -261,20 +261,21 @@ def _read_config(folder: Path) -> UsaeConfig:
         raise UsageError(f"{folder} is not a USAE folder: it has no config.json")
     try:
         values = read_object(file)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} is not a valid JSON object: {error}") from error
     schema = values.get("schema")
     if schema != SCHEMA:
         raise UsageError(f"{file} has schema {schema!r}; this version reads {SCHEMA}: install a matching usae version")
     try:
         return validated(UsaeConfig.model_validate, values)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
 
 def _origin(usae: USAE, sha256: str) -> dict[str, str]:
     """What statistics.safetensors says of itself: in one file with the figures, so that they cannot disagree."""
-    told = {"images": usae.images, "n_images": usae.n_images, "fingerprint": usae.fingerprint, "factors": usae.factors}
+    seen = usae.measured_on
+    told = {"images": seen.name, "n_images": seen.count, "fingerprint": seen.fingerprint, "factors": usae.factors}
     return {"usae_sha256": sha256, "source": json.dumps(told)}
 
 
@@ -303,13 +304,12 @@ def _take_origin(usae: USAE, file: Path) -> None:
         )
     try:
         told = validated(Origin.model_validate, parse_json(origin.get("source", "")))
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(
             f"{file} does not say what it was measured on ({error}); remove it, and measure again with usae-train "
             "evaluate"
         ) from error
-    usae.images, usae.n_images, usae.fingerprint = told.images, told.n_images, told.fingerprint
-    usae.factors = told.factors
+    usae.measured_on, usae.factors = told.measured_on, told.factors
 
 
 def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
@@ -321,7 +321,7 @@ def _bring_labels(file: Path, room: Path) -> None:
     """The names of concepts, said of the weights that are saved: in another precision they are others to the bit."""
     try:
         labels = read_object(file)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file}, the names of the USAE's concepts, cannot be read: {error}; remove it") from error
     labels["usae_sha256"] = file_hash(room / "model.safetensors")
     (room / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")

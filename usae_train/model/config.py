@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validat
 from usae_train.backbones.backbone import BackboneSpec, Side
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.names import check_name
+from usae_train.images.measured import SourceRecord
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.model.sparsity.variants import read_sparsity
@@ -42,6 +43,11 @@ class UsaeConfig(BaseModel):
     versions: dict[str, str]
     commit: str | None = None
 
+    @property
+    def measured_on(self) -> SourceRecord:
+        """The images of its statistics."""
+        return SourceRecord(self.images, self.n_images, self.fingerprint)
+
     @field_validator("sparsity", mode="before")
     @classmethod
     def _of_a_variant(cls, settings: Any) -> Sparsity:
@@ -72,3 +78,8 @@ class Origin(BaseModel):
     n_images: int | None = Field(ge=1)
     fingerprint: str | None
     factors: list[str]
+
+    @property
+    def measured_on(self) -> SourceRecord:
+        """These pictures."""
+        return SourceRecord(self.images, self.n_images, self.fingerprint)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from usae_train.images.fingerprints import same_pictures
-from usae_train.images.limiting import opened_again
 from usae_train.images.sources import ImageSource
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 
@@ -46,17 +45,14 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
         return None, "This USAE has no statistics, so it knows no top-activating patches; --images takes your own."
     if usae.grid is None or not usae.specs:
         return None, "This USAE was fitted on bare activations: there are no top-activating patches to show."
-    if usae.images is None:
+    if usae.measured_on.name is None:
         return None, "The pictures that this USAE was measured on are not shipped with it; --images takes your own."
     try:
-        source = opened_again(usae.images, usae.n_images, usae.fingerprint)
+        source = usae.measured_on.opened()
         if source is None:
-            return (
-                None,
-                f"The pictures of {usae.images} have changed since the statistics were measured: none is shown; "
-                "--images takes your own.",
-            )
-    except (ValueError, OSError) as error:
+            changed = f"The pictures of {usae.measured_on.name} have changed since the statistics were measured"
+            return None, f"{changed}: none is shown; --images takes your own."
+    except (UsageError, OSError) as error:
         return None, f"No top-activating patches: {error}; --images takes your own."
     return _of_statistics(usae, source), ""
 
@@ -82,7 +78,7 @@ def look_through(
     Raises:
         ValueError: when none can be read, or for a USAE without backbones.
     """
-    if usae.statistics is not None and same_pictures(source.fingerprint(), usae.fingerprint):
+    if usae.statistics is not None and usae.measured_on.is_of(source):
         return _of_statistics(usae, source)
     from usae_train.images.failures import none_can_be_read
     from usae_train.model.firing import FiringTally

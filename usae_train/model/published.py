@@ -105,7 +105,7 @@ def import_published(config: str | Path) -> USAE:
             grid=(side, side),
             recipe="published",
         )
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{config}: {error}") from error
     for name, (_, model) in zoo.items():
         _fill(usae, name, checkpoints[name], str(config.parent / from_home(model.checkpoint_path)))

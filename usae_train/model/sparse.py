@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from usae_train.model.described import codes_line
+
 GROUPS = (6, 4)  # concepts, and groups of them; of 15 such choices among the fastest for 6144 and k = 32
 BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
 
@@ -24,6 +26,9 @@ class Codes(NamedTuple):
 
     values: Tensor
     indices: Tensor
+
+    def __repr__(self) -> str:
+        return codes_line(self)
 
     def dense(self, n_concepts: int) -> Tensor:
         """The same codes as (..., n_concepts)."""

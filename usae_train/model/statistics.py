@@ -14,6 +14,7 @@ from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_files import load_file, safe_open, save_tensors
+from usae_train.model.described import statistics_line
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
@@ -42,6 +43,9 @@ class Statistics:
     top_tokens: Tensor  # (backbones, concepts, top) which token of the picture
     counts: Tensor  # (2,) pictures and tokens that were looked at
     auroc: Tensor | None = None  # (backbones, factor values, concepts), where the truth is known
+
+    def __repr__(self) -> str:
+        return f"<Statistics: {statistics_line(self)}>"
 
     def save(self, file: Path, origin: dict[str, str] | None = None) -> None:
         """Write a .safetensors file, whole or not at all.
@@ -115,7 +119,7 @@ class Statistics:
             return 0.0
         for (low, high), (start, end) in zip(pairwise(values), pairwise(levels), strict=True):
             if value < high:
-                return 100 * (start + (end - start) * (value - low) / (high - low))
+                return float(100 * (start + (end - start) * (value - low) / (high - low)))
         return 100.0
 
 
@@ -145,7 +149,7 @@ def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: in
     """
     from usae_train.model.firing import FiringTally  # which makes what is defined here
 
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     tally = FiringTally(usae.names, usae.n_concepts, usae.lengths)
     for lot in [paired] if isinstance(paired, PairedTokens) else paired:
         for start in range(0, len(lot.numbers), chunk):

@@ -11,9 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.names import check_name
+from usae_train.images.arrays import canvases_of
+from usae_train.images.measured import SourceRecord
+from usae_train.model.described import usae_html, usae_lines
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
+from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import to_device
 from usae_train.runtime.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
@@ -95,9 +99,7 @@ class USAE(nn.Module):
         self.sha256: str | None = None
         self.labels_file: Path | None = None  # names of its concepts, where its folder has some
         self.agreement: Tensor | None = None  # (n_concepts,), of a consensus: the share of trainings that have each
-        self.n_images: int | None = None
-        self.images: str | None = None  # the source that the statistics were measured on, and its fingerprint
-        self.fingerprint: str | None = None
+        self.measured_on = SourceRecord()  # the images of the statistics
         self.outliers: dict[str, Outliers] = {}  # high-norm tokens, as standardization found them
         self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc
         self.weights: dict[str, WeightsRecord] = {}  # of the backbones that it was trained with, where they are known
@@ -108,6 +110,12 @@ class USAE(nn.Module):
         self.scales = nn.ModuleDict({n: Standardization() for n in widths})
         threshold = self.sparsity.threshold_shape(n_concepts)
         self.thresholds = nn.ParameterDict({} if threshold is None else {n: torch.zeros(threshold) for n in widths})
+
+    def __repr__(self) -> str:
+        return "\n".join(usae_lines(self))
+
+    def _repr_html_(self) -> str:
+        return usae_html(self)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a USAE folder; the hub's name for `usae_train.save`."""
@@ -132,6 +140,18 @@ class USAE(nn.Module):
     def names(self) -> list[str]:
         """The backbones' names, in order."""
         return list(self.widths)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.dictionary(self.names[0]).device
+
+    @property
+    def input_size(self) -> int:
+        """The largest input size of its backbones, px: canvases of this size serve all of them."""
+        from usae_train.backbones.backbone import largest_input
+
+        return largest_input(self.backbones)
 
     def encoder(self, name: str) -> Encoder:
         """A backbone's encoder: standardized tokens -> pre-codes."""
@@ -171,24 +191,27 @@ class USAE(nn.Module):
                     found = {name: backbone.record() for name, backbone in built.items()}
                     check_records(found, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})
             self._backbones = built
-        device = self.dictionary(self.names[0]).device
+        device = self.device
         # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms a backbone
         return {name: b if b.mean.device == device else b.to(device) for name, b in self._backbones.items()}
 
-    def standardize(self, name: str, tokens: Tensor) -> Tensor:
+    def standardize(self, name: str, tokens: Array) -> Tensor:
         """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
+        tokens = floats_of(tokens, f"{name}: tokens", self.scale(name).mean.device)
         if tokens.shape[-1:] != (self.widths[self.known_name(name)],):
             raise UsageError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
-        return self.scale(name)(tokens)
+        standardized: Tensor = self.scale(name)(tokens)
+        return standardized
 
     @in_plain_numbers
-    def pre_codes(self, name: str, tokens: Tensor) -> Tensor:
+    def pre_codes(self, name: str, tokens: Array) -> Tensor:
         """Concepts' values before ReLU and TopK: raw tokens (..., width) -> (..., n_concepts)."""
-        return self.encoder(name)(self.standardize(name, tokens))
+        pre_codes: Tensor = self.encoder(name)(self.standardize(name, tokens))
+        return pre_codes
 
     @in_plain_numbers
-    def encode(self, name: str, tokens: Tensor) -> Codes:
-        """Raw tokens (..., width) -> Codes(values, indices), each (..., k).
+    def encode(self, name: str, tokens: Array) -> Codes:
+        """Raw tokens (..., width), a tensor or a NumPy array -> Codes(values, indices), each (..., k).
 
         Where the sparsity keeps no fixed number, k is the most that a token of these has.
         """
@@ -238,10 +261,11 @@ class USAE(nn.Module):
         return Readout(*scale.folded(weight, bias))
 
     @in_plain_numbers
-    def tokens(self, name: str, canvas: Tensor) -> Tensor:
+    def tokens(self, name: str, canvas: Array) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
         backbone = self.backbones[self.known_name(name)]
-        return backbone(canvas.to(backbone.mean.device), self.grid)
+        tokens: Tensor = backbone(canvases_of(canvas, "canvases").to(backbone.mean.device), self.grid)
+        return tokens
 
     def known_name(self, name: str) -> str:
         """The name itself.
@@ -265,10 +289,11 @@ class Encoder(nn.Module):
         self.norm = nn.BatchNorm1d(n_concepts) if batch_norm else None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        pre_codes = self.linear(tokens)
+        pre_codes: Tensor = self.linear(tokens)
         if self.norm is None:
             return pre_codes
-        return self.norm(pre_codes.reshape(-1, pre_codes.shape[-1])).view(pre_codes.shape)
+        normed: Tensor = self.norm(pre_codes.reshape(-1, pre_codes.shape[-1]))
+        return normed.view(pre_codes.shape)
 
     def folded(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (chosen, width) and bias (chosen,) of some concepts (chosen,) in evaluation mode."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -108,7 +108,7 @@ def build(
         failure=failure,
     )
     usae = fit_pictures(source, settings, SPECS, device, watch)
-    usae.images = None  # a path of the machine that it was made on
+    usae.measured_on = replace(usae.measured_on, name=None)  # a path of the machine that it was made on
     judged = judge(usae, len(source), others, lambda done, total: report("held out", done, total, ""), failure)
     save(usae, out, half=True, card=card(usae, settings, judged))
     return judged

@@ -20,6 +20,7 @@ from torch import Tensor, distributed, nn
 from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebacks
 from usae_train.runtime.printing import one_line
 from usae_train.runtime.shortage import is_fault, shortage
+from usae_train.runtime.signals import Stopped
 
 T = TypeVar("T")
 
@@ -135,7 +136,9 @@ class DistributedContext:
         failed: Exception | None = None
         try:
             yield
-        except (ValueError, OSError, MemoryError) as error:
+        except Stopped:  # an end, which all are asked for
+            raise
+        except Exception as error:
             failed = error
         messages = self.gather(None if failed is None else self._in_words(failed))
         wrong = [(number, message) for number, message in enumerate(messages) if message is not None]

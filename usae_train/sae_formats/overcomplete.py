@@ -41,7 +41,7 @@ class Overcomplete(Format):
             return False
         try:
             found = loaded(place, place)
-        except ValueError:
+        except UsageError:
             return False
         return isinstance(found, dict) and (ATOMS in found or ARCHETYPES in found)
 

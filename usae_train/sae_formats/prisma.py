@@ -36,7 +36,7 @@ class Prisma(Format):
         """By what is in the file: a config of Prisma's, or its keys in the config.json beside it."""
         try:
             return _parts(place) is not None
-        except ValueError:
+        except UsageError:
             return False
 
     def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:

@@ -182,7 +182,7 @@ def _described(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _norms(decoder: Tensor, file: Path) -> Tensor:
-    norms = decoder.norm(dim=1)
+    norms: Tensor = decoder.norm(dim=1)
     if bool((norms == 0).any()):
         raise UsageError(f"{file}: W_dec has a row of zeros, by whose norm SAELens divides; the autoencoder is broken")
     return norms

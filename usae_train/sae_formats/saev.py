@@ -75,7 +75,7 @@ def _parted(place: Path) -> tuple[dict[str, Any], bytes]:
         return as_object(parse_json(line)), content
     except OSError as error:
         raise UsageError(f"{place} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{place} does not begin with a line of JSON, as saev's do: {error}") from error
 
 

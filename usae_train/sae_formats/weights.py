@@ -60,7 +60,8 @@ class Weights:
             raise UsageError(f"{self.file}: {key} holds no floating-point numbers ({own.dtype})")
         if not own.isfinite().all():
             raise UsageError(f"{self.file}: {key} has numbers that are NaN or infinite; take another one")
-        return own.float()
+        tensor: Tensor = own.float()
+        return tensor
 
     def count(self, key: str, most: int) -> int:
         """A whole number between 1 and `most` that a tensor holds.
@@ -113,7 +114,7 @@ def read_config(file: Path) -> dict[str, Any]:
     """
     try:
         return read_object(file)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} is not a readable JSON object: {error}") from error
 
 

@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
+from usae_train.backbones.backbone import (
+    Backbone,
+    BackboneSpec,
+    build_backbones,
+    common_grid,
+    largest_input,
+    run_backbones_in,
+)
 from usae_train.images.limiting import count_before
 from usae_train.images.sources import Failure, ImageSource, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -134,7 +141,7 @@ def extract(
     left = {tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in kept.items()}
     batches = read_groups(
         source,
-        max(backbone.input_size for backbone in built.values()),
+        largest_input(built),
         [tried[first : first + batch] for tried in left.values() for first in range(0, len(tried), batch)],
         workers,
     )

@@ -67,7 +67,7 @@ def _as_far_as_whole(record: StoreRecord, out: Path, warn: Warn) -> StoreRecord:
             check_shards(out, record, [shard])
             if shard is record.shards[-1]:
                 check_content(out, shard)
-        except ValueError as error:
+        except UsageError as error:
             warn(f"{error}; the images from number {shard.first} on are seen again")
             return record.model_copy(update={"shards": record.shards[:number]})
     return record

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.backbone import Backbone, largest_input
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -76,7 +76,7 @@ def collect_tokens(
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
     """
-    size = max(b.input_size for b in backbones.values())
+    size = largest_input(backbones)
     device = next(iter(backbones.values())).mean.device
     total = len(source) if tried is None else len(tried)
     _check_memory(total * bytes_an_image(backbones, grid, dtype), total)
@@ -129,7 +129,7 @@ def stream_tokens(
         tried: numbers of the pictures; all by default.
         canvases: also give the pictures themselves, as they are read.
     """
-    size = max(b.input_size for b in backbones.values())
+    size = largest_input(backbones)
     device = next(iter(backbones.values())).mean.device
     for indices, read, broken in read_batches(source, size, batch, tried):
         seen = read.to(device)

@@ -17,6 +17,7 @@ from torch import Tensor
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import parse_json, validated
 from usae_train.files.tensor_files import safe_open, save_tensors
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.store import IMAGES, Unreadable
 
@@ -121,9 +122,9 @@ class Pieces:
             with safe_open(self._file(tried), "pt") as opened:
                 tokens = {name: opened.get_tensor(name) for name in widths}
                 numbers = opened.get_tensor(IMAGES).flatten().tolist()
-                told = parse_json(opened.metadata()[BROKEN])
+                told = parse_json((opened.metadata() or {}).get(BROKEN, ""))
                 failures = [own.model_dump() for own in validated(UNREADABLES.validate_python, told)]
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        except (SafetensorError, OSError, UsageError):
             return None
         seen = ExtractedTokens(tried, tokens, numbers, failures)
         return seen if _fits(seen, widths, tokens_each) else None

@@ -82,7 +82,7 @@ def read_sizes(file: Path) -> Sizes:
     """
     try:
         values = read_object(file)
-    except (ValueError, OSError) as error:
+    except (UsageError, OSError) as error:
         raise UsageError(f"{file} is not a valid JSON object: {error}") from error
     found = {}
     for name, keys in KEYS.items():

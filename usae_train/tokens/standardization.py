@@ -95,7 +95,8 @@ class Spread:
             return torch.eye(len(self.mean), dtype=torch.double)
         gains = (variance.clamp_min(0) / mean + FLOOR) ** (-power / 2)
         gains *= norm / (gains.square() * variance).sum().sqrt()
-        return directions @ (gains[:, None] * directions.T)
+        matrix: Tensor = directions @ (gains[:, None] * directions.T)
+        return matrix
 
 
 def spreads_of(feed: Feed, rows: Tensor, names: Iterable[str]) -> dict[str, Spread]:

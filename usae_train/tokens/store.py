@@ -25,7 +25,7 @@ from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.images.fingerprints import same
-from usae_train.images.limiting import opened_again
+from usae_train.images.measured import SourceRecord
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 
@@ -92,6 +92,11 @@ class StoreRecord(BaseModel):
     complete: bool = False
     shards: tuple[Shard, ...] = ()
 
+    @property
+    def images(self) -> SourceRecord:
+        """Those that were asked for."""
+        return SourceRecord(self.source, self.n_images, self.fingerprint)
+
     @model_validator(mode="after")
     def _of_one_extraction(self) -> StoreRecord:
         if self.backbones.keys() != self.widths.keys():
@@ -148,8 +153,7 @@ class ActivationStore:
     @property
     def bytes(self) -> int:
         """Size of all tokens in memory."""
-        tokens = self.record.grid[0] * self.record.grid[1]
-        return len(self) * tokens * sum(self.record.widths.values()) * getattr(torch, self.record.dtype).itemsize
+        return len(self) * bytes_an_image(self.record)
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
@@ -157,8 +161,8 @@ class ActivationStore:
         if not folder.is_dir():
             return False
         try:
-            return opened_again(self.record.source, self.record.n_images, self.record.fingerprint) is None
-        except ValueError:  # it has none at all
+            return self.record.images.opened() is None
+        except UsageError:  # it has none at all
             return True
 
     def read(self, shards: Sequence[int]) -> PairedTokens:
@@ -290,7 +294,7 @@ def read_record(folder: Path) -> StoreRecord:
         values = read_object(file)
         if (schema := values.get("schema")) == SCHEMA:
             return validated(StoreRecord.model_validate, values)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} is not a valid record of a store: {error}") from error
     raise UsageError(f"{file} has schema {schema!r}; this version reads {SCHEMA}")
 
@@ -305,7 +309,7 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         return [validated(Unreadable.model_validate, as_object(parse_json(line))).model_dump() for line in lines]
-    except (ValueError, OSError) as error:
+    except (UsageError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{file} is damaged: {error}; put it back as it was, or extract again") from error
 
 
@@ -317,8 +321,8 @@ def write_record(folder: Path, record: StoreRecord) -> None:
 
 def bytes_an_image(record: StoreRecord) -> int:
     """Size of one image's tokens on disk."""
-    tokens = record.grid[0] * record.grid[1]
-    return tokens * sum(record.widths.values()) * getattr(torch, record.dtype).itemsize
+    tokens, dtype = record.grid[0] * record.grid[1], getattr(torch, record.dtype)
+    return tokens * sum(record.widths.values()) * int(dtype.itemsize)
 
 
 def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers: Tensor, tried: range) -> Shard:

@@ -14,6 +14,7 @@ from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.files.kinds import plain
 from usae_train.images.failures import none_can_be_read
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.statistics import measure
@@ -144,11 +145,11 @@ def add_backbone(
     assert usae.grid is not None
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
     grown.weights = {**usae.weights, name: backbones[name].record()}
+    grown.measured_on = SourceRecord.of(source)
     jointly = None
     if keeper is not None:
         keeper.data = {
-            "pictures": source.name,
-            "fingerprint": source.fingerprint(),
+            **grown.measured_on.of_a_state,
             "widths": grown.widths,
             "space": usae.sha256,
             "backbone": spec.model_dump(mode="json"),
@@ -166,7 +167,6 @@ def add_backbone(
     for why in paired.failures:
         watch.failure(why)
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
-    grown.images, grown.n_images, grown.fingerprint = source.name, len(source), source.fingerprint()
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
     if joint:

@@ -160,7 +160,7 @@ class TrainingCheckpointer:
     def _check_same(self, own: dict[str, Any], found: dict[str, Any]) -> None:
         try:
             differences = differing(own, {**found["settings"], **found["data"]})
-        except ValueError as error:
+        except UsageError as error:
             raise UsageError(
                 f"{self.folder} cannot be resumed: {error}; end the training with that version, or remove "
                 f"{self.folder} to begin anew"
@@ -179,7 +179,7 @@ class TrainingCheckpointer:
         """An error within it says where the last state is."""
         try:
             yield
-        except ValueError as error:
+        except UsageError as error:
             raise UsageError(f"{error}{self.last_good()}") from error
 
     def _newest(self) -> tuple[int, dict[str, Any]]:
@@ -208,7 +208,7 @@ class TrainingCheckpointer:
         if not stop and self._training and time.monotonic() - self._last < self.seconds:
             return
         if ranks.is_main:
-            with nullcontext() if stop or self._training else suppress(ValueError):
+            with nullcontext() if stop or self._training else suppress(UsageError):
                 self._write(step, state)
         self._last = time.monotonic()
         if stop:

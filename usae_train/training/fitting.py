@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor
 
 from usae_train.backbones.backbone import (
     Backbone,
@@ -22,22 +21,27 @@ from usae_train.backbones.backbone import (
 from usae_train.files.validation import check_settings
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.images.failures import BrokenPictures
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
+from usae_train.runtime.arrays import Array
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.watching import watched_here
+from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
 from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe
 
@@ -54,19 +58,21 @@ class FitCallbacks:
 
 @undisturbed
 def fit(
-    data: Mapping[str, Tensor] | str | Path | ImageSource | ActivationStore,
+    data: Mapping[str, Array] | str | Path | ImageSource | ActivationStore,
     *,
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None = None,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
+    quiet: bool = False,
     **settings: Unpack[FitOptions],
 ) -> USAE:
     """Train a USAE.
 
     Args:
-        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all; or files of such tokens,
+        data: {backbone: tokens (n, width)}, row n the same patch of the same image in all, as tensors or NumPy arrays
+            of floating-point numbers; or files of such tokens,
             `NAME=FILE.npy,NAME=FILE.npy` (see `tokens.given_tokens`); or pictures: a folder, `demo`, or an image
             source; or an activation store.
         backbones: {name: spec, timm id or `ModuleBackbone`} to see the pictures with, or what `--backbones` takes:
@@ -74,7 +80,8 @@ def fit(
         recipe: `default`, `published`, a YAML file of one, or a `TrainingRecipe`.
         limit: take at most so many pictures.
         device: where to train.
-        watch: callbacks for progress.
+        watch: callbacks for progress of your own, beside what is shown.
+        quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, init_seed, dtype, mask_outliers,
             max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
 
@@ -85,12 +92,27 @@ def fit(
     Raises:
         ValueError: for settings that do not exist or clash, tokens that do not pair, pictures that cannot be read.
     """
-    watch = watch or FitCallbacks()
     chosen = fit_settings(recipe, **settings)
+    with watched_here(quiet) as here:
+        shown = Shown(here, chosen.steps)
+        usae = _fitted(data, backbones, chosen, limit, device, shown.beside(watch or FitCallbacks()))
+        shown.close(usae)
+    return usae
+
+
+def _fitted(
+    data: Mapping[str, Array] | str | Path | ImageSource | ActivationStore,
+    backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None,
+    chosen: FitSettings,
+    limit: int | None,
+    device: torch.device | str,
+    watch: FitCallbacks,
+) -> USAE:
+    """By what the data is."""
     if isinstance(data, Mapping):
         if backbones is not None:
             raise UsageError("backbones are for pictures; the data is tokens already")
-        return fit_given(GivenTokens(dict(data)), chosen, device, watch)
+        return fit_given(GivenTokens(token_tensors(data)), chosen, device, watch)
     if isinstance(data, str) and names_tokens(data):
         if backbones is not None:
             raise UsageError("backbones are for pictures; the data is tokens already")
@@ -191,15 +213,14 @@ def fit_pictures(
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
     usae.modules_given = {name: own for name, own in backbones.items() if isinstance(own, Backbone)}
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
+    usae.measured_on = SourceRecord.of(source)
     if keeper is not None:
         keeper.data = {
-            "pictures": source.name,
-            "fingerprint": source.fingerprint(),
+            **usae.measured_on.of_a_state,
             "widths": usae.widths,
             "backbones": listed(specs),
         }
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
-    usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     if ranks.is_main:
         usae.statistics = measure(usae, sample())
     else:
@@ -309,17 +330,15 @@ def fit_store(
     allowed = allowed_memory(memory)
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
-    usae.weights = dict(record.weights)
+    usae.weights, usae.measured_on = dict(record.weights), record.images
     if keeper is not None:
         keeper.data = {
-            "pictures": record.source,
-            "fingerprint": record.fingerprint,
+            **record.images.of_a_state,
             "widths": usae.widths,
             "shards": [shard.sha256 for shard in record.shards],
         }
     feed = StoreFeed(store, allowed)
     fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
-    usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     if ranks.is_main:
         usae.statistics = measure(usae, feed.sample())
     return usae.to("cpu")

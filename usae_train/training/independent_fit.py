@@ -19,6 +19,7 @@ from usae_train.backbones.carried import check_weights
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs
@@ -118,8 +119,7 @@ def fit_independent(
         check_weights(store.specs)
         record = store.record
         data = {
-            "pictures": record.source,
-            "fingerprint": record.fingerprint,
+            **record.images.of_a_state,
             "backbones": listed(store.specs),
             "shards": [shard.sha256 for shard in record.shards],
         }
@@ -131,7 +131,7 @@ def fit_independent(
     if source.left_out:
         work.failure(source.left_out)
     grid = common_grid(list(build_backbones(specs).values()))
-    data = {"pictures": source.name, "fingerprint": source.fingerprint(), "backbones": listed(specs)}
+    data = {**SourceRecord.of(source).of_a_state, "backbones": listed(specs)}
     with held(out):
         return fit_each(
             list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data
@@ -214,12 +214,12 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
         return
     try:
         found = read_object(note)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
     told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
     try:
         differences = differing(wanted, told)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(
             f"{note.parent} cannot be resumed: {error}; end it with that version, or choose another --out"
         ) from error
@@ -261,15 +261,13 @@ def _of_pictures(
         dtype=settings.dtype,
     )
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
-    usae.weights = {name: backbone.record()}
+    usae.weights, usae.measured_on = {name: backbone.record()}, SourceRecord.of(source)
     keeper.data = {
-        "pictures": source.name,
-        "fingerprint": source.fingerprint(),
+        **usae.measured_on.of_a_state,
         "widths": usae.widths,
         "backbones": listed({name: specs[name]}),
     }
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
-    usae.images, usae.n_images, usae.fingerprint = source.name, len(source), source.fingerprint()
     usae.statistics = measure(usae, sample())
     return usae.to("cpu")
 
@@ -287,13 +285,12 @@ def _of_store(
     feed = OneBackbone(every, name)
     usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
     usae.weights = {name: own for name, own in record.weights.items() if name in usae.names}
+    usae.measured_on = record.images
     keeper.data = {
-        "pictures": record.source,
-        "fingerprint": record.fingerprint,
+        **record.images.of_a_state,
         "widths": usae.widths,
         "shards": [shard.sha256 for shard in record.shards],
     }
     fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
-    usae.images, usae.n_images, usae.fingerprint = record.source, record.n_images, record.fingerprint
     usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

@@ -11,6 +11,7 @@ from usae_train.backbones.precision import RunIn
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.settings import Limit
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import MAX_COUNT
 from usae_train.training.variants import DictionaryName, Fractions, SparsityName
 
@@ -83,7 +84,7 @@ class TrainingRecipe(Settings):
     @model_validator(mode="after")
     def _drawn_from_some(self) -> TrainingRecipe:
         if self.matryoshka == "drawn" and not self.matryoshka_fractions:
-            raise ValueError("matryoshka is drawn, and there are no matryoshka_fractions; give some, such as 0.25")
+            raise UsageError("matryoshka is drawn, and there are no matryoshka_fractions; give some, such as 0.25")
         return self
 
     @property

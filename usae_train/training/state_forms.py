@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from usae_train.backbones.backbone import BackboneSpec
@@ -16,6 +16,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
+LISTED = TypeAdapter(list[tuple[str, BackboneSpec]])  # as `listed` writes it
 AS_BEFORE = {  # what recipes did that had no such settings yet
     "unit_norm": True,
     "noise": 0.0,
@@ -54,8 +55,8 @@ def differing(own: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
 def _specs_of_today(told: Any) -> Any:
     """Names and specs as `listed` makes them, with the fields that came later at their defaults."""
     try:
-        return [[name, BackboneSpec.model_validate(spec).model_dump(mode="json")] for name, spec in told]
-    except (ValidationError, TypeError, ValueError):
+        return [[name, spec.model_dump(mode="json")] for name, spec in LISTED.validate_python(told)]
+    except ValidationError:
         return told
 
 

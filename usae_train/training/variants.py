@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
+from usae_train.runtime.errors import UsageError
+
 NONE = ("", "none")  # how a command line says that there are no fractions
 
 
@@ -37,9 +39,9 @@ def _numbers(told: Any) -> Any:
 
 def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
     if not all(0 < own < 1 for own in fractions):
-        raise ValueError("expected shares above 0 and below 1; all concepts count besides")
+        raise UsageError("expected shares above 0 and below 1; all concepts count besides")
     if any(later <= before for before, later in pairwise(fractions)):
-        raise ValueError("expected fractions that rise, such as 0.1,0.25,0.5")
+        raise UsageError("expected fractions that rise, such as 0.1,0.25,0.5")
     return fractions
 
 

@@ -11,6 +11,7 @@ import typer
 
 import usae_train
 from usae_train.files.json_files import read_object
+from usae_train.runtime.errors import UsageError
 from usae_viz.runs.shipped_recipes import shipped_recipes
 
 OFFERED = re.compile(r"(?!-)[\w./:,+@%=~ -]+")  # letters and signs that neither a terminal nor a shell obeys
@@ -54,7 +55,7 @@ def _list_in(file: Path, key: str) -> list[Any]:
     """A list in a JSON file; an empty one for what cannot be read: where nothing is known, nothing is offered."""
     try:
         content = read_object(file).get(key)
-    except ValueError:
+    except UsageError:
         return []
     return content if isinstance(content, list) else []
 

@@ -167,7 +167,7 @@ def _intervened(
     """Each edit in each photograph; all that was typed is checked, and all photographs are opened, before the first."""
     from usae_train.images.failures import BrokenPictures
     from usae_train.images.sources import open_images
-    from usae_viz.explanations.edit_text import parse_edit_texts
+    from usae_viz.concepts.edit_text import parse_edit_texts
     from usae_viz.explanations.intervention import gallery_of, intervention_in
     from usae_viz.explanations.photograph import open_photograph
 

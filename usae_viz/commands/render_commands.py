@@ -65,7 +65,7 @@ def render(
         bool, typer.Option("--dry-run", help="Say what would be drawn, how long and how large, after a short trial.")
     ] = False,
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let the recipe import its `module:function` objectives.")
+        bool, typer.Option("--allow-code", help="Let the recipe import its own code, `module:Name`.")
     ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")] = "auto",
@@ -116,20 +116,21 @@ def show(
     """Print a picture's settings, scores and versions, and the command that draws it again."""
     with one_line_errors():
         from usae_viz.runs.metadata import read_about
-        from usae_viz.runs.show import code_of, command_again, in_words
+        from usae_viz.runs.show import code_of, command_again, in_words, parts_of
 
         about = read_about(file)
-        again, code = command_again(file, about), code_of(about)
+        again, code, parts = command_again(file, about), code_of(about), parts_of(about)
         if as_json:
-            say_json({**about.model_dump(mode="json"), "again": again, "runs": code})
+            say_json({**about.model_dump(mode="json"), "again": again, "runs": code, "runs_parts": parts})
             return
         say(*in_words(about))
-        if code is not None:
+        for own in ([] if code is None else [code]) + parts:
             say(
-                f"runs        {code['function']} of the module {code['module']}, sha256 {code['sha256']}, where that "
+                f"runs        {own['function']} of the module {own['module']}, sha256 {own['sha256']}, where that "
                 "is in the folder that you are in: look at it, then add --allow-code to the command"
             )
-        say(f"again       {again or 'by no command: its objective was of Python'}")
+        what = "objective" if None not in about.own_sha256.values() else "parameterization or a transform"
+        say(f"again       {again or f'by no command: its {what} was of Python'}")
 
 
 def recipes(
@@ -239,7 +240,7 @@ def _planned(recipe: str, settings: RenderSettings, device: str, allow_code: boo
     model = load(settings.usae or chosen.usae, pick_device(device))
     try:
         return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{recipe}: {error}") from error
 
 
@@ -280,6 +281,6 @@ def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, as_json: bool, worke
     say(f"{plural(pictures, 'picture')} to draw in {plural(found.folders, 'folder')}, {found.finished} there already")
     say_table(table)
     minutes, seconds = divmod(round(found.seconds), 60)
-    where = "this CPU" if usae.dictionary(usae.names[0]).device.type == "cpu" else "this GPU"
+    where = "this CPU" if usae.device.type == "cpu" else "this GPU"
     who = "one process" if found.processes == 1 else f"{found.processes} processes"
     say(f"about {minutes} min {seconds} s by {who} on {where}, {found.megabytes:.1f} MB without sheets")

@@ -1,4 +1,7 @@
-"""Names for concepts: those in a USAE's folder, and a reader's own, the JSON that the explorer exports."""
+"""Names for concepts: those in a USAE's folder, and a reader's own, the JSON that the explorer exports.
+
+A name is what `usae_train.model.concept_names` lets one be: it means nothing else where concepts are typed.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from usae_train.files.homes import from_home
 from usae_train.files.json_files import read_json, validated
+from usae_train.model.concept_names import FAVOURITES, folded, why_no_name
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-
-TAKEN = ("all", "favourites")  # mean something of their own where a concept is named
 
 
 class Label(BaseModel):
@@ -55,7 +57,7 @@ def numbers(labels: Sequence[Label]) -> dict[str, list[int]]:
     """{name in small letters without spaces: its concepts}; `favourites` names all of them."""
     found: dict[str, list[int]] = {}
     for label in labels:
-        for name in (label.name, "favourites" if label.favourite else ""):
+        for name in (label.name, FAVOURITES if label.favourite else ""):
             if name.strip():
                 found.setdefault(folded(name), []).append(label.concept)
     return found
@@ -71,11 +73,6 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     spelt = {folded(each): each for each in known}
     near = difflib.get_close_matches(folded(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
     return [spelt[each] for each in near]
-
-
-def folded(name: str) -> str:
-    """How names are compared: small letters, no spaces."""
-    return "".join(name.lower().split())
 
 
 def with_numbers(text: str, names: Mapping[str, Sequence[int]]) -> str:
@@ -101,11 +98,11 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
     """
     try:
         values = read_json(from_home(file))
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
     try:
         found = validated(LabelFile.model_validate, values)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file}: {error}; expected the JSON that the explorer exports") from error
     if found.usae_sha256 is not None and usae.sha256 is not None and found.usae_sha256 != usae.sha256:
         raise UsageError(
@@ -120,9 +117,8 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
 def _check(file: str | Path, label: Label, n_concepts: int) -> None:
     if label.concept >= n_concepts:
         raise UsageError(f"{file}: no concept {label.concept}; this USAE has {n_concepts}")
-    name = folded(label.name)
-    if "," in name or name.removeprefix("-").isdecimal() or name.startswith("top:") or name in TAKEN:
+    if (why := why_no_name(label.name)) is not None:
         raise UsageError(
-            f"{file}: concept {label.concept} cannot be called {json.dumps(label.name)}; "
-            f"a name has no comma, is not a number, and none of top:, {', '.join(TAKEN)}"
+            f"{file}: concept {label.concept} cannot be called {json.dumps(label.name, ensure_ascii=False)}: {why} "
+            "where concepts are typed; give it another name"
         )

@@ -1,26 +1,24 @@
 """Concepts as a person writes them, in one syntax: on the command line, in recipes, in Python.
 
-One text or several with commas, each of: `12`, `40-42` (both ends are in), `all`, `top:8` (the most universal), a
-name, a label such as `red` or `colour: red`, or a pattern of names and labels such as `colour:*`.
+One text or several with commas, each of: `12`, `40-42` (both ends are in; a dash will do), `all`, `top:8` (the most
+universal), a name, a label such as `red` or `colour: red`, or a pattern of names and labels such as `colour:*`. Letters
+are small or large. What a name may be is in `usae_train.model.concept_names`.
 """
 
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import SupportsIndex
 
 from usae_train.files.whole_numbers import whole_number
+from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.concepts.labels import Label, folded, labels_of, nearest, numbers, with_numbers
+from usae_viz.concepts.labels import Label, labels_of, nearest, numbers, with_numbers
 from usae_viz.concepts.naming import CHANCE, best_concept, by_universality, known_concept, need_statistics
-
-RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
-WHOLE = re.compile(r"-?\d+")
 
 
 def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None) -> list[int]:
@@ -69,19 +67,19 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
 def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
     if WHOLE.fullmatch(part):
         return [known_concept(usae, whole_number(part))]
-    if part == "all":
+    if part.lower() == ALL:
         return list(range(usae.n_concepts))
     if (ends := RANGE.fullmatch(part)) is not None:
         first, last = (known_concept(usae, whole_number(end)) for end in ends.groups())
         if first > last:
             raise UsageError(f"concepts {part!r}: expected the smaller number first")
         return list(range(first, last + 1))
-    if part.startswith("top:"):
-        count = part.removeprefix("top:").strip()
+    if folded(part).startswith(TOP):
+        count = part.partition(":")[2].strip()
         if not WHOLE.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
             raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
         return by_universality(need_statistics(usae))[: int(count)]
-    if any(sign in part for sign in "*?["):
+    if WILD.search(part):
         return _matching(usae, part, labels)
     return [_labelled(usae, part, labels)]
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from usae_train.files.homes import beside
 from usae_train.files.place_names import named_place
+from usae_train.runtime.errors import UsageError
 from usae_viz.explanations.settings import InterveneSettings
 from usae_viz.runs.recipe import read_settings
 
@@ -47,7 +48,7 @@ class EditRecipe(BaseModel):
     def _apart(cls, edits: dict[str, NamedEdit]) -> dict[str, NamedEdit]:
         for name, others in ((name, list(edits)[:at]) for at, name in enumerate(edits)):
             if name.casefold() in map(str.casefold, others):
-                raise ValueError(f"{name!r} and another differ in capital letters alone; each becomes a folder")
+                raise UsageError(f"{name!r} and another differ in capital letters alone; each becomes a folder")
         return edits
 
     def places(self) -> Iterator[tuple[str, str, NamedEdit]]:

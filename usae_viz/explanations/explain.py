@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from usae_train.backbones.backbone import largest_input
 from usae_train.interventions.importance import ClassView, look
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
@@ -20,15 +23,16 @@ from usae_viz.explanations.photograph import Photo, open_photograph
 
 @undisturbed
 def explain(
-    usae: USAE, photo: Photo, class_: int | str | None = None, labels: Sequence[Label] | None = None
+    usae: USAE, photo: Photo, class_: int | str | None = None, labels: Sequence[Label] | str | Path | None = None
 ) -> Explanation:
     """What every backbone of a USAE sees in a photograph.
 
     Args:
         usae: with its backbones.
-        photo: a file, a PIL image, or a canvas (3, H, W), 0..1. Backbones are shown its centre square.
+        photo: a file, a PIL image, a NumPy array, uint8 (H, W, 3), or float 0..1 of either order, or a canvas
+            (3, H, W), 0..1. Backbones are shown its centre square.
         class_: number or name of the class whose logit importance is for; each classifier's most probable by default.
-        labels: names of concepts; the USAE's own by default.
+        labels: names of concepts, or your own file of them, as the explorer exports it; the USAE's own by default.
 
     Returns:
         The explanation; in a notebook it shows itself.
@@ -45,7 +49,7 @@ def explain(
     backbones = usae.backbones
     chosen = _chosen(usae, class_)
     photograph = open_photograph(photo)
-    canvas = photograph.canvas(max(each.input_size for each in backbones.values()))
+    canvas = photograph.canvas(largest_input(backbones))
     maps, looks, refused = {}, {}, {}
     for name, backbone in backbones.items():
         found = _looked(usae, name, canvas, chosen.get(name))
@@ -56,7 +60,8 @@ def explain(
             with torch.no_grad():
                 codes = usae.encode(name, backbone(canvas.to(backbone.mean.device))[0])
         maps[name] = ConceptMaps.of(codes, backbone.grid, usae.n_concepts)
-    return Explanation(usae, photograph, canvas, maps, looks, refused, labels_of(usae) if labels is None else labels)
+    named = labels_of(usae, labels) if labels is None or isinstance(labels, str | Path) else labels
+    return Explanation(usae, photograph, canvas, maps, looks, refused, named)
 
 
 def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> Tensor:
@@ -73,7 +78,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     """
     number = one_concept(usae, concept)
     own = usae.backbones[usae.known_name(backbone)]
-    canvas = open_photograph(photo).canvas(max(each.input_size for each in usae.backbones.values()))
+    canvas = open_photograph(photo).canvas(usae.input_size)
     with torch.no_grad():
         codes = usae.encode(backbone, own(canvas.to(own.mean.device))[0])
     return ConceptMaps.of(codes, own.grid, usae.n_concepts).codes[number]
@@ -92,7 +97,7 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     for name, spec in usae.specs.items():
         try:
             found[name] = parse_class(usae, name, class_)
-        except ValueError as error:
+        except UsageError as error:
             errors[spec.classes == 0] = errors.get(spec.classes == 0, error)
     if not found:
         raise errors[min(errors)]
@@ -103,5 +108,5 @@ def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassV
     """A backbone's look; or why its concepts' part in an answer cannot be said."""
     try:
         return look(usae, name, canvas, class_)
-    except ValueError as error:
+    except UsageError as error:
         return str(error)

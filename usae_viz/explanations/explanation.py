@@ -178,6 +178,12 @@ class Explanation:
             known.update(zip(missing, (logits[0] - logits[1:]).tolist(), strict=True))
         return {concept: known[concept] for concept in concepts}
 
+    def __repr__(self) -> str:
+        said = {name: answer.name for name in self.maps if (answer := self.answer(name)) is not None}
+        answers = "".join(f", {name} says {what}" for name, what in said.items())
+        firing = ", ".join(f"{len(own.firing)} in {name}" for name, own in self.maps.items())
+        return f"<Explanation of {self.photograph.name}: concepts that fire, {firing}{answers}>"
+
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
         self.sheet().save(page, "PNG")

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from usae_train.files.place_names import named_place, printable
+from usae_train.images.arrays import canvas_of
 from usae_train.images.decoding import centre_square, read_whole, upright_rgb
+from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import to_picture
 from usae_viz.optimization.given import checked_canvas
@@ -35,19 +38,20 @@ class Photograph:
         return (width - side) // 2, (height - side) // 2, side
 
 
-Photo = str | Path | BinaryIO | Image.Image | Tensor | Photograph
+Photo = str | Path | BinaryIO | Image.Image | Array | Photograph
 
 
 def open_photograph(photo: Photo) -> Photograph:
-    """A photograph from a file, a PIL image, or a canvas (3, H, W), 0..1; one that is open already as it is.
+    """A photograph from a file, a PIL image, an array, or a canvas (3, H, W), 0..1; one that is open already as it is.
 
     Raises:
         ValueError: for a file that cannot be read, or a tensor that is not a canvas.
     """
     if isinstance(photo, Photograph):
         return photo
-    if isinstance(photo, Tensor):
-        return Photograph("photograph", to_picture(checked_canvas(photo, "a photograph")))
+    if isinstance(photo, Tensor | np.ndarray):
+        canvas = canvas_of(photo, "a photograph")
+        return Photograph("photograph", to_picture(checked_canvas(canvas, "a photograph")))
     if isinstance(photo, Image.Image):
         return _of_image(photo)
     if not isinstance(photo, str | Path):

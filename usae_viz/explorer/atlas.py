@@ -50,4 +50,5 @@ def atlas_data(usae: USAE | None, concepts: Sequence[int | None]) -> AtlasData |
 def likeness(usae: USAE) -> Tensor:
     """Rows, (n_concepts, sum of the widths), whose inner product is the mean of the atoms' cosines in each backbone."""
     atoms = [normalize(usae.dictionary(name).float().cpu(), dim=1) for name in usae.names]
-    return torch.cat(atoms, 1) / len(atoms) ** 0.5
+    rows: Tensor = torch.cat(atoms, 1) / len(atoms) ** 0.5
+    return rows

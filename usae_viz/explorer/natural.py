@@ -17,6 +17,7 @@ from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import workers_for
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, Tell, Workers
 from usae_viz.explorer.parts import WEBP
@@ -92,7 +93,7 @@ def write_natural(
     numbers = sorted(of_picture)
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     jobs = [_job(usae, natural, {number: of_picture[number] for number in batch}, room) for batch in batches]
-    device = usae.dictionary(usae.names[0]).device.type
+    device = usae.device.type
     with Workers(jobs, workers_for(workers, len(jobs), device, _bytes_of_a_batch(usae))) as looking:
         for job, batch in enumerate(batches):
             shown, broken = looking.result(job)
@@ -152,15 +153,15 @@ def _seen(
     usae: USAE, source: ImageSource, numbers: Sequence[int], unreadable: list[str]
 ) -> Iterator[tuple[int, Tensor, list[Tensor]]]:
     """Each picture of a batch that can be read with its codes (tokens, concepts) through every backbone."""
-    size = max(backbone.input_size for backbone in usae.backbones.values())
-    device = usae.dictionary(usae.names[0]).device
+    size = usae.input_size
+    device = usae.device
     batch: dict[int, Tensor] = {}
     if isinstance(source, DemoImages):
         batch = dict(zip(numbers, source.read_together(numbers, size), strict=True))
     for number in numbers if not batch else ():
         try:
             batch[number] = source.read(number, size)
-        except ValueError as error:
+        except UsageError as error:
             unreadable.append(str(error))
     if not batch:
         return

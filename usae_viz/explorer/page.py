@@ -126,7 +126,7 @@ def page_data(
             "k": None if usae is None else usae.k,
             "active": None if usae is None else usae.sparsity.in_words(usae.k),
             "grid": None if usae is None else usae.grid,
-            "images": None if usae is None else usae.images,
+            "images": None if usae is None else usae.measured_on.name,
             "labels": [] if usae is None else usae.factors,
             "names": [] if usae is None else [label.model_dump() for label in labels_of(usae)],
         },

@@ -131,7 +131,8 @@ def push(plane: Tensor) -> Tensor:
     fields = _spread(grid.view(3, side, side), spacing).view(4, -1)
     close, squared, across, down = sum(fields[:, own] * amount for own, amount in zip(cell, share, strict=True))
     pairs = close.sum() - len(plane)
-    return (squared[:, None] * plane - torch.stack([across, down], 1)) / pairs
+    gradient: Tensor = (squared[:, None] * plane - torch.stack([across, down], 1)) / pairs
+    return gradient
 
 
 def _nodes(at: Tensor, side: int) -> tuple[Tensor, Tensor]:
@@ -156,12 +157,13 @@ def _spread(grid: Tensor, spacing: float) -> Tensor:
     kernels = torch.fft.rfft2(torch.stack([close, close.square()]))
     moved = torch.fft.rfft2(grid, s=(double, double))
     fields = torch.cat([moved[:1] * kernels[0], moved * kernels[1]])
-    return torch.fft.irfft2(fields, s=(double, double))[:, :side, :side].contiguous()
+    spread: Tensor = torch.fft.irfft2(fields, s=(double, double))[:, :side, :side].contiguous()
+    return spread
 
 
 def _fast(least: int) -> int:
     """The next length whose transform is quick: 2, 3 or 5 times a power of two."""
-    sizes = [odd * 2**power for odd in (2, 3, 5) for power in range(1, 12)]
+    sizes = [odd << power for odd in (2, 3, 5) for power in range(1, 12)]
     return min(size for size in sizes if size >= least)
 
 
@@ -183,4 +185,5 @@ def first_axes(points: Tensor, seed: int) -> Tensor:
     _, turn = torch.linalg.eigh(scores.T @ scores)
     plane = scores @ turn[:, -2:].flip(1)
     plane = plane * plane.gather(0, plane.abs().argmax(0)[None]).sign()  # an axis may point either way
-    return 1e-2 * plane / plane[:, 0].std().clamp_min(1e-12)
+    started: Tensor = 1e-2 * plane / plane[:, 0].std().clamp_min(1e-12)
+    return started

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from usae_train.files.json_files import as_object, read_object, validated
+from pydantic import TypeAdapter
+
+from usae_train.files.json_files import read_object, validated
 from usae_train.files.place_names import printable
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
@@ -20,6 +22,7 @@ from usae_viz.verification.verdict import Verdict, VerdictSettings
 EXPLORER_FOLDER = "explorer"  # the page's folder inside a run, see page.py
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
 NOT_PICTURES = (EXPLORER_FOLDER, "manifest")  # folders of a run
+AGREEMENT = TypeAdapter(dict[str, float])  # of a concept's images: {kind: cosine}
 ANIMATIONS = (".mp4", ".gif")
 
 
@@ -117,7 +120,7 @@ def read_run(folder: Path) -> RunFolder:
     file = folder / "run.json"
     try:
         record = read_object(file)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} is not a readable run record: {error}; draw the run again") from error
     if record.get("schema") != 1:
         raise UsageError(f"{file} is not a run record of schema 1; install a matching usae version, or draw it again")
@@ -146,7 +149,7 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[RenderedImage]:
         try:
             about = read_about(file)
             check_whole(file)
-        except ValueError as error:
+        except UsageError as error:
             unreadable.append(str(error))
             continue
         thresholds = _thresholds(file.parent) or about.thresholds
@@ -159,13 +162,12 @@ def _thresholds(folder: Path) -> VerdictSettings | None:
     """By which a folder's verdicts were last given: newer than its PNGs', when a recipe's thresholds were changed."""
     try:
         return validated(VerdictSettings.model_validate, read_object(folder / "scores.json").get("thresholds"))
-    except ValueError:
+    except UsageError:
         return None
 
 
 def _agreement(folder: Path) -> dict[str, float]:
     try:
-        found = as_object(read_object(folder / "scores.json").get("agreement"))
-        return {kind: float(cosine) for kind, cosine in found.items()}
-    except (ValueError, TypeError):
+        return validated(AGREEMENT.validate_python, read_object(folder / "scores.json").get("agreement"))
+    except UsageError:
         return {}

@@ -95,7 +95,7 @@ def _checked(named: str) -> bool:
 def _usae(wanted: str, runs: Sequence[RunFolder], device: torch.device | str) -> USAE:
     try:
         model = load(wanted, device)
-    except ValueError as error:
+    except UsageError as error:
         if not runs:
             raise
         raise UsageError(f"{error}; name the runs' USAE with --usae, or leave it out with --pictures-only") from error

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from usae_train.model.natural import natural_pictures
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.png import to_picture
 
@@ -29,13 +30,13 @@ def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     if natural is None:
         return {}
     assert usae.grid is not None
-    size = max(backbone.input_size for backbone in usae.backbones.values())
+    size = usae.input_size
     found: dict[str, list[Image.Image]] = {}
     try:
         for row, name in enumerate(usae.names):
             strongest = natural.strongest(row, concept)[:MAX_PATCHES]
             found[name] = [around(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
-    except ValueError:  # a picture has gone: a sheet without patches says so
+    except UsageError:  # a picture has gone: a sheet without patches says so
         return {}
     return found
 

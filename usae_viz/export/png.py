@@ -94,7 +94,7 @@ def read_png(file: Path) -> dict[str, Any]:
         text = picture.info.get("usae")
     try:
         return as_object(parse_json(text if isinstance(text, str) else ""))
-    except ValueError as error:
+    except UsageError as error:
         why = f" that can be read ({error})" if text else ""
         raise UsageError(f"{file} has no settings inside{why}; expected a PNG that usae-viz wrote") from error
 

@@ -30,7 +30,7 @@ def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[Maxim
 
 def drawn_on(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
     """What besides the settings decides a picture's last bits."""
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     used = {name: str(dtype_for(settings.dtype, b)).removeprefix("torch.") for name, b in usae.backbones.items()}
     threads = torch.get_num_threads() if device.type == "cpu" else None
     return {"device": device.type, "dtype": used, "threads": threads}
@@ -45,7 +45,14 @@ def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
         "spectrum_sha256": next(iter(spectra), None),
         "versions": versions(),
         "commit": commit(),
+        **own_hashes(runs),
     }
+
+
+def own_hashes(runs: Sequence[MaximizeSettings]) -> dict[str, dict[str, str | None]]:
+    """{`own_sha256`: {name of a part that is somebody's own: sha256 of its code}}; nothing where there is none."""
+    hashes = {part.text: part.sha256 for settings in runs for part in settings.own_parts}
+    return {"own_sha256": hashes} if hashes else {}
 
 
 def _whole(source: str | None) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.files.json_files import read_object
+from usae_train.runtime.errors import UsageError
 from usae_viz.export.concept_folder import write_json
 
 COMMAND = ("objectives", "runs", "variants", "recipe", "usae_sha256")  # what makes two records one command's
@@ -18,7 +19,7 @@ def read_record(out: Path) -> dict[str, Any]:
     """A folder's run.json; empty where there is none that can be read."""
     try:
         return read_object(out / "run.json")
-    except ValueError:
+    except UsageError:
         return {}
 
 

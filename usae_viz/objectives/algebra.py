@@ -119,7 +119,7 @@ class Objective:
     def _joined(self, other: Objective | float, sign: str, join: Callable[[Any, Any], Any]) -> Objective:
         if not isinstance(other, Objective):
             if not _is_number(other):
-                return NotImplemented
+                return NotImplemented  # type: ignore[no-any-return]  # Python's word to the operator, none for the caller
             own = _inside(self.name) if sign == "*" else self.name
             turned = sign == "*" and other < 0
             name = f"{own} {sign} {_spelled(other)}"

@@ -129,4 +129,5 @@ def pool_tokens(values: Tensor, pool: Pool, grid: tuple[int, int]) -> Tensor:
         return values.topk(max(1, round(TOP_SHARE * values.shape[-1])), dim=-1).values.mean(-1)
     rows, cols = grid
     middle = values.unflatten(-1, grid)[..., (rows - 1) // 2 : rows // 2 + 1, (cols - 1) // 2 : cols // 2 + 1]
-    return middle.mean((-1, -2))
+    pooled: Tensor = middle.mean((-1, -2))
+    return pooled

@@ -1,26 +1,17 @@
-"""Objectives from a person's own Python file, `module:function`. The one place where a recipe can run code."""
+"""Objectives from a person's own Python file, `module:function`."""
 
 from __future__ import annotations
 
-import importlib
-import re
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
 
 from torch import Tensor
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives import Activations, InvalidObjective, Objective, objective
 from usae_viz.objectives.algebra import Score
-from usae_viz.objectives.own_code import hash_of_code
-
-NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+from usae_viz.own_code.importing import import_own, where_it_failed
 
 
 @dataclass(frozen=True)
@@ -29,11 +20,6 @@ class Custom:
 
     objective: Objective
     sha256: str | None
-
-
-def is_custom(text: str) -> bool:
-    """Whether a text names a function instead of spelling an objective."""
-    return NAME.fullmatch(text.strip()) is not None
 
 
 def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
@@ -48,20 +34,12 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
         ValueError: without leave, or for a module or name that is not there or is not an objective.
     """
     text = text.strip()
-    if not allow_code:
-        raise UsageError(f"objective {text!r} runs code from a file; look at the file, then add --allow-code")
+    found, sha256 = import_own(text, folder, allow_code, "objective")
     module_name, _, name = text.partition(":")
-    sha256 = code_hash(text, folder)
-    try:
-        with _looked_for_in(folder):
-            module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # anybody's code: whatever it raises is said, a script's own exit too
-        raise UsageError(f"objective {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
-    found = getattr(module, name, None)
     if not isinstance(found, Objective) and not callable(found):
         raise UsageError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
     own = found if isinstance(found, Objective) else objective(found)
-    return Custom(_called(own, text, getattr(module, "__file__", None)), sha256)
+    return Custom(_called(own, text, getattr(sys.modules[module_name], "__file__", None)), sha256)
 
 
 def _called(own: Objective, text: str, file: str | None) -> Objective:
@@ -79,86 +57,6 @@ def _called(own: Objective, text: str, file: str | None) -> Objective:
     )
 
 
-def code_hash(text: str, folder: Path) -> str | None:
-    """The sha256 of the code that `module:function` would be imported from (`hash_of_code`); nothing of it is run.
-
-    Args:
-        text: the name.
-        folder: where the module is looked for first.
-
-    Returns:
-        None for a module that is not there, or is in no file.
-    """
-    module_name = text.strip().partition(":")[0]
-    imported = sys.modules.get(module_name)
-    with _looked_for_in(folder):
-        file = _place_of(module_name) if imported is None else getattr(imported, "__file__", None)
-    if file is None or not Path(file).is_file():
-        return None
-    return hash_of_code(module_name, Path(file))
-
-
-def _place_of(module_name: str) -> str | None:
-    """A module's file. Python's own `find_spec` imports the packages around a module in order to find it."""
-    parts, places, spec = module_name.split("."), None, None
-    for depth in range(1, len(parts) + 1):
-        spec = _found(".".join(parts[:depth]), places)
-        if spec is None:
-            return None
-        places = spec.submodule_search_locations
-    return spec.origin if spec is not None and spec.has_location else None
-
-
-def _found(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
-    for finder in sys.meta_path:
-        spec = finder.find_spec(name, places)
-        if spec is not None:
-            return spec
-    return None
-
-
-@contextmanager
-def _looked_for_in(folder: Path) -> Iterator[None]:
-    """Within it Python looks for modules in a folder first, and takes their code from the files that one can read."""
-    place, own = str(folder.resolve()), _FromSource(folder.resolve())
-    sys.path.insert(0, place)
-    sys.meta_path.insert(0, own)
-    try:
-        importlib.invalidate_caches()
-        yield
-    finally:
-        sys.meta_path.remove(own)
-        sys.path.remove(place)
-
-
-class _FromSource:
-    """Finds a folder's own modules, to be compiled from their source: a cache beside it could hold any other code."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def find_spec(
-        self, name: str, places: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """As the import system asks; None leaves a module to the other finders."""
-        spec = PathFinder.find_spec(name, places, target)
-        if spec is None or spec.origin is None or not isinstance(spec.loader, SourceFileLoader):
-            return None
-        first = name.partition(".")[0]
-        if not any(Path(spec.origin).is_relative_to(self.folder / own) for own in (first, f"{first}.py")):
-            return None
-        spec.loader, spec.cached = _SourceAlone(name, spec.origin), None
-        return spec
-
-
-class _SourceAlone(SourceFileLoader):
-    """A loader that neither reads nor writes compiled code."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        file = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(file), file)
-
-
 def _told(own: Objective, text: str, file: str | None) -> Score:
     """The objective's score; what else than a ValueError its code raises is said in one line, with the code's line."""
 
@@ -170,8 +68,7 @@ def _told(own: Objective, text: str, file: str | None) -> Score:
         except ValueError as error:  # who wrote it says what is wrong with what is drawn
             raise error if isinstance(error, UsageError) else UsageError(str(error)) from error
         except Exception as error:
-            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-            at = f"{Path(file).name}, line {lines[-1]}: " if file and lines else ""
-            raise InvalidObjective(f"objective {text!r} fails through {acts.backbone}: {at}{error!r}") from error
+            why = where_it_failed(error, file)
+            raise InvalidObjective(f"objective {text!r} fails through {acts.backbone}: {why}") from error
 
     return scored

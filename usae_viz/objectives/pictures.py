@@ -74,4 +74,5 @@ def _diversity(acts: Activations) -> Tensor:
     gram = functional.normalize(gram, dim=1)
     alike = gram @ gram.T + (flat[:, None] & flat).to(gram.dtype)
     others = 1 - torch.eye(n, device=alike.device)
-    return 1 - (alike * others).sum(1) / (n - 1)
+    diversity: Tensor = 1 - (alike * others).sum(1) / (n - 1)
+    return diversity

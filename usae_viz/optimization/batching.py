@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.backbone import Backbone, largest_input
 from usae_train.runtime.errors import UsageError
 from usae_viz.settings import MIN_SIZE
 from usae_viz.views.viewing import ViewConfig, encode_views
@@ -73,7 +73,7 @@ def bytes_a_picture(
     Of the backbones the hungriest counts, and of what it keeps two views against one: the rest is kept once.
     """
     most = 0
-    view = max(backbone.input_size for backbone in backbones.values())
+    view = largest_input(backbones)
     for backbone in backbones.values():
         one, two = (_saved(view_config, backbone, view, views) for views in (1, 2))
         most = max(most, 2 * one - two + together * view_config.n_views * (two - one))

@@ -5,21 +5,38 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from usae_train.files.place_names import named_place
+from usae_train.images.arrays import canvas_of
 from usae_train.images.decoding import read_picture
+from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
+
+Picture = Array | str | Path  # (3, H, W), 0..1; an array as `canvas_of` takes it; or a file
+
+
+def opened(picture: Picture) -> Tensor | str | Path:
+    """A picture as it is, or where it is an array, its canvas (3, H, W).
+
+    Raises:
+        ValueError: for what is no picture, or an array of another shape.
+    """
+    if isinstance(picture, str | Path | Tensor):
+        return picture
+    if not isinstance(picture, np.ndarray):
+        kind = type(picture).__name__
+        raise UsageError(f"a picture of type {kind}; expected a tensor (3, H, W), 0..1, a NumPy array or a file")
+    return canvas_of(picture)
 
 
 def described(picture: Tensor | str | Path) -> str:
     """How the settings name a picture: its file, or the hash of its numbers."""
     if isinstance(picture, str | Path):
         return str(picture)
-    if not isinstance(picture, Tensor):
-        raise UsageError(f"a picture of type {type(picture).__name__}; expected a tensor (3, H, W), 0..1, or a file")
     digest = hashlib.sha256(picture.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
     return f"tensor of sha256 {digest}"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from usae_train.backbones.backbone import largest_input
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import index_of, read_numbers
 from usae_viz.objectives import Activations, InvalidObjective, Objective, score
@@ -137,7 +138,7 @@ def compute_gradients(
             For a score that has no gradient.
     """
     backbones = view_config.usae.backbones
-    size = max(backbone.input_size for backbone in backbones.values())
+    size = largest_input(backbones)
     gradient = torch.zeros_like(canvas)
     scores: dict[str, Tensor] = {}
     batches = batch_rows(pictures, view_config.at_once)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -18,13 +17,15 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.watching import watched_here
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.naming import known_concept
 from usae_viz.export.animation import Frames
-from usae_viz.objectives import Closeness, Objective, SameCodes
+from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size
-from usae_viz.optimization.given import described, given_canvas
+from usae_viz.optimization.closing import closing_lines
+from usae_viz.optimization.given import Picture, described, given_canvas, opened
 from usae_viz.optimization.halving import Halved
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.parts import DrawTogether, Part, begun_image, drawn_together, pictures_of
@@ -39,7 +40,6 @@ from usae_viz.views.viewing import ViewConfig
 
 # What decides how a drawing starts: equal ones share their pictures of noise.
 STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}
-CLOSENESS = 5.0
 
 
 @undisturbed
@@ -47,10 +47,11 @@ def maximize(
     usae: USAE,
     objective: Objective,
     *,
-    start: Tensor | str | Path | None = None,
-    reference: Tensor | str | Path | None = None,
+    start: Picture | None = None,
+    reference: Picture | None = None,
     labels: str | Path | None = None,
     progress: StepCallback = lambda done, scores: None,
+    quiet: bool = False,
     **settings: Unpack[MaximizeOptions],
 ) -> Result:
     """Draw an objective as each backbone sees it: coordinated activation maximization.
@@ -58,10 +59,12 @@ def maximize(
     Args:
         usae: a USAE with backbones.
         objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.
-        start: a picture to start from, (3, H, W) 0..1 or a file; noise by default.
+        start: a picture to start from: a tensor (3, H, W), 0..1; a NumPy array, uint8 (H, W, 3) or float 0..1 (3, H, W)
+            or (H, W, 3); or a file. Noise by default.
         reference: a picture that `Closeness` and `SameCodes` compare with; the start by default.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
         progress: called after each step with the number of steps done and {backbone: score}.
+        quiet: show no bar, and say nothing at the end.
         settings: fields of `MaximizeSettings`: mode, parameterization, size, steps, views, learning_rate, seed, ...
 
     Returns:
@@ -73,72 +76,21 @@ def maximize(
     Warns:
         UserWarning: when the optimization ended early; `Result.ended` says why.
     """
-    given = {key: value for key, value in (("start", start), ("reference", reference)) if value is not None}
+    given = {key: opened(value) for key, value in (("start", start), ("reference", reference)) if value is not None}
     chosen = check_settings(MaximizeSettings, **settings, **{key: described(value) for key, value in given.items()})
     pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
     named = bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))
-    (result,) = maximize_each(usae, named, chosen, progress, pictures.get("start"), pictures.get("reference"))
+    with watched_here(quiet) as watch:
+
+        def stepped(done: int, scores: dict[str, Any]) -> None:
+            watch.report("steps", done, chosen.steps, "")
+            progress(done, scores)
+
+        (result,) = maximize_each(usae, named, chosen, stepped, pictures.get("start"), pictures.get("reference"))
+        watch.close(lambda: closing_lines(result))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
     return result
-
-
-def accentuate(
-    usae: USAE,
-    objective: Objective,
-    picture: Tensor | str | Path,
-    *,
-    closeness: float = CLOSENESS,
-    **settings: Unpack[MaximizeOptions],
-) -> Result:
-    """Raise an objective in a given picture while it stays what it was in the backbones' latent space.
-
-    Feature accentuation (Hamblin et al. 2024, arXiv 2402.10039).
-
-    Args:
-        usae: a USAE with backbones.
-        objective: what to raise.
-        picture: (3, H, W) 0..1, or a file.
-        closeness: weight of `Closeness`; 0 lets the picture go where it will.
-        settings: as for `maximize`.
-
-    Returns:
-        As `maximize`.
-
-    Raises:
-        ValueError: as `maximize`; for a closeness that is negative or not finite.
-    """
-    return maximize(usae, kept_close(objective, closeness), start=picture, **settings)
-
-
-def kept_close(objective: Objective, closeness: float | None = None) -> Objective:
-    """What accentuation makes large: an objective, and that the picture stays close to the given one.
-
-    Args:
-        objective: what to raise.
-        closeness: weight of `Closeness`, >= 0; 5 by default.
-
-    Raises:
-        ValueError: for another weight.
-    """
-    weight = CLOSENESS if closeness is None else closeness
-    if not 0 <= weight < math.inf:
-        raise UsageError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
-    return objective + weight * Closeness()
-
-
-def invert(
-    usae: USAE, picture: Tensor | str | Path, *, backbones: Sequence[str] = (), **settings: Unpack[MaximizeOptions]
-) -> Result:
-    """Draw, from noise, a picture with the codes of a given one: what the concept space keeps of it.
-
-    Args:
-        usae: a USAE with backbones.
-        picture: (3, H, W) 0..1, or a file.
-        backbones: match these backbones' codes only.
-        settings: as for `maximize`.
-    """
-    return maximize(usae, SameCodes(backbones), reference=picture, **settings)
 
 
 @undisturbed
@@ -219,7 +171,7 @@ def _prepared(
             raise UsageError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
     settings = resolved(usae, settings)
     assert settings.size is not None
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     start = given_canvas(start, settings.start, settings.size, device)
     reference = given_canvas(reference, settings.reference, settings.size, device)
     view_config = view_config_for(usae, settings, objectives, start if reference is None else reference)
@@ -289,7 +241,7 @@ def view_config_for(
         ValueError: when not even one objective's fit into the memory.
     """
     assert settings.size is not None
-    view_config = ViewConfig(usae, settings.augmentation, settings.views, settings.dtype, reference=reference)
+    view_config = _seen_as(usae, settings, reference)
     canvases, together = _beside(usae, settings, objectives)
     at_once = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
     return replace(view_config, at_once=at_once)
@@ -298,8 +250,20 @@ def view_config_for(
 def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> int:
     """Bytes that one of these objectives takes while it is drawn, all its pictures together; see `view_config_for`."""
     assert settings.size is not None
-    view_config = ViewConfig(usae, settings.augmentation, settings.views, settings.dtype)
+    view_config = _seen_as(usae, settings)
     return bytes_a_picture(view_config, usae.backbones, settings.size, *_beside(usae, settings, objectives))
+
+
+def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> ViewConfig:
+    """How resolved settings show a picture, one at once."""
+    return ViewConfig(
+        usae,
+        settings.augmentation,
+        settings.views,
+        settings.dtype,
+        reference=reference,
+        transforms=settings.transforms,
+    )
 
 
 def _beside(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> tuple[int, int]:
@@ -379,7 +343,8 @@ def verified(
     """
     # beside a picture that was started from stands the noise that others of this USAE are judged by
     plain = settings if settings.start is None else resolved(usae, settings.model_copy(update={"start": None}))
-    noise = shared_noise(usae, plain.model_dump_json(include=STARTS_BY), lambda seeds: starts(plain, seeds))
+    how = plain.model_dump_json(include=STARTS_BY), plain.parameterization  # two of a name may be other code
+    noise = shared_noise(usae, how, lambda seeds: starts(plain, seeds))
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:
         return score_images(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
@@ -391,7 +356,8 @@ def verified(
 @torch.no_grad()
 def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
     """Canvases (seed, 3, H, W) that nothing was optimized in."""
-    return begun_image(settings, seeds)()
+    canvases: Tensor = begun_image(settings, seeds)()
+    return canvases
 
 
 def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:

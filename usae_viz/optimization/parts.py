@@ -13,7 +13,8 @@ from usae_train.runtime.progress import StepCallback
 from usae_viz.export.animation import Snapshots
 from usae_viz.objectives import Objective
 from usae_viz.optimization.loop import CanvasSpec, OptimizationResult, Step, optimize
-from usae_viz.parameterizations import CoupledImage, Parameterization, parameterization
+from usae_viz.own_code.part import OwnPart
+from usae_viz.parameterizations import CoupledImage, OwnImages, Parameterization, parameterization
 from usae_viz.settings import SHARED, MaximizeSettings
 from usae_viz.views.viewing import ViewConfig
 
@@ -46,13 +47,13 @@ def drawn_together(
         progress(step.done, step.scores)
 
     assert settings.learning_rate is not None
-    image: Parameterization | CoupledImage = begun_image(settings, [picture.seed for picture in pictures])
-    if start is not None and isinstance(image, Parameterization):
+    image: Parameterization | OwnImages | CoupledImage = begun_image(settings, [picture.seed for picture in pictures])
+    if start is not None and not isinstance(image, CoupledImage):
         image.begin_at(start.cpu())
     if settings.mode == "coupled" and isinstance(image, Parameterization):
         groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
         image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
-    image.to(view_config.usae.dictionary(view_config.usae.names[0]).device)
+    image.to(view_config.usae.device)
     ascent = optimize(
         view_config,
         image,
@@ -65,9 +66,11 @@ def drawn_together(
     return [Part(pictures, ascent, snapshots)]
 
 
-def begun_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization:
+def begun_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization | OwnImages:
     """Pictures as a drawing starts, from noise, by their seeds."""
     assert settings.size is not None
+    if isinstance(settings.parameterization, OwnPart):
+        return OwnImages(settings.parameterization, seeds, settings.size)
     return parameterization(
         settings.parameterization, seeds, settings.size, settings.spectrum, settings.decay, settings.contrast
     )

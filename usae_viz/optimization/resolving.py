@@ -13,10 +13,13 @@ from usae_train.runtime.memory import present_memory
 from usae_viz.concepts.naming import known_concept
 from usae_viz.objectives import Objective
 from usae_viz.optimization.batching import bytes_a_canvas
+from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import PARAMETERIZATIONS
 from usae_viz.parameterizations.fourier import CONTRAST
+from usae_viz.parameterizations.own import own_learning_rate
 from usae_viz.parameterizations.spectra import DEMO, PHOTOGRAPHS
 from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
+from usae_viz.views.presets import AUGMENTATION, PRESETS, Augmentation
 
 # Of the steps of a class. With small crops from the start, things that people made do not come about: castle and patio
 # were read with probability 0.00 by a network that took no part, with crops of 0.6 to 1 in half of the steps 0.91 and
@@ -36,24 +39,66 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     if settings.verify is not None:
         known_concept(usae, settings.verify)
     backbones = usae.backbones.values()
-    size = settings.size or round(CANVAS * max(backbone.input_size for backbone in backbones))
-    _check_crops(size, settings.augmentation.crop[0])
+    size = settings.size or round(CANVAS * usae.input_size)
+    augmentation = settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones))
+    _check_own(settings, augmentation)
+    if _is_augmented(settings):
+        _check_crops(size, augmentation.crop[0])
     _check_canvases(usae, settings, size)
     return settings.model_copy(
         update={
             "size": size,
             **_natural(usae, settings),
-            "learning_rate": settings.learning_rate or PARAMETERIZATIONS[settings.parameterization].learning_rate,
-            "augmentation": settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones)),
+            "learning_rate": settings.learning_rate or _learning_rate(settings.parameterization),
+            "augmentation": augmentation,
         }
     )
+
+
+def _learning_rate(parameterization: str | OwnPart) -> float:
+    if isinstance(parameterization, OwnPart):
+        return own_learning_rate(parameterization)
+    return PARAMETERIZATIONS[parameterization].learning_rate
+
+
+def _is_augmented(settings: MaximizeSettings) -> bool:
+    """Whether views are drawn by the augmentation, alone or among transforms of somebody's own."""
+    return not settings.transforms or AUGMENTATION in settings.transforms
+
+
+def _check_own(settings: MaximizeSettings, augmentation: Augmentation) -> None:
+    """Nothing; a ValueError where somebody's own parts cannot be, or leave another setting without a meaning."""
+    for transform in settings.transforms:
+        if isinstance(transform, OwnPart):
+            transform.ready("transform")
+    if isinstance(settings.parameterization, OwnPart):
+        settings.parameterization.ready("parameterization")
+        if settings.mode == "coupled":
+            raise UsageError(
+                f"parameterization {settings.parameterization.text!r} cannot be drawn coupled: that asks for a latent "
+                "of which a part is common; take the mode per-model or shared"
+            )
+        for name in ("spectrum", "decay", "contrast"):
+            if getattr(settings, name) is not None:
+                raise UsageError(f"{name} is of a built-in parameterization, not of {settings.parameterization.text!r}")
+    if _is_augmented(settings):
+        return
+    for name, asked in (
+        ("augmentation", augmentation.model_copy(update={"shift": None}) != PRESETS["default"]),
+        ("whole_first", settings.whole_first is not None),
+    ):
+        if asked:
+            raise UsageError(
+                f"{name} is of the built-in views, which `transforms` replace; add `{AUGMENTATION}` to `transforms`, "
+                f"or leave {name} out"
+            )
 
 
 def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
     """The spectrum or contrast that pictures are held to by default: that of the pictures that the USAE has seen."""
     if settings.start is not None:  # it keeps its own
         return {}
-    seen = DEMO if (usae.images or "").partition(":")[0] == DEMO else PHOTOGRAPHS
+    seen = DEMO if (usae.measured_on.name or "").partition(":")[0] == DEMO else PHOTOGRAPHS
     if settings.parameterization == "maco":
         return {"spectrum": settings.spectrum or seen}
     return {"contrast": settings.contrast or CONTRAST[seen]} if settings.parameterization == "fourier" else {}
@@ -76,7 +121,7 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     It is asked before they are counted out: a hundred million seeds would be as many names.
     """
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     there = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
     needed = canvases * bytes_a_canvas(size)
     if needed > there:

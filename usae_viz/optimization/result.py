@@ -21,6 +21,7 @@ from usae_viz.export.provenance import drawn_on, given_hashes, provenance, run_r
 from usae_viz.export.run_record import keep_record, pictures_by_folder
 from usae_viz.export.sheet import sheet
 from usae_viz.objectives import Objective
+from usae_viz.optimization.closing import said_line
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import Scores, counted
 
@@ -111,6 +112,9 @@ class Result:
         """The top-activating patches of its concept, or else of that it was scored for, a list per backbone."""
         concept = shown_concept(self.objective, self.settings)
         return {} if concept is None else natural_patches(self.usae, concept)
+
+    def __repr__(self) -> str:
+        return f"<Result of {said_line(self)}>"
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()

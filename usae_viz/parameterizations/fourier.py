@@ -25,7 +25,8 @@ CHOSEN_AT = 96, 1.5  # the size and the decay at which that unit was chosen
 
 def frequencies(size: int) -> Tensor:
     """Distance from zero frequency, in cycles a pixel, in rfft2's layout (size, size // 2 + 1)."""
-    return (torch.fft.fftfreq(size)[:, None].square() + torch.fft.rfftfreq(size)[None].square()).sqrt()
+    found: Tensor = (torch.fft.fftfreq(size)[:, None].square() + torch.fft.rfftfreq(size)[None].square()).sqrt()
+    return found
 
 
 def falling(size: int, decay: float) -> Tensor:
@@ -41,7 +42,7 @@ def _contrast(size: int, decay: float) -> float:
     """Standard deviation of a picture from independent coefficients of variance 1 that fall so."""
     every = (torch.fft.fftfreq(size)[:, None].square() + torch.fft.fftfreq(size)[None].square()).sqrt()
     scale = every.clamp_min(1 / size).double().pow(-decay) * size
-    return 2**0.5 * scale.square().sum().sqrt().item() / size**2
+    return float(2**0.5 * scale.square().sum().sqrt().item() / size**2)
 
 
 class FourierImage(Parameterization):

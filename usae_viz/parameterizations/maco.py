@@ -67,7 +67,8 @@ class MacoImage(Parameterization):
     def decorrelated(self, latent: Tensor) -> Tensor:
         """The picture before colour and squashing: |rfft2| of it is the template, off the columns named above."""
         spectrum = torch.polar(self.magnitude.expand_as(latent), latent)
-        return torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
+        image: Tensor = torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
+        return image
 
     def draw(self, latent: Tensor) -> Tensor:
         return to_canvas(self.decorrelated(latent))

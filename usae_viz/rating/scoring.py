@@ -146,7 +146,7 @@ def _read_key(study: Path) -> dict[str, Any]:
     file = study / "key.json"
     try:
         key = read_object(file)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(
             f"{study} is not a study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
         ) from error
@@ -154,7 +154,7 @@ def _read_key(study: Path) -> dict[str, Any]:
         raise UsageError(f"{file} has another schema than 1; install a matching usae version")
     try:
         return validated(Key.model_validate, key).model_dump()
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 
 

@@ -134,7 +134,7 @@ class _Maker:
 
     def __init__(self, usae: USAE, natural: NaturalPictures, generator: torch.Generator, choices: int) -> None:
         self.usae, self.natural, self.generator, self.choices = usae, natural, generator, choices
-        self.size = max(backbone.input_size for backbone in usae.backbones.values())
+        self.size = usae.input_size
         self.seen: dict[int, list[Codes]] = {}  # of the pictures that were looked at last, a backbone each
 
     def trial(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
@@ -186,7 +186,7 @@ class _Maker:
         if patch.number not in self.seen:
             with torch.no_grad():
                 canvas = self.natural.source.read(patch.number, self.size)[None]
-                canvas = canvas.to(self.usae.dictionary(self.usae.names[0]).device)
+                canvas = canvas.to(self.usae.device)
                 codes = [self.usae.encode(n, self.usae.tokens(n, canvas)) for n in self.usae.names]
             if len(self.seen) >= REMEMBERED:
                 del self.seen[next(iter(self.seen))]  # the first that was looked at
@@ -250,7 +250,7 @@ def write_study(
 
 def _pictures(trials: Sequence[QuestionKey], usae: USAE, source: ImageSource) -> Iterator[tuple[str, Image.Image]]:
     """Every picture under a name that says the question's number alone, all of one size and without their settings."""
-    size = max(backbone.input_size for backbone in usae.backbones.values())
+    size = usae.input_size
     assert usae.grid is not None
 
     def shown(patch: Patch) -> Image.Image:

@@ -124,7 +124,7 @@ def workers_of(usae: USAE, drawings: Sequence[RenderJob], asked: int | None) -> 
     Raises:
         ValueError: for a number of workers that cannot be.
     """
-    pictures, device = sum(len(drawing.names) for drawing in drawings), usae.dictionary(usae.names[0]).device.type
+    pictures, device = sum(len(drawing.names) for drawing in drawings), usae.device.type
     count = workers_for(asked, pictures, device)
     if count == 1:
         return 1

@@ -98,7 +98,7 @@ class Manifest:
         """A drawing's record, if there is one that can be read."""
         try:
             record = validated(Record.model_validate, read_object(self._file(drawing)))
-        except ValueError:
+        except UsageError:
             return None
         fits = record.key == drawing.key and len(record.names) == len(drawing.names)
         return record if fits and len(set(record.names)) == len(record.names) else None

@@ -44,6 +44,7 @@ class ImageMetadata(BaseModel):
     usae_sha256: str | None = None
     spectrum_sha256: str | None = None
     code_sha256: str | None = None
+    own_sha256: dict[str, str | None] = {}  # of the code of a parameterization and transforms of somebody's own
     given_sha256: dict[str, str] = {}  # of the files `start` and `reference`
     variant: str | None = None
     ended: str | None = None

@@ -18,12 +18,14 @@ from usae_viz.concepts.labels import Label, labels_of, names_of
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.export.naming import folder_of, title_of, words_of
+from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
-from usae_viz.objectives.custom import is_custom, load_custom
+from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.maximize import check_objectives
 from usae_viz.optimization.parts import pictures_of
 from usae_viz.optimization.resolving import resolved
+from usae_viz.own_code.importing import is_custom
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.runs.settings import DrawSettings
@@ -33,6 +35,7 @@ ANIMATION = DrawSettings().animation
 # In a drawing's key: the version since which the same settings give the same bits. It is raised when they change, and
 # then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
+LATER = ("verify", "transforms")  # settings that keys of earlier versions know nothing of: only where they are given
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
@@ -114,6 +117,7 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
         ValueError: for concepts and objectives that cannot be, for one that compares with a picture that is not given,
             and for two drawings of the same pictures or file.
     """
+    recipe = recipe.imported(folder, allow_code)
     labels = labels_of(usae, recipe.labels)
     concepts = dict.fromkeys(k for item in dict.fromkeys(recipe.concepts) for k in select(usae, item, labels))
     _check_count(usae, recipe.ways(), len(concepts) + len(recipe.objectives))
@@ -235,14 +239,15 @@ def _ways(usae: USAE, runs: Sequence[RunVariant], animations: Sequence[str]) -> 
     for run in runs:
         settings = resolved(usae, run.settings)
         unasked = {"memory", "verdict", *given_pictures(settings), "spectrum"}  # a verdict is given anew on old figures
-        unasked |= {"verify"} if settings.verify is None else set()
+        unasked |= {name for name in LATER if getattr(settings, name) == MaximizeSettings.model_fields[name].default}
         content = {
             "settings": settings.model_dump(mode="json", exclude=unasked),
             "animations": list(animations),
             "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
             "spectrum": settings.spectrum and spectrum(settings.spectrum),
             "usae": usae.sha256,
-            "version": DRAWN_AS.get(usae.dictionary(usae.names[0]).device.type, DRAWN_ON_GPU_AS),
+            "version": DRAWN_AS.get(usae.device.type, DRAWN_ON_GPU_AS),
+            **own_hashes([settings]),
         }
         before = f"{run.variant}-" if run.variant is not None else ""
         before += "coupled-" if len(modes[run.variant]) > 1 and settings.mode == "coupled" else ""

@@ -114,6 +114,16 @@ class RenderRecipe(BaseModel):
                 raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")
         return self
 
+    def imported(self, folder: Path, allow_code: bool) -> RenderRecipe:
+        """The same with the code that its settings name, from a folder.
+
+        Raises:
+            ValueError: without leave, or for what is not there.
+        """
+        settings = self.settings.imported(folder, allow_code)
+        variants = {name: variant.imported(folder, allow_code) for name, variant in self.variants.items()}
+        return self.model_copy(update={"settings": settings, "variants": variants})
+
     def runs(self) -> Iterator[RunVariant]:
         """Each combination of variant, mode and seed."""
         for variant, settings, changed in self._merged():

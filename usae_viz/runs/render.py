@@ -323,7 +323,7 @@ def _read(file: Path) -> dict[str, Any]:
     """A JSON file of ours; empty where there is none that can be read."""
     try:
         return read_object(file)
-    except ValueError:
+    except UsageError:
         return {}
 
 
@@ -336,6 +336,6 @@ def _sheet_of(file: Path, of_now: Mapping[str, Any]) -> dict[str, Any]:
     try:
         inside = read_png(file)
         check_whole(file)
-    except ValueError:
+    except UsageError:
         return {}
     return {"statistics": of_now["statistics"]} | {key: inside[key] for key in of_now if key in inside}

@@ -13,26 +13,30 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import parse_objective
-from usae_viz.objectives.custom import code_hash, is_custom, load_custom
+from usae_viz.objectives.custom import load_custom
+from usae_viz.own_code.importing import code_hash, is_custom
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
+from usae_viz.settings import MaximizeSettings
 
 CHANGED = (0, 3)  # the version in which settings got another meaning, and new ones a default
 
 
 def command_again(file: Path, about: ImageMetadata) -> str | None:
-    """The command line that draws a picture again; None where its objective was a Python function in no file.
+    """The command line that draws a picture again; None where something of it was Python that is in no file.
 
     Where it would run code (`code_of`) the command asks for leave, which a picture cannot give.
     """
+    if None in about.own_sha256.values():
+        return None
     if is_custom(about.objective):
         if about.code_sha256 is None:
             return None
     else:
         try:
             parse_objective(about.objective)
-        except ValueError:
+        except UsageError:
             return None
     words = ["usae-viz", "render", str(file), "--out", "again"]
     threads = about.drawn_on.get("threads")
@@ -42,11 +46,19 @@ def command_again(file: Path, about: ImageMetadata) -> str | None:
 
 
 def code_of(about: ImageMetadata) -> dict[str, str] | None:
-    """What drawing a picture again would run: module, function, and the hash that the module's file is to have."""
-    if not is_custom(about.objective) or about.code_sha256 is None:
-        return None
-    module, _, function = about.objective.strip().partition(":")
-    return {"module": module, "function": function, "sha256": about.code_sha256}
+    """What a custom objective would run, drawn again: module, function, and the hash that its file is to have."""
+    return _code(about.objective, about.code_sha256) if is_custom(about.objective) else None
+
+
+def parts_of(about: ImageMetadata) -> list[dict[str, str]]:
+    """The same for a parameterization and transforms that are somebody's own."""
+    found = (_code(text, sha256) for text, sha256 in about.own_sha256.items())
+    return [code for code in found if code is not None]
+
+
+def _code(text: str, sha256: str | None) -> dict[str, str] | None:
+    module, _, function = text.strip().partition(":")
+    return None if sha256 is None else {"module": module, "function": function, "sha256": sha256}
 
 
 def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -> RenderPlan:
@@ -60,9 +72,12 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -
             f"{file} was drawn with the USAE of sha256 {str(about.usae_sha256)[:12]}, and {usae.source} is "
             f"{str(usae.sha256)[:12]} by now; say where it is with --usae"
         )
+    for text, sha256 in about.own_sha256.items():
+        if sha256 is None:
+            raise UsageError(f"{file} was drawn with {text}, which was in no file; it cannot be drawn again")
     try:
         settings = about.drawn_with()
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
     for given in (settings.start, settings.reference):
         if given is not None and given.startswith("tensor of sha256"):
@@ -77,15 +92,24 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -
             raise UsageError(
                 f"{file} was drawn under another spectrum than {settings.spectrum or 'any that this version has'}"
             )
+    if allow_code:
+        _check_code(about, settings, file)
+    settings = settings.imported(Path.cwd(), allow_code)
     if is_custom(about.objective):
-        if allow_code and (about.code_sha256 is None or about.code_sha256 != code_hash(about.objective, Path.cwd())):
-            raise UsageError(
-                f"{file} was drawn with other code than {about.objective} is by now in {Path.cwd()}; nothing was run"
-            )
         objective = load_custom(about.objective, Path.cwd(), allow_code).objective
     else:
         objective = parse_objective(about.objective)
     return plan_objectives(usae, [objective], [settings])
+
+
+def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
+    """Nothing; a ValueError where any code of a picture is not what it was drawn with. Nothing is run before."""
+    wanted = {part.text: about.own_sha256.get(part.text) for part in settings.own_parts}
+    if is_custom(about.objective):
+        wanted[about.objective] = about.code_sha256
+    for text, sha256 in wanted.items():
+        if sha256 is None or sha256 != code_hash(text, Path.cwd()):
+            raise UsageError(f"{file} was drawn with other code than {text} is by now in {Path.cwd()}; nothing was run")
 
 
 def changed_since(file: Path, about: ImageMetadata) -> str | None:

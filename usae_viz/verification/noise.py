@@ -50,7 +50,7 @@ class NoiseLevels:
 
     @torch.no_grad()
     def _mean(self, usae: USAE, seen: Callable[[Tensor], Tensor]) -> Tensor:
-        device = usae.dictionary(usae.names[0]).device
+        device = usae.device
         seeds = [FIRST_SEED + number for number in range(PICTURES)]
         packs = [seeds[first : first + AT_ONCE] for first in range(0, PICTURES, AT_ONCE)]
         return torch.cat([seen(self._draw(pack).to(device)) for pack in packs]).mean(0).cpu()

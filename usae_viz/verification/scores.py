@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -234,10 +233,13 @@ class Scores:
 
         return sorted(self.drawn_for[image], key=badness)
 
-    def _repr_png_(self) -> bytes:
-        page = io.BytesIO()
-        self.heat_map().save(page, "PNG")
-        return page.getvalue()
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from usae_viz.verification.tables import html_table
+
+        return html_table(self)
 
     def __rich__(self) -> Table:
         from usae_viz.verification.tables import rich_table

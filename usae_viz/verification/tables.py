@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from usae_train.runtime.printing import as_text
+from usae_train.runtime.tables import Table as OwnTable
+from usae_train.runtime.tables import as_html
 from usae_viz.verification.scores import Score
 from usae_viz.verification.verdict import Verdict
 
@@ -34,6 +36,18 @@ def rich_table(scores: Scores) -> Table:
         cells = [as_text(row[name].cell() if name in row else "") for name in _backbones(scores)]
         table.add_row(as_text(image), *cells, as_text(said(scores, image), STYLE[scores.verdict(image)]))
     return table
+
+
+def html_table(scores: Scores) -> str:
+    """The same for a notebook."""
+    names = _backbones(scores)
+    rows = [
+        (image, *(row[name].cell() if name in row else "" for name in names), said(scores, image))
+        for image, row in scores.table.items()
+    ]
+    columns = ("image", *(f"through {name}" for name in names), "verdict")
+    title = f"{scores.subject}, under views that the pictures were not optimized on"
+    return OwnTable(title, columns, rows).html() + as_html(_caption(scores))
 
 
 def said(scores: Scores, image: str) -> str:

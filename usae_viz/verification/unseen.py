@@ -55,7 +55,7 @@ def _shown(
 
     It takes less memory, and a picture's scores do not depend on the others.
     """
-    size = max(each.input_size for each in usae.backbones.values())
+    size = usae.input_size
     for canvas in canvases.split(1):
         generator = torch.Generator().manual_seed(seed + UNSEEN_SEED)
         yield canvas, views(canvas, augmentation, [generator], count, size)

@@ -143,7 +143,8 @@ def show_views(canvas: Tensor, settings: Augmentation, drawn: DrawnViews, n_view
         warped = adjust_saturation(warped, 1 + colour[:, 2])
     if settings.noise:
         warped = warped + noise
-    return warped.unflatten(0, (len(canvas), n_views))
+    views: Tensor = warped.unflatten(0, (len(canvas), n_views))
+    return views
 
 
 def _crops(canvas: Tensor, geometry: Tensor, size: int) -> list[Crops]:

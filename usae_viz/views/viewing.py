@@ -13,8 +13,9 @@ from usae_train.backbones.precision import RunIn
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Activations
 from usae_viz.views.augmentation import views
+from usae_viz.views.own_transforms import transformed_views
 from usae_viz.views.precision import dtype_for
-from usae_viz.views.presets import Augmentation
+from usae_viz.views.presets import Augmentation, Transform
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ViewConfig:
         at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
+        transforms: of somebody's own, in place of the augmentation or, where it is among them, around it.
     """
 
     usae: USAE
@@ -38,6 +40,7 @@ class ViewConfig:
     at_once: int = 1
     whole_first: float = 0.0
     reference: Tensor | None = None
+    transforms: tuple[Transform, ...] = ()
 
     def at(self, passed: float) -> ViewConfig:
         """How pictures are shown when a share of the steps has passed."""
@@ -79,12 +82,18 @@ def views_of(
 ) -> tuple[Tensor, Tensor | None]:
     """Views of canvases, and of the reference under the same draws."""
     states = [generator.get_state() for generator in generators]
-    shown = views(canvas, view_config.augmentation, generators, view_config.n_views, size)
+    shown = _shown(view_config, canvas, generators, size)
     if view_config.reference is None:
         return shown, None
     again = [torch.Generator() for _ in states]
     for generator, state in zip(again, states, strict=True):
         generator.set_state(state)
-    return shown, views(
-        view_config.reference.expand_as(canvas), view_config.augmentation, again, view_config.n_views, size
+    return shown, _shown(view_config, view_config.reference.expand_as(canvas), again, size)
+
+
+def _shown(view_config: ViewConfig, canvas: Tensor, generators: Sequence[torch.Generator], size: int) -> Tensor:
+    if not view_config.transforms:
+        return views(canvas, view_config.augmentation, generators, view_config.n_views, size)
+    return transformed_views(
+        canvas, view_config.transforms, view_config.augmentation, generators, view_config.n_views, size
     )

@@ -53,7 +53,7 @@ def test_truth_is_what_covers_more_than_half_of_a_patch() -> None:
 def test_a_demo_fit_knows_the_truth_of_every_concept(tiny_specs: dict[str, BackboneSpec]) -> None:
     usae = build.fit_demo(tiny_specs, SMALL)
     assert usae.factors == FACTOR_VALUES
-    assert (usae.images, usae.grid) == ("demo", (2, 2))
+    assert (usae.measured_on.name, usae.grid) == ("demo", (2, 2))
     statistics = usae.statistics
     assert statistics is not None
     assert statistics.auroc is not None

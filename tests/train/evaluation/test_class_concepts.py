@@ -113,7 +113,16 @@ def test_a_class_of_few_pictures_is_one_line(count) -> None:
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("tabby, tabby cat", "tabby"), ("great_white_shark", "great white shark"), ("7", "class 7"), ("all", "class all")],
+    [
+        ("tabby, tabby cat", "tabby"),
+        ("great_white_shark", "great white shark"),
+        ("7", "class 7"),
+        ("all", "class all"),
+        ("3-4", "class 3-4"),
+        ("Top:8", "class Top:8"),
+        ("what?", "what"),
+        ("**", "class"),
+    ],
 )
 def test_a_label_is_what_a_labels_file_can_have(name, label) -> None:
     assert label_name(name) == label

@@ -17,6 +17,7 @@ from command_line import run
 import usae_train as ut
 from usae_train.evaluation.checkpointing import PassKeeper
 from usae_train.files.provenance import file_hash
+from usae_train.images.measured import SourceRecord
 from usae_train.model.statistics import read_origin
 from usae_train.training.fitting import fit_settings
 from usae_train.training.independent_fit import Work, fit_independent
@@ -196,7 +197,7 @@ def test_the_usae_folder_has_the_statistics_of_these_pictures(place: Path) -> No
     usae = ut.load(place / "usae")
     assert usae.statistics is not None
     assert usae.statistics.counts.tolist() == [40, 40 * 16]
-    assert (usae.images, usae.n_images, usae.fingerprint) == ("demo:test", 40, "demo-test-40")
+    assert usae.measured_on == SourceRecord("demo:test", 40, "demo-test-40")
     assert usae.factors[0] == "colour: red"
     assert usae.statistics.auroc is not None
     assert usae.statistics.quantiles.isnan().any(0).any(0).tolist() == [False, False, True, True, False]

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.images.measured import SourceRecord
 from usae_train.model.checkpoint import load, save
 from usae_train.model.usae import USAE
 from usae_train.training.fitting import fit
@@ -18,7 +19,7 @@ def usae() -> USAE:
     generator = torch.Generator().manual_seed(0)
     tokens = {"a": torch.randn(40, 6, generator=generator) * 3 + 1, "b": torch.randn(40, 4, generator=generator)}
     fitted = fit(tokens, recipe="published", n_concepts=10, k=3, steps=4, batch=16)
-    fitted.images, fitted.fingerprint, fitted.factors = "toy", "f00d", ["colour: red"]
+    fitted.measured_on, fitted.factors = SourceRecord("toy", fingerprint="f00d"), ["colour: red"]
     return fitted
 
 
@@ -36,7 +37,7 @@ def test_a_saved_usae_comes_back_equal(usae: USAE, folder: Path) -> None:
     loaded = load(folder)
     for name, value in usae.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
-    for name in ("widths", "n_concepts", "k", "batch_norm", "recipe", "grid", "images", "fingerprint", "factors"):
+    for name in ("widths", "n_concepts", "k", "batch_norm", "recipe", "grid", "measured_on", "factors"):
         assert getattr(loaded, name) == getattr(usae, name), name
     assert usae.statistics is not None
     assert loaded.statistics is not None

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_pictures_that_are_looked_through_give_what_fit_measures(usae, picture_f
     own, why = natural_pictures(usae)
     assert why == ""
     stranger = copy.copy(usae)
-    stranger.fingerprint = "another"
+    stranger.measured_on = replace(usae.measured_on, fingerprint="another")
     seen: list[int] = []
     found = look_through(stranger, source, lambda done, total: seen.append(done))
     assert seen == [6]
@@ -40,9 +41,9 @@ def test_the_statistics_own_pictures_are_not_encoded_again(usae, picture_folder,
 
 def test_a_readers_pictures_go_before_the_statistics(usae, picture_folder):
     assert natural_pictures(usae)[0].source.name == str(picture_folder)
-    usae.images = None
+    usae.measured_on = replace(usae.measured_on, name=None)
     assert "are not shipped with it; --images takes your own" in natural_pictures(usae)[1]
-    usae.images, usae.fingerprint = str(picture_folder), "another"
+    usae.measured_on = replace(usae.measured_on, name=str(picture_folder), fingerprint="another")
     assert "have changed since" in natural_pictures(usae)[1]
     usae.natural = look_through(usae, open_images(picture_folder, limit=2))
     assert natural_pictures(usae) == (usae.natural, "")
@@ -69,7 +70,8 @@ def test_other_pictures_of_equal_names_and_sizes_are_not_shown_as_those_of_the_s
     content = file.read_bytes()
     file.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
     assert "have changed since" in natural_pictures(usae)[1]
-    usae.fingerprint = usae.fingerprint.partition("+")[0]  # of an earlier version: names and sizes
+    of_names_and_sizes = usae.measured_on.fingerprint.partition("+")[0]  # of an earlier version
+    usae.measured_on = replace(usae.measured_on, fingerprint=of_names_and_sizes)
     assert natural_pictures(usae)[1] == ""
     (picture_folder / "3.png").rename(picture_folder / "33.png")
     assert "have changed since" in natural_pictures(usae)[1]

@@ -26,7 +26,7 @@ def test_a_handful_of_pictures_makes_a_folder_that_says_how(picture_folder, tmp_
     usae = ut.load(tmp_path / "out")
     assert usae.specs == SPECS
     assert (usae.n_concepts, usae.k, usae.grid) == (16, 2, (14, 14))
-    assert usae.images is None
+    assert usae.measured_on.name is None
     assert usae.statistics.counts.tolist() == [6, 6 * 196]
     assert judged.live == {name: int((usae.statistics.fires[row] > 0).sum()) for row, name in enumerate(SPECS)}
     card = (tmp_path / "out" / "README.md").read_text()

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import usae_train as ut
-from usae_train.images.fingerprints import same_pictures
 from usae_train.model.checkpoint import EMBEDDED
 from usae_train.model.spec_files import read_specs
 from usae_train.photos.build import SETTINGS, SPECS, judge
@@ -52,7 +51,7 @@ def test_it_explains_photographs_that_it_was_not_trained_on(real):
 def test_its_statistics_are_of_these_photographs(real):
     source = ut.open_images(real / "photos" / "train")
     usae = ut.load("photos")
-    assert same_pictures(source.fingerprint(), usae.fingerprint)
+    assert usae.measured_on.is_of(source)
     for row, name in enumerate(usae.names):
         concept = int(usae.statistics.universality.argmax())
         number, token = (

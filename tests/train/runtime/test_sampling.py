@@ -12,6 +12,7 @@ from toys import toy_tokens
 import usae_train as ut
 from usae_train.backbones.backbone import build_backbones
 from usae_train.images.limiting import opened_again
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import open_images
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.tokens import extraction_notes
@@ -110,8 +111,7 @@ def test_pictures_are_found_again_by_either_rule_and_not_when_they_changed(class
 
 def test_a_usae_of_before_finds_its_first_pictures(classes: Path) -> None:
     usae = ut.USAE({"left": 16}, 4, 2, specs={"left": SPECS["left"]}, grid=(2, 2))
-    usae.images, usae.n_images = str(classes), 6
-    usae.fingerprint = open_images(classes).chosen(range(6)).fingerprint()
+    usae.measured_on = SourceRecord(str(classes), 6, open_images(classes).chosen(range(6)).fingerprint())
     usae.statistics = ut.fit({"left": torch.randn(6, 16)}, n_concepts=4, k=2, steps=1, batch=6).statistics
     from usae_train.model.natural import natural_pictures
 

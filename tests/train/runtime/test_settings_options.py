@@ -18,6 +18,7 @@ from usae_train.commands.training_commands import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.checkpointing import PassKeeper
 from usae_train.evaluation.evaluate import Compared, evaluate
+from usae_train.evaluation.measured import EvaluateOptions
 from usae_train.evaluation.settings import EvaluateSettings, NameSettings
 from usae_train.files.validation import Settings, by_todays_names, check_settings
 from usae_train.images.settings import SpectrumSettings
@@ -202,7 +203,11 @@ def test_former_fields_work_and_say_todays():
 
 @pytest.mark.parametrize(
     ("options", "model", "left_out"),
-    [(MaximizeOptions, MaximizeSettings, {"start", "reference"}), (FitOptions, FitSettings, {"recipe"})],
+    [
+        (MaximizeOptions, MaximizeSettings, {"start", "reference"}),
+        (FitOptions, FitSettings, {"recipe"}),
+        (EvaluateOptions, EvaluateSettings, {"fill", "checkpoint_minutes"}),
+    ],
 )
 def test_what_editors_complete_are_the_fields(options, model, left_out):
     assert set(options.__annotations__) == set(model.model_fields) - left_out

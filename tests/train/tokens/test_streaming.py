@@ -92,7 +92,7 @@ def test_too_many_broken_pictures_stop_a_training(
         train()
     with pytest.raises(ValueError, match=r"2 of 6 pictures cannot be read, more than 30\.0%"):
         train(max_broken=0.3)
-    assert train(max_broken=0.34).n_images == 6
+    assert train(max_broken=0.34).measured_on.count == 6
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ def test_fit_on_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Pa
     assert usae.grid == (2, 2)
     assert usae.specs == tiny_specs
     assert usae.recipe == "published"
-    assert usae.images == str(picture_folder)
-    assert usae.fingerprint == open_images(picture_folder).fingerprint()
+    assert usae.measured_on.name == str(picture_folder)
+    assert usae.measured_on.fingerprint == open_images(picture_folder).fingerprint()
     assert usae.statistics is not None
     assert usae.statistics.counts.tolist() == [5, 20]
     assert set(usae.statistics.top_images.unique().tolist()) <= {-1, 0, 2, 3, 4, 5}
@@ -163,7 +163,7 @@ def test_backbones_are_named_as_the_command_line_names_them(
     seen = []
     monkeypatch.setattr(fitting, "fit_pictures", lambda source, settings, specs, *rest: seen.append(specs))
     for told in ("resnet18.a1_in1k,resnet50.a1_in1k", "paper", {"a": "resnet18.a1_in1k", **tiny_specs}):
-        fit(picture_folder, backbones=told, **SMALL)
+        fit(picture_folder, backbones=told, quiet=True, **SMALL)
     ids, paper, mixed = seen
     assert {name: spec.model for name, spec in ids.items()} == {
         "resnet18": "resnet18.a1_in1k",

@@ -6,9 +6,9 @@ import pytest
 
 import usae_viz as uv
 from usae_viz.cli import _objectives
+from usae_viz.concepts.edit_text import parse_edit_texts
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.parsing import one_concept, parse_concepts
-from usae_viz.explanations.edit_text import parse_edit_texts
 from usae_viz.objectives.named import bound_in
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
@@ -25,7 +25,9 @@ TABLE = {
     "warm*": [7, 8],
     "twins": [1, 9],
     "favourites": [9],
-    "7-8": [11],  # a reader's name goes before all else
+    "7-8": [7, 8],
+    "4\u20136, 4\u20145, 7 \u2212 7": [4, 5, 6, 7],  # the dashes that editors make of a hyphen
+    "ALL": list(range(12)),
 }
 WRONG = {
     "12": "no concept 12; this USAE has 12, numbered 0 to 11",
@@ -39,7 +41,7 @@ WRONG = {
     " , ": "no concept in ' , '; expected an index, a range such as 40-42, `top:8` or a label",
     "9" * 5000: "a number of 5000 digits",
 }
-LABELS = [(7, "warm reds"), (8, "warm"), (1, "twins"), (9, "twins"), (11, "7-8")]
+LABELS = [(7, "warm reds"), (8, "warm"), (1, "twins"), (9, "twins"), (11, "7-8-inch")]
 
 
 @pytest.fixture
@@ -65,6 +67,7 @@ def test_it_means_the_same_everywhere(usae, labels_file, tmp_path, text):
 def test_the_most_universal_first(usae):
     assert parse_concepts(usae, "top:3") == parse_concepts(usae, "top:12")[:3]
     assert sorted(parse_concepts(usae, "top: 12")) == list(range(12))
+    assert parse_concepts(usae, "TOP:3") == parse_concepts(usae, "Top : 3") == parse_concepts(usae, "top:3")
 
 
 @pytest.mark.parametrize("text", WRONG)

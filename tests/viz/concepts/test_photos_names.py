@@ -3,8 +3,9 @@
 from typer.testing import CliRunner
 
 import usae_train as ut
+from usae_train.model.concept_names import folded
 from usae_viz.cli import app
-from usae_viz.concepts.labels import folded, labels_of
+from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.parsing import parse_concepts
 
 

@@ -13,8 +13,8 @@ import usae_train as ut
 import usae_viz.cli
 from usae_train.images.sources import open_images
 from usae_train.model.usae import USAE
+from usae_viz.concepts.edit_text import parse_edit_texts
 from usae_viz.concepts.labels import Label
-from usae_viz.explanations.edit_text import parse_edit_texts
 from usae_viz.explanations.intervention import gallery_of, intervention_in
 from usae_viz.explanations.intervention_sheet import edit_in_words
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 import usae_train as ut
 import usae_viz as uv
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import open_images
 from usae_viz.explorer.page import address
 from usae_viz.export.png import read_png, rename_png, to_picture, write_png
@@ -26,8 +27,7 @@ def usae_folder(usae, tmp_path_factory):
         to_picture(picture).save(place / "pictures" / f"{number:02d} <b>&#.png")
     with_pictures = copy.copy(usae)
     source = open_images(place / "pictures")
-    with_pictures.images, with_pictures.n_images = source.name, len(source)
-    with_pictures.fingerprint = source.fingerprint()
+    with_pictures.measured_on = SourceRecord.of(source)
     with_pictures.factors = [f"colour: {HOSTILE}", "texture: dots"]
     areas = torch.full((2, 2, 12), 0.5)
     areas[:, 0] = 0.4

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def test_natural_pictures_are_where_the_statistics_say(explored, usae_folder):
 
 def test_moved_pictures_are_said_and_the_rest_is_shown(run_copy, usae_folder, tmp_path):
     moved = ut.load(usae_folder)
-    moved.images = str(tmp_path / "gone")
+    moved.measured_on = replace(moved.measured_on, name=str(tmp_path / "gone"))
     sources = open_sources([str(run_copy)])
     missing = explore(type(sources)(moved, sources.runs, sources.cards), tmp_path / "page")
     assert missing == [
@@ -105,7 +106,7 @@ def test_moved_pictures_are_said_and_the_rest_is_shown(run_copy, usae_folder, tm
     (data,) = called(tmp_path / "page" / "explorer" / "data.js", "usaeData")
     assert data["missing"] == missing
     assert data["natural"] == 0
-    moved.images, moved.fingerprint = str(open_sources([usae_folder]).usae.images), "others"
+    moved.measured_on = replace(open_sources([usae_folder]).usae.measured_on, fingerprint="others")
     (line,) = explore(type(sources)(moved, sources.runs, sources.cards), tmp_path / "page")
     assert "have changed since the statistics were measured" in line
 

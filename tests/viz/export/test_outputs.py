@@ -152,8 +152,10 @@ def test_results_and_scores_show_themselves(drawn):
     picture = drawn.scores.heat_map()
     assert isinstance(picture, Image.Image)
     assert len(picture.getcolors(10**6)) > 10  # not an empty page
-    for shown in (drawn, drawn.scores):
-        assert shown._repr_png_().startswith(b"\x89PNG\r\n")
+    assert drawn._repr_png_().startswith(b"\x89PNG\r\n")
+    assert drawn.scores._repr_html_().count("<tr>") == 1 + len(drawn.images)
+    assert repr(drawn.scores) == str(drawn.scores)
+    assert repr(drawn).startswith("<Result of concept 3: left ")
 
 
 def test_alpha_does_not_change_the_pixels(tmp_path):

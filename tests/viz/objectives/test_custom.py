@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
-from usae_viz.objectives.custom import code_hash, load_custom
-from usae_viz.objectives.own_code import hash_of_code
+from usae_viz.objectives.custom import load_custom
+from usae_viz.own_code.hashing import hash_of_code
+from usae_viz.own_code.importing import code_hash
 
 SOURCE = "from own_room.beside import half\ndef calm(acts):\n    return half * acts.tokens.mean((1, 2, 3))\n"
 

@@ -61,7 +61,7 @@ def figures_of(usae: USAE, source: DemoImages, look: Shift, concept_of: Mapping[
     """
     parameters = source.parameters(range(min(SCENES, len(source))))
     assert usae.grid is not None
-    size = max(backbone.input_size for backbone in usae.backbones.values())
+    size = usae.input_size
     measures = Measures(usae, keep_codes=True)
     truth = []
     for first in range(0, len(parameters), 32):

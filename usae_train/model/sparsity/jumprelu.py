@@ -62,7 +62,8 @@ class JumpReLU(Sparsity):
     def activate(self, pre_codes: Tensor, concepts: Tensor, threshold: Tensor | None) -> Tensor:
         """The pre-codes above their thresholds."""
         assert threshold is not None
-        return _Jump.apply(pre_codes, threshold, concepts, self.bandwidth)
+        codes: Tensor = _Jump.apply(pre_codes, threshold, concepts, self.bandwidth)
+        return codes
 
     def penalty(
         self,
@@ -80,7 +81,8 @@ class JumpReLU(Sparsity):
         if revived is not None:  # they are not active
             pre_codes = pre_codes.masked_fill(revived, -1.0)
         own = _Count.apply(pre_codes, threshold, chosen.concepts, self.bandwidth) / max(n_tokens, 1)
-        return self.weight * ((own + (ranks.mean(own) - own).detach()) / k - 1).square()
+        penalty: Tensor = self.weight * ((own + (ranks.mean(own) - own).detach()) / k - 1).square()
+        return penalty
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
         """One for all concepts, which k of a token exceed."""

@@ -58,4 +58,5 @@ def products(left: Tensor, *tables: Tensor, exact: bool = False, exact_gradients
         exact: multiply in float32.
         exact_gradients: multiply the gradients in float32.
     """
-    return _Products.apply(exact, exact_gradients, left, *tables)
+    found: tuple[Tensor, ...] = _Products.apply(exact, exact_gradients, left, *tables)
+    return found

@@ -129,7 +129,8 @@ def chosen_products(tokens: Tensor, weight: Tensor, entries: Entries) -> Tensor:
         weight: (n_concepts, width).
         entries: which products are wanted.
     """
-    return _Match.apply(tokens, weight, entries)
+    products: Tensor = _Match.apply(tokens, weight, entries)
+    return products
 
 
 class _Decode(torch.autograd.Function):
@@ -169,4 +170,5 @@ def decode_entries(values: Tensor, weight: Tensor, entries: Entries, divide: boo
         entries: which concept goes into which segment.
         divide: an atom is a row divided by its norm; otherwise the row as it is.
     """
-    return _Decode.apply(values, weight, entries, divide)
+    tokens: Tensor = _Decode.apply(values, weight, entries, divide)
+    return tokens

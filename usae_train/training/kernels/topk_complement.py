@@ -66,4 +66,5 @@ class _Split(torch.autograd.Function):
 
 def kept_and_left_out(pre_codes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """The pre-codes that were kept, (entries,), and `left_out_half`, with one gradient for both."""
-    return _Split.apply(pre_codes, kept)
+    split: tuple[Tensor, Tensor] = _Split.apply(pre_codes, kept)
+    return split

@@ -82,7 +82,7 @@ def read_journal(file: Path) -> list[dict[str, Any]]:
     for text in file.read_text(errors="replace").splitlines():
         try:
             line = as_object(parse_json(text))
-        except ValueError:  # cut short by a kill
+        except UsageError:  # cut short by a kill
             continue
         if isinstance(line.get("step"), int):
             lines.append(line)

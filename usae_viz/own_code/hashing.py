@@ -1,4 +1,4 @@
-"""Which files an objective of somebody's own is made of: its module's, and those that it imports from beside it."""
+"""Which files code of somebody's own is made of: its module's, and those that it imports from beside it."""
 
 from __future__ import annotations
 

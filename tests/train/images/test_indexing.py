@@ -1,0 +1,44 @@
+"""Sources of pictures as sequences."""
+
+import pytest
+import torch
+
+import usae_train as ut
+from usae_train.images.indexing import SIZE
+
+
+@pytest.fixture(params=["folder", "demo"])
+def source(request, picture_folder):
+    """Six pictures."""
+    return ut.open_images(picture_folder if request.param == "folder" else "demo", limit=6)
+
+
+def test_a_number_is_a_picture(source):
+    assert source[3].shape == (3, SIZE, SIZE)
+    assert torch.equal(source[3], source.read(3, SIZE))
+    assert torch.equal(source[-1], source.read(5, SIZE))
+    assert torch.equal(source[torch.tensor(2)], source.read(2, SIZE))
+    for wrong in (6, -7):
+        with pytest.raises(IndexError, match=rf"no picture {wrong}: there are 6, numbered from 0"):
+            source[wrong]
+
+
+def test_a_slice_is_a_source_of_some(source):
+    some = source[4:1:-2]
+    assert len(some) == 2
+    assert [some.label(n) for n in range(2)] == [source.label(n) for n in (4, 2)]
+    assert torch.equal(some.read(1, 32), source.read(2, 32))
+    assert torch.equal(some[0:1].read(0, 32), source.read(4, 32))
+    assert len({some.fingerprint(), source.fingerprint(), source[1:3].fingerprint()}) == 3
+    assert source[:].fingerprint() == source.fingerprint()
+    with pytest.raises(ValueError, match="no pictures in the slice 6:9 of 6"):
+        source[6:9]
+
+
+def test_pictures_come_one_after_the_other(source):
+    assert [torch.equal(own, source.read(n, SIZE)) for n, own in enumerate(source[:2])] == [True, True]
+
+
+def test_the_demos_first_scenes_have_the_fingerprint_that_they_had():
+    assert ut.open_images("demo", limit=6).fingerprint() == "demo-held-out-6"
+    assert ut.open_images("demo:test")[:6].fingerprint() == "demo-test-6"

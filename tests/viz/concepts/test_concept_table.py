@@ -1,0 +1,63 @@
+"""`uv.concept_table`: with pandas a data frame, without it a table of the same columns."""
+
+import pytest
+
+import usae_train as ut
+import usae_viz as uv
+from usae_viz.concepts import table as home
+from usae_viz.concepts.naming import concept_rows
+from usae_viz.objectives.named import bound_in
+
+pandas = pytest.importorskip("pandas")
+
+
+@pytest.fixture
+def without_pandas(monkeypatch):
+    monkeypatch.setattr(home, "find_spec", lambda name: None)
+
+
+def test_a_data_frame_has_what_the_command_lists():
+    usae = ut.load("demo")
+    frame = uv.concept_table(usae, "auroc", limit=5)
+    rows = concept_rows(usae, "auroc", 5)
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame["concept"]) == [row.concept for row in rows]
+    assert list(frame["follows"]) == [row.follows.value for row in rows]
+    assert list(frame["fires dino"]) == [row.firing_share[usae.names.index("dino")] for row in rows]
+    assert len(uv.concept_table(usae)) == usae.n_concepts
+
+
+@pytest.mark.usefixtures("without_pandas")
+def test_without_pandas_the_columns_are_the_same():
+    usae = ut.load("demo")
+    table = uv.concept_table(usae, limit=3)
+    assert table.columns == (
+        "concept", "name", "universality", "entropy", "energy", "fires vit", "fires dino", "fires siglip", "follows",
+        "auroc",
+    )  # fmt: skip
+    assert table["concept"] == [row.concept for row in concept_rows(usae, limit=3)]
+    assert "demo: concepts by universality" in str(table)
+
+
+@pytest.mark.usefixtures("without_pandas")
+def test_names_are_the_usaes_and_the_readers_own(tmp_path):
+    own = tmp_path / "labels.json"
+    own.write_text('{"schema": 1, "labels": [{"concept": 3, "name": "sky"}]}')
+    assert uv.concept_table(ut.load("demo"), "index", labels=own)["name"][3] == "sky"
+    named = uv.concept_table(ut.load("photos"), "index")
+    assert sum(name is not None for name in named["name"]) == 50
+    assert "follows" not in named.columns
+
+
+def test_a_labels_file_names_concepts_to_explain_too(tmp_path):
+    own = tmp_path / "labels.json"
+    own.write_text('{"schema": 1, "labels": [{"concept": 3, "name": "sky"}]}')
+    usae = ut.load("demo")
+    seen = uv.explain(usae, usae.backbones["vit"].mean.new_ones(3, 64, 64), labels=own)
+    assert seen.number("sky") == 3
+
+
+@pytest.mark.parametrize("named", ["red", "colour: red", "30"])
+def test_a_concept_goes_by_its_name(named):
+    (objective,) = bound_in(ut.load("demo"), [uv.Concept(named)])
+    assert objective.concepts == (30,)

@@ -1,0 +1,218 @@
+"""`ut.evaluate` and `ut.r2_matrix`: what `usae-train evaluate` measures, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import torch
+
+from usae_train.backbones.backbone import Backbone, run_backbones_in
+from usae_train.evaluation.evaluate import Compared
+from usae_train.evaluation.evaluate import evaluate as measure
+from usae_train.evaluation.independent import load_independent
+from usae_train.evaluation.judging import open_judge
+from usae_train.evaluation.measures import AT_ONCE, reconstruct
+from usae_train.evaluation.metrics import Matrix, Reconstruction
+from usae_train.evaluation.report import write_report
+from usae_train.evaluation.settings import EvaluateSettings
+from usae_train.evaluation.verdict import ceiling_lines, headline
+from usae_train.files.validation import check_settings
+from usae_train.images.sources import ImageSource, open_images
+from usae_train.model.checkpoint import load
+from usae_train.model.statistics import Statistics
+from usae_train.model.usae import USAE
+from usae_train.runtime.arrays import Array
+from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.watching import watched_here
+from usae_train.tokens.arrays import paired_tokens
+from usae_train.tokens.paired import stream_tokens
+
+
+class EvaluateOptions(TypedDict, total=False):
+    """Fields of `EvaluateSettings` that Python takes; what a command keeps on disk is not among them."""
+
+    independent: str | Path | None
+    other_seed: tuple[str, ...]
+    judge: str | None
+    answers: bool | None
+    label_column: str | None
+    batch: int
+    limit: int | None
+    dtype: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measured.
+
+    Attributes:
+        report: the figures, as report.json has them (see "Formats" in the documentation).
+        statistics: per concept and backbone, on these pictures. To draw with their percentiles:
+            `usae.statistics = evaluation.statistics`, and `ut.save`.
+    """
+
+    report: Mapping[str, Any] = field(repr=False)
+    statistics: Statistics = field(repr=False)
+
+    @property
+    def r2(self) -> Matrix:
+        """{whose codes: {whose tokens: R² around each feature's mean}}; 1 is perfect, 0 is the mean token."""
+        return {name: dict(row) for name, row in self.report["r2"].items()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is bad, worst first, in plain words."""
+        return list(self.report["warnings"])
+
+    def save(self, folder: str | Path) -> Path:
+        """Write report.json and index.html, a page that opens from disk; returns the folder."""
+        write_report(dict(self.report), Path(folder))
+        return Path(folder)
+
+    def lines(self) -> list[str]:
+        """What one wants to know first: R², the share of a dense map that it reaches, and what is bad."""
+        report = dict(self.report)
+        return [headline(report), *ceiling_lines(report), *(f"warning: {line}" for line in self.warnings)]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        return f"<Evaluation on {self.report['n_images']} pictures: {headline(dict(self.report))}>"
+
+    def _repr_html_(self) -> str:
+        from usae_train.runtime.tables import as_html, matrix_table
+
+        title = f"R² around each feature's mean, on {self.report['n_images']} pictures of {self.report['images']}"
+        return matrix_table(title, self.r2).html() + as_html([f"warning: {line}" for line in self.warnings])
+
+
+@undisturbed
+def evaluate(
+    usae: USAE,
+    images: str | Path | ImageSource,
+    *,
+    workers: int | None = 1,
+    quiet: bool = False,
+    **settings: Unpack[EvaluateOptions],
+) -> Evaluation:
+    """Measure a USAE on pictures that it was not trained on, as `usae-train evaluate` does.
+
+    Nothing is written, and the USAE stays as it is; `Evaluation.save` writes the report.
+
+    Args:
+        usae: with its backbones.
+        images: a folder or what else `open_images` takes, or an opened source.
+        workers: on the CPU, processes that share the work; None: as many as cores and memory allow. The result is the
+            same to the bit whatever the number.
+        quiet: show no progress, and say nothing at the end.
+        settings: fields of `EvaluateSettings`: independent, other_seed, judge, answers, label_column, batch, limit,
+            dtype, seed; as the options of the command.
+
+    Returns:
+        The figures and the statistics.
+
+    Raises:
+        ValueError: when no picture can be read, the USAE has no backbones, or what it is compared with does not fit.
+
+    Example:
+        >>> import usae_train as ut
+        >>> found = ut.evaluate(ut.load("demo"), "demo:test", limit=8, quiet=True)
+        >>> found.r2["vit"]["dino"] > 0.5
+        True
+    """
+    chosen = check_settings(EvaluateSettings, **settings)
+    source = open_images(images, chosen.limit) if isinstance(images, str | Path) else images
+    compared = Compared(
+        independent=load_independent(chosen.independent, usae) if chosen.independent else None,
+        other_seeds=[load(other) for other in chosen.other_seed],
+        seed=chosen.seed,
+        workers=workers,
+        answers=chosen.answers,
+        judge=None if chosen.judge is None else open_judge(chosen.judge, usae),
+        label_column=chosen.label_column,
+    )
+    with _running_in(usae.backbones, chosen.dtype), watched_here(quiet) as watch:
+        found = measure(
+            usae, source, chosen.batch, lambda stage, done, total: watch.report(stage, done, total, ""), compared
+        )
+        assert found is not None  # of one process, the first
+        evaluation = Evaluation(*found)
+        watch.close(lambda: [*evaluation.lines(), "the whole report: .save(FOLDER), then open FOLDER/index.html"])
+    return evaluation
+
+
+@undisturbed
+@torch.no_grad()
+def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, *, limit: int | None = None) -> Matrix:
+    """How well each backbone's codes are decoded to each backbone's tokens: R² around each feature's own mean.
+
+    1 - squared error / variance, over tokens and features, in the tokens' own units: 1 is perfect, 0 as good as the
+    mean token, below 0 worse than that (Thasarathan et al. 2025, section 4.2, takes one mean over all features, with
+    which R² comes out larger: `r2_scalar` of the report).
+
+    Args:
+        usae: the model.
+        data: raw tokens {backbone: (n, width) or (images, tokens, width)}, row n the same patch of the same image in
+            all, as tensors or NumPy arrays; or pictures, as `open_images` takes them, or an opened source. Best are
+            ones that it was not trained on.
+        limit: of pictures, at most so many.
+
+    Returns:
+        {whose codes: {whose tokens: R²}}; NaN where tokens are all the same. `pandas.DataFrame(found).T` is a table.
+
+    Raises:
+        ValueError: for tokens that do not pair, of another width or backbone, or pictures that cannot be read.
+
+    Example:
+        >>> import usae_train as ut
+        >>> found = ut.r2_matrix(ut.load("demo"), "demo:test", limit=8)
+        >>> {name: sorted(row) for name, row in found.items()}["vit"]
+        ['dino', 'siglip', 'vit']
+    """
+    sums = Reconstruction(usae.names, usae.names)
+    device = usae.dictionary(usae.names[0]).device
+    for some in _lots(usae, data, limit):
+        tokens = {name: own.to(device, torch.float32) for name, own in some.items()}
+        reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
+    return sums.r2
+
+
+def _lots(
+    usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, limit: int | None
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Paired tokens {backbone: (n, width)}, a few thousand at a time."""
+    if isinstance(data, Mapping):
+        flat = paired_tokens(data, usae.widths)
+        at_once = 4096
+        for first in range(0, len(next(iter(flat.values()))), at_once):
+            yield {name: own[first : first + at_once] for name, own in flat.items()}
+        return
+    from usae_train.images.failures import none_can_be_read
+
+    source = open_images(data, limit) if isinstance(data, str | Path) else data
+    backbones, grid, failures = usae.backbones, usae.grid, list[str]()
+    assert grid is not None
+    for paired in stream_tokens(backbones, source, grid, AT_ONCE):
+        failures += paired.failures
+        if paired.tokens:
+            yield {name: own.flatten(0, 1) for name, own in paired.tokens.items()}
+    if len(failures) == len(source):
+        raise none_can_be_read(len(source), source, failures[0])
+
+
+@contextmanager
+def _running_in(backbones: Mapping[str, Backbone], dtype: str) -> Iterator[None]:
+    """Let backbones compute in another type meanwhile."""
+    before = {name: own.run_in for name, own in backbones.items()}
+    run_backbones_in(backbones.values(), dtype)
+    try:
+        yield
+    finally:
+        for name, own in backbones.items():
+            own.run_in = before[name]

@@ -1,0 +1,74 @@
+"""Pictures as NumPy has them: uint8 (H, W, 3), or floats 0..1 as (3, H, W) or (H, W, 3); as canvases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from usae_train.runtime.arrays import Array, floats_of, shared
+from usae_train.runtime.errors import UsageError
+
+EXPECTED = "expected uint8 (H, W, 3), as PIL and imageio give it, or float 0..1, (3, H, W) or (H, W, 3)"
+
+
+def canvas_of(picture: Array, what: str = "a picture") -> Tensor:
+    """One picture as a canvas (3, H, W); a tensor is given back as it is.
+
+    Args:
+        picture: a tensor; or an array, uint8 of (H, W, 3), or float 0..1 of (3, H, W) or (H, W, 3).
+        what: to name it by.
+
+    Raises:
+        ValueError: for an array of another shape or other numbers, or one that could be read either way.
+
+    Example:
+        >>> canvas_of(np.full((40, 60, 3), 255, np.uint8)).shape
+        torch.Size([3, 40, 60])
+    """
+    if isinstance(picture, Tensor):
+        return picture
+    if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+        raise UsageError(f"{what} is {described(picture)}; {EXPECTED}")
+    return canvases_of(picture[None], what)[0]
+
+
+def canvases_of(pictures: Array, what: str = "a picture") -> Tensor:
+    """Several pictures of one size as canvases (batch, 3, H, W); a tensor is given back as it is.
+
+    Args:
+        pictures: a tensor; or an array, as for `canvas_of`, with the batch first.
+        what: to name one by.
+
+    Raises:
+        ValueError: as `canvas_of`.
+    """
+    if isinstance(pictures, Tensor):
+        return pictures
+    if not isinstance(pictures, np.ndarray) or pictures.ndim != 4:
+        raise UsageError(f"{what} is {described(pictures)}; {EXPECTED}, with the batch first")
+    first, last = pictures.shape[1] == 3, pictures.shape[3] == 3
+    if pictures.dtype == np.uint8 and last:
+        return shared(pictures).permute(0, 3, 1, 2).to(torch.float32) / 255
+    if pictures.dtype.kind != "f" or not (first or last):
+        raise UsageError(f"{what} is {described(pictures[0])}; {EXPECTED}")
+    if first and last:
+        raise UsageError(
+            f"{what} is {described(pictures[0])}, which is (3, H, W) as well as (H, W, 3); give a tensor (3, H, W)"
+        )
+    canvases = floats_of(pictures, what)
+    return canvases if first else canvases.permute(0, 3, 1, 2)
+
+
+def described(given: Any) -> str:
+    """An array by its numbers and shape, anything else by its type.
+
+    Example:
+        >>> described(np.zeros((2, 5)))
+        'float64 of shape (2, 5)'
+    """
+    if isinstance(given, np.ndarray):
+        return f"{given.dtype} of shape {given.shape}"
+    return f"of type {type(given).__name__}"

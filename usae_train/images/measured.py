@@ -1,0 +1,50 @@
+"""Which images something was made of or measured on: enough to open them again, and to see that they are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from usae_train.images.fingerprints import same_pictures
+
+if TYPE_CHECKING:
+    from usae_train.images.sources import ImageSource
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """A source as it was then.
+
+    Attributes:
+        name: what `open_images` takes; None for images that are not told of, such as a path of another machine.
+        count: how many there were.
+        fingerprint: of all of them.
+    """
+
+    name: str | None = None
+    count: int | None = None
+    fingerprint: str | None = None
+
+    @classmethod
+    def of(cls, source: ImageSource) -> SourceRecord:
+        """A source as it is now; its images are looked at for their fingerprint."""
+        return cls(source.name, len(source), source.fingerprint())
+
+    @property
+    def of_a_state(self) -> dict[str, str | None]:
+        """What a training state says of the images that it is trained on."""
+        return {"pictures": self.name, "fingerprint": self.fingerprint}
+
+    def is_of(self, source: ImageSource) -> bool:
+        """Whether a source has the same images, wherever they lie."""
+        return same_pictures(source.fingerprint(), self.fingerprint)
+
+    def opened(self) -> ImageSource | None:
+        """The images, opened again; None where others are there now, or no name is told.
+
+        Raises:
+            UsageError: for a source that cannot be opened.
+        """
+        from usae_train.images.limiting import opened_again
+
+        return None if self.name is None else opened_again(self.name, self.count, self.fingerprint)

@@ -1,0 +1,49 @@
+"""What a concept may be called: a name is typed where concepts are, so it is none of what means something else there.
+
+Names are compared as `folded` gives them, in small letters and without spaces. So compared, a name
+
+1. has no comma, which parts concepts;
+2. has none of `*`, `?` and `[`, which make a pattern of names (`colour:*`);
+3. is no whole number (`12`, `-3`) and no range of them (`40-42`, with whichever dash);
+4. does not begin with `top:`, and is not `all` or `favourites`.
+
+A file with another name is refused, by name and rule, where it is read: neither the name nor the syntax wins unseen.
+"""
+
+from __future__ import annotations
+
+import re
+
+DASH = "[-\u2010-\u2015\u2212]"  # a hyphen, and the dashes and the minus that editors put in its place
+WHOLE = re.compile(r"-?\d+")
+RANGE = re.compile(rf"(\d+)\s*{DASH}\s*(\d+)")
+TOP = "top:"
+ALL = "all"
+FAVOURITES = "favourites"
+WILD = re.compile(r"[*?[]")
+
+
+def folded(name: str) -> str:
+    """How names are compared: small letters, no spaces."""
+    return "".join(name.lower().split())
+
+
+def why_no_name(name: str) -> str | None:
+    """Why a concept cannot be called so; None where it can (also without a name).
+
+    Example:
+        >>> why_no_name("40-42")
+        'it is a range of concepts'
+    """
+    bare = folded(name)
+    if "," in bare:
+        return "a comma parts concepts"
+    if (sign := WILD.search(bare)) is not None:
+        return f"{sign[0]} makes a pattern of names"
+    if WHOLE.fullmatch(bare):
+        return "a number is a concept of that index"
+    if RANGE.fullmatch(bare):
+        return "it is a range of concepts"
+    if bare.startswith(TOP):
+        return f"{TOP} takes the most universal concepts"
+    return f"{bare} has a meaning of its own" if bare in (ALL, FAVOURITES) else None

@@ -1,0 +1,79 @@
+"""What `ut.fit` shows while it trains, and says when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from usae_train.evaluation.metrics import mean_on_and_off
+from usae_train.model.usae import USAE
+from usae_train.runtime.printing import plural
+from usae_train.runtime.watching import Watch
+
+if TYPE_CHECKING:
+    from usae_train.training.fitting import FitCallbacks
+
+
+class Shown:
+    """A training's callbacks, which move the bars of a watch and keep the last figures.
+
+    Args:
+        watch: what shows them.
+        steps: of the whole training.
+    """
+
+    def __init__(self, watch: Watch, steps: int) -> None:
+        self.watch, self.steps = watch, steps
+        self.figures: Mapping[str, Any] = {}
+
+    def beside(self, callbacks: FitCallbacks) -> FitCallbacks:
+        """A caller's own callbacks, called as well."""
+
+        def pictures(done: int, total: int) -> None:
+            self.watch.report("pictures", done, total, "")
+            callbacks.pictures(done, total)
+
+        def steps(step: int, figures: dict[str, Any]) -> None:
+            self.figures = figures
+            self.watch.report("training", step, self.steps, f"loss {figures['loss']:.4f}")
+            callbacks.steps(step, figures)
+
+        return replace(callbacks, pictures=pictures, steps=steps)
+
+    def close(self, usae: USAE) -> None:
+        """Say how it went, and what to do next."""
+        self.watch.close(lambda: [*fitted_lines(usae, self.figures), *next_lines(usae)])
+
+
+def fitted_lines(usae: USAE, figures: Mapping[str, Any]) -> list[str]:
+    """R² on the last batch, and how many concepts are alive.
+
+    Args:
+        usae: that was trained.
+        figures: the last ones that the training gave.
+    """
+    heads = f"{plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}"
+    if "r2" in figures:
+        on, off = mean_on_and_off(figures["r2"])
+        across = "" if off is None else f", of the others {off:.2f}"
+        heads += f"; R² of a backbone's own tokens {on:.2f}{across} (last batch, around each feature's mean)"
+    return [heads, *alive_lines(usae)]
+
+
+def alive_lines(usae: USAE) -> list[str]:
+    """How many concepts fire in any backbone, and in all; nothing without statistics."""
+    if usae.statistics is None:
+        return []
+    fires = usae.statistics.fires > 0
+    some, every = int(fires.any(0).sum()), int(fires.all(0).sum())
+    together = f", {every} of them in every backbone" if len(usae.names) > 1 else ""
+    return [f"{some} of {plural(usae.n_concepts, 'concept')} fire{together}"]
+
+
+def next_lines(usae: USAE) -> list[str]:
+    """What one does with a USAE that is in memory alone."""
+    kept = "in memory only: ut.save(usae, FOLDER) keeps it"
+    if not usae.specs:
+        return [f"{kept}; ut.r2_matrix(usae, HELD_OUT_TOKENS) says how good it is"]
+    return [f"{kept}; ut.evaluate(usae, HELD_OUT) says how good it is; uv.maximize(usae, uv.Concept(0)) draws"]

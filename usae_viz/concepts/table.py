@@ -1,0 +1,78 @@
+"""`uv.concept_table`: what is known of a USAE's concepts, as a data frame.
+
+It is not called `concepts`: that is the package `usae_viz.concepts`, which Python sets as an attribute of `usae_viz`
+whenever anything in it is imported, over whatever had that name.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from usae_train.model.usae import USAE
+from usae_train.runtime.tables import Table
+from usae_viz.concepts.labels import labels_of, names_of
+from usae_viz.concepts.naming import DEFAULTS, ConceptRow, concept_rows
+from usae_viz.concepts.settings import Sort
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+
+def concept_table(
+    usae: USAE, sort: Sort = DEFAULTS.sort, *, labels: str | Path | None = None, limit: int | None = None
+) -> pandas.DataFrame | Table:
+    """A row for each concept: what `usae-viz concepts` lists.
+
+    Args:
+        usae: with statistics.
+        sort: universality, energy, entropy, fires, auroc or agreement, the largest first; or index.
+        labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
+        limit: so many rows; all by default.
+
+    Returns:
+        A pandas DataFrame; without pandas a `Table` of the same columns: `concept` (its number), `name` (or None),
+        `universality` 0..1, `entropy` 0..1 (None where it never fires), `energy`, `fires NAME` of each backbone (share
+        of the tokens, 0..1), where the truth is known `follows` and `auroc`, and of a consensus `agreement` (share of
+        its trainings, 0..1).
+
+    Raises:
+        ValueError: for a USAE without statistics, an order that it does not have, or a labels file that cannot be read.
+
+    Example:
+        >>> import usae_train as ut
+        >>> len(concept_table(ut.load("demo"), limit=5))
+        5
+    """
+    names = names_of(labels_of(usae, labels))
+    rows = [_cells(usae, row, names) for row in concept_rows(usae, sort, limit)]
+    if find_spec("pandas") is not None:
+        import pandas
+
+        return pandas.DataFrame(rows, columns=_columns(usae))
+    values = [tuple(row.values()) for row in rows]
+    return Table(f"{usae.source or 'USAE'}: concepts by {sort}", tuple(_columns(usae)), values)
+
+
+def _columns(usae: USAE) -> list[str]:
+    truth = ["follows", "auroc"] if usae.factors else []
+    agreed = [] if usae.agreement is None else ["agreement"]
+    fires = [f"fires {name}" for name in usae.names]
+    return ["concept", "name", "universality", "entropy", "energy", *fires, *truth, *agreed]
+
+
+def _cells(usae: USAE, row: ConceptRow, names: dict[int, dict[str, str]]) -> dict[str, Any]:
+    named, followed = names.get(row.concept), row.follows
+    found: dict[str, Any] = {
+        "concept": row.concept,
+        "name": None if named is None else named["name"],
+        "universality": row.universality,
+        "entropy": row.entropy,
+        "energy": row.energy,
+        **{f"fires {name}": share for name, share in zip(usae.names, row.firing_share, strict=True)},
+        "follows": None if followed is None else followed.value,
+        "auroc": None if followed is None else followed.auroc,
+        "agreement": row.agreement,
+    }
+    return {column: found[column] for column in _columns(usae)}

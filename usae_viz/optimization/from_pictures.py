@@ -1,0 +1,83 @@
+"""`accentuate` and `invert`: drawings that begin at a picture, or are to have its codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Unpack
+
+from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
+from usae_viz.objectives import Closeness, Objective, SameCodes
+from usae_viz.optimization.given import Picture
+from usae_viz.optimization.maximize import maximize
+from usae_viz.optimization.result import Result
+from usae_viz.settings import MaximizeOptions
+
+CLOSENESS = 5.0
+
+
+def accentuate(
+    usae: USAE,
+    objective: Objective,
+    picture: Picture,
+    *,
+    closeness: float = CLOSENESS,
+    quiet: bool = False,
+    **settings: Unpack[MaximizeOptions],
+) -> Result:
+    """Raise an objective in a given picture while it stays what it was in the backbones' latent space.
+
+    Feature accentuation (Hamblin et al. 2024, arXiv 2402.10039).
+
+    Args:
+        usae: a USAE with backbones.
+        objective: what to raise.
+        picture: as `start` of `maximize`.
+        closeness: weight of `Closeness`; 0 lets the picture go where it will.
+        quiet: as for `maximize`.
+        settings: as for `maximize`.
+
+    Returns:
+        As `maximize`.
+
+    Raises:
+        ValueError: as `maximize`; for a closeness that is negative or not finite.
+    """
+    return maximize(usae, kept_close(objective, closeness), start=picture, quiet=quiet, **settings)
+
+
+def kept_close(objective: Objective, closeness: float | None = None) -> Objective:
+    """What accentuation makes large: an objective, and that the picture stays close to the given one.
+
+    Args:
+        objective: what to raise.
+        closeness: weight of `Closeness`, >= 0; 5 by default.
+
+    Raises:
+        ValueError: for another weight.
+    """
+    weight = CLOSENESS if closeness is None else closeness
+    if not 0 <= weight < math.inf:
+        raise UsageError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
+    return objective + weight * Closeness()
+
+
+def invert(
+    usae: USAE,
+    picture: Picture,
+    *,
+    backbones: Sequence[str] = (),
+    quiet: bool = False,
+    **settings: Unpack[MaximizeOptions],
+) -> Result:
+    """Draw, from noise, a picture with the codes of a given one: what the concept space keeps of it.
+
+    Args:
+        usae: a USAE with backbones.
+        picture: as `start` of `maximize`.
+        backbones: match these backbones' codes only.
+        quiet: as for `maximize`.
+        settings: as for `maximize`.
+    """
+    return maximize(usae, SameCodes(backbones), reference=picture, quiet=quiet, **settings)

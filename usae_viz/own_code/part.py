@@ -1,0 +1,114 @@
+"""A part of a drawing that is somebody's own, as a setting: `module:Name`, or what Python was given."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.shortage import shortage
+from usae_viz.own_code.hashing import hash_of_code
+from usae_viz.own_code.importing import NAME, import_own, is_custom, where_it_failed
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPart:
+    """A parameterization or transform of somebody's own. Settings keep its name; its code is not in them.
+
+    Attributes:
+        text: `module:Name`; of what is in no file that could be imported, what Python calls it.
+        made: what it names; None until it is imported.
+        sha256: of the code, with what it imports; None for what is in no file.
+    """
+
+    text: str
+    made: Callable[..., Any] | None = None
+    sha256: str | None = None
+
+    @classmethod
+    def of(cls, given: object) -> OwnPart:
+        """A name as it is, without importing it; a callable with the file that it stands in.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        if isinstance(given, OwnPart):
+            return given
+        if isinstance(given, str) and is_custom(given):
+            return cls(given.strip())
+        if not callable(given):
+            raise UsageError("expected `module:Name`, or in Python a callable")
+        name = getattr(given, "__qualname__", type(given).__qualname__)
+        module = getattr(given, "__module__", None)
+        imported = sys.modules.get(str(module))
+        file = getattr(imported, "__file__", None)
+        if module == "__main__" or file is None or getattr(imported, name, None) is not given:
+            return cls(name, given)
+        return cls(f"{module}:{name}", given, hash_of_code(str(module), Path(file)))
+
+    def imported(self, folder: Path, allow_code: bool, what: str) -> OwnPart:
+        """The same with what it names, which is looked for in a folder first; `what` it is to be, for the messages.
+
+        Raises:
+            ValueError: without leave, or for a module or name that is not there or cannot be called.
+        """
+        if self.made is not None:
+            return self
+        made, sha256 = import_own(self.text, folder, allow_code, what)
+        if not callable(made):
+            module, _, name = self.text.partition(":")
+            raise UsageError(f"{what} {self.text!r}: {module} has no class or function {name!r}")
+        return OwnPart(self.text, made, sha256)
+
+    def ready(self, what: str) -> Callable[..., Any]:
+        """What it names.
+
+        Raises:
+            ValueError: for a name alone: only recipes and commands import code, which they are given leave for.
+        """
+        if self.made is None:
+            raise UsageError(f"{what} {self.text!r} is the name of code that was not imported; give the thing itself")
+        return self.made
+
+    @contextmanager
+    def told(self, what: str) -> Iterator[None]:
+        """Within it what its code raises is said in one line, with the code's line; want of memory stays what it is."""
+        try:
+            yield
+        except (UsageError, RecursionError):
+            raise
+        except Exception as error:
+            if shortage(error) is not None:
+                raise
+            file = getattr(sys.modules.get(getattr(self.made, "__module__", "")), "__file__", None)
+            raise UsageError(f"{what} {self.text!r} fails: {where_it_failed(error, file)}") from error
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OwnPart) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, str | None, int]:
+        return self.text, self.sha256, id(self.made)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        as_text = core_schema.plain_serializer_function_ser_schema(str)
+        return core_schema.no_info_plain_validator_function(cls.of, serialization=as_text)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": f"^{NAME.pattern}$"}

@@ -1,0 +1,143 @@
+"""A parameterization of somebody's own: a module whose `forward` takes nothing and gives one image."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from usae_train.images.colour import to_canvas
+from usae_train.runtime.errors import UsageError
+from usae_viz.own_code.chance import seeded_by
+from usae_viz.own_code.part import OwnPart
+
+WHAT = "parameterization"
+SLACK = 1e-3  # of 0..1: what rounding may leave it by
+LEARNING_RATE = 0.05  # Adam's, where a parameterization says none: lucent's
+
+
+class OwnImages(nn.Module):
+    """Canvases (len(seeds), 3, size, size) of somebody's own modules, one for each image.
+
+    `part((1, 3, size, size), generator)` makes one. Its `forward()` gives an image of that shape, 0..1; where it has
+    `decorrelated = True`, in decorrelated logits. What leaves 0..1 later is cut off. Since each image has a module of
+    its own, with a generator of its own, none depends on what else is drawn.
+
+    Args:
+        part: what makes a module.
+        seeds: one picture per seed.
+        size: side of the canvas in pixels.
+
+    Raises:
+        ValueError: for what makes no module, or one without parameters or whose forward takes arguments.
+    """
+
+    def __init__(self, part: OwnPart, seeds: Sequence[int], size: int) -> None:
+        super().__init__()
+        self.part, self.size, self.looked_at = part, size, False
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.images = nn.ModuleList(self._made(generator) for generator in self.generators)
+
+    def forward(self) -> Tensor:
+        """Canvases (pictures, 3, size, size), 0..1.
+
+        Raises:
+            ValueError: for an image of another shape or place; at first also for one that is not finite, not 0..1, or
+                that no parameter has a part in.
+        """
+        drawn = [self._drawn(*each) for each in zip(self.images, self.generators, strict=True)]
+        self.looked_at = True
+        return torch.cat(drawn)
+
+    @torch.no_grad()
+    def begin_at(self, canvas: Tensor) -> Self:
+        """Start every picture at a given one, (3, size, size), as its module's own `begin_at` does; returns itself.
+
+        Raises:
+            ValueError: where the module has none.
+        """
+        for image in self.images:
+            begin = getattr(image, "begin_at", None)
+            if not callable(begin):
+                raise self._wrong("cannot start from a picture: it has no `begin_at(canvas)`; leave --start out")
+            with self.part.told(WHAT):
+                begin(canvas)
+        return self
+
+    def _made(self, generator: torch.Generator) -> nn.Module:
+        make, shape = self.part.ready(WHAT), (1, 3, self.size, self.size)
+        if isinstance(make, nn.Module):
+            raise self._wrong("is a module that is there already; give its class, or what makes one for each image")
+        if not _takes(make, 2):
+            raise self._wrong("is called with the shape (1, 3, H, W) and a generator, and takes something else")
+        with self.part.told(WHAT), torch.enable_grad(), seeded_by(generator, torch.device("cpu")):
+            image = make(shape, generator)
+        if not isinstance(image, nn.Module):
+            raise self._wrong(f"gives {type(image).__name__}; expected an nn.Module")
+        if not any(parameter.requires_grad for parameter in image.parameters()):
+            raise self._wrong("has no parameters: there is nothing to optimize; make them nn.Parameter")
+        if not _takes(image.forward, 0):
+            raise self._wrong("has a forward that takes arguments; expected forward(self), which gives the image")
+        return image
+
+    def _drawn(self, image: nn.Module, generator: torch.Generator) -> Tensor:
+        place = next(image.parameters()).device
+        with self.part.told(WHAT), seeded_by(generator, place):
+            drawn = image()
+        shape = (1, 3, self.size, self.size)
+        if not isinstance(drawn, Tensor) or tuple(drawn.shape) != shape or not drawn.is_floating_point():
+            raise self._wrong(f"gives {_said(drawn)}; expected {shape}, floating-point")
+        if drawn.device != place:
+            raise self._wrong(f"gives an image on {drawn.device}, and is on {place}; register what it uses as a buffer")
+        canvas = to_canvas(drawn.float()) if getattr(image, "decorrelated", False) else drawn.float()
+        if not self.looked_at:
+            self._check_first(canvas)
+        return canvas.clamp(0, 1)
+
+    def _check_first(self, canvas: Tensor) -> None:
+        if torch.is_grad_enabled() and not canvas.requires_grad:
+            raise self._wrong("gives an image that depends on none of its parameters")
+        if not canvas.isfinite().all():
+            raise self._wrong("gives numbers that are not finite")
+        low, high = canvas.min().item(), canvas.max().item()
+        if low < -SLACK or high > 1 + SLACK:
+            raise self._wrong(
+                f"gives {low:.3g} to {high:.3g}; expected 0..1: end with a sigmoid, or say `decorrelated = True`"
+            )
+
+    def _wrong(self, why: str) -> UsageError:
+        return UsageError(f"{WHAT} {self.part.text!r} {why}")
+
+
+def own_learning_rate(part: OwnPart) -> float:
+    """Adam's: what the class or function says as `learning_rate`, or 0.05.
+
+    Raises:
+        ValueError: for one that is no number above 0.
+    """
+    rate = getattr(part.ready(WHAT), "learning_rate", LEARNING_RATE)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        raise UsageError(f"{WHAT} {part.text!r} has learning_rate = {rate!r}; expected a number above 0")
+    return float(rate)
+
+
+def _takes(function: object, count: int) -> bool:
+    """Whether something can be called with so many arguments; true of what does not say."""
+    try:
+        inspect.signature(function).bind(*range(count))  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def _said(drawn: object) -> str:
+    if not isinstance(drawn, Tensor):
+        return type(drawn).__name__
+    kind = "" if drawn.is_floating_point() else f" of {str(drawn.dtype).removeprefix('torch.')}"
+    return f"shape {tuple(drawn.shape)}{kind}"

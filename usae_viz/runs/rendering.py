@@ -1,0 +1,119 @@
+"""`uv.render`: what `usae-viz render` does with a recipe, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from usae_train.model.checkpoint import load
+from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
+from usae_train.runtime.watching import watched_here
+from usae_viz.runs.plan import RenderPlan, plan_recipe
+from usae_viz.runs.recipe import read_recipe
+from usae_viz.runs.render import Drawn
+from usae_viz.runs.render import render as draw
+from usae_viz.runs.shipped_recipes import find_recipe
+from usae_viz.verification.scores import Scores, counted
+from usae_viz.verification.verdict import Verdict
+
+SHEET = "sheet.png"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder of drawings; in a notebook it shows the sheet of its first objective.
+
+    Attributes:
+        folder: where it lies.
+        drawn: each objective's folder, pictures and scores.
+    """
+
+    folder: Path
+    drawn: Sequence[Drawn] = field(repr=False)
+
+    @property
+    def scores(self) -> list[Scores]:
+        """The verification of each objective that has one."""
+        return [each.scores for each in self.drawn if each.scores is not None]
+
+    @property
+    def verdicts(self) -> dict[Verdict, int]:
+        """How many pictures have which verdict."""
+        return counted(self.scores)
+
+    @property
+    def sheets(self) -> list[Path]:
+        """The sheets that there are, one an objective."""
+        return [file for each in self.drawn if (file := each.folder / SHEET).is_file()]
+
+    def __repr__(self) -> str:
+        pictures = sum(len(each.images) for each in self.drawn)
+        words = [f"{count} {verdict}" for verdict, count in self.verdicts.items() if count]
+        return f"<Run {self.folder}: {', '.join([plural(pictures, 'picture'), *words])}>"
+
+    def _repr_png_(self) -> bytes | None:
+        return self.sheets[0].read_bytes() if self.sheets else None
+
+
+def render(
+    recipe: str | Path,
+    out: str | Path,
+    *,
+    usae: USAE | str | None = None,
+    labels: str | None = None,
+    allow_code: bool = False,
+    workers: int | None = 1,
+    device: torch.device | str = "cpu",
+    quiet: bool = False,
+) -> Run:
+    """Draw what a recipe says, as `usae-viz render` does: concepts and objectives x variants x modes x seeds.
+
+    Args:
+        recipe: a YAML file, or the name of a recipe of the package (`usae-viz recipes` lists them).
+        out: the run's folder. What is finished there already is kept; after a stop the same call draws what is missing.
+        usae: in place of the recipe's own: a USAE, or what `usae_train.load` takes.
+        labels: your own names for concepts, the JSON that the explorer exports; in place of the recipe's.
+        allow_code: let the recipe import its `module:function` objectives.
+        workers: on the CPU, processes that share the work; None: as many as cores and memory allow, of which more than
+            one only where torch computes with one thread (`torch.set_num_threads(1)`).
+        device: where to draw.
+        quiet: show no bar, and say nothing at the end.
+
+    Returns:
+        The run.
+
+    Raises:
+        ValueError: for a recipe that cannot be read or drawn; with its line.
+    """
+    file = find_recipe(str(recipe))
+    plan, model = _planned(Path(file), usae, labels, allow_code, device)
+    with watched_here(quiet) as watch:
+        run = Run(Path(out), draw(model, plan, Path(out), watch.report, workers=workers))
+        watch.close(lambda: _lines(run))
+    return run
+
+
+def _planned(
+    file: Path, usae: USAE | str | None, labels: str | None, allow_code: bool, device: torch.device | str
+) -> tuple[RenderPlan, USAE]:
+    chosen = read_recipe(str(file))
+    if labels is not None:
+        chosen = chosen.model_copy(update={"labels": labels})
+    model = usae if isinstance(usae, USAE) else load(usae or chosen.usae, device)
+    try:
+        return plan_recipe(model, chosen, file.parent, allow_code), model
+    except ValueError as error:
+        raise UsageError(f"{file}: {error}") from error
+
+
+def _lines(run: Run) -> list[str]:
+    """What came of it, why some ended early, and what to do next."""
+    ended = [f"{each.objective}: {each.ended}" for each in run.drawn if each.ended is not None]
+    if any(each.stopped for each in run.drawn):
+        return [repr(run), *ended, "stopped; the same call draws what is missing"]
+    return [repr(run), *ended, f"all of it as a page: usae-viz explore {run.folder} --open"]

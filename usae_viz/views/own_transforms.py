@@ -1,0 +1,92 @@
+"""Views through transforms of somebody's own, in the place of the augmentation or around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from usae_train.runtime.errors import UsageError
+from usae_viz.own_code.chance import seeded_by
+from usae_viz.own_code.part import OwnPart
+from usae_viz.views.augmentation import views
+from usae_viz.views.presets import AUGMENTATION, Augmentation, Transform
+
+WHAT = "transform"
+
+
+def transformed_views(
+    canvas: Tensor,
+    transforms: Sequence[Transform],
+    augmentation: Augmentation,
+    generators: Sequence[torch.Generator],
+    n_views: int,
+    size: int,
+) -> Tensor:
+    """Show canvases as the backbones will see them, through a list of transforms, in its order.
+
+    Each is called as `transform(views, generator)`, with the views of one image, (n_views, 3, h, w), and the image's
+    own generator, from which torch's own chance is seeded meanwhile. Without `augmentation` in the list they begin as
+    the whole canvas; with it, what stands before it is given the canvas, (1, 3, H, W), what stands behind it the views.
+
+    Args:
+        canvas: (n, 3, H, W), 0..1.
+        transforms: in their order; `augmentation` stands for the built-in one.
+        augmentation: the built-in one.
+        generators: one per canvas; equal states give equal draws.
+        n_views: views per canvas.
+        size: side of a view in pixels, to which they are resized at the end.
+
+    Returns:
+        (n, n_views, 3, size, size).
+
+    Raises:
+        ValueError: for a transform that fails, or gives what no views are.
+    """
+    shown = []
+    for own, generator in zip(canvas.split(1), generators, strict=True):
+        seen = own if AUGMENTATION in transforms else own.expand(n_views, -1, -1, -1)
+        for transform in transforms:
+            if isinstance(transform, OwnPart):
+                seen = _through(transform, seen, generator)
+            else:
+                seen = views(seen, augmentation, [generator], n_views, size)[0]
+        shown.append(_resized(seen, size))
+    return torch.stack(shown)
+
+
+def _through(transform: OwnPart, seen: Tensor, generator: torch.Generator) -> Tensor:
+    """What a transform makes of views (views, 3, h, w): as many, of any size."""
+    with transform.told(WHAT), seeded_by(generator, seen.device):
+        found = transform.ready(WHAT)(seen, generator)
+    if (why := _wrong(seen, found)) is not None:
+        raise UsageError(f"{WHAT} {transform.text!r} {why}")
+    return cast(Tensor, found)  # `_wrong` has looked
+
+
+def _wrong(seen: Tensor, found: object) -> str | None:
+    """Why something is not what a transform may make of views; None where it is."""
+    expected = f"expected {len(seen)} views, ({len(seen)}, 3, height, width)"
+    if not isinstance(found, Tensor):
+        return f"gives {type(found).__name__}; {expected}"
+    if found.ndim != 4 or found.shape[:2] != seen.shape[:2] or not found.numel():
+        return f"gives shape {tuple(found.shape)} for {tuple(seen.shape)}; {expected}"
+    if not found.is_floating_point():
+        return f"gives {str(found.dtype).removeprefix('torch.')}; expected floating-point numbers"
+    if found.device != seen.device:
+        return f"gives views on {found.device}; those that it was given are on {seen.device}"
+    if not found.isfinite().all():
+        return "gives numbers that are not finite"
+    if seen.requires_grad and not found.requires_grad:
+        return "gives views that do not depend on the picture: no gradient comes back through it"
+    return None
+
+
+def _resized(seen: Tensor, size: int) -> Tensor:
+    """Views (views, 3, h, w) of one size; those that have it stay as they are."""
+    if seen.shape[2:] == (size, size):
+        return seen.float()
+    return functional.interpolate(seen.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
