@@ -95,6 +95,7 @@ def maximize(
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model = _load(draw.usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
+        chosen_settings = _with_edits(model, chosen_settings, draw.labels)
         if start is not None:
             with wrong_usage():
                 chosen = [kept_close(each, closeness) for each in chosen]
@@ -214,6 +215,14 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     parsed = bound_in(usae, parsed, named)
     wanted = [Concept(concept) for concept in indices] + parsed
     return list({str(each): each for each in wanted}.values())
+
+
+def _with_edits(usae: USAE, settings: MaximizeSettings, labels: str | None) -> MaximizeSettings:
+    """The settings, in whose edits names of a labels file are numbers."""
+    from usae_viz.concepts.labels import labels_of
+    from usae_viz.optimization.edited import with_edits_bound
+
+    return with_edits_bound(usae, settings, labels_of(usae, labels)) if settings.edits else settings
 
 
 def _draw(

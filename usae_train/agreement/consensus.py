@@ -25,7 +25,8 @@ from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe, other_sizes
-from usae_train.training.loop import fit_tokens, new_usae, standardization_rows, standardize_from
+from usae_train.training.initialization import standardization_rows, standardize_from
+from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
@@ -48,7 +49,7 @@ def consensus(
     memory: float | None = None,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     **settings: Unpack[FitOptions],
 ) -> USAE:
     """Make one USAE of the concepts that come back in several trainings from different starts.
@@ -68,7 +69,7 @@ def consensus(
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, max_broken.
 
     Returns:
@@ -84,7 +85,7 @@ def consensus(
     chosen = encoder_settings(members, recipe, **settings)
     found = agreed(members, share, alike)
     shown = open_data(data, members[0], chosen, limit, memory, device, watch)
-    return fit_agreed(members, found, shown, chosen, device, watch, keeper)
+    return fit_agreed(members, found, shown, chosen, device, watch, checkpointer)
 
 
 def fit_agreed(
@@ -94,7 +95,7 @@ def fit_agreed(
     settings: FitSettings,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     alone: float = ALONE,
 ) -> USAE:
     """A USAE of the clusters' mean rows: its encoders fitted, then everything; its statistics measured.
@@ -106,7 +107,7 @@ def fit_agreed(
         settings: as `encoder_settings` gives them.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         alone: of the steps, the share in which encoders alone are fitted.
     """
     watch = watch or FitCallbacks()
@@ -117,11 +118,11 @@ def fit_agreed(
     usae = start_space(members[0], rows, shown.feed, encoders)
     usae.agreement = found.share
     then = None
-    if keeper is not None:
-        keeper.data = {**shown.about, "members": [own.sha256 for own in members], "found": found.members.tolist()}
-        then = keeper.next("everything")
-        then.data = keeper.data
-    fit_tokens(shown.feed, encoders, usae, device, watch.steps, keeper, watch.log_every)
+    if checkpointer is not None:
+        checkpointer.data = {**shown.about, "members": [own.sha256 for own in members], "found": found.members.tolist()}
+        then = checkpointer.next("everything")
+        then.data = checkpointer.data
+    fit_tokens(shown.feed, encoders, usae, device, watch.steps, checkpointer, watch.log_every)
     if everything.steps:
         later = lambda step, figures: watch.steps(first + step, figures)  # noqa: E731
         fit_tokens(shown.feed, everything, usae, device, later, then, watch.log_every, fresh=False)

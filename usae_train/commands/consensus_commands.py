@@ -69,15 +69,19 @@ def consensus(
         from usae_train.tokens.given_tokens import names_tokens
         from usae_train.tokens.store import is_store
         from usae_train.training.fitting import allowed_memory, fit_settings
-        from usae_train.training.logging.callbacks import journaled
+        from usae_train.training.logging.callbacks import logging_callbacks
         from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
-        room, keeper = holding.enter_context(training_place(out, resume, execution))
+        room, checkpointer = holding.enter_context(training_place(out, resume, execution))
         members = [load(each) for each in usaes]
-        with progress_bars(quiet) as progress, keeper.listening(), MetricsLogger(room / METRICS) as journal:
+        with (
+            progress_bars(quiet) as progress,
+            checkpointer.stop_on_signals(),
+            MetricsLogger(room / METRICS) as metrics_logger,
+        ):
             made = agree(
                 members,
                 images if is_store(images) or names_tokens(images) else open_pictures(images, execution.limit),
@@ -85,13 +89,13 @@ def consensus(
                 alike=agreement.alike,
                 memory=execution.memory,
                 device=pick_device(device),
-                watch=journaled(
-                    journal, watched(progress, quiet), steps, failure=say_skipped, log_every=execution.log_every
+                watch=logging_callbacks(
+                    metrics_logger, watched(progress, quiet), steps, failure=say_skipped, log_every=execution.log_every
                 ),
-                keeper=keeper,
+                checkpointer=checkpointer,
                 **settings,
             )
-        with keeper.naming_last_state():
+        with checkpointer.naming_last_state():
             save(made, out, beside=[room / METRICS] if (room / METRICS).is_file() else ())
         holding.close()
         if not quiet:

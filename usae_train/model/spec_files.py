@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml.comments import CommentedMap
 
 from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.files.wording import expectation
 from usae_train.files.yaml_config import checked, key_line, read_mapping
 from usae_train.runtime.errors import UsageError
 
@@ -76,4 +77,4 @@ def _spec_of_id(model: str) -> BackboneSpec:
     try:
         return BackboneSpec(model=model).relative_to(Path.cwd())
     except ValidationError as error:
-        raise UsageError(f"{model}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(f"{model}: {expectation(error.errors()[0])}") from error

@@ -105,7 +105,7 @@ def add_backbone(
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     joint_watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     **settings: Unpack[FitOptions],
 ) -> Grown:
     """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
@@ -125,7 +125,7 @@ def add_backbone(
         device: where to train.
         watch: callbacks for progress.
         joint_watch: those for the steps of joint training; the same by default.
-        keeper: writes training states, of joint training too, and resumes from the last.
+        checkpointer: writes training states, of joint training too, and resumes from the last.
         settings: fields of `FitSettings`: steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
 
     Raises:
@@ -147,16 +147,16 @@ def add_backbone(
     grown.weights = {**usae.weights, name: backbones[name].record()}
     grown.measured_on = SourceRecord.of(source)
     jointly = None
-    if keeper is not None:
-        keeper.data = {
+    if checkpointer is not None:
+        checkpointer.data = {
             **grown.measured_on.of_a_state,
             "widths": grown.widths,
             "space": usae.sha256,
             "backbone": spec.model_dump(mode="json"),
         }
         if joint:
-            jointly = keeper.next("joint")
-            jointly.data = keeper.data
+            jointly = checkpointer.next("joint")
+            jointly.data = checkpointer.data
     feed, sample = feed_pictures(
         backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
     )
@@ -166,7 +166,7 @@ def add_backbone(
         raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out picture")
     for why in paired.failures:
         watch.failure(why)
-    fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
+    fit_tokens(feed, every_token(chosen), grown, device, watch.steps, checkpointer, watch.log_every, frozen=usae.names)
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
     if joint:

@@ -142,7 +142,7 @@ def fit_given(
     settings: FitSettings,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
 ) -> USAE:
     """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.
@@ -152,17 +152,17 @@ def fit_given(
         settings: size, length and recipe.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         ranks: the processes that train as one.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same tokens; on ranks other than the first without.
     """
     watch = watch or FitCallbacks()
-    if keeper is not None:
-        keeper.data = given.identity()
+    if checkpointer is not None:
+        checkpointer.data = given.identity()
     feed = MemoryFeed(given.flat)
-    usae = fit_tokens(feed, settings, None, device, watch.steps, keeper, watch.log_every, ranks)
+    usae = fit_tokens(feed, settings, None, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
         usae.statistics = measure(usae, given.sample())
     return usae.to("cpu")
@@ -181,7 +181,7 @@ def fit_pictures(
     backbones: Mapping[str, BackboneSpec | Backbone],
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
 ) -> USAE:
@@ -193,7 +193,7 @@ def fit_pictures(
         backbones: {name: spec} to see them with, or a backbone that is built already.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's by default. When all of them fit,
             the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
             random pictures.
@@ -214,13 +214,13 @@ def fit_pictures(
     usae.modules_given = {name: own for name, own in backbones.items() if isinstance(own, Backbone)}
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
-    if keeper is not None:
-        keeper.data = {
+    if checkpointer is not None:
+        checkpointer.data = {
             **usae.measured_on.of_a_state,
             "widths": usae.widths,
             "backbones": listed(specs),
         }
-    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
+    fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
         usae.statistics = measure(usae, sample())
     else:
@@ -306,7 +306,7 @@ def fit_store(
     settings: FitSettings,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
 ) -> USAE:
@@ -317,7 +317,7 @@ def fit_store(
         settings: size, length and recipe.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's by default. A store that is larger
             is gone through in windows of random pieces of its shards. Processes that train as one divide it.
         ranks: the processes that train as one.
@@ -331,14 +331,14 @@ def fit_store(
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
     usae.weights, usae.measured_on = dict(record.weights), record.images
-    if keeper is not None:
-        keeper.data = {
+    if checkpointer is not None:
+        checkpointer.data = {
             **record.images.of_a_state,
             "widths": usae.widths,
             "shards": [shard.sha256 for shard in record.shards],
         }
     feed = StoreFeed(store, allowed)
-    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
+    fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
         usae.statistics = measure(usae, feed.sample())
     return usae.to("cpu")

@@ -227,11 +227,9 @@ def _planned(recipe: str, settings: RenderSettings, device: str, allow_code: boo
 
     torch.set_num_threads(settings.threads)
     if recipe.lower().endswith(".png"):
-        if settings.labels is not None:
-            raise typer.BadParameter("--labels are for a recipe; a picture says itself what it is of")
         about = read_about(Path(recipe))
         model = load(settings.usae or usae_near(about.usae or "demo", Path(recipe)), pick_device(device))
-        plan = plan_again(model, about, Path(recipe), allow_code)
+        plan = plan_again(model, about, Path(recipe), allow_code, settings.labels)
         if (changed := changed_since(Path(recipe), about)) is not None:
             say(changed, err=True)
         return plan, model

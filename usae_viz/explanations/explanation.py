@@ -124,7 +124,7 @@ class Explanation:
             raise UsageError(self.refused[backbone])
         own = self.looks[backbone]
         if class_ is not None and (number := parse_class(self.usae, backbone, class_)) != own.class_:
-            own = look(self.usae, backbone, self.canvas, number)
+            own = look(self.usae, backbone, self.canvas, number, own.output)
         firing = sorted(self.maps[backbone].firing, key=lambda k: -abs(own.estimate[k].item()))
         drops = self._drops(backbone, own.class_, firing[:exact])
         found = [Importance(k, self.names.get(k), drops.get(k), own.estimate[k].item()) for k in firing]
@@ -171,10 +171,12 @@ class Explanation:
 
     def _drops(self, backbone: str, class_: int, concepts: Sequence[int]) -> dict[int, float]:
         """{concept: what a class's logit loses without it}; those that were asked before are not run again."""
-        known = self._exact.setdefault((backbone, class_), {})
+        known, peaks = self._exact.setdefault((backbone, class_), {}), self.maps[backbone].peaks
+        known |= {concept: 0.0 for concept in concepts if concept not in known and peaks[concept] <= 0}
         missing = [concept for concept in concepts if concept not in known]
         if missing:
-            logits = without_each(self.usae, backbone, self.canvas, [[concept] for concept in missing])[:, class_]
+            removed = [[concept] for concept in missing]
+            logits = without_each(self.usae, backbone, self.canvas, removed, self.looks[backbone])[:, class_]
             known.update(zip(missing, (logits[0] - logits[1:]).tolist(), strict=True))
         return {concept: known[concept] for concept in concepts}
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from usae_train.model.usae import USAE
+from usae_viz.concepts.edit_text import edits_of
+from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.naming import caption
 from usae_viz.objectives import Concept, Objective
 from usae_viz.settings import MaximizeSettings
@@ -25,6 +28,38 @@ def title_of(usae: USAE, objective: Objective) -> str:
     backbone, index = objective.classes[0]
     name = class_name(usae.specs[backbone].classes, index) if backbone in usae.specs else None
     return str(objective) if name is None else f"{objective}: {name}"
+
+
+def title_with_edits(title: str, usae: USAE, settings: Mapping[str | None, MaximizeSettings]) -> str:
+    """A sheet's title, and what was edited in the backbones that its pictures were drawn through.
+
+    Args:
+        title: as `title_of`, or `caption`.
+        usae: whose concepts.
+        settings: of each variant, or of None where there is one.
+    """
+    said = {variant: edits_in_words(usae, own) for variant, own in settings.items()}
+    if len(set(said.values())) == 1:
+        words = next(iter(said.values()))
+        return f"{title}, through {words}" if words else title
+    return "; ".join([title, *(f"{variant}: through {words}" for variant, words in said.items() if words)])
+
+
+def edits_in_words(usae: USAE, settings: MaximizeSettings) -> str:
+    """`lite0 without concept 12 (seeds)`; nothing where nothing is edited."""
+    if not settings.edits:
+        return ""
+    names = names_of(labels_of(usae))
+    found = []
+    for backbone, edits in edits_of(usae, settings.edits).items():
+        words = []
+        for concept, edit in edits.items():
+            kind, number = edit if isinstance(edit, tuple) else ("set", edit)
+            sign = {"set": "at", "scale": "times", "add": "plus"}[kind]
+            called = f"concept {concept}" + (f" ({names[concept]['name']})" if concept in names else "")
+            words.append(f"without {called}" if (kind, number) == ("set", 0) else f"with {called} {sign} {number:g}")
+        found.append(f"{backbone} {', '.join(words)}")
+    return " and ".join(found)
 
 
 def folder_of(objective: Objective) -> str:

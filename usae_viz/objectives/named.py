@@ -20,7 +20,7 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
         labels: names that go before all else; the USAE's own by default.
 
     Raises:
-        ValueError: for what is no USAE or no objective, or a name that no concept or several have.
+        ValueError: for what is not a USAE or not an objective, or a name that no concept or several have.
     """
     if not isinstance(usae, USAE):
         raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")

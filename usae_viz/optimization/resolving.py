@@ -13,6 +13,7 @@ from usae_train.runtime.memory import present_memory
 from usae_viz.concepts.naming import known_concept
 from usae_viz.objectives import Objective
 from usae_viz.optimization.batching import bytes_a_canvas
+from usae_viz.optimization.edited import with_edits_bound
 from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import PARAMETERIZATIONS
 from usae_viz.parameterizations.fourier import CONTRAST
@@ -38,7 +39,7 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     """
     if settings.verify is not None:
         known_concept(usae, settings.verify)
-    backbones = usae.backbones.values()
+    settings, backbones = with_edits_bound(usae, settings), usae.backbones.values()
     size = settings.size or round(CANVAS * usae.input_size)
     augmentation = settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones))
     _check_own(settings, augmentation)

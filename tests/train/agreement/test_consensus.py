@@ -187,9 +187,11 @@ def test_the_command(folder, tmp_path):
 
 @pytest.mark.parametrize("at", [2, 5], ids=["while encoders are fitted", "while all is trained"])
 def test_one_that_was_stopped_goes_on_to_the_same_bits(world, trainings, tmp_path, at):
-    def made(keeper: TrainingCheckpointer | None = None, steps: StepCallback = lambda step, figures: None) -> ut.USAE:
+    def made(
+        checkpointer: TrainingCheckpointer | None = None, steps: StepCallback = lambda step, figures: None
+    ) -> ut.USAE:
         watch = FitCallbacks(steps=steps, log_every=1)
-        options = {"alike": 0.5, "steps": 8, "batch": 64, "watch": watch, "keeper": keeper}
+        options = {"alike": 0.5, "steps": 8, "batch": 64, "watch": watch, "checkpointer": checkpointer}
         return ut.consensus(trainings[:2], world.tokens, **options)
 
     def stop(step: int, figures: object) -> None:  # noqa: ARG001

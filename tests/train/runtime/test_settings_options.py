@@ -16,7 +16,7 @@ from usae_train.agreement.consensus import consensus
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.training_commands import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, evaluate
 from usae_train.evaluation.measured import EvaluateOptions
 from usae_train.evaluation.settings import EvaluateSettings, NameSettings
@@ -88,7 +88,7 @@ PYTHON = [
     (extract, "max_broken", ExtractSettings, "max_broken"),
     (evaluate, "batch", EvaluateSettings, "batch"),
     (Compared, "seed", EvaluateSettings, "seed"),
-    (PassKeeper, "minutes", EvaluateSettings, "checkpoint_minutes"),
+    (PassCheckpointer, "minutes", EvaluateSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "minutes", ExecutionSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "keep", ExecutionSettings, "keep_checkpoints"),
     (export_sae, "format", ExportSettings, "format"),
