@@ -258,4 +258,4 @@ def _print(explanation: Explanation) -> None:
 def _cell(seen: ConceptSeen, drop: float | None) -> str:
     if not seen.area:
         return "-"
-    return f"{seen.peak:.1f} {seen.area:.0%}" + ("" if drop is None else f" {drop:+.2f}")
+    return f"{seen.peak:.1f} {seen.area:.0%}" + ("" if drop is None else f" {drop:+z.2f}")
