@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from usae_train.backbones.carried import bring_weights
+from usae_train.backbones.carried import bring_all
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
 from usae_train.files.json_files import parse_json, read_object, validated
 from usae_train.files.place_names import named_place, printable
@@ -65,7 +65,7 @@ def save(
     remove_leftovers(leftovers_of(folder))
     with atomic_path(folder) as room:
         room.mkdir()
-        specs = {name: bring_weights(name, spec, room) for name, spec in usae.specs.items()}
+        specs = bring_all(usae.specs, room)
         config = UsaeConfig(
             widths=usae.widths,
             n_concepts=usae.n_concepts,
