@@ -136,7 +136,7 @@ def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
         raise UsageError(f"{backbone} has no classifier; set `classes` in its spec to the number of its classes")
     if not site.reaches:
         raise UsageError(
-            f"{backbone}: no patch token of layer {network.spec.layer} reaches the classifier, which takes the class "
+            f"{backbone}: no patch token of {network.spec.place} reaches the classifier, which takes the class "
             "token alone; use a USAE that reads an earlier layer"
         )
     return network, site
