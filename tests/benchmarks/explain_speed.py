@@ -17,8 +17,8 @@ the read layer twice, the picture itself once more beside the 20, and encoded it
 For `photos` 1.5 is out of reach: what follows the read layer of both networks is 13.3 billion operations for 20
 pictures (torch's FlopCounterMode), three and a half times those of forward and backward of one, and 0.09 s at the speed
 of this processor's matrix products (150 a nanosecond; the convolutions get 130 to 155); with the pass and its gradient
-(0.06 s) that is 1.4 times, before a single activation, padding or depthwise convolution. Peak memory is that of the bare
-networks, 0.96 GB.
+(0.06 s) that is 1.4 times, before a single activation, padding or depthwise convolution. Peak memory is that of the
+bare networks, 0.96 GB.
 """
 
 from __future__ import annotations
