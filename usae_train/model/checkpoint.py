@@ -24,6 +24,7 @@ from usae_train.images.measured import SourceRecord
 from usae_train.model.agreement import read_agreement, save_agreement
 from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
+from usae_train.model.given import check_usae
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -58,6 +59,7 @@ def save(
     Raises:
         ValueError: when the folder has something in it, or cannot be written.
     """
+    check_usae(usae)
     folder = Path(folder)
     check_free(folder)
     remove_leftovers(leftovers_of(folder))
