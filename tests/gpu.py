@@ -86,11 +86,13 @@ def trained(recipe: TrainingRecipe, device: str, stop_after: int = 0) -> Tensor:
                 world.tokens,
                 settings,
                 device=device,
-                keeper=TrainingCheckpointer(states, 0),
+                checkpointer=TrainingCheckpointer(states, 0),
                 progress=stop,
                 log_every=1,
             )
-        return fit_tokens(world.tokens, settings, device=device, keeper=TrainingCheckpointer(states)).dictionary("a")
+        return fit_tokens(world.tokens, settings, device=device, checkpointer=TrainingCheckpointer(states)).dictionary(
+            "a"
+        )
 
 
 @uv.objective

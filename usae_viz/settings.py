@@ -12,6 +12,7 @@ from usae_train.backbones.precision import RunIn
 from usae_train.files.place_names import printable
 from usae_train.files.validation import Settings
 from usae_train.runtime.errors import UsageError
+from usae_viz.concepts.written_edits import EditTexts
 from usae_viz.own_code.part import OwnPart
 from usae_viz.verification.verdict import VerdictSettings
 from usae_viz.views.presets import AUGMENTATION, PRESETS, Augmentation, Transform
@@ -60,6 +61,12 @@ class MaximizeSettings(Settings):
         (),
         description="transforms of your own, `module:name` with --allow-code, in the place of the augmentation; "
         "`augmentation` among them stands for it. Can be given several times",
+    )
+    edits: EditTexts = Field(
+        (),
+        json_schema_extra={"option": "--edit"},
+        description="draw through a backbone with concepts edited at every patch: `lite0:12=0` takes one away, `*2` "
+        "scales it, `+1.5` adds to it; in recipes and Python also {lite0: {12: 0}}. Can be given several times",
     )
     whole_first: float | None = Field(
         None,
@@ -184,7 +191,7 @@ def _known_or_own(value: Any, known: Sequence[str]) -> Any:
         return value
     try:
         return OwnPart.of(value)
-    except ValueError as error:
+    except UsageError as error:
         names = ", ".join(f"`{name}`" for name in known)
         raise UsageError(f"expected {names}, `module:Name`, or in Python a callable") from error
 
@@ -200,6 +207,7 @@ class MaximizeOptions(TypedDict, total=False):
     learning_rate: float | None
     augmentation: Augmentation | str
     transforms: Sequence[Literal["augmentation"] | Callable[..., Any]]
+    edits: Mapping[str, Mapping[int | str, float | str | tuple[str, float]]] | Sequence[str]
     whole_first: float | None
     decay: float | None
     contrast: float | None

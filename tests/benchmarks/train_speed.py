@@ -61,8 +61,9 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import Batches, MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
+from usae_train.training.initialization import initialize, standardization_rows
 from usae_train.training.kernels.products import product_dtype
-from usae_train.training.loop import EXACT_STEPS, fit_tokens, initialize, learning_rate, new_usae, standardization_rows
+from usae_train.training.loop import EXACT_STEPS, fit_tokens, learning_rate, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings
 
 WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}
@@ -178,7 +179,7 @@ def side_by_side(settings: FitSettings, tokens: dict[str, Tensor], turns: int) -
     taken = Turns(tokens, settings.model_copy(update={"recipe": PUBLISHED}), turns)
     losses: list[float] = []
     with suppress(Stopped):
-        fit_tokens(tokens, settings, progress=lambda step, figures: losses.append(figures["loss"]), keeper=taken)
+        fit_tokens(tokens, settings, progress=lambda step, figures: losses.append(figures["loss"]), checkpointer=taken)
     return taken, losses
 
 

@@ -27,42 +27,53 @@ class ClassView(NamedTuple):
     logits: Tensor  # (classes,)
     class_: int
     estimate: Tensor  # (n_concepts,) what the class's logit is to lose when each concept is taken away
+    output: Tensor  # (1, ...) what the module gave that the tokens are read of: later passes begin with it
 
 
 @undisturbed
 @torch.no_grad()
-def without_each(usae: USAE, backbone: str, canvas: Tensor, removed: Sequence[Sequence[int]]) -> Tensor:
+def without_each(
+    usae: USAE, backbone: str, canvas: Tensor, removed: Sequence[Sequence[int]], seen: ClassView | None = None
+) -> Tensor:
     """Logits of one picture as it is, and with each set of concepts taken away: (1 + sets, classes).
 
-    What comes before the read layer runs once; only what follows is run for each.
+    What comes before the read layer runs once, or not at all when the picture was looked at before; only what follows
+    is run for each.
 
     Args:
         usae: with its backbones.
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         removed: sets of concepts.
+        seen: what `look` gave of the same canvas, if it was asked.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
     network, site = answering(usae, backbone)
     canvas = canvas.to(network.mean.device)
-    logits: list[Tensor] = []
-    for first in range(0, len(removed) + 1, AT_ONCE):
-        sets = [(), *removed][first : first + AT_ONCE]
+    logits = [] if seen is None else [seen.logits[None]]
+    begun = [] if seen is None else [(seen.output, Codes(seen.codes.values[None], seen.codes.indices[None]))]
+    wanted = [*([()] if seen is None else []), *removed]
+    for first in range(0, len(wanted), AT_ONCE):
+        sets = wanted[first : first + AT_ONCE]
 
         def edited(output: Tensor, sets: Sequence[Sequence[int]] = sets) -> Tensor:
-            codes = usae.encode(backbone, site.read(output[:1]))
-            by = moved_without(usae, backbone, codes, sets)
-            return site.moved(output.expand(len(sets), *output.shape[1:]), by)
+            if not begun:
+                begun.append((output[:1].clone(), usae.encode(backbone, site.read(output[:1]))))
+            stream = output[:1].expand(len(sets), *output.shape[1:])
+            moved = site.moved(stream, moved_without(usae, backbone, begun[0][1], sets))
+            return stream.clone() if moved is stream else moved  # what follows may write into it
 
-        with site.hooked(edited):
+        with site.begun(begun[0][0] if begun else None), site.hooked(edited):
             logits.append(network.logits(canvas if site.grows else canvas.expand(len(sets), -1, -1, -1)))
     return torch.cat(logits)
 
 
 @undisturbed
-def look(usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None) -> ClassView:
+def look(
+    usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None, begun: Tensor | None = None
+) -> ClassView:
     """Codes, logits and an estimate of every concept's part in a class, of a canvas (1, 3, H, W).
 
     The estimate is code * d logit / d code, summed over the patches: to first order what the logit loses without the
@@ -73,6 +84,7 @@ def look(usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None) -
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         class_: the class; the most probable one by default.
+        begun: the `output` of an earlier look at the same canvas: what comes before the read layer is not run again.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
@@ -85,16 +97,32 @@ def look(usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None) -
         kept.append(stream)
         return stream.clone()  # what follows may write into it
 
-    with site.hooked(begin):
+    with site.begun(begun), site.hooked(begin):
         logits = network.logits(canvas.to(network.mean.device))[0]
     chosen = int(logits.argmax()) if class_ is None else class_
     (slope,) = torch.autograd.grad(logits[chosen], kept[0])
+    output = kept[0].detach()
     with torch.no_grad():
-        codes = usae.encode(backbone, site.read(kept[0]))
-        atoms = raw_atoms(usae, backbone, list(range(usae.n_concepts)))
-        each = codes.values * (site.slope_of_read(kept[0], slope) @ atoms.mT).gather(-1, codes.indices)
-        estimate = each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
-    return ClassView(Codes(codes.values[0], codes.indices[0]), logits.detach(), chosen, estimate)
+        codes = usae.encode(backbone, site.read(output))
+    estimate = estimated(usae, backbone, codes, output, slope)
+    return ClassView(Codes(codes.values[0], codes.indices[0]), logits.detach(), chosen, estimate, output)
+
+
+@torch.no_grad()
+def estimated(usae: USAE, backbone: str, codes: Codes, output: Tensor, slope: Tensor) -> Tensor:
+    """(n_concepts,): gradient x code, summed over the patches.
+
+    Args:
+        usae: with its backbones.
+        backbone: which one.
+        codes: (1, token, k) of the picture.
+        output: (1, ...) of the read layer's module, where the gradient was taken.
+        slope: the gradient, laid out as it.
+    """
+    atoms = raw_atoms(usae, backbone, list(range(usae.n_concepts)))
+    by_read = editable(usae, backbone)[1].slope_of_read(output, slope)
+    each = codes.values * (by_read @ atoms.mT).gather(-1, codes.indices)
+    return each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
 
 
 def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
@@ -108,7 +136,7 @@ def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
         raise UsageError(f"{backbone} has no classifier; set `classes` in its spec to the number of its classes")
     if not site.reaches:
         raise UsageError(
-            f"{backbone}: no patch token of layer {network.spec.layer} reaches the classifier, which takes the class "
+            f"{backbone}: no patch token of {network.spec.place} reaches the classifier, which takes the class "
             "token alone; use a USAE that reads an earlier layer"
         )
     return network, site

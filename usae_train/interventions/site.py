@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.identity import trial_picture
+from usae_train.interventions.begun import Before, before
 from usae_train.interventions.held_norm import HeldNorm
 from usae_train.interventions.layout import Layout, layout_of, nearly_equal
 from usae_train.runtime.errors import UsageError
@@ -37,6 +38,7 @@ class Site:
     norm: HeldNorm | None = None  # the read tokens are what it makes of the output's; None: they are the output's own
     reaches: bool = True  # whether what follows, up to the classifier, depends on the patch tokens
     grows: bool = True  # whether what follows takes more pictures than came in: then many edits share what came before
+    before: Before | None = None  # what a pass to the logits runs before it, where that can be left out
 
     def read(self, output: Tensor, prefix: bool = False) -> Tensor:
         """The read tokens of an output, float32: (batch, token, width); with `prefix` those of class and registers too.
@@ -72,6 +74,10 @@ class Site:
         """Of a slope by the output, laid out as it, the one by its read patch tokens: (batch, token, width)."""
         own = self.layout.tokens(slope)[:, self.layout.prefix :]
         return own if self.norm is None else own / self.norm.gain(self.layout.tokens(output)[:, self.layout.prefix :])
+
+    def begun(self, output: Tensor | None) -> AbstractContextManager[None]:
+        """Within it passes begin here with what the module gave, (1, ...); as a whole where it is not known."""
+        return nullcontext() if output is None or self.before is None else self.before.left_out(output)
 
     @contextmanager
     def hooked(self, change: TokenChange) -> Iterator[None]:
@@ -125,9 +131,7 @@ def _found(backbone: Backbone) -> Site:
 
 
 def _cannot(backbone: Backbone, why: str) -> UsageError:
-    return UsageError(
-        f"{backbone.name}: layer {backbone.spec.layer} of {backbone.spec.model!r} cannot be edited: {why}"
-    )
+    return UsageError(f"{backbone.name}: {backbone.spec.place} of {backbone.spec.model!r} cannot be edited: {why}")
 
 
 def _giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Site]:
@@ -211,7 +215,10 @@ def _tried(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> Site
             grows = False
         if not grows:
             seen = backbone.embedding(canvas.expand(2, -1, -1, -1))
-    return replace(site, grows=grows, reaches=not nearly_equal(seen[1:], plain))
+    found = replace(site, grows=grows, reaches=not nearly_equal(seen[1:], plain))
+    if not (grows and found.reaches and backbone.spec.classes):
+        return found
+    return replace(found, before=before(backbone.model, site.module, lambda: backbone.logits(canvas)))
 
 
 def _noise(read: Tensor) -> Tensor:

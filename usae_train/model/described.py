@@ -45,7 +45,7 @@ def _ending(usae: USAE) -> list[str]:
     recipe = f"recipe: {usae.recipe or 'not known'}"
     if usae.statistics is None:
         return [recipe, "no statistics: ut.evaluate(usae, PICTURES).statistics measures them"]
-    of = f", {usae.images}" if usae.images else ""
+    of = f", {usae.measured_on.name}" if usae.measured_on.name else ""
     return [recipe, f"statistics: {statistics_line(usae.statistics)}{of}"]
 
 

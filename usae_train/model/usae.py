@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from usae_train.backbones.names import check_name
 from usae_train.images.arrays import canvases_of
 from usae_train.images.measured import SourceRecord
 from usae_train.model.described import usae_html, usae_lines
+from usae_train.model.scale import Standardization
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from usae_train.tokens.standardization import Outliers
 
 IMPORTED = "imported from"  # with what the recipe of an autoencoder of another library begins
-STD_EPSILON = 1e-5  # as the authors' code: (a - mean) / (std + 1e-5)
 
 
 class Readout(NamedTuple):
@@ -144,7 +144,7 @@ class USAE(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.dictionary(self.names[0]).device
+        return self.encoder(self.names[0]).linear.weight.device
 
     @property
     def input_size(self) -> int:
@@ -335,81 +335,3 @@ class Dictionary(nn.Module):
     def project(self) -> None:
         """Divide the rows of the weight by their norm, in place."""
         self.weight.div_(self.weight.norm(dim=1, keepdim=True) + 1e-8)  # as overcomplete's dictionary layer
-
-
-class Standardization(nn.Module):
-    """(a - mean) / (std + 1e-5) with one mean and std for all, or (a - mean token) @ matrix, or a - mean token alone.
-
-    The published recipe has the first, ours the second, autoencoders of other libraries the third. What is loaded
-    decides which it is: a folder keeps either.
-    """
-
-    mean: Tensor  # (), or (width,) without a std
-    std: Tensor | None
-    matrix: Tensor | None  # (width, width)
-    inverse_matrix: Tensor | None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("std", torch.ones(()))
-        self.register_buffer("matrix", None)
-        self.register_buffer("inverse_matrix", None)
-
-    def measure(self, tokens: Tensor) -> None:
-        """Take one mean and std from tokens (..., width)."""
-        self.set(tokens.float().mean(), tokens.float().std())
-
-    def set(self, mean: Tensor, std: Tensor) -> None:
-        """Take one mean and std, each a scalar."""
-        self.mean, self.std = mean.to(self.mean), std.to(self.mean)
-        self.matrix = self.inverse_matrix = None
-
-    def set_matrix(self, mean: Tensor, matrix: Tensor) -> None:
-        """Take a mean token (width,) and a matrix (width, width) that has an inverse, best in float64."""
-        self.matrix, self.inverse_matrix = matrix.to(self.mean), torch.linalg.inv(matrix).to(self.mean)
-        self.mean, self.std = mean.to(self.mean), None
-
-    def set_mean_token(self, mean: Tensor) -> None:
-        """Take a mean token (width,), and change no scale."""
-        self.mean, self.std = mean.to(self.mean), None
-        self.matrix = self.inverse_matrix = None
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        if self.matrix is not None:
-            return (tokens - self.mean) @ self.matrix
-        if self.std is None:
-            return tokens - self.mean
-        return (tokens - self.mean).div_(self.std + STD_EPSILON)
-
-    def inverse(self, tokens: Tensor) -> Tensor:
-        if self.inverse_matrix is not None:
-            return tokens @ self.inverse_matrix + self.mean
-        if self.std is None:
-            return tokens + self.mean
-        return tokens * (self.std + STD_EPSILON) + self.mean
-
-    def inverse_of_difference(self, difference: Tensor) -> Tensor:
-        """What raw tokens (..., width) differ by where standardized ones differ so."""
-        if self.inverse_matrix is not None:
-            return difference @ self.inverse_matrix
-        if self.std is None:
-            return difference
-        return difference * (self.std + STD_EPSILON)
-
-    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """An affine map of standardized tokens, (n, width) and (n,), as one of raw tokens."""
-        if self.matrix is not None:
-            weight = weight @ self.matrix.T
-        if self.std is None:
-            return weight, bias - weight @ self.mean
-        weight = weight / (self.std + STD_EPSILON)
-        return weight, bias - self.mean * weight.sum(-1)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """Take the form that is kept, whichever this one has."""
-        if prefix + "mean" in state_dict:
-            for own in ("mean", "std", "matrix", "inverse_matrix"):
-                kept = state_dict.get(prefix + own)
-                setattr(self, own, None if kept is None else self.mean.new_empty(kept.shape))
-        super()._load_from_state_dict(state_dict, prefix, *others)

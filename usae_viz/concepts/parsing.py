@@ -7,12 +7,11 @@ are small or large. What a name may be is in `usae_train.model.concept_names`.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import SupportsIndex
 
-from usae_train.files.whole_numbers import whole_number
+from usae_train.files.whole_numbers import as_index, whole_number
 from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -53,10 +52,10 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
         labels: names that go before all else; the USAE's own by default.
 
     Raises:
-        ValueError: when there is none, or the text means several.
+        ValueError: when there is none, the text means several, or for what is no whole number: True, 3.0.
     """
     if not isinstance(concept, str):
-        return known_concept(usae, operator.index(concept))
+        return known_concept(usae, as_index(concept, "concept", " or a name"))
     found = parse_concepts(usae, concept, labels)
     if len(found) > 1:
         some = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
@@ -101,21 +100,25 @@ def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
 
 def _label_names(factors: Sequence[str]) -> dict[str, int]:
     """`red` and `colour:red` both name the first value."""
-    names = {factor.partition(":")[2].strip(): value for value, factor in enumerate(factors)}
-    return names | {factor.replace(" ", ""): value for value, factor in enumerate(factors)}
+    names = {folded(factor.partition(":")[2]): value for value, factor in enumerate(factors)}
+    return names | {folded(factor): value for value, factor in enumerate(factors)}
 
 
 def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
-    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`."""
+    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`.
+
+    Those that are at chance do not follow.
+    """
     wanted = folded(pattern)
     values = [folded(factor) for factor in usae.factors]
     names = numbers(labels)
     found = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
-    found += [
-        best_concept(usae, value)[0]
+    matching = [
+        best_concept(usae, value)
         for value, label in enumerate(values)
         if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
     ]
+    found += [concept for concept, auroc in matching if auroc >= CHANCE]
     if not found:
         known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
         raise UsageError(f"no label matches {pattern!r}; labels are {known}")

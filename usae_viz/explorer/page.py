@@ -32,6 +32,7 @@ from usae_viz.explorer.parts import copy_parts, small_copy
 from usae_viz.explorer.runs import EXPLORER_FOLDER, RunFolder
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
+from usae_viz.explorer.vocabulary import factor_data, most_universal_first
 from usae_viz.export.sheet import CELL
 from usae_viz.settings import SHARED, MaximizeSettings
 
@@ -40,8 +41,20 @@ MARK = "usae concept explorer"  # in the page's head: tells a page of ours, whic
 NATURAL = ExploreSettings().natural  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 SCRIPTS = (
-    *("dom.js", "link.js", "scale.js", "labels.js", "view.js", "spotlight.js", "heat.js", "naturals.js", "card.js"),
-    *("grid.js", "atlas_drawing.js", "atlas.js", "panel.js", "sheet_parts.js", "transfer.js", "sheet.js", "main.js"),
+    *("dom.js", "link.js", "scale.js", "concepts.js", "labels.js", "search.js", "view.js", "spotlight.js", "heat.js"),
+    *(
+        "naturals.js",
+        "card.js",
+        "focus.js",
+        "grid.js",
+        "atlas_drawing.js",
+        "atlas.js",
+        "panel.js",
+        "sheet_parts.js",
+        "transfer.js",
+        "sheet.js",
+        "main.js",
+    ),
 )
 
 
@@ -127,7 +140,8 @@ def page_data(
             "active": None if usae is None else usae.sparsity.in_words(usae.k),
             "grid": None if usae is None else usae.grid,
             "images": None if usae is None else usae.measured_on.name,
-            "labels": [] if usae is None else usae.factors,
+            "factors": [asdict(factor) for factor in factor_data(usae)],
+            "top": most_universal_first(usae),
             "names": [] if usae is None else [label.model_dump() for label in labels_of(usae)],
         },
         "backbones": backbones,

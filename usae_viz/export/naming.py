@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+from usae_train.interventions.edits import EditValue
 from usae_train.model.usae import USAE
+from usae_viz.concepts.edit_text import edits_of
+from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.naming import caption
 from usae_viz.objectives import Concept, Objective
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.classes import class_name
+
+SIGNS_IN_WORDS = {"set": "at", "scale": "times", "add": "plus"}
 
 
 def shown_concept(objective: Objective, settings: MaximizeSettings) -> int | None:
@@ -25,6 +31,44 @@ def title_of(usae: USAE, objective: Objective) -> str:
     backbone, index = objective.classes[0]
     name = class_name(usae.specs[backbone].classes, index) if backbone in usae.specs else None
     return str(objective) if name is None else f"{objective}: {name}"
+
+
+def title_with_edits(title: str, usae: USAE, settings: Mapping[str | None, MaximizeSettings]) -> str:
+    """A sheet's title, and what was edited in the backbones that its pictures were drawn through.
+
+    Args:
+        title: as `title_of`, or `caption`.
+        usae: whose concepts.
+        settings: of each variant, or of None where there is one.
+    """
+    said = {variant: edits_in_words(usae, own) for variant, own in settings.items()}
+    if len(set(said.values())) == 1:
+        words = next(iter(said.values()))
+        return f"{title}, through {words}" if words else title
+    return "; ".join([title, *(f"{variant}: through {words}" for variant, words in said.items() if words)])
+
+
+def edits_in_words(usae: USAE, settings: MaximizeSettings) -> str:
+    """`lite0 without concept 12 (seeds)`; nothing where nothing is edited."""
+    if not settings.edits:
+        return ""
+    names = names_of(labels_of(usae))
+    called = {concept: f"{concept} ({own['name']})" for concept, own in names.items()}
+    return " and ".join(
+        f"{backbone} {_edits_in_words({called.get(concept, str(concept)): edit for concept, edit in edits.items()})}"
+        for backbone, edits in edits_of(usae, settings.edits).items()
+    )
+
+
+def _edits_in_words(edits: Mapping[str, EditValue]) -> str:
+    """`without concepts 18, 30`, then those that are not taken away, of {concept as it is called: edit}."""
+    gone = [concept for concept, edit in edits.items() if edit == 0]
+    words = [f"without concept{'s' if len(gone) > 1 else ''} {', '.join(gone)}"] if gone else []
+    for concept, edit in edits.items():
+        if concept not in gone:
+            kind, number = edit if isinstance(edit, tuple) else ("set", edit)
+            words.append(f"with concept {concept} {SIGNS_IN_WORDS[kind]} {number:g}")
+    return ", ".join(words)
 
 
 def folder_of(objective: Objective) -> str:

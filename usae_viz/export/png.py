@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,10 +39,15 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
 
 def save_png(file: Path, picture: Image.Image, about: Mapping[str, Any]) -> None:
     """Write a picture with what it is about inside (text chunk `usae`, JSON), whole or not at all."""
-    info = PngInfo()
-    info.add_itxt("usae", json_text(about))
     with atomic_path(file) as temporary:
-        picture.save(temporary, "PNG", pnginfo=info)
+        temporary.write_bytes(_png_bytes(picture, about))
+
+
+def _png_bytes(picture: Image.Image, about: Mapping[str, Any]) -> bytes:
+    info, content = PngInfo(), io.BytesIO()
+    info.add_itxt("usae", json_text(about))
+    picture.save(content, "PNG", pnginfo=info)
+    return content.getvalue()
 
 
 @contextmanager
@@ -111,8 +117,14 @@ def check_whole(file: Path) -> None:
 
 def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
     """Write a PNG of ours again under another name; what it says of itself is changed by `names`."""
-    about = {**read_png(old), **names}
-    save_png(new, read_pixels(old), about)
+    content = renamed_png(old, names)
+    with atomic_path(new) as temporary:
+        temporary.write_bytes(content)
+
+
+def renamed_png(old: Path, names: Mapping[str, Any]) -> bytes:
+    """What `rename_png` would write."""
+    return _png_bytes(read_pixels(old), {**read_png(old), **names})
 
 
 def opacity(alpha: Tensor) -> Tensor:

@@ -34,6 +34,9 @@ class Objective:
         lowered: those of `concepts`, `backbones` and `classes` that it asks for less of, and nowhere for more.
         classes: the classes it looks at, each with its backbone; checked and ordered as concepts are.
         bind: makes the objective of one that has a concept by its name, when the name's number is known; see `bound`.
+
+    Attributes:
+        numbers: {name: its concept} of the names that `bound` gave numbers.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class Objective:
         classes: Sequence[tuple[str, int]] = (),
         bind: Callable[[Number], Objective] | None = None,
     ) -> None:
-        self._bind = bind
+        self._bind, self.numbers = bind, dict[str, int]()
         self._function, self.name, self.minimized = function, name, frozenset(minimized)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.minimized.__contains__))
         self.classes = tuple(sorted(dict.fromkeys(classes), key=self.minimized.__contains__))
@@ -76,7 +79,17 @@ class Objective:
         Args:
             number: the concept that a name means, in the USAE at hand.
         """
-        return self if self._bind is None else self._bind(number)
+        if self._bind is None:
+            return self
+        numbers = dict[str, int]()
+
+        def kept(called: str) -> int:
+            numbers[called] = number(called)
+            return numbers[called]
+
+        found = self._bind(kept)
+        found.numbers = numbers
+        return found
 
     def __call__(self, acts: Activations) -> Tensor:
         return self._function(acts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone, largest_input
 from usae_train.runtime.errors import UsageError
+from usae_viz.own_code.part import OwnPart
+from usae_viz.parameterizations import OwnImages
 from usae_viz.settings import MIN_SIZE
 from usae_viz.views.viewing import ViewConfig, encode_views
 
@@ -26,7 +29,7 @@ def max_batch_size(
     since the views of one fill the cores.
 
     Args:
-        eyes: how pictures are shown.
+        view_config: how pictures are shown.
         size: side of a canvas, pixels.
         limit: GB; on a GPU a share of what is free by default.
         canvases: pictures an objective: they take turns in the backbones, but all are there all the time.
@@ -78,7 +81,7 @@ def bytes_a_picture(
         one, two = (_saved(view_config, backbone, view, views) for views in (1, 2))
         most = max(most, 2 * one - two + together * view_config.n_views * (two - one))
     shown = together * view_config.n_views * 4 * 3 * view**2 * 4
-    return most + shown + canvases * bytes_a_canvas(size)
+    return most + shown + canvases * (bytes_a_canvas(size) + view_config.canvas_bytes)
 
 
 def bytes_a_canvas(size: int) -> int:
@@ -89,8 +92,26 @@ def bytes_a_canvas(size: int) -> int:
     return 20 * 3 * size**2 * 4
 
 
+@cache
+def own_bytes(part: OwnPart, size: int) -> int:
+    """Bytes that autograd keeps of an image of somebody's own parameterization, besides its parameters.
+
+    Raises:
+        ValueError: as `OwnImages`.
+    """
+    return _kept(OwnImages(part, [0], size))
+
+
 def _saved(view_config: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
     """Bytes that autograd keeps of so many views through a backbone, its parameters apart."""
+    shown = torch.zeros(1, views, 3, view, view, device=backbone.mean.device, requires_grad=True)
+    # the classifier as well, which an objective may ask for
+    classifies = backbone.spec.classes > 0
+    return _kept(lambda: encode_views(view_config, backbone, shown[:, 0], shown, classifies=classifies))
+
+
+def _kept(compute: Callable[[], object]) -> int:
+    """Bytes that autograd keeps of something, parameters apart, until its gradient is known."""
     saved: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -102,8 +123,6 @@ def _saved(view_config: ViewConfig, backbone: Backbone, view: int, views: int) -
     def same(tensor: Any) -> Any:
         return tensor
 
-    shown = torch.zeros(1, views, 3, view, view, device=backbone.mean.device, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(note, same):
-        # the classifier as well, which an objective may ask for
-        encode_views(view_config, backbone, shown[:, 0], shown, classifies=backbone.spec.classes > 0)
+        compute()
     return sum(saved.values())

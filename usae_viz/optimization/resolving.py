@@ -13,6 +13,7 @@ from usae_train.runtime.memory import present_memory
 from usae_viz.concepts.naming import known_concept
 from usae_viz.objectives import Objective
 from usae_viz.optimization.batching import bytes_a_canvas
+from usae_viz.optimization.edited import with_edits_bound
 from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import PARAMETERIZATIONS
 from usae_viz.parameterizations.fourier import CONTRAST
@@ -33,12 +34,12 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     """The settings with size, learning rate, spectrum or contrast, and the augmentation's shift filled in.
 
     Raises:
-        ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, or a concept
-            to verify that is not there.
+        ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, a concept
+            to verify that is not there, or a setting of another parameterization.
     """
     if settings.verify is not None:
         known_concept(usae, settings.verify)
-    backbones = usae.backbones.values()
+    settings, backbones = with_edits_bound(usae, settings), usae.backbones.values()
     size = settings.size or round(CANVAS * usae.input_size)
     augmentation = settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones))
     _check_own(settings, augmentation)
@@ -67,7 +68,7 @@ def _is_augmented(settings: MaximizeSettings) -> bool:
 
 
 def _check_own(settings: MaximizeSettings, augmentation: Augmentation) -> None:
-    """Nothing; a ValueError where somebody's own parts cannot be, or leave another setting without a meaning."""
+    """Nothing; a ValueError where parts of one's own cannot be, or a part leaves another setting without meaning."""
     for transform in settings.transforms:
         if isinstance(transform, OwnPart):
             transform.ready("transform")
@@ -81,6 +82,12 @@ def _check_own(settings: MaximizeSettings, augmentation: Augmentation) -> None:
         for name in ("spectrum", "decay", "contrast"):
             if getattr(settings, name) is not None:
                 raise UsageError(f"{name} is of a built-in parameterization, not of {settings.parameterization.text!r}")
+    else:
+        for name, whose in (("spectrum", "maco"), ("decay", "fourier"), ("contrast", "fourier")):
+            if getattr(settings, name) is not None and settings.parameterization != whose:
+                raise UsageError(
+                    f"{name} is {whose}'s, and parameterization is {settings.parameterization}; leave one of them out"
+                )
     if _is_augmented(settings):
         return
     for name, asked in (

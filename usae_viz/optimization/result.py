@@ -14,7 +14,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
-from usae_viz.export.naming import folder_of, shown_concept, title_of
+from usae_viz.export.naming import folder_of, shown_concept, title_of, title_with_edits
 from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import to_picture
 from usae_viz.export.provenance import drawn_on, given_hashes, provenance, run_record
@@ -57,7 +57,7 @@ class Result:
     @property
     def title(self) -> str:
         """What stands over the sheet."""
-        return title_of(self.usae, self.objective)
+        return title_with_edits(title_of(self.usae, self.objective), self.usae, {None: self.settings})
 
     @property
     def folder(self) -> str:

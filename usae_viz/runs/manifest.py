@@ -23,7 +23,7 @@ from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.export.png import rename_png
+from usae_viz.export.png import rename_png, renamed_png
 from usae_viz.optimization.result import Result
 from usae_viz.runs.plan import RenderJob
 from usae_viz.verification.scores import Scores, read_score
@@ -44,6 +44,7 @@ class Record(BaseModel):
     key: str
     names: list[str]
     files: dict[str, str]  # {file: sha256}
+    coming: dict[str, str] = {}  # the same of what some of them are being written again as: either is the file
     concept: int | None
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
@@ -162,6 +163,7 @@ class Manifest:
             update={
                 "names": list(drawing.names),
                 "files": files,
+                "coming": {},
                 "scores": {renamed[name]: row for name, row in record.scores.items()},
                 "drawn_for": {renamed[name]: names for name, names in record.drawn_for.items()},
                 "signatures": {renamed[name]: row for name, row in record.signatures.items()},
@@ -175,7 +177,8 @@ class Manifest:
     def measure_again(self, drawing: RenderJob, usae: USAE, now: str | None) -> None:
         """Give a finished drawing's percentiles by the statistics of today, where these are of another measurement.
 
-        No pixel changes: what its PNGs say inside is written again, and then its record.
+        No pixel changes: what its PNGs say inside is written again, and then its record. Before the first of them the
+        record says what is to come, so that the drawing stays finished wherever it is stopped; then this begins anew.
 
         Args:
             drawing: that is finished.
@@ -189,11 +192,15 @@ class Manifest:
         if again.scores != record.scores:
             room, scores = self.out / drawing.folder, scores_of([again], drawing.settings.verdict)
             rows = {} if scores is None else scores.as_dict()["images"]
-            for name, row in rows.items():
-                rename_png(room / f"{name}.png", room / f"{name}.png", {"scores": row})
+            written = {f"{name}.png": renamed_png(room / f"{name}.png", {"scores": row}) for name, row in rows.items()}
+            coming = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
             files = {name: file_hash(room / name) for name in record.files}
-            again = again.model_copy(update={"files": files})
-        self._keep(drawing, again)
+            self._keep(drawing, record.model_copy(update={"files": files, "coming": coming}))
+            for name, content in written.items():
+                with atomic_path(room / name) as temporary:
+                    temporary.write_bytes(content)
+            again = again.model_copy(update={"files": files | coming})
+        self._keep(drawing, again.model_copy(update={"coming": {}}))
 
     def _whole(self, drawing: RenderJob) -> Record | None:
         """A drawing's record, if it was drawn to its end and all files are there as they were written."""
@@ -202,7 +209,7 @@ class Manifest:
 
     def _keep(self, drawing: RenderJob, record: Record) -> None:
         with atomic_path(self._file(drawing)) as temporary:
-            temporary.write_text(record.model_dump_json() + "\n")
+            temporary.write_text(record.model_dump_json(exclude=None if record.coming else {"coming"}) + "\n")
 
     def _file(self, drawing: RenderJob) -> Path:
         return self.folder / f"{drawing.key}.json"
@@ -212,9 +219,10 @@ class Manifest:
         if any("/" in name or "\\" in name for name in record.files) or not record.files:
             return False
         try:
-            return all(file_hash(room / name) == sha256 for name, sha256 in record.files.items())
+            hashes = {name: file_hash(room / name) for name in record.files}
         except OSError:
             return False
+        return all(own in (record.files[name], record.coming.get(name)) for name, own in hashes.items())
 
 
 def scores_of(records: list[Record], thresholds: VerdictSettings) -> Scores | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.maximize import check_objectives
 from usae_viz.optimization.parts import pictures_of
 from usae_viz.optimization.resolving import resolved
@@ -35,7 +36,7 @@ ANIMATION = DrawSettings().animation
 # In a drawing's key: the version since which the same settings give the same bits. It is raised when they change, and
 # then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
-LATER = ("verify", "transforms")  # settings that keys of earlier versions know nothing of: only where they are given
+LATER = ("verify", "transforms", "edits")  # settings that are in keys where they are given alone: earlier had none
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
@@ -121,7 +122,8 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
     labels = labels_of(usae, recipe.labels)
     concepts = dict.fromkeys(k for item in dict.fromkeys(recipe.concepts) for k in select(usae, item, labels))
     _check_count(usae, recipe.ways(), len(concepts) + len(recipe.objectives))
-    runs, named = list(recipe.runs()), names_of(labels_of(usae))
+    runs = [replace(run, settings=with_edits_bound(usae, run.settings, labels)) for run in recipe.runs()]
+    named = names_of(labels_of(usae))
     templates, planned = dict.fromkeys(run.objective for run in runs), list[_Planned]()
     for k in concepts:
         title = caption(usae, k, named)
@@ -149,14 +151,18 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
 
 
 def plan_objectives(
-    usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings], animation: str = ANIMATION
+    usae: USAE,
+    objectives: Sequence[Objective],
+    runs: Sequence[MaximizeSettings],
+    animation: str = ANIMATION,
+    code: str | None = None,
 ) -> RenderPlan:
-    """Draw each objective with each run's settings."""
+    """Draw each objective with each run's settings; `code` is the sha256 of somebody's own, see `RenderJob`."""
     objectives = bound_in(usae, objectives)
     _check_count(usae, ((settings.seeds, 1) for settings in runs), len(objectives))
     ways = [RunVariant(None, settings) for settings in runs]
     planned = [
-        _Planned(folder, title_of(usae, objective), run, objective)
+        _Planned(folder, title_of(usae, objective), run, objective, code)
         for objective, folder in folders_of(objectives).items()
         for run in ways
     ]
@@ -207,6 +213,9 @@ def _check_count(usae: USAE, ways: Iterable[tuple[int, int]], objectives: int) -
 def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[RenderJob, ...]:
     check_objectives(usae, list(dict.fromkeys(own.objective for own in planned)))
     ways = _ways(usae, list(dict.fromkeys(own.run for own in planned)), animations)
+    for run, way in ways.items():
+        if way.settings.edits:
+            check_edits(usae, way.settings, [own.objective for own in planned if own.run is run])
     drawings: list[RenderJob] = []
     for own in planned:
         objective, way = own.objective, ways[own.run]

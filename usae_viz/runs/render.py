@@ -23,7 +23,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.workers import NotDone
 from usae_viz.export.animation import write_frames
 from usae_viz.export.concept_folder import write_json
-from usae_viz.export.naming import shown_concept
+from usae_viz.export.naming import shown_concept, title_with_edits
 from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import check_whole, read_pixels, read_png, save_png, write_png
 from usae_viz.export.provenance import provenance, run_record
@@ -162,6 +162,8 @@ class _Run:
         by_image = {} if result.scores is None else result.scores.as_dict()["images"]
         for image, (name, canvas) in zip(drawing.names, result.images.items(), strict=True):
             about = {**result.about(image), "variant": drawing.variant, "code_sha256": drawing.code}
+            if drawing.code is not None and drawing.objective.numbers:  # an objective's text has them itself
+                about["numbers"] = drawing.objective.numbers
             about["scores"] = by_image.get(name)
             files[f"{image}.png"] = room / f"{image}.png"
             alpha = result.alpha[name] if result.settings.alpha else None
@@ -200,7 +202,7 @@ class _Run:
         pictures = None if own is None else own.source.fingerprint()
         table = None if scores is None else {**scores.as_dict(), "drawings": drawings}
         anew = anew or (table is not None and json_text(table) != json_text(_read(room / "scores.json")))
-        title = here[0][0].title if here else None
+        title = _title(self.usae, [drawing for drawing, _ in here]) if here else None
         of_now = {
             "sheet": drawings,
             "title": title,
@@ -210,7 +212,7 @@ class _Run:
         }
         if self.plan.sheet and here and (anew or _sheet_of(room / "sheet.png", of_now) != of_now):
             about = {**of_now, **provenance(self.usae, self._settings(folder))}
-            save_png(room / "sheet.png", self._sheet(here, scores), about)
+            save_png(room / "sheet.png", self._sheet(str(title), here, scores), about)
         if table is not None and anew:  # after the sheet: as long as this says something else, that is made anew
             write_json(room / "scores.json", table)
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
@@ -248,7 +250,7 @@ class _Run:
     def _settings(self, folder: str) -> list[MaximizeSettings]:
         return [drawing.settings for drawing in self.folders[folder]]
 
-    def _sheet(self, here: Sequence[tuple[RenderJob, Record]], scores: Scores | None) -> Image.Image:
+    def _sheet(self, title: str, here: Sequence[tuple[RenderJob, Record]], scores: Scores | None) -> Image.Image:
         images, rows = {}, dict[Any, list[str]]()
         many = sum(len(record.names) for _, record in here) > WIDEST
         for drawing, record in here:
@@ -265,7 +267,12 @@ class _Run:
         given, size = given_pictures(first.settings), first.settings.size
         assert size is not None
         beside = read_picture(named_place(next(iter(reversed(given.values())))), size) if given else None
-        return sheet(first.title, images, scores, patches, beside, table)
+        return sheet(title, images, scores, patches, beside, table)
+
+
+def _title(usae: USAE, drawings: Sequence[RenderJob]) -> str:
+    """What stands over the sheet of a folder's drawings."""
+    return title_with_edits(drawings[0].title, usae, {drawing.variant: drawing.settings for drawing in drawings})
 
 
 def _check_usae(usae: USAE, plan: RenderPlan, out: Path, again: bool) -> None:

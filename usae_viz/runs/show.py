@@ -11,9 +11,11 @@ from typing import Any
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_viz.concepts.labels import labels_of
 from usae_viz.export.provenance import given_hashes
-from usae_viz.objectives import parse_objective
+from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import load_custom
+from usae_viz.objectives.named import bound_in
 from usae_viz.own_code.importing import code_hash, is_custom
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
@@ -61,11 +63,19 @@ def _code(text: str, sha256: str | None) -> dict[str, str] | None:
     return None if sha256 is None else {"module": module, "function": function, "sha256": sha256}
 
 
-def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -> RenderPlan:
+def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, labels: str | None = None) -> RenderPlan:
     """The drawing that a picture came from.
 
+    Args:
+        usae: that it was drawn with.
+        about: what it says of itself.
+        file: the picture.
+        allow_code: whether its `module:function` may be imported.
+        labels: names for concepts that its code uses, where the picture keeps no numbers for them: one of before 0.6.1.
+
     Raises:
-        ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file.
+        ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file; for labels
+            of which nothing is asked.
     """
     if about.usae_sha256 != usae.sha256:
         raise UsageError(
@@ -79,6 +89,8 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -
         settings = about.drawn_with()
     except UsageError as error:
         raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
+    if settings.parameterization != "fourier":  # earlier versions kept what is its alone
+        settings = settings.model_copy(update={"decay": None, "contrast": None})
     for given in (settings.start, settings.reference):
         if given is not None and given.startswith("tensor of sha256"):
             raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
@@ -96,10 +108,24 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool) -
         _check_code(about, settings, file)
     settings = settings.imported(Path.cwd(), allow_code)
     if is_custom(about.objective):
-        objective = load_custom(about.objective, Path.cwd(), allow_code).objective
+        own = load_custom(about.objective, Path.cwd(), allow_code)
+        objective, code = own.objective, own.sha256
     else:
-        objective = parse_objective(about.objective)
-    return plan_objectives(usae, [objective], [settings])
+        objective, code = parse_objective(about.objective), None
+    return plan_objectives(usae, [_with_numbers(usae, objective, about, file, labels)], [settings], code=code)
+
+
+def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: Path, labels: str | None) -> Objective:
+    """The objective with the numbers that its names had then; a picture of before 0.6.1 does not keep them."""
+    if labels is not None and (about.numbers or not objective.named):
+        raise UsageError(f"{file} says itself which concepts it is of; leave --labels out")
+    if objective.named and about.numbers.keys() >= objective.bound(lambda called: 0).numbers.keys():
+        return objective.bound(lambda called: about.numbers[called])
+    try:
+        return bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))[0]
+    except ValueError as error:
+        advice = "; say with --labels which file of names it was drawn with" if labels is None else ""
+        raise UsageError(f"{file} keeps no number for each name in {about.objective}: {error}{advice}") from error
 
 
 def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:

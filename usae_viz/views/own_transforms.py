@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -61,10 +60,10 @@ def transformed_views(
 def _through(transform: OwnPart, seen: Tensor, generator: torch.Generator) -> Tensor:
     """What a transform makes of views (views, 3, h, w): as many, of any size."""
     with transform.told(WHAT), seeded_by(generator, seen.device):
-        found = transform.ready(WHAT)(seen, generator)
+        found: Tensor = transform.ready(WHAT)(seen, generator)
     if (why := _wrong(seen, found)) is not None:
         raise UsageError(f"{WHAT} {transform.text!r} {why}")
-    return cast(Tensor, found)  # `_wrong` has looked
+    return found
 
 
 def _wrong(seen: Tensor, found: object) -> str | None:

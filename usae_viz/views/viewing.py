@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.precision import RunIn
+from usae_train.interventions.intervene import intervene
 from usae_train.model.usae import USAE
+from usae_viz.concepts.edit_text import BackboneEdits
 from usae_viz.objectives import Activations
 from usae_viz.views.augmentation import views
 from usae_viz.views.own_transforms import transformed_views
@@ -30,6 +32,8 @@ class ViewConfig:
         at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
+        canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
+        edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
         transforms: of somebody's own, in place of the augmentation or, where it is among them, around it.
     """
 
@@ -41,6 +45,8 @@ class ViewConfig:
     whole_first: float = 0.0
     reference: Tensor | None = None
     transforms: tuple[Transform, ...] = ()
+    canvas_bytes: int = 0
+    edits: BackboneEdits = field(default_factory=dict)
 
     def at(self, passed: float) -> ViewConfig:
         """How pictures are shown when a share of the steps has passed."""
@@ -58,8 +64,12 @@ def encode_views(
 ) -> Activations:
     """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference.
 
-    With `classifies` its logits come from the same pass as its tokens.
+    With `classifies` its logits come from the same pass as its tokens. Where its concepts are edited, so is that pass.
     """
+    if edits := view_config.edits.get(backbone.name):
+        others = {name: own for name, own in view_config.edits.items() if name != backbone.name}
+        with intervene(view_config.usae, backbone.name, edits):
+            return encode_views(replace(view_config, edits=others), backbone, canvas, shown, beside, shared, classifies)
 
     def seen(views: Tensor, reference: Activations | None = None) -> Activations:
         dtype, logits = dtype_for(view_config.dtype, backbone), None

@@ -11,16 +11,8 @@ from usae_train.demo.activations import known_world
 from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import Batches, MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.loop import (
-    EXACT_STEPS,
-    fit_tokens,
-    initialize,
-    learning_rate,
-    new_optimizer,
-    new_usae,
-    standardize_from,
-    stepping_pairs,
-)
+from usae_train.training.initialization import initialize, standardize_from
+from usae_train.training.loop import EXACT_STEPS, fit_tokens, learning_rate, new_optimizer, new_usae, stepping_pairs
 from usae_train.training.pairs import clip_pairs, pair_norms, pair_parameters
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import step_loss
@@ -279,7 +271,7 @@ def test_an_explosion_stops_before_its_step_and_keeps_the_last_good_state(tmp_pa
     tokens, kept = toy_tokens(), TrainingCheckpointer(tmp_path, minutes=0, keep=2)
     recipe = DEFAULT.model_copy(update={"learning_rate": 1e5, "warm_up": 0.0, "final_learning_rate": 1e5})
     with pytest.raises(ValueError, match=r"(the loss is|the gradient of)") as error:
-        fit_tokens(tokens, toy_settings(recipe, steps=60), keeper=kept)
+        fit_tokens(tokens, toy_settings(recipe, steps=60), checkpointer=kept)
     message = str(error.value)
     assert re.search(r" at step \d+", message)
     assert re.search(r"; lower the recipe's learning_rate; the last good state is of step \d+ in ", message)

@@ -45,6 +45,21 @@ def test_a_label_at_chance_names_no_concept(known):
     assert parse_concepts(known, "red") == [0]
     with pytest.raises(ValueError, match=r"no concept follows 'blue': the nearest, 5, is at chance \(AUROC 0.58\)"):
         parse_concepts(known, "blue")
+    assert parse_concepts(known, "colour:*") == [0]
+    with pytest.raises(ValueError, match=r"no label matches 'b\*'"):
+        parse_concepts(known, "b*")
+
+
+def test_a_label_at_chance_has_no_figure_on_the_page(known):
+    (areas,) = [column.values for column in concept_columns(known, [0, 1, 2, 5]) if column.key == "auroc"]
+    assert areas == [0.95, 0.61, None, None]
+
+
+@pytest.mark.parametrize("text", ["Light Blue", "lightblue", "colour: light blue", "Colour:lightBlue", "*blue"])
+def test_a_label_is_found_however_it_is_spelt(known, text):
+    known.factors = ["colour: red", "colour: Light Blue"]
+    known.statistics.auroc[:, 1, 5] = 0.9
+    assert parse_concepts(known, text) == [5]
 
 
 @pytest.fixture

@@ -311,7 +311,12 @@ def test_a_link_to_a_comparison_opens_it(atlas, visit):
     for card in ("3", difference):
         page.fill("#search", card)  # the card may be out of view, and not made
         page.click(f'.card[data-id="{card}"] .compare')
-    addressed(page, "compare=3%2C")
+    addressed(page, "side=false")
+    chosen = visit(atlas, page.url.partition("#")[2])
+    becomes(chosen, lambda: chosen.locator("#tray .chip").count(), 2)
+    assert chosen.locator("dialog[open]").count() == 0  # nobody has asked for it yet
+    page.click("#compare")
+    addressed(page, "side=true")
     again = visit(atlas, page.url.partition("#")[2])  # the address that the page made
     again.wait_for_selector("dialog[open].several")
     becomes(page, lambda: compared(again), ["concept 3", f"concept {difference}"])

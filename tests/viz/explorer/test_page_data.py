@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from usae_viz.concepts.labels import Label
-from usae_viz.explorer import entries, explore
+from usae_viz.explorer import entries, explore, vocabulary
 from usae_viz.explorer.figures import Column
 from usae_viz.explorer.sources import open_sources
 
@@ -17,6 +17,7 @@ OF_DATACLASSES = {
     "DrawnData": entries.DrawnData,
     "CardData": entries.CardData,
     "ColumnData": Column,
+    "FactorData": vocabulary.FactorData,
 }
 
 

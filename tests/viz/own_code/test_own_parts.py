@@ -16,10 +16,13 @@ import usae_train as ut
 import usae_viz as uv
 from usae_viz.cli import app
 from usae_viz.export.png import read_png
+from usae_viz.optimization.maximize import bytes_of
+from usae_viz.optimization.resolving import resolved
 from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import OwnImages
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
+from usae_viz.settings import MaximizeSettings
 from usae_viz.views.augmentation import views
 from usae_viz.views.own_transforms import transformed_views
 from usae_viz.views.presets import PRESETS
@@ -295,3 +298,12 @@ def test_what_is_not_there_is_one_line(name, why):
     done = run("maximize", "-c", "3", "--parameterization", name, "--allow-code", "-q")
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     assert why in done.stderr
+
+
+def test_the_memory_that_an_image_keeps_is_counted(usae):
+    def needed(part):
+        settings = resolved(usae, MaximizeSettings(parameterization=part, **QUICK))
+        return bytes_of(usae, settings, [uv.Concept(3)])
+
+    once = 3 * 32 * 32 * 4  # of the sigmoid that `Plain` ends with; clamping keeps another
+    assert 2 * once <= needed(Plain) - needed("pixel") <= 4 * once  # of two canvases

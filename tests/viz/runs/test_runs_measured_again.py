@@ -1,13 +1,16 @@
 """A run is resumed after the USAE's statistics, or names of concepts, were made anew: no picture is drawn again."""
 
 import json
+import shutil
 
-from running_recipes import QUICK, contents, drawn
+import pytest
+from running_recipes import QUICK, contents, drawn, run
 
 import usae_train as ut
 from usae_train.model.checkpoint import load
 from usae_train.model.statistics import read_origin
 from usae_viz.export.png import read_pixels, read_png, rename_png
+from usae_viz.runs import manifest
 from usae_viz.runs.manifest import statistics_hash
 
 
@@ -42,6 +45,48 @@ def test_percentiles_are_of_one_measurement_and_no_picture_is_drawn_again(usae, 
     kept = contents(out)
     drawn(folder, tmp_path, text.replace("a: {}", "a: {}, b: {views: 2}"))
     assert contents(out) == kept
+
+
+def measured_anew(folder, factor):
+    """The statistics of a USAE as if natural pictures had larger codes."""
+    own, kept = load(folder).statistics, folder / "statistics.safetensors"
+    own.quantiles.mul_(factor)
+    own.save(kept, read_origin(kept))
+
+
+def stop_at(monkeypatch, when):
+    """Ctrl-C at the n-th file that is written, before it takes its place."""
+    real, count = manifest.atomic_path, iter(range(100))
+
+    def stopped(target):
+        if next(count) == when:
+            raise KeyboardInterrupt
+        return real(target)
+
+    monkeypatch.setattr(manifest, "atomic_path", stopped)
+
+
+@pytest.mark.parametrize("when", range(4))  # the record, a picture each for two backbones, the record
+def test_nothing_is_lost_where_it_is_stopped_while_it_measures_again(usae, tmp_path, drawings, when):
+    folder = ut.save(usae, tmp_path / "usae")
+    text = f"concepts: [3]\n{QUICK}"
+    out = drawn(folder, tmp_path, text)
+    measured_anew(folder, 50)
+    shutil.copytree(out, tmp_path / "kept")
+    drawn(folder, tmp_path, text)
+    whole = contents(out)
+    shutil.rmtree(out)
+    (tmp_path / "kept").rename(out)
+    drawings.clear()
+    for factor in (1, 2):  # stopped, measured again by others, stopped again
+        measured_anew(folder, factor)
+        with pytest.MonkeyPatch.context() as patch:
+            stop_at(patch, when)
+            assert run("render", tmp_path / "recipe.yaml", "--out", out, "-q").exit_code == 130
+    measured_anew(folder, 0.5)
+    drawn(folder, tmp_path, text)
+    assert drawings == []
+    assert contents(out) == whole
 
 
 def test_a_record_that_does_not_say_its_statistics_is_read_and_no_picture_of_it_written_again(usae, tmp_path, drawings):

@@ -103,7 +103,10 @@ def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
         (["show", tmp_path / "odd.png"], "what it says of itself is broken: scores.drawn_for: "),
         (["show", room / "sheet.png"], "sheet.png is a sheet of several pictures"),
         (["render", tmp_path / "other.png"], "was drawn with the USAE of sha256 000000000000, and"),
-        (["render", tmp_path / "later.png"], "drawn with settings that this version does not have: warmth = 3: Extra"),
+        (
+            ["render", tmp_path / "later.png"],
+            "drawn with settings that this version does not have: warmth = 3: there is none",
+        ),
         (["render", tmp_path / "tensor.png"], "was drawn beside a picture that was in no file"),
         (
             ["render", tmp_path / "code.png"],
@@ -251,3 +254,43 @@ def test_what_a_picture_says_begins_no_line_and_reaches_no_terminal_raw(drawn_by
     assert not any(line.startswith("verdict ") for line in plain.splitlines())
     assert r"ended       x\nverdict     strong\x1b[2J" in plain
     assert "\x1b" not in plain
+
+
+@pytest.fixture
+def drawn_by_names(folder, tmp_path, monkeypatch):
+    """A picture of somebody's own objective, which calls a concept by a name of a labels file."""
+    monkeypatch.chdir(tmp_path)
+    Path("own_names.py").write_text("import usae_viz as uv\nwarm = uv.Concept('warm reds') - 0.5 * uv.Concept(7)\n")
+    Path("labels.json").write_text(json.dumps({"schema": 1, "labels": [{"concept": 3, "name": "warm reds"}]}))
+    settings = "settings: {steps: 2, views: 1, size: 32}"
+    Path("recipe.yaml").write_text(f"usae: {folder}\nlabels: labels.json\nobjectives: ['own_names:warm']\n{settings}\n")
+    assert run("render", "recipe.yaml", "--out", "run", "--allow-code", "-q").exit_code == 0
+    yield tmp_path / "run" / "objective-own-names-warm" / "left.png"
+    sys.modules.pop("own_names", None)
+
+
+def test_a_picture_of_names_is_drawn_again_to_the_byte_without_their_file(drawn_by_names):
+    Path("labels.json").rename("elsewhere.json")
+    file = drawn_by_names
+    for again in ("again", "and-again"):  # what is drawn again can be drawn again
+        done = run("render", file, "--out", again, "--allow-code", "-q")
+        assert done.exit_code == 0, done.output
+        file = Path(again) / "objective-own-names-warm" / "left.png"
+        assert file.read_bytes() == drawn_by_names.read_bytes()
+    done = run("render", file, "--labels", "elsewhere.json", "--allow-code", "--out", "third")
+    assert (done.exit_code, Path("third").exists()) == (1, False)
+    assert "says itself which concepts it is of; leave --labels out" in done.stderr
+
+
+def test_an_older_picture_of_names_asks_for_their_file(drawn_by_names):
+    about = {key: value for key, value in read_png(drawn_by_names).items() if key != "numbers"}
+    whole = drawn_by_names.read_bytes()
+    with Image.open(drawn_by_names) as picture:
+        save_png(drawn_by_names, picture, about)
+    done = run("render", drawn_by_names, "--out", "again", "--allow-code")
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "keeps no number for each name in own_names:warm: no concept 'warm reds'" in done.stderr
+    assert "say with --labels which file of names" in done.stderr
+    done = run("render", drawn_by_names, "--out", "again", "--allow-code", "--labels", "labels.json", "-q")
+    assert done.exit_code == 0, done.output
+    assert (Path("again") / "objective-own-names-warm" / "left.png").read_bytes() == whole

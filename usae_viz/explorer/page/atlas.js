@@ -63,6 +63,18 @@ class Atlas {
     if (at !== undefined && this.drawing.has(at)) this.#choose(at);
   }
 
+  /** The concept that keys are at. */
+  get at() {
+    return this.chosen;
+  }
+
+  /** Go to the concept that keys were at, or to the one in the middle. */
+  enter() {
+    this.canvas.focus({ preventScroll: true });
+    if (this.chosen === null) this.#step(0, 0);
+    else this.#choose(this.chosen);
+  }
+
   #listen() {
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => this.#pressed(event));
@@ -269,9 +281,11 @@ function writeLook({ x, y, zoom }) {
  */
 function conceptInSmall({ data, layout }, at, words) {
   const card = data.cards[at];
-  const [row] = layout.rows;
-  const drawn = row && card.drawn.length ? slots(data, card, row, false) : [];
-  const tiles = drawn.filter((picture) => picture).map((picture) => tile(data, card, row.run, picture));
+  const rows = [false, layout.shared].flatMap((shared) =>
+    layout.rows.map((row) => slots(data, card, row, shared).map((one) => ({ run: row.run, one }))),
+  );
+  const drawn = rows.map((row) => row.filter(({ one }) => one)).find((row) => row.length);
+  const tiles = (drawn ?? []).map(({ run, one }) => tile(data, card, run, one));
   const patches = data.backbones.map((_, backbone) =>
     h("div", { class: "strip", style: { "--n": data.natural } }, smallPatches(data, card, backbone)),
   );

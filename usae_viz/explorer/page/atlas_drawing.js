@@ -24,8 +24,9 @@ class AtlasDrawing {
   #dots = [];
   #dotSize = 0; // pixels of the page
   #asked = 0; // a frame
-  /** @type {Map<number, Cutting | null>} */
+  /** @type {Map<number, Cutting | null>} of the run that is chosen */
   #pictures = new Map();
+  #run = ""; // that the pictures are of
 
   /**
    * @param {Page} page
@@ -65,6 +66,8 @@ class AtlasDrawing {
     const { data, view, places } = this.page;
     const column = data.column.get(view.colour);
     const scale = column && scaleOf(column);
+    if (this.#run !== view.run) this.#pictures.clear();
+    this.#run = view.run;
     this.#kept = new Uint8Array(data.cards.length);
     for (const at of places) this.#kept[at] = 1;
     this.#step = Uint8Array.from(data.cards, (_, at) => {
@@ -287,7 +290,8 @@ class AtlasDrawing {
       const from = [left * image.naturalWidth, top * image.naturalHeight, across, across];
       const [sx, sy, sw, sh] = from;
       context.drawImage(image, sx, sy, sw, sh, x - PICTURE / 2, y - PICTURE / 2, PICTURE, PICTURE);
-      context.strokeStyle = this.#rampAt(this.#step[at] / (COLOURS - 1));
+      const step = this.#step[at];
+      context.strokeStyle = step === COLOURS ? this.#colour("var(--unknown)") : this.#rampAt(step / (COLOURS - 1));
       context.lineWidth = 3;
       context.strokeRect(x - PICTURE / 2, y - PICTURE / 2, PICTURE, PICTURE);
     }
@@ -300,9 +304,9 @@ class AtlasDrawing {
   #pictureOf(at) {
     const before = this.#pictures.get(at);
     if (before !== undefined) return before;
-    const { data } = this.page;
+    const { data, view } = this.page;
     const card = data.cards[at];
-    const [drawn] = card.drawn;
+    const [drawn] = drawnIn(card, view);
     const row = card.natural.findIndex((count) => count > 0);
     const source = drawn
       ? thumb(drawn.run, drawn.pictures[0])

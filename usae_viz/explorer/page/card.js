@@ -258,17 +258,18 @@ function makeCard(page, at, place, total) {
  * @param {Page} page
  * @param {number} at
  */
-function cardHead({ data, labels, view, open, compare }, at) {
+function cardHead({ data, labels, view, standard, open, compare }, at) {
   const { id } = data.cards[at];
   const { favourite } = labels.of(id);
   const { number, words, followed } = heading(data, at, labels);
   const link = h(
     "a",
-    { class: "open", href: `#${new URLSearchParams({ concept: id })}`, id: `title-${at}` },
+    { class: "open", href: `#${toHash({ ...view, concept: id }, standard)}`, id: `title-${at}` },
     number !== null && h("b", {}, number),
     words && h("span", { class: "name", title: words }, words),
   );
   link.addEventListener("click", (event) => {
+    if (opensElsewhere(event)) return;
     event.preventDefault();
     open(id);
   });

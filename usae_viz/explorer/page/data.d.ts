@@ -25,8 +25,16 @@ interface UsaeData {
   active: string | null;
   grid: [number, number] | null; // rows, columns
   images: string | null;
-  labels: string[];
+  factors: FactorData[]; // where the truth is known
+  top: number[] | null; // all concepts, the most universal first
   names: LabelData[];
+}
+
+/** A factor value, such as `colour: red`, and the concept that follows it best. */
+interface FactorData {
+  value: string;
+  concept: number;
+  auroc: number; // in the weakest backbone
 }
 
 interface LabelData {

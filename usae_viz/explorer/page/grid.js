@@ -47,9 +47,11 @@ class Grid {
 
   /** Lay the cards of a new view out. */
   redraw() {
-    const focused = document.activeElement?.closest(".card")?.getAttribute("data-at");
+    const card = document.activeElement?.closest(".card");
+    const focused = card?.getAttribute("data-at");
+    const place = Number(card?.ariaPosInSet) - 1;
     const part = document.activeElement?.className.split(" ").at(-1);
-    for (const card of this.shown.values()) card.remove();
+    for (const shown of this.shown.values()) shown.remove();
     this.shown.clear();
     const rows = Math.ceil(this.page.places.length / this.columns);
     this.element.style.height = `${Math.max(0, rows * (this.height + GAP) - GAP)}px`;
@@ -57,6 +59,20 @@ class Grid {
     if (!focused) return;
     const again = this.element.querySelector(`.card[data-at="${focused}"] ${part ? `.${CSS.escape(part)}` : ".open"}`);
     if (again instanceof HTMLElement) again.focus({ preventScroll: true });
+    else this.focus(Math.min(place, this.page.places.length - 1)); // it was filtered out: on to the one in its stead
+  }
+
+  /** The concept that has the focus. */
+  get at() {
+    const card = document.activeElement?.closest(".card");
+    return card ? Number(card.getAttribute("data-at")) : null;
+  }
+
+  /** Give the focus to the first card that is seen whole. */
+  enter() {
+    const margin = within(document, "header.top").getBoundingClientRect().bottom;
+    const above = Math.max(0, margin - this.element.getBoundingClientRect().top);
+    this.focus(Math.ceil(above / (this.height + GAP)) * this.columns);
   }
 
   /** Make the cards that have come near the view; drop those that have left it. */
@@ -95,8 +111,10 @@ class Grid {
     const row = Math.floor(place / this.columns);
     const top = this.element.getBoundingClientRect().top + scrollY + row * (this.height + GAP);
     const margin = within(document, "header.top").offsetHeight + GAP;
-    if (top - margin < scrollY) scrollTo({ top: top - margin });
-    else if (top + this.height > scrollY + innerHeight) scrollTo({ top: top + this.height + GAP - innerHeight });
+    const above = top - margin < scrollY;
+    const below = top + this.height > scrollY + innerHeight;
+    if (above && !below) scrollTo({ top: top - margin });
+    if (below && !above) scrollTo({ top: Math.min(top - margin, top + this.height + GAP - innerHeight) });
     this.fill();
     const card = this.shown.get(place);
     if (card) within(card, ".open").focus({ preventScroll: true });

@@ -45,24 +45,24 @@ class Labels {
     this.#keep();
   }
 
-  /**
-   * What is wrong with a name, or "". The command line splits at commas and takes numbers and top:N for themselves.
-   * @param {string} name
-   */
-  static wrong(name) {
-    if (/[,\n]/.test(name)) return "A name has no comma: --concept splits there.";
-    if (/^-?\d+$/.test(name.trim())) return "A name is not a number: --concept takes numbers for concepts.";
-    if (/^(top:|all$|favourites$)/i.test(name.trim()))
-      return "“top:”, “all” and “favourites” have a meaning of their own.";
-    return "";
+  /** What --concept would know, were these labels exported: names of the USAE's own that nobody else has, then these. */
+  get known() {
+    const readers = this.numbered;
+    const names = new Set(readers.map(({ name }) => folded(name)));
+    return [...this.usae.names.filter(({ name }) => !names.has(folded(name))), ...readers];
+  }
+
+  /** Those of concepts, in the concepts' order: other objectives have no number that a file could name them by. */
+  get numbered() {
+    return [...this.byId]
+      .filter(([id]) => /^\d+$/.test(id))
+      .map(([id, { name, favourite, note }]) => ({ concept: Number(id), name, favourite, note }))
+      .sort((one, two) => one.concept - two.concept);
   }
 
   /** As the file that --labels reads. */
   asJson() {
-    const labels = [...this.byId]
-      .filter(([id]) => /^\d+$/.test(id))
-      .map(([id, { name, favourite, note }]) => ({ concept: Number(id), name, favourite, note }))
-      .sort((one, two) => one.concept - two.concept);
+    const labels = this.numbered;
     return JSON.stringify({ schema: 1, usae: this.usae.source, usae_sha256: this.usae.sha256, labels }, null, 2) + "\n";
   }
 
@@ -83,9 +83,7 @@ class Labels {
       throw new Error(
         `These labels are of another USAE (${file.usae ?? "unnamed"}, ${String(file.usae_sha256).slice(0, 12)}).`,
       );
-    for (const each of file.labels)
-      if (!Number.isInteger(each?.concept) || each.concept < 0)
-        throw new Error("A label without the number of its concept.");
+    for (const label of file.labels) checkLabel(label, this.usae.n_concepts);
     this.#take(file.labels.map((/** @type {LabelData} */ each) => [String(each.concept), each]));
     this.#keep();
     return file.labels.length;
@@ -93,12 +91,15 @@ class Labels {
 
   /** @param {[string, Partial<Label>][]} entries */
   #take(entries) {
-    for (const [id, label] of entries)
+    for (const [id, label] of entries) {
+      const [name, note] = [String(label.name ?? ""), String(label.note ?? "")];
+      const fits = !wrongName(name); // one that an older page took is kept as a note: its file would be refused
       this.byId.set(String(id), {
-        name: String(label.name ?? ""),
-        note: String(label.note ?? ""),
+        name: fits ? name : "",
+        note: fits ? note : [name, note].filter(Boolean).join("\n"),
         favourite: Boolean(label.favourite),
       });
+    }
   }
 
   #keep() {
@@ -109,4 +110,23 @@ class Labels {
     }
     for (const listener of this.listeners) listener();
   }
+}
+
+/** @type {Record<string, string>} what a label of a file may have beside its concept */
+const LABEL_PARTS = { name: "string", note: "string", favourite: "boolean" };
+
+/**
+ * A label of a file; throws an Error that says what is wrong with it.
+ * @param {any} label
+ * @param {number | null} count of concepts; null: not known
+ */
+function checkLabel(label, count) {
+  const { concept, ...parts } = label ?? {};
+  if (!Number.isInteger(concept) || concept < 0) throw new Error("A label without the number of its concept.");
+  if (count !== null && concept >= count) throw new Error(`No concept ${concept}: this USAE has ${count}.`);
+  for (const [part, value] of Object.entries(parts))
+    if (typeof value !== LABEL_PARTS[part])
+      throw new Error(`Concept ${concept}: “${part}” is not as this page exports it.`);
+  const wrong = wrongName(parts.name ?? "");
+  if (wrong) throw new Error(`Concept ${concept} cannot be called “${parts.name}”. ${wrong}`);
 }

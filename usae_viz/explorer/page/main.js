@@ -5,6 +5,7 @@
 const NO_FILTERS = { query: "", favourites: false, label: "", fires: "", not: "", pictures: "", ranges: {} };
 const ADDRESS_FOLLOWS = 150; // milliseconds: browsers limit how often an address may change
 const NARROW = 640; // pixels
+const PANEL_COVERS = "(max-width: 60rem)"; // all else, as in explorer.css
 
 /**
  * Begin, with what page.py wrote.
@@ -38,6 +39,7 @@ function standardView(data) {
 class Explorer {
   /** @type {number[]} */
   places = [];
+  #scrolled = 0; // pixels, of the cards, while the atlas is shown
 
   /** @param {PageData} data */
   constructor(data) {
@@ -68,10 +70,30 @@ class Explorer {
     this.#openWhatIsAsked();
   }
 
-  setAddress = () => history.replaceState(null, "", `#${toHash(this.view, this.standard)}`);
+  get address() {
+    return `#${toHash(this.view, this.standard)}`;
+  }
+
+  setAddress = () => history.replaceState(null, "", this.address);
+
+  /**
+   * A change that the browser's button takes back: something is opened, closed, turned to.
+   * @param {() => void} change of the view
+   */
+  #step(change) {
+    this.setAddress(); // which follows the view a moment later
+    change();
+    if (this.address !== location.hash) history.pushState(null, "", this.address);
+  }
 
   /** @param {Partial<View>} change */
   update = (change) => {
+    keepingFocus(() => this.#update(change));
+    this.keepAddress();
+  };
+
+  /** @param {Partial<View>} change */
+  #update(change) {
     const before = this.view;
     this.view = { ...before, ...change };
     this.places = select(this.data, this.view, this.labels);
@@ -81,15 +103,28 @@ class Explorer {
     else if (before.size !== this.view.size || before.run !== this.view.run) this.scene.measure();
     else this.scene.redraw();
     this.say();
-    this.keepAddress();
-  };
+  }
 
   /** Show the grid or the atlas. */
   #turnTo() {
     const atlas = this.scene === this.atlas;
+    const turned = byId("atlas").hidden === atlas;
+    if (turned && atlas) this.#scrolled = scrollY;
     byId("grid").hidden = atlas;
     byId("atlas").hidden = !atlas;
     this.scene.measure();
+    if (turned) scrollTo({ top: atlas ? 0 : this.#scrolled });
+  }
+
+  /**
+   * From the cards to the atlas, or back.
+   * @param {boolean} focused whether the focus goes along, to the same concept
+   */
+  turn(focused) {
+    const { at } = this.scene;
+    this.#step(() => this.update({ shows: this.scene === this.atlas ? "cards" : "atlas" }));
+    if (focused && at !== null) this.scene.focus(this.places.indexOf(at));
+    else if (focused) this.scene.enter();
   }
 
   /** Bring everything around the cards in line with the view. */
@@ -99,6 +134,8 @@ class Explorer {
     const all = `${data.cards.length.toLocaleString("en")} ${data.cards.length === 1 ? "concept" : "concepts"}`;
     const few = places.length !== data.cards.length;
     byId("found").textContent = few ? `${places.length.toLocaleString("en")} of ${all}` : all;
+    const wrong = places.length || !view.query.trim() ? "" : askedFor(data, view.query, this.labels).wrong;
+    byId("nothing").textContent = `No concept fits ${filterCount(view) ? "these filters" : "this search"}. ${wrong}`;
     byId("nothing").hidden = places.length > 0;
     byId("reset").hidden = !active && !view.query;
     byId("n-filters").textContent = String(active);
@@ -115,17 +152,26 @@ class Explorer {
   }
 
   /** @param {string} id */
-  open = (id) => {
-    this.view = { ...this.view, concept: id };
+  open = (id) => this.#open({ concept: id });
+
+  sideBySide = () => this.#open({ concept: "", side: true });
+
+  /** @param {Partial<View>} change */
+  #open(change) {
+    const turns = this.sheet.dialog.open; // from one to the next: no step of its own
+    const take = () => void (this.view = { ...this.view, ...change });
+    if (turns) take();
+    else this.#step(take);
     this.setAddress();
-    this.sheet.show([id]);
-  };
+    this.sheet.show(opened(this.view));
+  }
 
   closed = () => {
-    const { concept } = this.view;
-    this.view = { ...this.view, concept: "" };
-    this.setAddress();
-    if (concept) this.scene.focus(this.places.indexOf(this.data.place.get(concept) ?? -1));
+    const { ids } = this.sheet;
+    if (opened(this.view).length) this.#step(() => void (this.view = { ...this.view, concept: "", side: false }));
+    if (ids.length > 1) document.getElementById("compare")?.focus({ preventScroll: true });
+    else this.scene.focus(this.places.indexOf(this.data.place.get(ids[0]) ?? -1));
+    if (!hasFocus()) byId("cards").focus({ preventScroll: true });
   };
 
   /** @param {string} look */
@@ -145,8 +191,9 @@ class Explorer {
     const [panel, button] = [byId("panel"), byId("filters")];
     panel.classList.toggle("open", open);
     button.ariaExpanded = String(open);
-    const first = open ? panel.querySelector("select, input, button") : button;
-    if (first instanceof HTMLElement) first.focus();
+    for (const behind of [within(document, "header.top"), byId("cards"), byId("tray")]) behind.inert = open;
+    const first = open ? within(panel, ".close-panel") : button;
+    first.focus();
   };
 
   /** @param {HTMLInputElement} input */
@@ -169,7 +216,9 @@ class Explorer {
 
   /** The address was changed by a link within the page, or by hand. */
   addressed() {
-    this.update(fromHash(location.hash, this.standard, this.data));
+    keepingFocus(() => this.#update(fromHash(location.hash, this.standard, this.data)));
+    this.setAddress(); // at once: a moment later one may have gone on
+    byId("search", HTMLInputElement).value = this.view.query;
     if (!this.#openWhatIsAsked() && this.sheet.dialog.open) this.sheet.dialog.close();
   }
 
@@ -201,15 +250,15 @@ function tray(page) {
     return h("button", { class: "chip", "aria-label": label, onclick: () => page.compare(id) }, id, " ✕");
   };
   const show = h("button", { id: "compare", class: "main", disabled: compare.length < 2 }, "Side by side");
-  show.addEventListener("click", () => page.sheet.show([...compare]));
+  show.addEventListener("click", () => page.sideBySide());
   byId("tray").hidden = compare.length === 0;
-  byId("tray").replaceChildren(
+  replaceKeepingFocus(byId("tray"), [
     h("span", {}, "Compare"),
     ...compare.map(chip),
     h("span", { class: "gap" }),
-    h("button", { class: "text", onclick: () => page.update({ compare: [] }) }, "Clear"),
+    h("button", { class: "text", onclick: () => page.update({ compare: [], side: false }) }, "Clear"),
     show,
-  );
+  ]);
 }
 
 /**
@@ -222,7 +271,7 @@ function listen(page) {
     direction: () => page.update({ descending: !page.view.descending }),
     favourites: () => page.update({ favourites: !page.view.favourites }),
     filters: () => page.togglePanel(!byId("panel").classList.contains("open")),
-    shows: () => page.update({ shows: page.view.shows === "atlas" ? "cards" : "atlas" }),
+    shows: () => page.turn(false),
     "copy-link": () => page.copyLink(byId("said")),
     reset: () => {
       search.value = "";
@@ -230,6 +279,10 @@ function listen(page) {
     },
   };
   for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+  within(document, ".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address says what is shown, and no place on the page
+    byId("cards").focus();
+  });
   search.addEventListener("input", () => page.update({ query: search.value }));
   /** @type {Record<string, (value: string) => Partial<View>>} */
   const changes = {
@@ -242,6 +295,7 @@ function listen(page) {
     select.addEventListener("change", () => page.update(change(select.value)));
   }
   addEventListener("hashchange", () => page.addressed());
+  matchMedia(PANEL_COVERS).addEventListener("change", () => byId("cards").inert && page.togglePanel(false));
   document.addEventListener("keydown", (event) => pressed(page, event));
 }
 
@@ -251,11 +305,14 @@ function listen(page) {
  * @param {KeyboardEvent} event
  */
 function pressed(page, event) {
-  if (isTyping(event) || page.sheet.dialog.open) return;
+  if (page.sheet.dialog.open) return;
+  if (byId("panel").classList.contains("open")) return void (event.key === "Escape" && page.togglePanel(false));
+  if (isTyping(event)) return;
+  const nowhere = event.target === document.body || event.target === byId("cards");
   if (event.key === "/") byId("search").focus();
-  else if (event.key === "a" && page.atlas) byId("shows").click();
+  else if (event.key === "a" && page.atlas) page.turn(true);
   else if (event.key === "l") byId("copy-link").click();
-  else if (event.key.startsWith("Arrow") && event.target === document.body) page.scene.focus(0);
+  else if (event.key.startsWith("Arrow") && nowhere) page.scene.enter();
   else return;
   event.preventDefault();
 }

@@ -24,6 +24,7 @@ interface View {
   ranges: Record<string, [number, number]>; // by column: least, most
   concept: string; // open, by id
   compare: string[]; // ids
+  side: boolean; // whether those compared are open, side by side
 }
 
 interface Label {
@@ -58,6 +59,7 @@ interface Page {
   open(id: string): void;
   compare(id: string): void;
   closed(): void; // the sheet is
+  sideBySide(): void; // open those compared
   togglePanel(open: boolean): void;
   importLabels(input: HTMLInputElement): Promise<void>;
   copyLink(says: HTMLElement): Promise<void>;
@@ -82,6 +84,8 @@ interface Scene {
   measure(): void; // its room, or how it fills it, has changed
   redraw(): void; // what is shown has changed
   focus(place: number): void; // of a card among those shown
+  enter(): void; // give the focus to what one looks at
+  at: number | null; // the concept that keys are at, by its place in the data
 }
 
 type Heading = "h2" | "h3" | "h4" | "h5";

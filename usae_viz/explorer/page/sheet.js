@@ -115,10 +115,13 @@ class Sheet {
     const one = ids.length === 1;
     const parts = places.map((at, nth) => conceptPart(this.page, at, found[nth], one ? 2 : 3));
     this.dialog.className = one ? "one" : "several";
-    this.dialog.replaceChildren(this.#head(one), h("div", { class: "parts", style: { "--n": ids.length } }, parts));
-    if (!this.dialog.open) this.dialog.showModal();
+    const children = [this.#head(one), h("div", { class: "parts", style: { "--n": ids.length } }, parts)];
+    replaceKeepingFocus(this.dialog, children);
+    if (!this.dialog.open) {
+      this.dialog.showModal();
+      within(this.dialog, ".close").focus();
+    } else if (!this.dialog.contains(document.activeElement)) within(this.dialog, ".close").focus();
     this.dialog.scrollTop = 0;
-    if (one) within(this.dialog, ".close").focus();
   }
 
   /** @param {boolean} one whether one concept is shown */

@@ -194,7 +194,7 @@ function ownWords(labels, id) {
   const placeholder = "a name, for --concept";
   const name = h("input", { value: label.name, maxlength: 80, placeholder, "aria-label": `name of ${id}` });
   name.addEventListener("change", () => {
-    says.textContent = Labels.wrong(name.value);
+    says.textContent = wrongName(name.value);
     if (!says.textContent) labels.set(id, { name: name.value.trim() });
   });
   const note = h("textarea", { rows: 2, placeholder: "notes", value: label.note, "aria-label": `notes on ${id}` });

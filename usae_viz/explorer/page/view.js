@@ -21,20 +21,15 @@ const VIEW = {
   ranges: {},
   concept: "",
   compare: [],
+  side: false,
 };
 const FOLLOWS = 0.9; // AUROC from which a concept is said to follow its label, as in usae_viz/concepts/naming.py
 /** @type {Record<string, string[]>} */
-const CHOICES = { size: ["s", "m", "l"], shows: ["cards", "atlas"] }; // values of a view that are one of a few
-
-/**
- * What a card can be found by, in small letters.
- * @param {CardData} card
- * @param {Label} label
- */
-function haystack(card, label) {
-  const said = card.concept === null ? card.objective : `concept ${card.id}`;
-  return [`#${card.id}`, said, card.follows, label.name, label.note].filter(Boolean).join("\n").toLowerCase();
-}
+const CHOICES = {
+  size: ["s", "m", "l"],
+  shows: ["cards", "atlas"],
+  pictures: ["", "drawn", "strong", "fired", "weak", "failed", "none"],
+}; // values of a view that are one of a few
 
 /**
  * Places of the cards that a view shows, in its order.
@@ -46,19 +41,6 @@ function select(data, view, labels) {
   const kept = [inQuery, inLabel, inFiring, inPictures, inRanges].map((make) => make(data, view, labels));
   const places = data.cards.map((_, at) => at).filter((at) => kept.every((keeps) => keeps(at)));
   return ordered(data, view, labels, places);
-}
-
-/** @type {Filter} */
-function inQuery(data, view, labels) {
-  const words = view.query.toLowerCase().split(/\s+/).filter(Boolean);
-  const number = words.length === 1 && /^\d+$/.test(words[0]);
-  return (at) => {
-    const card = data.cards[at];
-    if (!words.length || (words.length === 1 && words[0] === card.id)) return true;
-    if (number) return card.id.startsWith(words[0]);
-    const text = haystack(card, labels.of(card.id));
-    return words.every((word) => text.includes(word));
-  };
 }
 
 /** @type {Filter} by favourite and by label: `own` (named by the reader), or one of the USAE's that it follows. */
@@ -148,11 +130,12 @@ function filterCount(view) {
  */
 function toHash(view, standard) {
   const said = new URLSearchParams();
-  const { ranges, compare, ...rest } = view;
+  const { ranges, compare, side, ...rest } = view;
   for (const [key, value] of Object.entries(rest))
     if (value !== standard[/** @type {keyof typeof rest} */ (key)]) said.set(key, String(value));
   for (const [column, [low, high]] of Object.entries(ranges)) said.set(`range.${column}`, `${low}..${high}`);
   if (compare.length) said.set("compare", compare.map(encodeURIComponent).join(",")); // objectives have commas too
+  if (compare.length > 1) said.set("side", String(side)); // a link that does not say so, as one types it, opens them
   return said.toString();
 }
 
@@ -172,19 +155,23 @@ function decoded(text) {
  * The concepts that a view has open: one, or several side by side.
  * @param {View} view
  */
-const opened = (view) => (view.concept ? [view.concept] : view.compare.length > 1 ? view.compare : []);
+function opened({ concept, side, compare }) {
+  if (concept) return [concept];
+  return side && compare.length > 1 ? compare : [];
+}
 
 /**
  * A view from an address; what it does not say, or says wrongly, is as in `standard`.
  * @param {string} hash
  * @param {View} standard
- * @param {Pick<PageData, "column" | "place" | "runs" | "atlas">} data
+ * @param {Pick<PageData, "column" | "place" | "runs" | "atlas" | "backbones">} data
  * @returns {View}
  */
 function fromHash(hash, standard, data) {
   /** @type {View} */
-  const view = { ...standard, ranges: {}, compare: [] };
+  const view = { ...standard, ranges: {}, compare: [], side: true };
   for (const [key, value] of new URLSearchParams(hash.replace(/^#/, ""))) read(view, key, value, standard, data);
+  view.side = view.side && view.compare.length > 1;
   if (!data.atlas) view.shows = "cards";
   return view;
 }
@@ -195,7 +182,7 @@ function fromHash(hash, standard, data) {
  * @param {string} key
  * @param {string} value
  * @param {View} standard
- * @param {Pick<PageData, "column" | "place" | "runs">} data
+ * @param {Pick<PageData, "column" | "place" | "runs" | "backbones">} data
  */
 function read(view, key, value, standard, data) {
   const known = Object.hasOwn(VIEW, key) ? VIEW[/** @type {keyof View} */ (key)] : undefined;
@@ -209,8 +196,9 @@ function read(view, key, value, standard, data) {
   else if (key === "sort")
     view.sort = data.column.has(value) || ["index", "name"].includes(value) ? value : standard.sort;
   else if (key === "colour") view.colour = data.column.has(value) ? value : standard.colour;
-  else if (key === "least") view.least = Number(value) >= 0 ? Number(value) : standard.least;
-  else if (key === "run") view.run = data.runs[Number(value)] ? value : standard.run;
+  else if (key === "least") view.least = Number(value) >= 0 && Number(value) <= 1 ? Number(value) : standard.least;
+  else if (key === "run") view.run = /^\d+$/.test(value) && data.runs[Number(value)] ? value : standard.run;
+  else if (key === "fires" || key === "not") view[key] = data.backbones.includes(value) ? value : "";
   else if (Object.hasOwn(CHOICES, key)) Object.assign(view, CHOICES[key].includes(value) ? { [key]: value } : {});
   else if (typeof known === "boolean") Object.assign(view, { [key]: value === "true" });
   else if (typeof known === "string") Object.assign(view, { [key]: value });

@@ -1,0 +1,126 @@
+"""The keyboard alone does all, and its place on the page is never lost."""
+
+import pytest
+from browser_waiting import becomes, soon
+
+from usae_viz.explorer import explore
+from usae_viz.explorer.sources import open_sources
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def folder(usae_folder, run_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("keyboard") / "page"
+    explore(open_sources([usae_folder, str(run_folder)]), out, natural=2)
+    return out
+
+
+def focused(page):
+    """What has the focus: its id, its concept and class, or its class."""
+    return page.evaluate(
+        """() => { const at = document.activeElement, card = at.closest(".card");
+        return at.id && !card ? at.id : [card?.dataset.id, at.className].filter(Boolean).join(" "); }"""
+    )
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_a_keeps_the_concept_and_how_far_one_had_scrolled(folder, visit):
+    page = visit(folder, "sort=index&descending=false&size=l")
+    press(page, "ArrowDown")
+    becomes(page, lambda: focused(page), "0 open")
+    for n in range(1, 7):
+        press(page, "ArrowRight")
+        becomes(page, lambda n=n: focused(page), f"{n} open")
+    scrolled = page.evaluate("scrollY")
+    assert scrolled > 500
+    press(page, "a")
+    becomes(page, lambda: focused(page), "plane")
+    assert page.inner_text("#atlas-says").startswith("concept 6")
+    press(page, "a")
+    becomes(page, lambda: focused(page), "6 open")
+    assert page.evaluate("scrollY") == scrolled
+    press(page, "a", "ArrowLeft")
+    soon(page, lambda: not page.inner_text("#atlas-says").startswith("concept 6"))
+    there = page.inner_text("#atlas-says").split(",")[0].removeprefix("concept ")
+    press(page, "a")
+    becomes(page, lambda: focused(page), f"{there} open")
+
+
+def test_the_focus_goes_on_where_what_had_it_is_gone(folder, visit):
+    page = visit(folder, "sort=index&descending=false&compare=3,5,7&side=false&query=0-8")
+    page.focus("#tray .chip >> nth=1")
+    press(page, "Enter")
+    becomes(page, lambda: page.evaluate("document.activeElement.ariaLabel"), "take 7 out of the comparison")
+    press(page, "Tab")
+    becomes(page, lambda: page.inner_text(":focus"), "Clear")
+    press(page, "Enter")
+    becomes(page, lambda: focused(page), "cards")
+    page.focus("#reset")
+    press(page, "Enter")
+    becomes(page, lambda: focused(page), "cards")
+    press(page, "ArrowRight", "f", "ArrowRight", "f")
+    becomes(page, lambda: page.inner_text("#n-favourites"), "2")
+    page.focus("#favourites")
+    press(page, "Enter")
+    becomes(page, lambda: page.inner_text("#found"), "2 of 13 concepts")
+    page.focus('.card[data-id="0"] .open')
+    press(page, "f")  # which takes the card away
+    becomes(page, lambda: focused(page), "1 open")
+    press(page, "f")
+    becomes(page, lambda: focused(page), "cards")
+
+
+def test_a_sheets_buttons_keep_the_focus(folder, visit):
+    page = visit(folder, "sort=index&descending=false&concept=3")
+    page.wait_for_selector("dialog[open] .close:focus")
+    page.focus("dialog [aria-label='the next concept']")
+    for concept in ("4", "5"):
+        press(page, "Enter")
+        page.wait_for_selector(f"dialog[open] .part[aria-label='concept {concept}']")
+        assert page.evaluate("document.activeElement.ariaLabel") == "the next concept"
+    page.go_back(wait_until="commit")
+    page.close()
+
+
+def test_the_filters_of_a_phone_hold_the_focus_until_they_are_closed(folder, visit):
+    page = visit(folder)
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.focus("#filters")
+    press(page, "Enter")
+    becomes(page, lambda: focused(page), "text close-panel")
+    for _ in range(60):
+        press(page, "Tab")
+        assert page.evaluate(
+            "document.activeElement === document.body || !!document.activeElement.closest('#panel, .skip')"
+        )
+    press(page, "Escape")
+    becomes(page, lambda: focused(page), "filters")
+    assert not page.is_visible("#panel")
+
+
+def test_every_control_is_reached_by_tab(folder, visit):
+    page = visit(folder, "query=3-5&compare=3,5&side=false&shows=cards")
+    reached = set()
+    for _ in range(120):
+        press(page, "Tab")
+        reached.add(focused(page))
+    for control in (
+        "search",
+        "sort",
+        "direction",
+        "size",
+        "shows",
+        "favourites",
+        "reset",
+        "copy-link",
+        "export",
+        "compare",
+    ):
+        assert control in reached, control
+    for concept in "345":
+        assert {f"{concept} open", f"{concept} icon compare", f"{concept} icon star"} <= reached

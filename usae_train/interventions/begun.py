@@ -1,0 +1,115 @@
+"""A pass that begins in the middle of a network: what comes before a module is left out, and it gives what it is told.
+
+No model's code is asked. What the parts before give is replaced by zeros that take no memory; a trial pass shows that
+nothing behind the module takes them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from usae_train.runtime.shortage import shortage
+
+Pass = Callable[[], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What a network runs before one of its modules."""
+
+    module: nn.Module
+    parts: Mapping[nn.Module, Any]  # {part: what it gives of one picture, tensors as shapes alone}
+
+    @contextmanager
+    def left_out(self, output: Tensor) -> Iterator[None]:
+        """Within it none of the parts runs, and the module gives `output`; all is as before afterwards."""
+        with ExitStack() as stack:
+            for part, given in self.parts.items():
+                stack.enter_context(_giving(part, lambda given=given: _blank(given, output)))  # type: ignore[misc]
+            stack.enter_context(_giving(self.module, output.clone))  # what follows may write into it
+            yield
+
+
+def before(model: nn.Module, module: nn.Module, run: Pass) -> Before | None:
+    """What a model's pass runs before a module; None where what follows takes more than what that module gives.
+
+    Args:
+        model: the network.
+        module: one of its modules, which runs once in a pass.
+        run: a pass of one picture, always the same.
+    """
+    found, output, plain = _watched(model, module, run)
+    try:
+        with found.left_out(output):
+            again = run()
+    except RuntimeError as error:  # torch's own: something writes into the zeros, or a part is compiled
+        if shortage(error) is not None:
+            raise
+        return None
+    return found if torch.equal(again, plain) else None
+
+
+def _watched(model: nn.Module, module: nn.Module, run: Pass) -> tuple[Before, Tensor, Tensor]:
+    """The parts that run before a module, each once; what the module gives, and the pass."""
+    gave: dict[nn.Module, Any] = {}
+    runs: Counter[nn.Module] = Counter()
+    outputs: list[Tensor] = []
+
+    def look(part: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+        runs[part] += 1
+        if part is module:
+            outputs.append(output.clone())
+        elif not outputs:
+            gave[part] = output
+
+    with ExitStack() as stack:
+        for part in (module, *_beside(model, module)):
+            stack.callback(part.register_forward_hook(look).remove)
+        plain = run()
+    once = {part: output for part, output in gave.items() if runs[part] == 1}
+    return Before(module, {part: _shape(output) for part, output in once.items()}), outputs[0], plain
+
+
+def _beside(model: nn.Module, module: nn.Module) -> list[nn.Module]:
+    """The largest parts of a model that do not hold a module: the other children of all that do."""
+    path = next(name for name, part in model.named_modules() if part is module)
+    found, holder = list[nn.Module](), model
+    for step in path.split(".") if path else ():
+        found += [child for name, child in holder.named_children() if name != step]
+        holder = holder.get_submodule(step)
+    return found
+
+
+def _shape(output: Any) -> Any:
+    """What a part gives, its tensors without their memory."""
+    if isinstance(output, Tensor):
+        return output.to("meta")
+    return tuple(map(_shape, output)) if isinstance(output, tuple) else output
+
+
+def _blank(given: Any, like: Tensor) -> Any:
+    """Zeros of such a shape, on the device of another tensor; of no memory, for all are one."""
+    if isinstance(given, Tensor):
+        return torch.zeros((), dtype=given.dtype, device=like.device).expand(given.shape)
+    return tuple(_blank(each, like) for each in given) if isinstance(given, tuple) else given
+
+
+@contextmanager
+def _giving(module: nn.Module, make: Callable[[], Any]) -> Iterator[None]:
+    """Let a module give what a function makes, whatever it takes."""
+    own = vars(module).get("forward")
+    module.forward = lambda *_, **__: make()
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own
