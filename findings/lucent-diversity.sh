@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # torch-lucent 0.1.8: adding the objective `diversity` makes the pictures of a batch the same; it must be subtracted.
-# Why it matters here: diversity shows the facets of a feature. Its documentation says "if you optimize a batch of images,
-# this objective will encourage them all to be different", and objectives add up; one would guess that it is added, as
-# `channel` is; pictures that are alike then read as "the feature has one facet". Its value is large where pictures are
-# diverse, and render_vis makes small what it is given: all other objectives, `alignment` among them, are losses.
+# Why it matters here: diversity shows the facets of a feature. Its documentation says "if you optimize a batch of
+# images, this objective will encourage them all to be different", and objectives add up; one would guess that it is
+# added, as `channel` is; pictures that are alike then read as "the feature has one facet". Its value is large where
+# pictures are diverse, and render_vis makes small what it is given: other objectives, `alignment` among them, are losses.
 # Seen with three pictures, 60 steps, a small network; the mean likeness of their Gram matrices, 1 is the same:
 #   channel 1.00;  channel + 10 diversity 1.00;  diversity alone 1.00;  channel - 10 diversity 0.00
 set -euo pipefail

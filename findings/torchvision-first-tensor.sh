@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # torchvision 0.29.1: of a sample of plain tensors v2 transforms flip the first one, be it a label: the picture stays.
-# Why it matters here: samples are dictionaries of a picture and what is known of it, attributes, an embedding, a class. One
-# would guess that of two tensors the one of three dimensions is the picture, or that both are left or refused. The
+# Why it matters here: samples are dictionaries of a picture and what is known of it: attributes, an embedding, a class.
+# One would guess that of two tensors the one of three dimensions is the picture, or that both are left or refused. The
 # first one found is taken for a picture: a vector of attributes is turned round, and the picture is not augmented.
 # Seen with RandomHorizontalFlip(p=1), a picture (3, 8, 8) and attributes 0 1 2 3; no warning:
 #   {picture, attributes}: picture flipped, attributes 0 1 2 3
