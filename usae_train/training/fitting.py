@@ -171,7 +171,10 @@ def fit_given(
 def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapping[str, BackboneSpec | Backbone]:
     if isinstance(backbones, str):
         return read_specs(backbones)
-    return {name: BackboneSpec(model=own) if isinstance(own, str) else own for name, own in backbones.items()}
+    return {
+        name: check_settings(BackboneSpec, model=own) if isinstance(own, str) else own
+        for name, own in backbones.items()
+    }
 
 
 @undisturbed
