@@ -172,7 +172,10 @@ def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapp
                 f"backbone {name} is a {type(own).__name__}; expected a timm id, a BackboneSpec, or for a network of "
                 "your own usae_train.ModuleBackbone(network, layer, ...)"
             )
-    return {name: BackboneSpec(model=own) if isinstance(own, str) else own for name, own in backbones.items()}
+    return {
+        name: check_settings(BackboneSpec, model=own) if isinstance(own, str) else own
+        for name, own in backbones.items()
+    }
 
 
 @undisturbed
