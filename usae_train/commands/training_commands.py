@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,19 +13,12 @@ import typer
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.fit_together import FitRequest, fit_together
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import (
-    SOURCES,
-    TOKENS,
-    Device,
-    Images,
-    Out,
-    Quiet,
-    Resume,
-)
+from usae_train.commands.options import SOURCES, TOKENS, Images, Out, Resume
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import (
     one_line_errors,
     pick_device,
@@ -93,7 +87,11 @@ def fit(
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
+        check_pictures_options(images, settings)
         _check_together(independent, agreement, tensorboard is not None or wandb is not None)
+        if resume and (independent or agreement.starts > 1):
+            many = "--independent" if independent else "--starts"
+            raise typer.BadParameter(f"what {many} began is resumed by the same command; leave --resume out")
         if independent:
             _fit_independent(images, out, backbones, chosen, execution, verify, device, quiet)
         elif agreement.starts > 1:
@@ -249,6 +247,18 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
+
+
+def check_pictures_options(images: str, typed: Collection[str]) -> None:
+    """Nothing; wrong usage where options of how pictures are read are typed with tokens that were read before."""
+    from usae_train.tokens.given_tokens import names_tokens
+    from usae_train.tokens.store import is_store
+
+    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit") if name in typed]
+    if words and (is_store(images) or names_tokens(images)):
+        raise typer.BadParameter(
+            f"{images} is tokens already; {', '.join(words)} would do nothing there; leave them out"
+        )
 
 
 def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:

@@ -47,7 +47,10 @@ other:
             r"specs\.yaml:4: a\.layer: expected a whole number \(found 'last'\)",
         ),
         ("a:\n  model: resnet10t\n  input_size: 0\n", r"specs\.yaml:3: a\.input_size: expected at least 1"),
-        ("a:\n  model: m\n  mean:\n  - 0.5\n  - x\n  - 0.5\n", r"specs\.yaml:5: a\.mean\.1: .*number.*\(found 'x'\)"),
+        (
+            "a:\n  model: m\n  mean:\n  - 0.5\n  - x\n  - 0.5\n",
+            r"specs\.yaml:5: a\.mean\.1: expected a number \(found 'x'\)",
+        ),
         ("a:\n  model: m\n  mean: [0.5, .nan, 0.5]\n", r"specs\.yaml:3: a\.mean\.1: .*finite number \(found nan\)"),
         ("a:\n  model: m\n  std: [1, 1, 0]\n", r"specs\.yaml:3: a\.std\.2: expected more than 0.0 \(found 0\)"),
         (f"a:\n  model: m\n  seed: {2**64}\n", r"specs\.yaml:3: a\.seed: .*less than 18446744073709551616"),
