@@ -66,5 +66,5 @@ def test_a_concept_goes_by_its_name(named):
 @pytest.mark.parametrize("limit", [-1, True, 2.0])
 def test_a_limit_that_is_none_is_refused(limit):
     """-1 left the last concept out."""
-    with pytest.raises(ValueError, match="limit .*: expected a whole number >= 0"):
+    with pytest.raises(ValueError, match=r"limit .*: expected a whole number >= 0"):
         uv.concept_table(ut.load("demo"), limit=limit)
