@@ -10,14 +10,8 @@ from typing import Any, Unpack
 
 import torch
 
-from usae_train.backbones.backbone import (
-    Backbone,
-    BackboneSpec,
-    build_backbones,
-    common_grid,
-    listed,
-    run_backbones_in,
-)
+from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, listed, run_backbones_in
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.validation import check_settings
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.images.failures import BrokenPictures
