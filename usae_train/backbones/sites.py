@@ -41,9 +41,10 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
     of_layers = dict(zip(layers, found, strict=True))
 
     def read(spec: BackboneSpec) -> Tensor:
-        features: Tensor = of_layers[spec.layer][0] if prefixed else of_layers[spec.layer]
+        found_there = of_layers[spec.layer]
+        features: Tensor = found_there[0] if prefixed else found_there
         if spec.site == "prefix":
-            prefix: Tensor = of_layers[spec.layer][1]
+            prefix: Tensor = found_there[1]
             return prefix.flatten(1)[:, :, None, None]
         return features if spec.site == "block" else _laid_out(given[part_of(model, spec)], features)
 
