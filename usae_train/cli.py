@@ -10,10 +10,11 @@ import typer
 
 from usae_train.command_app import command_app
 from usae_train.commands import consensus_commands, measure_commands, name_command, sae_commands, training_commands
-from usae_train.commands.options import Device, Images, Out, Quiet
+from usae_train.commands.options import Images, Out
 from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import refuse_beside, takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
 from usae_train.tokens.settings import ExtractSettings
 

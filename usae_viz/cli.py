@@ -10,7 +10,8 @@ import typer
 from usae_train.command_app import command_app
 from usae_train.runtime.printing import as_text, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, wrong_usage
+from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
+from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.completions import complete_concept, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
@@ -34,9 +35,6 @@ AllowCode = Annotated[
     bool,
     typer.Option("--allow-code", help="Import your own code, `module:Name`, from the folder that you are in."),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
@@ -70,9 +68,9 @@ def maximize(
     allow_code: AllowCode = False,
     out: Out = None,
     device: Device = "auto",
-    workers: WorkersOption = None,
+    workers: Workers = None,
     quiet: Quiet = False,
-    as_json: AsJson = False,
+    as_json: JsonForTable = False,
     **settings: Any,
 ) -> None:
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores.
@@ -115,9 +113,9 @@ def invert(
     allow_code: AllowCode = False,
     out: Out = None,
     device: Device = "auto",
-    workers: WorkersOption = None,
+    workers: Workers = None,
     quiet: Quiet = False,
-    as_json: AsJson = False,
+    as_json: JsonForTable = False,
     **settings: Any,
 ) -> None:
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
@@ -140,7 +138,7 @@ def invert(
 def concepts(
     settings: ConceptsSettings,
     only_named: Annotated[bool, typer.Option("--named", help="Only concepts that have a name.")] = False,
-    as_json: AsJson = False,
+    as_json: JsonForTable = False,
 ) -> None:
     """List concepts: universality, firing entropy, energy, firing share a backbone, name, factor that it follows best.
 

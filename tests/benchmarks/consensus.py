@@ -21,7 +21,11 @@ one of its trainings). R² off the diagonal and true atoms are means of the two 
           pairs 0.5, encoders           117, 120    0.546       0.530     1.00
           reference 0.5, encoders       92, 97      0.598       0.525     1.00
     demo-default: single                256         0.462       0.691
-          pairs 0.7, both 300 steps     64, 70      0.768       0.663 (0.96 of a single one's)
+          pairs 0.7, both 300 steps     64, 70      0.759       0.667 (0.965 of a single one's)
+              its second phase at a 20th            0.768       0.663 (0.960)
+              at a 7th                              0.749       0.668 (0.967)
+              400 steps                             0.750       0.669 (0.968)
+              400 steps, a quarter alone, at a 20th 0.760       0.667 (0.965)
           pairs 0.7, both 800 steps     64, 70      0.748       0.669 (0.97)
           pairs 0.67, both              77, 78      0.735       0.672 (0.97)
           pairs 0.65, both              86, 85      0.720       0.676 (0.98)

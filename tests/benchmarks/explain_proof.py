@@ -34,6 +34,7 @@ from torch import Tensor
 
 import usae_train as ut
 from usae_train.interventions.importance import look, without_each
+from usae_train.interventions.in_turn import taken_in_turn
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.sampling import drawn_numbers
@@ -47,18 +48,24 @@ def orders_of(usae: USAE, backbone: str, canvas: Tensor, seed: int) -> tuple[dic
     seen = look(usae, backbone, canvas)
     peaks = seen.codes.dense(usae.n_concepts).amax(0)
     firing = (peaks > FIRING_THRESHOLD).nonzero().flatten().tolist()
-    logits = without_each(usae, backbone, canvas, [[concept] for concept in firing])[:, seen.class_]
+    logits = without_each(usae, backbone, canvas, [[concept] for concept in firing], seen)[:, seen.class_]
     exact = dict(zip(firing, (logits[0] - logits[1:]).tolist(), strict=True))
     estimate = {concept: seen.estimate[concept].item() for concept in firing}
     generator = torch.Generator().manual_seed(seed)
     orders = {
         "importance": sorted(firing, key=lambda k: -exact[k]),
+        "in turn": _with_the_rest(taken_in_turn(usae, backbone, canvas, seen, firing, STEPS[-1]), firing, exact),
         "estimate": sorted(firing, key=lambda k: -estimate[k]),
         "peak": sorted(firing, key=lambda k: -peaks[k].item()),
     }
     for number in range(RANDOM_ORDERS):
         orders[f"random {number}"] = [firing[at] for at in torch.randperm(len(firing), generator=generator)]
     return orders, float(spearmanr(list(exact.values()), list(estimate.values())).statistic), seen.class_
+
+
+def _with_the_rest(taken: list[int], firing: Sequence[int], exact: Mapping[int, float]) -> list[int]:
+    """All that fire: those that were taken in turn, then the others by what each costs alone."""
+    return taken + sorted(set(firing) - set(taken), key=lambda k: -exact[k])
 
 
 def curves(
@@ -98,15 +105,20 @@ def report(backbone: str, found: Mapping[str, Tensor], correlations: Sequence[fl
     lost_five = {order: each[:, 0, 0, 0] - each[:, 0, 0, five] for order, each in found.items()}
     times = lost_five["importance"].mean() / lost_five["random"].mean()
     print(f"after five, by importance over at random: {times:.1f} times (of the means)")
-    below = (found["importance"][:, 1, 0] < found["peak"][:, 1, 0]).float()[:, 1:]
-    means = {order: found[order][:, 1, 0].mean(0) for order in ("importance", "peak")}
-    above = [step for step, over in zip(STEPS[1:], (means["importance"] >= means["peak"])[1:], strict=True) if over]
-    where = "at every step" if not above else f"but for after {', '.join(map(str, above))} concepts"
-    print(f"under the curve by peak: the mean one {where}; {below.mean():.0%} of all photographs and steps")
+    for order in ("importance", "in turn"):
+        _against_peak(order, found)
     print(
         f"rank correlation of estimate and exact change: mean {sum(correlations) / count:.2f}, "
         f"least {min(correlations):.2f}"
     )
+
+
+def _against_peak(order: str, found: Mapping[str, Tensor]) -> None:
+    """Print where an order's deletion curve lies under the one by peak code."""
+    own, peak = found[order][:, 1, 0, 1:], found["peak"][:, 1, 0, 1:]
+    above = [step for step, over in zip(STEPS[1:], own.mean(0) >= peak.mean(0), strict=True) if over]
+    where = "at every step" if not above else f"but for after {', '.join(map(str, above))} concepts"
+    print(f"{order}, under the curve by peak: the mean {where}; {(own < peak).float().mean():.0%} of all")
 
 
 def main() -> None:

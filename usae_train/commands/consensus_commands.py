@@ -10,18 +10,12 @@ import typer
 
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import (
-    SOURCES,
-    TOKENS,
-    Device,
-    Out,
-    Quiet,
-    Resume,
-)
+from usae_train.commands.options import SOURCES, TOKENS, Out, Resume
 from usae_train.commands.training_commands import RECIPE_DEFAULTS, check_pictures_options
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched, wrong_usage
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 

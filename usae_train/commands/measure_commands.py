@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import SOURCES, Device, Images, Quiet
+from usae_train.commands.options import SOURCES, Images
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, progress_bars, say_skipped, watched
+from usae_train.runtime.shared_options import Device, Quiet, Workers
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 if TYPE_CHECKING:
     from usae_train.evaluation.checkpointing import PassCheckpointer
@@ -37,7 +38,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
     settings: EvaluateSettings,
     device: Device = "auto",
-    workers: WorkersOption = None,
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")

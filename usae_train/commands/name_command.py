@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import Device, Quiet
 from usae_train.evaluation.settings import NameSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 if TYPE_CHECKING:

@@ -13,19 +13,12 @@ import typer
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.fit_together import FitRequest, fit_together
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import (
-    SOURCES,
-    TOKENS,
-    Device,
-    Images,
-    Out,
-    Quiet,
-    Resume,
-)
+from usae_train.commands.options import SOURCES, TOKENS, Images, Out, Resume
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import (
     one_line_errors,
     pick_device,

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import largest_input
 from usae_train.images.failures import none_can_be_read
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import ImageSource
 from usae_train.interventions.edits import check_concept
+from usae_train.model.given import check_usae, source_of
 from usae_train.model.usae import USAE
 from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
@@ -59,8 +60,9 @@ def top_patches(
         >>> found["dino"][0].code >= found["dino"][1].code
         True
     """
+    check_usae(usae)
     check_concept(usae, concept)
-    source = open_images(images) if isinstance(images, str | Path) else images
+    source = source_of(images)
     if source.left_out:
         warnings.warn(source.left_out, NotRead, stacklevel=2)
     backbones, grid, failures = usae.backbones, usae.grid, list[str]()

@@ -16,6 +16,7 @@ from usae_train.files.atomic import atomic_path
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import check_settings
 from usae_train.model.checkpoint import check_free
+from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
@@ -119,6 +120,7 @@ def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = EXPO
     Raises:
         ValueError: for a format that is not written, a sparsity that it does not have, or a folder that is not empty.
     """
+    check_usae(usae)
     kind, folder = _named(format), Path(folder)
     check_free(folder)
     sae = of_usae(usae, backbone)

@@ -16,7 +16,8 @@ from usae_train.files.kinds import plain
 from usae_train.files.validation import check_settings
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import ImageSource
+from usae_train.model.given import check_usae, source_of
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.statistics import measure
 from usae_train.model.usae import IMPORTED, USAE
@@ -136,10 +137,11 @@ def add_backbone(
     watch = watch or FitCallbacks()
     spec = check_settings(BackboneSpec, model=backbone) if isinstance(backbone, str) else backbone
     name = name or spec.short_name
+    check_usae(usae)
     chosen = growth_settings(usae, recipe, **settings)
     if name in usae.widths:
         raise UsageError(f"this USAE has a backbone {name!r} already; give the new one another name")
-    source = open_images(images, limit) if isinstance(images, str | Path) else images
+    source = source_of(images, limit)
     train, held_out = divided(len(source), chosen.seed)
     known = {own: known.to(device) for own, known in usae.backbones.items()}
     backbones = {**known, name: build_backbones({name: spec})[name].to(device)}

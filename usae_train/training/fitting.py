@@ -22,7 +22,8 @@ from usae_train.files.validation import check_settings
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.images.failures import BrokenPictures
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import ImageSource
+from usae_train.model.given import source_of
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -125,7 +126,7 @@ def _fitted(
         return fit_store(data, chosen, device, watch)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
-    source = open_images(data, limit) if isinstance(data, str | Path) else data
+    source = source_of(data, limit)
     return fit_pictures(source, chosen, _specs(backbones), device, watch)
 
 
@@ -171,10 +172,15 @@ def fit_given(
 def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapping[str, BackboneSpec | Backbone]:
     if isinstance(backbones, str):
         return read_specs(backbones)
-    return {
-        name: check_settings(BackboneSpec, model=own) if isinstance(own, str) else own
-        for name, own in backbones.items()
-    }
+    found = dict[str, BackboneSpec | Backbone]()
+    for name, own in backbones.items():
+        if not isinstance(own, str | BackboneSpec | Backbone):
+            raise UsageError(
+                f"backbone {name} is a {type(own).__name__}; expected a timm id, a BackboneSpec, or for a network of "
+                "your own usae_train.ModuleBackbone(network, layer, ...)"
+            )
+        found[name] = check_settings(BackboneSpec, model=own) if isinstance(own, str) else own
+    return found
 
 
 @undisturbed

@@ -73,7 +73,10 @@ def test_the_usae_stays_as_it_is(edited, folder):
 
 def test_at_the_end_it_says_what_to_do(edited, folder, capsys):
     ut.evaluate(edited, folder, limit=2, answers=False)
-    assert capsys.readouterr().err.endswith("the whole report: .save(FOLDER), then open FOLDER/index.html\n")
+    heads, bad, following = capsys.readouterr().err.splitlines()
+    assert heads.startswith("R² around each feature's mean: on the diagonal ")
+    assert " warnings, the first: " in bad
+    assert following == "all of it: .save(FOLDER), then open FOLDER/index.html; or print it"
 
 
 def test_wrong_settings_are_said_in_a_line(edited):

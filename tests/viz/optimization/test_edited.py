@@ -122,8 +122,8 @@ def test_the_key_is_of_the_edits_and_without_any_as_it_was(usae, tmp_path):
 
 
 def test_a_title_says_what_is_edited_in_which_variant(usae):
-    edited = MaximizeSettings(edits={"left": {5: 0}, "right": {1: ("scale", 2)}})
-    words = "left without concept 5 and right with concept 1 times 2"
+    edited = MaximizeSettings(edits={"left": {5: 0, 4: 2.5, 3: 0}, "right": {1: ("scale", 2)}})
+    words = "left without concepts 5, 3, with concept 4 at 2.5 and right with concept 1 times 2"
     assert title_with_edits("T", usae, {None: MaximizeSettings()}) == "T"
     assert title_with_edits("T", usae, {"a": edited, "b": edited}) == f"T, through {words}"
     assert title_with_edits("T", usae, {"a": MaximizeSettings(), "b": edited}) == f"T; b: through {words}"
