@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Pillow 13.0.0: a 16 bit grey picture is cut off at 255 when it is made RGB, and so is in ImageFolder, timm, datasets
 # and webdataset: nearly all of it is white.
-# Why it matters here: X-rays, microscopy and depth maps are 16 bit PNGs, and data sets are read by these libraries, which
-# make everything RGB. One would guess that 16 bits are scaled to 8. torchvision.io.decode_image scales nothing and
-# cuts nothing: with mode RGB it hands out uint16.
+# Why it matters here: X-rays, microscopy and depth maps are 16 bit PNGs, and data sets are read by these libraries,
+# which make everything RGB. One would guess that 16 bits are scaled to 8. torchvision.io.decode_image cuts nothing:
+# with mode RGB it hands out uint16.
 # Seen with an even ramp from 0 to 65520, as the share of pixels that are white (of an even ramp in 8 bits 0.4%):
 #   torchvision ImageFolder 99.6%   timm 99.6%   datasets Image(mode="RGB") 99.6%   webdataset decode("rgb") 99.6%
 #   torchvision.io.decode_image(mode="RGB"): uint16, largest value 65520
@@ -34,11 +34,12 @@ with webdataset.TarWriter("pictures.tar") as shard:
     shard.write({"__key__": "ramp", "png": file.read_bytes()})
 
 column = datasets.Image(mode="RGB")
+shards = webdataset.WebDataset("pictures.tar", shardshuffle=False)
 opened = {
     "torchvision ImageFolder": ImageFolder("pictures")[0][0],
     "timm create_dataset": create_dataset("", root="pictures")[0][0],
     "datasets Image(mode='RGB')": datasets.Dataset.from_dict({"x": [str(file)]}).cast_column("x", column)[0]["x"],
-    "webdataset decode('rgb')": next(iter(webdataset.WebDataset("pictures.tar", shardshuffle=False).decode("rgb")))["png"],
+    "webdataset decode('rgb')": next(iter(shards.decode("rgb")))["png"],
 }
 for library, picture in opened.items():
     pixels = np.asarray(picture)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # torch 2.14.1: a hook that is put on a layer of a compiled module after its first call is never called, silently;
 # one that was there at the first call is, and may be taken away.
-# Why it matters here: networks are compiled for speed, and concepts are read, ablated and steered by hooks on layers. That
-# weights changed later count is known; one would guess that the module is compiled anew, as it is when a hook is
+# Why it matters here: networks are compiled for speed, and concepts are read, ablated and steered by hooks on layers.
+# That weights changed later count is known; one would guess that the module is compiled anew, as it is when a hook is
 # removed, or says so. An ablation then has no effect at all, which reads as "this layer does not matter".
-# Seen with torch.compile(network), whether with backend eager or inductor, which share the tracing:
+# Seen with torch.compile(network, backend="eager"), which traces as the default does and needs no compiler:
 #   hook after the first call: called 0 times; an ablating one leaves the answer the same to the bit
 #   hook before the first call: called; removed later: the answer is that of the plain network again
 #   after torch.compiler.reset(): the late hook is called
@@ -48,7 +48,7 @@ with torch.no_grad():
     early = compiled(tokens)
     handle.remove()
     removed = compiled(tokens)
-    print("early hook: acts", not torch.equal(early, plain), "- removed: answer as without", torch.equal(removed, plain))
+    print("early hook: acts", not torch.equal(early, plain), "- removed: as without", torch.equal(removed, plain))
     assert not torch.equal(early, plain) and torch.equal(removed, plain)
 PYTHON
 "$room/venv/bin/python" "$room/hooks.py"

@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import usae_train as ut
 import usae_viz as uv
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.demo.activations import known_world
 from usae_train.evaluation.evaluate import evaluate
 from usae_train.images.sources import DemoImages
@@ -258,7 +259,7 @@ def extraction(size: Size, device: str) -> dict[str, float]:
     """Images/s of the demo's backbones alone, on canvases that are there, and of an extraction by their side."""
     source = DemoImages(size.images)
     planned = plan(source, ut.load("demo").specs)
-    largest = max(backbone.input_size for backbone in planned.backbones.values())
+    largest = largest_input(planned.backbones)
     canvases = torch.rand(size.images, 3, largest, largest, device=device)
     networks = [backbone.to(device) for backbone in planned.backbones.values()]
 

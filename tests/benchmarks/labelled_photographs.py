@@ -7,6 +7,12 @@ The photographs came without labels. These were given by eye, from the pictures 
 only where one of ImageNet's classes is meant beyond doubt. Not so a penguin, which is no king penguin, a crocodile,
 which may be an alligator, or a kangaroo. 31 of the 118 photographs have one, of 17 originals: crops of one original are
 no proof of their own.
+
+`photos`, right answers and loss recovered (zeros; the mean token gives the same to a hundredth):
+
+            as it is    from its own codes    from the other's
+    lite0     97%         81%   0.94            87%   0.95
+    lite2    100%         87%   0.95            77%   0.93
 """
 
 from __future__ import annotations

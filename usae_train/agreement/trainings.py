@@ -6,7 +6,8 @@ from pathlib import Path
 
 from usae_train.agreement.members import check_members
 from usae_train.agreement.shown import Shown, open_data
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.atomic import check_writable
 from usae_train.files.locks import held
 from usae_train.images.sources import ImageSource

@@ -337,13 +337,3 @@ def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
     for backbone in backbones:
         half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
         backbone.run_in = torch.bfloat16 if half else torch.float32
-
-
-def largest_input(backbones: Mapping[str, Backbone]) -> int:
-    """The largest input size of some backbones, px: what is read at it serves all of them."""
-    return max(backbone.input_size for backbone in backbones.values())
-
-
-def common_grid(backbones: Sequence[Backbone]) -> tuple[int, int]:
-    """The coarsest of the backbones' own grids, to which the others are resampled (the paper: 16x16 to 14x14)."""
-    return min((b.grid for b in backbones), key=lambda grid: grid[0] * grid[1])

@@ -41,8 +41,10 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
     of_layers = dict(zip(layers, found, strict=True))
 
     def read(spec: BackboneSpec) -> Tensor:
-        features, prefix = of_layers[spec.layer] if prefixed else (of_layers[spec.layer], None)
+        found_there = of_layers[spec.layer]
+        features: Tensor = found_there[0] if prefixed else found_there
         if spec.site == "prefix":
+            prefix: Tensor = found_there[1]
             return prefix.flatten(1)[:, :, None, None]
         return features if spec.site == "block" else _laid_out(given[part_of(model, spec)], features)
 
@@ -51,7 +53,7 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
 
 def part_of(model: nn.Module, spec: BackboneSpec) -> nn.Module:
     """A block's attention or MLP, which `check_site` has found there."""
-    block: nn.Module = model.blocks[spec.layer]  # type: ignore[index, assignment, operator]
+    block: nn.Module = model.blocks[spec.layer]  # type: ignore[index, assignment]
     return block.get_submodule(PARTS[spec.site])
 
 
@@ -80,7 +82,7 @@ def check_site(name: str, model: nn.Module, spec: BackboneSpec, picture: Tensor)
         raise UsageError(f"{name}: {spec.model!r} has no layer {spec.layer}; it has 0 to {len(blocks) - 1}")
     if not _layers_are_blocks(model, spec, picture):
         raise UsageError(f"{where}: its layers are not blocks whose tokens are those that are read; read its `block`")
-    if not isinstance(getattr(model.blocks[spec.layer], PARTS[spec.site], None), nn.Module):  # type: ignore[index, operator]
+    if not isinstance(getattr(model.blocks[spec.layer], PARTS[spec.site], None), nn.Module):  # type: ignore[index]
         raise UsageError(f"{where}: its block {spec.layer} has no `{PARTS[spec.site]}`; read its `block`")
 
 
@@ -102,7 +104,8 @@ def _layers_are_blocks(model: nn.Module, spec: BackboneSpec, picture: Tensor) ->
 def _laid_out(tokens: Tensor, like: Tensor) -> Tensor:
     """The last tokens (batch, prefix and patches, width) as features of so many rows and columns."""
     rows, cols = like.shape[-2:]
-    return tokens[:, -rows * cols :].mT.unflatten(2, (rows, cols))
+    features: Tensor = tokens[:, -rows * cols :].mT.unflatten(2, (rows, cols))
+    return features
 
 
 def _parts(model: nn.Module, specs: Sequence[BackboneSpec]) -> list[nn.Module]:

@@ -186,7 +186,7 @@ def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, 
     """
     check_usae(usae)
     sums = Reconstruction(usae.names, usae.names)
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     for some in _lots(usae, data, limit):
         tokens = {name: own.to(device, torch.float32) for name, own in some.items()}
         reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)

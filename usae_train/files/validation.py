@@ -56,7 +56,7 @@ def by_todays_names(model: type[Settings], values: Mapping[str, Any]) -> dict[st
     return {model.FORMER.get(name, name): value for name, value in values.items()}
 
 
-def check_settings(model: type[Checked], **values: Any) -> Checked:
+def check_settings(model: type[Checked], /, **values: Any) -> Checked:
     """Check settings by name and value.
 
     Raises:

@@ -119,7 +119,7 @@ class TarImages(Indexed):
             with self.shards[member.shard].open("rb") as shard:
                 shard.seek(offset)
                 said = " ".join(shard.read(size).decode().split())
-        except (OSError, ValueError) as error:
+        except (OSError, UnicodeDecodeError, UsageError) as error:
             where = printable(f"{self.shards[member.shard].name}/{member.name}")
             raise UsageError(f"the .cls of {where} cannot be read: {error}; expected a number or a name") from error
         return None if said in ("", "-1") else said

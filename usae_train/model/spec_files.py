@@ -53,7 +53,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         return load(text).specs
     if text.endswith((".yaml", ".yml")):
         content = read_mapping(text)
-        specs = {}
+        specs: dict[str, BackboneSpec] = {}
         folder = Path(text).parent.absolute()  # whole: a store or a resume may be resumed from another place
         for name, own in content.items():
             if not isinstance(own, CommentedMap):

@@ -14,6 +14,7 @@ from usae_train.backbones.backbone import BackboneSpec, build_backbones
 from usae_train.backbones.names import check_name
 from usae_train.files.atomic import atomic_path
 from usae_train.files.place_names import named_place
+from usae_train.files.validation import check_settings
 from usae_train.model.checkpoint import check_free
 from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
@@ -101,7 +102,7 @@ def import_autoencoder(
     sae = read_sae(place, format, k, threshold)
     if backbone is None:
         return sae, as_usae(sae, name or "sae")
-    spec = BackboneSpec(model=backbone) if isinstance(backbone, str) else backbone
+    spec = check_settings(BackboneSpec, model=backbone) if isinstance(backbone, str) else backbone
     name = name or spec.short_name
     check_name(name)
     return sae, as_usae(sae, name, build_backbones({name: spec})[name])

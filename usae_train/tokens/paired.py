@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import Backbone, largest_input
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.backbones.together import tokens_together
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches

@@ -13,6 +13,7 @@ from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_bac
 from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.files.kinds import plain
+from usae_train.files.validation import check_settings
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
@@ -134,7 +135,7 @@ def add_backbone(
             and can be read, sizes that are not the USAE's, or settings that do not exist.
     """
     watch = watch or FitCallbacks()
-    spec = BackboneSpec(model=backbone) if isinstance(backbone, str) else backbone
+    spec = check_settings(BackboneSpec, model=backbone) if isinstance(backbone, str) else backbone
     name = name or spec.short_name
     check_usae(usae)
     chosen = growth_settings(usae, recipe, **settings)

@@ -10,14 +10,8 @@ from typing import Any, Unpack
 
 import torch
 
-from usae_train.backbones.backbone import (
-    Backbone,
-    BackboneSpec,
-    build_backbones,
-    common_grid,
-    listed,
-    run_backbones_in,
-)
+from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, listed, run_backbones_in
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.validation import check_settings
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.images.failures import BrokenPictures
@@ -178,7 +172,10 @@ def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapp
                 f"backbone {name} is a {type(own).__name__}; expected a timm id, a BackboneSpec, or for a network of "
                 "your own usae_train.ModuleBackbone(network, layer, ...)"
             )
-    return {name: BackboneSpec(model=own) if isinstance(own, str) else own for name, own in backbones.items()}
+    return {
+        name: check_settings(BackboneSpec, model=own) if isinstance(own, str) else own
+        for name, own in backbones.items()
+    }
 
 
 @undisturbed

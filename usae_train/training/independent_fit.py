@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid, listed
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, listed
 from usae_train.backbones.carried import check_weights
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import largest_input
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.interventions.importance import ClassView, look
 from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE

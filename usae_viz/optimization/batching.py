@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import Backbone, largest_input
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.runtime.errors import UsageError
 from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import OwnImages

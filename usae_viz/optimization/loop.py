@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from usae_train.backbones.backbone import largest_input
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import index_of, read_numbers
 from usae_viz.objectives import Activations, InvalidObjective, Objective, score

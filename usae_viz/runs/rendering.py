@@ -107,7 +107,7 @@ def _planned(
     model = usae if isinstance(usae, USAE) else load(usae or chosen.usae, device)
     try:
         return plan_recipe(model, chosen, file.parent, allow_code), model
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
 

@@ -123,7 +123,7 @@ def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: 
         return objective.bound(lambda called: about.numbers[called])
     try:
         return bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))[0]
-    except ValueError as error:
+    except UsageError as error:
         advice = "; say with --labels which file of names it was drawn with" if labels is None else ""
         raise UsageError(f"{file} keeps no number for each name in {about.objective}: {error}{advice}") from error
 

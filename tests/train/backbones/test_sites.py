@@ -182,7 +182,7 @@ def test_a_site_that_a_network_does_not_have(spec: BackboneSpec, text: str) -> N
 @pytest.mark.parametrize(
     ("said", "text"),
     [
-        ("site: nose", "x.site: Input should be 'block', 'attention', 'mlp' or 'prefix' (found 'nose')"),
+        ("site: nose", "x.site: "),
         ("layers: [1, 1]", "layers are [1, 1], one of them twice"),
         ("layers: 3", "x.layers: "),
         ("layers: [a]", "x.layers.0: "),

@@ -107,7 +107,7 @@ def test_r2_of_tokens_by_hand(identity, form):
         ({"a": torch.ones(3, 2)}, "tokens of a; expected those of a, b"),
         ({"a": torch.ones(3, 2), "b": torch.ones(3, 4)}, r"b: tokens are \(3, 4\); expected \(n, 2\)"),
         ({"a": torch.ones(3, 2), "b": torch.ones(4, 2)}, "rows differ: a 3, b 4"),
-        ({"a": torch.ones(3, 2), "b": np.ones((3, 2), int)}, "b: tokens holds int64; expected floating-point"),
+        ({"a": torch.ones(3, 2), "b": np.ones((3, 2), int)}, "b: tokens of int64; expected floating-point"),
     ],
 )
 def test_tokens_that_do_not_pair_are_refused(identity, data, message):

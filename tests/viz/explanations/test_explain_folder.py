@@ -150,3 +150,28 @@ def test_the_page_follows_the_pointer(out, chromium, width):
     assert page.locator("#maps img").first.get_attribute("src") == "explain/photograph-1.webp"
     page.close()
     assert wrong == []
+
+
+@pytest.mark.browser
+def test_the_keyboard_goes_along_the_list_and_the_address_restores_it(out, chromium):
+    page = chromium.new_page()
+    address = f"file://{out / 'index.html'}"
+    page.goto(address)
+    page.focus(".skip")
+    page.keyboard.press("Enter")
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+    row = page.locator("#concepts button").nth(1)
+    assert page.evaluate("document.activeElement.dataset.concept") == row.get_attribute("data-concept")
+    page.select_option("#photographs", "1")
+    page.select_option("#order", "2")
+    page.locator("#concepts button").nth(1).focus()
+    shown = "[title.textContent, order.value, concept.textContent]"
+    before = page.evaluate(shown)
+    page.wait_for_url("**#photograph=1&order=2&concept=*")
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate(shown) == before
+    page.goto(address + "#photograph=9&order=-1&concept=x")
+    page.wait_for_function("order.value === '0'")
+    page.close()

@@ -130,7 +130,7 @@ def test_raters_are_told_nothing(study):
 
 def test_the_pictures_are_the_questions(study, run_folder, usae_folder):
     """Each picture is the one that key.json says, and no neighbour's."""
-    source = open_images(ut.load(usae_folder).images)
+    source = open_images(ut.load(usae_folder).measured_on.name)
 
     def shown(number):
         with Image.open(study / "study" / "pictures" / f"{number}.webp") as picture:
@@ -327,3 +327,19 @@ def test_answers_arrive_as_they_were_given(study, visit, tmp_path):
         page.click("#again")
         page.wait_for_selector("#welcome", state="visible")
         assert page.input_value("#rater") == ""
+
+
+@pytest.mark.browser
+def test_answers_are_not_lost_before_they_are_exported(study, visit):
+    page = visit(study / "study")
+    page.fill("#rater", "r1")
+    page.keyboard.press("Enter")  # begins, as the button does
+    becomes(page, lambda: page.is_visible("#question"), True)
+    while page.is_visible("#question"):
+        page.keyboard.press("1")
+    page.click("#again")
+    page.wait_for_selector("#unsaved:has-text('not exported yet')")
+    assert page.is_visible("#end")
+    page.focus("#again")
+    page.keyboard.press("Enter")
+    becomes(page, lambda: page.evaluate("document.activeElement.id"), "rater")

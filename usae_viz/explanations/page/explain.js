@@ -3,6 +3,7 @@
 /* One photograph at a time: a list of concepts in an order, and the concept under the pointer in every backbone. */
 
 const DARKEST = 180; // of 255: what a concept does not fire at can still be made out
+const ADDRESS_FOLLOWS = 150; // milliseconds: browsers limit how often an address may change
 const SEAM = 0.001; // of a side: so that none is seen between the map and what lies beside it
 
 /**
@@ -16,11 +17,13 @@ function explained(data) {
 
 class Explained {
   place = 0; // of the photograph
+  concept = -1;
 
   /** @param {ExplanationData} data */
   constructor(data) {
     this.data = data;
     this.order = byId("order", HTMLSelectElement);
+    this.keepAddress = later(() => this.#setAddress(), ADDRESS_FOLLOWS);
   }
 
   get photograph() {
@@ -34,12 +37,34 @@ class Explained {
     pick.addEventListener("change", () => this.#showPhotograph(Number(pick.value)));
     byId("photographs-pick").hidden = photographs.length < 2;
     this.order.addEventListener("change", () => this.#fill());
-    this.#showPhotograph(0);
+    byId("concepts").addEventListener("keydown", (event) => alongTheList(event));
+    within(document, ".skip").addEventListener("click", (event) => {
+      event.preventDefault(); // the address says what is shown, and no place on the page
+      byId("concepts").focus();
+    });
+    addEventListener("hashchange", () => this.#addressed());
+    this.#addressed();
+  }
+
+  #setAddress() {
+    const { place: photograph, concept } = this;
+    const said = Object.entries({ photograph, order: this.order.value || 0, concept });
+    history.replaceState(null, "", `#${new URLSearchParams(said.map(([key, value]) => [key, String(value)]))}`);
+  }
+
+  /** Show what the address says; the first of all where it says nothing that there is. */
+  #addressed() {
+    const said = new URLSearchParams(location.hash.slice(1));
+    const number = (/** @type {string} */ key) => (/^\d+$/.test(said.get(key) ?? "") ? Number(said.get(key)) : 0);
+    this.#showPhotograph(this.data.photographs[number("photograph")] ? number("photograph") : 0);
+    this.order.selectedIndex = this.order.options[number("order")] ? number("order") : 0;
+    this.#fill(said.has("concept") ? number("concept") : -1);
   }
 
   /** @param {number} at */
   #showPhotograph(at) {
     this.place = at;
+    byId("photographs", HTMLSelectElement).value = String(at);
     const { name, backbones } = this.photograph;
     byId("title").textContent = name;
     const answers = this.data.backbones.map((each) => {
@@ -52,12 +77,16 @@ class Explained {
     this.#fill();
   }
 
-  /** The list, in the order that is chosen. */
-  #fill() {
+  /**
+   * The list, in the order that is chosen.
+   * @param {number} [concept] to show; the first of the list by default
+   */
+  #fill(concept) {
     const { meaning, rows, value } = ordersOf(this.data, this.photograph)[Number(this.order.value || 0)];
     byId("meaning").textContent = rows.length ? meaning : `${meaning}: there is none`;
     byId("concepts").replaceChildren(...rows.map((row) => h("li", {}, this.#row(row, value(row)))));
-    if (rows.length) this.#show(rows[0].concept);
+    const shown = rows.find((row) => row.concept === concept) ?? rows[0];
+    if (shown) this.#show(shown.concept);
   }
 
   /**
@@ -76,6 +105,8 @@ class Explained {
    * @param {number} concept
    */
   #show(concept) {
+    this.concept = concept;
+    this.keepAddress();
     for (const button of byId("concepts").querySelectorAll("button"))
       button.ariaCurrent = String(button.dataset.concept === String(concept));
     const name = this.photograph.names[concept];
@@ -106,6 +137,18 @@ class Explained {
 }
 
 /**
+ * From one concept of the list to the next by the arrow keys.
+ * @param {KeyboardEvent} event
+ */
+function alongTheList(event) {
+  const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (!step || isTyping(event)) return;
+  const buttons = [...byId("concepts").querySelectorAll("button")];
+  buttons[Math.max(0, buttons.findIndex((button) => button === document.activeElement) + step)]?.focus();
+  event.preventDefault();
+}
+
+/**
  * What a map shows, in words.
  * @param {BackboneData} own
  * @param {ConceptData} [row]
@@ -114,7 +157,7 @@ function mapInWords({ grid, asked }, row) {
   if (!row?.area) return " · does not fire";
   const lost = drop(row);
   return [
-    ` · peak ${row.peak.toFixed(2)} · ${percent(row.area)} of ${grid.join(" x ")} patches`,
+    ` · largest code ${row.peak.toFixed(2)} · ${percent(row.area)} of ${grid.join(" x ")} patches`,
     lost && asked ? [" · ", lost, ` for ${asked.name}`] : null,
   ];
 }

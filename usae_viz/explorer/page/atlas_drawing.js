@@ -341,11 +341,13 @@ class AtlasDrawing {
     context.lineJoin = "round";
     /** @type {{x: number, y: number, half: number}[]} */
     const written = [];
-    for (const at of [...seen].reverse()) {
+    const named = (/** @type {number} */ at) => Number(labels.of(data.cards[at].id).name !== "");
+    for (const at of [...seen].reverse().sort((a, b) => named(b) - named(a))) {
       const { id } = data.cards[at];
       const words = [id, labels.of(id).name].filter(Boolean).join(" ");
-      const { x, y } = this.pixel(at, look);
+      const { x: middle, y } = this.pixel(at, look);
       const half = context.measureText(words).width / 2 + 4;
+      const x = Math.max(half, Math.min(this.width - half, middle)); // within the canvas
       if (written.some((other) => Math.abs(other.x - x) < other.half + half && Math.abs(other.y - y) < 14)) continue;
       written.push({ x, y, half });
       context.strokeText(words, x, y + under);

@@ -229,8 +229,12 @@ function makeCard(page, at, place, total) {
     },
     cardHead(page, at),
     drawn && pictureNames(page),
-    layout.rows.map((row, nth) => cardRow(page, card, row, nth)),
-    drawn && !card.drawn.length && h("p", { class: "undrawn" }, "not drawn"),
+    h(
+      "div",
+      { class: card.drawn.length ? "rows" : "rows undrawn" },
+      layout.rows.map((row, nth) => cardRow(page, card, row, nth)),
+      drawn && !card.drawn.length && h("p", {}, "not drawn"),
+    ),
     data.natural > 0 &&
       h(
         "div",

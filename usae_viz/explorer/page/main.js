@@ -138,6 +138,9 @@ class Explorer {
     byId("nothing").textContent = `No concept fits ${filterCount(view) ? "these filters" : "this search"}. ${wrong}`;
     byId("nothing").hidden = places.length > 0;
     byId("reset").hidden = !active && !view.query;
+    const drawn = data.cards.filter((card) => card.drawn.length).length;
+    byId("drawn").textContent = `Only the ${drawn.toLocaleString("en")} drawn`;
+    byId("drawn").hidden = !drawn || drawn === data.cards.length || view.pictures !== "";
     byId("n-filters").textContent = String(active);
     byId("n-filters").hidden = !active;
     byId("n-favourites").textContent = String(this.labels.favourites);
@@ -270,6 +273,7 @@ function listen(page) {
   const clicks = {
     direction: () => page.update({ descending: !page.view.descending }),
     favourites: () => page.update({ favourites: !page.view.favourites }),
+    drawn: () => page.update({ pictures: "drawn" }),
     filters: () => page.togglePanel(!byId("panel").classList.contains("open")),
     shows: () => page.turn(false),
     "copy-link": () => page.copyLink(byId("said")),

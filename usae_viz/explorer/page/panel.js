@@ -109,7 +109,7 @@ function rangeElement(data, column, bounds, bars, sliders) {
   const name = row < 0 ? h("span", {}, column.label) : backboneName(data, row);
   return h(
     "div",
-    { class: "range", title: column.about },
+    { class: "range", title: `${column.label}: ${column.about}` },
     h("div", { class: "range-head" }, name, bounds),
     bars,
     h("div", { class: "sliders" }, sliders),

@@ -26,7 +26,7 @@ function runPart(data, card, { run, pictures }, detail, level) {
     .filter(({ own }) => own.length)
     .map(({ words, own }) => {
       const full = own.map((picture) => pictureInFull(data, card, run, picture, inFull[picture.file]));
-      const style = { "--n": Math.min(Math.max(own.length, 3), 4) };
+      const style = { "--n": Math.min(Math.max(own.length, 2), 4) };
       return h("div", {}, h(inner, { class: "lesser" }, words), h("div", { class: "fulls", style }, full));
     });
   const heading = several && h(headingOf(level), {}, name, h("small", { class: "faint" }, ` ${about}`));

@@ -27,6 +27,7 @@ class Rating {
   /** @type {{rater: string, answers: Answer[]}} */
   state = { rater: "", answers: [] };
   shown = 0; // when the question was, in milliseconds
+  exported = false; // whether the answers were, or may be lost
 
   /** @param {StudyData} data */
   constructor({ study, trials, choices }) {
@@ -54,6 +55,7 @@ class Rating {
       export: () => this.#export(),
     };
     for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+    this.rater.addEventListener("keydown", (event) => void (event.key === "Enter" && this.#setOut()));
     document.addEventListener("keydown", (event) => {
       if (byId("question").hidden || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
       const choice = /^\d$/.test(event.key) ? Number(event.key) : 0;
@@ -81,10 +83,16 @@ class Rating {
   }
 
   #anew() {
+    if (!this.exported) {
+      this.exported = true; // or meant to be lost: a second press goes on
+      byId("unsaved").textContent = "These answers are not exported yet. Press again to start without them.";
+      return;
+    }
     this.state = { rater: "", answers: [] };
     this.#keep();
     this.rater.value = byId("kept").textContent = "";
     this.#show("welcome");
+    this.rater.focus();
   }
 
   /** @param {number} choice 1 is the first */
@@ -104,6 +112,8 @@ class Rating {
     byId("count").textContent = `${Math.min(trial + 1, this.trials)} of ${this.trials}`;
     this.#show(trial === this.trials ? "end" : "question");
     if (trial === this.trials) {
+      this.exported = false;
+      byId("unsaved").textContent = "";
       byId("thanks").focus();
       return;
     }
@@ -126,6 +136,8 @@ class Rating {
   }
 
   #export() {
+    this.exported = true;
+    byId("unsaved").textContent = "";
     const { study, state } = this;
     const rows = state.answers.map(([choice, seconds], at) => [study, state.rater, at + 1, choice, seconds]);
     const text = [COLUMNS, ...rows].map((row) => row.map(csvValue).join(",")).join("\n") + "\n";
