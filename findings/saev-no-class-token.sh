@@ -46,7 +46,8 @@ for cls_token in (True, False):
     read = activations.Dataset(load)
     rows = [read[i] for i in range(len(read))]
     right[cls_token] = sum(row["act"].tolist() == [row["image_i"], row["patch_i"]] for row in rows)
-    told = [f"({row['image_i']}, {row['patch_i']}): {row['act'].int().tolist()}" for row in (rows[0], rows[24], rows[47])]
+    shown = (rows[0], rows[24], rows[47])
+    told = [f"({row['image_i']}, {row['patch_i']}): {row['act'].int().tolist()}" for row in shown]
     print(f"cls_token={cls_token}: {right[cls_token]} of {len(rows)} right;", *told)
 assert right == {True: 48, False: 0}
 PYTHON

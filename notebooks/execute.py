@@ -58,6 +58,8 @@ def _kept(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
             for output in found:
                 if "image/png" in output.get("data", {}):
                     output.data["image/jpeg"] = _small(output.data.pop("image/png"))
+                if "text/plain" in output.get("data", {}):
+                    output.data["text/plain"] = _plain(output.data["text/plain"])
                 yield output
 
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.model.usae import USAE
 
 

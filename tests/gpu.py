@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import usae_train as ut
 import usae_viz as uv
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.demo.activations import known_world
 from usae_train.evaluation.evaluate import evaluate
 from usae_train.images.sources import DemoImages
@@ -86,11 +87,13 @@ def trained(recipe: TrainingRecipe, device: str, stop_after: int = 0) -> Tensor:
                 world.tokens,
                 settings,
                 device=device,
-                keeper=TrainingCheckpointer(states, 0),
+                checkpointer=TrainingCheckpointer(states, 0),
                 progress=stop,
                 log_every=1,
             )
-        return fit_tokens(world.tokens, settings, device=device, keeper=TrainingCheckpointer(states)).dictionary("a")
+        return fit_tokens(world.tokens, settings, device=device, checkpointer=TrainingCheckpointer(states)).dictionary(
+            "a"
+        )
 
 
 @uv.objective
@@ -256,7 +259,7 @@ def extraction(size: Size, device: str) -> dict[str, float]:
     """Images/s of the demo's backbones alone, on canvases that are there, and of an extraction by their side."""
     source = DemoImages(size.images)
     planned = plan(source, ut.load("demo").specs)
-    largest = max(backbone.input_size for backbone in planned.backbones.values())
+    largest = largest_input(planned.backbones)
     canvases = torch.rand(size.images, 3, largest, largest, device=device)
     networks = [backbone.to(device) for backbone in planned.backbones.values()]
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -10,22 +9,17 @@ from random import Random
 import torch
 from damage import Kind
 from kinds_of_foreign_files import of_autoencoders, of_edits
+from kinds_of_inputs import folder_of, mutated_yaml, of_pictures, of_weights, write_yaml
 from mutations import mutated_bytes, mutated_json, mutated_lines, mutated_safetensors, mutated_state, on_file
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from ruamel.yaml import YAML
 
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
-from usae_train.backbones.weight_files import read_weights
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.measures import Measures
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import open_images, read_picture
-from usae_train.images.spectrum import load_spectrum, save_spectrum
-from usae_train.model.published import ATOMS as THEIR_ATOMS
-from usae_train.model.published import LINEAR, NORM, import_published
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -71,12 +65,6 @@ def kinds_of_files(room: Path) -> list[Kind]:
     return [*made, *of_edits(room, mutated_yaml), *of_autoencoders(room)]
 
 
-def _folder(room: Path, name: str) -> Path:
-    folder = room / name.replace(" ", "-")
-    folder.mkdir(parents=True)
-    return folder
-
-
 def _tokens(seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.randn(IMAGES, GRID[0] * GRID[1], WIDTH, generator=generator) for name in SPECS}
@@ -101,10 +89,10 @@ def of_usaes(room: Path) -> list[Kind]:
         "statistics.safetensors": mutated_safetensors,
     }
     for name, mutate in mutations.items():
-        folder = _folder(room, f"usae {name.partition('.')[0]}") / "usae"
+        folder = folder_of(room, f"usae {name.partition('.')[0]}") / "usae"
         ut.save(usae, folder)
         made.append(Kind(name, folder, folder / name, mutate, lambda folder=folder: _use(folder)))
-    folder = _folder(room, "labels")
+    folder = folder_of(room, "labels")
     labels = {
         "schema": 1,
         "usae": "usae",
@@ -136,9 +124,9 @@ def of_stores(room: Path) -> list[Kind]:
         "failures.jsonl": on_file(mutated_lines),
     }
     for name, mutate in mutations.items():
-        folder = _store(_folder(room, f"store {name.partition('.')[0]}"))
+        folder = _store(folder_of(room, f"store {name.partition('.')[0]}"))
         made.append(Kind(name, folder, folder / name, mutate, lambda folder=folder: _read_store(folder)))
-    folder = _folder(room, "piece")
+    folder = folder_of(room, "piece")
     pieces = Pieces(folder)
     seen = ExtractedTokens(range(IMAGES + 1), _tokens(), list(range(IMAGES)), [{"image": IMAGES, "why": "torn"}])
     pieces.write(seen)
@@ -198,13 +186,13 @@ RECIPE_YAML = {
 
 def of_yaml(room: Path) -> list[Kind]:
     """Files that people write."""
-    folder = _folder(room, "specs")
+    folder = folder_of(room, "specs")
     specs = folder / "specs.yaml"
-    _write_yaml(SPECS_YAML, specs)
+    write_yaml(SPECS_YAML, specs)
     made = [Kind("specs YAML", folder, specs, mutated_yaml, lambda: read_specs(str(specs)))]
-    beside, usae = _folder(room, "recipes"), small_usae()
+    beside, usae = folder_of(room, "recipes"), small_usae()
     recipe = beside / "recipe.yaml"
-    _write_yaml(RECIPE_YAML, recipe)
+    write_yaml(RECIPE_YAML, recipe)
     made.append(Kind("recipe YAML", beside, recipe, mutated_yaml, lambda: _plan(usae, recipe)))
     return made
 
@@ -218,26 +206,12 @@ def _plan(usae: USAE, recipe: Path) -> RenderPlan:
         raise
 
 
-def _write_yaml(tree: object, file: Path) -> None:
-    with file.open("w") as opened:
-        YAML(typ="safe", pure=True).dump(tree, opened)
-
-
-def mutated_yaml(file: Path, random: Random) -> None:
-    """YAML is what JSON is, or what its bytes say."""
-    if random.random() < 0.3:
-        file.write_bytes(mutated_bytes(file.read_bytes(), random))
-        return
-    tree = YAML(typ="safe", pure=True).load(file.read_text())
-    file.write_bytes(mutated_json(json.dumps(tree).encode(), random))
-
-
 def of_runs(room: Path) -> list[Kind]:
     """What a run of pictures leaves, and a study of it."""
     usae, made = small_usae(), []
     settings = MaximizeSettings(steps=1, views=1, size=16, mode="shared")
     plan = plan_objectives(usae, [Concept(1)], [settings])
-    drawn = _folder(room, "drawn")
+    drawn = folder_of(room, "drawn")
     render(usae, plan, drawn)
     (record,) = (drawn / "manifest").glob("*.json")
     read = {
@@ -299,7 +273,7 @@ def mutated_png(file: Path, random: Random) -> None:
 def _of_study(room: Path) -> list[Kind]:
     made = []
     for name, mutate in (("key.json", on_file(mutated_json)), ("answers.csv", on_file(mutated_bytes))):
-        folder = _folder(room, f"study {name.partition('.')[0]}")
+        folder = folder_of(room, f"study {name.partition('.')[0]}")
         trials = [
             {"condition": "per-model left", "answer": 1, "verdict": "weak"},
             {"condition": "natural", "answer": 2},
@@ -325,26 +299,29 @@ def of_trainings(room: Path) -> list[Kind]:
     tokens = {name: own.flatten(0, 1) for name, own in _tokens().items()}
     published = SETTINGS.model_copy(update={"recipe": PUBLISHED})
     for settings in (SETTINGS, published):
-        folder = _folder(room, f"training {settings.recipe.name}")
+        folder = folder_of(room, f"training {settings.recipe.name}")
 
         def go_on(folder: Path = folder, settings: FitSettings = settings) -> None:
-            keeper = TrainingCheckpointer(folder, minutes=1e6)
-            keeper.data = {"pictures": "here", "backbones": [[n, s.model_dump(mode="json")] for n, s in SPECS.items()]}
-            fit_tokens(tokens, settings.model_copy(update={"steps": 2}), keeper=keeper)
+            checkpointer = TrainingCheckpointer(folder, minutes=1e6)
+            checkpointer.data = {
+                "pictures": "here",
+                "backbones": [[n, s.model_dump(mode="json")] for n, s in SPECS.items()],
+            }
+            fit_tokens(tokens, settings.model_copy(update={"steps": 2}), checkpointer=checkpointer)
 
         go_on()
         (file,) = folder.iterdir()
         made.append(Kind(f"training state, {settings.recipe.name}", folder, file, mutated_state, go_on))
-    folder = _folder(room, "journal")
-    journal = folder / "metrics.jsonl"
-    journal.write_text("".join(json.dumps({"step": n, "loss": 0.5, "r2": {"a": None}}) + "\n" for n in range(3)))
-    log = lambda: MetricsLogger(journal).log(2, {"loss": 1.0})  # noqa: E731
-    made.append(Kind("metrics.jsonl", folder, journal, on_file(mutated_lines), log))
+    folder = folder_of(room, "metrics_logger")
+    metrics_logger = folder / "metrics.jsonl"
+    metrics_logger.write_text("".join(json.dumps({"step": n, "loss": 0.5, "r2": {"a": None}}) + "\n" for n in range(3)))
+    log = lambda: MetricsLogger(metrics_logger).log(2, {"loss": 1.0})  # noqa: E731
+    made.append(Kind("metrics.jsonl", folder, metrics_logger, on_file(mutated_lines), log))
     return [*made, _of_independent(room)]
 
 
 def _of_independent(room: Path) -> Kind:
-    folder = _folder(room, "independent")
+    folder = folder_of(room, "independent")
     (folder / "left").mkdir()
     (folder / "left" / "config.json").write_text("{}")
     data = {"pictures": "here", "backbones": [[n, s.model_dump(mode="json")] for n, s in SPECS.items()]}
@@ -356,7 +333,7 @@ def _of_independent(room: Path) -> Kind:
 
 def of_evaluations(room: Path) -> list[Kind]:
     """The state of an evaluation, stopped after its first half."""
-    folder = _folder(room, "evaluation")
+    folder = folder_of(room, "evaluation")
     joint = new_usae(dict.fromkeys(SPECS, WIDTH), SETTINGS).eval().requires_grad_(False)
     alone = {name: new_usae({name: WIDTH}, SETTINGS).eval().requires_grad_(False) for name in SPECS}
 
@@ -366,7 +343,7 @@ def of_evaluations(room: Path) -> list[Kind]:
 
     def go_on() -> None:
         state = PassState(PassSettings(batch=2), Measures(joint, alone, keep_codes=True))
-        run_pass(state, stream, IMAGES, PassKeeper(folder, minutes=0))
+        run_pass(state, stream, IMAGES, PassCheckpointer(folder, minutes=0))
         state.measures.firing.statistics()
         state.measures.codes()
         assert state.measures.posthoc is not None
@@ -374,84 +351,3 @@ def of_evaluations(room: Path) -> list[Kind]:
 
     go_on()
     return [Kind("evaluation state", folder, folder / "state-0.pt", mutated_state, go_on)]
-
-
-def of_weights(room: Path) -> list[Kind]:
-    """Weights of others, and a spectrum."""
-    tensors = {"blocks.0.weight": torch.randn(3, 4), "head.bias": torch.randn(3)}
-    folder = _folder(room, "weights")
-    plain, pickled = folder / "weights.safetensors", folder / "weights.pth"
-    ut.model.checkpoint.save_file(tensors, plain)
-    torch.save({"state_dict": tensors}, pickled)
-    made = [
-        Kind("weights, safetensors", folder, plain, mutated_safetensors, lambda: read_weights("left", plain)),
-        Kind("weights, pth", folder, pickled, mutated_state, lambda: read_weights("left", pickled)),
-    ]
-    folder = _folder(room, "spectra")
-    spectrum = folder / "spectrum.safetensors"
-    save_spectrum(torch.rand(3, 16, 9), spectrum, open_images("demo", 3))
-    made.append(Kind("spectrum", folder, spectrum, mutated_safetensors, lambda: load_spectrum(spectrum)))
-    return [*made, *_of_release(room)]
-
-
-def _of_release(room: Path) -> list[Kind]:
-    made = []
-    for name, mutate in (("release.yaml", mutated_yaml), ("theirs.pth", mutated_state)):
-        folder = _folder(room, f"release {name.partition('.')[0]}")
-        model = {
-            "checkpoint_path": "theirs.pth",
-            "input_shape": 4,
-            "num_tokens": 4,
-            "model_mean": 0.1,
-            "model_std": 2.0,
-        }
-        config = {
-            "global": {"nb_components": 3, "standardize": True},
-            "sae_params": {"top_k": 2},
-            "model_zoo": {"Some": model},
-        }
-        _write_yaml(config, folder / "release.yaml")
-        of_norm = {f"{NORM}.{part}": torch.rand(3) for part in ("weight", "bias", "running_mean", "running_var")}
-        weights = {
-            f"{LINEAR}.weight": torch.randn(3, 4),
-            f"{LINEAR}.bias": torch.randn(3),
-            **of_norm,
-            THEIR_ATOMS: torch.randn(3, 4),
-        }
-        torch.save({"model_state_dict": weights}, folder / "theirs.pth")
-        made.append(
-            Kind(
-                f"published {name}",
-                folder,
-                folder / name,
-                mutate,
-                lambda folder=folder: import_published(folder / "release.yaml"),
-            )
-        )
-    return made
-
-
-def of_pictures(room: Path) -> list[Kind]:
-    """Picture files, and a tar of some."""
-    made = []
-    noise = Image.effect_noise((24, 20), 50).convert("RGB")
-    for ending in ("png", "jpg", "gif", "bmp", "webp"):
-        folder = _folder(room, f"pictures {ending}")
-        file = folder / f"one.{ending}"
-        noise.save(file)
-        made.append(
-            Kind(f"picture, {ending}", folder, file, on_file(mutated_bytes), lambda file=file: read_picture(file, 16))
-        )
-    folder = _folder(room, "shards")
-    shard = folder / "shard.tar"
-    with tarfile.open(shard, "w") as opened:
-        for ending in ("png", "jpg"):
-            opened.add(room / f"pictures-{ending}" / f"one.{ending}", f"{ending}.{ending}")
-
-    def read_shard() -> None:
-        source = open_images(shard)
-        for number in range(len(source)):
-            source.read(number, 16)
-
-    made.append(Kind("tar", folder, shard, on_file(mutated_bytes), read_shard))
-    return made

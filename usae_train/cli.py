@@ -10,10 +10,11 @@ import typer
 
 from usae_train.command_app import command_app
 from usae_train.commands import consensus_commands, measure_commands, name_command, sae_commands, training_commands
-from usae_train.commands.options import Device, Images, Out, Quiet
+from usae_train.commands.options import Images, Out
 from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
-from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.settings_options import refuse_beside, takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
 from usae_train.tokens.settings import ExtractSettings
 
@@ -25,6 +26,7 @@ app = command_app(
 @app.command()
 @takes_settings(ExtractSettings)
 def extract(
+    context: typer.Context,
     images: Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="The store; one that was stopped is resumed.")],
     settings: ExtractSettings,
@@ -49,7 +51,10 @@ def extract(
         from usae_train.tokens.store import ActivationStore
 
         if verify:
+            refuse_beside(context, "--verify", {"images", "out", "verify", "quiet"})
             right = list(ActivationStore(out).verify())
+            if quiet:
+                return
             say(f"{out}: {plural(len(right), 'shard')}, all checksums right")
             return
         where = pick_device(device)

@@ -1,10 +1,28 @@
 """What both command lines have alike: `-h`, `--version`, shell completion, and no traceback in colours."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from usae_train.files.wording import expectation, short
 from usae_train.runtime.printing import say
+
+
+class _InOurWords(TyperGroup):
+    """A command line that says in our words what it expected of an option's text, which typer lets pydantic read."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer's."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if (
+                found := getattr(error.__cause__, "errors", None)
+            ) is not None:  # pydantic's, which is not imported here
+                first = found()[0]
+                error.message = f"{expectation(first)}, found {short(first['input'])}"
+            raise
 
 
 def command_app(name: str, purpose: str) -> typer.Typer:
@@ -16,6 +34,7 @@ def command_app(name: str, purpose: str) -> typer.Typer:
     """
     app = typer.Typer(
         name=name,
+        cls=_InOurWords,
         help=purpose,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

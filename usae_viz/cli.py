@@ -10,7 +10,8 @@ import typer
 from usae_train.command_app import command_app
 from usae_train.runtime.printing import as_text, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, wrong_usage
+from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
+from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.completions import complete_concept, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
@@ -34,9 +35,6 @@ AllowCode = Annotated[
     bool,
     typer.Option("--allow-code", help="Import your own code, `module:Name`, from the folder that you are in."),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
@@ -70,9 +68,9 @@ def maximize(
     allow_code: AllowCode = False,
     out: Out = None,
     device: Device = "auto",
-    workers: WorkersOption = None,
+    workers: Workers = None,
     quiet: Quiet = False,
-    as_json: AsJson = False,
+    as_json: JsonForTable = False,
     **settings: Any,
 ) -> None:
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores.
@@ -100,7 +98,7 @@ def maximize(
             with wrong_usage():
                 chosen = [kept_close(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
-        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw.animation, workers)
+        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw, workers)
 
 
 @app.command()
@@ -115,9 +113,9 @@ def invert(
     allow_code: AllowCode = False,
     out: Out = None,
     device: Device = "auto",
-    workers: WorkersOption = None,
+    workers: Workers = None,
     quiet: Quiet = False,
-    as_json: AsJson = False,
+    as_json: JsonForTable = False,
     **settings: Any,
 ) -> None:
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
@@ -132,7 +130,7 @@ def invert(
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model, place = _load(draw.usae, device), out or new_run("invert")
-        _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw.animation, workers)
+        _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw, workers)
 
 
 @app.command()
@@ -140,7 +138,7 @@ def invert(
 def concepts(
     settings: ConceptsSettings,
     only_named: Annotated[bool, typer.Option("--named", help="Only concepts that have a name.")] = False,
-    as_json: AsJson = False,
+    as_json: JsonForTable = False,
 ) -> None:
     """List concepts: universality, firing entropy, energy, firing share a backbone, name, factor that it follows best.
 
@@ -232,16 +230,16 @@ def _draw(
     out: Path,
     quiet: bool,
     as_json: bool,
-    animation: str,
+    draw: DrawSettings,
     workers: int | None,
 ) -> None:
     from usae_viz.runs.plan import plan_objectives
 
-    if animation != "gif" and settings.snapshots is None:
+    if "animation" in draw.model_fields_set and settings.snapshots is None:
         raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
     render_commands.draw_plan(
         usae,
-        plan_objectives(usae, objectives, [settings], animation),
+        plan_objectives(usae, objectives, [settings], draw.animation),
         out,
         quiet,
         as_json,

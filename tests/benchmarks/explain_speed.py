@@ -14,11 +14,11 @@ the read layer twice, the picture itself once more beside the 20, and encoded it
     `photos`: both networks have an answer to ask about     0.11 to 0.12 s    0.22 to 0.23 s  1.91 to 1.98  2.31
     `demo`                                                  0.06 s            0.04 s       0.56      0.58
 
-For `photos` 1.5 is out of reach: what follows the read layer of both networks is 13 billion multiplications and
-additions for 20 pictures, four times those of forward and backward of one, and 0.09 s at the speed of this processor's
-matrix products (150 a nanosecond, of which the convolutions get 130 to 155); with the pass and its gradient (0.06 s)
-that is 1.4 times, before a single activation, padding or depthwise convolution. Peak memory is that of the bare
-networks, 0.96 GB.
+For `photos` 1.5 is out of reach: what follows the read layer of both networks is 13.3 billion operations for 20
+pictures (torch's FlopCounterMode), three and a half times those of forward and backward of one, and 0.09 s at the speed
+of this processor's matrix products (150 a nanosecond; the convolutions get 130 to 155); with the pass and its gradient
+(0.06 s) that is 1.4 times, before a single activation, padding or depthwise convolution. Peak memory is that of the
+bare networks, 0.96 GB.
 """
 
 from __future__ import annotations

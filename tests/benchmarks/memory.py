@@ -91,7 +91,7 @@ def train_on_store(folder: str, memory: float, size: dict[str, Any], steps: int 
     """More than one epoch on a store, or some steps; a state is written at the end, as the command does."""
     store, before = ActivationStore(folder), peak()
     settings = fit_settings("default", steps=steps or len(store) * 196 // 2048 + 5, **size)
-    fit_store(store, settings, keeper=TrainingCheckpointer(Path(folder).with_name("states")), memory=memory)
+    fit_store(store, settings, checkpointer=TrainingCheckpointer(Path(folder).with_name("states")), memory=memory)
     said.put((before, peak()))
 
 

@@ -22,6 +22,8 @@ Measured on a Xeon (one thread, beside other work); share of crops read as the c
     drawn through lite0, read by lite2       s     clipped  whole        0.7          0.5          0.3
     50 classes, the default                  19.9  0.1%     0.920 0.85   0.877 0.83   0.792 0.68   0.305 0.17
     the same, whole_first=0                  19.9  0.1%     0.760 0.74   0.843 0.78   0.735 0.67   0.522 0.41
+    10 classes, the default                  23.4  0.1%     0.800 0.79   0.800 0.78   0.775 0.69   0.338 0.21
+    the same 10, torch-lucent, 128 px        29.7  0.6%     1.000 0.91   0.325 0.23   0.000 0.01   0.013 0.01
     10 classes, steps=48, views=2, the same  6.8   0.0%     0.400 0.38   0.650 0.52   0.463 0.31   0.113 0.06
 
 With small crops from the start, castle, entertainment centre, forklift, patio and moving van come out as textures of

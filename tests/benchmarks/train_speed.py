@@ -179,7 +179,7 @@ def side_by_side(settings: FitSettings, tokens: dict[str, Tensor], turns: int) -
     taken = Turns(tokens, settings.model_copy(update={"recipe": PUBLISHED}), turns)
     losses: list[float] = []
     with suppress(Stopped):
-        fit_tokens(tokens, settings, progress=lambda step, figures: losses.append(figures["loss"]), keeper=taken)
+        fit_tokens(tokens, settings, progress=lambda step, figures: losses.append(figures["loss"]), checkpointer=taken)
     return taken, losses
 
 

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=118)
     given = parser.parse_args()
     usae, source = ut.load(given.usae), ut.open_images(given.photographs)
-    size = max(backbone.input_size for backbone in usae.backbones.values())
+    size = usae.input_size
     shown = torch.stack([source.read(number, size) for number in drawn_numbers(len(source), given.count).tolist()])
     having = [name for name, spec in usae.specs.items() if spec.classes]
     for receiver in having:

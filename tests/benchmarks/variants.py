@@ -211,7 +211,7 @@ def step_ratios(world: World, names: list[str], steps: int) -> dict[str, tuple[f
     def train(number: int, name: str) -> None:
         settings = settings_of(world, VARIANTS[name], 10_000)  # so long that no figures are taken but at the first
         with suppress(Stopped):
-            fit_tokens(world.train, settings, keeper=InTurn(turns, number))
+            fit_tokens(world.train, settings, checkpointer=InTurn(turns, number))
 
     threads = [threading.Thread(target=train, args=pair) for pair in enumerate(names)]
     for thread in threads:

@@ -3,7 +3,8 @@ import torch
 
 import usae_train as ut
 import usae_viz.runs.render
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens

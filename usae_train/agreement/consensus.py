@@ -14,6 +14,7 @@ from usae_train.agreement.members import check_members, joint_rows, raw_rows, st
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.agreement.shown import Data, Shown, open_data
 from usae_train.model.checkpoint import load
+from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.statistics import measure
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
@@ -21,16 +22,19 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.dictionaries.free import Free
+from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe, other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
-# Of the steps, and of the recipe's rate. Over the demo's backbones, in 400 steps (tests/benchmarks/consensus.py has the
+# Of the steps, and of the recipe's rate. Over the demo's backbones, in 300 steps (tests/benchmarks/consensus.py has the
 # table): encoders alone leave 0.93 of a single training's R² across backbones, and two spaces' matched cosine is 0.752;
-# everything at once, at the full rate, 0.98 and 0.673; first these, then everything slowly, 0.96 and 0.766.
-ALONE, SLOWER = 0.5, 1 / 20
+# everything at once, at the full rate, 0.98 and 0.673; first these, then everything slowly, 0.965 and 0.759 (at a 20th
+# 0.960 and 0.768, at a 7th 0.967 and 0.749).
+ALONE, SLOWER = 0.5, 1 / 10
 
 
 @undisturbed
@@ -45,7 +49,7 @@ def consensus(
     memory: float | None = None,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     **settings: Unpack[FitOptions],
 ) -> USAE:
     """Make one USAE of the concepts that come back in several trainings from different starts.
@@ -65,7 +69,7 @@ def consensus(
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, max_broken.
 
     Returns:
@@ -81,7 +85,7 @@ def consensus(
     chosen = encoder_settings(members, recipe, **settings)
     found = agreed(members, share, alike)
     shown = open_data(data, members[0], chosen, limit, memory, device, watch)
-    return fit_agreed(members, found, shown, chosen, device, watch, keeper)
+    return fit_agreed(members, found, shown, chosen, device, watch, checkpointer)
 
 
 def fit_agreed(
@@ -91,7 +95,7 @@ def fit_agreed(
     settings: FitSettings,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     alone: float = ALONE,
 ) -> USAE:
     """A USAE of the clusters' mean rows: its encoders fitted, then everything; its statistics measured.
@@ -103,7 +107,7 @@ def fit_agreed(
         settings: as `encoder_settings` gives them.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         alone: of the steps, the share in which encoders alone are fitted.
     """
     watch = watch or FitCallbacks()
@@ -114,14 +118,14 @@ def fit_agreed(
     usae = start_space(members[0], rows, shown.feed, encoders)
     usae.agreement = found.share
     then = None
-    if keeper is not None:
-        keeper.data = {**shown.about, "members": [own.sha256 for own in members], "found": found.members.tolist()}
-        then = keeper.next("everything")
-        then.data = keeper.data
-    fit_tokens(shown.feed, encoders, usae, device, watch.steps, keeper, watch.log_every)
+    if checkpointer is not None:
+        checkpointer.data = {**shown.about, "members": [own.sha256 for own in members], "found": found.members.tolist()}
+        then = checkpointer.next("everything")
+        then.data = checkpointer.data
+    fit_tokens(shown.feed, encoders, usae, device, watch.steps, checkpointer, watch.log_every)
     if everything.steps:
         later = lambda step, figures: watch.steps(first + step, figures)  # noqa: E731
-        fit_tokens(shown.feed, everything, usae, device, later, then, watch.log_every)
+        fit_tokens(shown.feed, everything, usae, device, later, then, watch.log_every, fresh=False)
     usae.measured_on = shown.images
     usae.statistics = measure(usae, shown.sample())
     return usae.to("cpu")
@@ -139,13 +143,16 @@ def encoder_settings(
     """The settings that encoders are fitted with: of the members' space, started at dictionaries that do not change.
 
     Raises:
-        ValueError: for settings that do not exist, another n_concepts or k than the members', or imported members.
+        ValueError: for settings that do not exist, another size or sparsity than the members', dictionaries that are
+            not `free`, or imported members.
     """
     first = members[0]
     if first.recipe.startswith(IMPORTED):
         raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
     for name, given, own in other_sizes(first, settings):
         raise UsageError(f"{name} is {given}, and that of the USAEs {own}")
+    named = named_recipe(recipe)
+    check_variants(first, named, settings)
     of_members = {
         "batch_norm": first.batch_norm,
         "unit_norm": first.unit_norm,
@@ -154,7 +161,22 @@ def encoder_settings(
     }
     fixed = {"frozen": True, "dictionary_init": "random", "tied": True}  # random: rows stay as they are given
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
-    return fit_settings(named_recipe(recipe).model_copy(update={**of_members, **fixed}), **settings)
+    return fit_settings(named.model_copy(update={**of_members, **fixed}), **settings)
+
+
+def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) -> None:
+    """Complain of a variant that is asked for, in a setting or by the recipe, and that a consensus cannot have.
+
+    Raises:
+        ValueError: for a sparsity that is not the members', or a dictionary in the settings that is not `free`.
+    """
+    told, dictionary = settings.get("sparsity"), settings.get("dictionary")
+    if told is None and recipe.sparsity != DEFAULT.sparsity:
+        told = recipe.sparsity
+    if told is not None and trained_sparsity(told).kind != first.sparsity.kind:
+        raise UsageError(f"sparsity is {told!r}, and that of the USAEs {first.sparsity.kind!r}; leave it out")
+    if dictionary is not None and read_dictionary(dictionary) != Free():
+        raise UsageError(f"dictionary is {dictionary!r}; rows of a consensus are means of the USAEs', and `free`")
 
 
 @torch.no_grad()

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import listed
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import ImageSource
+from usae_train.model.given import source_of
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens
@@ -50,7 +52,7 @@ def open_data(
     if isinstance(data, str) and names_tokens(data):
         data = read_tokens(data)
     if isinstance(data, Mapping):
-        data = GivenTokens(dict(data))
+        data = GivenTokens(token_tensors(data))
     if isinstance(data, GivenTokens):
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
@@ -59,7 +61,7 @@ def open_data(
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
         return open_store(data, first, memory)
-    source = open_images(data, limit) if isinstance(data, str | Path) else data
+    source = source_of(data, limit)
     backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
     seen, pictures = feed_pictures(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from usae_train.agreement.members import check_members
 from usae_train.agreement.shown import Shown, open_data
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.atomic import check_writable
 from usae_train.files.locks import held
 from usae_train.images.sources import ImageSource
@@ -71,11 +72,11 @@ def fit_starts(
     empty = empty_space(data, specs, settings)
     shown = open_data(data, empty, settings, None, work.execution.memory, work.device, watch)
 
-    def fit_one(_: str, own: FitSettings, seen: FitCallbacks, keeper: TrainingCheckpointer) -> USAE:
+    def fit_one(_: str, own: FitSettings, seen: FitCallbacks, checkpointer: TrainingCheckpointer) -> USAE:
         usae = new_usae(empty.widths, own, specs=empty.specs, grid=empty.grid)
         usae.weights = dict(empty.weights)
-        keeper.data = dict(shown.about)
-        fit_tokens(shown.feed, own, usae, work.device, seen.steps, keeper, seen.log_every)
+        checkpointer.data = dict(shown.about)
+        fit_tokens(shown.feed, own, usae, work.device, seen.steps, checkpointer, seen.log_every)
         usae.measured_on = shown.images
         usae.statistics = measure(usae, shown.sample())
         return usae.to("cpu")

@@ -5,139 +5,46 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from contextlib import nullcontext
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
-from usae_train.backbones.options import check_values
 from usae_train.backbones.precision import DTYPES
-from usae_train.files.homes import from_home
+from usae_train.backbones.sites import check_site, read_sites
+from usae_train.backbones.spec import (
+    LOCAL,
+    MODULE,
+    PACKAGE,
+    PAPER,
+    PRETRAINED,
+    RANDOM,
+    BackboneSpec,
+    Level,
+    PositiveStd,
+    Side,
+)
 from usae_train.images.arrays import canvases_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise
 
-PRETRAINED = "pretrained"
-RANDOM = "random"
-PACKAGE = "package:"
-LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
-MODULE = "module:"  # and a class and a layer: what was given from Python, and no spec can build (module_backbone.py)
-Level = Annotated[float, Field(allow_inf_nan=False)]
-Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16,384 px in patches of 4
-PositiveStd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class BackboneSpec(BaseModel):
-    """Everything that is particular to one backbone. Nothing elsewhere asks for a model's name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = Field(
-        min_length=1,
-        description="timm id, `hf-hub:` and a repository, or `local-dir:` and a folder of timm's form",
-    )
-    weights: str = Field(
-        PRETRAINED,
-        description="`pretrained`, `random`, a .safetensors/.pth file of timm's form, or one inside an installed "
-        "package: `package:NAME==VERSION/FILE`",
-    )
-    sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="of the weights' file: another is refused; not checked by default"
-    )
-    tensors: Literal["named", "ordered"] = Field(
-        "named",
-        description="which of the file's tensors is which: by timm's names, or (.pth) one to one in their order",
-    )
-    layer: int = Field(-1, description="block or stage to read; negative counts from the end")
-    norm: bool = Field(True, description="apply the model's final norm, where timm can; said where it cannot")
-    input_size: int | None = Field(None, ge=1, description="pixels per side; timm's own by default")
-    mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own by default")
-    std: tuple[PositiveStd, PositiveStd, PositiveStd] | None = Field(
-        None, description="normalization; timm's own by default"
-    )
-    classes: int = Field(0, ge=0, description="size of the classifier to keep, for class logits; 0 leaves it out")
-    options: dict[str, Any] = Field(
-        default_factory=dict,
-        description="what shapes the network, such as `depth: 6`: names that the architecture's classes take in timm",
-    )
-    seed: int = Field(0, ge=-(2**63), lt=2**64, description="seed of the weights when they are `random`")
-
-    @field_validator("options")
-    @classmethod
-    def _of_a_network(cls, options: dict[str, Any]) -> dict[str, Any]:
-        check_values(options)
-        return options
-
-    @field_validator("weights", "model")
-    @classmethod
-    def _from_home(cls, text: str) -> str:
-        if text.startswith("~"):
-            return str(from_home(text))
-        return LOCAL + str(from_home(text.removeprefix(LOCAL))) if text.startswith(LOCAL + "~") else text
-
-    @model_validator(mode="after")
-    def _said_of_a_file(self) -> BackboneSpec:
-        if not (self.is_packaged or self.has_own_file) and (self.sha256 is not None or self.tensors == "ordered"):
-            raise UsageError(f"sha256 and tensors are of a weight file, and weights is {self.weights!r}")
-        if self.tensors == "ordered" and self.weights.endswith(".safetensors"):
-            raise UsageError("tensors cannot be `ordered`: a .safetensors file keeps no order")
-        return self
-
-    @property
-    def is_packaged(self) -> bool:
-        """Whether its weights lie inside an installed package."""
-        return self.weights.startswith(PACKAGE)
-
-    @property
-    def has_own_file(self) -> bool:
-        """Whether its weights are a file of the reader's own, of which a USAE folder takes a copy."""
-        return self.weights not in (PRETRAINED, RANDOM) and not self.is_packaged
-
-    @property
-    def local_folder(self) -> Path | None:
-        """The folder of the reader's own that says what the model is, of which a USAE folder takes a copy too."""
-        return Path(self.model.removeprefix(LOCAL)) if self.model.startswith(LOCAL) else None
-
-    @property
-    def short_name(self) -> str:
-        """A name that can be a file's: the id without a hub prefix or the tag of the weights."""
-        return self.model.rstrip("/").rpartition("/")[2].removeprefix(LOCAL).partition(".")[0]
-
-    def put_right(self) -> str:
-        """What to do when the weights that this gives are not those that were expected."""
-        if self.model.startswith(MODULE):
-            module = self.model.removeprefix(MODULE)
-            return f"give {module}, a module of yours that no folder holds, as in training: load(..., modules={{...}})"
-        if self.weights == RANDOM:
-            return f"random weights depend on torch's version (here {torch.__version__}); use the one of the training"
-        if self.weights == PRETRAINED:
-            return f"give the weights of the training as a file in `weights` of its spec; {self.model!r} has others now"
-        if self.is_packaged:
-            return f"install the package of the training anew, of which its spec says {self.weights}"
-        return f"put the weight file of the training at {self.weights}"
-
-    def relative_to(self, folder: Path) -> BackboneSpec:
-        """The same spec, with a relative weight file, and a relative `local-dir:`, taken to lie in `folder`."""
-        moved = {}
-        if self.has_own_file and not Path(self.weights).is_absolute():
-            moved["weights"] = str(folder / self.weights)
-        if self.local_folder is not None and not self.local_folder.is_absolute():
-            moved["model"] = f"{LOCAL}{folder / self.local_folder}"
-        return self.model_copy(update=moved) if moved else self
-
-
-# The paper's three (Thasarathan et al. 2025, section 4), by timm id; DINOv2 is read at 224 px, 16x16 patches.
-PAPER: Mapping[str, BackboneSpec] = {
-    "siglip": BackboneSpec(model="vit_base_patch16_siglip_224.webli"),
-    "dino": BackboneSpec(model="vit_small_patch14_dinov2.lvd142m", input_size=224),
-    "vit": BackboneSpec(model="vit_base_patch16_224.augreg2_in21k_ft_in1k"),
-}
+__all__ = (  # what stood here before it had a file of its own, and is still imported from here
+    "LOCAL",
+    "MODULE",
+    "PACKAGE",
+    "PAPER",
+    "PRETRAINED",
+    "RANDOM",
+    "BackboneSpec",
+    "Level",
+    "PositiveStd",
+    "Side",
+)
 
 
 class Backbone(nn.Module):
@@ -149,6 +56,7 @@ class Backbone(nn.Module):
     Args:
         name: what the backbone is called in a USAE.
         spec: its settings.
+        beside: specs of the same network, which `also` then reads as well, with the same weights.
 
     Attributes:
         run_in: what it computes in, float32 until it is told otherwise; tokens come back in float32 all the same.
@@ -162,7 +70,7 @@ class Backbone(nn.Module):
     std: Tensor
 
     @undisturbed
-    def __init__(self, name: str, spec: BackboneSpec) -> None:
+    def __init__(self, name: str, spec: BackboneSpec, beside: Sequence[BackboneSpec] = ()) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
         from usae_train.backbones.allocator import keep_memory
         from usae_train.backbones.folding import lay_channels_last
@@ -186,16 +94,20 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
         try:
-            features = self._folded()
+            for own in (spec, *beside):
+                check_site(name, self.model, own, trial_picture(self.input_size))
+            self._fold([spec, *beside])
+            self._settle()
+        except UsageError:
+            raise
         except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
-            own = "x".join(str(side) for side in config["input_size"][-2:])
+            places = " and ".join(own.place for own in (spec, *beside))
+            side = "x".join(str(side) for side in config["input_size"][-2:])
             raise UsageError(
-                f"{name}: {spec.model!r} cannot be read at layer {spec.layer} and {self.input_size} px: "
-                f"{first_line(error)}; its own `input_size` is {own}"
+                f"{name}: {spec.model!r} cannot be read at {places} and {self.input_size} px: "
+                f"{first_line(error)}; its own `input_size` is {side}"
             ) from error
         self._layout = lay_channels_last(self.model)
-        self.width: int = features.shape[1]
-        self.grid: tuple[int, int] = (features.shape[2], features.shape[3])
 
     def forward(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
         """Patch tokens of pictures.
@@ -266,6 +178,25 @@ class Backbone(nn.Module):
             *goes_on(self.model, self.spec, read, picture),
         ]
 
+    def also(self, name: str, spec: BackboneSpec) -> Backbone:
+        """The same network, read as one of the specs says that it was built beside."""
+        other = self.called(name)
+        other.spec = spec
+        other._settle()
+        return other
+
+    def shares_pass(self, other: Backbone) -> bool:
+        """Whether it and another are one network that reads its layers in one pass."""
+        return other.model is self.model and other.spec.network == self.spec.network and other.run_in == self.run_in
+
+    def together(self, others: Sequence[Backbone], canvas: Tensor, grid: tuple[int, int] | None) -> list[Tensor]:
+        """What `forward` gives of each of others, which are this one's network and run in the same, in one pass."""
+        half = self.run_in != torch.float32
+        with torch.autocast(self.mean.device.type, self.run_in) if half else nullcontext():
+            specs = [each.spec for each in others]
+            found = read_sites(self.model, specs, self._norm, self._normalized(canvas))
+        return [as_tokens(each.float() if half else each, grid) for each in found]
+
     def called(self, name: str) -> Backbone:
         """The same backbone, to the last tensor, by another name."""
         same = copy.copy(self)
@@ -294,44 +225,49 @@ class Backbone(nn.Module):
         return ((canvas - self.mean) / self.std).contiguous(memory_format=self._layout)
 
     @torch.no_grad()
-    def _folded(self) -> Tensor:
-        """Batch norms put into the convolutions, wherever a pass shows that it changes nothing; the features of zeros.
+    def _fold(self, specs: Sequence[BackboneSpec]) -> None:
+        """Batch norms put into the convolutions, wherever a pass shows that it changes nothing of what specs read.
 
-        Not those that the classifier sees otherwise than the layer that is read.
+        Not those that the classifier sees otherwise than the layers that are read.
         """
         from usae_train.backbones.folding import Watched, fold
 
         zeros = torch.zeros(1, 3, self.input_size, self.input_size)
         with Watched(self.model) as reading:
-            features = self._first_features(zeros)
-        pairs = reading.pairs(features)
-        self._in_one_pass = False
+            features = self._first_features(specs, zeros)
+        pairs = [pair for pair in reading.pairs(features[0]) if all(pair in reading.pairs(own) for own in features[1:])]
         if self.spec.classes:
             with Watched(self.model) as classifying:
                 logits = self.model(zeros)
-            # a few models' last layer is not what their head takes, and some have a head of another kind
-            joint = self._features_and_logits(zeros)
-            self._in_one_pass = torch.allclose(joint[0], features) and torch.allclose(joint[1], logits)
             both = classifying.pairs(logits)
             pairs = [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]
         fold(self.model, pairs)
-        return features
 
-    def _first_features(self, normalized: Tensor) -> Tensor:
-        """A layer's features; without a norm from now on where the model refuses to apply one."""
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Width and grid of what its spec reads, and whether logits come from the same pass."""
+        zeros = torch.zeros(1, 3, self.input_size, self.input_size)
+        features = self._features(zeros)
+        self.width: int = features.shape[1]
+        self.grid: tuple[int, int] = (features.shape[2], features.shape[3])
+        self._in_one_pass = False
+        if self.spec.classes and self.spec.site == "block":
+            # a few models' last layer is not what their head takes, and some have a head of another kind
+            joint = self._features_and_logits(zeros)
+            self._in_one_pass = torch.allclose(joint[0], features) and torch.allclose(joint[1], self.model(zeros))
+
+    def _first_features(self, specs: Sequence[BackboneSpec], normalized: Tensor) -> list[Tensor]:
+        """What specs read; without a norm from now on where the model refuses to apply one."""
         try:
-            return self._features(normalized)
+            return read_sites(self.model, specs, self._norm, normalized)
         except AssertionError:  # how timm's say so; of a wrong size they say it again
             if not self._norm:
                 raise
             self._norm = False
-            return self._features(normalized)
+            return read_sites(self.model, specs, self._norm, normalized)
 
     def _features(self, normalized: Tensor) -> Tensor:
-        features: list[Tensor] = self.model.forward_intermediates(  # type: ignore[operator]  # timm's own method
-            normalized, indices=[self.spec.layer], norm=self._norm, stop_early=True, intermediates_only=True
-        )
-        return features[0]
+        return read_sites(self.model, [self.spec], self._norm, normalized)[0]
 
     def _features_and_logits(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
         features: list[Tensor]
@@ -365,9 +301,16 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], told: bool = T
     """
     for name in specs:  # before anything is fetched, and hours of extraction
         check_name(name)
-    built = {
-        name: own.called(name) if isinstance(own, Backbone) else Backbone(name, own) for name, own in specs.items()
-    }
+    networks: dict[str, Backbone] = {}  # one each, whatever reads it
+    built = {}
+    for name, own in specs.items():
+        if isinstance(own, Backbone):
+            built[name] = own.called(name)
+        elif own.network in networks:
+            built[name] = networks[own.network].also(name, own)
+        else:
+            same = [each for each in specs.values() if isinstance(each, BackboneSpec) and each.network == own.network]
+            built[name] = networks[own.network] = Backbone(name, own, [each for each in same if each != own])
     for name, backbone in built.items():
         for note in backbone.notes() if told else ():
             warnings.warn(f"{name}: {note}", ReadOtherwise, stacklevel=2)
@@ -394,13 +337,3 @@ def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
     for backbone in backbones:
         half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
         backbone.run_in = torch.bfloat16 if half else torch.float32
-
-
-def largest_input(backbones: Mapping[str, Backbone]) -> int:
-    """The largest input size of some backbones, px: what is read at it serves all of them."""
-    return max(backbone.input_size for backbone in backbones.values())
-
-
-def common_grid(backbones: Sequence[Backbone]) -> tuple[int, int]:
-    """The coarsest of the backbones' own grids, to which the others are resampled (the paper: 16x16 to 14x14)."""
-    return min((b.grid for b in backbones), key=lambda grid: grid[0] * grid[1])

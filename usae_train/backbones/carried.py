@@ -33,6 +33,25 @@ def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
             )
 
 
+def bring_all(specs: Mapping[str, BackboneSpec], room: Path) -> dict[str, BackboneSpec]:
+    """Copy all backbones' own files into a folder: of one network that is read in several places, once.
+
+    Returns:
+        The specs with places relative to the folder.
+
+    Raises:
+        ValueError: for files that are gone or cannot be read.
+    """
+    brought: dict[str, BackboneSpec] = {}
+    for name, spec in specs.items():
+        if spec.network not in brought:
+            brought[spec.network] = bring_weights(name, spec, room)
+    return {
+        name: brought[spec.network].model_copy(update={"layer": spec.layer, "site": spec.site})
+        for name, spec in specs.items()
+    }
+
+
 def bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
     """Copy a backbone's own files into a folder.
 

@@ -78,6 +78,10 @@ class ModuleBackbone(Backbone):
         """Nothing: it is read as it was said."""
         return []
 
+    def shares_pass(self, other: Backbone) -> bool:  # noqa: ARG002
+        """Never: it reads one layer a pass."""
+        return False
+
     def embedding(self, canvas: Tensor) -> Tensor:  # noqa: ARG002
         """Not known of a module of one's own: what comes before its classifier, it does not say."""
         raise UsageError(f"{self.name} is a module of yours, which does not say what it gives before its classifier")

@@ -8,7 +8,7 @@ from torch import nn
 
 from usae_train.runtime.errors import UsageError
 
-NAME = re.compile(r"[A-Za-z0-9_-]+")
+NAME = re.compile(r"[A-Za-z0-9_-]+(@-?[0-9]+)?")  # and the layer, where one network is read at several
 TAKEN = ("images", "shared", "sheet")  # a store's tensor of numbers; pictures that are not a single backbone's
 
 

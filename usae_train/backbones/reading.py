@@ -38,7 +38,7 @@ def norm_left_out(model: nn.Module, spec: BackboneSpec, applied: bool, unused: C
         applied: whether the model took the norm that it was asked for.
         unused: names of parameters that took no part when the layer was read.
     """
-    if not spec.norm:
+    if not spec.norm or spec.site in ("attention", "mlp"):
         return []
     if not applied:
         return [f"{spec.model!r} applies no norm to its layers: layer {spec.layer} is read as with `norm: false`"]
@@ -60,7 +60,7 @@ def goes_on(model: nn.Module, spec: BackboneSpec, read: Tensor, picture: Tensor)
         read: the layer's features of a picture, (1, width, rows, cols).
         picture: (1, 3, rows, cols), normalized.
     """
-    if spec.layer != -1:
+    if spec.layer != -1 or spec.site != "block":
         return []
     features = model.forward_features(picture)  # type: ignore[operator]  # timm's own method
     if not isinstance(features, Tensor):

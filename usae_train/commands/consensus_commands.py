@@ -10,18 +10,12 @@ import typer
 
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import (
-    SOURCES,
-    TOKENS,
-    Device,
-    Out,
-    Quiet,
-    Resume,
-)
-from usae_train.commands.training_commands import RECIPE_DEFAULTS
+from usae_train.commands.options import SOURCES, TOKENS, Out, Resume
+from usae_train.commands.training_commands import RECIPE_DEFAULTS, check_pictures_options
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched, wrong_usage
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 
@@ -69,15 +63,20 @@ def consensus(
         from usae_train.tokens.given_tokens import names_tokens
         from usae_train.tokens.store import is_store
         from usae_train.training.fitting import allowed_memory, fit_settings
-        from usae_train.training.logging.callbacks import journaled
+        from usae_train.training.logging.callbacks import logging_callbacks
         from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
-        room, keeper = holding.enter_context(training_place(out, resume, execution))
+        check_pictures_options(images, {*settings, *execution.model_fields_set})
+        room, checkpointer = holding.enter_context(training_place(out, resume, execution))
         members = [load(each) for each in usaes]
-        with progress_bars(quiet) as progress, keeper.listening(), MetricsLogger(room / METRICS) as journal:
+        with (
+            progress_bars(quiet) as progress,
+            checkpointer.stop_on_signals(),
+            MetricsLogger(room / METRICS) as metrics_logger,
+        ):
             made = agree(
                 members,
                 images if is_store(images) or names_tokens(images) else open_pictures(images, execution.limit),
@@ -85,13 +84,13 @@ def consensus(
                 alike=agreement.alike,
                 memory=execution.memory,
                 device=pick_device(device),
-                watch=journaled(
-                    journal, watched(progress, quiet), steps, failure=say_skipped, log_every=execution.log_every
+                watch=logging_callbacks(
+                    metrics_logger, watched(progress, quiet), steps, failure=say_skipped, log_every=execution.log_every
                 ),
-                keeper=keeper,
+                checkpointer=checkpointer,
                 **settings,
             )
-        with keeper.naming_last_state():
+        with checkpointer.naming_last_state():
             save(made, out, beside=[room / METRICS] if (room / METRICS).is_file() else ())
         holding.close()
         if not quiet:

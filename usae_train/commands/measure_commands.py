@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import SOURCES, Device, Images, Quiet
+from usae_train.commands.options import SOURCES, Images
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, progress_bars, say_skipped, watched
+from usae_train.runtime.shared_options import Device, Quiet, Workers
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
+
+if TYPE_CHECKING:
+    from usae_train.evaluation.checkpointing import PassCheckpointer
+    from usae_train.evaluation.evaluate import Compared
+    from usae_train.model.usae import USAE
+    from usae_train.runtime.distributed import DistributedContext
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +38,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
     settings: EvaluateSettings,
     device: Device = "auto",
-    workers: WorkersOption = None,
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")
@@ -42,28 +50,18 @@ def evaluate(
     under torchrun the processes share the pictures.
     """
     with one_line_errors():
-        import json
         import shutil
 
         from usae_train.backbones.backbone import run_backbones_in
-        from usae_train.evaluation.checkpointing import PassKeeper
-        from usae_train.evaluation.evaluate import Compared
+        from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import evaluate as measure
-        from usae_train.evaluation.independent import load_independent
-        from usae_train.evaluation.judging import open_judge
         from usae_train.evaluation.report import write_report
-        from usae_train.evaluation.stands_for import answers_table, refused_lines, stands_for_lines
-        from usae_train.evaluation.verdict import ceiling_lines, headline
-        from usae_train.files.atomic import check_file
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
         from usae_train.runtime.signals import stopped_by_first
         from usae_train.runtime.workers import one_thread
 
-        check_file(out / "report.json")
-        check_file(out / "index.html")
-        if (out / "index.html").exists() and not (out / "report.json").exists():
-            raise UsageError(f"{out / 'index.html'} is a page of something else; choose another --out")
+        _check_report_place(out)
         where = pick_device(device)
         if where == "cpu":  # a GPU's own work is beside it
             one_thread()
@@ -71,22 +69,10 @@ def evaluate(
         run_backbones_in(model.backbones.values(), settings.dtype)
         source = open_pictures(images, settings.limit, ranks.is_main)
         room = out.with_name(f".{out.name}.evaluation")
-        keeper = PassKeeper(room, ranks.rank, settings.checkpoint_minutes)
-        compared = Compared(
-            independent={name: own.to(where) for name, own in load_independent(settings.independent, model).items()}
-            if settings.independent
-            else None,
-            other_seeds=[load(other) for other in settings.other_seed],
-            keeper=keeper,
-            ranks=ranks,
-            seed=settings.seed,
-            workers=workers,
-            answers=settings.answers,
-            judge=None if settings.judge is None else open_judge(settings.judge, model),
-            label_column=settings.label_column,
-        )
+        checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
+        compared = _compared(settings, model, checkpointer, ranks, workers)
         unseen = quiet or not ranks.is_main
-        with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, keeper.listening():
+        with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
             report = watched(progress, unseen)
             made = measure(
                 model, source, settings.batch, lambda stage, done, total: report(stage, done, total, ""), compared
@@ -102,13 +88,56 @@ def evaluate(
         if as_json:
             say_json(json.loads((out / "report.json").read_text(encoding="utf-8")))
         elif not quiet:
-            say(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
-            say(*ceiling_lines(figures))
-            if (table := answers_table(figures)) is not None:
-                say_table(table)
-            say(*refused_lines(figures), *stands_for_lines(figures))
+            _summarize(figures, out, filled)
         if not quiet:
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
+
+
+def _check_report_place(out: Path) -> None:
+    from usae_train.files.atomic import check_file
+
+    check_file(out / "report.json")
+    check_file(out / "index.html")
+    if (out / "index.html").exists() and not (out / "report.json").exists():
+        raise UsageError(f"{out / 'index.html'} is a page of something else; choose another --out")
+
+
+def _compared(
+    settings: EvaluateSettings,
+    model: USAE,
+    checkpointer: PassCheckpointer,
+    ranks: DistributedContext,
+    workers: int | None,
+) -> Compared:
+    """What a USAE is compared with, opened, and how the pass is run."""
+    from usae_train.evaluation.evaluate import Compared
+    from usae_train.evaluation.independent import load_independent
+    from usae_train.evaluation.judging import open_judge
+    from usae_train.model.checkpoint import load
+
+    independent = None if not settings.independent else load_independent(settings.independent, model)
+    return Compared(
+        independent=independent and {name: own.to(model.device) for name, own in independent.items()},
+        other_seeds=[load(other) for other in settings.other_seed],
+        checkpointer=checkpointer,
+        ranks=ranks,
+        seed=settings.seed,
+        workers=workers,
+        answers=settings.answers,
+        judge=None if settings.judge is None else open_judge(settings.judge, model),
+        label_column=settings.label_column,
+    )
+
+
+def _summarize(figures: dict[str, Any], out: Path, filled: bool) -> None:
+    from usae_train.evaluation.stands_for import answers_table, refused_lines, stands_for_lines
+    from usae_train.evaluation.verdict import ceiling_lines, headline
+
+    say(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
+    say(*ceiling_lines(figures))
+    if (table := answers_table(figures)) is not None:
+        say_table(table)
+    say(*refused_lines(figures), *stands_for_lines(figures))
 
 
 @takes_settings(SpectrumSettings)

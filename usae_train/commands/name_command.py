@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import Device, Quiet
 from usae_train.evaluation.settings import NameSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def name(
     images: Annotated[
         str,
         typer.Argument(
-            help="Pictures of classes: a folder with a folder for each class, or `hf:NAME[:SPLIT[:COLUMN]]` with a "
-            "column of classes."
+            help="Pictures of classes: a folder with a folder for each class, a WebDataset with a `.cls` beside each "
+            "picture, or `hf:NAME[:SPLIT[:COLUMN]]` with a column of classes."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The labels file to write, JSON; must not exist.")],

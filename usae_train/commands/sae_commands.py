@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from usae_train.commands.options import Out, Quiet
+from usae_train.commands.options import Out
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import say
 from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.shared_options import Quiet
 from usae_train.runtime.terminal import one_line_errors
 from usae_train.sae_formats.settings import ExportSettings, ImportSettings
 

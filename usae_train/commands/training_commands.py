@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from usae_train.agreement.settings import AgreementSettings
+from usae_train.commands.fit_together import FitRequest, fit_together
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import (
-    SOURCES,
-    TOKENS,
-    Device,
-    Images,
-    Out,
-    Quiet,
-    Resume,
-)
+from usae_train.commands.options import SOURCES, TOKENS, Images, Out, Resume
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import (
-    bars,
     one_line_errors,
     pick_device,
     progress_bars,
@@ -94,110 +87,61 @@ def fit(
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
-        if independent and agreement.starts > 1:
-            raise typer.BadParameter("--independent and --starts: give one of them")
-        if agreement.starts == 1 and agreement.model_fields_set & {"share", "alike"}:
-            raise typer.BadParameter("--share and --alike are of several trainings; give --starts as well")
+        check_pictures_options(images, settings)
+        _check_together(independent, agreement, tensorboard is not None or wandb is not None)
+        if resume and (independent or agreement.starts > 1):
+            many = "--independent" if independent else "--starts"
+            raise typer.BadParameter(f"what {many} began is resumed by the same command; leave --resume out")
         if independent:
-            if tensorboard is not None or wandb is not None:
-                raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
             _fit_independent(images, out, backbones, chosen, execution, verify, device, quiet)
-            return
-        if agreement.starts > 1:
-            from usae_train.commands.consensus_commands import fit_from_starts
-            from usae_train.training.independent_fit import Work
-
+        elif agreement.starts > 1:
             check_one_process(verify, tensorboard, wandb)
-            with progress_bars(quiet) as progress:
-                work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
-                fit_from_starts(agreement, images, out, backbones, chosen, work, quiet)
-            return
-
-        import shutil
-
-        from usae_train.backbones.carried import check_weights
-        from usae_train.files.locks import held
-        from usae_train.model.checkpoint import check_free, save
-        from usae_train.model.spec_files import read_specs
-        from usae_train.runtime.distributed import ranks_of_torchrun
-        from usae_train.runtime.signals import stopped_by_first
-        from usae_train.tokens.given_tokens import tokens_to_fit
-        from usae_train.tokens.standardization import outliers_as_text
-        from usae_train.tokens.verifying import check_checksums
-        from usae_train.training.checkpointing import TrainingCheckpointer, training_room
-        from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store, store_to_fit
-        from usae_train.training.logging.callbacks import journaled
-        from usae_train.training.logging.display import TrainingDisplay, dead_shares, summary
-        from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
-        from usae_train.training.logging.step_metrics import dead_of
-        from usae_train.training.logging.trackers import open_trackers
-
-        where = pick_device(device)
-        with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
-            unseen = quiet or not ranks.is_main
-            with ranks.raise_together():
-                if ranks.is_main:
-                    holding.enter_context(held(out))
-                    check_free(out)
-                room = training_room(out, resume or not ranks.is_main)
-                ranks.local_batch(chosen.batch)
-                given = tokens_to_fit(images, backbones, execution.limit, verify)
-                store = None if given else store_to_fit(images, backbones, execution.limit, chosen.dtype, verify)
-                if store is not None and ranks.is_main:
-                    check_weights(store.specs)
-                seen = store is None and given is None
-                specs = read_specs(backbones or "paper") if seen else {}
-                source = open_pictures(images, execution.limit, ranks.is_main) if seen else None
-            if verify and store is not None:
-                with progress_bars(unseen) as progress:
-                    check_checksums(store, watched(progress, unseen), ranks)
-            with ranks.raise_together():
-                trackers = []
-                if ranks.is_main:
-                    trackers = open_trackers(tensorboard, wandb, out.name, chosen.model_dump(mode="json"), room)
-            if store is not None and ranks.is_main and store.changed_pictures():
-                say(
-                    f"warning: {store.record.source} has changed since {images} was extracted; its tokens are whole, "
-                    "but the USAE's top images may not be found there",
-                    err=True,
+            _fit_from_starts(agreement, images, out, backbones, chosen, execution, device, quiet)
+        else:
+            fit_together(
+                FitRequest(
+                    images,
+                    out,
+                    backbones,
+                    chosen,
+                    execution,
+                    verify,
+                    resume,
+                    tensorboard,
+                    wandb,
+                    device,
+                    quiet,
                 )
-            keeper = TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
-            with (
-                stopped_by_first(ranks.is_main),
-                MetricsLogger(room / METRICS, trackers) as journal,
-                keeper.listening(),
-                bars(TrainingDisplay, unseen) as progress,
-            ):
+            )
 
-                def beneath_the_bars(figures: Mapping[str, Any]) -> str:
-                    progress.figures = figures
-                    return summary(figures) if progress.disable else ""
 
-                watch = FitCallbacks(log_every=execution.log_every)
-                if ranks.is_main:
-                    watch = journaled(
-                        journal,
-                        watched(progress, unseen),
-                        chosen.steps,
-                        note=beneath_the_bars,
-                        failure=say_skipped,
-                        log_every=execution.log_every,
-                    )
-                if given is not None:
-                    usae = fit_given(given, chosen, where, watch, keeper, ranks)
-                elif store is not None:
-                    usae = fit_store(store, chosen, where, watch, keeper, execution.memory, ranks)
-                else:
-                    assert source is not None
-                    usae = fit_pictures(source, chosen, specs, where, watch, keeper, execution.memory, ranks)
-            if ranks.is_main:
-                with keeper.naming_last_state():
-                    save(usae, out, beside=[room / METRICS])
-                shutil.rmtree(room, ignore_errors=True)
-                if not quiet:
-                    unused = dead_shares(dead_of(usae))
-                    say(f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}; dead: {unused}")
-                    say(outliers_as_text(usae.outliers))
+def _check_together(independent: bool, agreement: AgreementSettings, tracked: bool) -> None:
+    """Refuse options that are of one kind of training, and another is asked for."""
+    if independent and agreement.starts > 1:
+        raise typer.BadParameter("--independent and --starts: give one of them")
+    if agreement.starts == 1 and agreement.model_fields_set & {"share", "alike"}:
+        raise typer.BadParameter("--share and --alike are of several trainings; give --starts as well")
+    if independent and tracked:
+        raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
+
+
+def _fit_from_starts(
+    agreement: AgreementSettings,
+    images: str,
+    out: Path,
+    backbones: str | None,
+    settings: FitSettings,
+    execution: ExecutionSettings,
+    device: str,
+    quiet: bool,
+) -> None:
+    """`fit --starts`: what several trainings agree on."""
+    from usae_train.commands.consensus_commands import fit_from_starts
+    from usae_train.training.independent_fit import Work
+
+    with progress_bars(quiet) as progress:
+        work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
+        fit_from_starts(agreement, images, out, backbones, settings, work, quiet)
 
 
 def _fit_independent(
@@ -252,13 +196,13 @@ def add_backbone(
         from usae_train.training.add_backbone import add_backbone as grow
         from usae_train.training.add_backbone import figures_as_text
         from usae_train.training.fitting import allowed_memory, fit_settings
-        from usae_train.training.logging.callbacks import journaled
+        from usae_train.training.logging.callbacks import logging_callbacks
         from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS, MetricsLogger
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
-        room, keeper = holding.enter_context(training_place(out, resume, execution))
+        room, checkpointer = holding.enter_context(training_place(out, resume, execution))
         specs = read_specs(backbone)
         if len(specs) != 1:
             raise UsageError(
@@ -268,19 +212,19 @@ def add_backbone(
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
         with contextlib.ExitStack() as beside:
             progress = beside.enter_context(progress_bars(quiet))
-            beside.enter_context(keeper.listening())
-            journals = [beside.enter_context(MetricsLogger(file)) for file in files]
+            beside.enter_context(checkpointer.stop_on_signals())
+            metrics_loggers = [beside.enter_context(MetricsLogger(file)) for file in files]
             report = watched(progress, quiet)
             watches = [
-                journaled(
-                    journal,
+                logging_callbacks(
+                    metrics_logger,
                     report,
                     steps,
                     stage,
                     failure=say_skipped,
                     log_every=execution.log_every,
                 )
-                for stage, journal in zip(("training", "joint training"), journals, strict=False)
+                for stage, metrics_logger in zip(("training", "joint training"), metrics_loggers, strict=False)
             ]
             grown = grow(
                 load(usae),
@@ -292,10 +236,10 @@ def add_backbone(
                 device=pick_device(device),
                 watch=watches[0],
                 joint_watch=watches[-1],
-                keeper=keeper,
+                checkpointer=checkpointer,
                 **settings,
             )
-        with keeper.naming_last_state():
+        with checkpointer.naming_last_state():
             save(grown.usae, out, beside=[file for file in files if file.is_file()])
         holding.close()
         if as_json:
@@ -303,6 +247,18 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
+
+
+def check_pictures_options(images: str, typed: Collection[str]) -> None:
+    """Nothing; wrong usage where options of how pictures are read are typed with tokens that were read before."""
+    from usae_train.tokens.given_tokens import names_tokens
+    from usae_train.tokens.store import is_store
+
+    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit") if name in typed]
+    if words and (is_store(images) or names_tokens(images)):
+        raise typer.BadParameter(
+            f"{images} is tokens already; {', '.join(words)} would do nothing there; leave them out"
+        )
 
 
 def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from usae_train.training.settings import ExecutionSettings
 
 if TYPE_CHECKING:
+    from usae_train.runtime.distributed import DistributedContext
     from usae_train.training.checkpointing import TrainingCheckpointer
 
 
 @contextmanager
 def training_place(
-    out: Path, resume: bool, execution: ExecutionSettings
+    out: Path, resume: bool, execution: ExecutionSettings, ranks: DistributedContext | None = None
 ) -> Iterator[tuple[Path, TrainingCheckpointer]]:
     """Within it the folder is held; its room, and what keeps its states. When all went well the room is no more.
+
+    Of processes that train as one the first alone holds, and tidies up; what is raised there is for them to share.
 
     Raises:
         ValueError: for a folder that is not empty, or a training to resume that is not there.
@@ -28,8 +31,11 @@ def training_place(
     from usae_train.model.checkpoint import check_free
     from usae_train.training.checkpointing import TrainingCheckpointer, training_room
 
-    with held(out):
-        check_free(out)
-        room = training_room(out, resume)
+    is_main = ranks is None or ranks.is_main
+    with held(out) if is_main else nullcontext():
+        if is_main:
+            check_free(out)
+        room = training_room(out, resume or not is_main)
         yield room, TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
-        shutil.rmtree(room, ignore_errors=True)
+        if is_main:
+            shutil.rmtree(room, ignore_errors=True)

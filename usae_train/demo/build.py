@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid
+from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.demo.pretrain import SPECS
 from usae_train.demo.pretrain_all import pretrain_all
 from usae_train.demo.settings import BuildSettings

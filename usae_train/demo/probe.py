@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.backbones.backbone import Backbone, largest_input
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.evaluation.ground_truth.truth import factor_truth
 from usae_train.images.sources import DemoImages
 from usae_train.model.statistics import auroc

@@ -19,7 +19,7 @@ from usae_train.runtime.signals import Stopped, handle_signals
 MINUTES = EvaluateSettings().checkpoint_minutes
 
 
-class PassKeeper:
+class PassCheckpointer:
     """Keeps the state of one process; in the same folder processes meet.
 
     Args:
@@ -107,6 +107,6 @@ class PassKeeper:
         if self._stop:
             raise Stopped("stopped; give the same command to go on", self._stop)
 
-    def listening(self) -> AbstractContextManager[None]:
+    def stop_on_signals(self) -> AbstractContextManager[None]:
         """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""
         return handle_signals(self.stop)

@@ -13,7 +13,7 @@ import torch
 from usae_train.backbones.backbone import PAPER
 from usae_train.evaluation.answers import Answers, check_answers
 from usae_train.evaluation.ceiling import ceiling_figures
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.class_figures import class_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.independent import consistency
@@ -66,7 +66,7 @@ class Compared:
 
     independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
-    keeper: PassKeeper | None = None
+    checkpointer: PassCheckpointer | None = None
     ranks: DistributedContext = SINGLE_PROCESS
     seed: int = DEFAULTS.seed  # of the random atoms that consistency is compared with
     workers: int | None = 1  # processes that look at the pictures; None: as many as `workers_for` says
@@ -103,39 +103,25 @@ def evaluate(
     backbones, grid = usae.backbones, usae.grid
     assert grid is not None
     compared = compared or Compared()
-    for number, other in enumerate(compared.other_seeds):
-        _check_alike(usae, other)
-        for before in compared.other_seeds[:number]:
-            _check_alike(before, other)
+    _check_others(usae, compared.other_seeds)
     classes = classes_of(source, compared.label_column)
     measures = _measures(usae, source, compared, classes)
-    settings = PassSettings(
-        usae=usae.sha256,
-        images=source.fingerprint(),
-        batch=batch,
-        processes=compared.ranks.world_size,
-        dtype=str(next(iter(backbones.values())).run_in).removeprefix("torch."),
-        seed=compared.seed,
-        independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
-        answers=measures.answers is not None,
-        judge=None if compared.judge is None else compared.judge.sha256,
-        classes=None if classes is None else sha256(repr(classes).encode()).hexdigest(),
-    )
+    settings = _pass_settings(usae, source, batch, compared, measures, classes)
     state = PassState(settings, measures)
     device = usae.device.type
     workers = workers_for(compared.workers, -(-len(source) // batch), device, _bytes_of_a_batch(usae, batch))
-    keeper = compared.keeper
+    checkpointer = compared.checkpointer
 
     def report_stage(stage: str, done: int, total: int) -> None:
         progress(stage, done, total)
-        if keeper is not None:
-            keeper.check()
+        if checkpointer is not None:
+            checkpointer.check()
 
     first = run_pass(
         state,
         lambda tried: stream_tokens(backbones, source, grid, batch, tried, measures.of_pictures),
         len(source),
-        keeper,
+        checkpointer,
         compared.ranks,
         lambda done, total: progress("pictures", done, total),
         workers,
@@ -166,6 +152,37 @@ def evaluate(
     report["reference"] = REFERENCE if {n: spec.model for n, spec in usae.specs.items()} == papers else None
     report["warnings"] = warnings(report)
     return report, statistics
+
+
+def _check_others(usae: USAE, others: Sequence[USAE]) -> None:
+    """Nothing; an error where trainings from other seeds are not alike, so that they cannot be compared."""
+    for number, other in enumerate(others):
+        _check_alike(usae, other)
+        for before in others[:number]:
+            _check_alike(before, other)
+
+
+def _pass_settings(
+    usae: USAE,
+    source: ImageSource,
+    batch: int,
+    compared: Compared,
+    measures: Measures,
+    classes: ImageClasses | None,
+) -> PassSettings:
+    """What a pass that was stopped is resumed by: it must be of the same."""
+    return PassSettings(
+        usae=usae.sha256,
+        images=source.fingerprint(),
+        batch=batch,
+        processes=compared.ranks.world_size,
+        dtype=str(next(iter(usae.backbones.values())).run_in).removeprefix("torch."),
+        seed=compared.seed,
+        independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
+        answers=measures.answers is not None,
+        judge=None if compared.judge is None else compared.judge.sha256,
+        classes=None if classes is None else sha256(repr(classes).encode()).hexdigest(),
+    )
 
 
 def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: ImageClasses | None) -> Measures:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.state_forms import check_matching, check_measures
 from usae_train.files.tensor_forms import Damaged
@@ -98,7 +98,7 @@ def run_pass(
     state: PassState,
     stream: Stream,
     n_images: int,
-    keeper: PassKeeper | None = None,
+    checkpointer: PassCheckpointer | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
     progress: CountCallback = lambda done, total: None,
     workers: int = 1,
@@ -109,7 +109,7 @@ def run_pass(
         state: settings, and measures that are empty.
         stream: gives the tokens of pictures.
         n_images: how many there are.
-        keeper: writes states, and resumes from the last; its folder is also where processes meet.
+        checkpointer: writes states, and resumes from the last; its folder is also where processes meet.
         ranks: which of how many processes this is; one alone by default.
         progress: called after each batch with this process's pictures.
         workers: how many processes look at the pictures for this one; the sums are the same to the bit.
@@ -121,12 +121,12 @@ def run_pass(
         Stopped: when asked to stop; the state is kept.
         ValueError: when what is kept was begun with other settings, or several processes have no place to meet.
     """
-    if ranks.world_size > 1 and keeper is None:
-        raise UsageError("several processes need a folder to meet in; give a keeper")
-    kept = keeper.read(state.settings.model_dump(mode="json")) if keeper is not None else None
+    if ranks.world_size > 1 and checkpointer is None:
+        raise UsageError("several processes need a folder to meet in; give a checkpointer")
+    kept = checkpointer.read(state.settings.model_dump(mode="json")) if checkpointer is not None else None
     if kept is not None:
-        assert keeper is not None
-        with keeper.judging():
+        assert checkpointer is not None
+        with checkpointer.judging():
             state.load_state_dict(kept)
     shares = [share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
@@ -136,26 +136,26 @@ def run_pass(
             state.failures.extend(failures)
             state.done += read + len(failures)
             progress(before + state.done, sum(map(len, shares)))
-            if keeper is not None and keeper.due:
-                keeper.write(state.state_dict())
-                keeper.check()
+            if checkpointer is not None and checkpointer.due:
+                checkpointer.write(state.state_dict())
+                checkpointer.check()
         posthoc = state.measures.posthoc
         if posthoc is not None and state.half == 0:
-            if keeper is not None and ranks.world_size > 1:  # it may be stopped while it waits for the others
-                keeper.write(state.state_dict())
-            for other in _meet(posthoc.matching_state(), "matching", state.settings, keeper, ranks):
-                assert keeper is not None
-                with keeper.judging():
+            if checkpointer is not None and ranks.world_size > 1:  # it may be stopped while it waits for the others
+                checkpointer.write(state.state_dict())
+            for other in _meet(posthoc.matching_state(), "matching", state.settings, checkpointer, ranks):
+                assert checkpointer is not None
+                with checkpointer.judging():
                     check_matching(other, posthoc)
                 posthoc.merge_matching(other)
             posthoc.align()
         state.half, state.done = state.half + 1, 0
-    if keeper is not None:
-        keeper.write(state.state_dict())
+    if checkpointer is not None:
+        checkpointer.write(state.state_dict())
     last = {"measures": state.measures.state_dict(), "failures": state.failures}
-    for other in _meet(last, "all", state.settings, keeper, ranks, at_first_only=True):
-        assert keeper is not None
-        with keeper.judging():
+    for other in _meet(last, "all", state.settings, checkpointer, ranks, at_first_only=True):
+        assert checkpointer is not None
+        with checkpointer.judging():
             check_measures(other.get("measures"), state.measures)
         state.measures.merge(other["measures"])
         state.failures.extend(other["failures"])
@@ -180,7 +180,7 @@ def _added(state: PassState, stream: Stream, left: range, workers: int) -> Itera
 
         return look
 
-    with Workers([job(tried) for tried in batches], workers, hears=False) as looking:
+    with Workers([job(tried) for tried in batches], workers, handles_ctrl_c=False) as looking:
         for number in range(len(batches)):
             read, failures, found = looking.result(number)
             if read:
@@ -192,26 +192,26 @@ def _meet(
     own: dict[str, Any],
     what: str,
     settings: PassSettings,
-    keeper: PassKeeper | None,
+    checkpointer: PassCheckpointer | None,
     ranks: DistributedContext,
     at_first_only: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Lay down one's own sums and wait for the others'; in the order of their ranks, so that all add them up alike."""
     if ranks.world_size == 1:
         return
-    assert keeper is not None
+    assert checkpointer is not None
     run = sha256(settings.model_dump_json().encode()).hexdigest()[:8]
-    files = [keeper.room / f"{what}-{run}-{rank}.pt" for rank in range(ranks.world_size)]
+    files = [checkpointer.room / f"{what}-{run}-{rank}.pt" for rank in range(ranks.world_size)]
     write_state(own, files[ranks.rank])
     if at_first_only and not ranks.is_main:
         return
     others = [file for rank, file in enumerate(files) if rank != ranks.rank]
-    _wait_for(others, keeper)
+    _wait_for(others, checkpointer)
     for file in others:  # one in memory at a time
-        yield keeper.read_other(file)
+        yield checkpointer.read_other(file)
 
 
-def _wait_for(files: list[Path], keeper: PassKeeper) -> None:
+def _wait_for(files: list[Path], checkpointer: PassCheckpointer) -> None:
     while not all(file.is_file() for file in files):
-        keeper.check()
+        checkpointer.check()
         time.sleep(LOOK_AGAIN)

@@ -33,7 +33,7 @@ class Judge:
     @property
     def final(self) -> bool:
         """Whether the whole network is asked."""
-        return self.backbone.spec.layer == -1
+        return self.backbone.spec.layer == -1 and self.backbone.spec.site == "block"
 
     @undisturbed
     @torch.no_grad()
@@ -46,11 +46,12 @@ class Judge:
     @property
     def sha256(self) -> str:
         """A hash of its weights, and what is read of them."""
-        return f"{self.backbone.record().sha256}/{self.backbone.spec.layer}/{self.backbone.input_size}"
+        read = self.backbone.spec.place.removeprefix("layer ")
+        return f"{self.backbone.record().sha256}/{read}/{self.backbone.input_size}"
 
     def record(self) -> dict[str, Any]:
         """What the report says of it."""
-        read = "final embedding" if self.final else f"mean patch token of layer {self.backbone.spec.layer}"
+        read = "final embedding" if self.final else f"mean patch token of {self.backbone.spec.place}"
         return {
             "name": self.backbone.name,
             "model": self.backbone.spec.model,

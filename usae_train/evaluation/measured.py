@@ -21,11 +21,13 @@ from usae_train.evaluation.report import write_report
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import ImageSource
 from usae_train.model.checkpoint import load
+from usae_train.model.given import check_usae, source_of
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
+from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import paired_tokens
@@ -79,6 +81,12 @@ class Evaluation:
         report = dict(self.report)
         return [headline(report), *ceiling_lines(report), *(f"warning: {line}" for line in self.warnings)]
 
+    def closing_lines(self) -> list[str]:
+        """R², whether anything is bad, and what to do next; in a notebook the rest is shown with the evaluation."""
+        count = len(self.warnings)
+        bad = [f"{plural(count, 'warning')}, the first: {self.warnings[0]}"] if count else []
+        return [headline(dict(self.report)), *bad, "all of it: .save(FOLDER), then open FOLDER/index.html; or print it"]
+
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
@@ -126,8 +134,9 @@ def evaluate(
         >>> found.r2["vit"]["dino"] > 0.5
         True
     """
+    check_usae(usae)
     chosen = check_settings(EvaluateSettings, **settings)
-    source = open_images(images, chosen.limit) if isinstance(images, str | Path) else images
+    source = source_of(images, chosen.limit)
     compared = Compared(
         independent=load_independent(chosen.independent, usae) if chosen.independent else None,
         other_seeds=[load(other) for other in chosen.other_seed],
@@ -143,7 +152,7 @@ def evaluate(
         )
         assert found is not None  # of one process, the first
         evaluation = Evaluation(*found)
-        watch.close(lambda: [*evaluation.lines(), "the whole report: .save(FOLDER), then open FOLDER/index.html"])
+        watch.close(evaluation.closing_lines)
     return evaluation
 
 
@@ -175,8 +184,9 @@ def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, 
         >>> {name: sorted(row) for name, row in found.items()}["vit"]
         ['dino', 'siglip', 'vit']
     """
+    check_usae(usae)
     sums = Reconstruction(usae.names, usae.names)
-    device = usae.dictionary(usae.names[0]).device
+    device = usae.device
     for some in _lots(usae, data, limit):
         tokens = {name: own.to(device, torch.float32) for name, own in some.items()}
         reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
@@ -195,7 +205,7 @@ def _lots(
         return
     from usae_train.images.failures import none_can_be_read
 
-    source = open_images(data, limit) if isinstance(data, str | Path) else data
+    source = source_of(data, limit)
     backbones, grid, failures = usae.backbones, usae.grid, list[str]()
     assert grid is not None
     for paired in stream_tokens(backbones, source, grid, AT_ONCE):

@@ -55,7 +55,7 @@ def name_concepts(
 
     Args:
         usae: with its backbones.
-        source: pictures of classes: IMAGES/class/..., or a dataset with a column of classes.
+        source: pictures of classes: IMAGES/class/..., a WebDataset with `.cls`, or a dataset with a column of classes.
         seed: of the halves.
         column: of a dataset, the column of classes; by default the only one.
         progress: called after each batch with pictures done, and in all.

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import ValidationError
 
 from usae_train.files.regular import another_kind
+from usae_train.files.wording import expectation, short, shows_value
 from usae_train.runtime.errors import UsageError
 
 Kind = TypeVar("Kind")
@@ -99,10 +100,10 @@ def validated(validate: Callable[[Any], Kind], values: Any) -> Kind:
 
 
 def first_of(error: ValidationError) -> str:
-    """The first of what pydantic found wrong: `key.inner: what was expected`."""
+    """The first of what pydantic found wrong: `key.inner: what was expected (found 3)`."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
+    message = expectation(first) + (f" (found {short(first['input'])})" if shows_value(first) else "")
     return f"{where}: {message}" if where else message
 
 

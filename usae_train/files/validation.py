@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from usae_train.files.whole_numbers import is_truth
+from usae_train.files.wording import expectation, short
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import FormerName
 
@@ -61,10 +63,10 @@ def check_settings(model: type[Checked], **values: Any) -> Checked:
         ValueError: one line, with the nearest right name or what was expected.
     """
     try:
-        return model(**values)
+        found = model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
+        message = expectation(first)
         if first["type"] == "both_names":
             raise UsageError(message) from error
         name = ".".join(map(str, first["loc"]))
@@ -74,6 +76,11 @@ def check_settings(model: type[Checked], **values: Any) -> Checked:
         near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1)
         hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
         given = (
-            "" if isinstance(first["input"], Mapping | BaseModel) else f" = {first['input']!r}"
+            "" if isinstance(first["input"], Mapping | BaseModel) else f" = {short(first['input'])}"
         )  # not all of a recipe
         raise UsageError(f"{name}{given}: {message}{hint}") from error
+    for name, value in values.items():  # pydantic takes them for 1 and 0
+        taken = getattr(found, getattr(model, "FORMER", {}).get(name, name), value)
+        if is_truth(value) and isinstance(taken, int | float) and not isinstance(taken, bool):
+            raise UsageError(f"{name} = {value!r}: expected a number")
+    return found

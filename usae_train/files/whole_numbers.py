@@ -1,6 +1,9 @@
-"""Whole numbers that a person wrote, in a file or on a command line: of so many digits that anything can be counted."""
+"""Whole numbers that a person wrote: as text, of so many digits that anything can be counted, or in Python."""
 
 from __future__ import annotations
+
+import operator
+from typing import Any
 
 from usae_train.runtime.errors import UsageError
 
@@ -24,3 +27,27 @@ def whole_number(text: str) -> int:
     if len(digits) > DIGITS:
         raise UsageError(f"a number of {len(digits)} digits, {text[:DIGITS]}...; expected at most {DIGITS}")
     return int(text)
+
+
+def is_truth(value: Any) -> bool:
+    """Whether a value is True or False, Python's, numpy's or torch's: to Python they are the numbers 1 and 0."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool")
+
+
+def as_index(value: Any, what: str, or_else: str = "") -> int:
+    """A whole number as Python code gives it: Python's own, numpy's or torch's.
+
+    Args:
+        value: such as 3; True and 3.0 are none.
+        what: of the message.
+        or_else: what else could be given, for the message, such as ` or a name`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not is_truth(value):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise UsageError(f"{what} {value!r}: expected a whole number{or_else}")

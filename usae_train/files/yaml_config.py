@@ -15,6 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from usae_train.files.regular import check_regular
+from usae_train.files.wording import expectation, short
 from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
 
@@ -128,13 +129,13 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
             near = difflib.get_close_matches(str(path[-1]), _fields(model, path[:-1]), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_fields(model, path[:-1]))}"
             raise UsageError(f"{file}:{line}: unknown key {name!r}{hint}") from error
-        message = first["msg"].removeprefix("Value error, ")
-        if not path or first["type"] == "clash":
+        message = expectation(first)
+        if not path or first["type"] in ("clash", "missing"):
             raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from error
-        raise UsageError(f"{file}:{line}: {name}: {message} (found {_short(first['input'])})") from error
+        raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from error
     except TypeError as error:  # a key cannot be given by its name
         odd = next((key for key in content if not isinstance(key, str)), None)
-        raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {_short(odd)})") from error
+        raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {short(odd)})") from error
     if (place := _false_number(content, found)) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers and no words")
@@ -172,11 +173,6 @@ def _kept(found: Any, key: Any) -> Any:
     if isinstance(found, BaseModel):
         return getattr(found, getattr(found, "FORMER", {}).get(key, key))
     return found[key]
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _line(content: Any, path: Sequence[str | int]) -> int:

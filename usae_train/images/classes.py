@@ -1,4 +1,4 @@
-"""Which class each picture of a source is of: the folder that it lies in, or a dataset's own label."""
+"""Which class each picture of a source is of: its folder, a WebDataset's `.cls`, or a dataset's own label."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cache
 
 from usae_train.images.hub import HubImages
 from usae_train.images.sources import FolderImages, ImageSource
+from usae_train.images.tar import TarImages
 from usae_train.runtime.errors import UsageError
 
 NONE = -1  # of a picture that is of no class
@@ -29,7 +30,7 @@ class ImageClasses:
 
 
 def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses | None:
-    """The classes of pictures in `IMAGES/class/...`, or those that a dataset's column of labels says.
+    """The classes of pictures in `IMAGES/class/...`, or those that a WebDataset's `.cls` or a dataset's column says.
 
     Args:
         source: the pictures.
@@ -39,13 +40,15 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
         None where there are no two classes, or several columns of classes of which none is told.
 
     Raises:
-        ValueError: for a column that is not there or is no label.
+        ValueError: for a column that is not there or is no label, or a `.cls` that is none.
     """
     if column is not None and not isinstance(source, HubImages):
         raise UsageError(f"{source.name} has no column {column!r}: only a dataset (`hf:NAME`) has columns of labels")
     if isinstance(source, HubImages):
         told = source.classes(column)
         found = None if told is None else ImageClasses(tuple(told[0]), tuple(told[1]))
+    elif isinstance(source, TarImages):
+        found = _numbered(source.classes())
     else:
         found = _of_folders(source) if isinstance(source, FolderImages) else None
     return None if found is None or len(set(found.numbers) - {NONE}) < 2 else found
@@ -67,7 +70,8 @@ def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses
     if found is None:
         raise UsageError(
             f"{source.name} has no labels: expected a folder with a folder for each of at least two classes "
-            "(IMAGES/class/...), or a dataset with a column of classes (hf:NAME)"
+            "(IMAGES/class/...), a WebDataset with a .cls beside each picture, or a dataset with a column of classes "
+            "(hf:NAME)"
         )
     return found
 

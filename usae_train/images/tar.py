@@ -31,6 +31,7 @@ REMOTE = re.compile(r"https?://")
 _WITH_FIELD = re.compile(r"(.*\.tar):([\w.;]+)", re.DOTALL)
 # PIL refuses pictures of more than 179 million pixels: no file of one is larger, at 16 bits a channel.
 MAX_BYTES = 1 << 30
+LONGEST_CLASS = 1000  # bytes of a `.cls`: a number, or a name
 _HEADER_BYTES = 1 << 20  # of one member's; a name of so many bytes is none
 
 
@@ -41,6 +42,7 @@ class Member(NamedTuple):
     name: str
     offset: int  # bytes into the shard
     size: int
+    class_at: tuple[int, int] | None = None  # where the sample's `.cls` lies, and its bytes
 
 
 class TarImages(Indexed):
@@ -98,6 +100,29 @@ class TarImages(Indexed):
         except OSError as error:
             raise UsageError(f"{self.label(index)} cannot be read: {error}") from error
         return read_picture(io.BytesIO(content), size, self.label(index))
+
+    def classes(self) -> list[str | None]:
+        """What each picture's `.cls` says, a number or a name; None where there is none, or it says nothing or -1.
+
+        Raises:
+            ValueError: for one that is longer than a name, or is no text.
+        """
+        return [self._class(own) for own in self.members]
+
+    def _class(self, member: Member) -> str | None:
+        if member.class_at is None:
+            return None
+        offset, size = member.class_at
+        try:
+            if size > LONGEST_CLASS:
+                raise UsageError(f"it has {size:,} bytes")
+            with self.shards[member.shard].open("rb") as shard:
+                shard.seek(offset)
+                said = " ".join(shard.read(size).decode().split())
+        except (OSError, UnicodeDecodeError, UsageError) as error:
+            where = printable(f"{self.shards[member.shard].name}/{member.name}")
+            raise UsageError(f"the .cls of {where} cannot be read: {error}; expected a number or a name") from error
+        return None if said in ("", "-1") else said
 
     def label(self, index: int) -> str:
         member = self.members[index]
@@ -173,7 +198,8 @@ def _picture(sample: str, known: dict[str, Member], wanted: str | None, left_out
         left_out[f"samples without a picture ({', '.join(sorted(known)) or 'without an ending'})"] += 1
         return None
     left_out.update(f"{field} beside a picture" for field in pictures if field != chosen)
-    return known[chosen]
+    label = known.get("cls")
+    return known[chosen] if label is None else known[chosen]._replace(class_at=(label.offset, label.size))
 
 
 def _check_end(shard: tarfile.TarFile) -> None:

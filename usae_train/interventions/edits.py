@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from usae_train.files.whole_numbers import as_index
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -32,9 +33,8 @@ def parse_edits(usae: USAE, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
         ValueError: for a concept that there is not, a number beyond a million, or a kind that is none.
     """
     found = {}
-    for concept, wanted in edits.items():
-        if isinstance(concept, bool) or not isinstance(concept, int):
-            raise UsageError(f"an edit of {concept!r}: expected a concept's number, 0 to {usae.n_concepts - 1}")
+    for given, wanted in edits.items():
+        concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
         check_concept(usae, concept)
         found[concept] = _edit(concept, wanted)
     return found

@@ -104,10 +104,25 @@ def look(
     output = kept[0].detach()
     with torch.no_grad():
         codes = usae.encode(backbone, site.read(output))
-        atoms = raw_atoms(usae, backbone, list(range(usae.n_concepts)))
-        each = codes.values * (site.slope_of_read(output, slope) @ atoms.mT).gather(-1, codes.indices)
-        estimate = each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
+    estimate = estimated(usae, backbone, codes, output, slope)
     return ClassView(Codes(codes.values[0], codes.indices[0]), logits.detach(), chosen, estimate, output)
+
+
+@torch.no_grad()
+def estimated(usae: USAE, backbone: str, codes: Codes, output: Tensor, slope: Tensor) -> Tensor:
+    """(n_concepts,): gradient x code, summed over the patches.
+
+    Args:
+        usae: with its backbones.
+        backbone: which one.
+        codes: (1, token, k) of the picture.
+        output: (1, ...) of the read layer's module, where the gradient was taken.
+        slope: the gradient, laid out as it.
+    """
+    atoms = raw_atoms(usae, backbone, list(range(usae.n_concepts)))
+    by_read = editable(usae, backbone)[1].slope_of_read(output, slope)
+    each = codes.values * (by_read @ atoms.mT).gather(-1, codes.indices)
+    return each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
 
 
 def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
@@ -121,7 +136,7 @@ def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
         raise UsageError(f"{backbone} has no classifier; set `classes` in its spec to the number of its classes")
     if not site.reaches:
         raise UsageError(
-            f"{backbone}: no patch token of layer {network.spec.layer} reaches the classifier, which takes the class "
+            f"{backbone}: no patch token of {network.spec.place} reaches the classifier, which takes the class "
             "token alone; use a USAE that reads an earlier layer"
         )
     return network, site

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
+from usae_train.images.arrays import canvases_of
 from usae_train.interventions.edits import EditValue, moved_by, parse_edits
 from usae_train.interventions.site import Site, site_of
+from usae_train.model.given import check_usae
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
+from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import torch_as_it_starts
 
@@ -48,6 +51,7 @@ def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix:
         ...     dino.embedding(torch.ones(1, 3, 64, 64)).shape
         torch.Size([1, 128])
     """
+    check_usae(usae)
     own = parse_edits(usae, edits)
     network, site = editable(usae, backbone)
     if not own:
@@ -62,7 +66,7 @@ def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix:
 
 
 @contextmanager
-def transplant(usae: USAE, backbone: str, donor: str, canvases: Tensor, keep_rest: bool = True) -> Iterator[Backbone]:
+def transplant(usae: USAE, backbone: str, donor: str, canvases: Array, keep_rest: bool = True) -> Iterator[Backbone]:
     """Within it a backbone's patch tokens have the codes that another backbone gives the same pictures.
 
     The donor's tokens are resampled to the backbone's own grid and encoded there by the donor's encoder.
@@ -71,7 +75,8 @@ def transplant(usae: USAE, backbone: str, donor: str, canvases: Tensor, keep_res
         usae: with its backbones.
         backbone: the one whose forward pass is changed.
         donor: the one whose codes it is given.
-        canvases: (batch, 3, H, W), 0..1, what the donor sees; the backbone is then to be shown as many.
+        canvases: (batch, 3, H, W), 0..1, what the donor sees; the backbone is then to be shown as many. A NumPy array
+            as `Backbone` takes it.
         keep_rest: t + D(z_donor) - D(z), which keeps what the space does not explain; else D(z_donor) alone.
 
     Yields:
@@ -80,10 +85,12 @@ def transplant(usae: USAE, backbone: str, donor: str, canvases: Tensor, keep_res
     Raises:
         ValueError: for a USAE without backbones, a layer that cannot be edited, or another number of pictures.
     """
+    check_usae(usae)
     network, site = editable(usae, backbone)
     with torch_as_it_starts(), torch.no_grad():
         giving = usae.backbones[usae.known_name(donor)]
-        given = usae.encode(donor, giving(canvases.to(giving.mean.device), network.grid).contiguous())
+        shown = canvases_of(canvases, "canvases").to(giving.mean.device)
+        given = usae.encode(donor, giving(shown, network.grid).contiguous())
         there = usae.decode(backbone, given)
 
     def change(tokens: Tensor, codes: Codes) -> Tensor:

@@ -131,9 +131,7 @@ def _found(backbone: Backbone) -> Site:
 
 
 def _cannot(backbone: Backbone, why: str) -> UsageError:
-    return UsageError(
-        f"{backbone.name}: layer {backbone.spec.layer} of {backbone.spec.model!r} cannot be edited: {why}"
-    )
+    return UsageError(f"{backbone.name}: {backbone.spec.place} of {backbone.spec.model!r} cannot be edited: {why}")
 
 
 def _giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Site]:

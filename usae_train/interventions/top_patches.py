@@ -9,15 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import largest_input
-from usae_train.images.failures import none_can_be_read
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import ImageSource
 from usae_train.interventions.edits import check_concept
+from usae_train.model.given import check_usae, source_of
+from usae_train.model.natural import encoded
 from usae_train.model.usae import USAE
 from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import NotRead
-from usae_train.tokens.paired import stream_tokens
 
 COUNT = 8
 
@@ -59,26 +58,24 @@ def top_patches(
         >>> found["dino"][0].code >= found["dino"][1].code
         True
     """
+    check_usae(usae)
     check_concept(usae, concept)
-    source = open_images(images) if isinstance(images, str | Path) else images
+    source = source_of(images)
     if source.left_out:
         warnings.warn(source.left_out, NotRead, stacklevel=2)
-    backbones, grid, failures = usae.backbones, usae.grid, list[str]()
-    assert grid is not None
-    strongest: dict[str, list[tuple[float, int, int]]] = {name: [] for name in backbones}  # code, number, token
-    for paired in stream_tokens(backbones, source, grid):
-        failures += paired.failures
-        for name, tokens in paired.tokens.items():
-            codes, places = usae.encode(name, tokens).of(concept).max(1)
-            found = zip(codes.tolist(), paired.numbers.tolist(), places.tolist(), strict=True)
+    failures: list[str] = []
+    strongest: dict[str, list[tuple[float, int, int]]] = {name: [] for name in usae.names}  # code, number, token
+    for numbers, codes in encoded(usae, source, failure=failures.append):
+        for name, own in codes.items():
+            values, places = own.of(concept).max(1)
+            found = zip(values.tolist(), numbers.tolist(), places.tolist(), strict=True)
             both = [*strongest[name], *(each for each in found if each[0] > 0)]
             strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
-    if len(failures) == len(source):
-        raise none_can_be_read(len(source), source, failures[0])
     if failures:
         why = f"{len(failures)} of {plural(len(source), 'picture')} cannot be read; the first: {failures[0]}"
         warnings.warn(why, NotRead, stacklevel=2)
-    size = largest_input(backbones)
+    grid, size = usae.grid, usae.input_size
+    assert grid is not None
     return {name: [_patch(source, each, grid, size) for each in own] for name, own in strongest.items()}
 
 

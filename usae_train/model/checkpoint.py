@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from usae_train.backbones.carried import bring_weights
+from usae_train.backbones.carried import bring_all
 from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
 from usae_train.files.json_files import parse_json, read_object, validated
 from usae_train.files.place_names import named_place, printable
@@ -24,6 +24,7 @@ from usae_train.images.measured import SourceRecord
 from usae_train.model.agreement import read_agreement, save_agreement
 from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
+from usae_train.model.given import check_usae
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -58,12 +59,13 @@ def save(
     Raises:
         ValueError: when the folder has something in it, or cannot be written.
     """
+    check_usae(usae)
     folder = Path(folder)
     check_free(folder)
     remove_leftovers(leftovers_of(folder))
     with atomic_path(folder) as room:
         room.mkdir()
-        specs = {name: bring_weights(name, spec, room) for name, spec in usae.specs.items()}
+        specs = bring_all(usae.specs, room)
         config = UsaeConfig(
             widths=usae.widths,
             n_concepts=usae.n_concepts,

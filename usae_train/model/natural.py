@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
+    from usae_train.model.sparse import Codes
     from usae_train.model.usae import USAE
 
 
@@ -80,15 +81,37 @@ def look_through(
     """
     if usae.statistics is not None and usae.measured_on.is_of(source):
         return _of_statistics(usae, source)
-    from usae_train.images.failures import none_can_be_read
     from usae_train.model.firing import FiringTally
+
+    tally = FiringTally(usae.names, usae.n_concepts)
+    for numbers, codes in encoded(usae, source, progress, failure):
+        tally.add(numbers, codes)
+    found = tally.statistics()
+    return NaturalPictures(source, found.top_images, found.top_tokens, found.quantiles[..., -1])
+
+
+def encoded(
+    usae: USAE,
+    source: ImageSource,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+) -> Iterator[tuple[Tensor, dict[str, Codes]]]:
+    """All pictures through every backbone, a batch at a time.
+
+    Yields:
+        Their numbers (pictures,), and {backbone: codes, of values (pictures, tokens, k)}.
+
+    Raises:
+        UsageError: at the end, when none could be read; at first, for a USAE without backbones.
+    """
+    from usae_train.images.failures import none_can_be_read
     from usae_train.tokens.paired import stream_tokens
 
-    backbones, tally, done, failures = usae.backbones, FiringTally(usae.names, usae.n_concepts), 0, list[str]()
+    backbones, done, failures = usae.backbones, 0, list[str]()
     assert usae.grid is not None
     for paired in stream_tokens(backbones, source, usae.grid):
         if len(paired.numbers):
-            tally.add(paired.numbers, {name: usae.encode(name, own) for name, own in paired.tokens.items()})
+            yield paired.numbers, {name: usae.encode(name, own) for name, own in paired.tokens.items()}
         for why in paired.failures:
             failures.append(why)
             failure(why)
@@ -96,8 +119,6 @@ def look_through(
         progress(done, len(source))
     if len(failures) == len(source):
         raise none_can_be_read(len(source), source, failures[0])
-    found = tally.statistics()
-    return NaturalPictures(source, found.top_images, found.top_tokens, found.quantiles[..., -1])
 
 
 def _of_statistics(usae: USAE, source: ImageSource) -> NaturalPictures:

@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml.comments import CommentedMap
 
 from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.files.wording import expectation
 from usae_train.files.yaml_config import checked, key_line, read_mapping
 from usae_train.runtime.errors import UsageError
+
+
+class _WrittenSpec(BackboneSpec):
+    """A spec as a file has it: `layers` stands for one a layer."""
+
+    layers: Annotated[list[int], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _different(self) -> _WrittenSpec:
+        if self.layers is not None and "layer" in self.model_fields_set:
+            raise UsageError("both `layer` and `layers` are given; expected one of them")
+        if self.layers is not None and len(set(self.layers)) < len(self.layers):
+            raise UsageError(f"layers are {self.layers}, one of them twice; expected each once")
+        return self
+
+    def by_name(self, name: str) -> dict[str, BackboneSpec]:
+        """The specs that it stands for, by their backbones' names."""
+        said = {key: getattr(self, key) for key in self.model_fields_set if key != "layers"}
+        if self.layers is None:
+            return {name: BackboneSpec(**said)}
+        return {f"{name}@{layer}": BackboneSpec(**said, layer=layer) for layer in self.layers}
 
 
 def read_specs(text: str) -> dict[str, BackboneSpec]:
     """Turn what `--backbones` takes into specs: `paper`, `demo`, `photos`, a YAML file, or timm ids with commas.
 
     The YAML maps a name of one's own to a spec. Weight files and `local-dir:` are taken relative to the YAML's folder.
+    With `layers: [5, 8]` in the place of `layer` it stands for a backbone a layer, `NAME@5` and `NAME@8`: of one
+    network, which sees a picture once.
 
     Raises:
         ValueError: for anything else.
@@ -28,13 +53,14 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         return load(text).specs
     if text.endswith((".yaml", ".yml")):
         content = read_mapping(text)
-        specs = {}
+        specs: dict[str, BackboneSpec] = {}
         folder = Path(text).parent.absolute()  # whole: a store or a resume may be resumed from another place
         for name, own in content.items():
             if not isinstance(own, CommentedMap):
                 line = key_line(content, name)
                 raise UsageError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
-            specs[str(name)] = checked(BackboneSpec, own, text, [str(name)]).relative_to(folder)
+            written = checked(_WrittenSpec, own, text, [str(name)])
+            specs |= {key: spec.relative_to(folder) for key, spec in written.by_name(str(name)).items()}
         if not specs:
             raise UsageError(f"{text}: no backbones in it")
         return specs
@@ -51,4 +77,4 @@ def _spec_of_id(model: str) -> BackboneSpec:
     try:
         return BackboneSpec(model=model).relative_to(Path.cwd())
     except ValidationError as error:
-        raise UsageError(f"{model}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(f"{model}: {expectation(error.errors()[0])}") from error

@@ -149,7 +149,7 @@ class USAE(nn.Module):
     @property
     def input_size(self) -> int:
         """The largest input size of its backbones, px: canvases of this size serve all of them."""
-        from usae_train.backbones.backbone import largest_input
+        from usae_train.backbones.common_sizes import largest_input
 
         return largest_input(self.backbones)
 

@@ -28,9 +28,9 @@ def floats_of(numbers: Array, what: str, device: torch.device | None = None) -> 
     if isinstance(numbers, Tensor):
         return numbers
     if not isinstance(numbers, np.ndarray):
-        raise UsageError(f"{what} is of type {type(numbers).__name__}; expected a tensor or a NumPy array")
+        raise UsageError(f"{what} of type {type(numbers).__name__}; expected a tensor or a NumPy array")
     if numbers.dtype.kind != "f":
-        raise UsageError(f"{what} holds {numbers.dtype}; expected floating-point numbers")
+        raise UsageError(f"{what} of {numbers.dtype}; expected floating-point numbers")
     if numbers.dtype.itemsize > 4 or not numbers.dtype.isnative:
         numbers = numbers.astype(np.float32)
     return shared(numbers).to(device)

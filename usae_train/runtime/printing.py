@@ -77,10 +77,11 @@ def say_table(table: RenderableType) -> None:
 
 
 def table_as_text(table: RenderableType, width: int) -> str:
-    """A table as `say_table` prints it, so many characters wide."""
+    """A table as `say_table` prints it to a file, so many characters wide: without colours, whatever shows it."""
     from rich.console import Console
 
-    console = Console(width=width, force_jupyter=False)  # in a notebook rich would show an empty output beside it
+    # in a notebook rich would show an empty output beside it, and its kernel asks for colours (FORCE_COLOR)
+    console = Console(width=width, force_jupyter=False, force_terminal=False)
     with console.capture() as capture:
         console.print(table)
     return capture.get()

@@ -160,6 +160,23 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"  # its class is click's, or the copy that typer has of it
 
 
+def refuse_beside(context: typer.Context, word: str, taken: Collection[str]) -> None:
+    """Nothing; wrong usage where something is typed that does nothing beside an option.
+
+    Args:
+        context: the command's.
+        word: the option, such as `--verify`.
+        taken: the parameters that do something beside it.
+    """
+    typed = [
+        each.opts[0] if each.opts[0].startswith("-") else (each.metavar or str(each.name).upper())
+        for each in context.command.params
+        if each.name not in taken and not getattr(each, "hidden", False) and is_given(context, str(each.name))
+    ]
+    if typed:
+        raise typer.BadParameter(f"{', '.join(typed)} would do nothing beside {word}; leave out one or the other")
+
+
 def _parameters(command: Command) -> list[Parameter]:
     return list(inspect.signature(command, eval_str=True).parameters.values())
 

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: who hears them while something runs, and what a process that they ended says."""
+"""SIGTERM and Ctrl-C: who handles them while something runs, and what a process that they ended says."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def handle_signals(told: Callable[[int], None], numbers: Sequence[int] = STOP_SI
     for it is meant for the script. Only the main thread may say what a signal does; in another all stays as it is.
     """
 
-    def heard(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         told(number)
 
     in_main = threading.current_thread() is threading.main_thread()
     ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     own = [number for number in numbers if in_main and not (number == signal.SIGINT and ignored)]
-    before = {number: signal.signal(number, heard) for number in own}
+    before = {number: signal.signal(number, handle) for number in own}
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from usae_train.runtime.progress import ProgressCallback
-
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=1024,
-        help="On the CPU, processes that share the work; by default one per core, as far as the memory "
-        "allows. The result is the same to the bit whatever the number.",
-    ),
-]
 
 Bars = TypeVar("Bars", bound="Progress")
 

@@ -52,19 +52,19 @@ class Workers(Generic[Found]):
     """Jobs, and the processes that do them; with one worker or one job all is done in this process, when asked for.
 
     To be entered: the workers begin then, and end with it. Ctrl-C within it lets no job begin that has not, and is a
-    KeyboardInterrupt in those that have; a second one is a KeyboardInterrupt here. Workers hear nothing of it else.
+    KeyboardInterrupt in those that have; a second one is a KeyboardInterrupt here. Workers ignore it otherwise.
 
     Attributes:
         jobs: each is called with a function that hands what it is given to `told`.
         count: how many workers.
         told: called with a job's number and what it tells.
-        hears: whether Ctrl-C does that; else it is answered by who hears it already.
+        handles_ctrl_c: whether Ctrl-C does that; else it is handled as it was before.
     """
 
     jobs: Sequence[Job[Found]]
     count: int
     told: Callable[[int, Any], None] = lambda number, words: None
-    hears: bool = True
+    handles_ctrl_c: bool = True
     stopped: bool = False
     _left: deque[int] = field(default_factory=deque)
     _found: dict[int, tuple[Found | None, BaseException | None]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Workers(Generic[Found]):
     def __enter__(self) -> Workers[Found]:
         self._left.extend(range(len(self.jobs)))
         if self.spread:
-            if self.hears:
+            if self.handles_ctrl_c:
                 self._stack.enter_context(handle_signals(self._stop, (signal.SIGINT,)))
             gc.freeze()  # a collection would write into every page that a worker has in common with this process
             self._stack.callback(gc.unfreeze)
@@ -209,9 +209,9 @@ class _Interruptible:
     def __init__(self) -> None:
         self.asked = self.raised = self.busy = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(STOP, self._heard)
+        signal.signal(STOP, self._handle_stop)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _handle_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.asked = True
         self.check()
 

@@ -14,7 +14,9 @@ from usae_train.backbones.backbone import BackboneSpec, build_backbones
 from usae_train.backbones.names import check_name
 from usae_train.files.atomic import atomic_path
 from usae_train.files.place_names import named_place
+from usae_train.files.validation import check_settings
 from usae_train.model.checkpoint import check_free
+from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
@@ -100,7 +102,7 @@ def import_autoencoder(
     sae = read_sae(place, format, k, threshold)
     if backbone is None:
         return sae, as_usae(sae, name or "sae")
-    spec = BackboneSpec(model=backbone) if isinstance(backbone, str) else backbone
+    spec = check_settings(BackboneSpec, model=backbone) if isinstance(backbone, str) else backbone
     name = name or spec.short_name
     check_name(name)
     return sae, as_usae(sae, name, build_backbones({name: spec})[name])
@@ -118,6 +120,7 @@ def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = EXPO
     Raises:
         ValueError: for a format that is not written, a sparsity that it does not have, or a folder that is not empty.
     """
+    check_usae(usae)
     kind, folder = _named(format), Path(folder)
     check_free(folder)
     sae = of_usae(usae, backbone)

@@ -60,8 +60,8 @@ def as_usae(sae: SparseAutoencoder, name: str = "sae", backbone: Backbone | None
     """
     if backbone is not None and backbone.width != sae.width:
         raise UsageError(
-            f"the autoencoder takes tokens of {sae.width} features, and {name} ({backbone.spec.model}, layer "
-            f"{backbone.spec.layer}) gives {backbone.width}; name the backbone that it was trained on"
+            f"the autoencoder takes tokens of {sae.width} features, and {name} ({backbone.spec.model}, "
+            f"{backbone.spec.place}) gives {backbone.width}; name the backbone that it was trained on"
         )
     usae = USAE(
         {name: sae.width},

@@ -11,14 +11,9 @@ from typing import NamedTuple
 
 import torch
 
-from usae_train.backbones.backbone import (
-    Backbone,
-    BackboneSpec,
-    build_backbones,
-    common_grid,
-    largest_input,
-    run_backbones_in,
-)
+from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, run_backbones_in
+from usae_train.backbones.common_sizes import common_grid, largest_input
+from usae_train.backbones.together import tokens_together
 from usae_train.images.limiting import count_before
 from usae_train.images.sources import Failure, ImageSource, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -214,8 +209,10 @@ def _fill_shard(
     written = len(numbers), len(failures)
     for indices, canvases, broken in batches:
         failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
-        for name, backbone in backbones.items() if indices else ():
-            seen = backbone(canvases.to(backbone.mean.device, non_blocking=True), record.grid).to(dtype)
+        device = next(iter(backbones.values())).mean.device
+        shown = canvases.to(device, non_blocking=True)
+        for name, found in tokens_together(backbones, shown, record.grid).items() if indices else ():
+            seen = found.to(dtype)
             if not seen.isfinite().all():
                 raise UsageError(
                     f"{name}: some tokens of the images {indices[0]} to {indices[-1]} are NaN or infinite in "

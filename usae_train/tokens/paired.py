@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import Backbone, largest_input
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.common_sizes import largest_input
+from usae_train.backbones.together import tokens_together
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource, read_batches
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -87,13 +89,13 @@ def collect_tokens(
     tokens = {name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=dtype) for name, b in backbones.items()}
     for indices, canvases, broken in read_batches(source, size, batch, own):
         failures.extend(failure.why for failure in broken)
-        for name, backbone in backbones.items():
-            if indices:
-                done = slice(len(numbers), len(numbers) + len(indices))
-                tokens[name][done] = backbone(canvases.to(device), grid).to("cpu", dtype)
+        if indices:
+            done = slice(len(numbers), len(numbers) + len(indices))
+            for name, seen in tokens_together(backbones, canvases.to(device), grid).items():
+                tokens[name][done] = seen.to("cpu", dtype)
         numbers.extend(indices)
         progress(min(total, ranks.world_size * (len(numbers) + len(failures))), total)
-    every = {name: ranks.all_gather_rows(seen[: len(numbers)]) for name, seen in tokens.items()}
+    every = {name: ranks.all_gather_rows(own[: len(numbers)]) for name, own in tokens.items()}
     known = [failure for each in ranks.gather(failures) for failure in each]
     joined = ranks.all_gather_rows(torch.tensor(numbers, dtype=torch.long))
     with ranks.raise_together():
@@ -133,7 +135,7 @@ def stream_tokens(
     device = next(iter(backbones.values())).mean.device
     for indices, read, broken in read_batches(source, size, batch, tried):
         seen = read.to(device)
-        tokens = {name: backbone(seen, grid) for name, backbone in backbones.items()} if indices else {}
+        tokens = tokens_together(backbones, seen, grid) if indices else {}
         failures = [failure.why for failure in broken]
         yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), failures, seen if canvases else None)
 

@@ -13,9 +13,11 @@ from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_bac
 from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.files.kinds import plain
+from usae_train.files.validation import check_settings
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import ImageSource
+from usae_train.model.given import check_usae, source_of
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.statistics import measure
 from usae_train.model.usae import IMPORTED, USAE
@@ -105,7 +107,7 @@ def add_backbone(
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     joint_watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     **settings: Unpack[FitOptions],
 ) -> Grown:
     """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
@@ -125,7 +127,7 @@ def add_backbone(
         device: where to train.
         watch: callbacks for progress.
         joint_watch: those for the steps of joint training; the same by default.
-        keeper: writes training states, of joint training too, and resumes from the last.
+        checkpointer: writes training states, of joint training too, and resumes from the last.
         settings: fields of `FitSettings`: steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
 
     Raises:
@@ -133,12 +135,13 @@ def add_backbone(
             and can be read, sizes that are not the USAE's, or settings that do not exist.
     """
     watch = watch or FitCallbacks()
-    spec = BackboneSpec(model=backbone) if isinstance(backbone, str) else backbone
+    spec = check_settings(BackboneSpec, model=backbone) if isinstance(backbone, str) else backbone
     name = name or spec.short_name
+    check_usae(usae)
     chosen = growth_settings(usae, recipe, **settings)
     if name in usae.widths:
         raise UsageError(f"this USAE has a backbone {name!r} already; give the new one another name")
-    source = open_images(images, limit) if isinstance(images, str | Path) else images
+    source = source_of(images, limit)
     train, held_out = divided(len(source), chosen.seed)
     known = {own: known.to(device) for own, known in usae.backbones.items()}
     backbones = {**known, name: build_backbones({name: spec})[name].to(device)}
@@ -147,16 +150,16 @@ def add_backbone(
     grown.weights = {**usae.weights, name: backbones[name].record()}
     grown.measured_on = SourceRecord.of(source)
     jointly = None
-    if keeper is not None:
-        keeper.data = {
+    if checkpointer is not None:
+        checkpointer.data = {
             **grown.measured_on.of_a_state,
             "widths": grown.widths,
             "space": usae.sha256,
             "backbone": spec.model_dump(mode="json"),
         }
         if joint:
-            jointly = keeper.next("joint")
-            jointly.data = keeper.data
+            jointly = checkpointer.next("joint")
+            jointly.data = checkpointer.data
     feed, sample = feed_pictures(
         backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
     )
@@ -166,7 +169,7 @@ def add_backbone(
         raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out picture")
     for why in paired.failures:
         watch.failure(why)
-    fit_tokens(feed, every_token(chosen), grown, device, watch.steps, keeper, watch.log_every, frozen=usae.names)
+    fit_tokens(feed, every_token(chosen), grown, device, watch.steps, checkpointer, watch.log_every, frozen=usae.names)
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
     if joint:

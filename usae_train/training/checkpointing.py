@@ -125,7 +125,7 @@ class TrainingCheckpointer:
         self._next: list[TrainingCheckpointer] = []
 
     def next(self, name: str) -> TrainingCheckpointer:
-        """For a further training of the same command: its states lie in a folder within, and it hears signals too."""
+        """For a further training of the same command: its states lie in a folder within, and it handles signals too."""
         further = TrainingCheckpointer(self.folder / name, self.seconds / 60, self.keep)
         self._next.append(further)
         return further
@@ -225,7 +225,7 @@ class TrainingCheckpointer:
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
 
-    def listening(self) -> AbstractContextManager[None]:
+    def stop_on_signals(self) -> AbstractContextManager[None]:
         """Within it SIGTERM and Ctrl-C mean: write the state after the step that is running, then stop.
 
         A second Ctrl-C ends at once, and so do both while nothing is trained (pictures are read, statistics measured).
@@ -233,12 +233,12 @@ class TrainingCheckpointer:
 
         def stop(number: int) -> None:
             together = (self, *self._next)
-            training = any(keeper._training for keeper in together)
+            training = any(checkpointer._training for checkpointer in together)
             if number == signal.SIGINT and (self._stop or not training):
                 raise KeyboardInterrupt
             if not training:
                 raise SystemExit(status_of(number))
-            for keeper in together:
-                keeper._stop = number
+            for checkpointer in together:
+                checkpointer._stop = number
 
         return handle_signals(stop)

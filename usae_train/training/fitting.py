@@ -10,19 +10,14 @@ from typing import Any, Unpack
 
 import torch
 
-from usae_train.backbones.backbone import (
-    Backbone,
-    BackboneSpec,
-    build_backbones,
-    common_grid,
-    listed,
-    run_backbones_in,
-)
+from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, listed, run_backbones_in
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.validation import check_settings
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.images.failures import BrokenPictures
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import ImageSource
+from usae_train.model.given import source_of
 from usae_train.model.spec_files import read_specs
 from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
@@ -125,7 +120,7 @@ def _fitted(
         return fit_store(data, chosen, device, watch)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
-    source = open_images(data, limit) if isinstance(data, str | Path) else data
+    source = source_of(data, limit)
     return fit_pictures(source, chosen, _specs(backbones), device, watch)
 
 
@@ -142,7 +137,7 @@ def fit_given(
     settings: FitSettings,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
 ) -> USAE:
     """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.
@@ -152,17 +147,17 @@ def fit_given(
         settings: size, length and recipe.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         ranks: the processes that train as one.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same tokens; on ranks other than the first without.
     """
     watch = watch or FitCallbacks()
-    if keeper is not None:
-        keeper.data = given.identity()
+    if checkpointer is not None:
+        checkpointer.data = given.identity()
     feed = MemoryFeed(given.flat)
-    usae = fit_tokens(feed, settings, None, device, watch.steps, keeper, watch.log_every, ranks)
+    usae = fit_tokens(feed, settings, None, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
         usae.statistics = measure(usae, given.sample())
     return usae.to("cpu")
@@ -171,7 +166,16 @@ def fit_given(
 def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapping[str, BackboneSpec | Backbone]:
     if isinstance(backbones, str):
         return read_specs(backbones)
-    return {name: BackboneSpec(model=own) if isinstance(own, str) else own for name, own in backbones.items()}
+    for name, own in backbones.items():
+        if not isinstance(own, str | BackboneSpec | Backbone):
+            raise UsageError(
+                f"backbone {name} is a {type(own).__name__}; expected a timm id, a BackboneSpec, or for a network of "
+                "your own usae_train.ModuleBackbone(network, layer, ...)"
+            )
+    return {
+        name: check_settings(BackboneSpec, model=own) if isinstance(own, str) else own
+        for name, own in backbones.items()
+    }
 
 
 @undisturbed
@@ -181,7 +185,7 @@ def fit_pictures(
     backbones: Mapping[str, BackboneSpec | Backbone],
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
 ) -> USAE:
@@ -193,7 +197,7 @@ def fit_pictures(
         backbones: {name: spec} to see them with, or a backbone that is built already.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's by default. When all of them fit,
             the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
             random pictures.
@@ -214,13 +218,13 @@ def fit_pictures(
     usae.modules_given = {name: own for name, own in backbones.items() if isinstance(own, Backbone)}
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
-    if keeper is not None:
-        keeper.data = {
+    if checkpointer is not None:
+        checkpointer.data = {
             **usae.measured_on.of_a_state,
             "widths": usae.widths,
             "backbones": listed(specs),
         }
-    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
+    fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
         usae.statistics = measure(usae, sample())
     else:
@@ -306,7 +310,7 @@ def fit_store(
     settings: FitSettings,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
 ) -> USAE:
@@ -317,7 +321,7 @@ def fit_store(
         settings: size, length and recipe.
         device: where to train.
         watch: callbacks for progress.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's by default. A store that is larger
             is gone through in windows of random pieces of its shards. Processes that train as one divide it.
         ranks: the processes that train as one.
@@ -331,14 +335,14 @@ def fit_store(
     record = store.record
     usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
     usae.weights, usae.measured_on = dict(record.weights), record.images
-    if keeper is not None:
-        keeper.data = {
+    if checkpointer is not None:
+        checkpointer.data = {
             **record.images.of_a_state,
             "widths": usae.widths,
             "shards": [shard.sha256 for shard in record.shards],
         }
     feed = StoreFeed(store, allowed)
-    fit_tokens(feed, settings, usae, device, watch.steps, keeper, watch.log_every, ranks)
+    fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
         usae.statistics = measure(usae, feed.sample())
     return usae.to("cpu")

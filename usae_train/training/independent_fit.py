@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, common_grid, listed
+from usae_train.backbones.backbone import BackboneSpec, build_backbones, listed
 from usae_train.backbones.carried import check_weights
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
@@ -35,7 +36,7 @@ from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
 from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures, store_to_fit
-from usae_train.training.logging.callbacks import journaled
+from usae_train.training.logging.callbacks import logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.loop import fit_tokens, new_usae
@@ -190,10 +191,12 @@ def train_each(
             apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
             own = settings.model_copy(update=apart)
             room = out / f".{name}.training"
-            keeper = TrainingCheckpointer(room, work.execution.checkpoint_minutes, work.execution.keep_checkpoints)
-            with MetricsLogger(room / METRICS) as journal, keeper.listening():
-                watch = journaled(
-                    journal,
+            checkpointer = TrainingCheckpointer(
+                room, work.execution.checkpoint_minutes, work.execution.keep_checkpoints
+            )
+            with MetricsLogger(room / METRICS) as metrics_logger, checkpointer.stop_on_signals():
+                watch = logging_callbacks(
+                    metrics_logger,
                     work.report,
                     own.steps,
                     f"training {name}",
@@ -201,7 +204,7 @@ def train_each(
                     log_every=work.execution.log_every,
                     failure=work.failure,
                 )
-                usae = fit_one(name, own, watch, keeper)
+                usae = fit_one(name, own, watch, checkpointer)
             with atomic_path(out / BEGUN) as temporary:
                 temporary.write_text(json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
@@ -248,7 +251,7 @@ def _of_pictures(
     name: str,
     settings: FitSettings,
     watch: FitCallbacks,
-    keeper: TrainingCheckpointer,
+    checkpointer: TrainingCheckpointer,
 ) -> USAE:
     backbone = build_backbones({name: specs[name]}, told=False)[name].to(work.device)
     feed, sample = feed_pictures(
@@ -262,12 +265,12 @@ def _of_pictures(
     )
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
     usae.weights, usae.measured_on = {name: backbone.record()}, SourceRecord.of(source)
-    keeper.data = {
+    checkpointer.data = {
         **usae.measured_on.of_a_state,
         "widths": usae.widths,
         "backbones": listed({name: specs[name]}),
     }
-    fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
+    fit_tokens(feed, settings, usae, work.device, watch.steps, checkpointer, watch.log_every)
     usae.statistics = measure(usae, sample())
     return usae.to("cpu")
 
@@ -278,7 +281,7 @@ def _of_store(
     name: str,
     settings: FitSettings,
     watch: FitCallbacks,
-    keeper: TrainingCheckpointer,
+    checkpointer: TrainingCheckpointer,
 ) -> USAE:
     record = store.record
     every = StoreFeed(store, allowed_memory(work.execution.memory))
@@ -286,11 +289,11 @@ def _of_store(
     usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
     usae.weights = {name: own for name, own in record.weights.items() if name in usae.names}
     usae.measured_on = record.images
-    keeper.data = {
+    checkpointer.data = {
         **record.images.of_a_state,
         "widths": usae.widths,
         "shards": [shard.sha256 for shard in record.shards],
     }
-    fit_tokens(feed, settings, usae, work.device, watch.steps, keeper, watch.log_every)
+    fit_tokens(feed, settings, usae, work.device, watch.steps, checkpointer, watch.log_every)
     usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

@@ -44,8 +44,11 @@ def prepare(
     trained: Sequence[str],
     frozen: Sequence[str],
     generator: torch.Generator,
+    fresh: bool = True,
 ) -> Prepared:
     """Make a USAE ready for training: standardized, initialized, with thresholds; frozen backbones are held.
+
+    One that is not `fresh` stays as it is, and goes on from there.
 
     Raises:
         UsageError: for numbers of the USAE or tokens that are not finite.
@@ -55,10 +58,11 @@ def prepare(
             raise UsageError(f"{name} of the USAE has numbers that are NaN or infinite; expected a USAE that is whole")
     rows = standardization_rows(len(feed), usae.grid, generator)
     set_trained(usae, trained)
-    thresholds = standardize_from(usae, feed, rows, trained, settings)
-    initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
+    thresholds = standardize_from(usae, feed, rows, trained if fresh else [], settings)
     sample = threshold_sample(usae, feed, rows, trained, thresholds)
-    set_thresholds(usae, sample, finished=False)
+    if fresh:
+        initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
+        set_thresholds(usae, sample, finished=False)
     return Prepared(thresholds, sample)
 
 
@@ -84,7 +88,7 @@ def standardize_from(
             if kind == "scalar":
                 usae.scale(name).set(*(own.without(outliers.threshold) if mask else own).mean_and_std)
     thresholds = {name: own.outliers.threshold for name, own in found.items()} if mask else {}
-    if kind != "scalar":
+    if kind != "scalar" and trained:
         within = [found[name].within(most) for name, most in thresholds.items()]
         kept = rows[torch.stack(within).all(0)] if within else rows
         norm = common_norm(usae, feed, rows, trained)

@@ -47,10 +47,11 @@ def fit_tokens(
     usae: USAE | None = None,
     device: torch.device | str = "cpu",
     progress: StepCallback = lambda step, figures: None,
-    keeper: TrainingCheckpointer | None = None,
+    checkpointer: TrainingCheckpointer | None = None,
     log_every: int | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
     frozen: Sequence[str] = (),
+    fresh: bool = True,
 ) -> USAE:
     """Train a USAE on paired tokens.
 
@@ -62,10 +63,12 @@ def fit_tokens(
         progress: called with the step and its figures: loss, dead ({backbone: share of the concepts that have not
             fired for long through its encoder}), learning_rate, tokens_per_second, gb_read, and {from: {to: ...}}
             pair_loss and r2, the latter around each feature's mean.
-        keeper: writes training states, and resumes from the last.
+        checkpointer: writes training states, and resumes from the last.
         log_every: steps between two calls of `progress`; a hundredth of the training by default.
         ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
         frozen: backbones of `usae` that stay as they are, to the bit; the others learn to share their concept space.
+        fresh: set where training starts: standardization, offsets, rows, encoders and thresholds; otherwise all of it
+            goes on from where `usae` has it, whose dictionaries are `free` then.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
@@ -76,18 +79,18 @@ def fit_tokens(
     usae = (usae or new_usae(feed.widths, settings)).to(device)
     generator = torch.Generator().manual_seed(settings.seed)
     trained = [name for name in feed.widths if name not in frozen]
-    prepared = prepare(usae, feed, settings, trained, frozen, generator)
+    prepared = prepare(usae, feed, settings, trained, frozen, generator, fresh)
     trainer = Trainer(begun_state(usae, feed, settings, trained, generator, ranks), ranks, frozen, prepared.thresholds)
-    first = 0 if keeper is None else keeper.restore(trainer.state, ranks)
+    first = 0 if checkpointer is None else checkpointer.restore(trainer.state, ranks)
     trainer.resume_at(first)
     log_every = log_every or max(1, settings.steps // LINES)
     for step in range(first, settings.steps):
         logged = step % log_every == 0 or step == settings.steps - 1
-        figures = trainer.step(step, logged, keeper)
+        figures = trainer.step(step, logged, checkpointer)
         if logged:
             progress(step + 1, figures)
-        if keeper is not None:
-            keeper.after(step + 1, trainer.state, trainer.ranks)
+        if checkpointer is not None:
+            checkpointer.after(step + 1, trainer.state, trainer.ranks)
     for name in trained:
         release(usae.decoder(name))
     set_thresholds(usae, prepared.sample, finished=True)
@@ -143,13 +146,13 @@ class Trainer:
         self.dead = step - self.state.last_fired > self.recipe.dead_after
         self.n_dead: list[float] = self.dead.sum(1).tolist()
 
-    def step(self, step: int, logged: bool = False, keeper: TrainingCheckpointer | None = None) -> dict[str, Any]:
+    def step(self, step: int, logged: bool = False, checkpointer: TrainingCheckpointer | None = None) -> dict[str, Any]:
         """Take one step.
 
         Args:
             step: its number, from 0.
             logged: whether its figures are wanted.
-            keeper: has the states of before, of which an error tells.
+            checkpointer: has the states of before, of which an error tells.
 
         Returns:
             Its figures, as `fit_tokens` hands them on; none of them unless wanted.
@@ -167,11 +170,11 @@ class Trainer:
         # all that a step has to know of what it computed, for a GPU is waited for here
         (whole_loss,), found, self.n_dead = read_numbers(self.ranks.mean(loss.detach()), norms, self.dead.sum(1))
         if not is_sound(whole_loss):
-            self._refuse(whole_loss, batch, step, keeper)
+            self._refuse(whole_loss, batch, step, checkpointer)
         pairs = self._pairs(batch, len(places)) if logged else {}  # by what was before the step
         rate = learning_rate(step, self.settings)
         if wrong := clip_pairs(usae, stepping, self.recipe, self.state.optimizers, norms, found):
-            raise_on_all(self.ranks, keeper, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
+            raise_on_all(self.ranks, checkpointer, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
         self._move(stepping, rate)
         follow_thresholds(usae, batch, stepping, self.ranks)
         self.speed.add(self.settings.batch)
@@ -234,16 +237,16 @@ class Trainer:
         return pair_figures(self.usae, some, ERRORS[self.recipe.loss], self.ranks)
 
     def _refuse(
-        self, loss: float, batch: Mapping[str, Tensor], step: int, keeper: TrainingCheckpointer | None
+        self, loss: float, batch: Mapping[str, Tensor], step: int, checkpointer: TrainingCheckpointer | None
     ) -> NoReturn:
         """End the training for a loss that is not finite, with where that comes from."""
         n_rows = len(next(iter(batch.values())))
         pairs = self._pairs(batch, n_rows, tokens=max(1, n_rows))
         if broken := backbones_of_broken_tokens(batch, self.ranks):
             what = f"{', '.join(broken)}: some tokens of step {step} are NaN or infinite"
-            raise_on_all(self.ranks, keeper, what, "check the backbone's weights")
+            raise_on_all(self.ranks, checkpointer, what, "check the backbone's weights")
         where = unsound_pairs(pairs["pair_loss"])
-        raise_on_all(self.ranks, keeper, f"the loss is {loss} at step {step}{where and f' ({where})'}")
+        raise_on_all(self.ranks, checkpointer, f"the loss is {loss} at step {step}{where and f' ({where})'}")
 
     def _move(self, stepping: Sequence[str], rate: float) -> None:
         for name in stepping:
@@ -267,12 +270,12 @@ def backbones_of_broken_tokens(batch: Mapping[str, Tensor], ranks: DistributedCo
 
 def raise_on_all(
     ranks: DistributedContext,
-    keeper: TrainingCheckpointer | None,
+    checkpointer: TrainingCheckpointer | None,
     what: str,
     advice: str = "lower the recipe's learning_rate",
 ) -> NoReturn:
     """End a training that went wrong, before its step is taken: the states that were written are from before."""
-    kept = "" if keeper is None else keeper.last_good()
+    kept = "" if checkpointer is None else checkpointer.last_good()
     with ranks.raise_together():
         raise UsageError(f"{what}; {advice}{kept}")
     raise AssertionError("together lets no error pass")

@@ -16,7 +16,7 @@ from usae_train.runtime.transfers import to_device
 from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.products import product_dtype, products
 from usae_train.training.kernels.sparse_ops import Entries, chosen_products, decode_entries, entries_of, stable_order
-from usae_train.training.kernels.topk_complement import kept_and_left_out
+from usae_train.training.kernels.topk_complement import kept_and_complement
 from usae_train.training.losses import absolute_error, dead_error, squared_error
 from usae_train.training.noise import TokenNoise
 from usae_train.training.settings import TrainingRecipe
@@ -250,7 +250,7 @@ def dense_active(
     if recipe.auxiliary != "left_out":
         found = pre_codes.view(-1).gather(0, places)
         return activated(usae, source, found, chosen, revived, len(tokens), ranks)
-    found, complement = kept_and_left_out(pre_codes, places)
+    found, complement = kept_and_complement(pre_codes, places)
     active = activated(usae, source, found, chosen, revived, len(tokens), ranks)
     return active._replace(topk_complement=complement)
 

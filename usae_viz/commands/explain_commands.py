@@ -11,6 +11,7 @@ from usae_train.files.json_files import read_json
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, say, say_json, say_table
 from usae_train.runtime.settings_options import is_given, takes_settings
+from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from usae_viz.explanations.intervention import Gallery, Intervention
     from usae_viz.explorer.runs import RunFolder
 
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print explain.json instead of a table.")]
 ROWS = 12  # of the table
 # What a YAML file of edits says itself, by the parameters of `intervene`
@@ -259,4 +258,4 @@ def _print(explanation: Explanation) -> None:
 def _cell(seen: ConceptSeen, drop: float | None) -> str:
     if not seen.area:
         return "-"
-    return f"{seen.peak:.1f} {seen.area:.0%}" + ("" if drop is None else f" {drop:+.2f}")
+    return f"{seen.peak:.1f} {seen.area:.0%}" + ("" if drop is None else f" {drop:+z.2f}")

@@ -12,14 +12,12 @@ import typer
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.rating.settings import RateSettings
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +50,7 @@ def explore(
     images: Images = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: Device = "auto",
-    workers: WorkersOption = None,
+    workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a page to look at concepts: pictures, top-activating patches, figures; sort, filter, compare.
@@ -67,8 +65,11 @@ def explore(
 
         place = out or _own_place(named)
         check_explorer_place(place)
-        if settings.pictures_only and images is not None:
-            raise typer.BadParameter("--images shows top-activating patches, which --pictures-only leaves out")
+        without = "--pictures-only" if settings.pictures_only else "--natural 0" if settings.natural == 0 else None
+        if without is not None and images is not None:
+            raise typer.BadParameter(f"--images shows top-activating patches, which {without} leaves out")
+        if settings.pictures_only and settings.natural and "natural" in settings.model_fields_set:
+            raise typer.BadParameter("--natural counts top-activating patches, which --pictures-only leaves out")
         one_thread()
         sources = open_sources(named, settings.usae, settings.pictures_only, pick_device(device))
         if sources.usae is not None and settings.natural:
@@ -138,7 +139,7 @@ def rate(
 def rate_score(
     study: Annotated[Path, typer.Argument(help="The folder that `usae-viz rate` wrote, with key.json.")],
     answers: Annotated[list[Path], typer.Argument(help="CSV files that the page exported, one a rater.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: JsonForTable = False,
 ) -> None:
     """Score raters' answers against chance: binomial tests, over all and by condition."""
     with one_line_errors():

@@ -11,8 +11,9 @@ import typer
 
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_error, say_json, say_table
-from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.terminal import WorkersOption, one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.settings_options import refuse_beside, takes_settings
+from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.runs.settings import RenderSettings
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
 
 @takes_settings(RenderSettings, completions={"usae": complete_usae})
 def render(
+    context: typer.Context,
     recipe: Annotated[
         str | None,
         typer.Argument(
@@ -68,10 +70,10 @@ def render(
         bool, typer.Option("--allow-code", help="Let the recipe import its own code, `module:Name`.")
     ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")] = "auto",
-    workers: WorkersOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+    as_json: JsonForTable = False,
 ) -> None:
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
@@ -81,6 +83,7 @@ def render(
     """
     with one_line_errors():
         if schema:
+            refuse_beside(context, "--schema", {"schema", "as_json"})
             from usae_viz.runs.recipe import RenderRecipe
 
             say_json(RenderRecipe.model_json_schema())

@@ -23,9 +23,9 @@ def parse_edit_texts(usae: USAE, texts: Sequence[str], labels: Sequence[Label]) 
     found: dict[int, EditValue] = {}
     for text in texts:
         parts = EDIT.fullmatch(text.strip())
-        number = None if parts is None else _number(parts["number"])
-        if parts is None or number is None:
+        if parts is None:
             raise UsageError(f"the edit {text!r}: expected a concept, one of = * + and a number: 12=0, seeds*2")
+        number = float(parts["number"])
         for concept in parse_concepts(usae, parts["concept"], labels):
             if concept in found:
                 raise UsageError(f"the edit {text!r}: concept {concept} is edited twice")
@@ -65,10 +65,3 @@ def edits_by_number(usae: USAE, texts: Sequence[str], labels: Sequence[Label] | 
         ValueError: as `edits_of`.
     """
     return tuple(written_edits(edits_of(usae, texts, labels)))
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

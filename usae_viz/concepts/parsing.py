@@ -7,12 +7,11 @@ are small or large. What a name may be is in `usae_train.model.concept_names`.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import SupportsIndex
 
-from usae_train.files.whole_numbers import whole_number
+from usae_train.files.whole_numbers import as_index, whole_number
 from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -53,10 +52,10 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
         labels: names that go before all else; the USAE's own by default.
 
     Raises:
-        ValueError: when there is none, or the text means several.
+        ValueError: when there is none, the text means several, or for what is no whole number: True, 3.0.
     """
     if not isinstance(concept, str):
-        return known_concept(usae, operator.index(concept))
+        return known_concept(usae, as_index(concept, "concept", " or a name"))
     found = parse_concepts(usae, concept, labels)
     if len(found) > 1:
         some = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")

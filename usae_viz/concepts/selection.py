@@ -13,8 +13,8 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.labels import Label
-from usae_viz.concepts.naming import by_universality, known_concept, need_statistics
-from usae_viz.concepts.parsing import parse_concepts
+from usae_viz.concepts.naming import by_universality, need_statistics
+from usae_viz.concepts.parsing import one_concept, parse_concepts
 
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc", "agreement"]
 
@@ -64,9 +64,9 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
     """
     if isinstance(item, Selection):
         return _by_figure(usae, item)
-    if isinstance(item, int):
-        return [known_concept(usae, item)]
-    return parse_concepts(usae, item, labels)
+    if isinstance(item, str):
+        return parse_concepts(usae, item, labels)
+    return [one_concept(usae, item)]
 
 
 def figures(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.tables import Table
 from usae_viz.concepts.labels import labels_of, names_of
@@ -45,6 +46,7 @@ def concept_table(
         >>> len(concept_table(ut.load("demo"), limit=5))
         5
     """
+    check_usae(usae)
     names = names_of(labels_of(usae, labels))
     rows = [_cells(usae, row, names) for row in concept_rows(usae, sort, limit)]
     if find_spec("pandas") is not None:

@@ -13,7 +13,8 @@ from pydantic import BeforeValidator
 
 from usae_train.runtime.errors import UsageError
 
-EDIT = re.compile(r"(?P<concept>.+?)\s*(?P<sign>[=*+])\s*(?P<number>[^=*+]+)")
+NUMBER = r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:nan|inf))"  # these two are refused by name
+EDIT = re.compile(rf"(?P<concept>.+?)\s*(?P<sign>[=*+])\s*(?P<number>{NUMBER})")
 SIGNS = {"*": "scale", "+": "add"}
 OF_BACKBONE = re.compile(rf"(?P<backbone>[^:=*+]+):\s*(?P<edit>{EDIT.pattern})")
 EXPECTED = "expected `BACKBONE:CONCEPT=NUMBER` (or * or + for =), or {BACKBONE: {CONCEPT: NUMBER}}"

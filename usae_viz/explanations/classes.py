@@ -23,7 +23,7 @@ def parse_class(usae: USAE, backbone: str, class_: int | str) -> int:
         if number < 0:
             raise UsageError(f"no class {text}; classes are numbered from 0")
         return number
-    check_class(usae, usae.known_name(backbone), 0)
+    check_class(usae, usae.known_name(backbone), 0, text)
     names = class_names(usae.specs[backbone].classes)
     if not names:
         raise UsageError(f"no class {text!r}: the classes of {backbone} have no names that are known; give a number")

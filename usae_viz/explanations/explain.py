@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import largest_input
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.interventions.importance import ClassView, look
+from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
@@ -46,6 +47,7 @@ def explain(
         >>> seen.map("dino", seen.concepts("dino")[0].concept).shape
         torch.Size([12, 12])
     """
+    check_usae(usae)
     backbones = usae.backbones
     chosen = _chosen(usae, class_)
     photograph = open_photograph(photo)
@@ -76,6 +78,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     Raises:
         ValueError: for a photograph that cannot be read, or a backbone or concept that there is not.
     """
+    check_usae(usae)
     number = one_concept(usae, concept)
     own = usae.backbones[usae.known_name(backbone)]
     canvas = open_photograph(photo).canvas(usae.input_size)

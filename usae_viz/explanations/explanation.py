@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from usae_train.interventions.importance import ClassView, look, without_each
+from usae_train.interventions.in_turn import taken_in_turn
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, names_of
@@ -22,6 +23,7 @@ from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
 from usae_viz.explanations.photograph import Photograph
 
 EXACT = 20  # concepts that are taken away one by one
+CARRIERS = 5  # concepts that are taken away together
 By = Literal["peak", "area", "importance"]
 
 
@@ -38,6 +40,16 @@ class Importance:
     def best(self) -> float:
         """The exact change, or the estimate where there is none."""
         return self.estimate if self.exact is None else self.exact
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A concept that was taken away after others, and what is left of one class through one backbone."""
+
+    concept: int
+    name: str | None
+    lost: float  # of the class's logit, without this concept and all before it
+    probability: float  # that is left
 
 
 @dataclass(frozen=True)
@@ -119,16 +131,35 @@ class Explanation:
         Raises:
             ValueError: for a backbone without classifier or that cannot be edited, or a class that there is not.
         """
-        self._maps(backbone)
-        if backbone not in self.looks:
-            raise UsageError(self.refused[backbone])
-        own = self.looks[backbone]
+        own = self._look(backbone)
         if class_ is not None and (number := parse_class(self.usae, backbone, class_)) != own.class_:
             own = look(self.usae, backbone, self.canvas, number, own.output)
         firing = sorted(self.maps[backbone].firing, key=lambda k: -abs(own.estimate[k].item()))
         drops = self._drops(backbone, own.class_, firing[:exact])
         found = [Importance(k, self.names.get(k), drops.get(k), own.estimate[k].item()) for k in firing]
         return sorted(found, key=lambda each: (each.exact is None, -abs(each.best)))
+
+    def carriers(self, backbone: str, count: int = CARRIERS) -> list[Carrier]:
+        """The firing concepts that carry the asked class between them: taken away one after the other.
+
+        Each is chosen without those before it, which finds what `importance`, where each is taken away alone, does not:
+        concepts that stand in for one another.
+
+        Args:
+            backbone: one with a classifier.
+            count: how many, at most.
+
+        Raises:
+            ValueError: for a backbone without classifier or that cannot be edited.
+        """
+        own = self._look(backbone)
+        firing = self.maps[backbone].firing
+        order = taken_in_turn(self.usae, backbone, self.canvas, own, firing, count)
+        gone = [order[: at + 1] for at in range(len(order))]
+        logits = without_each(self.usae, backbone, self.canvas, gone, own)
+        lost = (logits[0, own.class_] - logits[1:, own.class_]).tolist()
+        likely = logits[1:].softmax(-1)[:, own.class_].tolist()
+        return [Carrier(k, self.names.get(k), *row) for k, *row in zip(order, lost, likely, strict=True)]
 
     def drops(self, backbone: str, concepts: Sequence[int]) -> dict[int, float]:
         """{concept: what the asked class's logit loses without it, exactly}; empty where there is no answer to ask."""
@@ -168,6 +199,17 @@ class Explanation:
 
     def _maps(self, backbone: str) -> ConceptMaps:
         return self.maps[self.usae.known_name(backbone)]
+
+    def _look(self, backbone: str) -> ClassView:
+        """Of a backbone whose answer can be asked about.
+
+        Raises:
+            ValueError: for another, and why it cannot.
+        """
+        self._maps(backbone)
+        if backbone not in self.looks:
+            raise UsageError(self.refused[backbone])
+        return self.looks[backbone]
 
     def _drops(self, backbone: str, class_: int, concepts: Sequence[int]) -> dict[int, float]:
         """{concept: what a class's logit loses without it}; those that were asked before are not run again."""

@@ -87,7 +87,9 @@ def _caption(
     pen.text(place, shortened(f"peak {seen.peak:.1f}, area {seen.area:.0%}", 12, width), FAINT, font_of(12))
     if drop is not None:
         below = (place[0], place[1] + 16)
-        pen.text(below, shortened(f"logit {drop:+.2f}", 12, width), FOR if drop > 0 else AGAINST, font_of(12))
+        pen.text(
+            below, shortened(f"logit {drop:+z.2f}", 12, width), AGAINST if round(drop, 2) < 0 else FOR, font_of(12)
+        )
 
 
 def shortened(text: str, size: int, width: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
 from usae_viz.concepts.naming import label_of
 from usae_viz.explorer.runs import RenderedImage, RenderedObjective
@@ -43,90 +44,62 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
     statistics = usae.statistics
     if statistics is None:
         return []
-
-    def column(
-        key: str, label: str, about: str, kind: Kind, of: Tensor, backbone: str | None = None, log: bool = False
-    ) -> Column:
-        figures = of.tolist()
-        return Column(
-            key, label, about, kind, [None if k is None else _kept(figures[k]) for k in concepts], backbone, log
-        )
-
-    mean_energy = statistics.energy.mean(0)
-    smallest = "the smallest, over the backbones, of the share of a concept's fires at which all backbones fire"
-    columns = [
-        column(
-            "universality",
-            "universality",
-            f"{smallest}, beyond chance; 0 under 50 such patches",
-            "share",
-            statistics.universality,
-        ),
-        column(
-            "entropy",
-            "firing entropy",
-            "1: every backbone fires it equally often; 0: one alone does",
-            "share",
-            statistics.firing_entropy,
-        ),
-        column(
-            "energy",
-            "energy",
-            "how much of the tokens it explains, mean over the backbones",
-            "number",
-            mean_energy,
-            log=True,
-        ),
-        column(
-            "co_fires", "co-fires", "patches at which every backbone fires it", "count", statistics.co_fires, log=True
-        ),
-    ]
+    columns = _of_all_backbones(statistics, concepts)
     if usae.agreement is not None:
         about = "share of the trainings that this space is the consensus of in which the concept came back"
-        columns.append(column("agreement", "trainings agree", about, "share", usae.agreement))
+        columns.append(_column("agreement", "trainings agree", about, "share", usae.agreement, concepts))
     if statistics.auroc is not None:
         found = [None if k is None else label_of(usae, k) for k in concepts]
         areas = [None if each is None else round(each.auroc, 4) for each in found]
         about = "how well its code tells the patches of its label apart: AUROC, in the weakest backbone"
         columns.append(Column("auroc", "follows its label", about, "share", areas))
     for row, name in enumerate(usae.names):
-        columns += [
-            column(
-                f"fires.{name}",
-                "fires",
-                "share of the patches in which it fires",
-                "share",
-                statistics.firing_share[row],
-                name,
-                log=True,
-            ),
-            column(
-                f"co_firing.{name}",
-                "co-firing",
-                "of its fires here, the share at which all backbones fire",
-                "share",
-                statistics.co_firing[row],
-                name,
-            ),
-            column(
-                f"energy.{name}",
-                "energy",
-                "how much of the tokens it explains",
-                "number",
-                statistics.energy[row],
-                name,
-                log=True,
-            ),
-            column(
-                f"largest.{name}",
-                "largest code",
-                "in any natural picture",
-                "number",
-                statistics.quantiles[row, :, -1],
-                name,
-            ),
-        ]
+        columns += _of_backbone(statistics, row, name, concepts)
     return columns
+
+
+def _column(
+    key: str,
+    label: str,
+    about: str,
+    kind: Kind,
+    of: Tensor,
+    concepts: Sequence[int | None],
+    backbone: str | None = None,
+    log: bool = False,
+) -> Column:
+    """A figure of every concept (n_concepts,), for each card."""
+    figures = of.tolist()
+    return Column(key, label, about, kind, [None if k is None else _kept(figures[k]) for k in concepts], backbone, log)
+
+
+def _of_all_backbones(statistics: Statistics, concepts: Sequence[int | None]) -> list[Column]:
+    smallest = "the smallest, over the backbones, of the share of a concept's fires at which all backbones fire"
+    universality = f"{smallest}, beyond chance; 0 under 50 such patches"
+    entropy = "1: every backbone fires it equally often; 0: one alone does"
+    energy = "how much of the tokens it explains, mean over the backbones"
+    together = "patches at which every backbone fires it"
+    return [
+        _column("universality", "universality", universality, "share", statistics.universality, concepts),
+        _column("entropy", "firing entropy", entropy, "share", statistics.firing_entropy, concepts),
+        _column("energy", "energy", energy, "number", statistics.energy.mean(0), concepts, log=True),
+        _column("co_fires", "co-fires", together, "count", statistics.co_fires, concepts, log=True),
+    ]
+
+
+def _of_backbone(statistics: Statistics, row: int, name: str, concepts: Sequence[int | None]) -> list[Column]:
+    def column(key: str, label: str, about: str, kind: Kind, of: Tensor, log: bool = False) -> Column:
+        return _column(f"{key}.{name}", label, about, kind, of, concepts, name, log)
+
+    fires = "share of the patches in which it fires"
+    co_firing = "of its fires here, the share at which all backbones fire"
+    energy = "how much of the tokens it explains"
+    return [
+        column("fires", "fires", fires, "share", statistics.firing_share[row], log=True),
+        column("co_firing", "co-firing", co_firing, "share", statistics.co_firing[row]),
+        column("energy", "energy", energy, "number", statistics.energy[row], log=True),
+        column("largest", "largest code", "in any natural picture", "number", statistics.quantiles[row, :, -1]),
+    ]
 
 
 def picture_columns(run: int, name: str, drawings: Sequence[RenderedObjective | None], alone: bool) -> list[Column]:

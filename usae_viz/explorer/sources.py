@@ -59,6 +59,9 @@ def open_sources(
         raise UsageError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
     if usae is not None and others and others[0] != usae:
         raise UsageError(f"two USAEs: {others[0]} and --usae {usae}; name one")
+    if pictures_only and (usae is not None or others):
+        own = f"--usae {usae}" if usae is not None else others[0]
+        raise UsageError(f"{own} is a USAE, which --pictures-only does without; leave one of them out")
     shas = {run.usae_sha256 for run in runs}
     if len(shas) > 1:
         raise UsageError(f"{_listed(runs)} were drawn with different USAEs; explore them one by one")

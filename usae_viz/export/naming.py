@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from usae_train.interventions.edits import EditValue
 from usae_train.model.usae import USAE
 from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of, names_of
@@ -12,6 +13,8 @@ from usae_viz.concepts.naming import caption
 from usae_viz.objectives import Concept, Objective
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.classes import class_name
+
+SIGNS_IN_WORDS = {"set": "at", "scale": "times", "add": "plus"}
 
 
 def shown_concept(objective: Objective, settings: MaximizeSettings) -> int | None:
@@ -50,16 +53,22 @@ def edits_in_words(usae: USAE, settings: MaximizeSettings) -> str:
     if not settings.edits:
         return ""
     names = names_of(labels_of(usae))
-    found = []
-    for backbone, edits in edits_of(usae, settings.edits).items():
-        words = []
-        for concept, edit in edits.items():
+    called = {concept: f"{concept} ({own['name']})" for concept, own in names.items()}
+    return " and ".join(
+        f"{backbone} {_edits_in_words({called.get(concept, str(concept)): edit for concept, edit in edits.items()})}"
+        for backbone, edits in edits_of(usae, settings.edits).items()
+    )
+
+
+def _edits_in_words(edits: Mapping[str, EditValue]) -> str:
+    """`without concepts 18, 30`, then those that are not taken away, of {concept as it is called: edit}."""
+    gone = [concept for concept, edit in edits.items() if edit == 0]
+    words = [f"without concept{'s' if len(gone) > 1 else ''} {', '.join(gone)}"] if gone else []
+    for concept, edit in edits.items():
+        if concept not in gone:
             kind, number = edit if isinstance(edit, tuple) else ("set", edit)
-            sign = {"set": "at", "scale": "times", "add": "plus"}[kind]
-            called = f"concept {concept}" + (f" ({names[concept]['name']})" if concept in names else "")
-            words.append(f"without {called}" if (kind, number) == ("set", 0) else f"with {called} {sign} {number:g}")
-        found.append(f"{backbone} {', '.join(words)}")
-    return " and ".join(found)
+            words.append(f"with concept {concept} {SIGNS_IN_WORDS[kind]} {number:g}")
+    return ", ".join(words)
 
 
 def folder_of(objective: Objective) -> str:

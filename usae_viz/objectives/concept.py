@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from usae_train.files.whole_numbers import as_index
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective, Score
@@ -93,10 +93,7 @@ def whole_number(value: Any, what: str) -> int:
     Raises:
         ValueError: for anything else.
     """
-    try:
-        number = operator.index(value)
-    except TypeError as error:
-        raise UsageError(f"{what} {value!r}: expected a whole number >= 0") from error
+    number = as_index(value, what, " >= 0")
     if number < 0:
         raise UsageError(f"{what} {value!r}: expected a whole number >= 0")
     return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of
@@ -20,10 +21,9 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
         labels: names that go before all else; the USAE's own by default.
 
     Raises:
-        ValueError: for what is no USAE or no objective, or a name that no concept or several have.
+        ValueError: for what is not a USAE or not an objective, or a name that no concept or several have.
     """
-    if not isinstance(usae, USAE):
-        raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
+    check_usae(usae)
     for objective in objectives:
         if not isinstance(objective, Objective):
             raise UsageError(

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import Backbone, largest_input
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.runtime.errors import UsageError
 from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import OwnImages
@@ -29,7 +30,7 @@ def max_batch_size(
     since the views of one fill the cores.
 
     Args:
-        eyes: how pictures are shown.
+        view_config: how pictures are shown.
         size: side of a canvas, pixels.
         limit: GB; on a GPU a share of what is free by default.
         canvases: pictures an objective: they take turns in the backbones, but all are there all the time.

@@ -21,19 +21,19 @@ class ConvergenceMonitor:
     """
 
     def __init__(self, window: int | None) -> None:
-        self.window, self.heard = window, list[Tensor]()
+        self.window, self.scores = window, list[Tensor]()
         self.after = torch.zeros(0, dtype=torch.long)
         self._held: Tensor | None = None
 
     def update(self, scores: Tensor) -> None:
         """Take in a step's scores (pictures,), in the processor's memory."""
-        self.heard.append(scores)
-        if len(self.heard) == 1:
+        self.scores.append(scores)
+        if len(self.scores) == 1:
             self.after = torch.zeros(len(scores), dtype=torch.long)
-        if self.window is not None and len(self.heard) >= 2 * self.window:
-            before, after = torch.stack(self.heard[-2 * self.window :]).chunk(2)
+        if self.window is not None and len(self.scores) >= 2 * self.window:
+            before, after = torch.stack(self.scores[-2 * self.window :]).chunk(2)
             now = ~(after.mean(0) > before.mean(0)) & (self.after == 0)
-            self.after[now] = len(self.heard)
+            self.after[now] = len(self.scores)
 
     def __bool__(self) -> bool:
         return bool(len(self.after) and self.after.all())
@@ -45,11 +45,11 @@ class ConvergenceMonitor:
         return torch.where(to_device(self.after == 0, values.device)[:, None, None], values, 0.0)
 
     def freeze_converged(self, canvas: Tensor) -> Tensor:
-        """The canvases (pictures, 3, H, W) that the last step heard left; of those settled before it, the held ones."""
+        """The canvases (pictures, 3, H, W) that the last step left; of those settled before it, the held ones."""
         if self._held is None or not self.after.any():
             self._held = canvas
         else:
-            going = to_device((self.after == 0) | (self.after == len(self.heard)), canvas.device)
+            going = to_device((self.after == 0) | (self.after == len(self.scores)), canvas.device)
             self._held = torch.where(going[:, None, None, None], canvas, self._held)
         return self._held
 

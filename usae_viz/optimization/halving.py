@@ -40,20 +40,17 @@ class Halved:
         start: Tensor | None,
         progress: StepCallback,
     ) -> list[Part]:
-        """A part each time that the loop ran; a picture that is lost is named by its row among all of them."""
-        parts, left = list[Part](), list(range(len(pictures)))
-        while left:
+        """Parts of the first objectives, as many as fit: what is finished is handed on before more is begun.
+
+        A picture that is lost is named by its row among all of them.
+        """
+        while True:
             limit = min(self.at_once or view_config.at_once, view_config.at_once)
-            rows = _first_objectives(pictures, left, limit)
+            rows = _first_objectives(pictures, limit)
             found = self._drawn(replace(view_config, at_once=limit), pictures, rows, settings, start, progress)
-            if not found:  # beyond the error, whose traceback holds what the pack took
-                self._halve(limit)
-                continue
-            parts += [_named(part, pictures) for part in found]
-            left = [row for row in left if row not in rows]
-            if any(part.ascent.cut_short for part in found):
-                break
-        return parts
+            if found:
+                return [_named(part, pictures) for part in found]
+            self._halve(limit)  # beyond the error, whose traceback holds what the pack took
 
     def _drawn(
         self,
@@ -76,23 +73,24 @@ class Halved:
 
     def _halve(self, limit: int) -> None:
         if self.at_once is None:
-            why = f"the GPU's memory is too small for {plural(limit, 'objective')} at once: fewer are drawn from now on"
-            warnings.warn(f"{why}; --memory says how much may be taken", OneLine, stacklevel=2)
+            why = f"{plural(limit, 'objective')} at once do not fit into the GPU's memory: fewer are drawn from now on"
+            advice = "what is finished is kept; a lower --memory (GB) begins with fewer"
+            warnings.warn(f"{why}; {advice}", OneLine, stacklevel=2)
         self.at_once = max(1, limit // 2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _first_objectives(pictures: Sequence[CanvasSpec], left: Sequence[int], most: int) -> list[int]:
+def _first_objectives(pictures: Sequence[CanvasSpec], most: int) -> list[int]:
     """Those rows whose pictures are of the first so many objectives."""
-    first = list(dict.fromkeys(id(pictures[row].objective) for row in left))[:most]
-    return [row for row in left if id(pictures[row].objective) in first]
+    first = set(list(dict.fromkeys(id(picture.objective) for picture in pictures))[:most])
+    return [row for row, picture in enumerate(pictures) if id(picture.objective) in first]
 
 
 def _named(part: Part, pictures: Sequence[CanvasSpec]) -> Part:
     """A part whose lost picture, if any, is named by its row among all of them."""
-    lost = part.ascent.lost
+    lost = part.result.lost
     if lost is None:
         return part
     row = next(row for row, picture in enumerate(pictures) if picture is part.pictures[lost])
-    return replace(part, ascent=replace(part.ascent, lost=row))
+    return replace(part, result=replace(part.result, lost=row))

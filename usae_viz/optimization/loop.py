@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from usae_train.backbones.backbone import largest_input
+from usae_train.backbones.common_sizes import largest_input
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import index_of, read_numbers
 from usae_viz.objectives import Activations, InvalidObjective, Objective, score
@@ -82,7 +82,8 @@ def optimize(
     the last keep the best canvases so far.
 
     Raises:
-        Lost: for a score of the wrong shape, or one that is not finite or has no gradient, at the first step.
+        InvalidImageScore: for a score of the wrong shape, or one that is not finite or has no gradient, at the first
+            step.
     """
     generators = [torch.Generator().manual_seed(picture.seed + VIEWS_SEED) for picture in pictures]
     optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
@@ -134,7 +135,8 @@ def compute_gradients(
         the backbone does not see.
 
     Raises:
-        Lost: for a picture or a score that is not finite, or a score of the wrong shape; says through which backbone.
+        InvalidImageScore: for a picture or a score that is not finite, or a score of the wrong shape; says
+            through which backbone.
             For a score that has no gradient.
     """
     backbones = view_config.usae.backbones
@@ -177,7 +179,7 @@ def read_scores(
     """Scores {backbone: (pictures,)} in the processor's memory; a GPU is waited for once.
 
     Raises:
-        Lost: for the first picture of the batches that is not finite, or has a score that is not.
+        InvalidImageScore: for the first picture of the batches that is not finite, or has a score that is not.
     """
     fine, *found = read_numbers(canvas.isfinite().flatten(1).all(1), *scores.values())
     here = {name: torch.tensor(own, dtype=canvas.dtype) for name, own in zip(scores, found, strict=True)}
@@ -215,7 +217,7 @@ def picture_scores(acts: Activations, pictures: Sequence[CanvasSpec], rows: Sequ
     """(batch,): the score of some rows of pictures by their own objectives; each is called once for all of its own.
 
     Raises:
-        Lost: for a score of the wrong shape.
+        InvalidImageScore: for a score of the wrong shape.
     """
     values = acts.tokens.new_zeros(len(rows))
     for objective in dict.fromkeys(pictures[row].objective for row in rows):

@@ -127,11 +127,11 @@ def maximize_each(
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, Halved) else Halved(draw)
     for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
-        left = list(alike)
-        for first in range(0, len(left), view_config.at_once):
-            pack, shown = left[first : first + view_config.at_once], replace(view_config, whole_first=share)
-            if not (yield from _draw(shown, pack, settings, start, progress, draw)):
+        left, shown = list(alike), replace(view_config, whole_first=share)
+        while left:
+            if not (drawn := (yield from _draw(shown, left[: view_config.at_once], settings, start, progress, draw))):
                 return
+            del left[:drawn]
 
 
 @undisturbed
@@ -191,24 +191,25 @@ def _draw(
     start: Tensor | None,
     progress: StepCallback,
     draw: DrawTogether,
-) -> Generator[Result, None, bool]:
-    """Draw a pack of objectives, a result each; returns whether more are to be begun: not after Ctrl-C.
+) -> Generator[Result, None, int]:
+    """Draw a pack of objectives, or as many of its first as fit, a result each; returns how many, 0 after Ctrl-C.
 
     A score that is lost ends its own objective only: the others of the pack are then drawn one by one, without it.
 
     Raises:
-        Lost: for a score that is lost at the first step, when those before it are there.
+        InvalidImageScore: for a score that is lost at the first step, when those before it are there.
     """
     pictures = [picture for objective in pack for picture in pictures_of(view_config.usae, objective, settings)]
     parts: list[Part] = []
     try:
         parts = draw(view_config, pictures, settings, start, progress)
-        row, why = next((part.ascent.lost for part in parts if part.ascent.lost is not None), None), ""
+        row, why = next((part.result.lost for part in parts if part.result.lost is not None), None), ""
     except InvalidImageScore as lost:
         row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
     if parts and row is None:
+        drawn = {id(picture.objective) for part in parts for picture in part.pictures}
         yield from _results(view_config, pack, parts, settings)
-        return not any(part.ascent.cut_short for part in parts)
+        return 0 if any(part.result.cut_short for part in parts) else len(drawn)
     assert row is not None
     lost_one = pictures[row].objective
     found = list(_results(view_config, [lost_one], parts, settings)) if parts else []
@@ -219,8 +220,8 @@ def _draw(
                 raise InvalidImageScore(row, why)
             yield from found
         elif not (yield from _draw(view_config, [objective], settings, start, progress, draw)):
-            return False
-    return True
+            return 0
+    return len(pack)
 
 
 def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
@@ -295,7 +296,7 @@ def _results(
         }
         if not own:  # Ctrl-C came before it was begun
             continue
-        images = {name: part.ascent.canvas[row] for name, (part, row) in own.items()}
+        images = {name: part.result.canvas[row] for name, (part, row) in own.items()}
         drawn_for = {name: _raised_in(objective, part.pictures[row].seen_by) for name, (part, row) in own.items()}
         scores = verified(view_config.usae, objective, settings, images, drawn_for)
         ended, shown = _ending(list(own.values()), settings)
@@ -309,21 +310,21 @@ def _results(
             usae=view_config.usae,
             objective=objective,
             images=images,
-            alpha={name: part.ascent.attention[row].cpu() for name, (part, row) in own.items()},
+            alpha={name: part.result.attention[row].cpu() for name, (part, row) in own.items()},
             scores=scores,
             settings=settings,
             frames=frames,
             given=given,
             ended=ended,
-            cut_short=any(part.ascent.cut_short for part in parts),
-            failed=any(part.ascent.lost is not None for part in parts),
+            cut_short=any(part.result.cut_short for part in parts),
+            failed=any(part.result.lost is not None for part in parts),
         )
 
 
 def _ending(places: Sequence[tuple[Part, int]], settings: MaximizeSettings) -> tuple[str | None, int]:
     """Why some pictures, each a row of a part, were done before the last step; and how many frames they have."""
-    after = [part.ascent.settled[row] for part, row in places]
-    ended = next((part.ascent.ended for part, _ in places if part.ascent.ended is not None), None)
+    after = [part.result.settled[row] for part, row in places]
+    ended = next((part.result.ended for part, _ in places if part.result.ended is not None), None)
     frames = max((part.snapshots.count for part, _ in places if part.snapshots is not None), default=0)
     if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
         ended = f"settled after {max(after)} of {settings.steps} steps"

@@ -21,10 +21,10 @@ from usae_viz.views.viewing import ViewConfig
 
 @dataclass(frozen=True)
 class Part:
-    """What one loop came to: its pictures, in the order of the ascent's rows."""
+    """What one loop came to: its pictures, in the order of the result's rows."""
 
     pictures: Sequence[CanvasSpec]
-    ascent: OptimizationResult
+    result: OptimizationResult
     snapshots: Snapshots | None
 
 
@@ -54,7 +54,7 @@ def drawn_together(
         groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
         image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
     image.to(view_config.usae.device)
-    ascent = optimize(
+    result = optimize(
         view_config,
         image,
         pictures,
@@ -63,7 +63,7 @@ def drawn_together(
         patience=settings.patience,
         watch=watch,
     )
-    return [Part(pictures, ascent, snapshots)]
+    return [Part(pictures, result, snapshots)]
 
 
 def begun_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization | OwnImages:

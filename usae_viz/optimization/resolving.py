@@ -34,8 +34,8 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     """The settings with size, learning rate, spectrum or contrast, and the augmentation's shift filled in.
 
     Raises:
-        ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, or a concept
-            to verify that is not there.
+        ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, a concept
+            to verify that is not there, or a setting of another parameterization.
     """
     if settings.verify is not None:
         known_concept(usae, settings.verify)
@@ -68,7 +68,7 @@ def _is_augmented(settings: MaximizeSettings) -> bool:
 
 
 def _check_own(settings: MaximizeSettings, augmentation: Augmentation) -> None:
-    """Nothing; a ValueError where somebody's own parts cannot be, or leave another setting without a meaning."""
+    """Nothing; a ValueError where parts of one's own cannot be, or a part leaves another setting without meaning."""
     for transform in settings.transforms:
         if isinstance(transform, OwnPart):
             transform.ready("transform")
@@ -82,6 +82,12 @@ def _check_own(settings: MaximizeSettings, augmentation: Augmentation) -> None:
         for name in ("spectrum", "decay", "contrast"):
             if getattr(settings, name) is not None:
                 raise UsageError(f"{name} is of a built-in parameterization, not of {settings.parameterization.text!r}")
+    else:
+        for name, whose in (("spectrum", "maco"), ("decay", "fourier"), ("contrast", "fourier")):
+            if getattr(settings, name) is not None and settings.parameterization != whose:
+                raise UsageError(
+                    f"{name} is {whose}'s, and parameterization is {settings.parameterization}; leave one of them out"
+                )
     if _is_augmented(settings):
         return
     for name, asked in (

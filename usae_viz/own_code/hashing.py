@@ -21,10 +21,7 @@ def hash_of_code(module: str, file: Path) -> str:
         module: as it is imported, `mine` or `mine.parts`.
         file: where it is.
     """
-    depth = module.count(".") + (file.name == "__init__.py")
-    root = file.resolve().parents[depth]
-    installed = any(part in INSTALLED for part in root.parts)
-    files = [file.resolve()] if installed else _closure(module, file.resolve(), root)
+    root, files = _root(module, file), list(files_of_code(module, file))
     hashes = [hashlib.sha256(each.read_bytes()).hexdigest() for each in files]
     if len(files) == 1:
         return hashes[0]
@@ -32,7 +29,19 @@ def hash_of_code(module: str, file: Path) -> str:
     return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
-def _closure(module: str, file: Path, root: Path) -> list[Path]:
+def files_of_code(module: str, file: Path) -> dict[Path, str]:
+    """A module's file and those that it imports from the folder that it is found in, each with its module's name."""
+    root = _root(module, file)
+    installed = any(part in INSTALLED for part in root.parts)
+    return {file.resolve(): module} if installed else _closure(module, file.resolve(), root)
+
+
+def _root(module: str, file: Path) -> Path:
+    """The folder that a module is found in."""
+    return file.resolve().parents[module.count(".") + (file.name == "__init__.py")]
+
+
+def _closure(module: str, file: Path, root: Path) -> dict[Path, str]:
     """A module's file, and those of the modules below `root` that it imports, each once."""
     found, left = {file: module}, [[module, *_imported(module, file)]]
     while left:
@@ -43,7 +52,7 @@ def _closure(module: str, file: Path, root: Path) -> list[Path]:
             if place is not None and place not in found:
                 found[place] = outer
                 left.append([*_imported(outer, place)])
-    return list(found)
+    return found
 
 
 def _place(module: str, root: Path) -> Path | None:

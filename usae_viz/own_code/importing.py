@@ -14,8 +14,9 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.hashing import hash_of_code
+from usae_viz.own_code.hashing import files_of_code, hash_of_code
 
+_IMPORTED: dict[str, str | None] = {}  # {module that was imported here: the hash of its code then}
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -40,12 +41,29 @@ def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[An
         raise UsageError(f"{what} {text!r} runs code from a file; look at the file, then add --allow-code")
     module_name, _, name = text.partition(":")
     sha256 = code_hash(text, folder)
+    _forget_changed(module_name, sha256)
     try:
         with _looked_for_in(folder):
             module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # anybody's code: whatever it raises is said, a script's own exit too
         raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
+    _IMPORTED.setdefault(module_name, sha256)
     return getattr(module, name, None), sha256
+
+
+def _forget_changed(module_name: str, sha256: str | None) -> None:
+    """Let a module, with all that it imports, be imported anew where its code has changed since it was imported here.
+
+    A notebook draws, changes the file, and draws again: else the hash would be of other code than was run.
+    """
+    module = sys.modules.get(module_name)
+    file = getattr(module, "__file__", None)
+    if module is None or file is None:
+        _IMPORTED.pop(module_name, None)
+    elif _IMPORTED.get(module_name, sha256) != sha256:
+        for name in files_of_code(module_name, Path(file)).values():
+            sys.modules.pop(name, None)
+            _IMPORTED.pop(name, None)
 
 
 def where_it_failed(error: Exception, file: str | None) -> str:

@@ -58,7 +58,7 @@ class Ahead:
         ) -> list[Part]:
             groups = self.groups[keys[id(pictures[0].objective)]]
             parts = self._parts(pictures, groups)
-            if len(parts) > 1 and any(part.ascent.lost is not None for part in parts):
+            if len(parts) > 1 and any(part.result.lost is not None for part in parts):
                 parts = []
             # in one loop all pictures of an objective end where a score is lost: so be it, whoever draws
             return parts or drawn_together(view_config, pictures, settings, start, progress)
@@ -70,12 +70,12 @@ class Ahead:
         parts = []
         for job, rows in groups:
             try:
-                ascent, snapshots = self.workers.result(job)
+                result, snapshots = self.workers.result(job)
             except InvalidImageScore:
                 if len(groups) == 1:
                     raise
                 return []
-            parts.append(Part(pictures[rows.start : rows.stop], ascent, snapshots))
+            parts.append(Part(pictures[rows.start : rows.stop], result, snapshots))
         return parts
 
     def told(self, job: int, words: tuple[int, dict[str, float]]) -> None:
@@ -140,7 +140,7 @@ def workers_of(usae: USAE, drawings: Sequence[RenderJob], asked: int | None) -> 
 def _job(usae: USAE, drawing: RenderJob, rows: range) -> Job[DrawnAhead]:
     def job(tell: Tell) -> DrawnAhead:
         part = draw_part(usae, drawing.objective, drawing.settings, rows, lambda done, scores: tell((done, scores)))
-        return part.ascent, part.snapshots  # the objectives stay where they are: no other process could read them
+        return part.result, part.snapshots  # the objectives stay where they are: no other process could read them
 
     return job
 

@@ -69,7 +69,7 @@ class RenderRecipe(BaseModel):
         return value if isinstance(value, list) else [value]
 
     @model_validator(mode="after")
-    def _said_once(self) -> RenderRecipe:
+    def _check_places(self) -> RenderRecipe:
         for key in ("mode", "seed", "alpha"):
             if key in self.settings.model_fields_set:
                 where = "`outputs`" if key == "alpha" else f"the top, as a list under `{key}s`"

@@ -78,7 +78,7 @@ def render(
         out: the run's folder. What is finished there already is kept; after a stop the same call draws what is missing.
         usae: in place of the recipe's own: a USAE, or what `usae_train.load` takes.
         labels: your own names for concepts, the JSON that the explorer exports; in place of the recipe's.
-        allow_code: let the recipe import its `module:function` objectives.
+        allow_code: let the recipe import its own code, `module:Name`.
         workers: on the CPU, processes that share the work; None: as many as cores and memory allow, of which more than
             one only where torch computes with one thread (`torch.set_num_threads(1)`).
         device: where to draw.
@@ -107,7 +107,7 @@ def _planned(
     model = usae if isinstance(usae, USAE) else load(usae or chosen.usae, device)
     try:
         return plan_recipe(model, chosen, file.parent, allow_code), model
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
 

@@ -89,6 +89,8 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, l
         settings = about.drawn_with()
     except UsageError as error:
         raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
+    if settings.parameterization != "fourier":  # earlier versions kept what is its alone
+        settings = settings.model_copy(update={"decay": None, "contrast": None})
     for given in (settings.start, settings.reference):
         if given is not None and given.startswith("tensor of sha256"):
             raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
@@ -121,7 +123,7 @@ def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: 
         return objective.bound(lambda called: about.numbers[called])
     try:
         return bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))[0]
-    except ValueError as error:
+    except UsageError as error:
         advice = "; say with --labels which file of names it was drawn with" if labels is None else ""
         raise UsageError(f"{file} keeps no number for each name in {about.objective}: {error}{advice}") from error
 

@@ -17,6 +17,8 @@ from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.signals import Stopped
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import FitCallbacks
+from usae_train.training.loop import fit_tokens
+from usae_train.training.settings import DEFAULT, FitSettings
 
 SIZES: dict[str, Any] = {"n_concepts": 24, "k": 6, "steps": 60, "batch": 256}
 WORDS = ["--steps", "2", "--batch", "16", "--device", "cpu", "--quiet"]
@@ -74,6 +76,20 @@ def test_a_consensus_is_as_sparse_as_its_trainings(world, sparsity):
     agreed = ut.consensus(variants, world.tokens, alike=0.3, steps=60, batch=256)
     assert agreed.sparsity == variants[0].sparsity
     assert agreed.statistics.dead_share.max() < 0.5
+
+
+@pytest.mark.parametrize("sparsity", ["topk", "jumprelu"])
+def test_a_second_fit_that_is_not_fresh_goes_on_from_where_the_first_ended(world, sparsity):
+    """At a rate of nothing it changes nothing: offsets, encoders and thresholds are those that the first one left."""
+    told = FitSettings(**{**SIZES, "sparsity": sparsity, "mask_outliers": True})
+    usae = fit_tokens(world.tokens, told)
+    before = {name: own.clone() for name, own in usae.state_dict().items()}
+    rates = {"learning_rate": 1e-12, "final_learning_rate": 0.0}
+    still = told.model_copy(update={"recipe": told.recipe.model_copy(update=rates), "seed": 5, "steps": 1})
+    fit_tokens(world.tokens, still, usae, fresh=False)
+    scaled = {name for name in before if name.startswith("thresholds.")}  # all by what leaves k active
+    for name, own in usae.state_dict().items():
+        torch.testing.assert_close(own, before[name], rtol=0.05 if name in scaled else 1e-5, atol=1e-6)
 
 
 def test_more_is_asked_and_less_is_kept(world, trainings, made):
@@ -141,6 +157,9 @@ def test_trainings_that_are_not_of_a_kind_are_refused(world, trainings, members,
         ({"alike": 1.5}, "alike is 1.5; expected a number above 0 and up to 1"),
         ({"alike": 1.0}, "and k is 6; train longer, or lower --share or --alike"),
         ({"k": 3}, "k is 3, and that of the USAEs 6"),
+        ({"sparsity": "batchtopk"}, "sparsity is 'batchtopk', and that of the USAEs 'topk'; leave it out"),
+        ({"recipe": DEFAULT.model_copy(update={"sparsity": "jumprelu"})}, "sparsity is 'jumprelu', and that of"),
+        ({"dictionary": "archetypal"}, "dictionary is 'archetypal'; rows of a consensus are means of the USAEs'"),
     ],
 )
 def test_what_cannot_be_asked(world, trainings, options, text):
@@ -168,9 +187,11 @@ def test_the_command(folder, tmp_path):
 
 @pytest.mark.parametrize("at", [2, 5], ids=["while encoders are fitted", "while all is trained"])
 def test_one_that_was_stopped_goes_on_to_the_same_bits(world, trainings, tmp_path, at):
-    def made(keeper: TrainingCheckpointer | None = None, steps: StepCallback = lambda step, figures: None) -> ut.USAE:
+    def made(
+        checkpointer: TrainingCheckpointer | None = None, steps: StepCallback = lambda step, figures: None
+    ) -> ut.USAE:
         watch = FitCallbacks(steps=steps, log_every=1)
-        options = {"alike": 0.5, "steps": 8, "batch": 64, "watch": watch, "keeper": keeper}
+        options = {"alike": 0.5, "steps": 8, "batch": 64, "watch": watch, "checkpointer": checkpointer}
         return ut.consensus(trainings[:2], world.tokens, **options)
 
     def stop(step: int, figures: object) -> None:  # noqa: ARG001

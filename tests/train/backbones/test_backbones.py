@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid, run_backbones_in
+from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, run_backbones_in
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.timm_models import create_model
 
 CASES = {

@@ -104,7 +104,7 @@ def test_a_grown_space_still_has_the_module(network):
         ("pairs", {}, "pairs: layer 'pairs' gives a tuple; expected"),
         ("tokens", {}, "gives 18 tokens, of which 0 are a prefix; the others are no square of patches"),
         ("layer3", {"layout": "CHW"}, "layout is 'CHW'; expected NCHW or NHWC"),
-        ("layer3", {"std": (0.0, 1.0, 1.0)}, "std.0: Input should be greater than 0"),
+        ("layer3", {"std": (0.0, 1.0, 1.0)}, "std.0: expected more than 0"),
     ],
 )
 def test_layers_that_are_refused(network, layer, options, text):

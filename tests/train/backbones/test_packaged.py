@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 import usae_train as ut
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, common_grid
+from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones
+from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.packaged import Packaged, weight_file
 from usae_train.files.provenance import install_command
 from usae_train.photos.build import SPECS

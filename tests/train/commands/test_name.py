@@ -11,7 +11,7 @@ from edited_networks import SPECS, space
 from PIL import Image
 
 import usae_train as ut
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, evaluate
 from usae_train.evaluation.judging import Judge
 from usae_train.images.sources import open_images
@@ -121,23 +121,25 @@ def figures(usae: Path, labelled: Path, compared: Compared) -> list[str]:
 
 
 def test_stopped_and_gone_on_with_it_says_the_same(usae, labelled, undisturbed, tmp_path) -> None:
-    keeper = PassKeeper(tmp_path, minutes=1e9)
+    checkpointer = PassCheckpointer(tmp_path, minutes=1e9)
     judge = Judge(ut.Backbone("judge", SPECS["vit"]))
     with pytest.raises(Stopped):
         evaluate(
             ut.load(usae),
             open_images(labelled),
             4,
-            lambda stage, done, total: keeper.stop(),
-            Compared(judge=judge, keeper=keeper),
+            lambda stage, done, total: checkpointer.stop(),
+            Compared(judge=judge, checkpointer=checkpointer),
         )
-    assert figures(usae, labelled, Compared(keeper=PassKeeper(tmp_path, minutes=1e9))) == undisturbed
+    assert figures(usae, labelled, Compared(checkpointer=PassCheckpointer(tmp_path, minutes=1e9))) == undisturbed
 
 
 def test_two_processes_say_the_same(usae, labelled, undisturbed, tmp_path) -> None:
     found = [
         figures(
-            usae, labelled, Compared(keeper=PassKeeper(tmp_path, rank, minutes=1e9), ranks=DistributedContext(rank, 2))
+            usae,
+            labelled,
+            Compared(checkpointer=PassCheckpointer(tmp_path, rank, minutes=1e9), ranks=DistributedContext(rank, 2)),
         )
         for rank in (1, 0)  # the first adds up what the other has laid down
     ]

@@ -193,7 +193,7 @@ def test_one_backbone_of_a_feed(tokens: dict[str, torch.Tensor]):
 def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_path):
     asked = []
 
-    def fit_one(name: str, settings: FitSettings, watch: FitCallbacks, keeper: TrainingCheckpointer) -> USAE:  # noqa: ARG001
+    def fit_one(name: str, settings: FitSettings, watch: FitCallbacks, checkpointer: TrainingCheckpointer) -> USAE:  # noqa: ARG001
         asked.append((name, settings.seed, settings.init_seed))
         return open_sae(name)
 

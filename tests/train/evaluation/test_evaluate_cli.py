@@ -15,7 +15,7 @@ import torch
 from command_line import run
 
 import usae_train as ut
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.files.provenance import file_hash
 from usae_train.images.measured import SourceRecord
 from usae_train.model.statistics import read_origin
@@ -107,7 +107,7 @@ def test_dtype_and_seed_are_in_the_report_and_change_what_they_are_for(
     assert seen[0]["cosines"] == seen[1]["cosines"]
     assert seen[0]["baseline"]["cosines"] != seen[1]["baseline"]["cosines"]
     code, _, said = run(*words, "--out", tmp_path / "bad", "--dtype", "half")
-    assert (code, said) == (2, "error: dtype = 'half': Input should be 'auto', 'float32' or 'bfloat16'\n")
+    assert (code, said) == (2, "error: dtype = 'half': expected 'auto', 'float32' or 'bfloat16'\n")
 
 
 def test_a_fit_runs_its_backbones_in_the_dtype_it_is_told(place: Path, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_fit_runs_its_backbones_in_the_dtype_it_is_told(place: Path, tmp_path:
     half, whole = ut.load(tmp_path / "half"), ut.load(place / "usae")
     assert not torch.equal(half.scale("left").mean, whole.scale("left").mean)
     code, _, said = run(*fit, "--out", tmp_path / "bad", "--dtype", "half")
-    assert (code, said) == (2, "error: dtype = 'half': Input should be 'auto', 'float32' or 'bfloat16'\n")
+    assert (code, said) == (2, "error: dtype = 'half': expected 'auto', 'float32' or 'bfloat16'\n")
 
 
 def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -288,9 +288,9 @@ def test_what_does_not_fit_is_refused_in_one_line(words: list[str], answer: str,
 def test_of_processes_that_are_stopped_the_first_alone_says_so(
     rank: int, told: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(pass_state: object, stream: object, n_images: int, keeper: PassKeeper, *_: object) -> bool:  # noqa: ARG001
-        keeper.stop(signal.SIGINT)
-        keeper.check()
+    def stopped(pass_state: object, stream: object, n_images: int, checkpointer: PassCheckpointer, *_: object) -> bool:  # noqa: ARG001
+        checkpointer.stop(signal.SIGINT)
+        checkpointer.check()
         raise AssertionError("it was not stopped")
 
     monkeypatch.setattr("usae_train.evaluation.evaluate.run_pass", stopped)

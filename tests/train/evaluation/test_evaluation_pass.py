@@ -6,7 +6,7 @@ import pytest
 import torch
 from stores import FullDisk
 
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, figures_of
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass, share
 from usae_train.evaluation.measures import Measures
@@ -86,25 +86,25 @@ def test_every_picture_is_counted_once(undisturbed: PassState) -> None:
 @pytest.mark.parametrize("stops", [(1,), (4, 2), (5,), (1, 1, 1, 1, 1, 1)])
 def test_stopped_and_gone_on_with_it_is_the_same_to_the_last_bit(stops, undisturbed: PassState, tmp_path) -> None:
     for batches in stops:
-        keeper = PassKeeper(tmp_path, minutes=1e9)
+        checkpointer = PassCheckpointer(tmp_path, minutes=1e9)
         left = iter(range(batches - 1))
 
-        def stopping(done: int, total: int, left=left, keeper=keeper) -> None:  # noqa: ARG001
+        def stopping(done: int, total: int, left=left, checkpointer=checkpointer) -> None:  # noqa: ARG001
             if next(left, None) is None:
-                keeper.stop()
+                checkpointer.stop()
 
         with pytest.raises(Stopped, match="give the same command to go on"):
-            run_pass(fresh(), stream, IMAGES, keeper, progress=stopping)
+            run_pass(fresh(), stream, IMAGES, checkpointer, progress=stopping)
     state = fresh()
-    assert run_pass(state, stream, IMAGES, PassKeeper(tmp_path, minutes=1e9))
+    assert run_pass(state, stream, IMAGES, PassCheckpointer(tmp_path, minutes=1e9))
     assert_same(state, undisturbed)
 
 
 def test_what_was_begun_with_another_usae_is_not_gone_on_with(tmp_path) -> None:
-    run_pass(fresh(), stream, IMAGES, PassKeeper(tmp_path, minutes=0))
+    run_pass(fresh(), stream, IMAGES, PassCheckpointer(tmp_path, minutes=0))
     other = PassState(SETTINGS.model_copy(update={"usae": "other"}), Measures(JOINT, ALONE, keep_codes=True))
     with pytest.raises(ValueError, match="was begun with another usae; give the same again, or remove it"):
-        run_pass(other, stream, IMAGES, PassKeeper(tmp_path))
+        run_pass(other, stream, IMAGES, PassCheckpointer(tmp_path))
 
 
 def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> None:
@@ -112,8 +112,8 @@ def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> N
     firsts = {}
 
     def work(rank: int) -> None:
-        keeper = PassKeeper(tmp_path, rank, minutes=1e9)
-        firsts[rank] = run_pass(states[rank], stream, IMAGES, keeper, DistributedContext(rank, 3))
+        checkpointer = PassCheckpointer(tmp_path, rank, minutes=1e9)
+        firsts[rank] = run_pass(states[rank], stream, IMAGES, checkpointer, DistributedContext(rank, 3))
 
     threads = [threading.Thread(target=work, args=(rank,), daemon=True) for rank in range(3)]
     for thread in threads:
@@ -126,27 +126,27 @@ def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> N
 
 def test_a_stop_while_waiting_for_the_others_loses_nothing(undisturbed: PassState, tmp_path) -> None:
     """One of two has matched its pictures, and the other has not begun."""
-    keeper = PassKeeper(tmp_path, 0, minutes=1e9)
+    checkpointer = PassCheckpointer(tmp_path, 0, minutes=1e9)
     of_matching = len(share(undisturbed.measures.shares(IMAGES)[0], BATCH, DistributedContext(0, 2)))
 
     def stopping(done: int, total: int) -> None:  # noqa: ARG001
         if done == of_matching:  # the last batch of the half: what is kept of it is what is kept when it waits
-            threading.Timer(0.05, keeper.stop).start()
+            threading.Timer(0.05, checkpointer.stop).start()
 
     with pytest.raises(Stopped):
-        run_pass(fresh(2), stream, IMAGES, keeper, DistributedContext(0, 2), stopping)
-    kept = keeper.read(fresh(2).settings.model_dump(mode="json"))
+        run_pass(fresh(2), stream, IMAGES, checkpointer, DistributedContext(0, 2), stopping)
+    kept = checkpointer.read(fresh(2).settings.model_dump(mode="json"))
     assert kept is not None
     assert (kept["half"], kept["done"]) == (0, of_matching)
 
 
 def test_a_disk_that_fills_up_leaves_the_last_state_and_one_line(tmp_path) -> None:
-    keeper = PassKeeper(tmp_path, minutes=1e9)
-    keeper.write({"settings": {}, "done": 1})
+    checkpointer = PassCheckpointer(tmp_path, minutes=1e9)
+    checkpointer.write({"settings": {}, "done": 1})
     with FullDisk(3000), pytest.raises(ValueError, match=r"state-0\.pt cannot be written: File too large; free some"):
-        keeper.write({"settings": {}, "done": 2, "tensor": torch.zeros(10_000)})
+        checkpointer.write({"settings": {}, "done": 2, "tensor": torch.zeros(10_000)})
     assert [file.name for file in tmp_path.iterdir()] == ["state-0.pt"]
-    assert keeper.read({})["done"] == 1
+    assert checkpointer.read({})["done"] == 1
 
 
 def test_processes_share_whole_batches() -> None:

@@ -73,7 +73,10 @@ def test_the_usae_stays_as_it_is(edited, folder):
 
 def test_at_the_end_it_says_what_to_do(edited, folder, capsys):
     ut.evaluate(edited, folder, limit=2, answers=False)
-    assert capsys.readouterr().err.endswith("the whole report: .save(FOLDER), then open FOLDER/index.html\n")
+    heads, bad, following = capsys.readouterr().err.splitlines()
+    assert heads.startswith("R² around each feature's mean: on the diagonal ")
+    assert " warnings, the first: " in bad
+    assert following == "all of it: .save(FOLDER), then open FOLDER/index.html; or print it"
 
 
 def test_wrong_settings_are_said_in_a_line(edited):
@@ -104,7 +107,7 @@ def test_r2_of_tokens_by_hand(identity, form):
         ({"a": torch.ones(3, 2)}, "tokens of a; expected those of a, b"),
         ({"a": torch.ones(3, 2), "b": torch.ones(3, 4)}, r"b: tokens are \(3, 4\); expected \(n, 2\)"),
         ({"a": torch.ones(3, 2), "b": torch.ones(4, 2)}, "rows differ: a 3, b 4"),
-        ({"a": torch.ones(3, 2), "b": np.ones((3, 2), int)}, "b: tokens holds int64; expected floating-point"),
+        ({"a": torch.ones(3, 2), "b": np.ones((3, 2), int)}, "b: tokens of int64; expected floating-point"),
     ],
 )
 def test_tokens_that_do_not_pair_are_refused(identity, data, message):

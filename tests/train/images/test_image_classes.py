@@ -1,5 +1,7 @@
 """Which class a picture is of: its folder, or a dataset's label."""
 
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,51 @@ def test_the_demo_has_none_and_a_folder_no_columns(labelled: Path) -> None:
     assert classes_of(open_images("demo", 4)) is None
     with pytest.raises(ValueError, match="has no column 'kind': only a dataset"):
         classes_of(open_images(labelled), "kind")
+
+
+def shard(file: Path, classes: dict[str, bytes | None]) -> str:
+    """A WebDataset's shard: samples by their names, with what their `.cls` holds; None for a sample without one."""
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "PNG")
+    members = {}
+    for name, own in classes.items():
+        members |= {f"{name}.cls": own} if own is not None else {}
+        members |= {f"{name}.png": content.getvalue()}
+    with tarfile.open(file, "w") as opened:
+        for name, own in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(own)
+            opened.addfile(info, io.BytesIO(own))
+    return str(file)
+
+
+def test_a_webdatasets_cls_is_the_class(tmp_path: Path) -> None:
+    file = shard(tmp_path / "a.tar", {"d/0": b"7", "d/1": b" great  white\n", "d/2": b"7\n", "3": None, "4": b"-1"})
+    source = open_images(file)
+    found = need_classes(source)
+    assert found.names == ("7", "great white")
+    assert {source.label(n): own for n, own in enumerate(found.numbers)} == {
+        "a.tar/d/0.png": 0,
+        "a.tar/d/1.png": 1,
+        "a.tar/d/2.png": 0,
+        "a.tar/3.png": -1,
+        "a.tar/4.png": -1,
+    }
+    assert need_classes(source.chosen([1, 2])).numbers == (1, 0)  # type: ignore[attr-defined]
+    assert need_classes(open_images(f"{file}:png")).numbers == found.numbers
+    assert open_images(shard(tmp_path / "b.tar", {"0": None})).fingerprint()
+    with pytest.raises(ValueError, match=r"a WebDataset with a \.cls beside each picture"):
+        need_classes(open_images(str(tmp_path / "b.tar")))
+
+
+@pytest.mark.parametrize(("held", "why"), [(b"\xff\xfe", "can't decode"), (b"7" * 1001, "it has 1,001 bytes")])
+def test_a_cls_that_is_none_is_one_line(held: bytes, why: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"the \.cls of a\.tar/0\.png cannot be read: .*; expected a number"
+    ) as refusal:
+        need_classes(open_images(shard(tmp_path / "a.tar", {"0": held, "1": b"7"})))
+    assert why in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ def test_a_transplant_puts_the_donors_codes_in(edited, pictures):
     [
         ({16: 0.0}, "no concept 16; this USAE has 16"),
         ({-1: 0.0}, "no concept -1"),
-        ({"seeds": 0.0}, "an edit of 'seeds': expected a concept's number"),
+        ({"seeds": 0.0}, "an edit of 'seeds': expected a whole number, a concept's: 0 to"),
         ({True: 0.0}, "an edit of True"),
         ({3: math.nan}, "the edit of concept 3 has nan; expected a number from"),
         ({3: ("scale", math.inf)}, "the edit of concept 3 has inf"),

@@ -76,7 +76,7 @@ def test_a_folder_of_before_says_nothing_of_it_and_is_saved_again_equal_to_the_b
         ({"kind": "jumprelus"}, "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, relu, topk; did you mean"),
         ({"kind": ["relu"]}, "sparsity: sparsity of kind"),
         ("relu", "sparsity: sparsity of kind 'None'; expected batchtopk"),
-        ({"kind": "relu", "signed": True}, "signed: Extra inputs are not permitted"),
+        ({"kind": "relu", "signed": True}, "signed: there is none of that name"),
         ({"kind": "jumprelu"}, "thresholds.a is none, and by config.json it should be (4,)"),
     ],
 )

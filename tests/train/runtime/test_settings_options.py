@@ -16,12 +16,13 @@ from usae_train.agreement.consensus import consensus
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.training_commands import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, evaluate
 from usae_train.evaluation.measured import EvaluateOptions
 from usae_train.evaluation.settings import EvaluateSettings, NameSettings
 from usae_train.files.validation import Settings, by_todays_names, check_settings
 from usae_train.images.settings import SpectrumSettings
+from usae_train.runtime import shared_options
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.warned import FormerName
 from usae_train.sae_formats.formats import export_sae
@@ -88,7 +89,7 @@ PYTHON = [
     (extract, "max_broken", ExtractSettings, "max_broken"),
     (evaluate, "batch", EvaluateSettings, "batch"),
     (Compared, "seed", EvaluateSettings, "seed"),
-    (PassKeeper, "minutes", EvaluateSettings, "checkpoint_minutes"),
+    (PassCheckpointer, "minutes", EvaluateSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "minutes", ExecutionSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "keep", ExecutionSettings, "keep_checkpoints"),
     (export_sae, "format", ExportSettings, "format"),
@@ -211,3 +212,16 @@ def test_former_fields_work_and_say_todays():
 )
 def test_what_editors_complete_are_the_fields(options, model, left_out):
     assert set(options.__annotations__) == set(model.model_fields) - left_out
+
+
+SHARED = {"Device": "device", "Quiet": "quiet"}  # what `runtime.shared_options` has, by the parameter it is for
+
+
+@pytest.mark.parametrize(("shared", "parameter"), SHARED.items())
+def test_an_option_of_many_commands_is_declared_once(shared, parameter):
+    declared = get_args(getattr(shared_options, shared))[1]
+    signatures = [inspect.signature(command, eval_str=True).parameters for command in every_command().values()]
+    own = [parameters[parameter] for parameters in signatures if parameter in parameters]
+    assert len(own) > 10
+    assert {id(get_args(each.annotation)[1]) for each in own} == {id(declared)}
+    assert len({each.default for each in own}) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from usae_train.evaluation.checkpointing import PassKeeper
+from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.runtime.signals import STOP_SIGNALS, Stopped, handle_signals
 from usae_train.training.checkpointing import TrainingCheckpointer
 
@@ -55,9 +55,9 @@ def test_ctrl_c_that_is_ignored_stays_ignored() -> None:
 
 @pytest.mark.usefixtures("ignored")
 def test_trainings_and_evaluations_leave_it_ignored(tmp_path: Path) -> None:
-    evaluation = PassKeeper(tmp_path)
-    for listening in (TrainingCheckpointer(tmp_path).listening, evaluation.listening):
-        with listening():
+    evaluation = PassCheckpointer(tmp_path)
+    for stopping in (TrainingCheckpointer(tmp_path).stop_on_signals, evaluation.stop_on_signals):
+        with stopping():
             signal.raise_signal(signal.SIGINT)  # a training that has not begun would end at once
     evaluation.check()
 

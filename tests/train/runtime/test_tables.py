@@ -15,6 +15,11 @@ def test_a_table_is_asked_by_column_and_by_row():
         TABLE["enrgy"]
 
 
+def test_colours_are_asked_for_in_vain(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in repr(TABLE)
+
+
 def test_it_is_printed_with_three_figures_and_nothing_for_what_is_not_known():
     lines = [line.rstrip() for line in repr(TABLE).splitlines()]
     assert lines[0] == "concepts of <b>"

@@ -147,9 +147,9 @@ def test_a_training_goes_on_bit_for_bit_through_windows_of_broken_pictures(
     states = tmp_path / "states"
 
     def train() -> dict[str, torch.Tensor]:
-        keeper = TrainingCheckpointer(states, minutes=0, keep=9)
+        checkpointer = TrainingCheckpointer(states, minutes=0, keep=9)
         source = open_images(picture_folder)
-        return fit_pictures(source, settings, tiny_specs, memory=memory, keeper=keeper).state_dict()
+        return fit_pictures(source, settings, tiny_specs, memory=memory, checkpointer=checkpointer).state_dict()
 
     whole = train()
     for last in (6, 3):  # 45 tokens are nearly three epochs of six windows, of which two are passed over
@@ -188,19 +188,19 @@ def test_a_stopped_training_on_a_stream_goes_on_bit_for_bit(
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5)
     memory = 2.5 * bytes_an_image(build_backbones(tiny_specs), GRID) / 1e9
 
-    def train(keeper: TrainingCheckpointer | None, watch: FitCallbacks | None = None) -> ut.USAE:
+    def train(checkpointer: TrainingCheckpointer | None, watch: FitCallbacks | None = None) -> ut.USAE:
         return fit_pictures(
-            open_images(picture_folder), settings, tiny_specs, watch=watch, keeper=keeper, memory=memory
+            open_images(picture_folder), settings, tiny_specs, watch=watch, checkpointer=checkpointer, memory=memory
         )
 
     whole = train(None)
-    keeper = TrainingCheckpointer(tmp_path / "states", minutes=1000)
+    checkpointer = TrainingCheckpointer(tmp_path / "states", minutes=1000)
 
     def stop(step: int, figures: dict[str, object]) -> None:  # noqa: ARG001
-        keeper._stop = step == 4
+        checkpointer._stop = step == 4
 
     with pytest.raises(Stopped):
-        train(keeper, FitCallbacks(steps=stop))
+        train(checkpointer, FitCallbacks(steps=stop))
     resumed = train(TrainingCheckpointer(tmp_path / "states", minutes=1000))
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
     assert whole.statistics is not None

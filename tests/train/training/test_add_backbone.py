@@ -210,10 +210,10 @@ def test_one_token_a_step_is_refused_where_the_space_normalizes_over_a_batch() -
 def test_the_added_one_is_kept_for_joint_training_and_for_what_comes_after(
     small: str, picture_folder: Path, tmp_path: Path
 ) -> None:
-    keeper = TrainingCheckpointer(tmp_path / "states", minutes=1000)
-    told: dict[str, Any] = {"name": "new", "steps": 3, "batch": 8, "keeper": keeper}
+    checkpointer = TrainingCheckpointer(tmp_path / "states", minutes=1000)
+    told: dict[str, Any] = {"name": "new", "steps": 3, "batch": 8, "checkpointer": checkpointer}
     ut.add_backbone(ut.load(small), picture_folder, NEW, joint=True, **told)
-    states = sorted(str(file.relative_to(keeper.folder)) for file in keeper.folder.rglob("*.pt"))
+    states = sorted(str(file.relative_to(checkpointer.folder)) for file in checkpointer.folder.rglob("*.pt"))
     assert states == ["joint/step-000000003.pt", "step-000000003.pt"]
 
 

@@ -37,18 +37,18 @@ class AfterEach(TrainingCheckpointer):
 
 @pytest.mark.parametrize("keep", [1, 3])
 def test_the_last_states_are_kept(tmp_path, keep):
-    fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=6), keeper=AfterEach(tmp_path, keep))
+    fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=6), checkpointer=AfterEach(tmp_path, keep))
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"step-{n:09d}.pt" for n in range(7 - keep, 7)]
 
 
 def test_a_state_that_a_kill_cut_short_is_passed_over(tmp_path):
     settings = toy_settings(DEFAULT, steps=6)
-    whole = fit_tokens(toy_tokens(), settings, keeper=AfterEach(tmp_path, 3)).state_dict()
+    whole = fit_tokens(toy_tokens(), settings, checkpointer=AfterEach(tmp_path, 3)).state_dict()
     last = tmp_path / "step-000000006.pt"
     last.write_bytes(last.read_bytes()[:1000])
     (tmp_path / ".step-000000007.pt.1.part").write_bytes(b"x")
-    keeper = AfterEach(tmp_path, 3)
-    resumed = fit_tokens(toy_tokens(), settings, keeper=keeper).state_dict()
+    checkpointer = AfterEach(tmp_path, 3)
+    resumed = fit_tokens(toy_tokens(), settings, checkpointer=checkpointer).state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
@@ -62,12 +62,12 @@ def test_ctrl_c_waits_for_a_state_only_while_something_is_trained(tmp_path):
             super().after(step, state, ranks)
 
     before = signal.getsignal(signal.SIGINT)
-    keeper = Impatient(tmp_path)
-    with keeper.listening():
+    checkpointer = Impatient(tmp_path)
+    with checkpointer.stop_on_signals():
         with pytest.raises(KeyboardInterrupt):  # nothing is trained yet
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(Stopped, match="stopped after step 2; give the same command with --resume") as stopped:
-            fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=6), keeper=keeper)
+            fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=6), checkpointer=checkpointer)
         with pytest.raises(KeyboardInterrupt):  # the second
             signal.raise_signal(signal.SIGINT)
     assert stopped.value.status == 130
@@ -77,9 +77,9 @@ def test_ctrl_c_waits_for_a_state_only_while_something_is_trained(tmp_path):
 
 def test_after_the_last_step_ctrl_c_is_one_again(tmp_path):
     for _ in range(2):  # the second resumes from the state of the last step
-        keeper = AfterEach(tmp_path)
-        with keeper.listening():
-            fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=2), keeper=keeper)
+        checkpointer = AfterEach(tmp_path)
+        with checkpointer.stop_on_signals():
+            fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=2), checkpointer=checkpointer)
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
             with pytest.raises(SystemExit, match="143"):
@@ -88,13 +88,13 @@ def test_after_the_last_step_ctrl_c_is_one_again(tmp_path):
 
 def test_a_state_that_does_not_know_a_setting_is_gone_on_from(tmp_path):
     settings = toy_settings(DEFAULT, steps=4)
-    whole = fit_tokens(toy_tokens(), settings, keeper=AfterEach(tmp_path)).state_dict()
+    whole = fit_tokens(toy_tokens(), settings, checkpointer=AfterEach(tmp_path)).state_dict()
     (tmp_path / "step-000000004.pt").unlink()
     old = tmp_path / "step-000000003.pt"
     state = torch.load(old, weights_only=True)
     del state["settings"]["init_seed"]
     torch.save(state, old)
-    resumed = fit_tokens(toy_tokens(), settings, keeper=AfterEach(tmp_path)).state_dict()
+    resumed = fit_tokens(toy_tokens(), settings, checkpointer=AfterEach(tmp_path)).state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
@@ -102,20 +102,20 @@ def test_states_of_which_none_can_be_read_are_not_passed_over(tmp_path):
     (tmp_path / "step-000000006.pt").write_bytes(b"no state")
     torch.save({"of": "something else"}, tmp_path / "step-000000005.pt")
     with pytest.raises(ValueError, match=r"no training state in .* can be read; remove the folder to begin anew"):
-        fit_tokens(toy_tokens(), toy_settings(DEFAULT), keeper=AfterEach(tmp_path))
+        fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=AfterEach(tmp_path))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["step-000000005.pt", "step-000000006.pt"]
 
 
 def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
-    keeper = AfterEach(tmp_path)
-    keeper.data = {"pictures": "here", "fingerprint": "f"}
-    fit_tokens(toy_tokens(), toy_settings(DEFAULT), keeper=keeper)
+    checkpointer = AfterEach(tmp_path)
+    checkpointer.data = {"pictures": "here", "fingerprint": "f"}
+    fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=checkpointer)
     other = AfterEach(tmp_path)
     other.data = {"pictures": "here", "fingerprint": "g"}
     with pytest.raises(ValueError, match="was begun with another fingerprint, seed; give the same again, or remove it"):
-        fit_tokens(toy_tokens(), toy_settings(DEFAULT, seed=1), keeper=other)
+        fit_tokens(toy_tokens(), toy_settings(DEFAULT, seed=1), checkpointer=other)
     other.data = {"pictures": "here", "fingerprint": "f+contents"}  # as this version has them: names, then contents
-    fit_tokens(toy_tokens(), toy_settings(DEFAULT), keeper=other)
+    fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=other)
 
 
 @pytest.mark.parametrize("way", [[], ["--independent"]])
@@ -161,7 +161,7 @@ def test_no_state_is_written_of_weights_that_are_not_finite(tmp_path):
             super().after(step, state, ranks)
 
     with pytest.raises(ValueError, match=r"the loss is nan at step 3 \(a -> a.*; the last good state is of step 2 in"):
-        fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=6), keeper=SpoiledAtThree(tmp_path))
+        fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=6), checkpointer=SpoiledAtThree(tmp_path))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["step-000000001.pt", "step-000000002.pt"]
 
 
@@ -178,9 +178,9 @@ def test_a_disk_that_fills_up_leaves_the_last_state_and_one_line(tmp_path):
                 return super().after(step, state, ranks)
 
     with pytest.raises(ValueError, match=r"step-000000004\.pt cannot be written: File too large; free some space"):
-        fit_tokens(toy_tokens(), settings, keeper=FullAtFour(room))
+        fit_tokens(toy_tokens(), settings, checkpointer=FullAtFour(room))
     assert sorted(file.name for file in room.iterdir()) == ["step-000000002.pt", "step-000000003.pt"]
-    resumed = fit_tokens(toy_tokens(), settings, keeper=AfterEach(room)).state_dict()
+    resumed = fit_tokens(toy_tokens(), settings, checkpointer=AfterEach(room)).state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 

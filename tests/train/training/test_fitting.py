@@ -128,8 +128,8 @@ def test_the_published_recipe_is_the_authors() -> None:
     [
         ({"recipe": "defualt"}, "unknown recipe 'defualt'; expected default or frozen or published or shuffled"),
         ({"recipe": DEFAULT, "n_concept": 5}, r"n_concept = 5: .*; did you mean 'n_concepts'\?"),
-        ({"recipe": DEFAULT, "steps": 0}, "steps = 0: .*greater than or equal to 1"),
-        ({"recipe": DEFAULT, "batch": "many"}, "batch = 'many': .*integer"),
+        ({"recipe": DEFAULT, "steps": 0}, "steps = 0: expected at least 1"),
+        ({"recipe": DEFAULT, "batch": "many"}, "batch = 'many': expected a whole number"),
         ({"recipe": DEFAULT, "seed": 10**20}, "seed = 100000000000000000000: .*less than 18446744073709551616"),
         ({"recipe": DEFAULT, "init_seed": 2**64}, "init_seed = 18446744073709551616: .*less than"),
         ({"recipe": "published", "batch": 1}, "batch is 1, and recipe 'published' normalizes .*; expected 2 tokens"),

@@ -271,7 +271,7 @@ def test_an_explosion_stops_before_its_step_and_keeps_the_last_good_state(tmp_pa
     tokens, kept = toy_tokens(), TrainingCheckpointer(tmp_path, minutes=0, keep=2)
     recipe = DEFAULT.model_copy(update={"learning_rate": 1e5, "warm_up": 0.0, "final_learning_rate": 1e5})
     with pytest.raises(ValueError, match=r"(the loss is|the gradient of)") as error:
-        fit_tokens(tokens, toy_settings(recipe, steps=60), keeper=kept)
+        fit_tokens(tokens, toy_settings(recipe, steps=60), checkpointer=kept)
     message = str(error.value)
     assert re.search(r" at step \d+", message)
     assert re.search(r"; lower the recipe's learning_rate; the last good state is of step \d+ in ", message)

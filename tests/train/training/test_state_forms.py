@@ -14,13 +14,15 @@ SPECS = {"a": BackboneSpec(model="vit_tiny_patch16_224", weights="random")}
 
 
 def stopped(folder, recipe=DEFAULT):
-    fit_tokens(toy_tokens(), toy_settings(recipe, steps=3), keeper=TrainingCheckpointer(folder, minutes=1e6))
+    fit_tokens(toy_tokens(), toy_settings(recipe, steps=3), checkpointer=TrainingCheckpointer(folder, minutes=1e6))
     (file,) = folder.iterdir()
     return file
 
 
 def resumed(folder, recipe=DEFAULT):
-    return fit_tokens(toy_tokens(), toy_settings(recipe, steps=4), keeper=TrainingCheckpointer(folder, minutes=1e6))
+    return fit_tokens(
+        toy_tokens(), toy_settings(recipe, steps=4), checkpointer=TrainingCheckpointer(folder, minutes=1e6)
+    )
 
 
 def emptied(state):

@@ -9,7 +9,7 @@ from usae_train.model.usae import USAE
 from usae_train.training import step
 from usae_train.training.kernels import reference
 from usae_train.training.kernels.matryoshka import matryoshka_loss
-from usae_train.training.kernels.topk_complement import largest, left_out_half
+from usae_train.training.kernels.topk_complement import largest, topk_complement
 from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
 from usae_train.training.step import groups_of, joined, part_entries, pick, step_loss
 
@@ -197,20 +197,22 @@ def positions(kept: list[list[int]], n_concepts: int) -> Tensor:
     return torch.tensor([row * n_concepts + own for row, each in enumerate(kept) for own in each])
 
 
-def test_left_out_half_takes_the_largest_codes_that_top_k_left() -> None:
-    left = left_out_half(torch.tensor([[5.0, -1.0, 3.0, 2.0, 4.0, 1.0]]), positions([[0, 4]], 6))
+def test_topk_complement_takes_the_largest_codes_that_top_k_left() -> None:
+    left = topk_complement(torch.tensor([[5.0, -1.0, 3.0, 2.0, 4.0, 1.0]]), positions([[0, 4]], 6))
     assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 0.0, 1.0]]
-    left = left_out_half(torch.tensor([[5.0, 0.5, 3.0, 2.0, 4.0, 1.0]]), positions([[0, 4]], 6))
+    left = topk_complement(torch.tensor([[5.0, 0.5, 3.0, 2.0, 4.0, 1.0]]), positions([[0, 4]], 6))
     assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 0.0, 1.0]]
 
 
-def test_left_out_half_never_holds_what_top_k_kept_or_what_relu_closed() -> None:
-    assert left_out_half(torch.tensor([[5.0, -1.0, 3.0, 2.0]]), positions([[0, 2, 3]], 4)).tolist() == [[0.0] * 4]
+def test_topk_complement_never_holds_what_top_k_kept_or_what_relu_closed() -> None:
+    assert topk_complement(torch.tensor([[5.0, -1.0, 3.0, 2.0]]), positions([[0, 2, 3]], 4)).tolist() == [[0.0] * 4]
 
 
-def test_left_out_half_counts_in_each_token() -> None:
+def test_topk_complement_counts_in_each_token() -> None:
     pre_codes = torch.tensor([[5.0, 0.5, 3.0, 2.0, 4.0, 1.0], [-1.0, 2.0, -3.0, 0.5, -2.0, 3.0]])
-    left = left_out_half(pre_codes, positions([[0], [5]], 6))  # the first has more codes than a half, the second fewer
+    left = topk_complement(
+        pre_codes, positions([[0], [5]], 6)
+    )  # the first has more codes than a half, the second fewer
     assert left.tolist() == [[0.0, 0.0, 3.0, 2.0, 4.0, 0.0], [0.0, 2.0, 0.0, 0.5, 0.0, 0.0]]
 
 

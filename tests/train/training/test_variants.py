@@ -53,8 +53,8 @@ def test_a_variant_is_trained_resumed_to_the_bit_and_kept(tmp_path: Path, recipe
     settings, tokens = toy_settings(recipe, steps=7), toy_tokens()
     whole = fit_tokens(tokens, settings)
     with pytest.raises(Stopped):
-        fit_tokens(tokens, settings, keeper=StopsAfter(tmp_path / "states"))
-    assert bits(fit_tokens(tokens, settings, keeper=TrainingCheckpointer(tmp_path / "states"))) == bits(whole)
+        fit_tokens(tokens, settings, checkpointer=StopsAfter(tmp_path / "states"))
+    assert bits(fit_tokens(tokens, settings, checkpointer=TrainingCheckpointer(tmp_path / "states"))) == bits(whole)
     ut.save(whole, tmp_path / "usae")
     loaded = ut.load(tmp_path / "usae")
     assert bits(loaded) == bits(whole)
@@ -80,9 +80,9 @@ def test_a_threshold_leaves_about_k_active_without_noise(name: str) -> None:
 def test_a_state_of_another_variant_is_one_line(tmp_path: Path) -> None:
     recipes = [TrainingRecipe(**{**dict(DEFAULT), **CHOICES[name]}) for name in ("batchtopk", "jumprelu")]
     with pytest.raises(Stopped):
-        fit_tokens(toy_tokens(), toy_settings(recipes[0], steps=7), keeper=StopsAfter(tmp_path))
+        fit_tokens(toy_tokens(), toy_settings(recipes[0], steps=7), checkpointer=StopsAfter(tmp_path))
     with pytest.raises(ValueError, match=r"was begun with another recipe.sparsity; give the same again") as caught:
-        fit_tokens(toy_tokens(), toy_settings(recipes[1], steps=7), keeper=TrainingCheckpointer(tmp_path))
+        fit_tokens(toy_tokens(), toy_settings(recipes[1], steps=7), checkpointer=TrainingCheckpointer(tmp_path))
     assert "\n" not in str(caught.value)
     file = tmp_path / "step-000000003.pt"
     state = torch.load(file, weights_only=True)
@@ -91,7 +91,7 @@ def test_a_state_of_another_variant_is_one_line(tmp_path: Path) -> None:
     for other in ("step-000000001.pt", "step-000000002.pt"):
         (tmp_path / other).unlink(missing_ok=True)
     with pytest.raises(ValueError, match=r"usae: thresholds.a is \(12,\) of torch.float32; expected \(\)"):
-        fit_tokens(toy_tokens(), toy_settings(recipes[0], steps=7), keeper=TrainingCheckpointer(tmp_path))
+        fit_tokens(toy_tokens(), toy_settings(recipes[0], steps=7), checkpointer=TrainingCheckpointer(tmp_path))
 
 
 def test_batchtopk_takes_the_largest_of_the_batch_whichever_token_has_them() -> None:
@@ -215,14 +215,14 @@ def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:
             "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, relu, topk; did you mean",
         ),
         ({"sparsity": "relu"}, "read from other libraries' files, and not trained; expected batchtopk, jumprelu, topk"),
-        ({"sparsity": {"kind": "jumprelu", "bandwith": 1}}, "bandwith: Extra inputs are not permitted"),
+        ({"sparsity": {"kind": "jumprelu", "bandwith": 1}}, "bandwith: there is none of that name"),
         ({"dictionary": "archetypes"}, "dictionary of kind 'archetypes'; expected archetypal, free; did you mean"),
         ({"matryoshka_fractions": "0.5,0.25"}, "expected fractions that rise, such as 0.1,0.25,0.5"),
         ({"matryoshka_fractions": (0.5, 0.5)}, "expected fractions that rise"),
         ({"matryoshka_fractions": (0.5, 1.0)}, "expected shares above 0 and below 1"),
-        ({"matryoshka_fractions": "0.5,half"}, "matryoshka_fractions.1 = 'half': Input should be a valid number"),
+        ({"matryoshka_fractions": "0.5,half"}, "matryoshka_fractions.1 = 'half': expected a number"),
         ({"matryoshka_fractions": "none", "matryoshka": "drawn"}, "there are no matryoshka_fractions; give some"),
-        ({"matryoshka": "random"}, "matryoshka = 'random': Input should be 'fixed' or 'drawn'"),
+        ({"matryoshka": "random"}, "matryoshka = 'random': expected 'fixed' or 'drawn'"),
     ],
 )
 def test_what_is_no_variant_is_one_line(settings: dict[str, object], message: str) -> None:

@@ -14,7 +14,7 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.transfers import index_of, read_numbers, to_device
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
 from usae_train.training.kernels.sparse_ops import first_of_each
-from usae_train.training.kernels.topk_complement import left_out_half
+from usae_train.training.kernels.topk_complement import topk_complement
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import dead_concepts
@@ -51,7 +51,7 @@ def waits_of_steps(recipe: TrainingRecipe, backbones: int) -> list[Counter[str]]
     settings = FitSettings(n_concepts=48, k=3, batch=32, steps=4, recipe=recipe)
     with Waits() as waits:
         counted = CountedSteps(waits)
-        fit_tokens(tokens, settings, device="meta", keeper=counted, log_every=3)
+        fit_tokens(tokens, settings, device="meta", checkpointer=counted, log_every=3)
     return counted.steps
 
 
@@ -80,9 +80,9 @@ def test_the_dead_are_the_same_however_they_are_counted() -> None:
 def test_what_topk_leaves_out_is_the_same_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pre_codes = torch.randn(20, 12, generator=torch.Generator().manual_seed(0)) + torch.linspace(-1, 1, 20)[:, None]
     kept = (pre_codes.topk(3).indices + 12 * torch.arange(20)[:, None]).flatten()
-    here = left_out_half(pre_codes, kept)
+    here = topk_complement(pre_codes, kept)
     monkeypatch.setattr("usae_train.training.kernels.topk_complement.on_cpu", lambda tensor: False)
-    assert torch.equal(left_out_half(pre_codes, kept), here)
+    assert torch.equal(topk_complement(pre_codes, kept), here)
 
 
 def test_numbers_are_read_as_they_are() -> None:

@@ -2,13 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
 import usae_viz as uv
+from usae_train.interventions.edits import parse_edits
 from usae_viz.cli import _objectives
 from usae_viz.concepts.edit_text import parse_edit_texts
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.parsing import one_concept, parse_concepts
+from usae_viz.concepts.selection import select
 from usae_viz.objectives.named import bound_in
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
@@ -101,3 +105,26 @@ def test_a_named_concept_is_drawn_by_its_number(usae, labels_file):
     assert drawn.scores.concept == 7
     with pytest.raises(ValueError, match="no concept 'warm reds': this USAE has no labels"):
         uv.maximize(usae, uv.Concept("warm reds"), steps=1)
+
+
+@pytest.mark.parametrize("three", [3, np.int64(3), np.uint8(3), torch.tensor(3)])
+def test_whole_numbers_of_any_type_are_taken_as_what_they_are(usae, three):
+    assert one_concept(usae, three) == select(usae, three)[0] == uv.Concept(three).concepts[0] == 3
+    if not isinstance(three, torch.Tensor):  # a key by what it is, not by what it says
+        assert list(parse_edits(usae, {three: 0.0})) == [3]
+    assert type(one_concept(usae, three)) is int
+
+
+@pytest.mark.parametrize("other", [True, np.bool_(True), torch.tensor(True), 3.0, np.float32(3), None, [3], (3,), b"3"])
+def test_what_is_no_whole_number_and_no_name_is_one_line(usae, other):
+    for take in (lambda: one_concept(usae, other), lambda: select(usae, other), lambda: uv.Concept(other)):
+        with pytest.raises(ValueError, match=r"^concept .*: expected a whole number") as refusal:
+            take()
+        assert "\n" not in str(refusal.value)
+
+
+def test_true_is_no_number_of_a_setting(usae):
+    with pytest.raises(ValueError, match=r"^steps = True: expected a number$"):
+        uv.maximize(usae, uv.Concept(3), steps=True)
+    with pytest.raises(ValueError, match=r"^verify = True: expected a number$"):
+        uv.maximize(usae, uv.Concept(3), verify=True, steps=1)

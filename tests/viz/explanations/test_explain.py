@@ -84,6 +84,22 @@ def test_importance_is_what_the_logit_loses(usae, explained, name):
     ]
 
 
+@torch.no_grad()
+def test_carriers_cost_more_one_after_the_other_than_those_that_cost_most_alone(usae, explained):
+    carriers, backbone = explained.carriers("vit", 4), usae.backbones["vit"]
+    assert len({each.concept for each in carriers}) == 4
+    class_ = explained.asked("vit")[0]
+    plain = backbone.logits(explained.canvas)[0, class_]
+    for at, each in enumerate(carriers, 1):
+        with ut.intervene(usae, "vit", {own.concept: 0.0 for own in carriers[:at]}):
+            logits = backbone.logits(explained.canvas)[0]
+        assert each.lost == pytest.approx((plain - logits[class_]).item(), abs=1e-4)
+        assert each.probability == pytest.approx(logits.softmax(-1)[class_].item(), abs=1e-5)
+    alone = [own.concept for own in sorted(explained.importance("vit"), key=lambda own: -own.best)[:4]]
+    with ut.intervene(usae, "vit", dict.fromkeys(alone, 0.0)):
+        assert carriers[-1].lost >= (plain - backbone.logits(explained.canvas)[0, class_]).item() - 1e-5
+
+
 def test_agreed_and_only_by_hand(explained):
     def maps(*peaks: float) -> ConceptMaps:
         return ConceptMaps(torch.tensor(peaks).view(4, 1, 1))
@@ -137,6 +153,7 @@ def test_a_photograph_that_is_all_but_a_line_is_shown():
     [
         (lambda e: e.importance("mute"), "mute has no classifier; set `classes` in its spec"),
         (lambda e: e.concepts("mute", "importance"), "mute has no classifier"),
+        (lambda e: e.carriers("mute"), "mute has no classifier"),
         (lambda e: e.importance("vit", 5), "no class 5; vit's classifier has 5, numbered 0 to 4"),
         (lambda e: e.importance("vit", -1), "no class -1; classes are numbered from 0"),
         (lambda e: e.importance("vit", "tabby"), "the classes of vit have no names that are known; give a number"),
@@ -182,3 +199,5 @@ def test_imagenets_names_are_classes_and_near_ones_are_told():
     assert parse_class(model, "a", "Tabby") == parse_class(model, "a", "281") == parse_class(model, "a", 281) == 281
     with pytest.raises(ValueError, match=r"no class 'tabbi' of a; the nearest: tabby"):
         parse_class(model, "a", "tabbi")
+    with pytest.raises(ValueError, match=r"no class 'tabby': a has no classifier"):
+        parse_class(USAE({"a": 3}, 4, 2, specs={"a": MUTE}), "a", "tabby")

@@ -42,6 +42,11 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("12=0", {12: 0.0}),
         (" 12 = 1e-3 ", {12: 0.001}),
+        ("12=+1e+3", {12: 1000.0}),
+        ("12=.5", {12: 0.5}),
+        ("12=1_0", None),
+        ("12=\u0663", None),  # an Arabic three
+        ("12=-Inf", None),
         ("seeds*2", {7: ("scale", 2.0)}),
         ("Seeds + 1.5", {7: ("add", 1.5)}),
         ("4,5=-1", {4: -1.0, 5: -1.0}),

@@ -214,10 +214,10 @@ def test_answers_to_something_else(key, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ({"trials": None}, "trials: Input should be a valid list"),
-        ({"trials": [{"condition": "natural"}]}, "trials.0.answer: Field required"),
-        ({"choices": 0}, "choices: Input should be greater than or equal to 2"),
-        ({"study": 7}, "study: Input should be a valid string"),
+        ({"trials": None}, "trials: expected a list"),
+        ({"trials": [{"condition": "natural"}]}, "trials.0.answer: it is missing"),
+        ({"choices": 0}, "choices: expected at least 2"),
+        ({"study": 7}, "study: expected text"),
     ],
 )
 def test_a_damaged_key_is_one_line(key, damage, message):

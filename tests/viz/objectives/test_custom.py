@@ -43,3 +43,14 @@ def test_without_leave_nothing_is_run(room):
     with pytest.raises(ValueError, match="runs code from a file; look at the file, then add --allow-code"):
         load_custom("own_room.calm:calm", room, allow_code=False)
     assert "own_room" not in sys.modules
+
+
+def test_code_that_was_changed_meanwhile_is_imported_anew(room):
+    """In a notebook: the hash was of the changed file, and what was run of the one before."""
+    first = load_custom("own_room.calm:calm", room, allow_code=True)
+    again = load_custom("own_room.calm:calm", room, allow_code=True)
+    assert sys.modules["own_room.beside"].half == 0.5
+    (room / "own_room" / "beside.py").write_text("half = 0.25\n")
+    changed = load_custom("own_room.calm:calm", room, allow_code=True)
+    assert sys.modules["own_room.beside"].half == 0.25
+    assert first.sha256 == again.sha256 != changed.sha256

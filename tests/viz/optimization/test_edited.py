@@ -13,8 +13,8 @@ from usae_viz.cli import app
 from usae_viz.concepts.written_edits import written_edits
 from usae_viz.export.naming import title_with_edits
 from usae_viz.export.png import read_png
-from usae_viz.runs.plan import plan_recipe
-from usae_viz.runs.recipe import RenderRecipe
+from usae_viz.runs.plan import _ways, plan_recipe
+from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.viewing import ViewConfig, encode_views
 
@@ -114,13 +114,16 @@ def test_the_key_is_of_the_edits_and_without_any_as_it_was(usae, tmp_path):
         recipe = RenderRecipe(concepts=[3], settings={**QUICK, **({} if edits is None else {"edits": edits})})
         return plan_recipe(usae, recipe, tmp_path).drawings[0].key
 
-    assert key(None) == key({}) != key({"left": {5: 0}})
+    assert key(None) == key({})
+    (way,) = _ways(usae, [RunVariant(None, MaximizeSettings(**QUICK))], ()).values()
+    assert not {"edits", "transforms", "verify"} & set(way.content["settings"])  # as in keys of earlier versions
+    assert key(None) != key({"left": {5: 0}})
     assert key({"left": {5: 0}}) == key(["left:5=0.0"]) != key({"left": {5: 1}})
 
 
 def test_a_title_says_what_is_edited_in_which_variant(usae):
-    edited = MaximizeSettings(edits={"left": {5: 0}, "right": {1: ("scale", 2)}})
-    words = "left without concept 5 and right with concept 1 times 2"
+    edited = MaximizeSettings(edits={"left": {5: 0, 4: 2.5, 3: 0}, "right": {1: ("scale", 2)}})
+    words = "left without concepts 5, 3, with concept 4 at 2.5 and right with concept 1 times 2"
     assert title_with_edits("T", usae, {None: MaximizeSettings()}) == "T"
     assert title_with_edits("T", usae, {"a": edited, "b": edited}) == f"T, through {words}"
     assert title_with_edits("T", usae, {"a": MaximizeSettings(), "b": edited}) == f"T; b: through {words}"

@@ -48,14 +48,34 @@ def test_a_pack_that_does_not_fit_is_drawn_in_halves_and_that_is_said_once(usae)
     assert [result.objective for result in found] == objectives
     told = [str(each.message) for each in said]
     assert told == [
-        "the GPU's memory is too small for 8 objectives at once: fewer are drawn from now on; --memory says how much "
-        "may be taken"
+        "8 objectives at once do not fit into the GPU's memory: fewer are drawn from now on; what is finished is kept; "
+        "a lower --memory (GB) begins with fewer"
     ]
 
 
 def test_one_that_does_not_fit_alone_is_the_error_that_it_was(usae):
-    with pytest.raises(torch.OutOfMemoryError), pytest.warns(UserWarning, match="too small for 8 objectives"):
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(UserWarning, match="8 objectives at once do not fit"):
         list(maximize_each(usae, [uv.Concept(3)], uv.MaximizeSettings(**SETTINGS), draw=small(0, [])))
+
+
+def test_what_is_finished_is_handed_on_before_more_is_begun_and_kept_when_that_fails(usae):
+    packs, found = [], []
+
+    def full_after_four(view_config, pictures, *others):
+        packs.append(len(pictures))
+        if packs[-1] > 4 or packs.count(4) > 1 or len(packs) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return drawn_together(view_config, pictures, *others)
+
+    def draw_all():
+        settings = uv.MaximizeSettings(mode="shared", **SETTINGS)
+        for result in maximize_each(usae, [uv.Concept(k) for k in range(8)], settings, draw=full_after_four):
+            found.append((result.objective.concepts[0], list(packs)))
+
+    with pytest.raises(torch.OutOfMemoryError), pytest.warns(UserWarning, match="what is finished is kept"):
+        draw_all()
+    assert found == [(k, [8, 4]) for k in range(4)]
+    assert packs == [8, 4, 4, 2, 1]
 
 
 def test_a_score_that_is_lost_in_the_second_half_ends_its_own_objective_alone(usae):
@@ -70,6 +90,6 @@ def test_a_score_that_is_lost_in_the_second_half_ends_its_own_objective_alone(us
         for result in maximize_each(usae, [uv.Concept(1), uv.Concept(2), broken], settings, draw=small(1, [])):
             drawn.append(result.objective)
 
-    with pytest.warns(UserWarning, match="too small"), pytest.raises(ValueError, match="check the objective broken"):
+    with pytest.warns(UserWarning, match="do not fit"), pytest.raises(ValueError, match="check the objective broken"):
         draw_all()
     assert len(drawn) == 2

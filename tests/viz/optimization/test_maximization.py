@@ -114,19 +114,19 @@ def test_a_notebook_shows_the_sheet(usae):
     ("objective", "settings", "message"),
     [
         (uv.Concept(12), {}, "no concept 12; this USAE has 12, numbered 0 to 11"),
-        (uv.Concept(3), {"stepz": 3}, "stepz = 3: Extra inputs are not permitted; did you mean 'steps'?"),
+        (uv.Concept(3), {"stepz": 3}, "stepz = 3: there is none of that name; did you mean 'steps'?"),
         (
             uv.Concept(3),
             {"augmentation": {"rotat": 3}},
-            "augmentation.rotat = 3: Extra inputs are not permitted; did you mean 'rotate'?",
+            "augmentation.rotat = 3: there is none of that name; did you mean 'rotate'?",
         ),
-        (uv.Concept(3), {"mode": "both"}, "mode = 'both': Input should be 'per-model', 'shared' or 'coupled'"),
+        (uv.Concept(3), {"mode": "both"}, "mode = 'both': expected 'per-model', 'shared' or 'coupled'"),
         (
             uv.Concept(3),
             {"augmentation": "wild"},
             "augmentation = 'wild': unknown preset, expected one of default, maco",
         ),
-        (uv.Concept(3), {"size": 4}, "size = 4: Input should be greater than or equal to 16"),
+        (uv.Concept(3), {"size": 4}, "size = 4: expected at least 16"),
     ],
 )
 def test_wrong_settings_are_said_in_one_line(usae, objective, settings, message):

@@ -103,7 +103,10 @@ def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
         (["show", tmp_path / "odd.png"], "what it says of itself is broken: scores.drawn_for: "),
         (["show", room / "sheet.png"], "sheet.png is a sheet of several pictures"),
         (["render", tmp_path / "other.png"], "was drawn with the USAE of sha256 000000000000, and"),
-        (["render", tmp_path / "later.png"], "drawn with settings that this version does not have: warmth = 3: Extra"),
+        (
+            ["render", tmp_path / "later.png"],
+            "drawn with settings that this version does not have: warmth = 3: there is none",
+        ),
         (["render", tmp_path / "tensor.png"], "was drawn beside a picture that was in no file"),
         (
             ["render", tmp_path / "code.png"],

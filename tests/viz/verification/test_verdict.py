@@ -88,8 +88,8 @@ def test_thresholds_are_said_in_words_or_as_settings():
     [
         ("rank", "'rank' is not a threshold; expected such as rank=1"),
         ("rang=1", "verdict.rang = '1': .*did you mean 'rank'"),
-        ("percentile=101", "verdict.percentile = '101': .*less than or equal to 100"),
-        ("margin=0.5", "verdict.margin = '0.5': .*greater than or equal to 1"),
+        ("percentile=101", "verdict.percentile = '101': expected at most 100"),
+        ("margin=0.5", "verdict.margin = '0.5': expected at least 1"),
     ],
 )
 def test_thresholds_that_cannot_be(wrong, message):

@@ -59,7 +59,7 @@ def truth_figures(
         return lambda tell: flips_of(usae, name, concept_of, pairs)
 
     found = dict[str, dict[str, Any]]()
-    with Workers([job(name) for name in names], workers, hears=False) as working:
+    with Workers([job(name) for name in names], workers, handles_ctrl_c=False) as working:
         for number, name in enumerate(names):
             found[name] = working.result(number)
             progress("truth", 1 + number // len(LOOKS), 3)

@@ -28,7 +28,7 @@ def top_k(pre_codes: Tensor, k: int) -> Tensor:
     return torch.where(_rank(pre_codes) < k, pre_codes.relu(), 0.0)
 
 
-def left_out_half(pre_codes: Tensor, k: int) -> Tensor:
+def topk_complement(pre_codes: Tensor, k: int) -> Tensor:
     """(tokens, n_concepts): what follows the k largest, half as many as concepts; `topk_complement`."""
     rank = _rank(pre_codes)
     return torch.where((rank >= k) & (rank < k + pre_codes.shape[1] // 2), pre_codes.relu(), 0.0)
@@ -77,7 +77,7 @@ def step_loss(
             total = total + share * (residual.abs() if recipe.loss == "absolute" else residual.square()).mean()
             total = total + share * matryoshka_errors(codes, atoms, decoder.offset, tokens, recipe.matryoshka_fractions)
             if recipe.auxiliary == "left_out":
-                left = residual - left_out_half(pre_codes, usae.k) @ atoms
+                left = residual - topk_complement(pre_codes, usae.k) @ atoms
                 total = total + share * recipe.auxiliary_weight * left.abs().mean()
             elif len(own_dead) or (shared and dead.any()):
                 revived = torch.zeros_like(pre_codes)

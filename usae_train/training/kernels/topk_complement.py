@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def left_out_half(pre_codes: Tensor, kept: Tensor) -> Tensor:
+def topk_complement(pre_codes: Tensor, kept: Tensor) -> Tensor:
     """Of the codes that were left out, the largest, half as many as concepts; without a gradient.
 
     Args:
@@ -50,7 +50,7 @@ def largest(numbers: Tensor, rank: int) -> Tensor:
 class _Split(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre_codes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        left = left_out_half(pre_codes, kept)
+        left = topk_complement(pre_codes, kept)
         ctx.save_for_backward(kept, left)
         return pre_codes.reshape(-1).gather(0, kept), left
 
@@ -64,7 +64,7 @@ class _Split(torch.autograd.Function):
         return found, None
 
 
-def kept_and_left_out(pre_codes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """The pre-codes that were kept, (entries,), and `left_out_half`, with one gradient for both."""
+def kept_and_complement(pre_codes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """The pre-codes that were kept, (entries,), and `topk_complement`, with one gradient for both."""
     split: tuple[Tensor, Tensor] = _Split.apply(pre_codes, kept)
     return split

@@ -17,8 +17,8 @@ def loss_in_words(figures: Mapping[str, Any]) -> str:
     return f"loss {figures['loss']:.4f}"
 
 
-def journaled(
-    journal: MetricsLogger,
+def logging_callbacks(
+    metrics_logger: MetricsLogger,
     report: ProgressCallback,
     steps: int,
     training: str = "training",
@@ -26,10 +26,10 @@ def journaled(
     note: Note = loss_in_words,
     **rest: Any,
 ) -> FitCallbacks:
-    """A watch that writes every step's figures into a journal, and moves a bar for pictures and one for steps.
+    """A watch that writes every step's figures into a metrics_logger, and moves a bar for pictures and one for steps.
 
     Args:
-        journal: where figures go.
+        metrics_logger: where figures go.
         report: moves the bars.
         steps: of the whole training.
         training: what the bar of the steps is called.
@@ -39,7 +39,7 @@ def journaled(
     """
 
     def steps_done(step: int, figures: dict[str, Any]) -> None:
-        journal.log(step, figures)
+        metrics_logger.log(step, figures)
         report(training, step, steps, note(figures))
 
     return FitCallbacks(pictures=lambda done, total: report(pictures, done, total, ""), steps=steps_done, **rest)

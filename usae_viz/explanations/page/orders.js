@@ -10,7 +10,8 @@ const percent = (share) => `${Math.round(100 * share)}%`;
  * @param {string} before
  */
 function signed(value, before = "") {
-  return h("span", { class: value > 0 ? "for" : "against" }, `${before}${value > 0 ? "+" : ""}${value.toFixed(2)}`);
+  const shown = Math.round(100 * value) / 100 || 0; // no minus before a zero
+  return h("span", { class: shown < 0 ? "against" : "for" }, `${before}${shown < 0 ? "" : "+"}${shown.toFixed(2)}`);
 }
 
 /**

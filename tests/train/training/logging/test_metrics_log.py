@@ -85,14 +85,14 @@ def lines_of(file):
 
 def test_a_journal_that_goes_on_doubles_no_line_and_loses_none(tmp_path):
     file = tmp_path / "room" / "metrics.jsonl"
-    with MetricsLogger(file) as journal:
+    with MetricsLogger(file) as metrics_logger:
         for step in (1, 11, 21, 31):
-            journal.log(step, {"loss": float(step)})
+            metrics_logger.log(step, {"loss": float(step)})
     with file.open("a") as opened:
         opened.write('{"step": 41, "lo')  # a kill in the middle of a line
-    with MetricsLogger(file) as journal:  # the last state was of step 15
+    with MetricsLogger(file) as metrics_logger:  # the last state was of step 15
         for step in (21, 31, 41):
-            journal.log(step, {"loss": -float(step)})
+            metrics_logger.log(step, {"loss": -float(step)})
     assert [(line["step"], line["loss"]) for line in lines_of(file)] == [
         (1, 1.0),
         (11, 11.0),
@@ -104,8 +104,8 @@ def test_a_journal_that_goes_on_doubles_no_line_and_loses_none(tmp_path):
 
 
 def test_what_is_not_finite_is_null(tmp_path):
-    with MetricsLogger(tmp_path / "metrics.jsonl") as journal:
-        journal.log(1, {"loss": 1.0, "r2": {"a": float("nan")}})
+    with MetricsLogger(tmp_path / "metrics.jsonl") as metrics_logger:
+        metrics_logger.log(1, {"loss": 1.0, "r2": {"a": float("nan")}})
     assert lines_of(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 1.0, "r2": {"a": None}}]
 
 
@@ -125,14 +125,14 @@ def test_the_lines_of_a_killed_training_are_those_of_a_whole_one(tmp_path, recip
             super().after(step, state, ranks)
 
     def run(room, kill_at=None):
-        with MetricsLogger(room / "metrics.jsonl") as journal:
+        with MetricsLogger(room / "metrics.jsonl") as metrics_logger:
 
             def progress(step, figures):
-                journal.log(step, figures)
+                metrics_logger.log(step, figures)
                 if step == kill_at:
                     raise Killed
 
-            return fit_tokens(toy_tokens(), settings, progress=progress, keeper=Fifth(room), log_every=2)
+            return fit_tokens(toy_tokens(), settings, progress=progress, checkpointer=Fifth(room), log_every=2)
 
     whole = run(tmp_path / "whole")
     with pytest.raises(Killed):
@@ -149,9 +149,9 @@ def test_the_lines_of_a_killed_training_are_those_of_a_whole_one(tmp_path, recip
 def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for steps in ((1, 11, 21), (11, 21, 31)):
-        with MetricsLogger(tmp_path / "metrics.jsonl", [TensorBoard(tmp_path / "tb")]) as journal:
+        with MetricsLogger(tmp_path / "metrics.jsonl", [TensorBoard(tmp_path / "tb")]) as metrics_logger:
             for step in steps:
-                journal.log(step, {**FIGURES, "loss": step + len(steps) * (steps[0] == 11)})
+                metrics_logger.log(step, {**FIGURES, "loss": step + len(steps) * (steps[0] == 11)})
     events = accumulator.EventAccumulator(str(tmp_path / "tb")).Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 1.0), (11, 14.0), (21, 24.0), (31, 34.0)]
     assert [e.value for e in events.Scalars("r2/a/b")] == [0.5] * 4

@@ -1,0 +1,164 @@
+"""What is particular to one backbone: which network, which weights, and where it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from usae_train.backbones.options import check_values
+from usae_train.files.homes import from_home
+from usae_train.runtime.errors import UsageError
+
+PRETRAINED = "pretrained"
+RANDOM = "random"
+PACKAGE = "package:"
+LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
+MODULE = "module:"  # and a class and a layer: what was given from Python, and no spec can build (module_backbone.py)
+Site = Literal["block", "attention", "mlp", "prefix"]
+Level = Annotated[float, Field(allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16,384 px in patches of 4
+PositiveStd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class BackboneSpec(BaseModel):
+    """Everything that is particular to one backbone. Nothing elsewhere asks for a model's name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        min_length=1,
+        description="timm id, `hf-hub:` and a repository, or `local-dir:` and a folder of timm's form",
+    )
+    weights: str = Field(
+        PRETRAINED,
+        description="`pretrained`, `random`, a .safetensors/.pth file of timm's form, or one inside an installed "
+        "package: `package:NAME==VERSION/FILE`",
+    )
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="of the weights' file: another is refused; not checked by default"
+    )
+    tensors: Literal["named", "ordered"] = Field(
+        "named",
+        description="which of the file's tensors is which: by timm's names, or (.pth) one to one in their order",
+    )
+    layer: int = Field(-1, description="block or stage to read; negative counts from the end")
+    site: Site = Field(
+        "block",
+        description="what is read of the layer: `block`, what it gives; in transformers also what its `attention` or "
+        "its `mlp` gives, or `prefix`, its class and register tokens, side by side as one token a picture",
+    )
+    norm: bool = Field(
+        True, description="apply the model's final norm to `block` or `prefix`, where timm can; said where it cannot"
+    )
+    input_size: int | None = Field(None, ge=1, description="pixels per side; timm's own by default")
+    mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own by default")
+    std: tuple[PositiveStd, PositiveStd, PositiveStd] | None = Field(
+        None, description="normalization; timm's own by default"
+    )
+    classes: int = Field(0, ge=0, description="size of the classifier to keep, for class logits; 0 leaves it out")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what shapes the network, such as `depth: 6`: names that the architecture's classes take in timm",
+    )
+    seed: int = Field(0, ge=-(2**63), lt=2**64, description="seed of the weights when they are `random`")
+
+    @field_validator("options")
+    @classmethod
+    def _of_a_network(cls, options: dict[str, Any]) -> dict[str, Any]:
+        check_values(options)
+        return options
+
+    @field_validator("weights", "model")
+    @classmethod
+    def _from_home(cls, text: str) -> str:
+        if text.startswith("~"):
+            return str(from_home(text))
+        return LOCAL + str(from_home(text.removeprefix(LOCAL))) if text.startswith(LOCAL + "~") else text
+
+    @model_validator(mode="after")
+    def _said_of_a_file(self) -> BackboneSpec:
+        if not (self.is_packaged or self.has_own_file) and (self.sha256 is not None or self.tensors == "ordered"):
+            raise UsageError(f"sha256 and tensors are of a weight file, and weights is {self.weights!r}")
+        if self.tensors == "ordered" and self.weights.endswith(".safetensors"):
+            raise UsageError("tensors cannot be `ordered`: a .safetensors file keeps no order")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A site that all specs of before had is left out: what is written of them stays as it was."""
+        fields: dict[str, Any] = dump(self)
+        if self.site == "block":
+            fields.pop("site", None)
+        return fields
+
+    @property
+    def network(self) -> str:
+        """What specs have alike that read one network, and can do so in one pass: all but the layer and the site."""
+        return f"{self.layer < 0} {self.model_dump_json(exclude={'layer', 'site'})}"
+
+    @property
+    def place(self) -> str:
+        """Which layer is read, in words: `layer 5`, `layer 5's attention`."""
+        return f"layer {self.layer}" if self.site == "block" else f"layer {self.layer}'s {self.site}"
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether its weights lie inside an installed package."""
+        return self.weights.startswith(PACKAGE)
+
+    @property
+    def has_own_file(self) -> bool:
+        """Whether its weights are a file of the reader's own, of which a USAE folder takes a copy."""
+        return self.weights not in (PRETRAINED, RANDOM) and not self.is_packaged
+
+    @property
+    def local_folder(self) -> Path | None:
+        """The folder of the reader's own that says what the model is, of which a USAE folder takes a copy too."""
+        return Path(self.model.removeprefix(LOCAL)) if self.model.startswith(LOCAL) else None
+
+    @property
+    def short_name(self) -> str:
+        """A name that can be a file's: the id without a hub prefix or the tag of the weights."""
+        return self.model.rstrip("/").rpartition("/")[2].removeprefix(LOCAL).partition(".")[0]
+
+    def put_right(self) -> str:
+        """What to do when the weights that this gives are not those that were expected."""
+        if self.model.startswith(MODULE):
+            module = self.model.removeprefix(MODULE)
+            return f"give {module}, a module of yours that no folder holds, as in training: load(..., modules={{...}})"
+        if self.weights == RANDOM:
+            return f"random weights depend on torch's version (here {torch.__version__}); use the one of the training"
+        if self.weights == PRETRAINED:
+            return f"give the weights of the training as a file in `weights` of its spec; {self.model!r} has others now"
+        if self.is_packaged:
+            return f"install the package of the training anew, of which its spec says {self.weights}"
+        return f"put the weight file of the training at {self.weights}"
+
+    def relative_to(self, folder: Path) -> BackboneSpec:
+        """The same spec, with a relative weight file, and a relative `local-dir:`, taken to lie in `folder`."""
+        moved = {}
+        if self.has_own_file and not Path(self.weights).is_absolute():
+            moved["weights"] = str(folder / self.weights)
+        if self.local_folder is not None and not self.local_folder.is_absolute():
+            moved["model"] = f"{LOCAL}{folder / self.local_folder}"
+        return self.model_copy(update=moved) if moved else self
+
+
+# The paper's three (Thasarathan et al. 2025, section 4), by timm id; DINOv2 is read at 224 px, 16x16 patches.
+PAPER: Mapping[str, BackboneSpec] = {
+    "siglip": BackboneSpec(model="vit_base_patch16_siglip_224.webli"),
+    "dino": BackboneSpec(model="vit_small_patch14_dinov2.lvd142m", input_size=224),
+    "vit": BackboneSpec(model="vit_base_patch16_224.augreg2_in21k_ft_in1k"),
+}

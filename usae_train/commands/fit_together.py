@@ -1,0 +1,175 @@
+"""`usae-train fit` without --independent or --starts: one USAE, in one process or in those that torchrun started."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from usae_train.commands.opening import open_pictures
+from usae_train.commands.training_place import training_place
+from usae_train.runtime.printing import plural, say
+from usae_train.runtime.terminal import bars, pick_device, progress_bars, say_skipped, watched
+from usae_train.training.settings import ExecutionSettings, FitSettings
+
+if TYPE_CHECKING:
+    from usae_train.backbones.backbone import BackboneSpec
+    from usae_train.images.sources import ImageSource
+    from usae_train.model.usae import USAE
+    from usae_train.runtime.distributed import DistributedContext
+    from usae_train.tokens.given_tokens import GivenTokens
+    from usae_train.tokens.store import ActivationStore
+    from usae_train.training.checkpointing import TrainingCheckpointer
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """What was typed, its settings checked."""
+
+    images: str
+    out: Path
+    backbones: str | None
+    settings: FitSettings
+    execution: ExecutionSettings
+    verify: bool
+    resume: bool
+    tensorboard: Path | None
+    wandb: str | None
+    device: str
+    quiet: bool
+
+
+class Pictures(NamedTuple):
+    """Pictures, and the backbones that are to see them."""
+
+    source: ImageSource
+    specs: Mapping[str, BackboneSpec]
+
+
+def fit_together(asked: FitRequest) -> None:
+    """Train one USAE and write it.
+
+    Raises:
+        UsageError: as `fit_pictures`, `fit_store` and `fit_given` do, and for a folder that is taken.
+        Stopped: after SIGTERM or Ctrl-C; the state is kept.
+    """
+    from usae_train.model.checkpoint import save
+    from usae_train.runtime.distributed import ranks_of_torchrun
+    from usae_train.training.logging.metrics_log import METRICS
+
+    where = pick_device(asked.device)
+    with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
+        with ranks.raise_together():
+            room, checkpointer = holding.enter_context(training_place(asked.out, asked.resume, asked.execution, ranks))
+            ranks.local_batch(asked.settings.batch)
+            data = _opened(asked, ranks)
+        _look_at_store(asked, data, ranks)
+        usae = _trained(asked, data, where, room, checkpointer, ranks)
+        if ranks.is_main:
+            with checkpointer.naming_last_state():
+                save(usae, asked.out, beside=[room / METRICS])
+            holding.close()
+            if not asked.quiet:
+                _summarize(usae, asked.out)
+
+
+def _opened(asked: FitRequest, ranks: DistributedContext) -> GivenTokens | ActivationStore | Pictures:
+    from usae_train.backbones.carried import check_weights
+    from usae_train.model.spec_files import read_specs
+    from usae_train.tokens.given_tokens import tokens_to_fit
+    from usae_train.training.fitting import store_to_fit
+
+    limit = asked.execution.limit
+    given = tokens_to_fit(asked.images, asked.backbones, limit, asked.verify)
+    if given is not None:
+        return given
+    store = store_to_fit(asked.images, asked.backbones, limit, asked.settings.dtype, asked.verify)
+    if store is None:
+        specs = read_specs(asked.backbones or "paper")
+        return Pictures(open_pictures(asked.images, limit, ranks.is_main), specs)
+    if ranks.is_main:
+        check_weights(store.specs)
+    return store
+
+
+def _look_at_store(asked: FitRequest, data: object, ranks: DistributedContext) -> None:
+    """Compare a store's checksums where that was asked for, and say when its pictures are others by now."""
+    from usae_train.tokens.store import ActivationStore
+    from usae_train.tokens.verifying import check_checksums
+
+    if not isinstance(data, ActivationStore):
+        return
+    if asked.verify:
+        unseen = asked.quiet or not ranks.is_main
+        with progress_bars(unseen) as progress:
+            check_checksums(data, watched(progress, unseen), ranks)
+    if ranks.is_main and data.changed_pictures():
+        say(
+            f"warning: {data.record.source} has changed since {asked.images} was extracted; its tokens are whole, "
+            "but the USAE's top images may not be found there",
+            err=True,
+        )
+
+
+def _trained(
+    asked: FitRequest,
+    data: GivenTokens | ActivationStore | Pictures,
+    where: str,
+    room: Path,
+    checkpointer: TrainingCheckpointer,
+    ranks: DistributedContext,
+) -> USAE:
+    """The USAE; its bars, its metrics_logger and its states are the first process's."""
+    from usae_train.runtime.signals import stopped_by_first
+    from usae_train.tokens.given_tokens import GivenTokens
+    from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store
+    from usae_train.training.logging.callbacks import logging_callbacks
+    from usae_train.training.logging.display import TrainingDisplay, summary
+    from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
+    from usae_train.training.logging.trackers import open_trackers
+
+    chosen, execution, unseen = asked.settings, asked.execution, asked.quiet or not ranks.is_main
+    with ranks.raise_together():
+        trackers = []
+        if ranks.is_main:
+            settings = chosen.model_dump(mode="json")
+            trackers = open_trackers(asked.tensorboard, asked.wandb, asked.out.name, settings, room)
+    with (
+        stopped_by_first(ranks.is_main),
+        MetricsLogger(room / METRICS, trackers) as metrics_logger,
+        checkpointer.stop_on_signals(),
+        bars(TrainingDisplay, unseen) as progress,
+    ):
+
+        def beneath_the_bars(figures: Mapping[str, Any]) -> str:
+            progress.figures = figures
+            return summary(figures) if progress.disable else ""
+
+        watch = FitCallbacks(log_every=execution.log_every)
+        if ranks.is_main:
+            report, failure = watched(progress, unseen), say_skipped
+            watch = logging_callbacks(
+                metrics_logger,
+                report,
+                chosen.steps,
+                note=beneath_the_bars,
+                failure=failure,
+                log_every=execution.log_every,
+            )
+        if isinstance(data, Pictures):
+            return fit_pictures(data.source, chosen, data.specs, where, watch, checkpointer, execution.memory, ranks)
+        if isinstance(data, GivenTokens):
+            return fit_given(data, chosen, where, watch, checkpointer, ranks)
+        return fit_store(data, chosen, where, watch, checkpointer, execution.memory, ranks)
+
+
+def _summarize(usae: USAE, out: Path) -> None:
+    from usae_train.tokens.standardization import outliers_as_text
+    from usae_train.training.logging.display import dead_shares
+    from usae_train.training.logging.step_metrics import dead_of
+
+    dead = dead_shares(dead_of(usae))
+    say(f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}; dead: {dead}")
+    say(outliers_as_text(usae.outliers))

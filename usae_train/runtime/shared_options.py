@@ -1,0 +1,20 @@
+"""Options of commands of both packages that are no settings: Python has none of them. Each is declared here alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+JsonForTable = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1024,
+        help="On the CPU, processes that share the work; by default one per core, as far as the memory "
+        "allows. The result is the same to the bit whatever the number.",
+    ),
+]
