@@ -21,7 +21,6 @@ OUTSIDE = {  # where calls of other software are wrapped, of which ValueError is
     "usae_train/runtime/json_text.py:json_text": "json",
     "usae_train/tokens/given_tokens.py:read_npy": "numpy",
     "usae_train/tokens/pieces.py:_ranges": "int, of a file's name",
-    "usae_viz/concepts/edit_text.py:_number": "float",
     "usae_viz/explanations/photograph.py:_of_image": "PIL",
     "usae_viz/objectives/backbone.py:__init__": "torch.as_tensor",
     "usae_viz/objectives/custom.py:scored": "an objective of the user's own",
