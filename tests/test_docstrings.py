@@ -48,5 +48,11 @@ def test_every_part_that_one_composes_has_an_example(name):
 
 def test_the_parts_were_found():
     found = {part for name in MODULES if name.startswith(PARTS) for part in public_parts(importlib.import_module(name))}
-    known = {*OBJECTIVES, *(kind.__name__ for kind in PARAMETERIZATIONS.values()), "CoupledImage", "Augmentation"}
+    known = {
+        *OBJECTIVES,
+        *(kind.__name__ for kind in PARAMETERIZATIONS.values()),
+        "CoupledImage",
+        "OwnImages",
+        "Augmentation",
+    }
     assert found == known

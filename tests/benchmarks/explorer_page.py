@@ -31,7 +31,8 @@ from usae_viz.runs.metadata import ImageMetadata
 
 BACKBONES = ("vit", "dino", "siglip")
 CHANGES = {
-    "search a word": "search('37')",
+    "search a word": "search('concept 37')",
+    "search concepts": "search('40-4200, top:37')",
     "search nothing": "search('')",
     "sort by energy": "choose('#sort', 'energy')",
     "sort by universality": "choose('#sort', 'universality')",

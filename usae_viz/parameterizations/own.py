@@ -34,6 +34,17 @@ class OwnImages(nn.Module):
 
     Raises:
         ValueError: for what makes no module, or one without parameters or whose forward takes arguments.
+
+    Example:
+        >>> class Flat(nn.Module):
+        ...     def __init__(self, shape, generator):
+        ...         super().__init__()
+        ...         self.colour = nn.Parameter(torch.rand(shape[:2] + (1, 1), generator=generator))
+        ...
+        ...     def forward(self):
+        ...         return self.colour.expand(1, 3, 32, 32)
+        >>> OwnImages(OwnPart.of(Flat), seeds=[0, 1], size=32)().shape
+        torch.Size([2, 3, 32, 32])
     """
 
     def __init__(self, part: OwnPart, seeds: Sequence[int], size: int) -> None:
