@@ -12,7 +12,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import listed
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
-from usae_train.model.given import source_of
+from usae_train.model.given import check_no_limit, source_of
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.arrays import token_tensors
@@ -54,12 +54,14 @@ def open_data(
     if isinstance(data, Mapping):
         data = GivenTokens(token_tensors(data))
     if isinstance(data, GivenTokens):
+        check_no_limit(limit, "the data is tokens already")
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
         return Shown(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
+        check_no_limit(limit, "the store has its own")
         return open_store(data, first, memory)
     source = source_of(data, limit)
     backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}

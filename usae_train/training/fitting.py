@@ -105,23 +105,27 @@ def _fitted(
 ) -> USAE:
     """By what the data is."""
     if isinstance(data, Mapping):
-        if backbones is not None:
-            raise UsageError("backbones are for pictures; the data is tokens already")
+        _check_for_pictures(backbones, limit, "the data is tokens already")
         return fit_given(GivenTokens(token_tensors(data)), chosen, device, watch)
     if isinstance(data, str) and names_tokens(data):
-        if backbones is not None:
-            raise UsageError("backbones are for pictures; the data is tokens already")
+        _check_for_pictures(backbones, limit, "the data is tokens already")
         return fit_given(read_tokens(data), chosen, device, watch)
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        if backbones is not None:
-            raise UsageError("backbones are for pictures; the store has its own")
+        _check_for_pictures(backbones, limit, "the store has its own")
         return fit_store(data, chosen, device, watch)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
     source = source_of(data, limit)
     return fit_pictures(source, chosen, _specs(backbones), device, watch)
+
+
+def _check_for_pictures(backbones: object, limit: int | None, why: str) -> None:
+    """Refuse what would do nothing with tokens that were read before."""
+    for given, are in ((backbones, "backbones are"), (limit, "limit is")):
+        if given is not None:
+            raise UsageError(f"{are} for pictures; {why}")
 
 
 def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, object]]:
