@@ -12,7 +12,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import listed
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
-from usae_train.model.given import check_no_limit, source_of
+from usae_train.model.given import source_of
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.arrays import token_tensors
@@ -20,7 +20,7 @@ from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.store import ActivationStore, is_store
-from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures
+from usae_train.training.fitting import FitCallbacks, allowed_memory, check_for_pictures, feed_pictures
 from usae_train.training.settings import FitSettings
 
 Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
@@ -54,14 +54,14 @@ def open_data(
     if isinstance(data, Mapping):
         data = GivenTokens(token_tensors(data))
     if isinstance(data, GivenTokens):
-        check_no_limit(limit, "the data is tokens already")
+        check_for_pictures("the data is tokens already", settings, limit)
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
         return Shown(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        check_no_limit(limit, "the store has its own")
+        check_for_pictures("the store has its own", settings, limit)
         return open_store(data, first, memory)
     source = source_of(data, limit)
     backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}

@@ -23,7 +23,7 @@ from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
 from usae_train.images.sources import ImageSource
 from usae_train.model.checkpoint import load
-from usae_train.model.given import check_no_limit, check_usae, source_of
+from usae_train.model.given import check_usae, source_of
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
@@ -205,7 +205,8 @@ def _lots(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Paired tokens {backbone: (n, width)}, a few thousand at a time."""
     if isinstance(data, Mapping):
-        check_no_limit(limit, "the data is tokens already")
+        if limit is not None:
+            raise UsageError("limit is for pictures; the data is tokens already")
         flat = paired_tokens(data, usae.widths)
         at_once = 4096
         for first in range(0, len(next(iter(flat.values()))), at_once):

@@ -39,13 +39,3 @@ def source_of(images: str | Path | ImageSource, limit: int | None = None) -> Ima
     if limit is not None:
         raise UsageError(f"limit is of pictures that are named; of a source that is open take a slice, [:{limit}]")
     return images
-
-
-def check_no_limit(limit: int | None, what: str) -> None:
-    """Nothing.
-
-    Raises:
-        UsageError: for a limit, which is of pictures, beside something else: it would do nothing.
-    """
-    if limit is not None:
-        raise UsageError(f"limit is {limit}, of pictures, and {what}; leave it out")

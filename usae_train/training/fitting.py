@@ -105,15 +105,15 @@ def _fitted(
 ) -> USAE:
     """By what the data is."""
     if isinstance(data, Mapping):
-        _check_for_pictures(backbones, limit, "the data is tokens already")
+        check_for_pictures("the data is tokens already", chosen, limit, backbones)
         return fit_given(GivenTokens(token_tensors(data)), chosen, device, watch)
     if isinstance(data, str) and names_tokens(data):
-        _check_for_pictures(backbones, limit, "the data is tokens already")
+        check_for_pictures("the data is tokens already", chosen, limit, backbones)
         return fit_given(read_tokens(data), chosen, device, watch)
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        _check_for_pictures(backbones, limit, "the store has its own")
+        check_for_pictures("the store has its own", chosen, limit, backbones)
         return fit_store(data, chosen, device, watch)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
@@ -121,10 +121,23 @@ def _fitted(
     return fit_pictures(source, chosen, _specs(backbones), device, watch)
 
 
-def _check_for_pictures(backbones: object, limit: int | None, why: str) -> None:
-    """Refuse what would do nothing with tokens that were read before."""
-    for given, are in ((backbones, "backbones are"), (limit, "limit is")):
-        if given is not None:
+def check_for_pictures(why: str, settings: FitSettings, limit: int | None, backbones: object = None) -> None:
+    """Nothing; an error where something is asked for that would do nothing with tokens that were read before.
+
+    Args:
+        why: it would do nothing, for the message.
+        settings: of which dtype and max_broken are of how pictures are read.
+        limit: of pictures.
+        backbones: to see pictures with.
+
+    Raises:
+        UsageError: for the first of them.
+    """
+    asked = {"backbones are": backbones is not None, "limit is": limit is not None}
+    for name in ("dtype", "max_broken"):
+        asked[f"{name} is"] = getattr(settings, name) != FitSettings.model_fields[name].default
+    for are, given in asked.items():
+        if given:
             raise UsageError(f"{are} for pictures; {why}")
 
 

@@ -8,12 +8,9 @@ import torch
 from PIL import Image
 
 import usae_train as ut
-from usae_train.agreement.shown import open_data
 from usae_train.cli import app
 from usae_train.evaluation.verdict import ceiling_lines
 from usae_train.model.usae import USAE
-from usae_train.training.fitting import FitCallbacks
-from usae_train.training.settings import FitSettings
 
 PICTURES = 6
 
@@ -133,13 +130,8 @@ def test_tokens_that_do_not_pair_are_refused(identity, data, message):
 
 
 def test_a_limit_of_tokens_is_refused(identity):
-    tokens = {name: torch.ones(3, 2) for name in "ab"}
-    with pytest.raises(ValueError, match=r"limit is 2, of pictures, and the data is tokens already; leave it out"):
-        ut.r2_matrix(identity, tokens, limit=2)
-    with pytest.raises(ValueError, match=r"limit is for pictures; the data is tokens already"):
-        ut.fit(tokens, n_concepts=4, k=2, steps=1, limit=2, quiet=True)
-    with pytest.raises(ValueError, match=r"limit is 2, of pictures, and the data is tokens already; leave it out"):
-        open_data(tokens, identity, FitSettings(), 2, None, "cpu", FitCallbacks())
+    with pytest.raises(ValueError, match="limit is for pictures; the data is tokens already"):
+        ut.r2_matrix(identity, {name: torch.ones(3, 2) for name in "ab"}, limit=2)
 
 
 def test_a_share_of_nothing_is_left_out():
