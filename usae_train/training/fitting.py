@@ -38,7 +38,7 @@ from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe
+from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
 @dataclass(frozen=True)
@@ -119,26 +119,6 @@ def _fitted(
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
     source = source_of(data, limit)
     return fit_pictures(source, chosen, _specs(backbones), device, watch)
-
-
-def check_for_pictures(why: str, settings: FitSettings, limit: int | None, backbones: object = None) -> None:
-    """Nothing; an error where something is asked for that would do nothing with tokens that were read before.
-
-    Args:
-        why: it would do nothing, for the message.
-        settings: of which dtype and max_broken are of how pictures are read.
-        limit: of pictures.
-        backbones: to see pictures with.
-
-    Raises:
-        UsageError: for the first of them.
-    """
-    asked = {"backbones are": backbones is not None, "limit is": limit is not None}
-    for name in ("dtype", "max_broken"):
-        asked[f"{name} is"] = getattr(settings, name) != FitSettings.model_fields[name].default
-    for are, given in asked.items():
-        if given:
-            raise UsageError(f"{are} for pictures; {why}")
 
 
 def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, object]]:
