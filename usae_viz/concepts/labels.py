@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,8 @@ from usae_train.files.json_files import read_json, validated
 from usae_train.model.concept_names import FAVOURITES, folded, why_no_name
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
+from usae_train.runtime.warned import OneLine
 
 
 class Label(BaseModel):
@@ -45,10 +48,13 @@ class LabelFile(BaseModel):
 def labels_of(usae: USAE, file: str | Path | None = None) -> list[Label]:
     """What concepts are called: the USAE's own labels, then those of a reader's file, which go before them.
 
+    A USAE's own may be of before a name had rules: names that cannot be are left out, and warned of.
+
     Raises:
         ValueError: as `read_labels`.
     """
-    own, readers = ([] if each is None else read_labels(each, usae) for each in (usae.labels_file, file))
+    own = [] if usae.labels_file is None else _without_wrong_names(usae.labels_file, _labels_in(usae.labels_file, usae))
+    readers = [] if file is None else read_labels(file, usae)
     names = {folded(label.name) for label in readers}  # what a reader calls by a name is what it means
     return [*(label for label in own if folded(label.name) not in names), *readers]
 
@@ -96,6 +102,14 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
     Raises:
         ValueError: for a file that is none, a name that `--concept` cannot take, or labels of another USAE.
     """
+    labels = _labels_in(file, usae)
+    for label in labels:
+        if (why := _why_wrong(label)) is not None:
+            raise UsageError(f"{file}: {why}; give it another name")
+    return labels
+
+
+def _labels_in(file: str | Path, usae: USAE) -> list[Label]:
     try:
         values = read_json(from_home(file))
     except UsageError as error:
@@ -110,15 +124,22 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
             f"({usae.sha256[:12]})"
         )
     for label in found.labels:
-        _check(file, label, usae.n_concepts)
+        if label.concept >= usae.n_concepts:
+            raise UsageError(f"{file}: no concept {label.concept}; this USAE has {usae.n_concepts}")
     return found.labels
 
 
-def _check(file: str | Path, label: Label, n_concepts: int) -> None:
-    if label.concept >= n_concepts:
-        raise UsageError(f"{file}: no concept {label.concept}; this USAE has {n_concepts}")
-    if (why := why_no_name(label.name)) is not None:
-        raise UsageError(
-            f"{file}: concept {label.concept} cannot be called {json.dumps(label.name, ensure_ascii=False)}: {why} "
-            "where concepts are typed; give it another name"
-        )
+def _why_wrong(label: Label) -> str | None:
+    if (why := why_no_name(label.name)) is None:
+        return None
+    called = json.dumps(label.name, ensure_ascii=False)
+    return f"concept {label.concept} cannot be called {called}: {why} where concepts are typed"
+
+
+def _without_wrong_names(file: str | Path, labels: Sequence[Label]) -> list[Label]:
+    """Labels whose names can be; of the others the name is left out, and warned of."""
+    wrong = [why for label in labels if (why := _why_wrong(label)) is not None]
+    if wrong:
+        more = f" (and {plural(len(wrong) - 1, 'name')} more)" if len(wrong) > 1 else ""
+        warnings.warn(f"{file}: {wrong[0]}{more}; it has no name meanwhile", OneLine, stacklevel=3)
+    return [label.model_copy(update={"name": ""}) if _why_wrong(label) else label for label in labels]

@@ -123,6 +123,25 @@ def test_a_usaes_own_names_need_no_file(named_folder, written):
     assert parse_concepts(usae, "eyesinfur, warm reds", both) == [3, 7]
 
 
+def test_a_usaes_own_names_of_before_there_were_rules_are_left_out_in_one_line(named_folder):
+    labels = [
+        {"concept": 3, "name": "re*", "note": "of old"},
+        {"concept": 5, "name": "1-4"},
+        {"concept": 7, "name": "a"},
+    ]
+    (named_folder / "labels.json").write_text(json.dumps({"schema": 1, "labels": labels}))
+    with pytest.warns(UserWarning, match=r'cannot be called "re\*": \* makes .* \(and 1 name more\); it has no name'):
+        found = labels_of(ut.load(named_folder))
+    assert [(label.concept, label.name, label.note) for label in found] == [
+        (3, "", "of old"),
+        (5, "", ""),
+        (7, "a", ""),
+    ]
+    listed = CliRunner().invoke(app, ["concepts", "--usae", str(named_folder), "--named", "--json"])
+    assert {row["concept"]: row["name"] for row in json.loads(listed.stdout)} == {7: "a"}
+    assert listed.stderr.count('cannot be called "re*"') == 1
+
+
 def test_a_name_that_there_is_not_says_the_nearest(named_folder, tmp_path):
     done = CliRunner().invoke(
         app, ["maximize", "-c", "eyes in furr", "--usae", str(named_folder), "-o", str(tmp_path / "x")]
