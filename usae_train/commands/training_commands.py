@@ -262,8 +262,8 @@ def check_pictures_options(images: str, typed: Collection[str]) -> None:
 
 
 def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:
-    """Refuse what `--starts`, which is many trainings, has not."""
+    """Refuse what `--starts`, which is many trainings, does not take."""
     if verify or tensorboard is not None or wandb is not None:
-        raise typer.BadParameter("--starts is many trainings; it takes no --verify, and each has no tracker")
+        raise typer.BadParameter("--starts is many trainings; it takes neither --verify nor --tensorboard nor --wandb")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--starts trains in one process; start it without torchrun")

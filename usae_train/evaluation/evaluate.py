@@ -16,7 +16,7 @@ from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.class_figures import class_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
-from usae_train.evaluation.independent import consistency
+from usae_train.evaluation.independent import MAX_COFIRING, consistency
 from usae_train.evaluation.judging import Judge, judged
 from usae_train.evaluation.measures import AT_ONCE, Measures
 from usae_train.evaluation.metrics import (
@@ -48,7 +48,6 @@ from usae_train.tokens.paired import stream_tokens
 
 DEFAULTS = EvaluateSettings()
 SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
-MAX_COFIRING = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
 REFERENCE: dict[str, Any] = {
     "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59},
     "r2_independent": {"siglip": 0.7, "dino": 0.8, "vit": 0.7},  # "about"
@@ -88,7 +87,7 @@ def evaluate(
     Args:
         usae: with its backbones.
         source: pictures that it was not trained on.
-        batch: pictures a forward pass.
+        batch: pictures per forward pass.
         progress: called after each batch.
         compared: independent SAEs, other seeds, and where to keep states.
 

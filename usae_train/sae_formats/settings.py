@@ -27,7 +27,7 @@ class ImportSettings(Settings):
         None,
         ge=1,
         json_schema_extra={"short": "-k"},
-        description="concepts active a token, where the file does not say",
+        description="concepts active per token, where the file does not say",
     )
     threshold: float | None = Field(None, description="what a pre-code must exceed, where the file does not say")
 

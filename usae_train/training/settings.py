@@ -35,11 +35,11 @@ class TrainingRecipe(Settings):
     name: str = "custom"
     standardization: Literal["scalar", "centred", "whitened"] = Field(
         "whitened",
-        description="scalar: one mean and std a backbone; centred: less its mean token, all backbones of one root"
+        description="scalar: one mean and std per backbone; centred: less its mean token, all backbones of one root"
         " mean square norm; whitened: half of the way to white tokens besides",
     )
     batch_norm: bool = Field(False, description="BatchNorm between encoder and ReLU")
-    offset: bool = Field(True, description="learn an offset a dictionary, started at the mean token")
+    offset: bool = Field(True, description="learn an offset per dictionary, started at the mean token")
     dictionary_init: Literal["random", "tokens"] = Field(
         "tokens", description="dictionary rows at the start: noise, or tokens"
     )
@@ -191,7 +191,7 @@ class FitSettings(Settings):
         ge=0,
         le=1,
         exclude=True,  # it decides nothing about the result: a resume may allow more
-        description="largest share of the images that may be unreadable before it stops",
+        description="largest share of the pictures that may be unreadable before it stops",
     )
 
     @model_validator(mode="before")

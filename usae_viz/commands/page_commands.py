@@ -34,7 +34,7 @@ def explore(
         typer.Argument(
             metavar="RUN_OR_USAE...",
             autocompletion=complete_usae,
-            help="Run folders: a card a drawn concept. `demo`, `photos`, a USAE folder or a hub id: a card for every "
+            help="Run folders: a card per drawn concept. `demo`, `photos`, a USAE folder or a hub id: a card for every "
             "concept. Both can be given together, and several runs to compare them.",
         ),
     ],
@@ -138,7 +138,7 @@ def rate(
 
 def rate_score(
     study: Annotated[Path, typer.Argument(help="The folder that `usae-viz rate` wrote, with key.json.")],
-    answers: Annotated[list[Path], typer.Argument(help="CSV files that the page exported, one a rater.")],
+    answers: Annotated[list[Path], typer.Argument(help="CSV files that the page exported, one per rater.")],
     as_json: JsonForTable = False,
 ) -> None:
     """Score raters' answers against chance: binomial tests, over all and by condition."""

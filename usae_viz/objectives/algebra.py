@@ -31,7 +31,7 @@ class Objective:
         backbones: the backbones it asks, by name; None for all of them, none for what looks at the picture alone.
         whole_batch: whether a picture's score depends on the other pictures of the same objective.
         needs_reference: whether it compares with a given picture (`Activations.reference`).
-        lowered: those of `concepts`, `backbones` and `classes` that it asks for less of, and nowhere for more.
+        minimized: those of `concepts`, `backbones` and `classes` that it asks for less of, and nowhere for more.
         classes: the classes it looks at, each with its backbone; checked and ordered as concepts are.
         bind: makes the objective of one that has a concept by its name, when the name's number is known; see `bound`.
 
@@ -206,7 +206,7 @@ def score(objective: Objective, acts: Activations) -> Tensor:
     """Call an objective and check what it returns.
 
     Raises:
-        NoScore: for a score that is not a tensor of shape (batch,), or of complex numbers.
+        InvalidObjective: for a score that is not a tensor of shape (batch,), or of complex numbers.
         ValueError: for a comparison with a picture that is not given, or an objective of too many parts.
     """
     if objective.needs_reference and acts.reference is None:

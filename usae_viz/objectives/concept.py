@@ -43,7 +43,7 @@ class Concept(Objective):
 
     Args:
         k: the concept's index; or its name, such as `red` or `eyes`: looked up in the USAE that it is drawn of.
-        pool: over an image's tokens: `mean`, `max`, `top` (mean of the strongest half) or `centre`. Unless told, `mean`
+        pool: over an image's tokens: `mean`, `max`, `top` (mean of the strongest half) or `centre`. By default `mean`
             in a picture for one backbone, and `top` in one that several share: they need not agree everywhere.
         of: `pre_code` (has a gradient everywhere) or `code` (zero where TopK drops the concept).
         backbone: count this backbone only; all by default.

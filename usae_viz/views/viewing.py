@@ -29,7 +29,7 @@ class ViewConfig:
         augmentation: how views are drawn.
         n_views: views per picture and step.
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
-        at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
+        at_once: pictures that go through a backbone in one batch; see `batch_rows`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
         canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
