@@ -39,7 +39,7 @@ from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import USAE
-from usae_train.runtime.capacity import workers_for
+from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StageCallback
@@ -56,7 +56,6 @@ REFERENCE: dict[str, Any] = {
     "r_of_logs_frequent": 0.89,
     "share_alike": {"siglip": 0.23, "dino": 0.26, "vit": 0.38},
 }  # Thasarathan et al. 2025, on ImageNet
-ACTIVATIONS = 32  # numbers per token and feature that a transformer's block has in memory at once, twice its widest
 
 
 @dataclass(frozen=True)
@@ -342,7 +341,7 @@ def _bytes_of_a_batch(usae: USAE, batch: int) -> float:
     """Memory that a batch of pictures takes: their tokens, a backbone's work, a few pictures' codes, and their sums."""
     assert usae.grid is not None
     tokens, widths = usae.grid[0] * usae.grid[1], list(usae.widths.values())
-    numbers = batch * tokens * (2 * sum(widths) + ACTIVATIONS * max(widths))
+    numbers = batch * tokens * (2 * sum(widths) + BLOCK_NUMBERS * max(widths))
     numbers += AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
     sums = (batch / AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
     return 4.0 * numbers + 2 * 8.0 * sums
