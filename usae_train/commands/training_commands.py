@@ -50,7 +50,8 @@ def fit(
     backbones: Annotated[
         str | None,
         typer.Option(
-            help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"
+            help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas; paper by default, a store has "
+            "its own."
         ),
     ] = None,
     verify: Annotated[
@@ -174,7 +175,9 @@ def add_backbone(
     execution: ExecutionSettings,
     backbone: Annotated[str, typer.Option(help="The new one: a timm id, or a YAML of one spec with a name.")],
     out: Out,
-    name: Annotated[str | None, typer.Option(help="What to call it. [the YAML's name, or the id without tag]")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What to call it; the YAML's name, or the id without its tag, by default.")
+    ] = None,
     joint: Annotated[
         bool, typer.Option("--joint", help="Also train all together from scratch, to compare R² with: takes longer.")
     ] = False,

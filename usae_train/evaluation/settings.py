@@ -12,7 +12,7 @@ from usae_train.backbones.precision import RunIn
 from usae_train.files.validation import Settings
 from usae_train.images.settings import LabelColumn, Limit
 
-Seed = Annotated[int, Field(ge=0, description="decides every random draw, but for what a --init-seed does")]
+Seed = Annotated[int, Field(ge=0, description="decides every random draw")]
 
 
 class EvaluateSettings(Settings):

@@ -234,8 +234,8 @@ class ExecutionSettings(Settings):
     limit: Limit = None
     memory: float | None = Field(
         None,
-        description="GB of tokens in memory at a time; what does not fit is read or streamed in random windows. "
-        "[a third of the machine's]",
+        description="GB of tokens in memory at a time; what does not fit is read or streamed in random windows; "
+        "a third of the machine's by default",
     )
     checkpoint_minutes: float = Field(10.0, ge=0, description="minutes between two training states")
     keep_checkpoints: int = Field(2, ge=1, description="how many training states are kept; older ones are removed")

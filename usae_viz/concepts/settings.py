@@ -12,7 +12,7 @@ Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "agreement
 OwnLabels = Annotated[
     str | None,
     Field(
-        description="names of your own for concepts, beside those that the USAE has: the JSON that the explorer "
+        description="your own names for concepts, beside those that the USAE has: the JSON that the explorer "
         "exports. `favourites` names those",
     ),
 ]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import ConfigDict, Field
 
 from usae_train.files.validation import Settings
-
-Labels = Annotated[str | None, Field(description="your own names for concepts, the JSON that the explorer exports")]
+from usae_viz.concepts.settings import OwnLabels
 
 
 class ExplainSettings(Settings):
@@ -24,7 +21,7 @@ class ExplainSettings(Settings):
     )
     columns: int = Field(6, ge=1, le=24, description="concepts on a sheet")
     top: int = Field(20, ge=1, le=100, description="concepts of each list, one per backbone and order")
-    labels: Labels = None
+    labels: OwnLabels = None
 
 
 class InterveneSettings(Settings):
@@ -48,4 +45,4 @@ class InterveneSettings(Settings):
         description="photographs to find the nearest of, by the final embedding: a folder or what else usae-train "
         "takes; none by default",
     )
-    labels: Labels = None
+    labels: OwnLabels = None
