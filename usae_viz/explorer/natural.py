@@ -40,7 +40,7 @@ class Place:
     token: int
 
 
-Shown = tuple[dict[Place, tuple[dict[str, Any], Image.Image]], list[str]]  # and what could not be read, with why
+ShownPlaces = tuple[dict[Place, tuple[dict[str, Any], Image.Image]], list[str]]  # and what could not be read, with why
 
 
 def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> list[Place]:
@@ -113,10 +113,10 @@ def write_natural(
     return found, unreadable
 
 
-def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Place]], room: Path) -> Job[Shown]:
+def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Place]], room: Path) -> Job[ShownPlaces]:
     """Look at a batch of pictures: write each whole, and give what is shown of every place."""
 
-    def job(tell: Tell) -> Shown:  # noqa: ARG001
+    def job(tell: Tell) -> ShownPlaces:  # noqa: ARG001
         assert usae.grid is not None
         shown: dict[Place, tuple[dict[str, Any], Image.Image]] = {}
         unreadable: list[str] = []

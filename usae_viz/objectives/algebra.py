@@ -12,7 +12,7 @@ from torch import Tensor
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 
-Score = Callable[[Activations], Tensor]
+ScoreFunction = Callable[[Activations], Tensor]
 Asked = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
 Number = Callable[[str], int]  # a name's concept
 
@@ -41,7 +41,7 @@ class Objective:
 
     def __init__(
         self,
-        function: Score,
+        function: ScoreFunction,
         name: str,
         concepts: Sequence[int] = (),
         backbones: Sequence[str] | None = None,
@@ -164,7 +164,9 @@ class Objective:
         """The concepts, backbones and classes that it asks for more of."""
         return frozenset[Asked]((*self.concepts, *(self.backbones or ()), *self.classes)) - self.minimized
 
-    def _like(self, function: Score, name: str, turned: bool, again: Callable[[Objective], Objective]) -> Objective:
+    def _like(
+        self, function: ScoreFunction, name: str, turned: bool, again: Callable[[Objective], Objective]
+    ) -> Objective:
         """What comes of it alone; `again` does the same to it when its concepts have numbers."""
         minimized = self._more if turned else self.minimized
         return Objective(
@@ -180,7 +182,7 @@ class Objective:
         )
 
 
-def objective(function: Score) -> Objective:
+def objective(function: ScoreFunction) -> Objective:
     """Make an objective of one's own from a function of `Activations` that returns (batch,).
 
     Example:

@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.files.whole_numbers import as_index
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.algebra import Objective, Score
+from usae_viz.objectives.algebra import Objective, ScoreFunction
 
 Pool = Literal["auto", "mean", "max", "top", "centre"]
 Of = Literal["pre_code", "code"]
@@ -80,7 +80,7 @@ class Concept(Objective):
             super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], asked)
 
 
-def _unbound(called: str) -> Score:
+def _unbound(called: str) -> ScoreFunction:
     def scored(acts: Activations) -> Tensor:  # noqa: ARG001
         raise UsageError(f"concept {called!r} has no number yet: `maximize` looks it up, or Concept takes a number")
 
