@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field
 
 from usae_train.files.validation import Settings
-from usae_viz.concepts.settings import OwnLabels
+from usae_viz.concepts.settings import OwnLabels, UsaeName
 
 
 class ExplainSettings(Settings):
@@ -13,7 +13,7 @@ class ExplainSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usae: str = Field("photos", description="`photos`, `demo`, a USAE folder or a hub id")
+    usae: UsaeName = "photos"
     class_: str | None = Field(
         None,
         json_schema_extra={"option": "--class"},
@@ -38,7 +38,7 @@ class InterveneSettings(Settings):
         description="an edit of a concept, by number or name, at every patch: `12=0` sets its code, `seeds*2` "
         "scales it, `eyes+1.5` adds to it. Can be given several times",
     )
-    usae: str = Field("photos", description="`photos`, `demo`, a USAE folder or a hub id")
+    usae: UsaeName = "photos"
     top: int = Field(5, ge=1, le=20, description="classes and neighbours that are shown")
     among: str | None = Field(
         None,

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from usae_train.files.validation import Settings
-from usae_viz.concepts.settings import OwnLabels
+from usae_viz.concepts.settings import OwnLabels, UsaeName
 
 Animated = Literal["gif", "mp4"]
 
@@ -17,7 +17,7 @@ class DrawSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usae: str = Field("demo", description="`demo`, `photos`, a USAE folder or a hub id")
+    usae: UsaeName = "demo"
     labels: OwnLabels = None
     animation: Animated = Field("gif", description="what snapshots become: `gif` or `mp4`")
 
