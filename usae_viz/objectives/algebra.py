@@ -111,7 +111,7 @@ class Objective:
             return NotImplemented
         if not 0 < abs(other) <= sys.float_info.max:  # NaN is in no range
             raise UsageError(f"objective {self} / {other}: expected a finite number that is not 0 to divide by")
-        name = f"{_inside(self.name)} / {_spelled(other)}"
+        name = f"{_inside(self.name)} / {_format_number(other)}"
         return self._like(lambda acts: self(acts) / other, name, other < 0, lambda bound: bound / other)
 
     def __radd__(self, other: float) -> Objective:
@@ -123,7 +123,7 @@ class Objective:
     def __rmul__(self, other: float) -> Objective:
         if not _is_number(other):
             return NotImplemented
-        name = f"{_spelled(other)} * {_inside(self.name)}"
+        name = f"{_format_number(other)} * {_inside(self.name)}"
         return self._like(lambda acts: other * self(acts), name, other < 0, lambda bound: other * bound)
 
     def __neg__(self) -> Objective:
@@ -135,7 +135,7 @@ class Objective:
                 return NotImplemented  # type: ignore[no-any-return]  # Python's word to the operator, none for the caller
             own = _inside(self.name) if sign == "*" else self.name
             turned = sign == "*" and other < 0
-            name = f"{own} {sign} {_spelled(other)}"
+            name = f"{own} {sign} {_format_number(other)}"
             return self._like(lambda acts: join(self(acts), other), name, turned, lambda bound: join(bound, other))
         own, others = self.name, other.name
         if sign == "*":
@@ -234,7 +234,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _spelled(number: float) -> str:
+def _format_number(number: float) -> str:
     """Short where six digits say it all, exact otherwise."""
     short = f"{number:g}"
     return short if float(short) == number else repr(float(number))

@@ -36,7 +36,7 @@ class _ConceptScore:
 
 
 class Concept(Objective):
-    """One concept's strength over tokens and crops.
+    """One concept's strength over tokens and views.
 
     Differences of concepts draw what one has and the other lacks; differences of backbones (in the modes with one
     picture, `shared`) what one backbone sees and the other does not.
@@ -117,7 +117,7 @@ def format_call(kind: str, *values: Any, **settings: tuple[Any, Any]) -> str:
 
 
 def pool_tokens(values: Tensor, pool: Pool, grid: tuple[int, int]) -> Tensor:
-    """(batch, crop, token) -> (batch, crop); `auto` is the mean."""
+    """(batch, view, token) -> (batch, view); `auto` is the mean."""
     if pool in ("auto", "mean"):
         return values.mean(-1)
     if pool == "max":

@@ -62,7 +62,7 @@ def encode_views(
     shared: bool = False,
     classifies: bool = False,
 ) -> Activations:
-    """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference.
+    """What a backbone makes of views (batch, view, 3, size, size) of canvases (batch, 3, H, W), and of a reference.
 
     With `classifies` its logits come from the same pass as its tokens. Where its concepts are edited, so is that pass.
     """
