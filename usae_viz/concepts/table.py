@@ -10,8 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from usae_train.files.whole_numbers import as_index
 from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.tables import Table
 from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.naming import DEFAULTS, ConceptRow, concept_rows
@@ -30,7 +32,7 @@ def concept_table(
         usae: with statistics.
         sort: universality, energy, entropy, fires, auroc or agreement, the largest first; or index.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
-        limit: so many rows; all by default.
+        limit: so many rows, from 0; all by default.
 
     Returns:
         A pandas DataFrame; without pandas a `Table` of the same columns: `concept` (its number), `name` (or None),
@@ -39,7 +41,8 @@ def concept_table(
         its trainings, 0..1).
 
     Raises:
-        ValueError: for a USAE without statistics, an order that it does not have, or a labels file that cannot be read.
+        ValueError: for a USAE without statistics, an order that it does not have, a labels file that cannot be read, or
+            another limit.
 
     Example:
         >>> import usae_train as ut
@@ -47,6 +50,8 @@ def concept_table(
         5
     """
     check_usae(usae)
+    if limit is not None and as_index(limit, "limit", " >= 0") < 0:
+        raise UsageError(f"limit {limit!r}: expected a whole number >= 0")
     names = names_of(labels_of(usae, labels))
     rows = [_cells(usae, row, names) for row in concept_rows(usae, sort, limit)]
     if find_spec("pandas") is not None:

@@ -66,5 +66,8 @@ def _one(concept: Any, wanted: Any) -> str:
 
 
 def plain(number: float) -> str:
-    """A number as short as it can be written without being another."""
-    return repr(float(number)).removesuffix(".0")
+    """A number as short as it can be written without being another; a whole one that no float holds is `inf`."""
+    try:
+        return repr(float(number)).removesuffix(".0")
+    except OverflowError:
+        return "inf" if number > 0 else "-inf"

@@ -17,6 +17,7 @@ from usae_viz.objectives.backbone import Channel, Direction, Logit
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept
 from usae_viz.objectives.pictures import L2, Diversity, TotalVariation
+from usae_viz.own_code.importing import is_custom
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     kind.__name__: kind
@@ -40,6 +41,11 @@ def parse_objective(text: str) -> Objective:
     """
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"an objective of {len(text)} characters; expected at most {MAX_CHARACTERS}")
+    if is_custom(text):
+        raise UsageError(
+            f"objective {_short(text)!r} is code of your own, which a recipe draws: name it there under `objectives`, "
+            "then usae-viz render RECIPE --allow-code; in Python @usae_viz.objective makes one"
+        )
     try:
         value = _value(ast.parse(text.strip(), mode="eval").body, text)
     except (SyntaxError, RecursionError, MemoryError, OverflowError) as error:

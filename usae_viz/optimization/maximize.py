@@ -129,9 +129,20 @@ def maximize_each(
     for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
         left, shown = list(alike), replace(view_config, whole_first=share)
         while left:
-            if not (drawn := (yield from _draw(shown, left[: view_config.at_once], settings, start, progress, draw))):
+            pack = _up_to_a_repeat(left[: view_config.at_once])
+            if not (drawn := (yield from _draw(shown, pack, settings, start, progress, draw))):
                 return
             del left[:drawn]
+
+
+def _up_to_a_repeat(objectives: Sequence[Objective]) -> list[Objective]:
+    """The first objectives, none of them twice: pictures that are drawn at once are told apart by theirs."""
+    pack = dict[int, Objective]()
+    for objective in objectives:
+        if id(objective) in pack:
+            break
+        pack[id(objective)] = objective
+    return list(pack.values())
 
 
 @undisturbed

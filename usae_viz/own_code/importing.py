@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -14,9 +15,10 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.hashing import files_of_code, hash_of_code
+from usae_viz.own_code.hashing import INSTALLED, OURS, files_of_code, hash_of_code
 
-_IMPORTED: dict[str, str | None] = {}  # {module that was imported here: the hash of its code then}
+_IMPORTED: dict[str, tuple[Path, str]] = {}  # {module that was imported here: its file, and the hash of its code then}
+PYTHONS = Path(sysconfig.get_path("stdlib")).resolve()
 NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -35,35 +37,71 @@ def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[An
         what: what it is to be, for the messages: `objective`.
 
     Raises:
-        ValueError: without leave, or for a module or name that is not there.
+        ValueError: without leave, or for a module that is not there, or that Python has of another place.
     """
     if not allow_code:
         raise UsageError(f"{what} {text!r} runs code from a file; look at the file, then add --allow-code")
     module_name, _, name = text.partition(":")
-    sha256 = code_hash(text, folder)
-    _forget_changed(module_name, sha256)
+    sha256, code = code_hash(text, folder), _code_of(module_name, folder)
+    _forget_changed(code)
+    _check_place(f"{what} {text!r}", module_name, code)
     try:
         with _looked_for_in(folder):
             module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # anybody's code: whatever it raises is said, a script's own exit too
         raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
-    _IMPORTED.setdefault(module_name, sha256)
+    finally:
+        _IMPORTED.update({each: own for each, own in code.items() if _imported_from(each) == own[0]})
     return getattr(module, name, None), sha256
 
 
-def _forget_changed(module_name: str, sha256: str | None) -> None:
-    """Let a module, with all that it imports, be imported anew where its code has changed since it was imported here.
+def _code_of(module_name: str, folder: Path) -> dict[str, tuple[Path, str]]:
+    """{module: its file, and the hash of its code} of a module, and of those beside it that it imports.
 
-    A notebook draws, changes the file, and draws again: else the hash would be of other code than was run.
+    Without what belongs to Python or is installed: that is not imported anew, and nobody changes it meanwhile.
     """
-    module = sys.modules.get(module_name)
-    file = getattr(module, "__file__", None)
-    if module is None or file is None:
-        _IMPORTED.pop(module_name, None)
-    elif _IMPORTED.get(module_name, sha256) != sha256:
-        for name in files_of_code(module_name, Path(file)).values():
-            sys.modules.pop(name, None)
-            _IMPORTED.pop(name, None)
+    file = _file_of(module_name, folder)
+    found = {} if file is None else files_of_code(module_name, file)
+    return {
+        name: (own, hash_of_code(name, own))
+        for own, name in found.items()
+        if name.partition(".")[0] not in OURS
+        and not own.is_relative_to(PYTHONS)
+        and not any(part in INSTALLED for part in own.parts)
+    }
+
+
+def _imported_from(module_name: str) -> Path | None:
+    """The file that a module was imported from."""
+    file = getattr(sys.modules.get(module_name), "__file__", None)
+    return None if file is None else Path(file).resolve()
+
+
+def _forget_changed(code: Mapping[str, tuple[Path, str]]) -> None:
+    """Let what was imported here be imported anew where its code has changed since, or is now of another place.
+
+    A notebook draws, changes a file, and draws again; or it draws by recipes of two folders, with a file of one name
+    in each: else the hash would be of other code than was run. A package is forgotten as a whole, since it holds its
+    modules.
+    """
+    changed = {
+        name.partition(".")[0]
+        for name, (file, then) in _IMPORTED.items()
+        if (name in code and code[name][0] != file) or not file.is_file() or hash_of_code(name, file) != then
+    }
+    for name in [name for name in _IMPORTED if name.partition(".")[0] in changed]:
+        sys.modules.pop(name, None)
+        del _IMPORTED[name]
+
+
+def _check_place(said: str, module_name: str, code: Mapping[str, tuple[Path, str]]) -> None:
+    """Nothing; a ValueError where Python has imported a module of this name from another file, which would be run."""
+    there = _imported_from(module_name)
+    if there is not None and module_name in code and there != code[module_name][0]:
+        raise UsageError(
+            f"{said}: Python has imported another {module_name}, {there}, and not {code[module_name][0]}; "
+            "give the file another name"
+        )
 
 
 def where_it_failed(error: Exception, file: str | None) -> str:
@@ -83,12 +121,15 @@ def code_hash(text: str, folder: Path) -> str | None:
         None for a module that is not there, or is in no file.
     """
     module_name = text.strip().partition(":")[0]
-    imported = sys.modules.get(module_name)
+    file = _file_of(module_name, folder)
+    return None if file is None else hash_of_code(module_name, file)
+
+
+def _file_of(module_name: str, folder: Path) -> Path | None:
+    """The file that a module would be imported from; of one that Python finds no longer, that it was imported from."""
     with _looked_for_in(folder):
-        file = _place_of(module_name) if imported is None else getattr(imported, "__file__", None)
-    if file is None or not Path(file).is_file():
-        return None
-    return hash_of_code(module_name, Path(file))
+        place = _place_of(module_name) or getattr(sys.modules.get(module_name), "__file__", None)
+    return Path(place) if place is not None and Path(place).is_file() else None
 
 
 def _place_of(module_name: str) -> str | None:

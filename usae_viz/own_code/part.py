@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -17,6 +18,8 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import shortage
 from usae_viz.own_code.hashing import hash_of_code
 from usae_viz.own_code.importing import NAME, import_own, is_custom, where_it_failed
+
+_HASHES = WeakKeyDictionary[Any, str]()  # {what was given in Python: the hash of its code when it first was}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,9 @@ class OwnPart:
 
     @classmethod
     def of(cls, given: object) -> OwnPart:
-        """A name as it is, without importing it; a callable with the file that it stands in.
+        """A name as it is, without importing it; a callable with the file that it stands in, as it first was.
+
+        Who changes that file meanwhile and imports nothing anew gives, and runs, the code of before.
 
         Raises:
             ValueError: for anything else.
@@ -52,7 +57,9 @@ class OwnPart:
         file = getattr(imported, "__file__", None)
         if module == "__main__" or file is None or getattr(imported, name, None) is not given:
             return cls(name, given)
-        return cls(f"{module}:{name}", given, hash_of_code(str(module), Path(file)))
+        if given not in _HASHES:
+            _HASHES[given] = hash_of_code(str(module), Path(file))
+        return cls(f"{module}:{name}", given, _HASHES[given])
 
     def imported(self, folder: Path, allow_code: bool, what: str) -> OwnPart:
         """The same with what it names, which is looked for in a folder first; `what` it is to be, for the messages.

@@ -65,7 +65,7 @@ def render(
     out: str | Path,
     *,
     usae: USAE | str | None = None,
-    labels: str | None = None,
+    labels: str | Path | None = None,
     allow_code: bool = False,
     workers: int | None = 1,
     device: torch.device | str = "cpu",
@@ -81,7 +81,7 @@ def render(
         allow_code: let the recipe import its own code, `module:Name`.
         workers: on the CPU, processes that share the work; None: as many as cores and memory allow, of which more than
             one only where torch computes with one thread (`torch.set_num_threads(1)`).
-        device: where to draw.
+        device: where to draw; a USAE that is given stays where it is.
         quiet: show no bar, and say nothing at the end.
 
     Returns:
@@ -99,11 +99,11 @@ def render(
 
 
 def _planned(
-    file: Path, usae: USAE | str | None, labels: str | None, allow_code: bool, device: torch.device | str
+    file: Path, usae: USAE | str | None, labels: str | Path | None, allow_code: bool, device: torch.device | str
 ) -> tuple[RenderPlan, USAE]:
     chosen = read_recipe(str(file))
     if labels is not None:
-        chosen = chosen.model_copy(update={"labels": labels})
+        chosen = chosen.model_copy(update={"labels": str(labels)})
     model = usae if isinstance(usae, USAE) else load(usae or chosen.usae, device)
     try:
         return plan_recipe(model, chosen, file.parent, allow_code), model

@@ -156,7 +156,7 @@ def in_words(about: ImageMetadata) -> list[str]:
         f"picture     {about.picture}" + (f" of variant {about.variant}" if about.variant else ""),
         f"objective   {about.objective}",
         f"USAE        {about.usae}, sha256 {str(about.usae_sha256)[:12]}",
-        "settings    " + _listed({key: value for key, value in about.settings.items() if value is not None}),
+        "settings    " + _listed({key: value for key, value in about.settings.items() if value not in (None, [])}),
         "drawn on    " + _listed(about.drawn_on),
         "versions    " + _listed(about.versions) + (f", commit {about.commit[:12]}" if about.commit else ""),
     ]

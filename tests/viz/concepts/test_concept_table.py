@@ -61,3 +61,10 @@ def test_a_labels_file_names_concepts_to_explain_too(tmp_path):
 def test_a_concept_goes_by_its_name(named):
     (objective,) = bound_in(ut.load("demo"), [uv.Concept(named)])
     assert objective.concepts == (30,)
+
+
+@pytest.mark.parametrize("limit", [-1, True, 2.0])
+def test_a_limit_that_is_none_is_refused(limit):
+    """-1 left the last concept out."""
+    with pytest.raises(ValueError, match=r"limit .*: expected a whole number >= 0"):
+        uv.concept_table(ut.load("demo"), limit=limit)

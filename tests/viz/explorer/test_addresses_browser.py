@@ -148,3 +148,15 @@ def test_the_atlas_shows_the_chosen_run(folder, visit):
         page.evaluate("drawn.clear()")
         page.select_option("#runs", run)
         becomes(page, lambda: page.evaluate(drawn), expected)
+
+
+def test_what_is_gone_back_from_before_it_is_there_is_not_shown(folder, visit):
+    page = visit(folder, "sort=index")
+    page.evaluate(
+        """async () => {
+          document.querySelector(".card .open").click();
+          history.back();
+          await new Promise((done) => addEventListener("hashchange", done, { once: true }));
+        }"""
+    )
+    assert settled(page)["open"] == []

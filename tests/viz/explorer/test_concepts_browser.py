@@ -21,6 +21,7 @@ TEXTS = [
     *("top:3", "top: 12", "top:0", "top:13", "top:", "top:x", "Top:3", "T o p : 3"),
     *("warm reds", "WarmReds, 2", "warm", "warm*", "twins"),
     *("tw?ns", "tw?n", "[tu]w*", "[!t]*", "[a-t]wins", "[t-a]wins"),
+    *("**s", "*" * 30 + "~"),
     *("cold", "cold*", "[", "[]", "[!]", "*", "", " , ", ",3,", "3 1", "3;1", "concept 3"),
     *("texture: dots", "texture:dots", "Dots", "dots", "texture:*", "colour:*", "textur", ":dots", "*dots"),
 ]

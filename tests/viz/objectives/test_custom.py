@@ -1,5 +1,6 @@
 """Objectives from a file: found before anything of it is run, and taken from the source that one can read."""
 
+import shutil
 import sys
 
 import pytest
@@ -19,7 +20,7 @@ def room(tmp_path):
     (tmp_path / "own_room" / "beside.py").write_text("half = 0.5\n")
     (tmp_path / "own_room" / "calm.py").write_text(SOURCE)
     yield tmp_path
-    for name in ("own_room", "own_room.beside", "own_room.calm"):
+    for name in ("own_room", "own_room.beside", "own_room.calm", "own_room.late"):
         sys.modules.pop(name, None)
 
 
@@ -54,3 +55,36 @@ def test_code_that_was_changed_meanwhile_is_imported_anew(room):
     changed = load_custom("own_room.calm:calm", room, allow_code=True)
     assert sys.modules["own_room.beside"].half == 0.25
     assert first.sha256 == again.sha256 != changed.sha256
+
+
+def test_a_helper_that_was_changed_is_imported_anew_for_whoever_imports_it(room):
+    """By another module, or by one that could not be imported before: the helper's old code was run."""
+    (room / "own_room" / "late.py").write_text("from own_room import beside\nwanted = lambda acts: beside.half\n")
+    load_custom("own_room.calm:calm", room, allow_code=True)
+    (room / "own_room" / "beside.py").write_text("half = 0.25\n")
+    load_custom("own_room.late:wanted", room, allow_code=True)
+    assert sys.modules["own_room.late"].beside.half == 0.25
+    (room / "own_room" / "beside.py").write_text("half = 0.125\nhalves\n")
+    with pytest.raises(ValueError, match="halves"):
+        load_custom("own_room.late:wanted", room, allow_code=True)
+    (room / "own_room" / "beside.py").write_text("half = 0.125\n")
+    load_custom("own_room.calm:calm", room, allow_code=True)
+    assert sys.modules["own_room.calm"].half == 0.125
+
+
+def test_two_folders_with_a_module_of_one_name_have_each_its_own(room, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    shutil.copytree(room / "own_room", other / "own_room")
+    (other / "own_room" / "beside.py").write_text("half = 0.25\n")
+    halves = []
+    for folder in (room, other, room):
+        load_custom("own_room.calm:calm", folder, allow_code=True)
+        halves.append(sys.modules["own_room.calm"].half)
+    assert halves == [0.5, 0.25, 0.5]
+
+
+def test_a_file_that_is_called_as_a_module_of_pythons_is_refused_and_that_one_stays(room):
+    (room / "shutil.py").write_text("def calm(acts):\n    return 0\n")
+    with pytest.raises(ValueError, match=r"imported another shutil, .*; give the file another name"):
+        load_custom("shutil:calm", room, allow_code=True)
+    assert sys.modules["shutil"] is shutil

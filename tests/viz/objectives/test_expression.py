@@ -128,6 +128,7 @@ def test_arithmetic_is_pythons(acts, text, value):
         ("__import__('os').system('true')", "is not allowed"),
         ("__import__('os')", "unknown name '__import__'"),
         ("import os", "cannot be read; expected such as Concept(12) - L2()"),
+        ("mine:smooth", "is code of your own, which a recipe draws: name it there under `objectives`"),
         ("Concept(3); Concept(4)", "cannot be read"),
         ("Concept(3)\nConcept(4)", "cannot be read"),
         ("Concept(3) ** 2", "'Concept(3) ** 2' is not allowed"),

@@ -132,6 +132,7 @@ def test_a_title_says_what_is_edited_in_which_variant(usae):
 @pytest.mark.parametrize(
     ("edits", "why"),
     [
+        ({"left": {5: -(10**400)}}, "the edit of concept 5 has -inf; expected a number from"),
         ({"lefd": {5: 0}}, "unknown backbone 'lefd'"),
         ({"left": {12: 0}}, "no concept 12; this USAE has 12"),
         ({"left": {"stripes": 0}}, "no concept 'stripes'"),

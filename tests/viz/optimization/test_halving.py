@@ -93,3 +93,9 @@ def test_a_score_that_is_lost_in_the_second_half_ends_its_own_objective_alone(us
     with pytest.warns(UserWarning, match="do not fit"), pytest.raises(ValueError, match="check the objective broken"):
         draw_all()
     assert len(drawn) == 2
+
+
+def test_one_that_is_asked_for_twice_is_drawn_twice_and_none_beside_it_is_lost(usae):
+    one, other = uv.Concept(3), uv.Concept(5)
+    found = maximize_each(usae, [one, one, other], uv.MaximizeSettings(mode="shared", **SETTINGS))
+    assert [result.objective for result in found] == [one, one, other]

@@ -1,5 +1,6 @@
 """Parameterizations and transforms of somebody's own: from Python, recipes and command lines, and what is wrong."""
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -161,6 +162,16 @@ def test_another_code_is_another_key_and_none_leaves_keys_as_they_were(room, usa
     (room / "mine_parts.py").write_text((room / "mine_parts.py").read_text() + "\n# another\n")
     assert before != keys(parameterization="mine_parts:Plain")
     assert keys() == keys(transforms=[])
+
+
+def test_what_python_was_given_has_the_hash_of_the_code_that_runs(room, monkeypatch):
+    """Not of its file that was changed meanwhile: a picture would say that other code had drawn it."""
+    monkeypatch.syspath_prepend(room)
+    mine = importlib.import_module("mine_parts")
+    first = OwnPart.of(mine.Plain)
+    (room / "mine_parts.py").write_text((room / "mine_parts.py").read_text() + "\n# another\n")
+    assert OwnPart.of(mine.Plain) == first
+    assert OwnPart.of(importlib.reload(mine).Plain).sha256 != first.sha256 is not None
 
 
 def test_transforms_replace_the_augmentation_or_go_around_it():

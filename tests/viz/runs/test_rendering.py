@@ -46,3 +46,12 @@ def test_code_runs_with_leave_alone(recipe, usae, tmp_path):
     run = uv.render(recipe, tmp_path / "run", usae=usae, allow_code=True, quiet=True)
     assert len(run.drawn) == 1
     assert run.scores == []
+
+
+def test_a_readers_own_names_are_a_text_or_a_path(recipe, usae, tmp_path, recwarn):
+    (tmp_path / "labels.json").write_text('{"schema": 1, "labels": [{"concept": 5, "name": "dust"}]}')
+    recipe.write_text(RECIPE.replace("[3]", "[dust]"))
+    for place in (tmp_path / "labels.json", str(tmp_path / "labels.json")):
+        run = uv.render(recipe, tmp_path / "run", usae=usae, labels=place, quiet=True)
+        assert [each.folder.name for each in run.drawn] == ["concept-00005"]
+    assert not [each for each in recwarn if "serializ" in str(each.message).lower()]

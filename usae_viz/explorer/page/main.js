@@ -222,7 +222,7 @@ class Explorer {
     keepingFocus(() => this.#update(fromHash(location.hash, this.standard, this.data)));
     this.setAddress(); // at once: a moment later one may have gone on
     byId("search", HTMLInputElement).value = this.view.query;
-    if (!this.#openWhatIsAsked() && this.sheet.dialog.open) this.sheet.dialog.close();
+    if (!this.#openWhatIsAsked()) this.sheet.hide();
   }
 
   #openWhatIsAsked() {

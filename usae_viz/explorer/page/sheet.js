@@ -124,6 +124,12 @@ class Sheet {
     this.dialog.scrollTop = 0;
   }
 
+  /** Close it; what was asked for and is not there yet is not shown any more. */
+  hide() {
+    if (this.dialog.open) this.dialog.close();
+    else this.ids = [];
+  }
+
   /** @param {boolean} one whether one concept is shown */
   #head(one) {
     const says = h("span", { class: "said", role: "status" });
