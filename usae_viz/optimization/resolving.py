@@ -87,8 +87,7 @@ def _check_own(settings: MaximizeSettings, augmentation: Augmentation) -> None:
             what = f"a {name}" if name == "spectrum" else name
             if getattr(settings, name) is not None and settings.parameterization != whose:
                 raise UsageError(
-                    f"{what} is for the parameterization {whose}, not for {settings.parameterization}; leave one of them "
-                    "out"
+                    f"{what} is for the parameterization {whose}, not for {settings.parameterization}; leave it out"
                 )
     if _is_augmented(settings):
         return
