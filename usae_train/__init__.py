@@ -81,7 +81,7 @@ def __getattr__(name: str) -> _typing.Any:
     if name == "Recipe":
         from usae_train.runtime.warned import FormerName
 
-        _warnings.warn("ut.Recipe is called ut.TrainingRecipe now; that name goes with the next version", FormerName, 2)
+        _warnings.warn("ut.Recipe is called ut.TrainingRecipe now; the next version removes that name", FormerName, 2)
         name = "TrainingRecipe"
     if name not in __all__:
         raise AttributeError(f"module 'usae_train' has no attribute {name!r}")

@@ -140,7 +140,7 @@ def concepts(
     only_named: Annotated[bool, typer.Option("--named", help="Only concepts that have a name.")] = False,
     as_json: JsonForTable = False,
 ) -> None:
-    """List concepts: universality, firing entropy, energy, firing share a backbone, name, factor that it follows best.
+    """List concepts: universality, firing entropy, energy, firing share per backbone, name, factor it follows best.
 
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """

@@ -34,7 +34,7 @@ class MaximizeSettings(Settings):
 
     mode: Mode = Field(
         "per-model",
-        description="`per-model`: one image per backbone; `shared`: one for all, their gradients balanced; "
+        description="`per-model`: one picture per backbone; `shared`: one for all, their gradients balanced; "
         "`coupled`: one per backbone around a common layout",
     )
     parameterization: ParameterizationName | OwnPart = Field(
@@ -85,7 +85,7 @@ class MaximizeSettings(Settings):
         None,
         gt=0,
         le=10,
-        description="for fourier: the image's root mean square in logits of decorrelated colour, which is held; "
+        description="for fourier: the picture's root mean square in logits of decorrelated colour, which is held; "
         "1.5 by default, 4 for a USAE of the demo's scenes",
     )
     spectrum: str | None = Field(
@@ -95,9 +95,11 @@ class MaximizeSettings(Settings):
         "default, demo for a USAE of the demo's scenes",
     )
     start: str | None = Field(
-        None, min_length=1, description="an image file to start from (accentuation) instead of from noise"
+        None, min_length=1, description="a picture file to start from (accentuation) instead of from noise"
     )
-    reference: str | None = Field(None, min_length=1, description="an image file to compare with; the start by default")
+    reference: str | None = Field(
+        None, min_length=1, description="a picture file to compare with; the start by default"
+    )
     dtype: RunIn = Field(
         "auto",
         description="what the backbones compute in: `float32`, `bfloat16`; `auto` is bfloat16 where that is faster",
@@ -109,7 +111,7 @@ class MaximizeSettings(Settings):
         "never by default",
     )
     snapshots: int | None = Field(
-        None, ge=1, description="keep the image every so many steps, as an animation; none by default"
+        None, ge=1, description="keep the picture every so many steps, as an animation; none by default"
     )
     alpha: bool = Field(False, description="write PNGs with transparency: clear where the gradient asked little")
     seed: int = Field(0, ge=0, lt=MAX_SEED, description="decides the start and the augmentation draws")
@@ -117,17 +119,17 @@ class MaximizeSettings(Settings):
     memory: float | None = Field(
         None,
         gt=0,
-        description="GB that the images drawn at once may take; on a GPU 60% of what is free by default; a CPU "
+        description="GB that the pictures drawn at once may take; on a GPU 60% of what is free by default; a CPU "
         "draws one after the other, and only asks whether one fits",
     )
     verify: int | None = Field(
         None,
         ge=0,
-        description="score the images for this concept; for the objective's own concept or class by default",
+        description="score the pictures for this concept; for the objective's own concept or class by default",
     )
     verdict: VerdictSettings = Field(
         VerdictSettings(),
-        description="when an image is `strong` or `failed`: `rank=1,percentile=99.9`; of rank, percentile, margin"
+        description="when a picture is `strong` or `failed`: `rank=1,percentile=99.9`; of rank, percentile, margin"
         " (times noise), share, probability, class_rank",
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from usae_train.agreement.matching import ALIKE, Clusters, cluster, sums_of_members
 from usae_train.agreement.members import check_members, joint_rows, raw_rows, standardized_rows
 from usae_train.agreement.settings import AgreementSettings
-from usae_train.agreement.shown import Data, Shown, open_data
+from usae_train.agreement.shown import Data, EncoderData, open_data
 from usae_train.model.checkpoint import load
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.statistics import measure
@@ -91,7 +91,7 @@ def consensus(
 def fit_agreed(
     members: Sequence[USAE],
     found: Clusters,
-    shown: Shown,
+    shown: EncoderData,
     settings: FitSettings,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,

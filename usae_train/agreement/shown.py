@@ -26,7 +26,7 @@ from usae_train.training.settings import FitSettings, check_for_pictures
 Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
 
 
-class Shown(NamedTuple):
+class EncoderData(NamedTuple):
     """What encoders are fitted on."""
 
     feed: Feed
@@ -43,7 +43,7 @@ def open_data(
     memory: float | None,
     device: torch.device | str,
     watch: FitCallbacks,
-) -> Shown:
+) -> EncoderData:
     """Tokens, a store or pictures, of the backbones that the USAEs have.
 
     Raises:
@@ -57,7 +57,7 @@ def open_data(
         check_for_pictures("the data is tokens already", settings, limit)
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
-        return Shown(feed, data.sample, data.identity())
+        return EncoderData(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
@@ -75,10 +75,10 @@ def open_data(
         "widths": first.widths,
         "backbones": listed(first.specs),
     }
-    return Shown(seen, pictures, about, images)
+    return EncoderData(seen, pictures, about, images)
 
 
-def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Shown:
+def open_store(store: ActivationStore, first: USAE, memory: float | None) -> EncoderData:
     """A store of the USAEs' backbones.
 
     Raises:
@@ -97,7 +97,7 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Sho
         "widths": first.widths,
         "shards": [shard.sha256 for shard in record.shards],
     }
-    return Shown(feed, feed.sample, about, record.images)
+    return EncoderData(feed, feed.sample, about, record.images)
 
 
 def check_widths(found: Mapping[str, int], first: USAE, what: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from usae_train.agreement.members import check_members
-from usae_train.agreement.shown import Shown, open_data
+from usae_train.agreement.shown import EncoderData, open_data
 from usae_train.backbones.backbone import BackboneSpec, build_backbones
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.atomic import check_writable
@@ -50,7 +50,7 @@ def fit_starts(
     room: Path,
     work: Work,
     watch: FitCallbacks,
-) -> tuple[list[USAE], Shown]:
+) -> tuple[list[USAE], EncoderData]:
     """Train from several starts on the same tokens, which are seen once; what is done already is not done again.
 
     Args:

@@ -24,8 +24,8 @@ from usae_train.runtime.errors import UsageError
 HUB = ("hf-hub:", "hf_hub:")
 CONFIG = "config.json"
 MAX_BYTES = 16_000_000  # bytes of a config.json: with names of 21,843 classes timm's own have 3 million
-Side = Annotated[int, Field(ge=1, le=2**14)]
-Size = tuple[Annotated[int, Field(ge=1, le=16)], Side, Side]
+Pixels = Annotated[int, Field(ge=1, le=2**14)]
+Size = tuple[Annotated[int, Field(ge=1, le=16)], Pixels, Pixels]
 
 
 class _Input(BaseModel):
@@ -40,7 +40,7 @@ class _Input(BaseModel):
     std: tuple[PositiveStd, PositiveStd, PositiveStd] | None = None
     num_classes: int | None = Field(None, ge=0, le=2**24)
     label_offset: int | None = Field(None, ge=0, le=2**24)
-    pool_size: tuple[Side, Side] | None = None
+    pool_size: tuple[Pixels, Pixels] | None = None
 
 
 class _Config(BaseModel):

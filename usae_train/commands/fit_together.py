@@ -121,7 +121,7 @@ def _trained(
     checkpointer: TrainingCheckpointer,
     ranks: DistributedContext,
 ) -> USAE:
-    """The USAE; its bars, its metrics_logger and its states are the first process's."""
+    """The USAE; its bars, its metrics and its states are the first process's."""
     from usae_train.runtime.signals import stopped_by_first
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store

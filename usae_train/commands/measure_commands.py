@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usae_train.commands.opening import open_pictures
-from usae_train.commands.options import SOURCES, Images
+from usae_train.commands.options import SOURCES, Images, Usae
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.printing import plural, say, say_json, say_table
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 @takes_settings(EvaluateSettings)
 def evaluate(
-    usae: Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")],
+    usae: Usae,
     images: Annotated[str, typer.Argument(help=f"Pictures it was not trained on: {SOURCES}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
     settings: EvaluateSettings,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.commands.opening import open_pictures
+from usae_train.commands.options import Usae
 from usae_train.evaluation.settings import NameSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
@@ -28,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 @takes_settings(NameSettings)
 def name(
-    usae: Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")],
+    usae: Usae,
     images: Annotated[
         str,
         typer.Argument(

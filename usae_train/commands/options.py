@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist, or be empty.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume a training that was stopped.")]
+Usae = Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")]
 SOURCES = "a folder, `shards/{000..009}.tar[:FIELD]`, `hf:NAME[:SPLIT[:COLUMN]]`, or `demo`"
 TOKENS = "paired tokens (`NAME=FILE.npy,NAME=FILE.npy`, .safetensors, saev's shards)"
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from usae_train.commands.options import Out
+from usae_train.commands.options import Out, Usae
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import say
 from usae_train.runtime.settings_options import takes_settings
@@ -60,7 +60,7 @@ def import_sae(
 
 @takes_settings(ExportSettings)
 def export_sae(
-    usae: Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")],
+    usae: Usae,
     out: Out,
     settings: ExportSettings,
     quiet: Quiet = False,

@@ -50,7 +50,8 @@ def fit(
     backbones: Annotated[
         str | None,
         typer.Option(
-            help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas; a store has its own. [paper]"
+            help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas; paper by default, a store has "
+            "its own."
         ),
     ] = None,
     verify: Annotated[
@@ -174,7 +175,9 @@ def add_backbone(
     execution: ExecutionSettings,
     backbone: Annotated[str, typer.Option(help="The new one: a timm id, or a YAML of one spec with a name.")],
     out: Out,
-    name: Annotated[str | None, typer.Option(help="What to call it. [the YAML's name, or the id without tag]")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What to call it; the YAML's name, or the id without its tag, by default.")
+    ] = None,
     joint: Annotated[
         bool, typer.Option("--joint", help="Also train all together from scratch, to compare R² with: takes longer.")
     ] = False,
@@ -262,8 +265,8 @@ def check_pictures_options(images: str, typed: Collection[str]) -> None:
 
 
 def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:
-    """Refuse what `--starts`, which is many trainings, has not."""
+    """Refuse what `--starts`, which is many trainings, does not take."""
     if verify or tensorboard is not None or wandb is not None:
-        raise typer.BadParameter("--starts is many trainings; it takes no --verify, and each has no tracker")
+        raise typer.BadParameter("--starts is many trainings; it takes neither --verify nor --tensorboard nor --wandb")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--starts trains in one process; start it without torchrun")

@@ -12,4 +12,4 @@ class BuildSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(0, ge=0, description="decides every random draw, but for what a --init-seed does")
+    seed: int = Field(0, ge=0, description="decides every random draw except those of init_seed")

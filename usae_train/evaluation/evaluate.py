@@ -16,7 +16,7 @@ from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.class_figures import class_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
-from usae_train.evaluation.independent import consistency
+from usae_train.evaluation.independent import MAX_COFIRING, consistency
 from usae_train.evaluation.judging import Judge, judged
 from usae_train.evaluation.measures import AT_ONCE, Measures
 from usae_train.evaluation.metrics import (
@@ -39,7 +39,7 @@ from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import USAE
-from usae_train.runtime.capacity import workers_for
+from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StageCallback
@@ -48,7 +48,6 @@ from usae_train.tokens.paired import stream_tokens
 
 DEFAULTS = EvaluateSettings()
 SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
-MAX_COFIRING = 1000  # the paper's: the most co-firing concepts, and co-fires from which on a concept counts as frequent
 REFERENCE: dict[str, Any] = {
     "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59},
     "r2_independent": {"siglip": 0.7, "dino": 0.8, "vit": 0.7},  # "about"
@@ -57,7 +56,6 @@ REFERENCE: dict[str, Any] = {
     "r_of_logs_frequent": 0.89,
     "share_alike": {"siglip": 0.23, "dino": 0.26, "vit": 0.38},
 }  # Thasarathan et al. 2025, on ImageNet
-ACTIVATIONS = 32  # numbers per token and feature that a transformer's block has in memory at once, twice its widest
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def evaluate(
     Args:
         usae: with its backbones.
         source: pictures that it was not trained on.
-        batch: pictures a forward pass.
+        batch: pictures per forward pass.
         progress: called after each batch.
         compared: independent SAEs, other seeds, and where to keep states.
 
@@ -343,7 +341,7 @@ def _bytes_of_a_batch(usae: USAE, batch: int) -> float:
     """Memory that a batch of pictures takes: their tokens, a backbone's work, a few pictures' codes, and their sums."""
     assert usae.grid is not None
     tokens, widths = usae.grid[0] * usae.grid[1], list(usae.widths.values())
-    numbers = batch * tokens * (2 * sum(widths) + ACTIVATIONS * max(widths))
+    numbers = batch * tokens * (2 * sum(widths) + BLOCK_NUMBERS * max(widths))
     numbers += AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
     sums = (batch / AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
     return 4.0 * numbers + 2 * 8.0 * sums

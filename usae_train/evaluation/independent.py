@@ -20,7 +20,8 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 
 ALIKE = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
-MAX_COFIRING = 1000  # and the number of most co-firing concepts that it looks at
+# The paper's: how many of the most co-firing concepts are looked at, and the co-fires of one that counts as frequent.
+MAX_COFIRING = 1000
 
 
 def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:

@@ -12,7 +12,7 @@ from usae_train.backbones.precision import RunIn
 from usae_train.files.validation import Settings
 from usae_train.images.settings import LabelColumn, Limit
 
-Seed = Annotated[int, Field(ge=0, description="decides every random draw, but for what a --init-seed does")]
+Seed = Annotated[int, Field(ge=0, description="decides every random draw")]
 
 
 class EvaluateSettings(Settings):
@@ -37,22 +37,22 @@ class EvaluateSettings(Settings):
     answers: bool | None = Field(
         None,
         json_schema_extra={"option": "--answers/--no-answers"},
-        description="what of a classifier's answers survives the reconstruction of its tokens. Unless told: where a "
+        description="what of a classifier's answers survives the reconstruction of its tokens. By default where a "
         "backbone has a classifier",
     )
     label_column: LabelColumn = None
-    batch: int = Field(32, ge=1, description="pictures a forward pass")
+    batch: int = Field(32, ge=1, description="pictures per forward pass")
     limit: Limit = None
     fill: bool | None = Field(
         None,
         json_schema_extra={"option": "--fill/--no-fill"},
-        description="put the statistics into the USAE's folder. Unless told: if they are of at least as many pictures"
+        description="put the statistics into the USAE's folder. By default if they are of at least as many pictures"
         " as those that are there",
     )
     checkpoint_minutes: float = Field(2.0, ge=0, description="minutes between two states that can be resumed from")
     dtype: RunIn = Field(
         "auto",
-        description="what the backbones run in: `float32` or `bfloat16`; auto: bfloat16 on a GPU, else float32",
+        description="what the backbones compute in: `float32` or `bfloat16`; auto: bfloat16 on a GPU, else float32",
     )
     seed: Seed = 0
 

@@ -16,6 +16,7 @@ SHARE = 0.8  # of the memory that is free: the rest is the command's own, and th
 # Of a worker beside what it computes. Private memory (smaps_rollup) of a forked copy of a command with the demo loaded:
 # 0.002 GB where it does nothing, 0.07 after one step of a picture of 32 px.
 OVERHEAD = 0.1e9
+BLOCK_NUMBERS = 32  # per token and feature, that a transformer's block has in memory at once, twice its widest
 
 
 def workers_for(asked: int | None, jobs: int, device: str, bytes_each: float = 0.0) -> int:

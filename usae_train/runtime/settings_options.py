@@ -93,7 +93,7 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
                 if is_given(context, name):
                     raise typer.BadParameter(f"{_dashed(old)} is the former name of {_dashed(name)}; give one of them")
                 say(
-                    f"warning: {_dashed(old)} is called {_dashed(name)} now; that name goes with the next version",
+                    f"warning: {_dashed(old)} is called {_dashed(name)} now; the next version removes that name",
                     err=True,
                 )
                 context.set_parameter_source(name, source)
@@ -141,13 +141,13 @@ def _kind(annotation: Any) -> Any:
 
 
 def _help(field: FieldInfo) -> str:
-    """A field's description, as a sentence; what is one already, or ends in what stands for the default, stays."""
+    """A field's description, as a sentence; what is one already stays."""
     said = field.description or ""
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     if not all(choice in said for choice in choices):
         *some, last = (f"`{choice}`" for choice in choices)
         said = f"{said}: {', '.join(some)} or {last}"
-    return said if said.endswith((".", "]")) else f"{said[:1].upper()}{said[1:]}."
+    return said if said.endswith(".") else f"{said[:1].upper()}{said[1:]}."
 
 
 def _dashed(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-Given = ParamSpec("Given")
+Parameters = ParamSpec("Parameters")
 Found = TypeVar("Found")
 DEVICES = ("cpu", "cuda")  # whose autocast is asked for
 
@@ -40,16 +40,16 @@ def torch_as_it_starts(gradients: bool = True) -> Iterator[None]:
         yield
 
 
-def undisturbed(function: Callable[Given, Found]) -> Callable[Given, Found]:
+def undisturbed(function: Callable[Parameters, Found]) -> Callable[Parameters, Found]:
     """Make a function, also one that yields, run with torch as it starts, gradients too."""
 
     @wraps(function)
-    def alone(*given: Given.args, **named: Given.kwargs) -> Found:
+    def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Found:
         with torch_as_it_starts():
             return function(*map(_trainable, given), **{key: _trainable(each) for key, each in named.items()})
 
     @wraps(function)
-    def each(*given: Given.args, **named: Given.kwargs) -> Any:
+    def each(*given: Parameters.args, **named: Parameters.kwargs) -> Any:
         with torch_as_it_starts():
             left = iter(function(*map(_trainable, given), **{k: _trainable(v) for k, v in named.items()}))  # type: ignore[call-overload]
         try:
@@ -66,11 +66,11 @@ def undisturbed(function: Callable[Given, Found]) -> Callable[Given, Found]:
     return each if inspect.isgeneratorfunction(function) else alone
 
 
-def in_plain_numbers(function: Callable[Given, Found]) -> Callable[Given, Found]:
+def in_plain_numbers(function: Callable[Parameters, Found]) -> Callable[Parameters, Found]:
     """Make a function compute as torch starts; whether it keeps a gradient is the caller's to say."""
 
     @wraps(function)
-    def alone(*given: Given.args, **named: Given.kwargs) -> Found:
+    def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Found:
         with torch_as_it_starts(gradients=False):
             return function(*given, **named)
 

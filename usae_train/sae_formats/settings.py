@@ -19,15 +19,17 @@ class ImportSettings(Settings):
     )
     format: str | None = Field(
         None,
-        description="`saelens`, `sparsify`, `saev`, `overcomplete`, `dictionary_learning` or `prisma`."
-        " [the files tell]",
+        description="`saelens`, `sparsify`, `saev`, `overcomplete`, `dictionary_learning` or `prisma`; what the files "
+        "are by default",
     )
-    name: str | None = Field(None, description="What to call the backbone. [the YAML's name, or the id without tag]")
+    name: str | None = Field(
+        None, description="what to call the backbone; the YAML's name, or the id without its tag, by default"
+    )
     k: int | None = Field(
         None,
         ge=1,
         json_schema_extra={"short": "-k"},
-        description="concepts active a token, where the file does not say",
+        description="concepts active per token, where the file does not say",
     )
     threshold: float | None = Field(None, description="what a pre-code must exceed, where the file does not say")
 
@@ -39,5 +41,5 @@ class ExportSettings(Settings):
 
     format: str = Field("saelens", description="`saelens` or `sparsify`")
     backbone: str | None = Field(
-        None, description="Whose encoder and dictionary to write. [the only one; of several none]"
+        None, description="the backbone whose encoder and dictionary are written; to be said where there are several"
     )

@@ -166,7 +166,7 @@ def extract(
     record = notes.record
     with ranks.raise_together():
         if not sum(shard.images for shard in record.shards):
-            raise UsageError(f"none of the {plural(len(source), 'image')} of {source.name} can be read")
+            raise UsageError(f"none of the {plural(len(source), 'picture')} of {source.name} can be read")
         if ranks.is_main:
             pieces.remove()
             check_shards(out, record)
@@ -215,7 +215,7 @@ def _fill_shard(
             seen = found.to(dtype)
             if not seen.isfinite().all():
                 raise UsageError(
-                    f"{name}: some tokens of the images {indices[0]} to {indices[-1]} are NaN or infinite in "
+                    f"{name}: some tokens of the pictures {indices[0]} to {indices[-1]} are NaN or infinite in "
                     f"{record.dtype}; check the backbone's weights, or give another --storage-dtype or --compute-dtype"
                 )
             tokens[name][len(numbers) : len(numbers) + len(indices)] = seen

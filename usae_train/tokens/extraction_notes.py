@@ -68,7 +68,7 @@ def _as_far_as_whole(record: StoreRecord, out: Path, warn: Warn) -> StoreRecord:
             if shard is record.shards[-1]:
                 check_content(out, shard)
         except UsageError as error:
-            warn(f"{error}; the images from number {shard.first} on are seen again")
+            warn(f"{error}; the pictures from number {shard.first} on are seen again")
             return record.model_copy(update={"shards": record.shards[:number]})
     return record
 
@@ -150,7 +150,7 @@ class Notes:
         _write_failures(self.out, self.failures)
         if len(self.failures) > self.max_broken * len(self.source):
             raise UsageError(
-                f"{len(self.failures)} of {images_tried(self.record)} images cannot be read, more than "
+                f"{len(self.failures)} of {images_tried(self.record)} pictures cannot be read, more than "
                 f"{self.max_broken:.1%} of all; the first: {self.failures[0]['why']}; see {self.out / FAILURES}, "
                 "or allow more with --max-broken"
             )

@@ -68,7 +68,7 @@ def collect_tokens(
         backbones: {name: backbone}.
         source: the pictures; read at the largest input size of the backbones.
         grid: (rows, cols) of the tokens.
-        batch: pictures a forward pass.
+        batch: pictures per forward pass.
         dtype: what to keep the tokens in.
         progress: called after each batch.
         ranks: processes that divide the pictures; each then has the tokens of all.
@@ -127,7 +127,7 @@ def stream_tokens(
         backbones: {name: backbone}.
         source: the pictures; read at the largest input size of the backbones.
         grid: (rows, cols) of the tokens.
-        batch: pictures a forward pass.
+        batch: pictures per forward pass.
         tried: numbers of the pictures; all by default.
         canvases: also give the pictures themselves, as they are read.
     """

@@ -72,7 +72,7 @@ class Pieces:
         """
         if self.asked:
             raise Stopped(
-                f"stopped; {kept} of {total} images are kept in {self.folder}; give the same command to go on",
+                f"stopped; {kept} of {total} pictures are kept in {self.folder}; give the same command to resume",
                 self.asked,
             )
 

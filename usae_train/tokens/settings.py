@@ -28,7 +28,7 @@ class ExtractSettings(Settings):
     compute_dtype: RunIn = Field(
         "auto", description="what the backbones compute in: `float32`, `bfloat16`; auto: bfloat16 on a GPU"
     )
-    batch: int = Field(32, ge=1, description="pictures a forward pass")
+    batch: int = Field(32, ge=1, description="pictures per forward pass")
     workers: int = Field(0, ge=0, le=256, description="processes that read pictures; 0 reads in this one")
     max_broken: float = Field(
         MAX_BROKEN, ge=0, le=1, description="largest share of the pictures that may be unreadable before it stops"

@@ -50,7 +50,7 @@ class Shard(BaseModel):
     @model_validator(mode="after")
     def _of_those_that_were_tried(self) -> Shard:
         if self.last < self.first - 1 or self.images > self.last + 1 - self.first:
-            raise UsageError(f"{self.images} images of those from {self.first} to {self.last}")
+            raise UsageError(f"{self.images} pictures of those from {self.first} to {self.last}")
         return self
 
 
@@ -104,7 +104,7 @@ class StoreRecord(BaseModel):
         ends = [-1, *(shard.last for shard in self.shards)]
         for end, shard in zip(ends, self.shards, strict=False):
             if shard.first != end + 1 or shard.last >= self.n_images:
-                raise UsageError(f"{shard.file} is of images {shard.first} to {shard.last}, after {end}")
+                raise UsageError(f"{shard.file} is of pictures {shard.first} to {shard.last}, after {end}")
         return self
 
     def differences(self, other: StoreRecord) -> list[str]:
@@ -134,11 +134,11 @@ class ActivationStore:
         if not self.record.complete:
             done = sum(shard.images for shard in self.record.shards)
             raise UsageError(
-                f"{folder} is unfinished ({done} of {self.record.n_images} images); "
+                f"{folder} is unfinished ({done} of {self.record.n_images} pictures); "
                 "give the same usae-train extract again"
             )
         if not len(self):
-            raise UsageError(f"{folder} has no images in its shards; extract again into another folder")
+            raise UsageError(f"{folder} has no pictures in its shards; extract again into another folder")
         check_shards(self.folder, self.record)  # before hours of work, not after
 
     @property
@@ -261,7 +261,7 @@ def _check_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
     """Nothing; a ValueError for images that the shard cannot have: of others top-activating patches would be shown."""
     if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
         raise UsageError(
-            f"{folder / shard.file} holds images {int(numbers.min())} to {int(numbers.max())}; by {RECORD} it should "
+            f"{folder / shard.file} holds pictures {int(numbers.min())} to {int(numbers.max())}; by {RECORD} it should "
             f"be of those from {shard.first} to {shard.last}"
         )
 

@@ -278,7 +278,7 @@ def raise_on_all(
     kept = "" if checkpointer is None else checkpointer.last_good()
     with ranks.raise_together():
         raise UsageError(f"{what}; {advice}{kept}")
-    raise AssertionError("together lets no error pass")
+    raise AssertionError("raise_together lets no error pass")
 
 
 def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object) -> USAE:

@@ -46,7 +46,7 @@ class NoiseSource:
     """Gives each step its noise; nothing is drawn where there is none.
 
     Args:
-        strength: see `Noise`.
+        strength: see `TokenNoise`.
         batch: tokens per step, of all processes.
         widths: of the backbones' tokens.
         seed: of the table.

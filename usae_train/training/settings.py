@@ -35,11 +35,11 @@ class TrainingRecipe(Settings):
     name: str = "custom"
     standardization: Literal["scalar", "centred", "whitened"] = Field(
         "whitened",
-        description="scalar: one mean and std a backbone; centred: less its mean token, all backbones of one root"
+        description="scalar: one mean and std per backbone; centred: less its mean token, all backbones of one root"
         " mean square norm; whitened: half of the way to white tokens besides",
     )
     batch_norm: bool = Field(False, description="BatchNorm between encoder and ReLU")
-    offset: bool = Field(True, description="learn an offset a dictionary, started at the mean token")
+    offset: bool = Field(True, description="learn an offset per dictionary, started at the mean token")
     dictionary_init: Literal["random", "tokens"] = Field(
         "tokens", description="dictionary rows at the start: noise, or tokens"
     )
@@ -191,7 +191,7 @@ class FitSettings(Settings):
         ge=0,
         le=1,
         exclude=True,  # it decides nothing about the result: a resume may allow more
-        description="largest share of the images that may be unreadable before it stops",
+        description="largest share of the pictures that may be unreadable before it stops",
     )
 
     @model_validator(mode="before")
@@ -234,8 +234,8 @@ class ExecutionSettings(Settings):
     limit: Limit = None
     memory: float | None = Field(
         None,
-        description="GB of tokens in memory at a time; what does not fit is read or streamed in random windows. "
-        "[a third of the machine's]",
+        description="GB of tokens in memory at a time; what does not fit is read or streamed in random windows; "
+        "a third of the machine's by default",
     )
     checkpoint_minutes: float = Field(10.0, ge=0, description="minutes between two training states")
     keep_checkpoints: int = Field(2, ge=1, description="how many training states are kept; older ones are removed")

@@ -344,7 +344,7 @@ def pass_loss(
         living = parts[:, : n_parts - 1] if revives else parts
         total = total + weight * matryoshka_loss(living, offset, tokens, recipe.loss == "squared")
         if revives:
-            residual = -living[:, -1].detach()  # part_errors has left it there
+            residual = -living[:, -1].detach()  # matryoshka_loss has left it there
             total = total + recipe.auxiliary_weight * dead_error(residual, parts[:, -1], ranks.mean)
     return total
 
@@ -360,7 +360,7 @@ def error_weight(usae: USAE, name: str, recipe: TrainingRecipe) -> float:
 
 
 def part_entries(active: Active, n_concepts: int, fractions: Sequence[float]) -> tuple[Entries, int]:
-    """A pass's entries and how many bags a token has: one a part of the space, in order, and one for dead concepts.
+    """A pass's entries and how many segments a token has: one per part of the space, and one for dead ones.
 
     Args:
         active: the concepts.

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from usae_viz.explanations.intervention import Gallery, Intervention
     from usae_viz.explorer.runs import RunFolder
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print explain.json instead of a table.")]
 ROWS = 12  # of the table
 # What a YAML file of edits says itself, by the parameters of `intervene`
 SAID = {
@@ -62,7 +61,7 @@ def explain(
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print explain.json instead of a table.")] = False,
 ) -> None:
     """Say what each backbone sees in photographs, where, and what of it carries the backbone's answer.
 
@@ -118,7 +117,7 @@ def intervene(
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print intervene.json instead of a table.")] = False,
 ) -> None:
     """Edit concepts in a backbone's own forward pass, and show its answers to a photograph before and after.
 

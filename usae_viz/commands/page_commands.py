@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import webbrowser
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Worke
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.commands.render_commands import new_run
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.rating.settings import RateSettings
 
@@ -34,7 +34,7 @@ def explore(
         typer.Argument(
             metavar="RUN_OR_USAE...",
             autocompletion=complete_usae,
-            help="Run folders: a card a drawn concept. `demo`, `photos`, a USAE folder or a hub id: a card for every "
+            help="Run folders: a card per drawn concept. `demo`, `photos`, a USAE folder or a hub id: a card for every "
             "concept. Both can be given together, and several runs to compare them.",
         ),
     ],
@@ -111,7 +111,7 @@ def rate(
             raise UsageError(
                 f"{run} is not a run folder: it has no run.json; draw one with usae-viz maximize or render"
             )
-        place = out or _new_place("rate")
+        place = out or new_run("rate")
         check_study_place(place)
         sources = open_sources([str(run)], settings.usae, device=pick_device(device))
         assert sources.usae is not None
@@ -138,7 +138,7 @@ def rate(
 
 def rate_score(
     study: Annotated[Path, typer.Argument(help="The folder that `usae-viz rate` wrote, with key.json.")],
-    answers: Annotated[list[Path], typer.Argument(help="CSV files that the page exported, one a rater.")],
+    answers: Annotated[list[Path], typer.Argument(help="CSV files that the page exported, one per rater.")],
     as_json: JsonForTable = False,
 ) -> None:
     """Score raters' answers against chance: binomial tests, over all and by condition."""
@@ -177,8 +177,4 @@ def _own_place(named: list[str]) -> Path:
 
     if len(named) == 1 and is_run(place := named_place(named[0])):
         return place
-    return _new_place("explore")
-
-
-def _new_place(name: str) -> Path:
-    return Path("outputs") / f"{name}-{datetime.now().strftime('%Y-%m-%d-%H%M%S')}"
+    return new_run("explore")

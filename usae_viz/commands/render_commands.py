@@ -61,7 +61,7 @@ def render(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run at --out, or with the last run of this recipe.")
+        bool, typer.Option("--resume", help="Resume the run at --out, or the last run of this recipe.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be drawn, how long and how large, after a short trial.")

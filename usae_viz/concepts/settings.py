@@ -9,10 +9,11 @@ from pydantic import ConfigDict, Field
 from usae_train.files.validation import Settings
 
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "agreement", "index"]
+UsaeName = Annotated[str, Field(description="`demo`, `photos`, a USAE folder or a hub id")]
 OwnLabels = Annotated[
     str | None,
     Field(
-        description="names of your own for concepts, beside those that the USAE has: the JSON that the explorer "
+        description="your own names for concepts, beside those that the USAE has: the JSON that the explorer "
         "exports. `favourites` names those",
     ),
 ]
@@ -23,7 +24,7 @@ class ConceptsSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usae: str = Field("demo", description="`demo`, `photos`, a USAE folder or a hub id")
+    usae: UsaeName = "demo"
     sort: Sort = Field("universality", description="universality, energy, entropy, fires, auroc, agreement or index.")
     labels: OwnLabels = None
     limit: int | None = Field(None, ge=1, description="rows to print; 30, or with --json or --named all by default")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import ConfigDict, Field
 
 from usae_train.files.validation import Settings
-
-Labels = Annotated[str | None, Field(description="your own names for concepts, the JSON that the explorer exports")]
+from usae_viz.concepts.settings import OwnLabels, UsaeName
 
 
 class ExplainSettings(Settings):
@@ -16,7 +13,7 @@ class ExplainSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usae: str = Field("photos", description="`photos`, `demo`, a USAE folder or a hub id")
+    usae: UsaeName = "photos"
     class_: str | None = Field(
         None,
         json_schema_extra={"option": "--class"},
@@ -24,7 +21,7 @@ class ExplainSettings(Settings):
     )
     columns: int = Field(6, ge=1, le=24, description="concepts on a sheet")
     top: int = Field(20, ge=1, le=100, description="concepts of each list, one per backbone and order")
-    labels: Labels = None
+    labels: OwnLabels = None
 
 
 class InterveneSettings(Settings):
@@ -41,11 +38,11 @@ class InterveneSettings(Settings):
         description="an edit of a concept, by number or name, at every patch: `12=0` sets its code, `seeds*2` "
         "scales it, `eyes+1.5` adds to it. Can be given several times",
     )
-    usae: str = Field("photos", description="`photos`, `demo`, a USAE folder or a hub id")
+    usae: UsaeName = "photos"
     top: int = Field(5, ge=1, le=20, description="classes and neighbours that are shown")
     among: str | None = Field(
         None,
         description="photographs to find the nearest of, by the final embedding: a folder or what else usae-train "
         "takes; none by default",
     )
-    labels: Labels = None
+    labels: OwnLabels = None

@@ -14,7 +14,7 @@ from usae_train.model.usae import USAE
 from usae_viz.concepts.naming import label_of
 from usae_viz.explorer.runs import RenderedImage, RenderedObjective
 
-Kind = Literal["share", "number", "count", "percent"]
+ColumnKind = Literal["share", "number", "count", "percent"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Column:
     key: str
     label: str
     about: str
-    kind: Kind
+    kind: ColumnKind
     values: list[float | None]
     backbone: str | None = None
     log: bool = False
@@ -62,7 +62,7 @@ def _column(
     key: str,
     label: str,
     about: str,
-    kind: Kind,
+    kind: ColumnKind,
     of: Tensor,
     concepts: Sequence[int | None],
     backbone: str | None = None,
@@ -88,7 +88,7 @@ def _of_all_backbones(statistics: Statistics, concepts: Sequence[int | None]) ->
 
 
 def _of_backbone(statistics: Statistics, row: int, name: str, concepts: Sequence[int | None]) -> list[Column]:
-    def column(key: str, label: str, about: str, kind: Kind, of: Tensor, log: bool = False) -> Column:
+    def column(key: str, label: str, about: str, kind: ColumnKind, of: Tensor, log: bool = False) -> Column:
         return _column(f"{key}.{name}", label, about, kind, of, concepts, name, log)
 
     fires = "share of the patches in which it fires"

@@ -16,7 +16,7 @@ from usae_train.images.colour import levels
 from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.usae import USAE
-from usae_train.runtime.capacity import workers_for
+from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, Tell, Workers
@@ -27,7 +27,6 @@ from usae_viz.export.png import to_picture
 TILE = 64  # pixels of a patch with its surroundings
 WHOLE = 192  # pixels of a whole picture, at most
 BATCH = 16
-ACTIVATIONS = 32  # numbers per token and feature that a transformer's block has in memory at once, twice its widest
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Place:
     token: int
 
 
-Shown = tuple[dict[Place, tuple[dict[str, Any], Image.Image]], list[str]]  # and what could not be read, with why
+ShownPlaces = tuple[dict[Place, tuple[dict[str, Any], Image.Image]], list[str]]  # and what could not be read, with why
 
 
 def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> list[Place]:
@@ -114,10 +113,10 @@ def write_natural(
     return found, unreadable
 
 
-def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Place]], room: Path) -> Job[Shown]:
+def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Place]], room: Path) -> Job[ShownPlaces]:
     """Look at a batch of pictures: write each whole, and give what is shown of every place."""
 
-    def job(tell: Tell) -> Shown:  # noqa: ARG001
+    def job(tell: Tell) -> ShownPlaces:  # noqa: ARG001
         assert usae.grid is not None
         shown: dict[Place, tuple[dict[str, Any], Image.Image]] = {}
         unreadable: list[str] = []
@@ -176,4 +175,4 @@ def _bytes_of_a_batch(usae: USAE) -> float:
     assert usae.grid is not None
     tokens = BATCH * usae.grid[0] * usae.grid[1]
     widest = max(usae.widths.values())
-    return 4.0 * tokens * ((len(usae.names) + 3) * usae.n_concepts + ACTIVATIONS * widest)
+    return 4.0 * tokens * ((len(usae.names) + 3) * usae.n_concepts + BLOCK_NUMBERS * widest)

@@ -235,7 +235,7 @@ def _natural(
 
 
 class _replaced:
-    """A folder of ours that is built beside its place and then takes it, in the stead of an older one.
+    """A folder of ours that is built beside its place and then takes it, instead of an older one.
 
     The older one is moved aside before it is removed: half of it in its place would be no explorer's any more.
 

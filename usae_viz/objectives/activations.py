@@ -15,8 +15,8 @@ class Activations:
     Attributes:
         backbone: the backbone's name.
         canvas: (batch, 3, H, W), 0..1, as it will be saved.
-        views: (batch, crop, 3, size, size), as the backbone was shown it.
-        tokens: (batch, crop, token, width), in the backbone's own units.
+        views: (batch, view, 3, size, size), as the backbone was shown it.
+        tokens: (batch, view, token, width), in the backbone's own units.
         grid: (rows, cols) of the tokens.
         shared: whether other backbones look at these pictures too.
         reference: the same of a given picture under the same draws of the augmentation; None without one.
@@ -42,19 +42,19 @@ class Activations:
 
     @property
     def pre_codes(self) -> Tensor:
-        """(batch, crop, token, n_concepts), before ReLU and TopK."""
+        """(batch, view, token, n_concepts), before ReLU and TopK."""
         if self._pre_codes is None:
             self._pre_codes = self.usae.pre_codes(self.backbone, self.tokens)
         return self._pre_codes
 
     @property
     def codes(self) -> Codes:
-        """Codes of (batch, crop, token, k) values and indices."""
+        """Codes of (batch, view, token, k) values and indices."""
         return self.usae.sparsify(self.backbone, self.pre_codes)
 
     @property
     def logits(self) -> Tensor:
-        """(batch, crop, class): what the backbone's own classifier says; needs `classes` in its spec.
+        """(batch, view, class): what the backbone's own classifier says; needs `classes` in its spec.
 
         It comes with the tokens for objectives that say that they ask for it (`Objective.classifies`, as `Logit`
         does); for others the network runs a second time.
@@ -68,7 +68,7 @@ class Activations:
         return self._logits
 
     def pre_code(self, concept: int) -> Tensor:
-        """One concept's pre-code (batch, crop, token): one dot product a token, without the other concepts'."""
+        """One concept's pre-code (batch, view, token): one dot product a token, without the other concepts'."""
         if self._pre_codes is not None:
             return self._pre_codes[..., concept]
         return self.usae.readout(self.backbone, [concept])(self.tokens)[..., 0]

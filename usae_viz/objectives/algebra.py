@@ -12,7 +12,7 @@ from torch import Tensor
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 
-Score = Callable[[Activations], Tensor]
+ScoreFunction = Callable[[Activations], Tensor]
 Asked = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
 Number = Callable[[str], int]  # a name's concept
 
@@ -31,7 +31,7 @@ class Objective:
         backbones: the backbones it asks, by name; None for all of them, none for what looks at the picture alone.
         whole_batch: whether a picture's score depends on the other pictures of the same objective.
         needs_reference: whether it compares with a given picture (`Activations.reference`).
-        lowered: those of `concepts`, `backbones` and `classes` that it asks for less of, and nowhere for more.
+        minimized: those of `concepts`, `backbones` and `classes` that it asks for less of, and nowhere for more.
         classes: the classes it looks at, each with its backbone; checked and ordered as concepts are.
         bind: makes the objective of one that has a concept by its name, when the name's number is known; see `bound`.
 
@@ -41,7 +41,7 @@ class Objective:
 
     def __init__(
         self,
-        function: Score,
+        function: ScoreFunction,
         name: str,
         concepts: Sequence[int] = (),
         backbones: Sequence[str] | None = None,
@@ -111,7 +111,7 @@ class Objective:
             return NotImplemented
         if not 0 < abs(other) <= sys.float_info.max:  # NaN is in no range
             raise UsageError(f"objective {self} / {other}: expected a finite number that is not 0 to divide by")
-        name = f"{_inside(self.name)} / {_spelled(other)}"
+        name = f"{_inside(self.name)} / {_format_number(other)}"
         return self._like(lambda acts: self(acts) / other, name, other < 0, lambda bound: bound / other)
 
     def __radd__(self, other: float) -> Objective:
@@ -123,7 +123,7 @@ class Objective:
     def __rmul__(self, other: float) -> Objective:
         if not _is_number(other):
             return NotImplemented
-        name = f"{_spelled(other)} * {_inside(self.name)}"
+        name = f"{_format_number(other)} * {_inside(self.name)}"
         return self._like(lambda acts: other * self(acts), name, other < 0, lambda bound: other * bound)
 
     def __neg__(self) -> Objective:
@@ -135,7 +135,7 @@ class Objective:
                 return NotImplemented  # type: ignore[no-any-return]  # Python's word to the operator, none for the caller
             own = _inside(self.name) if sign == "*" else self.name
             turned = sign == "*" and other < 0
-            name = f"{own} {sign} {_spelled(other)}"
+            name = f"{own} {sign} {_format_number(other)}"
             return self._like(lambda acts: join(self(acts), other), name, turned, lambda bound: join(bound, other))
         own, others = self.name, other.name
         if sign == "*":
@@ -164,7 +164,9 @@ class Objective:
         """The concepts, backbones and classes that it asks for more of."""
         return frozenset[Asked]((*self.concepts, *(self.backbones or ()), *self.classes)) - self.minimized
 
-    def _like(self, function: Score, name: str, turned: bool, again: Callable[[Objective], Objective]) -> Objective:
+    def _like(
+        self, function: ScoreFunction, name: str, turned: bool, again: Callable[[Objective], Objective]
+    ) -> Objective:
         """What comes of it alone; `again` does the same to it when its concepts have numbers."""
         minimized = self._more if turned else self.minimized
         return Objective(
@@ -180,7 +182,7 @@ class Objective:
         )
 
 
-def objective(function: Score) -> Objective:
+def objective(function: ScoreFunction) -> Objective:
     """Make an objective of one's own from a function of `Activations` that returns (batch,).
 
     Example:
@@ -206,7 +208,7 @@ def score(objective: Objective, acts: Activations) -> Tensor:
     """Call an objective and check what it returns.
 
     Raises:
-        NoScore: for a score that is not a tensor of shape (batch,), or of complex numbers.
+        InvalidObjective: for a score that is not a tensor of shape (batch,), or of complex numbers.
         ValueError: for a comparison with a picture that is not given, or an objective of too many parts.
     """
     if objective.needs_reference and acts.reference is None:
@@ -232,7 +234,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _spelled(number: float) -> str:
+def _format_number(number: float) -> str:
     """Short where six digits say it all, exact otherwise."""
     short = f"{number:g}"
     return short if float(short) == number else repr(float(number))

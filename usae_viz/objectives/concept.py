@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.files.whole_numbers import as_index
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.algebra import Objective, Score
+from usae_viz.objectives.algebra import Objective, ScoreFunction
 
 Pool = Literal["auto", "mean", "max", "top", "centre"]
 Of = Literal["pre_code", "code"]
@@ -36,14 +36,14 @@ class _ConceptScore:
 
 
 class Concept(Objective):
-    """One concept's strength over tokens and crops.
+    """One concept's strength over tokens and views.
 
     Differences of concepts draw what one has and the other lacks; differences of backbones (in the modes with one
     picture, `shared`) what one backbone sees and the other does not.
 
     Args:
         k: the concept's index; or its name, such as `red` or `eyes`: looked up in the USAE that it is drawn of.
-        pool: over an image's tokens: `mean`, `max`, `top` (mean of the strongest half) or `centre`. Unless told, `mean`
+        pool: over an image's tokens: `mean`, `max`, `top` (mean of the strongest half) or `centre`. By default `mean`
             in a picture for one backbone, and `top` in one that several share: they need not agree everywhere.
         of: `pre_code` (has a gradient everywhere) or `code` (zero where TopK drops the concept).
         backbone: count this backbone only; all by default.
@@ -80,7 +80,7 @@ class Concept(Objective):
             super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], asked)
 
 
-def _unbound(called: str) -> Score:
+def _unbound(called: str) -> ScoreFunction:
     def scored(acts: Activations) -> Tensor:  # noqa: ARG001
         raise UsageError(f"concept {called!r} has no number yet: `maximize` looks it up, or Concept takes a number")
 
@@ -117,7 +117,7 @@ def format_call(kind: str, *values: Any, **settings: tuple[Any, Any]) -> str:
 
 
 def pool_tokens(values: Tensor, pool: Pool, grid: tuple[int, int]) -> Tensor:
-    """(batch, crop, token) -> (batch, crop); `auto` is the mean."""
+    """(batch, view, token) -> (batch, view); `auto` is the mean."""
     if pool in ("auto", "mean"):
         return values.mean(-1)
     if pool == "max":

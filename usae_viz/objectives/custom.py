@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives import Activations, InvalidObjective, Objective, objective
-from usae_viz.objectives.algebra import Score
+from usae_viz.objectives.algebra import ScoreFunction
 from usae_viz.own_code.importing import import_own, where_it_failed
 
 
@@ -57,7 +57,7 @@ def _called(own: Objective, text: str, file: str | None) -> Objective:
     )
 
 
-def _told(own: Objective, text: str, file: str | None) -> Score:
+def _told(own: Objective, text: str, file: str | None) -> ScoreFunction:
     """The objective's score; what else than a ValueError its code raises is said in one line, with the code's line."""
 
     def scored(acts: Activations) -> Tensor:

@@ -67,7 +67,7 @@ def _diversity(acts: Activations) -> Tensor:
     n = len(acts.tokens)
     if n == 1:
         return acts.tokens.sum((1, 2, 3)) * 0.0
-    tokens = acts.tokens.flatten(1, 2)  # (batch, crop * token, width)
+    tokens = acts.tokens.flatten(1, 2)  # (batch, view * token, width)
     tokens = tokens - tokens.mean((0, 1))
     gram = (tokens.mT @ tokens).flatten(1)
     flat = gram.norm(dim=1) < 1e-12  # tokens all alike: such pictures are as alike as can be

@@ -42,7 +42,7 @@ class Halved:
     ) -> list[Part]:
         """Parts of the first objectives, as many as fit: what is finished is handed on before more is begun.
 
-        A picture that is lost is named by its row among all of them.
+        A picture whose score is not finite is named by its row among all of them.
         """
         while True:
             limit = min(self.at_once or view_config.at_once, view_config.at_once)
@@ -88,7 +88,7 @@ def _first_objectives(pictures: Sequence[CanvasSpec], most: int) -> list[int]:
 
 
 def _named(part: Part, pictures: Sequence[CanvasSpec]) -> Part:
-    """A part whose lost picture, if any, is named by its row among all of them."""
+    """A part whose picture with a score that is not finite, if any, is named by its row among all of them."""
     lost = part.result.lost
     if lost is None:
         return part

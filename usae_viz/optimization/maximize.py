@@ -122,7 +122,7 @@ def maximize_each(
         draw: how pictures that are drawn at once come about; in one loop by default.
 
     Raises:
-        ValueError: as `maximize`; also for a score that is lost at the first step, when those before it are there.
+        ValueError: as `maximize`; also for a score that is not finite at the first step, after those before it.
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, Halved) else Halved(draw)
@@ -205,10 +205,10 @@ def _draw(
 ) -> Generator[Result, None, int]:
     """Draw a pack of objectives, or as many of its first as fit, a result each; returns how many, 0 after Ctrl-C.
 
-    A score that is lost ends its own objective only: the others of the pack are then drawn one by one, without it.
+    A score that is not finite ends its own objective only: the others of the pack are then drawn one by one.
 
     Raises:
-        InvalidImageScore: for a score that is lost at the first step, when those before it are there.
+        InvalidImageScore: for a score that is not finite at the first step, when those before it are there.
     """
     pictures = [picture for objective in pack for picture in pictures_of(view_config.usae, objective, settings)]
     parts: list[Part] = []

@@ -84,9 +84,10 @@ def _check_own(settings: MaximizeSettings, augmentation: Augmentation) -> None:
                 raise UsageError(f"{name} is of a built-in parameterization, not of {settings.parameterization.text!r}")
     else:
         for name, whose in (("spectrum", "maco"), ("decay", "fourier"), ("contrast", "fourier")):
+            what = f"a {name}" if name == "spectrum" else name
             if getattr(settings, name) is not None and settings.parameterization != whose:
                 raise UsageError(
-                    f"{name} is {whose}'s, and parameterization is {settings.parameterization}; leave one of them out"
+                    f"{what} is for the parameterization {whose}, not for {settings.parameterization}; leave it out"
                 )
     if _is_augmented(settings):
         return

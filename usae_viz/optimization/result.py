@@ -66,7 +66,7 @@ class Result:
 
     @undisturbed
     def save(self, folder: str | Path) -> Path:
-        """Write run.json and the pictures' folder below `folder`; see `DESIGN.md`, "A run's outputs"."""
+        """Write run.json and the pictures' folder below `folder`; see "Formats" in the documentation."""
         folder = Path(folder)
         verdicts = counted([] if self.scores is None else [self.scores])
         pictures = pictures_by_folder([(self.folder, self.images)])

@@ -93,15 +93,15 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
         seen.add((answer.rater, answer.trial))
     if not given:
         raise UsageError(f"no answers in {', '.join(map(str, answers))}")
-    trials = key["trials"]
-    drawn = [answer for answer in given if trials[answer.trial]["condition"] != "natural"]
+    trials = key.trials
+    drawn = [answer for answer in given if trials[answer.trial].condition != "natural"]
     found = [_outcome("all drawn pictures", drawn, key)] if drawn else []
-    for condition in sorted({trials[answer.trial]["condition"] for answer in given}):
-        own = [answer for answer in given if trials[answer.trial]["condition"] == condition]
+    for condition in sorted({trials[answer.trial].condition for answer in given}):
+        own = [answer for answer in given if trials[answer.trial].condition == condition]
         found.append(_outcome("top-activating patches (control)" if condition == "natural" else condition, own, key))
-    verdicts = [verdict for verdict in VERDICTS if any(trials[each.trial]["verdict"] == verdict for each in drawn)]
+    verdicts = [verdict for verdict in VERDICTS if any(trials[each.trial].verdict == verdict for each in drawn)]
     for verdict in verdicts if len(verdicts) > 1 else []:  # is what the verification says what people find?
-        own = [answer for answer in drawn if trials[answer.trial]["verdict"] == verdict]
+        own = [answer for answer in drawn if trials[answer.trial].verdict == verdict]
         found.append(_outcome(f"drawn, {verdict}", own, key))
     raters = sorted({answer.rater for answer in given})
     for rater in raters if len(raters) > 1 else []:
@@ -110,7 +110,7 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
     return found
 
 
-def read_answers(file: Path, key: dict[str, Any]) -> list[RaterAnswer]:
+def read_answers(file: Path, key: Key) -> list[RaterAnswer]:
     """The rows of one CSV.
 
     Raises:
@@ -130,37 +130,37 @@ def read_answers(file: Path, key: dict[str, Any]) -> list[RaterAnswer]:
     return [_answer(file, line, row, key) for line, row in enumerate(rows[1:], 2) if row]
 
 
-def _answer(file: Path, line: int, row: list[str], key: dict[str, Any]) -> RaterAnswer:
+def _answer(file: Path, line: int, row: list[str], key: Key) -> RaterAnswer:
     if len(row) != len(COLUMNS):
         raise UsageError(f"{file}:{line}: {len(row)} values; expected {','.join(COLUMNS)}")
     study, rater, trial, choice, _ = row
-    if study != key["study"]:
-        raise UsageError(f"{file}:{line}: an answer to study {study!r}; this one is {key['study']}")
-    for name, value, most in (("trial", trial, len(key["trials"])), ("choice", choice, key["choices"])):
+    if study != key.study:
+        raise UsageError(f"{file}:{line}: an answer to study {study!r}; this one is {key.study}")
+    for name, value, most in (("trial", trial, len(key.trials)), ("choice", choice, key.choices)):
         if not value.isdecimal() or len(value) > DIGITS or not 1 <= int(value) <= most:
             raise UsageError(f"{file}:{line}: {name} {value[:DIGITS]!r}; expected 1 to {most}")
     return RaterAnswer(rater, int(trial) - 1, int(choice))
 
 
-def _read_key(study: Path) -> dict[str, Any]:
+def _read_key(study: Path) -> Key:
     file = study / "key.json"
     try:
-        key = read_object(file)
+        content = read_object(file)
     except UsageError as error:
         raise UsageError(
             f"{study} is not a study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
         ) from error
-    if key.get("schema") != 1:
+    if content.get("schema") != 1:
         raise UsageError(f"{file} has another schema than 1; install a matching usae version")
     try:
-        return validated(Key.model_validate, key).model_dump()
+        return validated(Key.model_validate, content)
     except UsageError as error:
         raise UsageError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 
 
-def _outcome(group: str, answers: Sequence[RaterAnswer], key: dict[str, Any]) -> Outcome:
-    right = sum(answer.choice == key["trials"][answer.trial]["answer"] for answer in answers)
-    chance = 1 / key["choices"]
+def _outcome(group: str, answers: Sequence[RaterAnswer], key: Key) -> Outcome:
+    right = sum(answer.choice == key.trials[answer.trial].answer for answer in answers)
+    chance = 1 / key.choices
     test = binomtest(right, len(answers), chance, alternative="greater")
     interval = binomtest(right, len(answers), chance).proportion_ci(method="wilson")
     return Outcome(group, len(answers), right, chance, float(interval.low), float(interval.high), float(test.pvalue))

@@ -13,7 +13,7 @@ class RateSettings(Settings):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(0, ge=0, description="decides order, choices and distractors")
-    choices: int = Field(4, ge=2, le=9, description="top-activating patches a question")
+    choices: int = Field(4, ge=2, le=9, description="top-activating patches per question")
     controls: int = Field(
         1,
         ge=0,

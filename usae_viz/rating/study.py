@@ -102,7 +102,7 @@ def make_study(
         natural: the pictures that patches are taken from.
         run: whose pictures; those of other objectives than a single concept are left out.
         seed: decides everything that is drawn.
-        choices: top-activating patches a question.
+        choices: top-activating patches per question.
         controls: control questions per concept.
         progress: called after each question.
 

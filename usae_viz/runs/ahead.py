@@ -66,7 +66,7 @@ class Ahead:
         return draw
 
     def _parts(self, pictures: Sequence[CanvasSpec], groups: Sequence[tuple[int, range]]) -> list[Part]:
-        """A part each group; none when the score of one of several was lost at its first step."""
+        """A part each group; none when the score of one of several was not finite at its first step."""
         parts = []
         for job, rows in groups:
             try:

@@ -32,7 +32,7 @@ from usae_viz.verification.verify import percentile_of
 
 DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture
 MOST_CONCEPTS = 2**24  # the paper's space has 6144
-Codes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
+MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
 
 class Record(BaseModel):
@@ -49,7 +49,7 @@ class Record(BaseModel):
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
     statistics: str | None = None  # `statistics_hash` of what its percentiles are by; None in a run of before 0.6
-    signatures: Codes = {}  # mean codes where they are not zero, through the backbones that a picture was drawn for
+    signatures: MeanCodes = {}  # mean codes where they are not zero, through the backbones that a picture was drawn for
     ended: str | None = None
     cut_short: bool = False
     failed: bool = False

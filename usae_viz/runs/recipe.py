@@ -100,7 +100,9 @@ class RenderRecipe(BaseModel):
                 raise Clash("belongs in `settings`: pictures on one sheet are judged alike", *inside, key)
             if settings.spectrum is not None and settings.parameterization != "maco":
                 raise Clash(
-                    f"a spectrum is maco's, and parameterization is {settings.parameterization}", *inside, "spectrum"
+                    f"a spectrum is for the parameterization maco, not for {settings.parameterization}",
+                    *inside,
+                    "spectrum",
                 )
             for own in ("spectrum", "contrast"):
                 if getattr(settings, own) is not None and settings.start is not None:
@@ -108,7 +110,7 @@ class RenderRecipe(BaseModel):
             for own in ("decay", "contrast"):
                 if getattr(settings, own) is not None and settings.parameterization != "fourier":
                     raise Clash(
-                        f"{own} is fourier's, and parameterization is {settings.parameterization}", *inside, own
+                        f"{own} is for the parameterization fourier, not for {settings.parameterization}", *inside, own
                     )
             if settings.snapshots is not None and not animated:
                 raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")

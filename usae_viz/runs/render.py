@@ -52,7 +52,7 @@ class Drawn:
     scores: Scores | None  # of all its pictures
     ended: str | None  # why one of its optimizations ended early
     stopped: bool  # whether Ctrl-C ended one
-    failed: bool  # whether a score that was lost ended one, or one could not be drawn
+    failed: bool  # whether a score that was not finite ended one, or one could not be drawn
 
 
 @undisturbed
@@ -68,8 +68,8 @@ def render(
 ) -> list[Drawn]:
     """Draw what of a plan is not there yet; write run.json and one folder an objective.
 
-    After an optimization that was stopped by hand, what is there is written and no more is begun. One whose score was
-    lost on the way is written as far as it came, one that cannot be begun is left out, and the next are begun.
+    After an optimization that was stopped by hand, what is there is written and no more is begun. One whose score
+    became NaN or infinite is written as far as it came, one that cannot be begun is left out; the next are begun.
 
     Args:
         usae: the USAE.

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from usae_train.files.validation import Settings
+from usae_viz.concepts.settings import OwnLabels, UsaeName
 
 Animated = Literal["gif", "mp4"]
 
@@ -16,12 +17,8 @@ class DrawSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    usae: str = Field("demo", description="`demo`, `photos`, a USAE folder or a hub id")
-    labels: str | None = Field(
-        None,
-        description="names of your own for concepts, beside those that the USAE has: the JSON that the explorer "
-        "exports. `favourites` names those",
-    )
+    usae: UsaeName = "demo"
+    labels: OwnLabels = None
     animation: Animated = Field("gif", description="what snapshots become: `gif` or `mp4`")
 
 

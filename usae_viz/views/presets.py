@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from usae_train.runtime.errors import UsageError
 from usae_viz.own_code.part import OwnPart
 
-Dtype = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to compute in
 AUGMENTATION: Literal["augmentation"] = "augmentation"  # in a list of transforms: the built-in one
 Transform = OwnPart | Literal["augmentation"]
 WHOLE = 0.6  # of the side: a crop of it still shows what the whole is of

@@ -29,7 +29,7 @@ class ViewConfig:
         augmentation: how views are drawn.
         n_views: views per picture and step.
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
-        at_once: pictures that go through a backbone in one batch; see `looked_at_together`.
+        at_once: pictures that go through a backbone in one batch; see `batch_rows`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
         canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
@@ -62,7 +62,7 @@ def encode_views(
     shared: bool = False,
     classifies: bool = False,
 ) -> Activations:
-    """What a backbone makes of views (batch, crop, 3, size, size) of canvases (batch, 3, H, W), and of a reference.
+    """What a backbone makes of views (batch, view, 3, size, size) of canvases (batch, 3, H, W), and of a reference.
 
     With `classifies` its logits come from the same pass as its tokens. Where its concepts are edited, so is that pass.
     """

@@ -8,7 +8,7 @@ from usae_train.images.shard_patterns import expanded
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import select
 from usae_viz.explanations.edit_recipe import read_edit_recipe
-from usae_viz.rating.scoring import COLUMNS, MAX_BYTES, read_answers
+from usae_viz.rating.scoring import COLUMNS, MAX_BYTES, Key, Question, read_answers
 from usae_viz.runs.recipe import read_recipe
 
 ENDLESS = "9" * 5000
@@ -73,10 +73,10 @@ def test_so_it_is_among_answers(column, tmp_path):
     row[column] = ENDLESS
     (tmp_path / "a.csv").write_text(f"{','.join(COLUMNS)}\n{','.join(row)}\n")
     with pytest.raises(UsageError, match=r"a\.csv:2: (trial|choice) '9{20}'; expected 1 to 4"):
-        read_answers(tmp_path / "a.csv", {"study": "abc", "trials": [None] * 4, "choices": 4})
+        read_answers(tmp_path / "a.csv", Key(study="abc", trials=[Question(condition="", answer=1)] * 4, choices=4))
 
 
 def test_answers_are_of_a_bounded_size(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"a" * (MAX_BYTES + 1))
     with pytest.raises(UsageError, match="larger than 10 MB; expected a rater's answers"):
-        read_answers(tmp_path / "a.csv", {"study": "abc", "trials": [], "choices": 4})
+        read_answers(tmp_path / "a.csv", Key(study="abc", trials=[], choices=4))

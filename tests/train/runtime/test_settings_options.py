@@ -7,6 +7,7 @@ from typing import ClassVar, get_args
 import pytest
 import typer
 from pydantic import Field
+from rich.markup import render
 from typer.models import OptionInfo
 from typer.testing import CliRunner
 
@@ -184,10 +185,19 @@ def test_a_command_is_given_what_stands_on_its_line_alone():
     assert "heat" not in help_text
 
 
+@pytest.mark.parametrize("app", [usae_train.cli.app, usae_viz.cli.app], ids=["usae-train", "usae-viz"])
+def test_help_shows_all_that_is_written(app):
+    """rich takes `[a default]` for a style, and leaves it out."""
+    commands = typer.main.get_command(app).commands.values()
+    texts = [text for command in commands for text in (command.help, *(each.help for each in command.params)) if text]
+    assert len(texts) > 50
+    assert [text for text in texts if render(text).plain != text] == []
+
+
 def test_former_options_work_and_say_todays():
     code, given, said = baked("--heat", "200", "--tin", "square")
     assert (code, given) == (0, {"mould": "square", "settings": {"temperature": 200}})
-    assert "warning: --heat is called --temperature now; that name goes with the next version" in said
+    assert "warning: --heat is called --temperature now; the next version removes that name" in said
     assert "warning: --tin is called --mould now" in said
     code, given, said = baked("--heat", "200", "--temperature", "210")
     assert (code, given) == (2, {})

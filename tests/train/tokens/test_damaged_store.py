@@ -34,10 +34,10 @@ def flip(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "number", "said"),
     [
-        (cut, 0, "shard-00000.safetensors is missing or broken: .*; the images from number 0 on are seen again"),
-        (cut, 1, "shard-00001.safetensors is missing or broken: .*; the images from number 4 on are seen again"),
-        (flip, 1, "shard-00001.safetensors has the checksum .*; the images from number 4 on are seen again"),
-        (Path.unlink, 1, "shard-00001.safetensors is missing or broken: .*; the images from number 4 on are"),
+        (cut, 0, "shard-00000.safetensors is missing or broken: .*; the pictures from number 0 on are seen again"),
+        (cut, 1, "shard-00001.safetensors is missing or broken: .*; the pictures from number 4 on are seen again"),
+        (flip, 1, "shard-00001.safetensors has the checksum .*; the pictures from number 4 on are seen again"),
+        (Path.unlink, 1, "shard-00001.safetensors is missing or broken: .*; the pictures from number 4 on are"),
     ],
 )
 def test_an_extraction_that_goes_on_writes_a_damaged_shard_again(begun, tmp_path: Path, damage, number, said) -> None:

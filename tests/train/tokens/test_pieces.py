@@ -59,7 +59,7 @@ def test_a_stop_keeps_all_that_was_seen(pictures, tmp_path, whole, monkeypatch, 
         if done == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Stopped, match=r"stopped; \d+ of 11 images are kept in .*store; give the same command") as seen:
+    with pytest.raises(Stopped, match=r"stopped; \d+ of 11 pictures are kept in .*store; give the same") as seen:
         write(pictures, tmp_path / "store", progress=progress)
     assert seen.value.status == 143
     assert f"stopped; {kept} of" in str(seen.value)
@@ -118,7 +118,7 @@ def test_the_command_says_what_is_kept_when_it_is_stopped(pictures, tmp_path):
     _, err = process.communicate(timeout=120)
     if process.returncode == 143 and "kept" in err:
         assert err.count("\n") == 1
-        assert f"of 400 images are kept in {tmp_path / 'store'}" in err
+        assert f"of 400 pictures are kept in {tmp_path / 'store'}" in err
         assert not read_record(tmp_path / "store").complete
     else:  # it was told before it listened, or was done already
         assert process.returncode in (-signal.SIGTERM, 0)
@@ -157,7 +157,7 @@ def test_two_processes_stop_together_when_one_is_told(pictures, tmp_path, whole,
     together = {"batch": 2, "images_a_shard": 4, "max_broken": 0.2, "backbones": backbones}
     with ThreadPoolExecutor(1) as beside:
         second = beside.submit(extracting.extract, source, record, tmp_path / "store", ranks=other, **together)
-        with pytest.raises(Stopped, match=f"stopped; {kept} of 11 images are kept") as seen:
+        with pytest.raises(Stopped, match=f"stopped; {kept} of 11 pictures are kept") as seen:
             extracting.extract(source, record, tmp_path / "store", ranks=first, progress=progress, **together)
         assert isinstance(second.exception(), Stopped)
     assert seen.value.status == 143

@@ -141,7 +141,7 @@ def test_backbones_and_workers_start_once(pictures, tmp_path, monkeypatch):
 
 def test_too_many_broken_images_stop_it(pictures, tmp_path):
     source = open_images(pictures)
-    with pytest.raises(ValueError, match=r"1 of 11 images cannot be read, more than 1\.0% of all; the first: 04\.png"):
+    with pytest.raises(ValueError, match=r"1 of 11 pictures cannot be read, more than 1\.0% of all; the first: 04"):
         extract(source, plan(source, SPECS)[0], tmp_path / "store")
 
 
@@ -150,7 +150,7 @@ def test_tokens_that_are_not_finite_are_never_stored(pictures, tmp_path):
     record, _, built = plan(source, SPECS)
     with torch.no_grad():
         built["right"].model.norm.weight.mul_(torch.nan)
-    with pytest.raises(ValueError, match="right: some tokens of the images 0 to 10 are NaN or infinite in bfloat16"):
+    with pytest.raises(ValueError, match="right: some tokens of the pictures 0 to 10 are NaN or infinite in bfloat16"):
         extract(source, record, tmp_path / "store", backbones=built, max_broken=0.2)
     assert not list((tmp_path / "store").glob("*.safetensors"))
 
@@ -322,7 +322,7 @@ def test_a_shard_read_in_pieces_is_the_whole(pictures, tmp_path, monkeypatch):
             r"right in the shape \[4, 4, 16\]; by store.json it should be \[4, 4, 24\]",
         ),
         ("dtype", "int8", r"store\.json is not a valid record of a store: dtype: .*'bfloat16'"),
-        ("shards", [], "store has no images in its shards"),
+        ("shards", [], "store has no pictures in its shards"),
     ],
 )
 def test_a_record_that_is_not_of_its_shards_is_one_line(pictures, tmp_path, key, value, message):

@@ -73,14 +73,17 @@ def test_what_would_do_nothing_is_told(app, words, said, tmp_path, monkeypatch) 
     ("words", "said"),
     [
         (["explore", "demo", "--pictures-only"], "demo is a USAE, which --pictures-only does without"),
-        (["maximize", "-c", "3", "--spectrum", "1/f", *QUICK], "spectrum is maco's, and parameterization is fourier"),
+        (
+            ["maximize", "-c", "3", "--spectrum", "1/f", *QUICK],
+            "a spectrum is for the parameterization maco, not for fourier",
+        ),
         (
             ["maximize", "-c", "3", "--parameterization", "pixel", "--decay", "1", *QUICK],
-            "decay is fourier's, and parameterization is pixel",
+            "decay is for the parameterization fourier, not for pixel",
         ),
         (
             ["maximize", "-c", "3", "--parameterization", "maco", "--contrast", "1", *QUICK],
-            "contrast is fourier's, and parameterization is maco",
+            "contrast is for the parameterization fourier, not for maco",
         ),
     ],
 )

@@ -93,7 +93,6 @@ def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
         (["maximize", "-c", "3", "--closeness", "2"], "--closeness is to a given picture: say which with --start"),
         (["maximize", "-c", "3", "--steps", "many"], "--steps"),
         (["maximize", "-c", "3", "--animation", "mp4"], "say every how many steps with --snapshots"),
-        (["render", "a.png", "--labels", "b.json"], "--labels are for a recipe"),
         (["invert"], "Missing argument"),
     ],
 )

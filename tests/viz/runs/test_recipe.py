@@ -121,7 +121,10 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [3]\nseeds: [0]\nvariants:\n  a:\n    seeds: 2\n", r":5: variants\.a\.seeds: clashes with"),
         ("concepts: [3]\nsettings:\n  crops: true\n", r":3: settings\.crops: true and false are not numbers"),
         ("concepts: [3]\nsettings:\n  alpha: true\n", r":3: settings\.alpha: alpha belongs at `outputs`"),
-        ("concepts: [3]\nsettings:\n  spectrum: 1/f\n", r":3: settings\.spectrum: a spectrum is maco's"),
+        (
+            "concepts: [3]\nsettings:\n  spectrum: 1/f\n",
+            r":3: settings\.spectrum: a spectrum is for the parameterization maco",
+        ),
         (
             "concepts: [3]\nsettings: {parameterization: maco}\nvariants:\n  a: {decay: 2}\n",
             r":4: variants\.a\.decay: decay is",

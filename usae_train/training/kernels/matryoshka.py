@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-class _PartErrors(torch.autograd.Function):
+class _MatryoshkaErrors(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parts: Tensor, offset: Tensor, tokens: Tensor, squared: bool) -> Tensor:
         parts[:, 0].add_(offset).sub_(tokens)
@@ -45,5 +45,5 @@ def matryoshka_loss(parts: Tensor, offset: Tensor, tokens: Tensor, squared: bool
     Returns:
         A scalar, with gradients to `parts` and `offset`; a gradient can be taken once.
     """
-    errors: Tensor = _PartErrors.apply(parts, offset, tokens, squared)
+    errors: Tensor = _MatryoshkaErrors.apply(parts, offset, tokens, squared)
     return errors
