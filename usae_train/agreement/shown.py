@@ -21,7 +21,7 @@ from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_token
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures
-from usae_train.training.settings import FitSettings
+from usae_train.training.settings import FitSettings, check_for_pictures
 
 Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
 
@@ -54,12 +54,14 @@ def open_data(
     if isinstance(data, Mapping):
         data = GivenTokens(token_tensors(data))
     if isinstance(data, GivenTokens):
+        check_for_pictures("the data is tokens already", settings, limit)
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
         return Shown(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
+        check_for_pictures("the store has its own", settings, limit)
         return open_store(data, first, memory)
     source = source_of(data, limit)
     backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}

@@ -41,12 +41,12 @@ def norm_left_out(model: nn.Module, spec: BackboneSpec, applied: bool, unused: C
     if not spec.norm or spec.site in ("attention", "mlp"):
         return []
     if not applied:
-        return [f"{spec.model!r} applies no norm to its layers: layer {spec.layer} is read as with `norm: false`"]
+        return [f"{spec.model!r} applies no norm to its layers: {spec.place} is read as with `norm: false`"]
     norms = [name for name, module in model.named_modules() if name in FINAL_NORMS and _is_unused(name, module, unused)]
     if not norms:
         return []
     return [
-        f"`norm: true` changes nothing at layer {spec.layer} of {spec.model!r}, which is read as it is: the model's "
+        f"`norm: true` changes nothing at {spec.place} of {spec.model!r}, which is read as it is: the model's "
         f"norm, `{norms[0]}`, comes later"
     ]
 

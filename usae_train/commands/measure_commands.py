@@ -12,7 +12,6 @@ from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import SOURCES, Images
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, Workers
@@ -55,13 +54,13 @@ def evaluate(
         from usae_train.backbones.backbone import run_backbones_in
         from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import evaluate as measure
-        from usae_train.evaluation.report import write_report
+        from usae_train.evaluation.report import check_report_place, write_report
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
         from usae_train.runtime.signals import stopped_by_first
         from usae_train.runtime.workers import one_thread
 
-        _check_report_place(out)
+        check_report_place(out)
         where = pick_device(device)
         if where == "cpu":  # a GPU's own work is beside it
             one_thread()
@@ -93,15 +92,6 @@ def evaluate(
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
 
 
-def _check_report_place(out: Path) -> None:
-    from usae_train.files.atomic import check_file
-
-    check_file(out / "report.json")
-    check_file(out / "index.html")
-    if (out / "index.html").exists() and not (out / "report.json").exists():
-        raise UsageError(f"{out / 'index.html'} is a page of something else; choose another --out")
-
-
 def _compared(
     settings: EvaluateSettings,
     model: USAE,
@@ -115,9 +105,8 @@ def _compared(
     from usae_train.evaluation.judging import open_judge
     from usae_train.model.checkpoint import load
 
-    independent = None if not settings.independent else load_independent(settings.independent, model)
     return Compared(
-        independent=independent and {name: own.to(model.device) for name, own in independent.items()},
+        independent=None if not settings.independent else load_independent(settings.independent, model),
         other_seeds=[load(other) for other in settings.other_seed],
         checkpointer=checkpointer,
         ranks=ranks,

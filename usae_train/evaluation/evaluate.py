@@ -33,7 +33,7 @@ from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
-from usae_train.images.classes import ImageClasses, classes_of
+from usae_train.images.classes import ImageClasses, classes_or_none
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.scale import STD_EPSILON
@@ -104,7 +104,7 @@ def evaluate(
     assert grid is not None
     compared = compared or Compared()
     _check_others(usae, compared.other_seeds)
-    classes = classes_of(source, compared.label_column)
+    classes = classes_or_none(source, compared.label_column)
     measures = _measures(usae, source, compared, classes)
     settings = _pass_settings(usae, source, batch, compared, measures, classes)
     state = PassState(settings, measures)

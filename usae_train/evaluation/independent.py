@@ -24,7 +24,7 @@ MAX_COFIRING = 1000  # and the number of most co-firing concepts that it looks a
 
 
 def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
-    """The independent SAEs of a USAE's backbones.
+    """The independent SAEs of a USAE's backbones, on its device.
 
     Raises:
         ValueError: for a backbone that is missing, of another width, read on another grid, or another by its spec.
@@ -48,7 +48,7 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
                 f"{folder / name} sees another backbone than the {name} of {usae.source}: it differs in {differences}; "
                 "fit it with the same specs"
             )
-        found[name] = own
+        found[name] = own.to(usae.device)
     return found
 
 

@@ -17,7 +17,7 @@ from usae_train.evaluation.independent import load_independent
 from usae_train.evaluation.judging import open_judge
 from usae_train.evaluation.measures import AT_ONCE, reconstruct
 from usae_train.evaluation.metrics import Matrix, Reconstruction
-from usae_train.evaluation.report import write_report
+from usae_train.evaluation.report import check_report_place, write_report
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
@@ -27,6 +27,7 @@ from usae_train.model.given import check_usae, source_of
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
+from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
@@ -72,7 +73,12 @@ class Evaluation:
         return list(self.report["warnings"])
 
     def save(self, folder: str | Path) -> Path:
-        """Write report.json and index.html, a page that opens from disk; returns the folder."""
+        """Write report.json and index.html, a page that opens from disk; returns the folder.
+
+        Raises:
+            ValueError: for a folder that cannot be written, or with a page of something else.
+        """
+        check_report_place(Path(folder))
         write_report(dict(self.report), Path(folder))
         return Path(folder)
 
@@ -117,7 +123,8 @@ def evaluate(
         usae: with its backbones.
         images: a folder or what else `open_images` takes, or an opened source.
         workers: on the CPU, processes that share the work; None: as many as cores and memory allow. The result is the
-            same to the bit whatever the number.
+            same to the bit whatever the number, and the command's, after `torch.set_num_threads(1)`: with more threads
+            torch adds up in another order.
         quiet: show no progress, and say nothing at the end.
         settings: fields of `EvaluateSettings`: independent, other_seed, judge, answers, label_column, batch, limit,
             dtype, seed; as the options of the command.
@@ -135,7 +142,7 @@ def evaluate(
         True
     """
     check_usae(usae)
-    chosen = check_settings(EvaluateSettings, **settings)
+    chosen = _settings(settings)
     source = source_of(images, chosen.limit)
     compared = Compared(
         independent=load_independent(chosen.independent, usae) if chosen.independent else None,
@@ -198,6 +205,8 @@ def _lots(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Paired tokens {backbone: (n, width)}, a few thousand at a time."""
     if isinstance(data, Mapping):
+        if limit is not None:
+            raise UsageError("limit is for pictures; the data is tokens already")
         flat = paired_tokens(data, usae.widths)
         at_once = 4096
         for first in range(0, len(next(iter(flat.values()))), at_once):
@@ -214,6 +223,14 @@ def _lots(
             yield {name: own.flatten(0, 1) for name, own in paired.tokens.items()}
     if len(failures) == len(source):
         raise none_can_be_read(len(source), source, failures[0])
+
+
+def _settings(given: EvaluateOptions) -> EvaluateSettings:
+    """Those that were given, checked; what the command does with files is none of them, and is not done unseen."""
+    chosen = check_settings(EvaluateSettings, **given)
+    for name in given.keys() - EvaluateOptions.__annotations__.keys():
+        raise UsageError(f"{name} is of the command, which keeps states and statistics in files; leave it out here")
+    return chosen
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from usae_train.runtime.arrays import Array, floats_of, shared
 from usae_train.runtime.errors import UsageError
 
 EXPECTED = "expected uint8 (H, W, 3), as PIL and imageio give it, or float 0..1, (3, H, W) or (H, W, 3)"
+BEYOND = 0.5  # of 0..1, and not refused: resampling with negative weights leaves black and white by up to a third
 
 
 def canvas_of(picture: Array, what: str = "a picture") -> Tensor:
@@ -22,7 +23,7 @@ def canvas_of(picture: Array, what: str = "a picture") -> Tensor:
         what: to name it by.
 
     Raises:
-        ValueError: for an array of another shape or other numbers, or one that could be read either way.
+        ValueError: for an array of another shape, other numbers or another range, or one that could be read either way.
 
     Example:
         >>> canvas_of(np.full((40, 60, 3), 255, np.uint8)).shape
@@ -58,8 +59,18 @@ def canvases_of(pictures: Array, what: str = "a picture") -> Tensor:
         raise UsageError(
             f"{what} is {described(pictures[0])}, which is (3, H, W) as well as (H, W, 3); give a tensor (3, H, W)"
         )
-    canvases = floats_of(pictures, what)
+    canvases = floats_of(pictures, what).float()  # on a CPU torch resizes no float16
+    _check_range(canvases, what)
     return canvases if first else canvases.permute(0, 3, 1, 2)
+
+
+def _check_range(canvases: Tensor, what: str) -> None:
+    least, most = (bound.item() for bound in canvases.aminmax()) if canvases.numel() else (0.0, 0.0)
+    if not (least >= -BEYOND and most <= 1 + BEYOND):  # NaN is neither
+        raise UsageError(
+            f"{what} has numbers from {least:.3g} to {most:.3g}; expected 0..1: divide levels by 255, and undo a mean "
+            "and std that were taken off"
+        )
 
 
 def described(given: Any) -> str:

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from warnings import warn
 
 from usae_train.images.hub import HubImages
 from usae_train.images.sources import FolderImages, ImageSource
 from usae_train.images.tar import TarImages
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.warned import NotRead
 
 NONE = -1  # of a picture that is of no class
 
@@ -52,6 +54,17 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
     else:
         found = _of_folders(source) if isinstance(source, FolderImages) else None
     return None if found is None or len(set(found.numbers) - {NONE}) < 2 else found
+
+
+def classes_or_none(source: ImageSource, column: str | None) -> ImageClasses | None:
+    """The pictures' classes; where nobody asked for them, those that cannot be read are warned of and left out."""
+    try:
+        return classes_of(source, column)
+    except UsageError as error:
+        if column is not None:
+            raise
+        warn(f"{error}; classes are left out", NotRead, stacklevel=3)
+        return None
 
 
 def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses:

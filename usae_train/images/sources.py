@@ -258,7 +258,7 @@ class _Reading(Dataset[tuple[int, Tensor] | Failure]):
     def __getitem__(self, number: int) -> tuple[int, Tensor] | Failure:
         try:
             return number, self.source.read(number, self.size)
-        except UsageError as error:
+        except ValueError as error:  # what `ImageSource` asks of sources of a caller's own as well
             return Failure(number, str(error))
 
 

@@ -10,8 +10,9 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from torch import Tensor
 
@@ -107,18 +108,25 @@ class TarImages(Indexed):
         Raises:
             ValueError: for one that is longer than a name, or is no text.
         """
-        return [self._class(own) for own in self.members]
+        found: list[str | None] = []
+        for number, members in groupby(self.members, key=lambda own: own.shard):  # a shard is opened once
+            try:
+                opened = self.shards[number].open("rb")
+            except OSError as error:
+                raise UsageError(f"{printable(self.shards[number].name)} cannot be read: {error}") from error
+            with opened as shard:
+                found += [self._class(own, shard) for own in members]
+        return found
 
-    def _class(self, member: Member) -> str | None:
+    def _class(self, member: Member, shard: BinaryIO) -> str | None:
         if member.class_at is None:
             return None
         offset, size = member.class_at
         try:
             if size > LONGEST_CLASS:
                 raise UsageError(f"it has {size:,} bytes")
-            with self.shards[member.shard].open("rb") as shard:
-                shard.seek(offset)
-                said = " ".join(shard.read(size).decode().split())
+            shard.seek(offset)
+            said = " ".join(shard.read(size).decode().split())
         except (OSError, UnicodeDecodeError, UsageError) as error:
             where = printable(f"{self.shards[member.shard].name}/{member.name}")
             raise UsageError(f"the .cls of {where} cannot be read: {error}; expected a number or a name") from error

@@ -36,7 +36,7 @@ def _rows(usae: USAE) -> list[tuple[str, ...]]:
             rows.append((name, "bare activations", "", f"{width} wide"))
             continue
         size = "" if spec.input_size is None else f", {spec.input_size} px"
-        rows.append((name, spec.model, f"layer {spec.layer}{size}", f"{width} wide"))
+        rows.append((name, spec.model, f"{spec.place}{size}", f"{width} wide"))
     return rows
 
 

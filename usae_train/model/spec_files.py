@@ -59,8 +59,11 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
             if not isinstance(own, CommentedMap):
                 line = key_line(content, name)
                 raise UsageError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
-            written = checked(_WrittenSpec, own, text, [str(name)])
-            specs |= {key: spec.relative_to(folder) for key, spec in written.by_name(str(name)).items()}
+            written = checked(_WrittenSpec, own, text, [str(name)]).by_name(str(name))
+            if twice := specs.keys() & written.keys():
+                line = key_line(content, name)
+                raise UsageError(f"{text}:{line}: {name}: there is a backbone {min(twice)} already; rename one of them")
+            specs |= {key: spec.relative_to(folder) for key, spec in written.items()}
         if not specs:
             raise UsageError(f"{text}: no backbones in it")
         return specs

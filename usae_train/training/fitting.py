@@ -38,7 +38,7 @@ from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe
+from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,15 @@ def _fitted(
 ) -> USAE:
     """By what the data is."""
     if isinstance(data, Mapping):
-        if backbones is not None:
-            raise UsageError("backbones are for pictures; the data is tokens already")
+        check_for_pictures("the data is tokens already", chosen, limit, backbones)
         return fit_given(GivenTokens(token_tensors(data)), chosen, device, watch)
     if isinstance(data, str) and names_tokens(data):
-        if backbones is not None:
-            raise UsageError("backbones are for pictures; the data is tokens already")
+        check_for_pictures("the data is tokens already", chosen, limit, backbones)
         return fit_given(read_tokens(data), chosen, device, watch)
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        if backbones is not None:
-            raise UsageError("backbones are for pictures; the store has its own")
+        check_for_pictures("the store has its own", chosen, limit, backbones)
         return fit_store(data, chosen, device, watch)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")

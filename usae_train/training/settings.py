@@ -244,3 +244,23 @@ class ExecutionSettings(Settings):
         ge=1,
         description="steps between two lines of metrics.jsonl; a hundredth of the training by default",
     )
+
+
+def check_for_pictures(why: str, settings: FitSettings, limit: int | None, backbones: object = None) -> None:
+    """Nothing; an error where something is asked for that would do nothing with tokens that were read before.
+
+    Args:
+        why: it would do nothing, for the message.
+        settings: of which dtype and max_broken are of how pictures are read.
+        limit: of pictures.
+        backbones: to see pictures with.
+
+    Raises:
+        UsageError: for the first of them.
+    """
+    asked = {"backbones are": backbones is not None, "limit is": limit is not None}
+    for name in ("dtype", "max_broken"):
+        asked[f"{name} is"] = getattr(settings, name) != FitSettings.model_fields[name].default
+    for are, given in asked.items():
+        if given:
+            raise UsageError(f"{are} for pictures; {why}")

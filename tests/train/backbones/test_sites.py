@@ -130,6 +130,13 @@ def test_other_weights_are_another_network_and_a_module_is_read_alone(canvas: Te
     assert torch.equal(seen["a"], seen["b"])
 
 
+def test_a_layer_and_a_backbone_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "specs.yaml"
+    file.write_text("x@1:\n  model: resnet18\nx:\n  model: vit_tiny_patch16_224\n  layers: [0, 1]\n")
+    with pytest.raises(ValueError, match=r"specs.yaml:3: x: there is a backbone x@1 already; rename one of them"):
+        read_specs(str(file))
+
+
 def test_what_was_written_of_a_spec_is_written_as_before() -> None:
     assert "site" not in VIT.model_dump()
     assert BackboneSpec.model_validate_json(read_at(VIT, site="mlp").model_dump_json()).site == "mlp"

@@ -210,6 +210,8 @@ def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_
     with pytest.raises(ValueError, match=r"a has 4 concepts, k 4, recipe ; expected 5 concepts, k 4, recipe : choose"):
         fit_each(["a", "b"], other, fit_one, tmp_path / "own")
     assert list(load_independent(tmp_path / "own", open_sae("b", "a"))) == ["b", "a"]
+    moved = load_independent(tmp_path / "own", open_sae("a").to("meta"))
+    assert moved["a"].device.type == "meta"  # as the USAE is: on a GPU both are compared there
     with pytest.raises(ValueError, match=r"own has no c; expected a folder for each of c, as usae-train fit --indep"):
         load_independent(tmp_path / "own", open_sae("c"))
     wide = USAE({"a": 5}, n_concepts=4, k=2)

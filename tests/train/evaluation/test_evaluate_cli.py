@@ -238,7 +238,7 @@ def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> 
 def test_a_page_of_something_else_is_not_overwritten(place: Path, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("an explorer's")
     code, _, said = run("evaluate", place / "usae", "demo:test", "--limit", 4, "--out", tmp_path)
-    assert (code, said) == (1, f"error: {tmp_path / 'index.html'} is a page of something else; choose another --out\n")
+    assert (code, said) == (1, f"error: {tmp_path / 'index.html'} is a page of something else; choose another folder\n")
     assert [file.name for file in tmp_path.iterdir()] == ["index.html"]
 
 

@@ -84,6 +84,20 @@ def test_wrong_settings_are_said_in_a_line(edited):
         ut.evaluate(edited, "demo", batchh=3)
 
 
+@pytest.mark.parametrize("name", ["fill", "checkpoint_minutes", "every"])
+def test_what_the_command_does_with_files_is_refused(edited, name):
+    with pytest.raises(ValueError, match=f"{name} is of the command, which keeps states and statistics in files"):
+        ut.evaluate(edited, "demo", **{name: 1})
+
+
+def test_a_page_of_something_else_is_not_replaced(evaluation, tmp_path):
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(ValueError, match=r"index.html is a page of something else; choose another folder"):
+        evaluation.save(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["index.html"]
+    assert (tmp_path / "index.html").read_text() == "mine"
+
+
 def test_r2_of_pictures_is_the_reports(edited, folder, evaluation):
     found = ut.r2_matrix(edited, folder)
     for source, row in evaluation.r2.items():
@@ -113,6 +127,11 @@ def test_r2_of_tokens_by_hand(identity, form):
 def test_tokens_that_do_not_pair_are_refused(identity, data, message):
     with pytest.raises(ValueError, match=message):
         ut.r2_matrix(identity, data)
+
+
+def test_a_limit_of_tokens_is_refused(identity):
+    with pytest.raises(ValueError, match="limit is for pictures; the data is tokens already"):
+        ut.r2_matrix(identity, {name: torch.ones(3, 2) for name in "ab"}, limit=2)
 
 
 def test_a_share_of_nothing_is_left_out():

@@ -5,6 +5,7 @@ import torch
 
 import usae_train as ut
 from usae_train.images.indexing import SIZE
+from usae_train.images.sources import read_batches
 
 
 @pytest.fixture(params=["folder", "demo"])
@@ -42,3 +43,23 @@ def test_pictures_come_one_after_the_other(source):
 def test_the_demos_first_scenes_have_the_fingerprint_that_they_had():
     assert ut.open_images("demo", limit=6).fingerprint() == "demo-held-out-6"
     assert ut.open_images("demo:test")[:6].fingerprint() == "demo-test-6"
+
+
+class Own:
+    """A source of a caller's own: of its two pictures one cannot be read, as `ImageSource` has it."""
+
+    name, left_out = "own", ""
+
+    def __len__(self):
+        return 2
+
+    def read(self, index, size):
+        if index:
+            raise ValueError("number 1 is broken")
+        return torch.zeros(3, size, size)
+
+
+def test_a_picture_that_a_source_of_ones_own_cannot_read_is_passed_over():
+    ((numbers, canvases, failures),) = read_batches(Own(), 8, 2)
+    assert (numbers, canvases.shape) == ([0], (1, 3, 8, 8))
+    assert [(each.number, each.why) for each in failures] == [(1, "number 1 is broken")]

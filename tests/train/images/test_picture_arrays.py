@@ -30,6 +30,12 @@ def test_arrays_of_every_form_are_the_same_canvas(picture):
     assert torch.equal(canvases_of(np.stack([picture, picture])), torch.stack([CANVAS, CANVAS]))
 
 
+def test_half_precision_is_widened_for_torch_resizes_none():
+    found = canvas_of((LEVELS / 255).astype(np.float16))
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, CANVAS, atol=1e-4)
+
+
 def test_a_tensor_stays_itself():
     assert canvas_of(CANVAS) is CANVAS
     assert canvases_of(CANVAS) is CANVAS
@@ -47,6 +53,9 @@ def test_a_tensor_stays_itself():
         (np.zeros((5, 4)), r"float64 of shape \(5, 4\); expected"),
         (np.zeros((5, 4, 4)), r"float64 of shape \(5, 4, 4\); expected"),
         (np.zeros((5, 4, 3), np.int64), "a picture is int64 of shape"),
+        (np.full((4, 5, 3), 200.0), "a picture has numbers from 200 to 200; expected 0..1: divide levels by 255"),
+        (np.linspace(-2, 2, 60).reshape(4, 5, 3), "a picture has numbers from -2 to 2; expected 0..1"),
+        (np.full((4, 5, 3), np.nan, np.float32), "a picture has numbers from nan to nan; expected 0..1"),
         ([[0.5]], "a picture is of type list; expected"),
     ],
 )

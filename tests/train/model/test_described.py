@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 import usae_train as ut
+from usae_train.backbones.backbone import BackboneSpec
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 
@@ -27,6 +28,15 @@ def test_one_in_memory_says_so():
         "recipe: not known",
         "no statistics: ut.evaluate(usae, PICTURES).statistics measures them",
     ]
+
+
+def test_places_in_one_layer_are_told_apart():
+    usae = USAE({"a": 4, "b": 4}, 8, 2)
+    spec = BackboneSpec(model="vit", layer=5, input_size=64)
+    usae.specs = {"a": spec, "b": spec.model_copy(update={"site": "attention"})}
+    _, a, b, *_ = repr(usae).splitlines()
+    assert "  layer 5, 64 px  " in a
+    assert "  layer 5's attention, 64 px  " in b
 
 
 def test_codes_are_a_line():

@@ -59,6 +59,20 @@ def test_limit_takes_so_many_pictures(tiny_specs: dict[str, BackboneSpec], pictu
     assert usae.statistics.counts[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ({"limit": 2}, "limit is for pictures"),
+        ({"dtype": "bfloat16"}, "dtype is for pictures"),
+        ({"max_broken": 0.2}, "max_broken is for pictures"),
+        ({"backbones": "demo"}, "backbones are for pictures"),
+    ],
+)
+def test_options_of_pictures_are_refused_with_tokens(option: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=f"{text}; the data is tokens already"):
+        fit(toy_tokens(), **SMALL, **option, quiet=True)
+
+
 def test_fit_leaves_the_global_generator_alone_and_does_not_heed_it(
     tiny_specs: dict[str, BackboneSpec], picture_folder: Path
 ) -> None:
