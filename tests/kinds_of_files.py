@@ -244,8 +244,8 @@ def _keep_on(out: Path) -> None:
 
 def _finished(out: Path, plan: RenderPlan) -> None:
     manifest = Manifest(out)
+    manifest.adopt(plan.drawings)
     for drawing in plan.drawings:
-        manifest.adopt(drawing)
         if (record := manifest.drawn(drawing)) is not None and (scores := scores_of([record], DEFAULT)) is not None:
             str(scores)
             scores.as_dict()

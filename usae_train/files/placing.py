@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from usae_train.runtime.errors import UsageError
+
 MARK = "config.json"  # what makes a folder one of ours: the last to come where files come one by one
 # Files that are synced at a time: file systems bundle them. 1000 of 2 KB on ext4 took 0.24 s with 4, 5.9 one by one.
 SYNCING = 4
@@ -16,8 +18,15 @@ OWNER_ONLY = 0o600  # what safetensors and `tempfile` make files with, whatever 
 
 
 def place_of(target: Path) -> Path:
-    """Where a file or folder really goes: a link is written through, also to what is not there yet."""
-    return Path(os.path.realpath(target))
+    """Where a file or folder really goes: a link is written through, also to what is not there yet.
+
+    Raises:
+        ValueError: for links that lead to each other.
+    """
+    place = Path(os.path.realpath(target))
+    if place.is_symlink():  # what realpath cannot follow to its end it gives back
+        raise UsageError(f"{target} is a link that leads to itself; choose another place with --out, or remove it")
+    return place
 
 
 def permit(written: Path) -> None:

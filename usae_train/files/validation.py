@@ -18,7 +18,21 @@ from usae_train.runtime.warned import FormerName
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-class Settings(BaseModel):
+class Worded(BaseModel):
+    """A model that people make in Python: what is wrong in it is told in one line, as on the command line."""
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _refusal(type(self), error) from error
+        _check_numbers(self, values)
+
+    # Within another model pydantic makes it itself, and tells of what is wrong there by its whole place.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+class Settings(Worded):
     """A model whose fields may have had other names: given by those they are taken, with a warning.
 
     Attributes:
@@ -65,22 +79,31 @@ def check_settings(model: type[Checked], /, **values: Any) -> Checked:
     try:
         found = model(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        message = expectation(first)
-        if first["type"] == "both_names":
-            raise UsageError(message) from error
-        name = ".".join(map(str, first["loc"]))
-        inner: Any = model
-        for key in first["loc"][:-1]:  # settings of settings
-            inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
-        near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
-        given = (
-            "" if isinstance(first["input"], Mapping | BaseModel) else f" = {short(first['input'])}"
-        )  # not all of a recipe
-        raise UsageError(f"{name}{given}: {message}{hint}") from error
-    for name, value in values.items():  # pydantic takes them for 1 and 0
-        taken = getattr(found, getattr(model, "FORMER", {}).get(name, name), value)
+        raise _refusal(model, error) from error
+    _check_numbers(found, values)
+    return found
+
+
+def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
+    """The first of what pydantic found wrong in values given by name."""
+    first = error.errors()[0]
+    message = expectation(first)
+    if first["type"] == "both_names":
+        return UsageError(message)
+    name = ".".join(map(str, first["loc"]))
+    inner: Any = model
+    for key in first["loc"][:-1]:  # settings of settings
+        inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
+    near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1) if name else []
+    hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
+    whole = isinstance(first["input"], Mapping | BaseModel)  # not all of a recipe
+    given = name if whole else f"{name} = {short(first['input'])}"
+    return UsageError(f"{given}: {message}{hint}" if name else message)
+
+
+def _check_numbers(found: BaseModel, values: Mapping[str, Any]) -> None:
+    """Nothing; a ValueError for True and False where numbers are expected: pydantic takes them for 1 and 0."""
+    for name, value in values.items():
+        taken = getattr(found, getattr(found, "FORMER", {}).get(name, name), value)
         if is_truth(value) and isinstance(taken, int | float) and not isinstance(taken, bool):
             raise UsageError(f"{name} = {value!r}: expected a number")
-    return found

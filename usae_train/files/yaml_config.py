@@ -119,7 +119,7 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         ValueError: with file, line, key, what was expected, and the nearest right key.
     """
     try:
-        found = model(**content)
+        found = model.model_validate(dict(**content))
     except ValidationError as error:
         first = _most_telling(error.errors())
         path = _written(content, [*first["loc"], *first.get("ctx", {}).get("inside", ())])

@@ -51,8 +51,8 @@ class HubImages(Indexed):
             `train`. COLUMN is the one of pictures, and has to be told where there are several.
 
     Raises:
-        ValueError: for a dataset that cannot be had, an unknown split, no column of pictures or several of which none
-            is told, or without the package `datasets`.
+        ValueError: for a dataset that cannot be had, an unknown or empty split, no column of pictures or several of
+            which none is told, or without the package `datasets`.
     """
 
     drawn_from: int | None = None
@@ -212,4 +212,8 @@ def _part(datasets: Any, splits: Any, split: str, wanted: DatasetRequest) -> Any
     except (ValueError, AssertionError) as error:
         why = "" if "Unknown split" in str(error) else f": {error}"
         raise UsageError(f"hf:{wanted.name} has no split {split!r}; it has {', '.join(splits)}{why}") from error
+    for part in parts:
+        if part.from_ >= part.to:
+            rows = len(splits[part.splitname])
+            raise UsageError(f"hf:{wanted.name}: a part of {split!r} is empty; {part.splitname} has {rows} rows")
     return datasets.concatenate_datasets([splits[part.splitname].select(range(part.from_, part.to)) for part in parts])

@@ -164,7 +164,10 @@ def pictures_of(shard: Path, number: int, wanted: str | None, left_out: Counter[
                 else:
                     sample, field = taken_apart(member.name)
                     known = samples.setdefault(sample, {})
-                    known.setdefault(field, Member(number, member.name, member.offset_data, member.size))
+                    if field in known:
+                        left_out["of a name that came before"] += 1
+                    else:
+                        known[field] = Member(number, member.name, member.offset_data, member.size)
             _check_end(opened)
     except FileNotFoundError as error:
         raise UsageError(f"no shard {str(shard)!r}; check the pattern's numbers") from error

@@ -78,6 +78,6 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
 
 def _spec_of_id(model: str) -> BackboneSpec:
     try:
-        return BackboneSpec(model=model).relative_to(Path.cwd())
+        return BackboneSpec.model_validate({"model": model}).relative_to(Path.cwd())
     except ValidationError as error:
         raise UsageError(f"{model}: {expectation(error.errors()[0])}") from error

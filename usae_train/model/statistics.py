@@ -66,9 +66,15 @@ class Statistics:
             ValueError: for a file that is broken or lacks a figure.
         """
         try:
-            return cls(**load_file(file))
-        except (SafetensorError, OSError, TypeError) as error:
+            found = load_file(file)
+        except (SafetensorError, OSError) as error:
             raise UsageError(f"{file} is not a readable statistics file: {error}") from error
+        known = [field.name for field in fields(cls)]
+        if lacking := [name for name in known if name not in found and name != "auroc"]:
+            raise UsageError(f"{file} is not a readable statistics file: it lacks {', '.join(lacking)}")
+        if others := [name for name in found if name not in known]:
+            raise UsageError(f"{file} is not a readable statistics file: it has {', '.join(others)}, which none has")
+        return cls(**found)
 
     @property
     def firing_share(self) -> Tensor:

@@ -7,7 +7,7 @@ by now counts for nothing. So a run can be killed at any moment.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -137,17 +137,30 @@ class Manifest:
         self._keep(drawing, record)
         return record
 
-    def adopt(self, drawing: RenderJob) -> bool:
-        """Give finished files the names that a changed recipe has for them; whether there were any.
+    def adopt(self, drawings: Sequence[RenderJob]) -> list[int]:
+        """Give finished files the names that a changed recipe has for them; the numbers of the drawings that have any.
+
+        Names that are exchanged are not written over each other: whose file stands where another's is to be steps
+        aside first, under a name of its own key.
+        """
+        whole = {number: record for number, own in enumerate(drawings) if (record := self._whole(own)) is not None}
+        moved = [number for number, record in whole.items() if record.names != list(drawings[number].names)]
+        wanted = {(drawings[number].folder, name) for number in moved for name in drawings[number].names}
+        for number in moved:
+            drawing, record = drawings[number], whole[number]
+            if any((drawing.folder, name) in wanted for name in record.names):
+                aside = [f"{drawing.key}-{place}" for place in range(len(record.names))]
+                whole[number] = self._rename(drawing, record, aside)
+        for number in moved:
+            self._rename(drawings[number], whole[number], list(drawings[number].names))
+        return list(whole)
+
+    def _rename(self, drawing: RenderJob, record: Record, names: list[str]) -> Record:
+        """Give a finished drawing's files other names; its record of now.
 
         The new files stand before the record says so, and the old ones go last.
         """
-        record = self._whole(drawing)
-        if record is None:
-            return False
-        if record.names == list(drawing.names):
-            return True
-        room, renamed = self.out / drawing.folder, dict(zip(record.names, drawing.names, strict=True))
+        room, renamed = self.out / drawing.folder, dict(zip(record.names, names, strict=True))
         files = {}
         for old in record.files:
             stem, ending = old.rsplit(".", 1)
@@ -161,7 +174,7 @@ class Manifest:
             files[new] = file_hash(room / new)
         again = record.model_copy(
             update={
-                "names": list(drawing.names),
+                "names": names,
                 "files": files,
                 "coming": {},
                 "scores": {renamed[name]: row for name, row in record.scores.items()},
@@ -172,7 +185,7 @@ class Manifest:
         self._keep(drawing, again)
         for old in set(record.files) - set(files):
             (room / old).unlink(missing_ok=True)
-        return True
+        return again
 
     def measure_again(self, drawing: RenderJob, usae: USAE, now: str | None) -> None:
         """Give a finished drawing's percentiles by the statistics of today, where these are of another measurement.

@@ -293,7 +293,7 @@ def _finished(usae: USAE, manifest: Manifest, plan: RenderPlan) -> list[int]:
 
     Those drawn when the USAE had other statistics get the percentiles of today, as the others of their sheet have.
     """
-    finished = [number for number, drawing in enumerate(plan.drawings) if manifest.adopt(drawing)]
+    finished = manifest.adopt(plan.drawings)
     now = statistics_hash(usae)
     for number in finished:
         manifest.measure_again(plan.drawings[number], usae, now)

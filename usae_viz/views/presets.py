@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from usae_train.files.validation import Worded
 from usae_train.runtime.errors import UsageError
 from usae_viz.own_code.part import OwnPart
 
@@ -14,7 +15,7 @@ Transform = OwnPart | Literal["augmentation"]
 WHOLE = 0.6  # of the side: a crop of it still shows what the whole is of
 
 
-class Augmentation(BaseModel):
+class Augmentation(Worded):
     """How views are drawn from a canvas. Shares are of the canvas's side; but for `crop`, ranges are drawn from
     uniformly.
 

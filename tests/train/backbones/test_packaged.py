@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load_file
 
 import usae_train as ut
@@ -125,11 +124,11 @@ def test_a_file_of_ones_own_is_compared_too(tmp_path):
         ({"weights": "random", "sha256": "0" * 64}, "are of a weight file, and weights is 'random'"),
         ({"tensors": "ordered"}, "are of a weight file, and weights is 'pretrained'"),
         ({"weights": "w.safetensors", "tensors": "ordered"}, "keeps no order"),
-        ({"weights": "w.pth", "sha256": "abc"}, "should match pattern"),
+        ({"weights": "w.pth", "sha256": "abc"}, "expected text of the form"),
     ],
 )
 def test_specs_that_contradict_themselves_are_refused(fields, why):
-    with pytest.raises(ValidationError, match=why):
+    with pytest.raises(ValueError, match=why):
         BackboneSpec(model="m", **fields)
 
 

@@ -11,6 +11,7 @@ import usae_train as ut
 from usae_train.files import placing
 from usae_train.files.atomic import atomic_path, check_file, check_writable, leftovers_of
 from usae_train.files.locks import held
+from usae_train.runtime.errors import UsageError
 
 USAE_FILES = {"README.md", "config.json", "model.safetensors"}
 
@@ -152,3 +153,10 @@ def test_where_only_the_inside_can_be_written_that_is_said(tmp_path: Path, monke
     monkeypatch.setattr(Path, "touch", Mock(side_effect=refused))
     with pytest.raises(ValueError, match=f"Permission denied; choose another place with --out, such as {tmp_path}/new"):
         check_writable(tmp_path)
+
+
+def test_links_that_lead_to_each_other_are_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(UsageError, match="a is a link that leads to itself; choose another place with --out"):
+        placing.place_of(tmp_path / "a")

@@ -1,5 +1,6 @@
 """What was expected is said in this project's words, whatever pydantic calls it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -8,10 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core.core_schema import ErrorType
 from typer.testing import CliRunner
 
+import usae_train as ut
 import usae_train.cli
+import usae_viz as uv
 import usae_viz.cli
 from usae_train.files.validation import check_settings
 from usae_train.files.wording import WORDS, expectation, shows_value
+from usae_train.runtime.errors import UsageError
 
 
 class Inner(BaseModel):
@@ -97,6 +101,30 @@ def test_a_value_is_shown_where_it_is_what_is_wrong() -> None:
         Odd(number=7, inner={}, many=[])
     shown = {str(each["loc"][0]): shows_value(each) for each in refusal.value.errors()}
     assert shown == {"number": True, "inner": False, "many": False}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: uv.MaximizeSettings(steps=0), "steps = 0: expected at least 1"),
+        (lambda: uv.MaximizeSettings(step=3), "step = 3: there is none of that name; did you mean 'steps'?"),
+        (lambda: uv.MaximizeSettings(steps=True), "steps = True: expected a number"),
+        (lambda: uv.MaximizeSettings(verdict={"rank": 0}), "verdict.rank = 0: expected at least 1"),
+        (lambda: uv.Augmentation(noise=-1), "noise = -1: expected at least 0"),
+        (lambda: ut.FitSettings(n_concepts=0), "n_concepts = 0: expected at least 1"),
+        (lambda: ut.TrainingRecipe(rate=3), "rate = 3: there is none of that name"),
+        (lambda: ut.BackboneSpec(size=3), "model: it is missing"),
+        (
+            lambda: ut.BackboneSpec(model="m", tensors="ordered"),
+            "sha256 and tensors are of a weight file",
+        ),
+    ],
+)
+def test_settings_made_in_python_are_refused_in_one_line(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        make()
+    assert str(refusal.value).startswith(said)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Pictures in Hugging Face datasets, written by the tests."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,14 @@ def test_slices_and_sums_of_splits_that_were_saved(rows, tmp_path: Path, split: 
         torch.testing.assert_close(source.read(number, 8), canvas_of(picture))
     assert source.name == f"hf:{tmp_path / 'saved'}:{split}"
     assert open_images(source.name).fingerprint() == source.fingerprint()
+
+
+@pytest.mark.parametrize("split", ["train[2:5]", "train[1:1]", "train[:0]", "test+train[7:]"])
+def test_a_part_without_rows_is_one_line(rows, tmp_path: Path, split: str) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.DatasetDict({"train": rows.select([0, 1]), "test": rows.select([2])}).save_to_disk(tmp_path / "saved")
+    with pytest.raises(ValueError, match=rf": a part of '{re.escape(split)}' is empty; train has 2 rows$"):
+        open_images(f"hf:{tmp_path / 'saved'}:{split}")
 
 
 @pytest.mark.parametrize(("named", "own"), [(None, "train"), ("validation", "validation")])

@@ -207,6 +207,17 @@ def test_what_of_a_shard_is_left_out_is_said(tmp_path: Path) -> None:
     )
 
 
+def test_of_members_of_one_name_the_first_is_taken_and_the_others_are_said(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"0.png": png(0)})
+    with tarfile.open(tmp_path / "a.tar", "a") as opened:
+        again = tarfile.TarInfo("0.png")
+        again.size = len(png(1))
+        opened.addfile(again, io.BytesIO(png(1)))
+    source = open_images(tmp_path / "a.tar")
+    assert source.left_out == f"1 left out of {tmp_path / 'a.tar'}: 1 of a name that came before"
+    torch.testing.assert_close(source.read(0, 8), canvas_of(0))
+
+
 def test_a_member_that_claims_more_than_there_is_is_broken_and_others_go_on(tmp_path: Path) -> None:
     """A sparse one says what it would be with its holes."""
     write_tar(tmp_path / "a.tar", {"0.png": bytes(512), "1.png": png(1)})

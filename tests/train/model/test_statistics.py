@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from usae_train.model.statistics import LEVELS, MIN_COFIRES, Statistics, auroc, images_needed, measure
 from usae_train.model.usae import USAE
@@ -188,6 +189,18 @@ def test_a_broken_statistics_file_is_named(measured: Statistics, tmp_path: Path)
     measured.save(file)
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(ValueError, match=r"statistics\.safetensors is not a readable statistics file"):
+        Statistics.load(file)
+
+
+def test_figures_that_are_lacking_or_unknown_are_named(measured: Statistics, tmp_path: Path) -> None:
+    file = tmp_path / "statistics.safetensors"
+    measured.save(file)
+    whole = load_file(file)
+    save_file({name: own for name, own in whole.items() if name not in ("fires", "energy")}, file)
+    with pytest.raises(ValueError, match=r"statistics file: it lacks fires, energy$"):
+        Statistics.load(file)
+    save_file(whole | {"fired": torch.zeros(1)}, file)
+    with pytest.raises(ValueError, match=r"statistics file: it has fired, which none has$"):
         Statistics.load(file)
 
 

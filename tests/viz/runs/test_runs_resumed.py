@@ -98,19 +98,45 @@ def test_a_picture_of_each_variant_that_is_gone_is_drawn_again(folder, tmp_path,
     assert contents(out) == before
 
 
-def test_nothing_is_said_of_a_picture_whose_file_another_took(folder, tmp_path, drawings):
-    """Two variants change names: the first takes the second's file, which is drawn again."""
-    text = "concepts: [3]\nvariants: {a: {}, b: {views: 2}}\n"
-    drawn(folder, tmp_path, text + QUICK)
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("{a: {}, b: {views: 2}}", "{b: {}, a: {views: 2}}"),
+        ("{a: {}, b: {views: 2}, c: {views: 3}}", "{b: {}, c: {views: 2}, a: {views: 3}}"),
+        ("{a: {}, b: {views: 2}, c: {views: 3}}", "{b: {}, c: {views: 2}, new: {views: 3}}"),
+    ],
+    ids=["two", "three", "one_after_the_other"],
+)
+def test_variants_that_exchange_their_names_are_not_drawn_again(folder, tmp_path, drawings, first, then):
+    """The first would be written over the second's files: also where it is stopped between them."""
+    drawn(folder, tmp_path, f"concepts: [3]\nvariants: {first}\n{QUICK}")
     drawings.clear()
-    text = "concepts: [3]\nvariants: {b: {}, a: {views: 2}}\n"
-    (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\n{text}{QUICK}")
-    plan = plan_recipe(ut.load(folder), read_recipe(tmp_path / "recipe.yaml"), tmp_path)
-    manifest = Manifest(tmp_path / "run")
-    assert [manifest.adopt(drawing) for drawing in plan.drawings] == [True, False]
-    assert [manifest.drawn(drawing) is not None for drawing in plan.drawings] == [True, False]
-    drawn(folder, tmp_path, text + QUICK)
-    assert [settings.views for _, settings in drawings] == [2]
+    out = drawn(folder, tmp_path, f"concepts: [3]\nvariants: {then}\n{QUICK}")
+    assert drawings == []
+    at_once = drawn(folder, tmp_path, f"concepts: [3]\nvariants: {then}\n{QUICK}", out="other")
+    assert contents(out / "concept-00003") == contents(at_once / "concept-00003")
+
+
+@pytest.mark.parametrize("stopped", range(8))
+def test_names_that_are_exchanged_lose_nothing_where_it_is_stopped(folder, tmp_path, monkeypatch, drawings, stopped):
+    out = drawn(folder, tmp_path, f"concepts: [3]\nvariants: {{a: {{}}, b: {{views: 2}}}}\n{QUICK}")
+    drawings.clear()
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"usae: {folder}\nconcepts: [3]\nvariants: {{b: {{}}, a: {{views: 2}}}}\n{QUICK}")
+    plan, steps, rename = plan_recipe(ut.load(folder), read_recipe(recipe), tmp_path), iter(range(99)), rename_png
+
+    def stops(*given):
+        if next(steps) == stopped:
+            raise KeyboardInterrupt
+        rename(*given)
+
+    monkeypatch.setattr("usae_viz.runs.manifest.rename_png", stops)
+    with pytest.raises(KeyboardInterrupt):
+        Manifest(out).adopt(plan.drawings)
+    monkeypatch.undo()
+    assert Manifest(out).adopt(plan.drawings) == [0, 1]
+    left = {file.stem for file in (out / "concept-00003").glob("*.png")}
+    assert left == {"sheet", *(f"{variant}-{backbone}" for variant in "ab" for backbone in ("left", "right"))}
 
 
 def test_resume_goes_on_with_the_last_run_of_the_recipe(folder, tmp_path, monkeypatch, drawings):
