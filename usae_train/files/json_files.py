@@ -94,7 +94,7 @@ def validated(validate: Callable[[Any], Kind], values: Any) -> Kind:
     try:
         return validate(values)
     except ValidationError as error:
-        raise UsageError(first_of(error)) from error
+        raise UsageError(first_of(error)) from None
     except RecursionError as error:
         raise UsageError(f"it is nested deeper than {DEEPEST} levels") from error
 

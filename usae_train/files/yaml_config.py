@@ -128,11 +128,11 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         if first["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(path[-1]), _fields(model, path[:-1]), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_fields(model, path[:-1]))}"
-            raise UsageError(f"{file}:{line}: unknown key {name!r}{hint}") from error
+            raise UsageError(f"{file}:{line}: unknown key {name!r}{hint}") from None
         message = expectation(first)
         if not path or first["type"] in ("clash", "missing"):
-            raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from error
-        raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from error
+            raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from None
+        raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from None
     except TypeError as error:  # a key cannot be given by its name
         odd = next((key for key in content if not isinstance(key, str)), None)
         raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {short(odd)})") from error
