@@ -17,6 +17,7 @@ from usae_viz.rating.scoring import COLUMNS, MAX_BYTES, Key, Question, read_answ
 from usae_viz.runs.recipe import read_recipe
 
 ENDLESS = "9" * 5000
+NO_TRIALS = Key(study="abc", trials=[], choices=4)
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_so_it_is_among_answers(column, tmp_path):
 def test_answers_are_of_a_bounded_size(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"a" * (MAX_BYTES + 1))
     with pytest.raises(UsageError, match="larger than 10 MB; expected a rater's answers"):
-        read_answers(tmp_path / "a.csv", Key(study="abc", trials=[], choices=4))
+        read_answers(tmp_path / "a.csv", NO_TRIALS)
 
 
 @pytest.mark.parametrize("begins", [b"\xff\xd8\xff\xe0", b"GIF89a", b"RIFF\x10\x00\x00\x00WEBP"])
