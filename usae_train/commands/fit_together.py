@@ -66,13 +66,13 @@ def fit_together(asked: FitRequest) -> None:
             ranks.local_batch(asked.settings.batch)
             data = _opened(asked, ranks)
         _look_at_store(asked, data, ranks)
-        usae = _trained(asked, data, where, room, checkpointer, ranks)
+        usae, figures = _trained(asked, data, where, room, checkpointer, ranks)
         if ranks.is_main:
             with checkpointer.naming_last_state():
                 save(usae, asked.out, beside=[room / METRICS])
             holding.close()
             if not asked.quiet:
-                _summarize(usae, asked.out)
+                _summarize(usae, asked.out, figures)
 
 
 def _opened(asked: FitRequest, ranks: DistributedContext) -> GivenTokens | ActivationStore | Pictures:
@@ -120,8 +120,8 @@ def _trained(
     room: Path,
     checkpointer: TrainingCheckpointer,
     ranks: DistributedContext,
-) -> USAE:
-    """The USAE; its bars, its metrics and its states are the first process's."""
+) -> tuple[USAE, Mapping[str, Any]]:
+    """The USAE, and the last figures of its training; its bars, metrics and states are the first process's."""
     from usae_train.runtime.signals import stopped_by_first
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store
@@ -142,9 +142,11 @@ def _trained(
         checkpointer.stop_on_signals(),
         bars(TrainingDisplay, unseen) as progress,
     ):
+        last = dict[str, Any]()
 
         def beneath_the_bars(figures: Mapping[str, Any]) -> str:
             progress.figures = figures
+            last.update(figures)
             return summary(figures) if progress.disable else ""
 
         watch = FitCallbacks(log_every=execution.log_every)
@@ -159,17 +161,23 @@ def _trained(
                 log_every=execution.log_every,
             )
         if isinstance(data, Pictures):
-            return fit_pictures(data.source, chosen, data.specs, where, watch, checkpointer, execution.memory, ranks)
-        if isinstance(data, GivenTokens):
-            return fit_given(data, chosen, where, watch, checkpointer, ranks)
-        return fit_store(data, chosen, where, watch, checkpointer, execution.memory, ranks)
+            usae = fit_pictures(data.source, chosen, data.specs, where, watch, checkpointer, execution.memory, ranks)
+        elif isinstance(data, GivenTokens):
+            usae = fit_given(data, chosen, where, watch, checkpointer, ranks)
+        else:
+            usae = fit_store(data, chosen, where, watch, checkpointer, execution.memory, ranks)
+        return usae, last
 
 
-def _summarize(usae: USAE, out: Path) -> None:
+def _summarize(usae: USAE, out: Path, figures: Mapping[str, Any]) -> None:
+    """Print what was made, how good it is, and what to do next, as `ut.fit` says it."""
     from usae_train.tokens.standardization import outliers_as_text
+    from usae_train.training.logging.closing import alive_lines, r2_lines
     from usae_train.training.logging.display import dead_shares
     from usae_train.training.logging.step_metrics import dead_of
 
     dead = dead_shares(dead_of(usae))
     say(f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}; dead: {dead}")
-    say(outliers_as_text(usae.outliers))
+    say(*r2_lines(figures), *alive_lines(usae), outliers_as_text(usae.outliers))
+    if usae.specs:
+        say(f"next: usae-train evaluate {out} HELD_OUT says how good it is; usae-viz maximize -c 0 --usae {out} draws")

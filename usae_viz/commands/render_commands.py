@@ -20,10 +20,13 @@ from usae_viz.runs.settings import RenderSettings
 from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from usae_train.model.usae import USAE
     from usae_train.runtime.distributed import DistributedContext
     from usae_viz.runs.estimate import Estimate
     from usae_viz.runs.plan import RenderPlan
+    from usae_viz.runs.render import Drawn
 
 PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
 
@@ -165,7 +168,6 @@ def draw_plan(
     Exits with status 130 when it was stopped by hand, and else with 1 when a score became NaN or infinite.
     """
     from usae_train.runtime.distributed import SINGLE_PROCESS
-    from usae_viz.runs.render import Drawn
     from usae_viz.runs.render import render as render_all
     from usae_viz.verification.scores import counted
     from usae_viz.verification.tables import rich_table
@@ -190,7 +192,7 @@ def draw_plan(
         given = counted(drawn.scores for drawn in written if drawn.scores is not None)
         pictures = sum(len(drawn.images) for drawn in written)
         words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
-        say(f"{out}: {plural(pictures, 'picture')}" + (f", {words}" if words else ""))
+        say(f"{out}: {plural(pictures, 'picture')}" + (f", {words}" if words else ""), *_to_open(written, out))
     stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
     if not ranks.is_main:  # the first tells of all; with another's status torchrun would end it before that
         if stopped:
@@ -207,6 +209,18 @@ def draw_plan(
         if len(written) > 1:
             say_error(f"the score became NaN or infinite in {lost} of {len(written)} folders, as said above")
         raise SystemExit(1)
+
+
+def _to_open(written: Sequence[Drawn], out: Path) -> list[str]:
+    """A line that names what to look at: the sheet, or how to have a page of several; none where none was drawn."""
+    from usae_viz.runs.rendering import SHEET
+
+    sheets = [sheet for drawn in written if drawn.images and (sheet := drawn.folder / SHEET).is_file()]
+    if not sheets:
+        return []
+    if len(sheets) == 1:
+        return [f"to open: {sheets[0]}"]
+    return [f"to open: the {SHEET} of each of its {len(sheets)} folders; usae-viz explore {out} makes one page of all"]
 
 
 def new_run(name: str) -> Path:

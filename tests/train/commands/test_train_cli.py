@@ -26,9 +26,14 @@ def test_fit_writes_a_usae_that_loads(specs: str, picture_folder: Path, tmp_path
     assert not out.exists()
     code, said, err = run(*words, "--max-broken", 0.2, "--resume")
     assert code == 0, err
-    first, second = said.splitlines()
+    first, r2, alive, outliers, following = said.splitlines()
     assert re.fullmatch(rf"{re.escape(str(out))}: 8 concepts over vit, conv; dead: vit \d+\.\d%, conv \d+\.\d%", first)
-    assert second == "high-norm tokens: none"
+    assert r2.startswith("R² of a backbone's own tokens ")
+    assert re.fullmatch(r"\d of 8 concepts fire, \d of them in every backbone", alive)
+    assert outliers == "high-norm tokens: none"
+    assert following.startswith(
+        f"next: usae-train evaluate {out} HELD_OUT says how good it is; usae-viz maximize -c 0 "
+    )
     assert err.startswith("skipped: 1.png cannot be read")
     usae = load(out)
     assert (usae.n_concepts, usae.k, usae.grid, usae.names) == (8, 2, (2, 2), ["vit", "conv"])

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ def test_maximize_writes_a_run(folder, tmp_path):
     assert record["runs"][0]["seed"] == 0
     assert len(record["usae_sha256"]) == 64
     assert "through left" in done.output
+    ending = f"to open: the sheet.png of each of its 2 folders; usae-viz explore {out} makes one page of all"
+    assert done.stdout.splitlines()[-1] == ending
 
 
 def test_the_same_command_draws_the_same_pictures(folder, tmp_path):
@@ -47,7 +50,11 @@ def test_any_objective_is_scored_for_a_concept_that_is_named(folder, tmp_path):
     done = run("maximize", *strict)
     assert done.exit_code == 0, done.stderr
     assert "concept 5, under views" in done.stdout
-    assert " ".join(done.stdout.split()).endswith("run: 1 picture, 1 failed")  # a line is broken where it is too long
+    *_, summed, to_open = done.stdout.splitlines()
+    assert summed.endswith("run: 1 picture, 1 failed")
+    sheet = Path(to_open.removeprefix("to open: "))
+    assert sheet.parents[1] == tmp_path / "run"
+    assert sheet.is_file()
     (kept,) = json.loads(run("maximize", *strict, "--json").stdout)["concepts"]
     assert (kept["subject"], kept["images"]["left"]["verdict"], kept["thresholds"]["share"]) == (
         "concept 5",

@@ -54,11 +54,16 @@ def fitted_lines(usae: USAE, figures: Mapping[str, Any]) -> list[str]:
         figures: the last ones that the training gave.
     """
     heads = f"{plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}"
-    if "r2" in figures:
-        on, off = mean_on_and_off(figures["r2"])
-        across = "" if off is None else f", of the others {off:.2f}"
-        heads += f"; R² of a backbone's own tokens {on:.2f}{across} (last batch, around each feature's mean)"
-    return [heads, *alive_lines(usae)]
+    return ["; ".join([heads, *r2_lines(figures)]), *alive_lines(usae)]
+
+
+def r2_lines(figures: Mapping[str, Any]) -> list[str]:
+    """R² on the last batch; nothing where the figures have none."""
+    if "r2" not in figures:
+        return []
+    on, off = mean_on_and_off(figures["r2"])
+    across = "" if off is None else f", of the others {off:.2f}"
+    return [f"R² of a backbone's own tokens {on:.2f}{across} (last batch, around each feature's mean)"]
 
 
 def alive_lines(usae: USAE) -> list[str]:
