@@ -24,7 +24,7 @@ OUTSIDE = {  # where calls of other software are wrapped, of which ValueError is
     "usae_train/tokens/pieces.py:_ranges": "int, of a file's name",
     "usae_viz/explanations/photograph.py:_of_image": "PIL",
     "usae_viz/objectives/backbone.py:__init__": "torch.as_tensor",
-    "usae_viz/objectives/custom.py:scored": "an objective of the user's own",
+    "usae_viz/objectives/own_score.py:scored": "an objective of the user's own",
     "usae_viz/own_code/hashing.py:_imported": "ast",
     "usae_viz/parameterizations/own.py:_takes": "inspect",
 }

@@ -137,7 +137,10 @@ class BackboneSpec(Worded):
         """What to do when the weights that this gives are not those that were expected."""
         if self.model.startswith(MODULE):
             module = self.model.removeprefix(MODULE)
-            return f"give {module}, a module of yours that no folder holds, as in training: load(..., modules={{...}})"
+            return (
+                f"give {module}, a module of yours that no folder holds, as in training: load(..., modules={{...}}); "
+                "no command takes one: draw it from Python"
+            )
         if self.weights == RANDOM:
             return f"random weights depend on torch's version (here {torch.__version__}); use the one of the training"
         if self.weights == PRETRAINED:

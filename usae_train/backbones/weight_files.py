@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.weight_names import state_of
+from usae_train.files.binary import is_picture
 from usae_train.files.tensor_files import load_file
 from usae_train.files.torch_state import read_pickled
 from usae_train.runtime.errors import UsageError
 
-PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")  # how their files begin
 EXPECTED = "expected a .safetensors or .pth file of tensors by name"
 
 
@@ -97,7 +97,7 @@ def _another_kind(path: Path) -> str | None:
     """What a file is that cannot be a weight file, in words."""
     with path.open("rb") as opened:
         begin = opened.read(64)
-    if begin.startswith(PICTURES) or begin[8:12] == b"WEBP":
+    if is_picture(begin):
         return "a picture"
     if path.suffix == ".onnx" or (begin[:1] == b"\x08" and re.search(rb"onnx|pytorch|tf2onnx", begin)):
         return "an ONNX file, whose tensors have other names"

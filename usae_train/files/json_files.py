@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
+from usae_train.files.binary import binary_kind
 from usae_train.files.regular import another_kind
 from usae_train.files.wording import expectation, short, shows_value
 from usae_train.runtime.errors import UsageError
@@ -52,7 +53,8 @@ def parse_json(content: bytes | str) -> Any:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
     except UnicodeDecodeError as error:
-        raise UsageError(f"it is not UTF-8 at byte {error.start}") from error
+        kind = binary_kind(content) if isinstance(content, bytes) else None
+        raise UsageError(f"it is {kind or f'not UTF-8 at byte {error.start}'}") from error
     except json.JSONDecodeError as error:
         raise UsageError(str(error)) from error
     except RecursionError as error:
@@ -94,7 +96,7 @@ def validated(validate: Callable[[Any], Kind], values: Any) -> Kind:
     try:
         return validate(values)
     except ValidationError as error:
-        raise UsageError(first_of(error)) from error
+        raise UsageError(first_of(error)) from None
     except RecursionError as error:
         raise UsageError(f"it is nested deeper than {DEEPEST} levels") from error
 

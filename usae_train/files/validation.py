@@ -25,7 +25,7 @@ class Worded(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise _refusal(type(self), error) from error
+            raise _refusal(type(self), error) from None
         _check_numbers(self, values)
 
     # Within another model pydantic makes it itself, and tells of what is wrong there by its whole place.
@@ -79,7 +79,7 @@ def check_settings(model: type[Checked], /, **values: Any) -> Checked:
     try:
         found = model(**values)
     except ValidationError as error:
-        raise _refusal(model, error) from error
+        raise _refusal(model, error) from None
     _check_numbers(found, values)
     return found
 

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
+from usae_train.files.binary import binary_kind
 from usae_train.files.regular import check_regular
 from usae_train.files.wording import expectation, short
 from usae_train.files.yaml_checks import check_events
@@ -38,8 +39,12 @@ class Clash(PydanticCustomError):
         return super().__new__(cls, "clash", "{why}", {"why": why, "inside": list(inside)})
 
 
-def read_mapping(file: str | Path) -> CommentedMap:
+def read_mapping(file: str | Path, expected: str = "a YAML file of settings") -> CommentedMap:
     """A YAML file's mapping, which remembers its lines.
+
+    Args:
+        file: the file.
+        expected: what is to be given, for the message of a file that holds no text.
 
     Raises:
         ValueError: for a file that is missing, no YAML, or no mapping.
@@ -49,6 +54,8 @@ def read_mapping(file: str | Path) -> CommentedMap:
     try:
         with file.open("rb") as opened:
             written = opened.read(MAX_BYTES + 1)
+        if (kind := binary_kind(written)) is not None:
+            raise UsageError(f"{file} is {kind}; expected {expected}")
         if len(written) > MAX_BYTES:
             raise UsageError(f"{file}: larger than {MAX_BYTES // 1000} kB; expected settings that a person wrote")
         text = written.decode()
@@ -57,7 +64,7 @@ def read_mapping(file: str | Path) -> CommentedMap:
         _check_size(content, file)
     except FileNotFoundError as error:
         raise UsageError(f"no file {str(file)!r}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:  # its last character may be cut off
         raise UsageError(f"{file} cannot be read: {error}") from error
     except (YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -128,11 +135,11 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         if first["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(path[-1]), _fields(model, path[:-1]), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_fields(model, path[:-1]))}"
-            raise UsageError(f"{file}:{line}: unknown key {name!r}{hint}") from error
+            raise UsageError(f"{file}:{line}: unknown key {name!r}{hint}") from None
         message = expectation(first)
         if not path or first["type"] in ("clash", "missing"):
-            raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from error
-        raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from error
+            raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from None
+        raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from None
     except TypeError as error:  # a key cannot be given by its name
         odd = next((key for key in content if not isinstance(key, str)), None)
         raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {short(odd)})") from error

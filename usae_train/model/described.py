@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from usae_train.backbones.spec import MODULE
 from usae_train.runtime.printing import plural
 from usae_train.runtime.tables import Table, as_html
 
@@ -41,12 +42,17 @@ def _rows(usae: USAE) -> list[tuple[str, ...]]:
 
 
 def _ending(usae: USAE) -> list[str]:
-    """The recipe, and the pictures that the statistics are of."""
+    """What is missing to draw with, the recipe, and the pictures that the statistics are of."""
+    missing = [
+        f"{name}: module not given, cannot be drawn; ut.load(..., modules={{{name!r}: ...}}) takes it"
+        for name, spec in usae.specs.items()
+        if spec.model.startswith(MODULE) and name not in usae.modules_given
+    ]
     recipe = f"recipe: {usae.recipe or 'not known'}"
     if usae.statistics is None:
-        return [recipe, "no statistics: ut.evaluate(usae, PICTURES).statistics measures them"]
+        return [*missing, recipe, "no statistics: ut.evaluate(usae, PICTURES).statistics measures them"]
     of = f", {usae.measured_on.name}" if usae.measured_on.name else ""
-    return [recipe, f"statistics: {statistics_line(usae.statistics)}{of}"]
+    return [*missing, recipe, f"statistics: {statistics_line(usae.statistics)}{of}"]
 
 
 def statistics_line(statistics: Statistics) -> str:

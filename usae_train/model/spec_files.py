@@ -80,4 +80,4 @@ def _spec_of_id(model: str) -> BackboneSpec:
     try:
         return BackboneSpec.model_validate({"model": model}).relative_to(Path.cwd())
     except ValidationError as error:
-        raise UsageError(f"{model}: {expectation(error.errors()[0])}") from error
+        raise UsageError(f"{model}: {expectation(error.errors()[0])}") from None

@@ -19,7 +19,7 @@ from usae_viz.commands.render_commands import new_run
 from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
@@ -97,6 +97,8 @@ def explain(
         elif not quiet:
             for each in explained:
                 _print(each)
+            if images is None and model.natural is None and not any(each.names for each in explained):
+                say("no names here; --images FOLDER shows top-activating patches")
             say(str(place / "index.html"))
 
 
@@ -154,8 +156,9 @@ def intervene(
             records = [read_json(place / below / "intervene.json") for below in found]
             say_json(records if len(wanted) > 1 or wanted[0][0] != "." else records[0])
         elif not quiet:
-            for below, each in found.items():
-                _print_answers(each)
+            for below, each_photo, _ in wanted:
+                _print_answers(found[below])
+                _tell_idle(found[below], each_photo, names)
                 say(str(place / below / "sheet.png"))
 
 
@@ -212,6 +215,19 @@ def _print_answers(found: Intervention) -> None:
         say(f"nearest {word}: " + ", ".join(f"{each.label} ({each.cosine:.3f})" for each in own))
 
 
+def _tell_idle(found: Intervention, photo: str, names: Mapping[int, str]) -> None:
+    """A line for every edit that changes nothing, since its concept is not in the photograph."""
+    from usae_viz.explanations.intervention_sheet import edit_in_words
+
+    for concept in found.idle:
+        named = f"{concept} ({names[concept]})" if concept in names else str(concept)
+        edit = edit_in_words((concept, found.edits[concept]))
+        say(
+            f"{named} fires in no patch of this photograph: `{edit}` changes nothing; "
+            f"usae-viz explain {photo} says which do"
+        )
+
+
 def _run_of(usae: USAE, folder: Path) -> RunFolder:
     """A run's drawings.
 
@@ -238,7 +254,8 @@ def _print(explanation: Explanation) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("concept", justify="right")
-    table.add_column("name")
+    if explanation.names:
+        table.add_column("name")
     for name in explanation.maps:
         answer = explanation.answer(name)
         said = f": {explanation.asked(name)[1]}" if answer is not None else ""
@@ -247,7 +264,8 @@ def _print(explanation: Explanation) -> None:
     drops = {name: explanation.drops(name, shown) for name in explanation.maps}
     for concept in shown:
         cells = [_cell(own.seen(concept, None), drops[name].get(concept)) for name, own in explanation.maps.items()]
-        table.add_row(str(concept), as_text(explanation.names.get(concept, "")), *cells)
+        called = [as_text(explanation.names.get(concept, ""))] if explanation.names else []
+        table.add_row(str(concept), *called, *cells)
     say(explanation.photograph.name)
     say_table(table)
     asked = ", what the class's logit loses without it" if explanation.looks else ""

@@ -105,6 +105,12 @@ class Intervention:
     neighbours: tuple[list[Neighbour], list[Neighbour]] | None  # before, after
     among: int | None = None  # photographs that they were found among: those that can be read
 
+    @property
+    def idle(self) -> list[int]:
+        """The edited concepts that have no code in the photograph, and that their edit gives none."""
+        peaks = self.maps.peaks
+        return [k for k, edit in self.edits.items() if not peaks[k] and _leaves_nothing(edit)]
+
     def as_dict(self) -> dict[str, Any]:
         """What intervene.json holds of it."""
         near = self.neighbours
@@ -171,6 +177,12 @@ def intervention_in(
         None if among is None else _nearest(torch.cat([plain, edited]), among, top),
         None if among is None else len(among.numbers),
     )
+
+
+def _leaves_nothing(edit: EditValue) -> bool:
+    """Whether an edit makes no code of none."""
+    kind, number = edit if isinstance(edit, tuple) else ("set", edit)
+    return kind == "scale" or number == 0
 
 
 def _classes(logits: Tensor, top: int) -> list[ClassBefore]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.interventions.edits import EditValue
 from usae_viz.explanations.intervention import Intervention, Neighbour
 from usae_viz.explanations.overlay import fitted, scaled, spotlight
-from usae_viz.explanations.sheet import AGAINST, CELL, FAINT, FOR, INK, MARGIN, PAPER, font_of, shortened
+from usae_viz.explanations.sheet import CELL, FAINT, INK, MARGIN, PAPER, font_of, ink_of, shortened
 from usae_viz.export.png import to_picture
 
 BAR = 220  # pixels of a probability of 1
@@ -65,10 +65,11 @@ def edit_in_words(edit: tuple[int, EditValue]) -> str:
 
 
 def _bars(pen: ImageDraw.ImageDraw, top: int, name: str, probability: tuple[float, float]) -> None:
-    """A class's probability before (grey) and after (green where it grew)."""
+    """A class's probability before (grey) and after (green where it grew, red where it fell, as it is shown)."""
     before, after = probability
     pen.text((MARGIN, top + 6), shortened(name, 13, NAME - 2 * MARGIN), INK, font_of(13))
-    for row, (share, ink) in enumerate(((before, FAINT), (after, FOR if after >= before else AGAINST))):
+    turned = ink_of(round(after, 3) - round(before, 3))
+    for row, (share, ink) in enumerate(((before, FAINT), (after, turned))):
         y = top + row * 14
         pen.rectangle((NAME, y + 3, NAME + max(1, round(BAR * share)), y + 12), ink)
         pen.text((NAME + BAR + 8, y), f"{('before', 'after')[row]} {share:.1%}", ink, font_of(12))

@@ -87,9 +87,12 @@ def _caption(
     pen.text(place, shortened(f"peak {seen.peak:.1f}, area {seen.area:.0%}", 12, width), FAINT, font_of(12))
     if drop is not None:
         below = (place[0], place[1] + 16)
-        pen.text(
-            below, shortened(f"logit {drop:+z.2f}", 12, width), AGAINST if round(drop, 2) < 0 else FOR, font_of(12)
-        )
+        pen.text(below, shortened(f"logit {drop:+z.2f}", 12, width), ink_of(round(drop, 2)), font_of(12))
+
+
+def ink_of(change: float) -> str:
+    """The colour of a change, rounded as it is shown: green for more, red for less, grey for none."""
+    return FOR if change > 0 else AGAINST if change < 0 else FAINT
 
 
 def shortened(text: str, size: int, width: int) -> str:

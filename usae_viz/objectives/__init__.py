@@ -1,11 +1,12 @@
 """Objectives: what is to be made large."""
 
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.algebra import InvalidObjective, Objective, objective, score
+from usae_viz.objectives.algebra import Objective, objective, score
 from usae_viz.objectives.backbone import Channel, Direction, Logit
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept, pool_tokens
 from usae_viz.objectives.expression import OBJECTIVES, parse_objective
+from usae_viz.objectives.own_score import InvalidObjective
 from usae_viz.objectives.pictures import L2, Diversity, TotalVariation
 
 __all__ = [

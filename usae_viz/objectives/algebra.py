@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
+from usae_viz.objectives.own_score import ScoreFunction, checked_score, is_own, told
 
-ScoreFunction = Callable[[Activations], Tensor]
 Asked = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
 Number = Callable[[str], int]  # a name's concept
 
@@ -52,7 +51,8 @@ class Objective:
         bind: Callable[[Number], Objective] | None = None,
     ) -> None:
         self._bind, self.numbers = bind, dict[str, int]()
-        self._function, self.name, self.minimized = function, name, frozenset(minimized)
+        self._function = told(function, name) if is_own(function) else function
+        self.name, self.minimized = name, frozenset(minimized)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.minimized.__contains__))
         self.classes = tuple(sorted(dict.fromkeys(classes), key=self.minimized.__contains__))
         self.backbones = None if backbones is None else tuple(dict.fromkeys(backbones))
@@ -200,10 +200,6 @@ def objective(function: ScoreFunction) -> Objective:
     return Objective(function, getattr(function, "__name__", "objective"))
 
 
-class InvalidObjective(UsageError):
-    """An objective returned something that is not one score per picture."""
-
-
 def score(objective: Objective, acts: Activations) -> Tensor:
     """Call an objective and check what it returns.
 
@@ -217,17 +213,7 @@ def score(objective: Objective, acts: Activations) -> Tensor:
         value = objective(acts)
     except RecursionError as error:
         raise UsageError(f"objective {str(objective)[:40]}... has too many parts; expected at most 100") from error
-    if not isinstance(value, torch.Tensor) or value.shape != (len(acts.canvas),):
-        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-        raise InvalidObjective(
-            f"objective {objective} returned {shape} through {acts.backbone}; expected one score per picture, "
-            f"({len(acts.canvas)},)"
-        )
-    if value.is_complex():
-        raise InvalidObjective(
-            f"objective {objective} returned complex numbers through {acts.backbone}; expected real ones"
-        )
-    return value.to(acts.tokens)
+    return checked_score(value, str(objective), acts).to(acts.tokens)
 
 
 def _is_number(value: Any) -> bool:

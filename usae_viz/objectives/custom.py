@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from usae_train.runtime.errors import UsageError
-from usae_viz.objectives import Activations, InvalidObjective, Objective, objective
-from usae_viz.objectives.algebra import ScoreFunction
-from usae_viz.own_code.importing import import_own, where_it_failed
+from usae_viz.objectives import Objective
+from usae_viz.own_code.importing import import_own
 
 
 @dataclass(frozen=True)
@@ -38,14 +34,14 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     module_name, _, name = text.partition(":")
     if not isinstance(found, Objective) and not callable(found):
         raise UsageError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
-    own = found if isinstance(found, Objective) else objective(found)
-    return Custom(_called(own, text, getattr(sys.modules[module_name], "__file__", None)), sha256)
+    own = found if isinstance(found, Objective) else Objective(found, text)
+    return Custom(_called(own, text), sha256)
 
 
-def _called(own: Objective, text: str, file: str | None) -> Objective:
+def _called(own: Objective, text: str) -> Objective:
     """The same objective under the name that it was found by."""
     return Objective(
-        _told(own, text, file),
+        own,
         text,
         own.concepts,
         own.backbones,
@@ -53,22 +49,5 @@ def _called(own: Objective, text: str, file: str | None) -> Objective:
         own.needs_reference,
         own.minimized,
         own.classes,
-        (lambda number: _called(own.bound(number), text, file)) if own.named else None,
+        (lambda number: _called(own.bound(number), text)) if own.named else None,
     )
-
-
-def _told(own: Objective, text: str, file: str | None) -> ScoreFunction:
-    """The objective's score; what else than a ValueError its code raises is said in one line, with the code's line."""
-
-    def scored(acts: Activations) -> Tensor:
-        try:
-            return own(acts)
-        except RecursionError:
-            raise
-        except ValueError as error:  # who wrote it says what is wrong with what is drawn
-            raise error if isinstance(error, UsageError) else UsageError(str(error)) from error
-        except Exception as error:
-            why = where_it_failed(error, file)
-            raise InvalidObjective(f"objective {text!r} fails through {acts.backbone}: {why}") from error
-
-    return scored

@@ -59,6 +59,9 @@ def maximize(
 ) -> Result:
     """Draw an objective as each backbone sees it: coordinated activation maximization.
 
+    Top-activating patches of pictures of your own are no setting of it: `usae_train.top_patches(usae, 412, "held")`
+    finds them, and `docs/python.md` says how a result's sheet shows them.
+
     Args:
         usae: a USAE with backbones.
         objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.

@@ -66,7 +66,11 @@ class Result:
 
     @undisturbed
     def save(self, folder: str | Path) -> Path:
-        """Write run.json and the pictures' folder below `folder`; see "Formats" in the documentation."""
+        """Write run.json and the pictures' folder below `folder`; see "Formats" in the documentation.
+
+        Top-activating patches are on its sheet where the USAE knows pictures for them: "Python" in the documentation
+        says how to give it yours.
+        """
         folder = Path(folder)
         verdicts = counted([] if self.scores is None else [self.scores])
         pictures = pictures_by_folder([(self.folder, self.images)])

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from scipy.stats import binomtest
 
+from usae_train.files.binary import binary_kind
 from usae_train.files.json_files import read_object, validated
 from usae_train.files.regular import check_regular
 from usae_train.files.whole_numbers import DIGITS
@@ -120,6 +121,8 @@ def read_answers(file: Path, key: Key) -> list[RaterAnswer]:
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_BYTES + 1)
+        if (kind := binary_kind(content)) is not None:
+            raise UsageError(f"{file} is {kind}; expected a rater's answers, a CSV file")
         if len(content) > MAX_BYTES:
             raise UsageError(f"{file} is larger than {MAX_BYTES // 1_000_000} MB; expected a rater's answers")
         rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))

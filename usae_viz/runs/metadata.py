@@ -107,4 +107,4 @@ def read_about(file: Path) -> ImageMetadata:
     try:
         return ImageMetadata.model_validate(inside)
     except ValidationError as error:
-        raise UsageError(f"{file} is a PNG of usae-viz; what it says of itself is broken: {first_of(error)}") from error
+        raise UsageError(f"{file} is a PNG of usae-viz; what it says of itself is broken: {first_of(error)}") from None

@@ -168,7 +168,8 @@ def read_recipe(file: str | Path) -> RenderRecipe:
     Raises:
         ValueError: with file, line and key, and the nearest right key.
     """
-    recipe = checked(RenderRecipe, read_mapping(file), file)
+    content = read_mapping(file, "a recipe (YAML) or one of the PNGs that usae-viz writes")
+    recipe = checked(RenderRecipe, content, file)
     folder = Path(file).parent
     usae = beside(recipe.usae, folder)
     labels = str(beside(recipe.labels, folder)) if recipe.labels is not None else None

@@ -72,6 +72,9 @@ def test_a_fit_with_it_is_saved_and_it_is_given_again(network, tmp_path):
     with pytest.raises(ValueError, match=r"mine: give Network.layer3, a module of yours that no folder holds") as found:
         _ = ut.load(tmp_path / "usae").backbones
     assert "load(..., modules=" in str(found.value)
+    assert str(found.value).endswith("no command takes one: draw it from Python")
+    assert "mine: module not given, cannot be drawn; " in repr(ut.load(tmp_path / "usae"))
+    assert "module not given" not in repr(again) + repr(usae)
     other = {"mine": ut.ModuleBackbone(Network(), "layer3", input_size=32)}
     with pytest.raises(ValueError, match="mine is not the backbone that this USAE was trained with"):
         _ = ut.load(tmp_path / "usae", modules=other).backbones

@@ -1,10 +1,15 @@
 """`~` in files, and numbers without an end, wherever people write them."""
 
+from pathlib import Path
+
 import pytest
 
 from usae_train.files.homes import beside
+from usae_train.files.json_files import read_json
 from usae_train.files.whole_numbers import whole_number
+from usae_train.files.yaml_config import read_mapping
 from usae_train.images.shard_patterns import expanded
+from usae_train.model.spec_files import read_specs
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import select
 from usae_viz.explanations.edit_recipe import read_edit_recipe
@@ -12,6 +17,7 @@ from usae_viz.rating.scoring import COLUMNS, MAX_BYTES, Key, Question, read_answ
 from usae_viz.runs.recipe import read_recipe
 
 ENDLESS = "9" * 5000
+NO_TRIALS = Key(study="abc", trials=[], choices=4)
 
 
 @pytest.fixture
@@ -79,4 +85,36 @@ def test_so_it_is_among_answers(column, tmp_path):
 def test_answers_are_of_a_bounded_size(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"a" * (MAX_BYTES + 1))
     with pytest.raises(UsageError, match="larger than 10 MB; expected a rater's answers"):
-        read_answers(tmp_path / "a.csv", Key(study="abc", trials=[], choices=4))
+        read_answers(tmp_path / "a.csv", NO_TRIALS)
+
+
+@pytest.mark.parametrize("begins", [b"\xff\xd8\xff\xe0", b"GIF89a", b"RIFF\x10\x00\x00\x00WEBP"])
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        (read_recipe, r"expected a recipe \(YAML\) or one of the PNGs that usae-viz writes"),
+        (read_edit_recipe, "expected a YAML file of settings"),
+        (read_specs, "expected a YAML file of settings"),
+        (
+            lambda file: read_answers(Path(file), Key(study="abc", trials=[], choices=4)),
+            "expected a rater's answers, a CSV file",
+        ),
+        (lambda file: read_json(Path(file)), ""),
+    ],
+)
+@pytest.mark.parametrize("size", [100, 300_000])
+def test_a_picture_in_the_place_of_a_text_is_called_one(tmp_path, begins, read, expected, size):
+    """Before: 'utf-8' codec can't decode byte 0xff; or larger than 200 kB."""
+    file = tmp_path / "photo.yaml"
+    file.write_bytes(begins + b"\x00\xfe" * size)
+    with pytest.raises(UsageError, match=f"is a picture(; {expected})?$"):
+        read(str(file))
+
+
+def test_another_file_of_bytes_is_no_text_and_a_word_like_a_pictures_beginning_is(tmp_path):
+    file = tmp_path / "r.yaml"
+    file.write_bytes(b"concepts: \xff")
+    with pytest.raises(UsageError, match="is no text: it is not UTF-8 at byte 10; expected a recipe"):
+        read_recipe(str(file))
+    file.write_text("BM: größe")
+    assert read_mapping(file) == {"BM": "größe"}

@@ -82,6 +82,24 @@ def test_the_page_holds_all_that_it_shows(out):
     assert Image.open(out / "explain" / "photograph-0.webp").size == (60, 90)
 
 
+def test_without_names_there_is_no_column_of_them_and_a_line_says_what_helps(folder):
+    labels = {"schema": 1, "usae": "tiny", "usae_sha256": None, "labels": [{"concept": 3, "name": "eyes"}]}
+    (folder / "labels.json").write_text(json.dumps(labels))
+    hint = "no names here; --images FOLDER shows top-activating patches"
+    for number, (words, named, hinted) in enumerate(
+        [
+            ([], False, True),
+            (["--images", str(folder / "natural")], False, False),
+            (["--labels", str(folder / "labels.json")], True, False),
+        ]
+    ):
+        given = [str(folder / "wide.png"), "--usae", str(folder / "usae"), "-o", str(folder / f"named-{number}")]
+        _, stdout, _ = run(*given, *words)
+        heading = next(line for line in stdout.splitlines() if "concept" in line)
+        assert ("name" in heading) == named
+        assert (hint in stdout.splitlines()) == hinted
+
+
 def test_json_is_the_file(folder):
     code, stdout, _ = run(
         str(folder / "wide.png"), "--usae", str(folder / "usae"), "--json", "-o", str(folder / "json")

@@ -17,6 +17,7 @@ from usae_viz.concepts.edit_text import parse_edit_texts
 from usae_viz.concepts.labels import Label
 from usae_viz.explanations.intervention import gallery_of, intervention_in
 from usae_viz.explanations.intervention_sheet import edit_in_words
+from usae_viz.explanations.sheet import FAINT, ink_of
 
 LABELS = [Label(concept=7, name="seeds"), Label(concept=3, name="1+1 eyes")]
 
@@ -119,6 +120,32 @@ def test_answers_that_are_not_finite_are_one_line(usae, photographs, monkeypatch
     )
     with pytest.raises(ValueError, match="vit answers with numbers that are not finite once concepts 1 are edited"):
         intervention_in(usae, "vit", photographs / "0.png", {1: 3.0})
+
+
+def test_an_edit_of_what_is_not_there_says_that_it_changes_nothing(usae, photographs, tmp_path):
+    """Before 86.6% stood in green or red beside 86.6%."""
+    maps = intervention_in(usae, "vit", photographs / "1.png", {}).maps
+    absent = int(maps.peaks.argmin())
+    assert maps.peaks[absent] == 0
+    for edits, idle in (
+        ({absent: 0.0}, [absent]),
+        ({absent: ("scale", 3.0), maps.firing[0]: 0.0}, [absent]),
+        ({absent: ("add", 0.0)}, [absent]),
+        ({absent: ("add", 1.0)}, []),
+        ({absent: 2.0}, []),
+    ):
+        assert intervention_in(usae, "vit", photographs / "1.png", edits).idle == idle
+    assert ink_of(0.0) == FAINT != ink_of(0.1) != ink_of(-0.1)
+    folder = ut.save(usae, tmp_path / "usae")
+    labels = {"schema": 1, "usae": "tiny", "usae_sha256": None, "labels": [{"concept": absent, "name": "eyes"}]}
+    (tmp_path / "names.json").write_text(json.dumps(labels))
+    words = ["intervene", str(photographs / "1.png"), "--in", "vit", "--usae", str(folder), "--set", f"{absent}=0"]
+    words += ["--set", f"{maps.firing[0]}=0", "--out", str(tmp_path / "out"), "--labels", str(tmp_path / "names.json")]
+    done = CliRunner().invoke(usae_viz.cli.app, words)
+    assert done.exit_code == 0, done.stderr
+    (said,) = [line for line in done.stdout.splitlines() if "changes nothing" in line]
+    assert said.startswith(f"{absent} (eyes) fires in no patch of this photograph: `{absent} = 0` changes nothing; ")
+    assert said.endswith(f"usae-viz explain {photographs / '1.png'} says which do")
 
 
 def test_edits_read_as_they_were_typed():

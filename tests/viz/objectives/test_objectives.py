@@ -14,6 +14,7 @@ from usae_viz.objectives import (
     Concept,
     Direction,
     Diversity,
+    InvalidObjective,
     Logit,
     Objective,
     SameCodes,
@@ -356,3 +357,37 @@ def test_a_sum_of_very_many_parts_is_one_clear_error(acts):
     with pytest.raises(ValueError, match="has too many parts") as caught:
         score(sum([Concept(4)] * 2000), acts)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda own: Concept(5) + own,
+        lambda own: own * Concept(5),
+        lambda own: own / 2 - Concept(5),
+        lambda own: -own + 1,
+    ],
+)
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda acts: acts.canvas.mean(), r"returned \(\) through left; expected one score per picture, \(2,\)"),
+        (lambda acts: acts.canvas.mean((1, 2, 3))[:, None], r"returned \(2, 1\) through left"),
+        (lambda acts: 1.0, "returned float through left"),
+        (lambda acts: acts.canvas.mean((1, 2, 3)).to(torch.complex64), "returned complex numbers through left"),
+        (lambda acts: acts.nothing, r"fails through left: test_objectives\.py, line \d+: AttributeError\(.*nothing"),
+    ],
+)
+def test_ones_own_part_of_a_sum_is_checked_before_it_is_broadcast(acts, around, function, said):
+    """A mean over all pictures was added to each of them."""
+    for own in (objective(function), Objective(function, "mine")):
+        with pytest.raises(InvalidObjective, match=said):
+            score(around(own), acts)
+
+
+def test_want_of_memory_in_ones_own_objective_stays_what_it_is(acts):
+    def hungry(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        score(Concept(5) + objective(hungry), acts)
