@@ -35,8 +35,8 @@ AllowCode = Annotated[
     bool,
     typer.Option(
         "--allow-code",
-        help="Let --parameterization and --transforms import your own code, `module:Name`, from the folder that you are "
-        "in; an objective of your own stands in a recipe (usae-viz render).",
+        help="Let --parameterization and --transforms import your own code, `module:Name`, from the folder that you "
+        "are in; an objective of your own stands in a recipe (usae-viz render).",
     ),
 ]
 
@@ -52,8 +52,8 @@ def maximize(
             "-c",
             autocompletion=complete_concept,
             help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
-            "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. Each "
-            "is drawn by itself, beside what --objective says.",
+            "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. "
+            "Each is drawn by itself, beside what --objective says.",
         ),
     ] = None,
     objective: Annotated[

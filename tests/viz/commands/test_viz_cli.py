@@ -4,10 +4,12 @@ import sys
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from running_commands import QUICK, run
 
 import usae_viz.commands.render_commands
+from usae_viz.cli import app
 from usae_viz.export.png import read_png
 
 
