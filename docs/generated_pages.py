@@ -15,6 +15,12 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+# Of what is no page in a clone, the page that is made from it: a link to it works in both places.
+MADE_FROM = {
+    "usae_train/cli.py": "commands.md#usae-train",
+    "usae_viz/cli.py": "commands.md#usae-viz",
+    "usae_viz/runs/recipe.py": "recipe-keys.md",
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -41,7 +47,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         public = import_module(found[1]).__all__
         return "\n\n".join(f"::: {found[1]}.{name}" for name in public)
 
-    return re.sub(r"^NAMES OF (\w+)$", directives, markdown, flags=re.MULTILINE)
+    return re.sub(r"^NAMES OF (\w+)$", directives, links_of_the_site(markdown), flags=re.MULTILINE)
+
+
+def links_of_the_site(markdown: str) -> str:
+    """A page's text; its links out of `docs` to notebooks and code lead to the pages that are made from these."""
+    markdown = re.sub(r"\]\(\.\./((?:\.\./)*notebooks/[\w-]+)\.ipynb", r"](\1.md", markdown)
+    for source, page in MADE_FROM.items():
+        markdown = re.sub(rf"\]\(\.\./((?:\.\./)*){re.escape(source)}\)", rf"](\1{page})", markdown)
+    return markdown
 
 
 def commands(name: str, app: typer.Typer) -> Iterator[str]:

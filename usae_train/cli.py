@@ -40,6 +40,7 @@ def extract(
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors(quiet):
+        from usae_train.commands.opening import say_default_backbones
         from usae_train.files.locks import held
         from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
@@ -65,6 +66,8 @@ def extract(
                 source = source_for(images, settings.limit, out)
                 if ranks.is_main:
                     say_left_out(source.left_out)
+                    if not quiet and "backbones" not in settings.model_fields_set:
+                        say_default_backbones(None)
                 record, gigabytes, built = plan(source, read_specs(settings.backbones), settings.storage_dtype)
             quiet = quiet or not ranks.is_main
             if not quiet:

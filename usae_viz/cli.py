@@ -33,7 +33,11 @@ app = command_app(
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own by default.")]
 AllowCode = Annotated[
     bool,
-    typer.Option("--allow-code", help="Import your own code, `module:Name`, from the folder that you are in."),
+    typer.Option(
+        "--allow-code",
+        help="Let --parameterization and --transforms import your own code, `module:Name`, from the folder that you "
+        "are in; an objective of your own stands in a recipe (usae-viz render).",
+    ),
 ]
 
 
@@ -48,14 +52,16 @@ def maximize(
             "-c",
             autocompletion=complete_concept,
             help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
-            "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`.",
+            "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. "
+            "Each is drawn by itself, beside what --objective says.",
         ),
     ] = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(
             help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Logit, "
-            "TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times."
+            "TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: each is drawn by itself; "
+            "what is to be added stands in one expression."
         ),
     ] = None,
     *,

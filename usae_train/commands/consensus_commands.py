@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usae_train.agreement.settings import AgreementSettings
-from usae_train.commands.opening import open_pictures
+from usae_train.commands.opening import open_pictures, say_default_backbones
 from usae_train.commands.options import SOURCES, TOKENS, Out, Resume
 from usae_train.commands.training_commands import RECIPE_DEFAULTS, check_pictures_options
 from usae_train.commands.training_place import training_place
@@ -130,6 +130,8 @@ def fit_from_starts(
             pictures=lambda done, total: work.report("pictures", done, total, ""), failure=work.failure
         )
         source = data or open_pictures(images, limit)
+        if data is None and not quiet:
+            say_default_backbones(backbones)
         members, shown = fit_starts(agreement.starts, source, specs, settings, room, work, watch)
         told = {
             name: getattr(settings, name) for name in ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from usae_train.commands.opening import open_pictures
+from usae_train.commands.opening import open_pictures, say_default_backbones
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.terminal import bars, pick_device, progress_bars, say_skipped, watched
@@ -88,7 +88,10 @@ def _opened(asked: FitRequest, ranks: DistributedContext) -> GivenTokens | Activ
     store = store_to_fit(asked.images, asked.backbones, limit, asked.settings.dtype, asked.verify)
     if store is None:
         specs = read_specs(asked.backbones or "paper")
-        return Pictures(open_pictures(asked.images, limit, ranks.is_main), specs)
+        pictures = Pictures(open_pictures(asked.images, limit, ranks.is_main), specs)
+        if ranks.is_main and not asked.quiet:
+            say_default_backbones(asked.backbones)
+        return pictures
     if ranks.is_main:
         check_weights(store.specs)
     return store

@@ -1,22 +1,23 @@
-"""Pictures that a command was given: opened, and what of them is not taken is said."""
+"""What a command was given to work on: pictures, of which is said what is not taken, and backbones, or none."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from usae_train.runtime.printing import say
 from usae_train.runtime.terminal import say_left_out
 
 if TYPE_CHECKING:
     from usae_train.images.sources import ImageSource
 
 
-def open_pictures(images: str, limit: int | None = None, say: bool = True) -> ImageSource:
+def open_pictures(images: str, limit: int | None = None, shown: bool = True) -> ImageSource:
     """Open pictures, and say on stderr how many of what are there and left out.
 
     Args:
         images: what `open_images` takes.
         limit: take at most so many pictures.
-        say: of processes that work as one, the first says it.
+        shown: of processes that work as one, the first says it.
 
     Raises:
         ValueError: as `open_images` does.
@@ -24,6 +25,15 @@ def open_pictures(images: str, limit: int | None = None, say: bool = True) -> Im
     from usae_train.images.sources import open_images
 
     source = open_images(images, limit)
-    if say:
+    if shown:
         say_left_out(source.left_out)
     return source
+
+
+def say_default_backbones(named: str | None) -> None:
+    """Say on stderr, before anything is fetched, which backbones are taken where none were named."""
+    from usae_train.backbones.spec import PAPER
+
+    if named is None:
+        models = ", ".join(spec.model for spec in PAPER.values())
+        say(f"no --backbones: taking `paper`, {len(PAPER)} networks from the hub ({models})", err=True)

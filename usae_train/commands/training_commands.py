@@ -12,7 +12,7 @@ import typer
 
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.fit_together import FitRequest, fit_together
-from usae_train.commands.opening import open_pictures
+from usae_train.commands.opening import open_pictures, say_default_backbones
 from usae_train.commands.options import SOURCES, TOKENS, Images, Out, Resume
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.errors import UsageError
@@ -156,9 +156,13 @@ def _fit_independent(
     quiet: bool,
 ) -> None:
     """`fit --independent`: the same settings for each backbone's own space."""
+    from usae_train.tokens.given_tokens import names_tokens
+    from usae_train.tokens.store import is_store
     from usae_train.training.independent_fit import Work, fit_independent
     from usae_train.training.logging.display import dead_shares
 
+    if not (quiet or is_store(images) or names_tokens(images)):
+        say_default_backbones(backbones)
     with progress_bars(quiet) as progress:
         work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
         dead = fit_independent(images, out, backbones, settings, work, verify)

@@ -107,7 +107,17 @@ def ceiling_lines(report: dict[str, Any]) -> list[str]:
         for target, linear in row.items():
             share = _reached(ceiling["share"][source][target], " ({:.0%})")
             found.append(f"  {source} -> {target}: R² {report['r2'][source][target]:.3f} of {linear:.3f}{share}")
-    return found
+    return found + [f"  {why}" for why in why_above_the_map(report)]
+
+
+def why_above_the_map(report: dict[str, Any]) -> list[str]:
+    """Why a space can reach more than what there is to share, in a line; none where it reaches more nowhere."""
+    ceiling = report["ceiling"]
+    shares = [ceiling["mean_share"], *(share for row in ceiling["share"].values() for share in row.values())]
+    if not any(share is not None and share > 1 for share in shares):  # report.json has None for NaN
+        return []
+    few = plural(math.ceil(report["n_images"] / 2), "picture")
+    return [f"above 100%: the linear map was fitted on few pictures ({few}); evaluate on more to know what there is"]
 
 
 def _reached(share: float | None, words: str) -> str:

@@ -32,6 +32,9 @@ def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix:
     tokens are a copy that a norm has gone over, the edit reaches the stream as `held_norm` says. Afterwards, whatever
     happened, the backbone is as before.
 
+    Backbones that are one network read at several places (`layers: [5, 8]`) run through it together: an edit at one,
+    `dino@5`, also moves what is read behind it, `dino@8`, and nothing that is read before.
+
     Args:
         usae: with its backbones.
         backbone: which one.

@@ -70,7 +70,11 @@ def render(
         bool, typer.Option("--dry-run", help="Say what would be drawn, how long and how large, after a short trial.")
     ] = False,
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Let the recipe import its own code, `module:Name`.")
+        bool,
+        typer.Option(
+            "--allow-code",
+            help="Let a recipe import its own code, `module:Name` of objectives, parameterization or transforms.",
+        ),
     ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
     device: Device = "auto",

@@ -16,6 +16,8 @@ CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
 ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
 PATCHES = MAX_PATCHES // 2  # top-activating patches a row, two rows per backbone
+TILE = (CELL - (PATCHES - 1) * 4) // PATCHES  # pixels of one
+STRIP = 18 + TILE + 6  # height of a backbone's patches where they have a row of their own
 WIDEST = 8  # pictures in a row; more than that get a row per seed
 ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
 TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels
@@ -33,6 +35,9 @@ def sheet(
 ) -> Image.Image:
     """All pictures of a concept, each over its score; under those of the first row its top-activating patches.
 
+    A backbone's patches stand under a picture that was drawn for it alone. Where one of the first row was drawn for
+    several, nothing would belong under it: then each backbone's patches have a row of their own.
+
     Args:
         title: over all.
         images: {name: picture}.
@@ -42,11 +47,13 @@ def sheet(
         rows: names, row by row; all in one row by default. One of too many pictures becomes a row per seed.
     """
     rows = [part for row in rows or [list(images)] for part in _a_row_a_seed(row)]
-    tile = (CELL - (PATCHES - 1) * 4) // PATCHES
-    lower = 2 * tile + 4 if any(patches.values()) else 14
+    owners = _owners(rows[0], scores, patches)
+    lower = 2 * TILE + 4 if any(patches.values()) else 14
     first = 0 if given is None else 1
     width = MARGIN + (first + max(map(len, rows))) * (CELL + MARGIN)
     width = max(width, 420)
+    if owners is None:
+        lower, width = len(patches) * STRIP - 20, max(width, 2 * MARGIN + MAX_PATCHES * (TILE + 4))
     lines = _wrapped(title, 18, width - 2 * MARGIN)
     head = MARGIN + 30 + (len(lines) - 1) * 24
     height = head + 20 + CELL + 26 + 20 + lower + (len(rows) - 1) * ROW + MARGIN
@@ -57,7 +64,8 @@ def sheet(
     if given is not None:
         pen.text((MARGIN, head), "the given picture", INK, _font(14))
         page.paste(to_picture(given).resize((CELL, CELL), Image.Resampling.BICUBIC), (MARGIN, head + 20))
-    seen = set[str]()  # a backbone's patches stand under one picture; one for several shows those of the next
+    if owners is None:
+        _paste_strips(page, pen, head + ROW, patches)
     for number, row in enumerate(rows):
         top = head + (0 if number == 0 else 38 + lower + number * ROW)
         for column, name in enumerate(row, first):
@@ -67,15 +75,14 @@ def sheet(
             if scores is not None:
                 text, ink = score_line(scores, name)
                 pen.text((x, top + 20 + CELL + 4), text, ink, _font(12))
-            if number == 0 and (patches or (scores is not None and scores.concept is not None)):  # a class has none
-                drawn_for = (name,) if scores is None else scores.drawn_for[name]
-                own = [backbone for backbone in drawn_for if backbone in patches] or list(patches)
-                shown = next((backbone for backbone in own if backbone not in seen), "")
-                seen.add(shown)
-                if shown or not patches:
-                    _paste_patches(page, pen, (x, top + 20 + CELL + 26), shown, patches.get(shown, ()), tile)
-            elif number == 0 and scores is not None:
-                pen.text((x, top + 20 + CELL + 22), _short(_other_readers(scores, name), 11, CELL), FAINT, _font(11))
+            if number == 0 and owners is not None:
+                below = (x, top + 20 + CELL + 26)
+                if owners.get(name):
+                    _paste_patches(page, pen, below, owners[name], patches[owners[name]], PATCHES)
+                elif not patches and scores is not None and scores.concept is not None:
+                    pen.text(below, "no patches at hand: see --images", FAINT, _font(11))
+                elif not patches and scores is not None:  # a class has none
+                    pen.text((x, below[1] - 4), _short(_other_readers(scores, name), 11, CELL), FAINT, _font(11))
     return page
 
 
@@ -119,25 +126,46 @@ def _short(name: str, size: int, width: int) -> str:
     return short
 
 
+def _owners(
+    row: Sequence[str], scores: Scores | None, patches: Mapping[str, Sequence[Image.Image]]
+) -> dict[str, str] | None:
+    """{picture: backbone whose patches stand under it}, each backbone once.
+
+    None where there are patches, and a picture of which nobody can say one backbone that it was drawn for.
+    """
+    found = dict[str, str]()
+    for name in row if patches else ():
+        drawn_for = (name,) if scores is None else scores.drawn_for[name]
+        if len(drawn_for) != 1 or drawn_for[0] not in patches:
+            return None
+        if drawn_for[0] not in found.values():
+            found[name] = drawn_for[0]
+    return found
+
+
+def _paste_strips(
+    page: Image.Image, pen: ImageDraw.ImageDraw, top: int, patches: Mapping[str, Sequence[Image.Image]]
+) -> None:
+    """Each backbone's patches in a row of their own, one below the other."""
+    for number, (backbone, own) in enumerate(patches.items()):
+        _paste_patches(page, pen, (MARGIN, top + number * STRIP), backbone, own, MAX_PATCHES)
+
+
 def _paste_patches(
     page: Image.Image,
     pen: ImageDraw.ImageDraw,
     place: tuple[int, int],
     backbone: str,
     patches: Sequence[Image.Image],
-    tile: int,
+    abreast: int,
 ) -> None:
+    """A backbone's patches under its name, so many beside each other."""
     x, y = place
-    pen.text(
-        place,
-        f"top-activating patches, {backbone}" if patches else "no patches at hand: see --images",
-        FAINT,
-        _font(11),
-    )
+    pen.text(place, f"top-activating patches, {backbone}" if patches else f"no patches of {backbone}", FAINT, _font(11))
     for number, patch in enumerate(patches):
-        row, column = divmod(number, PATCHES)
-        at = (x + column * (tile + 4), y + 18 + row * (tile + 4))
-        page.paste(patch.resize((tile, tile), Image.Resampling.BICUBIC), at)
+        row, column = divmod(number, abreast)
+        at = (x + column * (TILE + 4), y + 18 + row * (TILE + 4))
+        page.paste(patch.resize((TILE, TILE), Image.Resampling.BICUBIC), at)
 
 
 def score_line(scores: Scores, name: str) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +14,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import index_of, read_numbers
 from usae_viz.objectives import Activations, InvalidObjective, Objective, score
 from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
+from usae_viz.own_code.part import PartFailed
 from usae_viz.views.viewing import ViewConfig, encode_views, views_of
 
 VIEWS_SEED = 0xA06  # the views' stream is not the one that the picture starts from
@@ -78,10 +80,11 @@ def optimize(
 ) -> OptimizationResult:
     """Optimize every picture for its objective through the backbones that see it, all in the same steps.
 
-    Ctrl-C, a score that is not finite or not one per picture, and a score that has settled end the loop early; all but
-    the last keep the best canvases so far.
+    Ctrl-C, a score that is not finite or not one per picture, a part of somebody's own that fails, and a score that has
+    settled end the loop early; all but the last keep the best canvases so far.
 
     Raises:
+        PartFailed: for somebody's own transform or parameterization that fails at the first step.
         InvalidImageScore: for a score of the wrong shape, or one that is not finite or has no gradient, at the first
             step.
     """
@@ -108,8 +111,10 @@ def optimize(
             last = settled.freeze_converged(image())
         if (row := _not_finite(last, range(len(pictures)))) is not None:  # no step looks at what the last one left
             raise InvalidImageScore(row, f"the picture of {pictures[row].name} is not finite")
-    except (KeyboardInterrupt, InvalidImageScore) as reason:
-        lost = reason.row if isinstance(reason, InvalidImageScore) else None
+    except (KeyboardInterrupt, InvalidImageScore, PartFailed) as reason:
+        if best.canvas is None and isinstance(reason, PartFailed):
+            raise  # it says itself what is to be mended
+        lost = None if isinstance(reason, KeyboardInterrupt) else reason.row
         why = f"stopped by hand after {done} of {steps} steps" if lost is None else f"{reason} at step {done}"
         if best.canvas is None and lost is not None:
             raise InvalidImageScore(lost, f"{why}; check the objective {pictures[lost].objective}") from reason
@@ -138,6 +143,7 @@ def compute_gradients(
         InvalidImageScore: for a picture or a score that is not finite, or a score of the wrong shape; says
             through which backbone.
             For a score that has no gradient.
+        PartFailed: for a transform of somebody's own that fails.
     """
     backbones = view_config.usae.backbones
     size = largest_input(backbones)
@@ -151,7 +157,8 @@ def compute_gradients(
         if canvas.device.type == "cpu":
             read_scores(canvas, {}, pictures, [rows])
         whole = own if canvas.device.type == "cpu" else own.nan_to_num(0.0, 0.0, 0.0)
-        shown, beside = views_of(view_config, whole, [generators[row] for row in rows], size)
+        with _among(rows):
+            shown, beside = views_of(view_config, whole, [generators[row] for row in rows], size)
         told = False
         for name in pictures[rows[0]].seen_by:
             shared, classifies = len(pictures[rows[0]].seen_by) > 1, _classifies(pictures, rows, name)
@@ -206,6 +213,15 @@ def batch_rows(pictures: Sequence[CanvasSpec], at_once: int) -> list[list[int]]:
         for objective in dict.fromkeys(pictures[row].objective for row in own if row not in alone):
             batches.append([row for row in own if pictures[row].objective is objective])
     return batches
+
+
+@contextmanager
+def _among(rows: Sequence[int]) -> Iterator[None]:
+    """Within it a part that fails for one of a batch's canvases is said to fail for its row among all of them."""
+    try:
+        yield
+    except PartFailed as failed:
+        raise PartFailed(rows[failed.row], str(failed)) from failed
 
 
 def _classifies(pictures: Sequence[CanvasSpec], rows: Sequence[int], backbone: str) -> bool:

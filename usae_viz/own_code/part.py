@@ -22,6 +22,31 @@ from usae_viz.own_code.importing import NAME, import_own, is_custom, where_it_fa
 _HASHES = WeakKeyDictionary[Any, str]()  # {what was given in Python: the hash of its code when it first was}
 
 
+class PartFailed(UsageError):
+    """What somebody's own code made of one canvas cannot be taken.
+
+    Args:
+        row: which of the canvases.
+        why: one line.
+    """
+
+    def __init__(self, row: int, why: str) -> None:
+        super().__init__(why)
+        self.row = row
+
+    def __reduce__(self) -> tuple[type[PartFailed], tuple[int, str]]:
+        return PartFailed, (self.row, str(self))  # another process reads it
+
+
+@contextmanager
+def failing_at(row: int) -> Iterator[None]:
+    """Within it what is wrong with a part, or with what it makes, is said to be so of one of the canvases."""
+    try:
+        yield
+    except UsageError as error:
+        raise PartFailed(row, str(error)) from error
+
+
 @dataclass(frozen=True, eq=False)
 class OwnPart:
     """A parameterization or transform of somebody's own. Settings keep its name; its code is not in them.

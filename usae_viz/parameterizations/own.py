@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from usae_train.images.colour import to_canvas
 from usae_train.runtime.errors import UsageError
 from usae_viz.own_code.chance import seeded_by
-from usae_viz.own_code.part import OwnPart
+from usae_viz.own_code.part import OwnPart, failing_at
 
 WHAT = "parameterization"
 SLACK = 1e-3  # of 0..1: what rounding may leave it by
@@ -57,10 +57,13 @@ class OwnImages(nn.Module):
         """Canvases (pictures, 3, size, size), 0..1.
 
         Raises:
-            ValueError: for an image of another shape or place; at first also for one that is not finite, not 0..1, or
-                that no parameter has a part in.
+            PartFailed: for a module that fails, or gives an image of another shape or place; at first also for one that
+                is not finite, not 0..1, or that no parameter has a part in. Says of which picture.
         """
-        drawn = [self._drawn(*each) for each in zip(self.images, self.generators, strict=True)]
+        drawn = []
+        for row, (image, generator) in enumerate(zip(self.images, self.generators, strict=True)):
+            with failing_at(row):
+                drawn.append(self._drawn(image, generator))
         self.looked_at = True
         return torch.cat(drawn)
 

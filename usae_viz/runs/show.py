@@ -71,7 +71,7 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, l
         about: what it says of itself.
         file: the picture.
         allow_code: whether its `module:function` may be imported.
-        labels: names for concepts that its code uses, where the picture keeps no numbers for them: one of before 0.6.1.
+        labels: names for concepts that its code uses, where the picture keeps no numbers for them: one of before 0.7.
 
     Raises:
         ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file; for labels
@@ -116,7 +116,7 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, l
 
 
 def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: Path, labels: str | None) -> Objective:
-    """The objective with the numbers that its names had then; a picture of before 0.6.1 does not keep them."""
+    """The objective with the numbers that its names had then; a picture of before 0.7 does not keep them."""
     if labels is not None and (about.numbers or not objective.named):
         raise UsageError(f"{file} says itself which concepts it is of; leave --labels out")
     if objective.named and about.numbers.keys() >= objective.bound(lambda called: 0).numbers.keys():

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.own_code.chance import seeded_by
-from usae_viz.own_code.part import OwnPart
+from usae_viz.own_code.part import OwnPart, failing_at
 from usae_viz.views.augmentation import views
 from usae_viz.views.presets import AUGMENTATION, Augmentation, Transform
 
@@ -43,14 +43,15 @@ def transformed_views(
         (n, n_views, 3, size, size).
 
     Raises:
-        ValueError: for a transform that fails, or gives what no views are.
+        PartFailed: for a transform that fails, or gives what no views are; says of which canvas.
     """
     shown = []
-    for own, generator in zip(canvas.split(1), generators, strict=True):
+    for row, (own, generator) in enumerate(zip(canvas.split(1), generators, strict=True)):
         seen = own if AUGMENTATION in transforms else own.expand(n_views, -1, -1, -1)
         for transform in transforms:
             if isinstance(transform, OwnPart):
-                seen = _through(transform, seen, generator)
+                with failing_at(row):
+                    seen = _through(transform, seen, generator)
             else:
                 seen = views(seen, augmentation, [generator], n_views, size)[0]
         shown.append(_resized(seen, size))

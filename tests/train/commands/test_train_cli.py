@@ -8,6 +8,7 @@ from command_line import SMALL, SPECS, assert_one_error, run
 
 from usae_train.images.spectrum import load_spectrum
 from usae_train.model.checkpoint import load
+from usae_train.runtime.errors import UsageError
 
 
 @pytest.fixture
@@ -79,6 +80,31 @@ def test_wrong_settings_are_one_line(specs: str, picture_folder: Path, tmp_path:
     assert_one_error(run(*fit, "nowhere.yaml", *SMALL), "no file 'nowhere.yaml'")
     assert_one_error(run(*fit, specs, *SMALL, "--device", "quantum"), "no device 'quantum' here; expected `cpu`")
     assert not (tmp_path / "universe").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "work"),
+    [
+        ("fit", "usae_train.commands.fit_together._trained"),
+        ("fit --independent", "usae_train.training.independent_fit.fit_independent"),
+        ("fit --starts 2", "usae_train.agreement.trainings.fit_starts"),
+        ("extract", "usae_train.tokens.extract.plan"),
+    ],
+)
+def test_which_backbones_are_taken_is_said_before_they_are_fetched(words, work, picture_folder, tmp_path, monkeypatch):
+    """Offline the hub was tried for half a minute, without a word of what was sought there."""
+
+    def fetches(*_: object, **__: object) -> None:
+        raise UsageError("offline")
+
+    monkeypatch.setattr(work, fetches)
+    command, *options = words.split()
+    _, _, said = run(command, picture_folder, "-o", tmp_path / "out", *options)
+    assert said.startswith(
+        "no --backbones: taking `paper`, 3 networks from the hub (vit_base_patch16_siglip_224.webli, "
+    )
+    assert said.splitlines()[1:] == ["error: offline"]
+    assert run(command, picture_folder, "-o", tmp_path / "out", "-q", *options)[2] == "error: offline\n"
 
 
 def test_a_taken_out_is_refused_before_any_work(picture_folder: Path) -> None:

@@ -244,6 +244,12 @@ def test_a_backbone_that_sees_the_same_everywhere_is_named_and_drawn(usae, tmp_p
     write_report(report, tmp_path)
     page = (tmp_path / "index.html").read_text()
     assert "nan" not in page
+    assert '<p class="how">Above 100%: ' not in page
+    report["ceiling"]["mean_share"] = 1.46
+    write_report(report, tmp_path)
+    assert '<p class="how">Above 100%: the linear map was fitted on few pictures (2 pictures)' in (
+        (tmp_path / "index.html").read_text()
+    )
     assert report["ceiling"]["r2"]["left"]["right"] < 0.1  # a constant tells nothing
     assert math.isnan(report["ceiling"]["r2"]["right"]["left"])
     assert json.loads((tmp_path / "report.json").read_text())["r2"]["right"]["left"] is None

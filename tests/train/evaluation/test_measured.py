@@ -134,6 +134,14 @@ def test_a_limit_of_tokens_is_refused(identity):
         ut.r2_matrix(identity, {name: torch.ones(3, 2) for name in "ab"}, limit=2)
 
 
+@pytest.mark.parametrize(("share", "said"), [(1.46, 1), (0.9, 0), (None, 0)])
+def test_a_space_above_the_linear_map_says_why(share, said):
+    """ "the space reaches 146% of it" of a dense map, which nothing sparse should, stood there alone."""
+    ceiling = {"r2": {"a": {"b": 0.3}}, "share": {"a": {"b": share}}, "mean": 0.3, "mean_share": share}
+    found = ceiling_lines({"ceiling": ceiling, "r2": {"a": {"b": 0.4}}, "n_images": 25})
+    assert sum("above 100%: the linear map was fitted on few pictures (13 pictures)" in line for line in found) == said
+
+
 def test_a_share_of_nothing_is_left_out():
     nothing = {"a": {"b": -0.1}}
     ceiling = {"r2": nothing, "share": {"a": {"b": float("nan")}}, "mean": -0.1, "mean_share": float("nan")}

@@ -219,3 +219,12 @@ def test_a_class_token_read_after_the_last_layer_does_not_hear_the_patches():
     usae = space({"deaf": vit(layer=-1, norm=True), "hearing": vit(layer=0)})
     assert not site_of(usae.backbones["deaf"]).reaches
     assert site_of(usae.backbones["hearing"]).reaches
+
+
+@torch.no_grad()
+def test_an_edit_moves_what_the_same_network_is_read_behind_it_and_not_before(pictures):
+    usae = space({f"one@{layer}": vit(layer=layer, depth=3) for layer in range(3)})
+    plain = {name: each(pictures) for name, each in usae.backbones.items()}
+    with ut.intervene(usae, "one@1", {strongest(usae, "one@1", pictures): 0.0}):
+        same = {name: same_bits(each(pictures), plain[name]) for name, each in usae.backbones.items()}
+    assert same == {"one@0": True, "one@1": False, "one@2": False}

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from running_commands import QUICK, run
 
 import usae_viz.commands.render_commands
+from usae_viz.cli import app
 from usae_viz.export.png import read_png
 
 
@@ -234,3 +236,12 @@ def test_help_says_units_and_defaults():
     text = run("maximize", "--help").output
     assert "pixels" in text
     assert "default: 96" in text
+
+
+def test_help_says_what_stands_alone_and_what_code_is_for():
+    """--concept beside --objective was taken for a sum, and --allow-code for leave to give code as --objective."""
+    command = typer.main.get_command(app).commands["maximize"]
+    said = {param.name: param.help for param in command.params}
+    assert "drawn by itself" in said["concept"]
+    assert "drawn by itself" in said["objective"]
+    assert all(part in said["allow_code"] for part in ("--parameterization", "--transforms", "in a recipe"))

@@ -119,10 +119,10 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
             ["maximize", "-c", "3", *QUICK[:-1], "16", "--augmentation", "maco"],
             "crops from 0.05 of the side are less than a pixel wide on a canvas of 16 px; raise --size to 20, or take",
         ),
-        (["maximize", "-c", "3", "--spectrum", "1/f"], "spectrum is maco's, and parameterization is fourier"),
+        (["maximize", "-c", "3", "--spectrum", "1/f"], "a spectrum is for the parameterization maco, not for fourier"),
         (
             ["maximize", "-c", "3", "--decay", "2", "--parameterization", "maco"],
-            "decay is fourier's, and parameterization is maco",
+            "decay is for the parameterization fourier, not for maco",
         ),
         (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
         (["maximize", "--objective", "Channel('left', 1)", "--verify", "12"], "no concept 12; this USAE has 12"),

@@ -9,7 +9,7 @@ from usae_train.images.sources import read_picture
 from usae_viz.export.animation import write_frames
 from usae_viz.export.naming import folder_of
 from usae_viz.export.png import opacity, to_picture, write_png
-from usae_viz.export.sheet import CELL, COLOUR, MARGIN, ROW, score_line, sheet
+from usae_viz.export.sheet import CELL, COLOUR, MARGIN, ROW, STRIP, TILE, score_line, sheet
 from usae_viz.runs.plan import folders_of, plan_objectives
 from usae_viz.runs.render import render
 from usae_viz.verification.scores import Score, Scores
@@ -118,14 +118,33 @@ def test_without_a_concept_no_patches_are_missed(drawn):
     assert not ink_in(sheet("title", pictures, None, {}), below)
 
 
-def test_a_backbones_patches_stand_under_one_picture_alone(drawn):
-    """Five seeds of a picture for three backbones had one's patches three times."""
-    pictures = dict.fromkeys((f"shared-seed-{seed}" for seed in range(3)), to_picture(drawn.images["left"]))
-    scores = Scores(3, dict.fromkeys(pictures, drawn.scores["left"]), dict.fromkeys(pictures, ("left", "right")))
-    page = sheet("title", pictures, scores, {name: [pictures["shared-seed-0"]] for name in ("left", "right")})
-    top = MARGIN + 50 + CELL + 26
-    columns = [MARGIN + number * (CELL + MARGIN) for number in range(3)]
-    assert [ink_in(page, (x, top, x + CELL, page.height)) for x in columns] == [True, True, False]
+@pytest.mark.parametrize("drawn_for", ["left", "left right"], ids=["its own", "shared"])
+def test_patches_stand_under_a_picture_only_where_it_is_their_backbones_alone(drawn, drawn_for):
+    """Of pictures for several backbones the first stood over one's patches, the next over another's."""
+    red, blue = (Image.new("RGB", (8, 8), colour) for colour in ("#ff0000", "#0000ff"))
+    pictures = dict.fromkeys(("one", "two", "three"), to_picture(drawn.images["left"]))
+    own = {"one": ("right",), "two": ("left",), "three": tuple(drawn_for.split())}
+    scores = Scores(3, dict.fromkeys(pictures, drawn.scores["left"]), own)
+    page = sheet("title", pictures, scores, {"left": [red] * 6, "right": [blue] * 6})
+    top = MARGIN + 50 + CELL + 26 + 18 + TILE // 2
+    columns = [page.getpixel((MARGIN + number * (CELL + MARGIN) + 9, top)) for number in range(3)]
+    below = page.getpixel((MARGIN + 9, top + STRIP))
+    if drawn_for == "left":  # which has them already
+        assert columns == [(0, 0, 255), (255, 0, 0), (255, 255, 255)]
+        assert below == (0, 0, 255)  # the second row of three
+    else:
+        assert columns[:2] == [(255, 0, 0)] * 2
+        assert below == (0, 0, 255)
+        assert page.getpixel((MARGIN + 5 * (TILE + 4) + 9, top)) == (255, 0, 0)  # six beside each other
+
+
+def test_patches_of_a_picture_alone_for_several_backbones_are_all_there(drawn):
+    """The page of one picture had the patches of one backbone, and was too narrow for six beside each other."""
+    patch = Image.new("RGB", (8, 8), "#ff0000")
+    page = sheet("title", {"shared": to_picture(drawn.images["left"])}, None, {"left": [patch] * 6, "right": [patch]})
+    top = MARGIN + 50 + CELL + 26 + 18 + TILE // 2
+    assert page.getpixel((page.width - MARGIN - 9, top)) == page.getpixel((MARGIN + 9, top + STRIP)) == (255, 0, 0)
+    assert page.height - (top + STRIP + TILE // 2) < 3 * MARGIN
 
 
 def test_a_given_picture_stands_first_on_the_sheet(drawn):

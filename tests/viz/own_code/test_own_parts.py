@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 import usae_viz as uv
+import usae_viz.optimization.maximize
 from usae_viz.cli import app
 from usae_viz.export.png import read_png
 from usae_viz.optimization.maximize import bytes_of
@@ -277,6 +278,58 @@ def test_a_wrong_transform_is_one_line(usae, transform, why):
         uv.maximize(usae, uv.Concept(3), transforms=[transform], **QUICK)
     assert why in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+class Tired(Plain):
+    """One that gives out after some images, by raising or by numbers that are none."""
+
+    raises, left = True, 6
+
+    def forward(self):
+        self.left -= 1
+        if self.left < 0 and self.raises:
+            raise RuntimeError("tired")
+        return super().forward() * (float("nan") if self.left < 0 else 1)
+
+
+def tires(raises):
+    """A transform that gives out in the third step, of one picture: the other is drawn to its end."""
+    seen = dict.fromkeys(range(9), 0)
+
+    def transform(views, generator):
+        seen[generator.initial_seed()] = seen.get(generator.initial_seed(), 0) + 1
+        if seen[generator.initial_seed()] > 2 and raises:
+            raise RuntimeError("tired")
+        return views * (float("nan") if seen[generator.initial_seed()] > 2 else 1)
+
+    return transform
+
+
+@pytest.mark.parametrize("raises", [True, False], ids=["raises", "not finite"])
+@pytest.mark.parametrize("part", ["parameterization", "transform"])
+def test_one_that_gives_out_late_keeps_the_best_so_far(usae, raises, part):
+    """An objective of one's own that failed kept it; a transform lost all steps before."""
+    tired = type("Tired", (Tired,), {"raises": raises})
+    own = {"parameterization": tired} if part == "parameterization" else {"transforms": [tires(raises)]}
+    with pytest.warns(UserWarning, match="the best so far is kept"):
+        drawn = uv.maximize(usae, uv.Concept(3), verify=0, **{**QUICK, "steps": 40, **own})
+    assert "tired" in drawn.ended or "not finite" in drawn.ended
+    assert all(canvas.isfinite().all() for canvas in drawn.images.values())
+
+
+def test_one_that_gives_out_for_one_objective_leaves_the_others_whole(usae, monkeypatch):
+    calls = iter(range(10**6))
+
+    def transform(views, _):
+        if next(calls) == 2 * 4 + 1:  # a step shows both objectives to left, then both to right
+            raise RuntimeError("tired")
+        return views
+
+    monkeypatch.setattr(usae_viz.optimization.maximize, "max_batch_size", lambda *_: 2)  # both at once, as on a GPU
+    settings = MaximizeSettings(**QUICK, transforms=[transform])
+    drawn = list(uv.maximize_each(usae, [uv.Concept(3), uv.Concept(5)], settings))
+    assert drawn[0].ended is None
+    assert "RuntimeError('tired') at step 2; the best so far is kept" in drawn[1].ended
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from usae_train.evaluation.report.plots import co_fires_plot, consistency_plot, entropy_plot, r2_plot
+from usae_train.evaluation.verdict import why_above_the_map
 from usae_train.files.atomic import atomic_path, check_file
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import without_nan
@@ -45,7 +46,12 @@ def write_report(report: dict[str, Any], out: Path) -> None:
         "consistency": consistency_plot(report),
         "posthoc": r2_plot(report["posthoc"]["r2"]) if report.get("posthoc") else "",
     }
-    text = page.get_template("page.html").render(report=report, plots=plots, rows=concept_figures(report))
+    text = page.get_template("page.html").render(
+        report=report,
+        plots=plots,
+        rows=concept_figures(report),
+        above_the_map=why_above_the_map(report) if report.get("ceiling") else [],
+    )
     with atomic_path(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     with atomic_path(out / "index.html") as temporary:
