@@ -10,7 +10,8 @@ from torch import Tensor
 from usae_train.files.whole_numbers import as_index
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.algebra import Objective, ScoreFunction
+from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.own_score import ScoreFunction
 
 Pool = Literal["auto", "mean", "max", "top", "centre"]
 Of = Literal["pre_code", "code"]
