@@ -156,16 +156,13 @@ def _fit_independent(
     quiet: bool,
 ) -> None:
     """`fit --independent`: the same settings for each backbone's own space."""
-    from usae_train.tokens.given_tokens import names_tokens
-    from usae_train.tokens.store import is_store
     from usae_train.training.independent_fit import Work, fit_independent
     from usae_train.training.logging.display import dead_shares
 
-    if not (quiet or is_store(images) or names_tokens(images)):
-        say_default_backbones(backbones)
+    opened = (lambda: None) if quiet else (lambda: say_default_backbones(backbones))
     with progress_bars(quiet) as progress:
         work = Work(pick_device(device), execution, watched(progress, quiet), say_skipped)
-        dead = fit_independent(images, out, backbones, settings, work, verify)
+        dead = fit_independent(images, out, backbones, settings, work, verify, opened)
     if not quiet:
         dead_in = dead_shares(dead)
         say(f"{out}: an SAE of {plural(settings.n_concepts, 'concept')} for each backbone; dead: {dead_in}")

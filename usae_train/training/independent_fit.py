@@ -89,6 +89,7 @@ def fit_independent(
     settings: FitSettings,
     work: Work,
     verify: bool = False,
+    opened: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Train one SAE per backbone and write each as soon as it is done; given again, it is resumed where it was.
 
@@ -99,6 +100,7 @@ def fit_independent(
         settings: of all trainings; see `fit_each` for their seeds.
         work: how it is done.
         verify: compare a store's checksums first.
+        opened: is called when pictures are opened, before backbones for them are fetched.
 
     Returns:
         {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
@@ -131,6 +133,7 @@ def fit_independent(
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     if source.left_out:
         work.failure(source.left_out)
+    opened()
     grid = common_grid(list(build_backbones(specs).values()))
     data = {**SourceRecord.of(source).of_a_state, "backbones": listed(specs)}
     with held(out):

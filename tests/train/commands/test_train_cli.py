@@ -86,7 +86,7 @@ def test_wrong_settings_are_one_line(specs: str, picture_folder: Path, tmp_path:
     ("words", "work"),
     [
         ("fit", "usae_train.commands.fit_together._trained"),
-        ("fit --independent", "usae_train.training.independent_fit.fit_independent"),
+        ("fit --independent", "usae_train.training.independent_fit.build_backbones"),
         ("fit --starts 2", "usae_train.agreement.trainings.fit_starts"),
         ("extract", "usae_train.tokens.extract.plan"),
     ],
