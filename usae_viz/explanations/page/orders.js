@@ -11,7 +11,11 @@ const percent = (share) => `${Math.round(100 * share)}%`;
  */
 function signed(value, before = "") {
   const shown = Math.round(100 * value) / 100 || 0; // no minus before a zero
-  return h("span", { class: shown < 0 ? "against" : shown > 0 ? "for" : "" }, `${before}${shown < 0 ? "" : "+"}${shown.toFixed(2)}`);
+  return h(
+    "span",
+    { class: shown < 0 ? "against" : shown > 0 ? "for" : "" },
+    `${before}${shown < 0 ? "" : "+"}${shown.toFixed(2)}`,
+  );
 }
 
 /**
