@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
-from usae_train.sae_formats.weights import Weights, named, read_config
+from usae_train.sae_formats.weights import Weights, check_sizes, named, read_config
 
 WEIGHTS, CONFIG = "ae.pt", "config.json"
 GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
@@ -43,21 +43,26 @@ class DictionaryLearning(Format):
         """See `Format`."""
         file = place / WEIGHTS if place.is_dir() else place
         weights = Weights(loaded(file, file), file)
-        said = _class_of(file.parent / CONFIG)
-        kind = _kind(weights, said, file)
+        trainer = _trainer_of(file.parent / CONFIG)
+        kind = _kind(weights, _class_of(trainer, file.parent / CONFIG), file)
         sae = READERS[kind](weights)
+        n_concepts, width = sae["encoder"].shape
+        check_sizes(trainer, {"activation_dim": width, "dict_size": n_concepts}, file)
         notes = weights.done(f"dictionary_learning's {kind}")
         if sae["sparsity"] == BatchTopK() and float(sae["threshold"]) < 0:
             notes += (NOT_SET,)
         return SparseAutoencoder(self.name, kind, **sae, notes=notes)
 
 
-def _class_of(config: Path) -> str | None:
-    """The class that config.json names; None where there is no such file."""
-    if not config.is_file():
-        return None
-    trainer = read_config(config).get("trainer")
-    if not isinstance(trainer, Mapping) or "dict_class" not in trainer:
+def _trainer_of(config: Path) -> Mapping[str, Any]:
+    """What config.json says of its trainer; nothing where there is no such file."""
+    trainer = read_config(config).get("trainer") if config.is_file() else None
+    return trainer if isinstance(trainer, Mapping) else {}
+
+
+def _class_of(trainer: Mapping[str, Any], config: Path) -> str | None:
+    """The class that config.json names; None where it names none."""
+    if "dict_class" not in trainer:
         return None
     found = named(trainer["dict_class"])
     if found not in READERS:

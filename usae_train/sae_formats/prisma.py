@@ -16,7 +16,7 @@ from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED
 from usae_train.sae_formats.torch_files import SUFFIXES, Inert, loaded
-from usae_train.sae_formats.weights import Weights, bounded, read_config
+from usae_train.sae_formats.weights import Weights, bounded, check_sizes, read_config
 
 CONFIG = "config.json"
 OBJECTS = (
@@ -48,6 +48,7 @@ class Prisma(Format):
         weights = Weights(tensors, file)
         encoder = weights.take("W_enc", None, None).T
         n_concepts, width = encoder.shape
+        check_sizes(config, {"d_in": width, "d_sae": n_concepts}, file)
         bias, decoder = weights.take("b_enc", n_concepts), weights.take("W_dec", n_concepts, width)
         b_dec = weights.take("b_dec", width)
         sparsity: dict[str, Any] = {"sparsity": ReLU()}

@@ -134,3 +134,10 @@ def bounded(number: Any, key: str, file: Path, most: int) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
         raise UsageError(f"{file}: {key} is {number!r}; expected a whole number of 1 to {most}")
     return number
+
+
+def check_sizes(said: Mapping[str, Any], found: Mapping[str, int], file: Path) -> None:
+    """Nothing; a ValueError where a config says another size than its tensors have. What it does not say may be any."""
+    for key, size in found.items():
+        if said.get(key, size) != size:
+            raise UsageError(f"{file}: its config says {key} {said[key]!r}, and its tensors have {size}")

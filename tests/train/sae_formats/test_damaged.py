@@ -1,14 +1,16 @@
 """Every file of a foreign autoencoder, damaged: it is read, or refused in one line; nothing else, and soon."""
 
+import json
 from functools import partial
 from pathlib import Path
 
 import pytest
 from damage import Kind, wrong_with
 from mutations import mutated_bytes, mutated_json, mutated_safetensors, mutated_state, on_file
-from sae_files import FILES, TOKENS, Written, prisma_object
+from sae_files import FILES, TOKENS, Written, dictionary_relu, prisma, prisma_object, saev, saev_schema
 
 import usae_train as ut
+from usae_train.sae_formats.formats import read_sae
 
 TIMES = 6  # each file; with 300 nothing else was found
 MUTATIONS = {".json": on_file(mutated_json), ".safetensors": mutated_safetensors, ".pt": mutated_state}
@@ -36,3 +38,35 @@ def test_what_is_damaged_is_read_or_refused_in_one_line(tmp_path: Path, format: 
         kind = Kind(file.name, folder, file, mutate, partial(use, written, format))
         found = {seed: wrong_with(kind, seed, seconds=5) for seed in range(TIMES)}
         assert {seed: why for seed, why in found.items() if why is not None} == {}
+
+
+def other_size(room: Path, format: str, key: str) -> Path:
+    """An autoencoder whose config says 77 for a size that its tensors have otherwise."""
+    if format == "prisma":
+        return prisma(room, **{key: 77}).place
+    if format == "saev":
+        schema = saev_schema("Relu")
+        header = {key: 77} if key == "d_vit" else {**schema, "cfg": {**schema["cfg"], key: 77}}
+        return saev(room, header, lambda tokens: tokens).place
+    written = dictionary_relu(room)
+    trainer = {"dict_class": "AutoEncoder", key: 77}
+    (room / "config.json").write_text(json.dumps({"trainer": trainer}))
+    return written.place
+
+
+@pytest.mark.parametrize(
+    ("format", "key"),
+    [
+        ("prisma", "d_in"),
+        ("prisma", "d_sae"),
+        ("saev", "d_vit"),
+        ("saev", "d_model"),
+        ("saev", "d_sae"),
+        ("dictionary_learning", "activation_dim"),
+        ("dictionary_learning", "dict_size"),
+    ],
+)
+def test_a_config_of_other_sizes_than_its_tensors_is_refused(tmp_path: Path, format: str, key: str) -> None:
+    place = other_size(tmp_path, format, key)
+    with pytest.raises(ValueError, match=rf"its config says {key} 77, and its tensors have \d+$"):
+        read_sae(place, format)
