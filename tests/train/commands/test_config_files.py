@@ -81,8 +81,8 @@ def test_a_missing_file_is_named() -> None:
 def test_a_folder_or_binary_instead_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xff")
-    for name in ("folder", "binary"):
-        with pytest.raises(ValueError, match=rf"{name}\.yaml cannot be read"):
+    for name, why in (("folder", "cannot be read"), ("binary", "is no text: it is not UTF-8 at byte 0")):
+        with pytest.raises(ValueError, match=rf"{name}\.yaml {why}"):
             read_mapping(tmp_path / f"{name}.yaml")
 
 

@@ -164,7 +164,8 @@ def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path):
 def test_a_missing_package_is_one_line(tmp_path, monkeypatch, option, package):
     modules = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
     monkeypatch.setitem(sys.modules, modules[package], None)
-    done = CliRunner().invoke(app, ["fit", "demo", "-o", str(tmp_path / "usae"), option, str(tmp_path / "x")])
+    words = ["fit", "demo", "--backbones", "demo", "-o", str(tmp_path / "usae"), option, str(tmp_path / "x")]
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 1
     assert done.stderr.startswith(f"error: {option} needs the package {package} (")
     assert done.stderr.endswith(f"{install_command('tracking')}\n")
