@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,12 +16,6 @@ from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, Workers
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
-
-if TYPE_CHECKING:
-    from usae_train.evaluation.checkpointing import PassCheckpointer
-    from usae_train.evaluation.evaluate import Compared
-    from usae_train.model.usae import USAE
-    from usae_train.runtime.distributed import DistributedContext
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +47,7 @@ def evaluate(
 
         from usae_train.backbones.backbone import run_backbones_in
         from usae_train.evaluation.checkpointing import PassCheckpointer
+        from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
         from usae_train.evaluation.report import check_report_place, write_report
         from usae_train.model.checkpoint import fill_statistics, fills, load
@@ -69,7 +64,7 @@ def evaluate(
         source = open_pictures(images, settings.limit, ranks.is_main)
         room = out.with_name(f".{out.name}.evaluation")
         checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
-        compared = _compared(settings, model, checkpointer, ranks, workers)
+        compared = Compared.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main
         with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
             report = watched(progress, unseen)
@@ -90,32 +85,6 @@ def evaluate(
             _summarize(figures, out, filled)
         if not quiet:
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
-
-
-def _compared(
-    settings: EvaluateSettings,
-    model: USAE,
-    checkpointer: PassCheckpointer,
-    ranks: DistributedContext,
-    workers: int | None,
-) -> Compared:
-    """What a USAE is compared with, opened, and how the pass is run."""
-    from usae_train.evaluation.evaluate import Compared
-    from usae_train.evaluation.independent import load_independent
-    from usae_train.evaluation.judging import open_judge
-    from usae_train.model.checkpoint import load
-
-    return Compared(
-        independent=None if not settings.independent else load_independent(settings.independent, model),
-        other_seeds=[load(other) for other in settings.other_seed],
-        checkpointer=checkpointer,
-        ranks=ranks,
-        seed=settings.seed,
-        workers=workers,
-        answers=settings.answers,
-        judge=None if settings.judge is None else open_judge(settings.judge, model),
-        label_column=settings.label_column,
-    )
 
 
 def _summarize(figures: dict[str, Any], out: Path, filled: bool) -> None:

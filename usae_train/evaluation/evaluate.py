@@ -16,8 +16,8 @@ from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.class_figures import class_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
-from usae_train.evaluation.independent import MAX_COFIRING, consistency
-from usae_train.evaluation.judging import Judge, judged
+from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_independent
+from usae_train.evaluation.judging import Judge, judged, open_judge
 from usae_train.evaluation.measures import AT_ONCE, Measures
 from usae_train.evaluation.metrics import (
     DENSE,
@@ -36,6 +36,7 @@ from usae_train.files.provenance import versions
 from usae_train.images.classes import ImageClasses, classes_or_none
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import DemoImages, ImageSource
+from usae_train.model.checkpoint import load
 from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import USAE
@@ -71,6 +72,23 @@ class Compared:
     answers: bool | None = None  # whether classifiers are asked; None: where there are some
     judge: Judge | None = None  # who says how alike the pictures of a concept are
     label_column: str | None = None  # of a dataset, which column is the pictures' class
+
+    @classmethod
+    def opened(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Compared:
+        """What settings name, opened for a USAE; `how` are fields that they have not: workers, ranks, checkpointer.
+
+        Raises:
+            ValueError: for independent SAEs, another seed or a judge that cannot be read or does not fit.
+        """
+        return cls(
+            independent=None if not settings.independent else load_independent(settings.independent, usae),
+            other_seeds=[load(other) for other in settings.other_seed],
+            seed=settings.seed,
+            answers=settings.answers,
+            judge=None if settings.judge is None else open_judge(settings.judge, usae),
+            label_column=settings.label_column,
+            **how,
+        )
 
 
 @undisturbed

@@ -13,8 +13,6 @@ import torch
 from usae_train.backbones.backbone import Backbone, run_backbones_in
 from usae_train.evaluation.evaluate import Compared
 from usae_train.evaluation.evaluate import evaluate as measure
-from usae_train.evaluation.independent import load_independent
-from usae_train.evaluation.judging import open_judge
 from usae_train.evaluation.measures import AT_ONCE, reconstruct
 from usae_train.evaluation.metrics import Matrix, Reconstruction
 from usae_train.evaluation.report import check_report_place, write_report
@@ -22,7 +20,6 @@ from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
 from usae_train.images.sources import ImageSource
-from usae_train.model.checkpoint import load
 from usae_train.model.given import check_usae, source_of
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
@@ -144,15 +141,7 @@ def evaluate(
     check_usae(usae)
     chosen = _settings(settings)
     source = source_of(images, chosen.limit)
-    compared = Compared(
-        independent=load_independent(chosen.independent, usae) if chosen.independent else None,
-        other_seeds=[load(other) for other in chosen.other_seed],
-        seed=chosen.seed,
-        workers=workers,
-        answers=chosen.answers,
-        judge=None if chosen.judge is None else open_judge(chosen.judge, usae),
-        label_column=chosen.label_column,
-    )
+    compared = Compared.opened(chosen, usae, workers=workers)
     with _running_in(usae.backbones, chosen.dtype), watched_here(quiet) as watch:
         found = measure(
             usae, source, chosen.batch, lambda stage, done, total: watch.report(stage, done, total, ""), compared
