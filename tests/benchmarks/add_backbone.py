@@ -31,14 +31,15 @@ import torch
 from safetensors.torch import save_file
 
 import usae_train as ut
-from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.lessons import Supervised
 from usae_train.evaluation.metrics import r2_summary
 from usae_train.files.atomic import atomic_path
 from usae_train.images.sources import DemoImages
 from usae_train.scenes import world as scenes
 from usae_train.training.add_backbone import figures_as_text
-from usae_train.training.fitting import FitCallbacks
+from usae_train.training.logging.callbacks import FitCallbacks
 
 CONVNET = BackboneSpec(
     model="convnext_atto",

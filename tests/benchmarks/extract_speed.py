@@ -22,7 +22,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.images.sources import open_images, read_batches
 from usae_train.tokens.extract import extract, plan
 

@@ -14,8 +14,8 @@ from usae_train.agreement.members import check_members, joint_rows, raw_rows, st
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.agreement.shown import Data, EncoderData, open_data
 from usae_train.model.checkpoint import load
+from usae_train.model.firing import measure
 from usae_train.model.sparsity.variants import trained_sparsity
-from usae_train.model.statistics import measure
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -24,8 +24,9 @@ from usae_train.tokens.feeding import Feed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
-from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe, other_sizes
+from usae_train.training.fitting import fit_settings, named_recipe, other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 

@@ -20,7 +20,8 @@ from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.store import ActivationStore, is_store
-from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures
+from usae_train.training.fitting import allowed_memory, feed_pictures
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import FitSettings, check_for_pictures
 
 Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore

@@ -12,39 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.backbones.allocator import keep_memory
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 from usae_train.backbones.precision import DTYPES
+from usae_train.backbones.reading import forget_caches, goes_on, norm_left_out, of_another_form
 from usae_train.backbones.sites import check_site, read_sites
-from usae_train.backbones.spec import (
-    LOCAL,
-    MODULE,
-    PACKAGE,
-    PAPER,
-    PRETRAINED,
-    RANDOM,
-    BackboneSpec,
-    Level,
-    PositiveStd,
-    Side,
-)
+from usae_train.backbones.spec import MODULE, BackboneSpec
+from usae_train.backbones.weight_files import first_line
 from usae_train.images.arrays import canvases_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise
-
-__all__ = (  # what stood here before it had a file of its own, and is still imported from here
-    "LOCAL",
-    "MODULE",
-    "PACKAGE",
-    "PAPER",
-    "PRETRAINED",
-    "RANDOM",
-    "BackboneSpec",
-    "Level",
-    "PositiveStd",
-    "Side",
-)
 
 
 class Backbone(nn.Module):
@@ -72,11 +51,8 @@ class Backbone(nn.Module):
     @undisturbed
     def __init__(self, name: str, spec: BackboneSpec, beside: Sequence[BackboneSpec] = ()) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
-        from usae_train.backbones.allocator import keep_memory
         from usae_train.backbones.folding import lay_channels_last
-        from usae_train.backbones.reading import forget_caches
         from usae_train.backbones.timm_models import create_model, data_config
-        from usae_train.backbones.weight_files import first_line
 
         super().__init__()
         if spec.model.startswith(MODULE):
@@ -166,7 +142,6 @@ class Backbone(nn.Module):
     def notes(self) -> list[str]:
         """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""
         from usae_train.backbones.folding import Watched
-        from usae_train.backbones.reading import goes_on, norm_left_out, of_another_form
         from usae_train.backbones.timm_models import data_config
 
         picture = self._normalized(trial_picture(self.input_size).to(self.mean.device))

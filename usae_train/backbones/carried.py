@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from usae_train.backbones.backbone import LOCAL, PRETRAINED, BackboneSpec
+from usae_train.backbones.spec import LOCAL, PRETRAINED, BackboneSpec
 from usae_train.files.provenance import file_hash
 from usae_train.runtime.errors import UsageError
 

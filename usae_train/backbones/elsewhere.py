@@ -15,8 +15,8 @@ from typing import Annotated, Any, NamedTuple
 import timm
 from pydantic import BaseModel, ConfigDict, Field
 
-from usae_train.backbones.backbone import LOCAL, Level, PositiveStd
 from usae_train.backbones.options import check_values
+from usae_train.backbones.spec import LOCAL, Level, PositiveStd
 from usae_train.files.json_files import parse_json, validated
 from usae_train.files.regular import check_regular
 from usae_train.runtime.errors import UsageError

@@ -8,8 +8,8 @@ from pathlib import Path
 import timm
 from timm.models._hub import download_cached_file
 
-from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.elsewhere import CONFIG, is_elsewhere
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.backbones.weight_files import first_line
 from usae_train.runtime.errors import UsageError
 

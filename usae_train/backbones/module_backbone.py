@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from usae_train.backbones.backbone import MODULE, Backbone, BackboneSpec
+from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.identity import weights_hash
+from usae_train.backbones.spec import MODULE, BackboneSpec
 from usae_train.files.json_files import validated
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.provenance import file_hash, install_command
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural

@@ -13,12 +13,12 @@ import timm
 import torch
 from torch import nn
 
-from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.backbones.elsewhere import Described, described, is_elsewhere
 from usae_train.backbones.fetching import config_file, pretrained_file
 from usae_train.backbones.given_weights import Given, Misfit, timm_given
 from usae_train.backbones.options import check_names
 from usae_train.backbones.packaged import weight_file
+from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.backbones.weight_files import first_line, read_content, read_weights
 from usae_train.runtime.errors import UsageError
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usae_train.agreement.settings import AgreementSettings
-from usae_train.commands.opening import open_pictures, say_default_backbones
-from usae_train.commands.options import SOURCES, TOKENS, Out, Resume
-from usae_train.commands.training_commands import RECIPE_DEFAULTS, check_pictures_options
+from usae_train.commands.opening import check_pictures_options, open_pictures, say_default_backbones
+from usae_train.commands.options import RECIPE_DEFAULTS, SOURCES, TOKENS, Out, Resume
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import takes_settings
@@ -118,7 +117,8 @@ def fit_from_starts(
     from usae_train.model.checkpoint import check_free, save
     from usae_train.model.spec_files import read_specs
     from usae_train.tokens.given_tokens import tokens_to_fit
-    from usae_train.training.fitting import FitCallbacks, store_to_fit
+    from usae_train.training.fitting import store_to_fit
+    from usae_train.training.logging.callbacks import FitCallbacks
 
     limit = work.execution.limit
     room = out.with_name(f".{out.name}.starts")

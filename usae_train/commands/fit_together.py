@@ -15,7 +15,7 @@ from usae_train.runtime.terminal import bars, pick_device, progress_bars, say_sk
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
-    from usae_train.backbones.backbone import BackboneSpec
+    from usae_train.backbones.spec import BackboneSpec
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
     from usae_train.runtime.distributed import DistributedContext
@@ -127,8 +127,8 @@ def _trained(
     """The USAE, and the last figures of its training; its bars, metrics and states are the first process's."""
     from usae_train.runtime.signals import stopped_by_first
     from usae_train.tokens.given_tokens import GivenTokens
-    from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store
-    from usae_train.training.logging.callbacks import logging_callbacks
+    from usae_train.training.fitting import fit_given, fit_pictures, fit_store
+    from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
     from usae_train.training.logging.display import TrainingDisplay, summary
     from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
     from usae_train.training.logging.trackers import open_trackers

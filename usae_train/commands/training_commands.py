@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from usae_train.agreement.settings import AgreementSettings
+from usae_train.commands.consensus_commands import fit_from_starts
 from usae_train.commands.fit_together import FitRequest, fit_together
-from usae_train.commands.opening import open_pictures, say_default_backbones
-from usae_train.commands.options import SOURCES, TOKENS, Images, Out, Resume
+from usae_train.commands.opening import check_pictures_options, open_pictures, say_default_backbones
+from usae_train.commands.options import RECIPE_DEFAULTS, SOURCES, TOKENS, Images, Out, Resume
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
@@ -34,9 +34,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(fit)
     app.command("add-backbone")(add_backbone)
-
-
-RECIPE_DEFAULTS = {"recipe": DEFAULT.name, "batch": None}  # the recipe is named; the batch is its to say
 
 
 @takes_settings(AgreementSettings)
@@ -137,7 +134,6 @@ def _fit_from_starts(
     quiet: bool,
 ) -> None:
     """`fit --starts`: what several trainings agree on."""
-    from usae_train.commands.consensus_commands import fit_from_starts
     from usae_train.training.independent_fit import Work
 
     with progress_bars(quiet) as progress:
@@ -251,18 +247,6 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*figures_as_text(grown))
-
-
-def check_pictures_options(images: str, typed: Collection[str]) -> None:
-    """Nothing; wrong usage where options of how pictures are read are typed with tokens that were read before."""
-    from usae_train.tokens.given_tokens import names_tokens
-    from usae_train.tokens.store import is_store
-
-    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit") if name in typed]
-    if words and (is_store(images) or names_tokens(images)):
-        raise typer.BadParameter(
-            f"{images} is tokens already; {', '.join(words)} would do nothing there; leave them out"
-        )
 
 
 def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None) -> None:

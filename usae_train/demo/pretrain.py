@@ -38,7 +38,7 @@ from kornia.filters import gaussian_blur2d
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_forms import Damaged, check_sizes

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from usae_train.backbones.backbone import PAPER
+from usae_train.backbones.spec import PAPER
 from usae_train.evaluation.answers import Answers, check_answers
 from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.checkpointing import PassCheckpointer

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
+from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.evaluation.metrics import matched_cosines, random_like
 from usae_train.files.provenance import file_hash
 from usae_train.model.checkpoint import load

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError

@@ -61,7 +61,7 @@ class Settings(Worded):
                     "both_names", "{why}", {"why": f"{former} is the former name of {name}; give {name} alone"}
                 )
             if former in values:
-                warnings.warn(f"{former} is called {name} now; the next version removes that name", FormerName, 2)
+                warnings.warn(f"{former} is called {name} now; write {name}", FormerName, 2)
         return by_todays_names(cls, values)
 
 

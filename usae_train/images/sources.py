@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, SupportsIndex, overload
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self, SupportsIndex, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from usae_train.images.folders import pictures_below
 from usae_train.images.indexing import Indexed
 from usae_train.images.kinds import in_words, none_taken
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.sampling import drawn_numbers
 
 if TYPE_CHECKING:
     from usae_train.scenes.world import SceneParameters
@@ -63,6 +64,33 @@ class IndexedSource(ImageSource, Protocol):
     def __getitem__(self, index: slice) -> IndexedSource: ...
 
     def __iter__(self) -> Iterator[Tensor]: ...
+
+
+class Choosable(IndexedSource, Protocol):
+    """A source that can be had with some of its pictures alone."""
+
+    drawn_from: int | None  # how many pictures there were, where it has some of them
+
+    def chosen(self, numbers: Sequence[int]) -> Self:
+        """The same source with these pictures alone, numbered from 0 in this order."""
+        ...
+
+
+Drawable = TypeVar("Drawable", bound=Choosable)
+
+
+def drawn(source: Drawable, limit: int | None) -> Drawable:
+    """At most so many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
+    if limit is None or limit >= len(source):
+        return source
+    some = source.chosen(drawn_numbers(len(source), limit).tolist())
+    some.drawn_from = len(source)
+    return some
+
+
+def count_before(source: ImageSource) -> int:
+    """How many pictures there were before some were drawn."""
+    return getattr(source, "drawn_from", None) or len(source)
 
 
 class FolderImages(Indexed):
@@ -194,8 +222,6 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
         raise UsageError(f"limit is {limit}; expected 1 picture or more")
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
-    from usae_train.images.limiting import drawn
-
     if text.startswith("hf:"):
         from usae_train.images.hub import HubImages
 

@@ -1,4 +1,4 @@
-"""A USAE, its codes and its statistics, in words and as a table of a notebook."""
+"""A USAE in words and as a table of a notebook."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.tables import Table, as_html
 
 if TYPE_CHECKING:
-    from usae_train.model.sparse import Codes
-    from usae_train.model.statistics import Statistics
     from usae_train.model.usae import USAE
 
 
@@ -52,24 +50,4 @@ def _ending(usae: USAE) -> list[str]:
     if usae.statistics is None:
         return [*missing, recipe, "no statistics: ut.evaluate(usae, PICTURES).statistics measures them"]
     of = f", {usae.measured_on.name}" if usae.measured_on.name else ""
-    return [*missing, recipe, f"statistics: {statistics_line(usae.statistics)}{of}"]
-
-
-def statistics_line(statistics: Statistics) -> str:
-    """On how much they were measured, and how many concepts fire."""
-    pictures, tokens = map(int, statistics.counts)
-    fires = statistics.fires > 0
-    some, every = int(fires.any(0).sum()), int(fires.all(0).sum())
-    everywhere = f", {every} in every backbone" if len(fires) > 1 else ""
-    seen = plural(tokens, "token") + ("" if pictures == tokens else f" of {plural(pictures, 'picture')}")
-    return f"{some} of {plural(fires.shape[1], 'concept')} fire{everywhere}, on {seen}"
-
-
-def codes_line(codes: Codes) -> str:
-    """How many active concepts of how many tokens, and how large their codes are."""
-    *tokens, slots = codes.values.shape
-    active = codes.values[codes.values > 0]
-    size = f"{active.min().item():.3g} to {active.max().item():.3g}" if active.numel() else "none active"
-    shape = " x ".join(map(str, tokens)) or "1"
-    kind = str(codes.values.dtype).removeprefix("torch.")
-    return f"Codes({shape} tokens, {slots} concepts each at most; active codes {size}; {kind} on {codes.values.device})"
+    return [*missing, recipe, f"statistics: {usae.statistics.in_words}{of}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,9 @@ from torch import Tensor
 
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, TOP_IMAGES, Statistics, images_needed
+from usae_train.model.usae import USAE
+from usae_train.runtime.undisturbed import undisturbed
+from usae_train.tokens.paired import PairedTokens
 
 HALF_MAX = torch.finfo(torch.float16).max
 
@@ -131,6 +134,26 @@ class FiringTally:
                 found[row, first : first + chunk][:, known] = torch.lerp(low, high, (places % 1).float()[:, None]).T
         found[..., -1] = self.top_values[..., 0]
         return found
+
+
+@undisturbed
+@torch.no_grad()
+def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = 8) -> Statistics:
+    """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
+
+    Args:
+        usae: the model.
+        paired: tokens {backbone: (image, token, width)} of its backbones, maybe of others too, and the pictures'
+            numbers; or some pictures after others.
+        chunk: pictures per step.
+    """
+    device = usae.device
+    tally = FiringTally(usae.names, usae.n_concepts, usae.lengths)
+    for lot in [paired] if isinstance(paired, PairedTokens) else paired:
+        for start in range(0, len(lot.numbers), chunk):
+            some = {name: lot.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
+            tally.add(lot.numbers[start : start + chunk], {name: usae.encode(name, own) for name, own in some.items()})
+    return tally.statistics()
 
 
 def _largest(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tensor, Tensor]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource
+from usae_train.model.firing import FiringTally
+from usae_train.model.sparse import Codes
+from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-
-if TYPE_CHECKING:
-    from usae_train.model.sparse import Codes
-    from usae_train.model.usae import USAE
+from usae_train.tokens.paired import stream_tokens
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,6 @@ def look_through(
     """
     if usae.statistics is not None and usae.measured_on.is_of(source):
         return _of_statistics(usae, source)
-    from usae_train.model.firing import FiringTally
-
     tally = FiringTally(usae.names, usae.n_concepts)
     for numbers, codes in encoded(usae, source, progress, failure):
         tally.add(numbers, codes)
@@ -104,9 +102,6 @@ def encoded(
     Raises:
         UsageError: at the end, when none could be read; at first, for a USAE without backbones.
     """
-    from usae_train.images.failures import none_can_be_read
-    from usae_train.tokens.paired import stream_tokens
-
     backbones, done, failures = usae.backbones, 0, list[str]()
     assert usae.grid is not None
     for paired in stream_tokens(backbones, source, usae.grid):

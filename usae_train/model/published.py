@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from usae_train.backbones.backbone import PAPER, Level, PositiveStd
+from usae_train.backbones.spec import PAPER, Level, PositiveStd
 from usae_train.backbones.weight_files import not_plain
 from usae_train.files.homes import from_home
 from usae_train.files.torch_state import read_pickled

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.model.described import codes_line
-
 GROUPS = (6, 4)  # concepts, and groups of them; of 15 such choices among the fastest for 6144 and k = 32
 BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
 
@@ -28,7 +26,12 @@ class Codes(NamedTuple):
     indices: Tensor
 
     def __repr__(self) -> str:
-        return codes_line(self)
+        *tokens, slots = self.values.shape
+        active = self.values[self.values > 0]
+        size = f"{active.min().item():.3g} to {active.max().item():.3g}" if active.numel() else "none active"
+        shape, kind = " x ".join(map(str, tokens)) or "1", str(self.values.dtype).removeprefix("torch.")
+        told = f"{shape} tokens, {slots} concepts each at most; active codes {size}; {kind} on {self.values.device}"
+        return f"Codes({told})"
 
     def dense(self, n_concepts: int) -> Tensor:
         """The same codes as (..., n_concepts)."""

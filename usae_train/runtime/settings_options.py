@@ -92,10 +92,7 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
                     continue
                 if is_given(context, name):
                     raise typer.BadParameter(f"{_dashed(old)} is the former name of {_dashed(name)}; give one of them")
-                say(
-                    f"warning: {_dashed(old)} is called {_dashed(name)} now; the next version removes that name",
-                    err=True,
-                )
+                say(f"warning: {_dashed(old)} is called {_dashed(name)} now; write {_dashed(name)}", err=True)
                 context.set_parameter_source(name, source)
                 given[name] = value
             command(context=context, **given) if asks else command(**given)

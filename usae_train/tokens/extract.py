@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, run_backbones_in
+from usae_train.backbones.backbone import Backbone, build_backbones, run_backbones_in
 from usae_train.backbones.common_sizes import common_grid, largest_input
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.backbones.together import tokens_together
-from usae_train.images.limiting import count_before
-from usae_train.images.sources import Failure, ImageSource, read_groups
+from usae_train.images.sources import Failure, ImageSource, count_before, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
 from usae_train.files.placing import place_of
-from usae_train.images.limiting import opened_again
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.runtime.distributed import DistributedContext
 from usae_train.runtime.errors import UsageError
@@ -79,7 +79,7 @@ def source_for(images: str, limit: int | None, out: Path) -> ImageSource:
     Raises:
         ValueError: for a source that cannot be opened, or a store whose record is broken.
     """
-    begun = opened_again(images, limit, read_record(out).fingerprint) if is_store(out) else None
+    begun = SourceRecord(images, limit, read_record(out).fingerprint).opened() if is_store(out) else None
     return open_images(images, limit) if begun is None else begun
 
 

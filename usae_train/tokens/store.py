@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec, Side
 from usae_train.backbones.identity import WeightsRecord
+from usae_train.backbones.spec import BackboneSpec, Side
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import as_object, parse_json, read_object, validated
 from usae_train.files.place_names import named_place

@@ -9,7 +9,8 @@ from typing import Any, Unpack
 
 import torch
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_backbones_in
+from usae_train.backbones.backbone import build_backbones, run_backbones_in
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.files.kinds import plain
@@ -17,15 +18,16 @@ from usae_train.files.validation import check_settings
 from usae_train.images.failures import none_can_be_read
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
+from usae_train.model.firing import measure
 from usae_train.model.given import check_usae, source_of
 from usae_train.model.sparsity.variants import trained_sparsity
-from usae_train.model.statistics import measure
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens, collect_tokens
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_settings, named_recipe, other_sizes
+from usae_train.training.fitting import feed_pictures, fit_settings, named_recipe, other_sizes
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 

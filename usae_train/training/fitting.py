@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, listed, run_backbones_in
+from usae_train.backbones.backbone import Backbone, build_backbones, listed, run_backbones_in
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.validation import check_settings
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.images.failures import BrokenPictures
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
+from usae_train.model.firing import measure
 from usae_train.model.given import source_of
 from usae_train.model.spec_files import read_specs
-from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
-from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
@@ -36,19 +35,10 @@ from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_token
 from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
-
-
-@dataclass(frozen=True)
-class FitCallbacks:
-    """What to call while a fit runs."""
-
-    pictures: CountCallback = lambda done, total: None
-    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
-    log_every: int | None = None  # optimizer steps between two calls of `steps`; a hundredth of the training by default
-    failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
 @undisturbed

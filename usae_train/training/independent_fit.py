@@ -14,17 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, listed
+from usae_train.backbones.backbone import build_backbones, listed
 from usae_train.backbones.carried import check_weights
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import load, save
+from usae_train.model.firing import measure
 from usae_train.model.spec_files import read_specs
-from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -35,8 +36,8 @@ from usae_train.tokens.given_tokens import names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures, store_to_fit
-from usae_train.training.logging.callbacks import logging_callbacks
+from usae_train.training.fitting import allowed_memory, feed_pictures, store_to_fit
+from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.loop import fit_tokens, new_usae

@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.tensor_forms import Damaged, check_tensor, moments_of
 from usae_train.images.fingerprints import same
 from usae_train.runtime.errors import UsageError

@@ -12,7 +12,7 @@ from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import match, matched_cosines, random_like
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.images.sources import open_images
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.tokens.paired import PairedTokens

@@ -15,7 +15,7 @@ import usae_train.cli
 import usae_viz.cli
 from usae_train.agreement.consensus import consensus
 from usae_train.agreement.settings import AgreementSettings
-from usae_train.commands.training_commands import RECIPE_DEFAULTS
+from usae_train.commands.options import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, evaluate
@@ -197,7 +197,7 @@ def test_help_shows_all_that_is_written(app):
 def test_former_options_work_and_say_todays():
     code, given, said = baked("--heat", "200", "--tin", "square")
     assert (code, given) == (0, {"mould": "square", "settings": {"temperature": 200}})
-    assert "warning: --heat is called --temperature now; the next version removes that name" in said
+    assert "warning: --heat is called --temperature now; write --temperature" in said
     assert "warning: --tin is called --mould now" in said
     code, given, said = baked("--heat", "200", "--temperature", "210")
     assert (code, given) == (2, {})
