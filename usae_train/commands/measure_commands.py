@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, Workers
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
+
+if TYPE_CHECKING:
+    from usae_train.evaluation.report_form import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +80,7 @@ def evaluate(
         write_report(figures, out)
         filled = fills(model, statistics) if settings.fill is None else settings.fill
         if filled:
-            fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
+            fill_statistics(model, statistics, source, figures["truth"]["factors"] if "truth" in figures else ())
         shutil.rmtree(room, ignore_errors=True)
         if as_json:
             say_json(json.loads((out / "report.json").read_text(encoding="utf-8")))
@@ -87,7 +90,7 @@ def evaluate(
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
 
 
-def _summarize(figures: dict[str, Any], out: Path, filled: bool) -> None:
+def _summarize(figures: Report, out: Path, filled: bool) -> None:
     from usae_train.evaluation.stands_for import answers_table, refused_lines, stands_for_lines
     from usae_train.evaluation.verdict import ceiling_lines, headline
 

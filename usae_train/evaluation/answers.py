@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from usae_train.backbones.backbone import Backbone
+from usae_train.evaluation.report_form import AnswersFigures, ByName, SurvivingAnswers
 from usae_train.images.classes import NONE, ImageClasses, imagenet_classes
 from usae_train.interventions.importance import answering
 from usae_train.interventions.replacement import CLEAN, MEAN, ZERO, replaced_logits
@@ -85,23 +86,21 @@ class Answers:
             self.sums[name] = self.sums[name] + state["sums"][name]
             self.counts[name] = self.counts[name] + state["counts"][name]
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> AnswersFigures:
         """For the report."""
+        asked = {name: int(count) for name, count in self.counts.items() if count}
+        means = {name: self.sums[name] / self.counts[name] for name in asked}
+        by = {name: OWN_ANSWER if labels is None else LABELS for name, labels in self.labels.items()}
         return {
             "refused": self.refused,
             "backbones": {
-                name: {
-                    "by": OWN_ANSWER if labels is None else LABELS,
-                    "images": int(self.counts[name]),
-                    **shares(self.sums[name] / self.counts[name], self.usae.names),
-                }
-                for name, labels in self.labels.items()
-                if self.counts[name]
+                name: {"by": by[name], "images": count, **shares(means[name], self.usae.names)}
+                for name, count in asked.items()
             },
         }
 
 
-def shares(means: Tensor, sources: Sequence[str]) -> dict[str, Any]:
+def shares(means: Tensor, sources: Sequence[str]) -> SurvivingAnswers:
     """What survives, from accuracy and cross-entropy (conditions, 2) of a classifier.
 
     Loss recovered is (L0 - L) / (L0 - L*): L with the reconstruction, L* with the tokens as they are, and L0 with the
@@ -110,21 +109,21 @@ def shares(means: Tensor, sources: Sequence[str]) -> dict[str, Any]:
     """
     rows = [{"accuracy": right, "cross_entropy": loss} for right, loss in means.tolist()]
     clean = rows[CLEAN]
-    found: dict[str, Any] = {"clean": clean, "zero": rows[ZERO], "mean": rows[MEAN], "from": {}}
-    for source, own in zip(sources, rows[MEAN + 1 :], strict=True):
-        share = own["accuracy"] / clean["accuracy"] if clean["accuracy"] else float("nan")
-        found["from"][source] = {
-            **own,
-            "accuracy_share": share,
-            "loss_recovered": _recovered(own, clean, rows[ZERO]),
-            "loss_recovered_from_mean": _recovered(own, clean, rows[MEAN]),
+    reconstructed = {
+        source: {
+            **given,
+            "accuracy_share": given["accuracy"] / clean["accuracy"] if clean["accuracy"] else float("nan"),
+            "loss_recovered": _recovered(given, clean, rows[ZERO]),
+            "loss_recovered_from_mean": _recovered(given, clean, rows[MEAN]),
         }
-    return found
+        for source, given in zip(sources, rows[MEAN + 1 :], strict=True)
+    }
+    return {"clean": clean, "zero": rows[ZERO], "mean": rows[MEAN], "from": reconstructed}
 
 
-def _recovered(own: Mapping[str, float], clean: Mapping[str, float], without: Mapping[str, float]) -> float:
+def _recovered(given: ByName, clean: ByName, without: ByName) -> float:
     harm = without["cross_entropy"] - clean["cross_entropy"]
-    return (without["cross_entropy"] - own["cross_entropy"]) / harm if harm > 0 else float("nan")
+    return (without["cross_entropy"] - given["cross_entropy"]) / harm if harm > 0 else float("nan")
 
 
 def known_classes(classes: ImageClasses, count: int) -> Tensor | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from usae_train.evaluation.metrics import STILL, Matrix
+from usae_train.evaluation.report_form import CeilingFigures
 
 # Of the mean variance, added to that of every direction; the best is taken. Of real networks 0.03 is best from a
 # transformer of width 384 to narrow convolutional ones, and between those 0.01 (tests/benchmarks/real_recipe.py).
@@ -117,7 +118,7 @@ def around(moments: Tensor, at: Tensor) -> Tensor:
     return moments - sums.outer(at) - at.outer(sums) + count * at.outer(at)
 
 
-def ceiling_figures(ceiling: Ceiling, r2: Matrix) -> dict[str, Any] | None:
+def ceiling_figures(ceiling: Ceiling, r2: Matrix) -> CeilingFigures | None:
     """The ceiling beside what a space reaches, for the report; None where it could not be measured."""
     linear = ceiling.r2()
     if linear is None:

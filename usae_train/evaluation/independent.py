@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.evaluation.metrics import matched_cosines, random_like
+from usae_train.evaluation.report_form import Consistency, Matched
 from usae_train.files.provenance import file_hash
 from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
@@ -82,9 +82,7 @@ def _identity(weights: str) -> str:
     return weights if weights in (PRETRAINED, RANDOM) or not file.is_file() else file_hash(file)
 
 
-def consistency(
-    usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, seed: int = 0
-) -> dict[str, dict[str, Any]]:
+def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, seed: int = 0) -> dict[str, Consistency]:
     """Does independent training find the same atoms? {backbone: figures}.
 
     Atoms are matched one to one by cosine. The baseline matches random atoms with the mean and variance of the one
@@ -97,21 +95,21 @@ def consistency(
         seed: of the random atoms.
     """
     most = co_fires.argsort(descending=True, stable=True)[:MAX_COFIRING]
-    found: dict[str, dict[str, Any]] = {}
-    for row, (name, own) in enumerate(independent.items()):
-        atoms, others = usae.dictionary(name).cpu(), own.dictionary(name).cpu()
+    figures: dict[str, Consistency] = {}
+    for row, (name, sae) in enumerate(independent.items()):
+        atoms, others = usae.dictionary(name).cpu(), sae.dictionary(name).cpu()
         generator = torch.Generator().manual_seed(seed * len(independent) + row)
         chance = matched_cosines([random_like(atoms, generator)], [random_like(others, generator)])
         cosines = matched_cosines([atoms], [others])
-        found[name] = {
-            **_summary(cosines),
+        figures[name] = {
+            **_matched(cosines),
             "mean_of_most_co_firing": cosines[most].nanmean().item(),
             "most": len(most),
-            "cosines": cosines.tolist(),
-            "baseline": {**_summary(chance), "cosines": chance.tolist()},
+            "baseline": _matched(chance),
         }
-    return found
+    return figures
 
 
-def _summary(cosines: Tensor) -> dict[str, float]:
-    return {"share_alike": (cosines > ALIKE).float().mean().item(), "mean": cosines.nanmean().item()}
+def _matched(cosines: Tensor) -> Matched:
+    share_alike = (cosines > ALIKE).float().mean().item()
+    return {"share_alike": share_alike, "mean": cosines.nanmean().item(), "cosines": cosines.tolist()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch.nn import functional
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.spec import BackboneSpec
+from usae_train.evaluation.report_form import ByName, MonosemanticityFigures
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -50,7 +50,7 @@ class Judge:
         read = self.backbone.spec.place.removeprefix("layer ")
         return f"{self.backbone.record().sha256}/{read}/{self.backbone.input_size}"
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, str | int]:
         """What the report says of it."""
         read = "final embedding" if self.final else f"mean patch token of {self.backbone.spec.place}"
         return {
@@ -132,7 +132,7 @@ def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]) -> dict[str, Any]:
+def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]) -> MonosemanticityFigures:
     """The figures of monosemanticity for the report.
 
     Args:
@@ -151,7 +151,7 @@ def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]
     }
 
 
-def _summary(scores: Tensor, chance: float) -> dict[str, float | int]:
+def _summary(scores: Tensor, chance: float) -> ByName:
     known = scores[~scores.isnan()]
     levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.double)
     low, middle, high = known.quantile(levels).tolist() if len(known) else [torch.nan] * 3

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import torch
 
@@ -16,6 +16,7 @@ from usae_train.evaluation.evaluate import evaluate as measure
 from usae_train.evaluation.measures import AT_ONCE, reconstruct
 from usae_train.evaluation.metrics import Matrix, Reconstruction
 from usae_train.evaluation.report import check_report_place, write_report
+from usae_train.evaluation.report_form import Report
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
@@ -56,7 +57,7 @@ class Evaluation:
             `usae.statistics = evaluation.statistics`, and `ut.save`.
     """
 
-    report: Mapping[str, Any] = field(repr=False)
+    report: Report = field(repr=False)
     statistics: Statistics = field(repr=False)
 
     @property
@@ -76,25 +77,24 @@ class Evaluation:
             ValueError: for a folder that cannot be written, or with a page of something else.
         """
         check_report_place(Path(folder))
-        write_report(dict(self.report), Path(folder))
+        write_report(self.report, Path(folder))
         return Path(folder)
 
     def lines(self) -> list[str]:
         """What one wants to know first: R², the share of a dense map that it reaches, and what is bad."""
-        report = dict(self.report)
-        return [headline(report), *ceiling_lines(report), *(f"warning: {line}" for line in self.warnings)]
+        return [headline(self.report), *ceiling_lines(self.report), *(f"warning: {line}" for line in self.warnings)]
 
     def closing_lines(self) -> list[str]:
         """R², whether anything is bad, and what to do next; in a notebook the rest is shown with the evaluation."""
         count = len(self.warnings)
         bad = [f"{plural(count, 'warning')}, the first: {self.warnings[0]}"] if count else []
-        return [headline(dict(self.report)), *bad, "all of it: .save(FOLDER), then open FOLDER/index.html; or print it"]
+        return [headline(self.report), *bad, "all of it: .save(FOLDER), then open FOLDER/index.html; or print it"]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def __repr__(self) -> str:
-        return f"<Evaluation on {self.report['n_images']} pictures: {headline(dict(self.report))}>"
+        return f"<Evaluation on {self.report['n_images']} pictures: {headline(self.report)}>"
 
     def _repr_html_(self) -> str:
         from usae_train.runtime.tables import as_html, matrix_table

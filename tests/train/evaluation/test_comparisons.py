@@ -119,7 +119,9 @@ def test_the_cost_and_the_joint_figure_are_of_the_same_pictures(codes: torch.Ten
         if half == 0:
             assert measures.posthoc is not None
             measures.posthoc.align()
-    figures, _ = figures_of(usae, measures, Compared(independent=independent))
+    compared = Compared(independent=independent, other_seeds=[open_sae("a", "b")])
+    figures, _ = figures_of(usae, measures, compared)
+    assert_of_its_form(figures)
     lost = codes[:, 3].square().sum() / (codes - codes.mean(0)).square().sum()
     assert figures["independent"]["cost"]["a"] == pytest.approx(lost.item(), abs=1e-5)
     assert figures["independent"]["cost"]["b"] == pytest.approx(0, abs=1e-6)

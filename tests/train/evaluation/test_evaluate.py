@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from matrices import r2_matrix
+from report_shape import assert_of_its_form
 from typer.testing import CliRunner
 
 import usae_train as ut
@@ -110,6 +111,7 @@ def usae(tmp_path_factory):
 
 def test_a_report_has_what_it_should(usae):
     report, statistics = evaluate(usae, open_images("demo:test", 20))
+    assert_of_its_form(report)
     assert set(report["r2"]) == {"left", "right"}
     assert report["r2"]["left"]["left"] > report["r2"]["left"]["right"]
     assert report["r2_summary"]["diagonal"] > 0

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from usae_train.evaluation.ground_truth.flips import flipped, flips_of
 from usae_train.evaluation.ground_truth.shifts import LOOKS, figures_of
+from usae_train.evaluation.report_form import RecoveredValue, TruthFigures
 from usae_train.images.sources import DemoImages
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import auroc
@@ -30,7 +31,7 @@ def truth_figures(
     codes: Mapping[str, Codes],
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     workers: int = 1,
-) -> tuple[dict[str, Any], Tensor]:
+) -> tuple[TruthFigures, Tensor]:
     """The figures that need the truth.
 
     Args:
@@ -95,7 +96,7 @@ def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> T
     return torch.stack(found)
 
 
-def recovery(areas: Tensor) -> dict[str, dict[str, Any]]:
+def recovery(areas: Tensor) -> dict[str, RecoveredValue]:
     """Each value's best concept, the same for all backbones, by its smallest AUROC (backbones, values, concepts).
 
     A value that no patch has (or every one) has no AUROC, and is left out.
@@ -114,7 +115,7 @@ def unseen(areas: Tensor) -> list[str]:
     return [value for value, gone in zip(FACTOR_VALUES, missing.tolist(), strict=True) if gone]
 
 
-def recovered_share(values: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def recovered_share(values: Mapping[str, RecoveredValue]) -> dict[str, float]:
     """{factor: share of its values that have a concept}."""
     share: dict[str, float] = {}
     for factor in dict.fromkeys(value.partition(":")[0] for value in values):

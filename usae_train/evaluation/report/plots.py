@@ -11,6 +11,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from usae_train.evaluation.report_form import Report
+
 TEXT = "#010203"  # of words and axes; becomes the page's own colour of text, light or dark
 STYLE: Any = {
     "font.size": 11,  # of figures so small that it can still be read where a phone makes them smaller
@@ -32,8 +34,8 @@ def r2_plot(matrix: dict[str, dict[str, float | None]]) -> str:
     values = [[_known(matrix[source][target]) for target in names] for source in names]
     figure, axes = _figure(1.2 + 0.85 * len(names), 0.8 + 0.7 * len(names))
     axes.imshow([[max(value, 0.0) for value in row] for row in values], cmap="viridis", vmin=0, vmax=1)
-    for row, own in enumerate(values):
-        for column, value in enumerate(own):
+    for row, figures in enumerate(values):
+        for column, value in enumerate(figures):
             text = "–" if math.isnan(value) else f"{value:.2f}"
             axes.text(column, row, text, ha="center", va="center", color="white" if value < 0.6 else "black")
     axes.set_xticks(range(len(names)), [f"to {name}" for name in names])
@@ -42,7 +44,7 @@ def r2_plot(matrix: dict[str, dict[str, float | None]]) -> str:
 
 
 @mpl.rc_context(STYLE)
-def entropy_plot(report: dict[str, Any]) -> str:
+def entropy_plot(report: Report) -> str:
     """How many concepts fire equally often in all backbones (1), or in one alone (0)."""
     counts = report["entropy"]["histogram"]
     if counts is None:
@@ -55,7 +57,7 @@ def entropy_plot(report: dict[str, Any]) -> str:
 
 
 @mpl.rc_context(STYLE)
-def co_fires_plot(report: dict[str, Any]) -> str:
+def co_fires_plot(report: Report) -> str:
     """Concepts that fire together against their energy, both logarithmic, with the line that fits the logarithms."""
     concepts = report["concepts"]
     pairs = [(c, e) for c, e in zip(concepts["co_fires"], concepts["energy"], strict=True) if c > 0 and e > 0]
@@ -73,16 +75,16 @@ def co_fires_plot(report: dict[str, Any]) -> str:
 
 
 @mpl.rc_context(STYLE)
-def consistency_plot(report: dict[str, Any]) -> str:
+def consistency_plot(report: Report) -> str:
     """Matched cosines of every backbone, largest first; thin and grey, the baseline's."""
-    if not report.get("independent"):
+    if "independent" not in report:
         return ""
     figure, axes = _figure(4.4, 3.2)
     looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES))
-    for (name, own), (colour, style) in zip(report["independent"]["consistency"].items(), looks, strict=False):
+    for (name, matched), (colour, style) in zip(report["independent"]["consistency"].items(), looks, strict=False):
         curve, chance = (
             sorted((c for c in cosines if c is not None and not math.isnan(c)), reverse=True)
-            for cosines in (own["cosines"], own["baseline"]["cosines"])
+            for cosines in (matched["cosines"], matched["baseline"]["cosines"])
         )
         axes.plot([i / len(curve) for i in range(len(curve))], curve, style, color=colour, label=name)
         axes.plot([i / len(chance) for i in range(len(chance))], chance, style, color="#999999", linewidth=0.8)
