@@ -13,7 +13,7 @@ from usae_train.commands import consensus_commands, measure_commands, name_comma
 from usae_train.commands.options import Images, Out
 from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
-from usae_train.runtime.settings_options import refuse_beside, takes_settings
+from usae_train.runtime.settings_options import knows_former, refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
 from usae_train.tokens.settings import ExtractSettings
@@ -24,13 +24,16 @@ app = command_app(
 
 
 @app.command()
+@knows_former({"verify": "verify_checksums"})
 @takes_settings(ExtractSettings)
 def extract(
     context: typer.Context,
     images: Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="The store; one that was stopped is resumed.")],
     settings: ExtractSettings,
-    verify: Annotated[bool, typer.Option("--verify", help="Only compare the checksums of a finished store.")] = False,
+    verify_checksums: Annotated[
+        bool, typer.Option("--verify-checksums", help="Compare a finished store's checksums, and do nothing else.")
+    ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -51,8 +54,8 @@ def extract(
         from usae_train.tokens.standardization import outliers_as_text
         from usae_train.tokens.store import ActivationStore
 
-        if verify:
-            refuse_beside(context, "--verify", {"images", "out", "verify", "quiet"})
+        if verify_checksums:
+            refuse_beside(context, "--verify-checksums", {"images", "out", "verify_checksums", "quiet"})
             right = list(ActivationStore(out).verify())
             if quiet:
                 return
@@ -79,10 +82,10 @@ def extract(
                     source,
                     record,
                     out,
-                    batch=settings.batch,
+                    batch=settings.image_batch,
                     device=where,
-                    run_in=settings.compute_dtype,
-                    workers=settings.workers,
+                    compute_dtype=settings.compute_dtype,
+                    readers=settings.readers,
                     max_broken=settings.max_broken,
                     ranks=ranks,
                     backbones=built,
@@ -125,7 +128,7 @@ def demo(
     settings: BuildSettings,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Backbones trained at the same time; one per core by default, on a GPU one."),
+        typer.Option(min=1, help="Processes that share the work by backbones; one per core by default, on a GPU one."),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,

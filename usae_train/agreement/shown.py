@@ -68,7 +68,7 @@ def open_data(
     backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
     seen, pictures = feed_pictures(
-        backbones, source, first.grid, memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
+        backbones, source, first.grid, memory, watch, max_broken=settings.max_broken, compute_dtype=settings.dtype
     )
     images = SourceRecord.of(source)
     about = {

@@ -38,7 +38,7 @@ class Backbone(nn.Module):
         beside: specs of the same network, which `also` then reads as well, with the same weights.
 
     Attributes:
-        run_in: what it computes in, float32 until it is told otherwise; tokens come back in float32 all the same.
+        compute_dtype: float32 until it is told otherwise; tokens come back in float32 all the same.
 
     Raises:
         ValueError: for an unknown timm id, a weight file that is missing, broken or of another model, or a hub that
@@ -59,7 +59,7 @@ class Backbone(nn.Module):
             raise UsageError(f"{name}: {spec.put_right()}")
         keep_memory()
         self.name, self.spec = name, spec
-        self.run_in = torch.float32
+        self.compute_dtype = torch.float32
         self.model = create_model(name, spec).eval().requires_grad_(False)
         self.model.register_load_state_dict_post_hook(forget_caches)
         self._weights_hash = weights_hash(self.model)  # before anything is folded
@@ -95,9 +95,9 @@ class Backbone(nn.Module):
         Returns:
             (batch, rows * cols, width), row by row, in the backbone's own units.
         """
-        if self.run_in == torch.float32:  # in whatever the caller's autocast says
+        if self.compute_dtype == torch.float32:  # in whatever the caller's autocast says
             return as_tokens(self._features(self._normalized(canvas)), grid)
-        with torch.autocast(self.mean.device.type, self.run_in):
+        with torch.autocast(self.mean.device.type, self.compute_dtype):
             features = self._features(self._normalized(canvas)).float()
         return as_tokens(features, grid)
 
@@ -162,12 +162,13 @@ class Backbone(nn.Module):
 
     def shares_pass(self, other: Backbone) -> bool:
         """Whether it and another are one network that reads its layers in one pass."""
-        return other.model is self.model and other.spec.network == self.spec.network and other.run_in == self.run_in
+        same_network = other.model is self.model and other.spec.network == self.spec.network
+        return same_network and other.compute_dtype == self.compute_dtype
 
     def together(self, others: Sequence[Backbone], canvas: Tensor, grid: tuple[int, int] | None) -> list[Tensor]:
-        """What `forward` gives of each of others, which are this one's network and run in the same, in one pass."""
-        half = self.run_in != torch.float32
-        with torch.autocast(self.mean.device.type, self.run_in) if half else nullcontext():
+        """What `forward` gives of each of others, which are this one's network and compute in the same, in one pass."""
+        half = self.compute_dtype != torch.float32
+        with torch.autocast(self.mean.device.type, self.compute_dtype) if half else nullcontext():
             specs = [each.spec for each in others]
             found = read_sites(self.model, specs, self._norm, self._normalized(canvas))
         return [as_tokens(each.float() if half else each, grid) for each in found]
@@ -292,23 +293,14 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], told: bool = T
     return built
 
 
-def check_run_in(dtype: str) -> None:
-    """Complain of a dtype that backbones do not run in.
-
-    Raises:
-        ValueError: with those that they do.
-    """
-    if dtype not in DTYPES:
-        raise UsageError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
-
-
-def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
+def set_compute_dtype(backbones: Iterable[Backbone], dtype: str) -> None:
     """Let backbones compute in `float32` or `bfloat16`; `auto` is bfloat16 on a GPU and float32 elsewhere.
 
     Raises:
         ValueError: for another name.
     """
-    check_run_in(dtype)
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
     for backbone in backbones:
         half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
-        backbone.run_in = torch.bfloat16 if half else torch.float32
+        backbone.compute_dtype = torch.bfloat16 if half else torch.float32

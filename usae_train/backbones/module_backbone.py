@@ -61,7 +61,7 @@ class ModuleBackbone(Backbone):
         weights = next(module.parameters(), torch.zeros(1))
         if weights.dtype != torch.float32:
             raise UsageError(f"{kind} has weights of {weights.dtype}; expected float32: give `module.float()`")
-        self.run_in, self.input_size = torch.float32, input_size
+        self.compute_dtype, self.input_size = torch.float32, input_size
         self.model = module.eval().requires_grad_(False)
         self._layer, self._prefix, self._channels_last = layer, prefix, layout == "NHWC"
         self._read = (named_layer(module, layer),)  # within a tuple it is not registered again: it is a part of `model`

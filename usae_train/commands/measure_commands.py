@@ -48,7 +48,7 @@ def evaluate(
     with one_line_errors():
         import shutil
 
-        from usae_train.backbones.backbone import run_backbones_in
+        from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
@@ -63,7 +63,7 @@ def evaluate(
         if where == "cpu":  # a GPU's own work is beside it
             one_thread()
         model, ranks = load(usae, where), named_by_torchrun()
-        run_backbones_in(model.backbones.values(), settings.dtype)
+        set_compute_dtype(model.backbones.values(), settings.dtype)
         source = open_pictures(images, settings.limit, ranks.is_main)
         room = out.with_name(f".{out.name}.evaluation")
         checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
@@ -72,7 +72,7 @@ def evaluate(
         with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
             report = watched(progress, unseen)
             made = measure(
-                model, source, settings.batch, lambda stage, done, total: report(stage, done, total, ""), compared
+                model, source, settings.image_batch, lambda stage, done, total: report(stage, done, total, ""), compared
             )
         if made is None:  # the first process writes
             return

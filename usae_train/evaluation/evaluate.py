@@ -90,7 +90,7 @@ class Compared:
             ValueError: for independent SAEs, another seed or a judge that cannot be read or does not fit.
         """
         return cls(
-            independent=None if not settings.independent else load_independent(settings.independent, usae),
+            independent=None if not settings.independent_saes else load_independent(settings.independent_saes, usae),
             other_seeds=[load(other) for other in settings.other_seed],
             seed=settings.seed,
             answers=settings.answers,
@@ -104,7 +104,7 @@ class Compared:
 def evaluate(
     usae: USAE,
     source: ImageSource,
-    batch: int = DEFAULTS.batch,
+    batch: int = DEFAULTS.image_batch,
     progress: StageCallback = lambda stage, done, total: None,
     compared: Compared | None = None,
 ) -> tuple[Report, Statistics] | None:
@@ -214,7 +214,7 @@ def _pass_settings(
         images=source.fingerprint(),
         batch=batch,
         processes=compared.ranks.world_size,
-        dtype=str(next(iter(usae.backbones.values())).run_in).removeprefix("torch."),
+        dtype=str(next(iter(usae.backbones.values())).compute_dtype).removeprefix("torch."),
         seed=compared.seed,
         independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
         answers=measures.answers is not None,

@@ -41,7 +41,7 @@ class PassSettings(BaseModel):
     independent: dict[str, str | None] = {}  # hashes of theirs
     batch: int = 32
     processes: int = 1
-    dtype: str = "float32"  # what the backbones run in
+    dtype: str = "float32"  # what the backbones compute in
     seed: int = 0
     answers: bool = False  # whether classifiers are asked
     judge: str | None = None  # hash of its weights, and what is read of it

@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, run_backbones_in
+from usae_train.backbones.backbone import Backbone, set_compute_dtype
 from usae_train.evaluation.evaluate import Compared
 from usae_train.evaluation.evaluate import evaluate as measure
 from usae_train.evaluation.measures import AT_ONCE, reconstruct
@@ -36,12 +36,12 @@ from usae_train.tokens.paired import stream_tokens
 class EvaluateOptions(TypedDict, total=False):
     """Fields of `EvaluateSettings` that Python takes; what a command keeps on disk is not among them."""
 
-    independent: str | Path | None
+    independent_saes: str | Path | None
     other_seed: tuple[str, ...]
     judge: str | None
     answers: bool | None
     label_column: str | None
-    batch: int
+    image_batch: int
     limit: int | None
     dtype: str
     seed: int
@@ -123,8 +123,8 @@ def evaluate(
             same to the bit whatever the number, and the command's, after `torch.set_num_threads(1)`: with more threads
             torch adds up in another order.
         quiet: show no progress, and say nothing at the end.
-        settings: fields of `EvaluateSettings`: independent, other_seed, judge, answers, label_column, batch, limit,
-            dtype, seed; as the options of the command.
+        settings: fields of `EvaluateSettings`: independent_saes, other_seed, judge, answers, label_column, image_batch,
+            limit, dtype, seed; as the options of the command.
 
     Returns:
         The figures and the statistics.
@@ -144,7 +144,7 @@ def evaluate(
     compared = Compared.opened(chosen, usae, workers=workers)
     with _running_in(usae.backbones, chosen.dtype), watched_here(quiet) as watch:
         found = measure(
-            usae, source, chosen.batch, lambda stage, done, total: watch.report(stage, done, total, ""), compared
+            usae, source, chosen.image_batch, lambda stage, done, total: watch.report(stage, done, total, ""), compared
         )
         assert found is not None  # of one process, the first
         evaluation = Evaluation(*found)
@@ -217,7 +217,7 @@ def _lots(
 def _settings(given: EvaluateOptions) -> EvaluateSettings:
     """Those that were given, checked; what the command does with files is none of them, and is not done unseen."""
     chosen = check_settings(EvaluateSettings, **given)
-    for name in given.keys() - EvaluateOptions.__annotations__.keys():
+    for name in {EvaluateSettings.FORMER.get(name, name) for name in given} - EvaluateOptions.__annotations__.keys():
         raise UsageError(f"{name} is of the command, which keeps states and statistics in files; leave it out here")
     return chosen
 
@@ -225,10 +225,10 @@ def _settings(given: EvaluateOptions) -> EvaluateSettings:
 @contextmanager
 def _running_in(backbones: Mapping[str, Backbone], dtype: str) -> Iterator[None]:
     """Let backbones compute in another type meanwhile."""
-    before = {name: own.run_in for name, own in backbones.items()}
-    run_backbones_in(backbones.values(), dtype)
+    before = {name: own.compute_dtype for name, own in backbones.items()}
+    set_compute_dtype(backbones.values(), dtype)
     try:
         yield
     finally:
         for name, own in backbones.items():
-            own.run_in = before[name]
+            own.compute_dtype = before[name]

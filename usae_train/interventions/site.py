@@ -116,7 +116,7 @@ def site_of(backbone: Backbone) -> Site:
 @torch.no_grad()
 def _found(backbone: Backbone) -> Site:
     canvas = trial_picture(backbone.input_size).to(backbone.mean.device)
-    before, backbone.run_in = backbone.run_in, torch.float32
+    before, backbone.compute_dtype = backbone.compute_dtype, torch.float32
     try:
         read = backbone(canvas)
         for candidates in (_giving, _normed):
@@ -127,7 +127,7 @@ def _found(backbone: Backbone) -> Site:
             backbone, "no part of the network gives just the tokens that are read; use a USAE that reads another layer"
         )
     finally:
-        backbone.run_in = before
+        backbone.compute_dtype = before
 
 
 def _cannot(backbone: Backbone, why: str) -> UsageError:

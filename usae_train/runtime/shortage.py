@@ -25,8 +25,8 @@ NO_THREADS = re.compile(
 NO_FILES = re.compile(r"too many open files", re.IGNORECASE)
 NUMBERS = {errno.ENOMEM: "memory", errno.EAGAIN: "threads", errno.EMFILE: "files", errno.ENFILE: "files"}
 WHAT_HELPS = {
-    "memory": "not enough memory; lower --batch, --memory or --workers, or where pictures are drawn --views, --size or "
-    "--seeds",
+    "memory": "not enough memory; lower --batch, --image-batch, --memory or --workers, or where pictures are drawn "
+    "--views, --size or --seeds",
     "threads": "the system gives no further thread or process; lower --workers or --threads, set OMP_NUM_THREADS=1, or "
     "raise the limit (ulimit -u)",
     "files": "too many open files; lower --workers, or raise the limit (ulimit -n)",

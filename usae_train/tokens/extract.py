@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, build_backbones, run_backbones_in
+from usae_train.backbones.backbone import Backbone, build_backbones, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid, largest_input
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.backbones.together import tokens_together
@@ -51,7 +51,9 @@ class ExtractionPlan(NamedTuple):
 
 
 @undisturbed
-def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = DEFAULTS.storage_dtype) -> ExtractionPlan:
+def plan(
+    source: ImageSource, specs: Mapping[str, BackboneSpec], storage_dtype: str = DEFAULTS.storage_dtype
+) -> ExtractionPlan:
     """What an extraction will write.
 
     Raises:
@@ -64,7 +66,7 @@ def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = DE
         backbones=dict(specs),
         widths={name: b.width for name, b in backbones.items()},
         grid=grid,
-        dtype=dtype,
+        dtype=storage_dtype,
         source=source.name,
         fingerprint=source.fingerprint(),
         n_images=len(source),
@@ -81,10 +83,10 @@ def extract(
     record: StoreRecord,
     out: Path,
     *,
-    batch: int = DEFAULTS.batch,
+    batch: int = DEFAULTS.image_batch,
     device: torch.device | str = "cpu",
-    run_in: str = DEFAULTS.compute_dtype,
-    workers: int = DEFAULTS.workers,
+    compute_dtype: str = DEFAULTS.compute_dtype,
+    readers: int = DEFAULTS.readers,
     max_broken: float = DEFAULTS.max_broken,
     images_a_shard: int | None = None,
     progress: CountCallback = lambda done, total: None,
@@ -105,8 +107,8 @@ def extract(
         out: the store's folder.
         batch: images a forward pass.
         device: where the backbones run.
-        run_in: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
-        workers: processes that read images; 0 reads in this one.
+        compute_dtype: what the backbones compute in from now on: `float32`, `bfloat16` or `auto`.
+        readers: processes that read images; 0 reads in this one.
         max_broken: largest share of images that may be unreadable.
         images_a_shard: as many as make 512 MB by default.
         progress: called after each batch.
@@ -128,7 +130,7 @@ def extract(
     images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
     built = build_backbones(record.backbones, told=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
-    run_backbones_in(seeing.values(), run_in)
+    set_compute_dtype(seeing.values(), compute_dtype)
     rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.world_size)
     own = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
     pieces = Pieces(out, piece_seconds)
@@ -138,7 +140,7 @@ def extract(
         source,
         largest_input(built),
         [tried[first : first + batch] for tried in left.values() for first in range(0, len(tried), batch)],
-        workers,
+        readers,
     )
     number = len(record.shards) + ranks.rank
     with ThreadPoolExecutor(1) as writer, handle_signals(pieces.stop), notes.taken_at_a_stop():

@@ -65,7 +65,9 @@ def names_tokens(place: str) -> bool:
     return place.endswith(SUFFIXES) and named_place(place).is_file()
 
 
-def tokens_to_fit(place: str, backbones: str | None, limit: int | None, verify: bool = False) -> GivenTokens | None:
+def tokens_to_fit(
+    place: str, backbones: str | None, limit: int | None, verify_checksums: bool = False
+) -> GivenTokens | None:
     """The tokens that a command is given; None where it is given a store or pictures.
 
     Raises:
@@ -73,8 +75,10 @@ def tokens_to_fit(place: str, backbones: str | None, limit: int | None, verify: 
     """
     if not names_tokens(place):
         return None
-    if backbones is not None or limit is not None or verify:
-        raise UsageError(f"{place} is tokens already; --backbones, --limit and --verify are for pictures and stores")
+    if backbones is not None or limit is not None or verify_checksums:
+        raise UsageError(
+            f"{place} is tokens already; --backbones, --limit and --verify-checksums are for pictures and stores"
+        )
     return read_tokens(place)
 
 

@@ -56,7 +56,7 @@ def collect_tokens(
     source: ImageSource,
     grid: tuple[int, int],
     batch: int = 32,
-    dtype: torch.dtype = torch.bfloat16,
+    storage_dtype: torch.dtype = torch.bfloat16,
     progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
     tried: Sequence[int] | None = None,
@@ -69,7 +69,7 @@ def collect_tokens(
         source: the pictures; read at the largest input size of the backbones.
         grid: (rows, cols) of the tokens.
         batch: pictures per forward pass.
-        dtype: what to keep the tokens in.
+        storage_dtype: what to keep the tokens in.
         progress: called after each batch.
         ranks: processes that divide the pictures; each then has the tokens of all.
         tried: numbers of the pictures; all by default.
@@ -81,18 +81,20 @@ def collect_tokens(
     size = largest_input(backbones)
     device = next(iter(backbones.values())).mean.device
     total = len(source) if tried is None else len(tried)
-    _check_memory(total * bytes_an_image(backbones, grid, dtype), total)
+    _check_memory(total * bytes_an_image(backbones, grid, storage_dtype), total)
     numbers: list[int] = []
     failures: list[str] = []
     piece = ranks.local_range(total, batch)
     own = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
-    tokens = {name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=dtype) for name, b in backbones.items()}
+    tokens = {
+        name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=storage_dtype) for name, b in backbones.items()
+    }
     for indices, canvases, broken in read_batches(source, size, batch, own):
         failures.extend(failure.why for failure in broken)
         if indices:
             done = slice(len(numbers), len(numbers) + len(indices))
             for name, seen in tokens_together(backbones, canvases.to(device), grid).items():
-                tokens[name][done] = seen.to("cpu", dtype)
+                tokens[name][done] = seen.to("cpu", storage_dtype)
         numbers.extend(indices)
         progress(min(total, ranks.world_size * (len(numbers) + len(failures))), total)
     every = {name: ranks.all_gather_rows(own[: len(numbers)]) for name, own in tokens.items()}

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import torch
 
-from usae_train.backbones.backbone import build_backbones, run_backbones_in
+from usae_train.backbones.backbone import build_backbones, set_compute_dtype
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.evaluation.measures import reconstruct
 from usae_train.evaluation.metrics import Reconstruction
@@ -75,24 +75,23 @@ class Grown:
             "joint": joint,
         }
 
-
-def figures_as_text(grown: Grown) -> list[str]:
-    """A row per backbone: R² from the new one to it and from it to the new one, and the same after joint training."""
-    new, matrices = grown.name, [m for m in (grown.r2, grown.joint) if m is not None]
-    heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
-    rows = [f"R² of {new} around each feature's mean, on {grown.n_held_out} held-out pictures"]
-    rows.append(f"  {'':12s}" + "".join(f"{head:>16s}" for head in heads))
-    for other in grown.usae.names:
-        values = [value for matrix in matrices for value in (matrix[new][other], matrix[other][new])]
-        rows.append(f"  {other:12s}" + "".join(f"{value:16.3f}" for value in values))
-    rows.append(f"from and to the others, mean: {grown.shared():.3f}")
-    if grown.shared_before is not None:
-        rows[-1] += f"; among those, which were trained together: {grown.shared_before:.3f}"
-    if grown.joint is not None:
-        jointly = grown.shared(grown.joint)
-        share = grown.shared() / jointly
-        rows.append(f"all trained together: {jointly:.3f}; the added one reaches {share:.0%} of that")
-    return rows
+    def in_words(self) -> list[str]:
+        """A row per backbone: R² from the new one to it and back, and the same after joint training."""
+        matrices = [self.r2] if self.joint is None else [self.r2, self.joint]
+        heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
+        rows = [f"R² of {self.name} around each feature's mean, on {self.n_held_out} held-out pictures"]
+        rows.append(f"  {'':12s}" + "".join(f"{head:>16s}" for head in heads))
+        for other in self.usae.names:
+            values = [value for matrix in matrices for value in (matrix[self.name][other], matrix[other][self.name])]
+            rows.append(f"  {other:12s}" + "".join(f"{value:16.3f}" for value in values))
+        rows.append(f"from and to the others, mean: {self.shared():.3f}")
+        if self.shared_before is not None:
+            rows[-1] += f"; among those, which were trained together: {self.shared_before:.3f}"
+        if self.joint is not None:
+            jointly = self.shared(self.joint)
+            share = self.shared() / jointly
+            rows.append(f"all trained together: {jointly:.3f}; the added one reaches {share:.0%} of that")
+        return rows
 
 
 @undisturbed
@@ -163,7 +162,7 @@ def add_backbone(
             jointly = checkpointer.next("joint")
             jointly.data = checkpointer.data
     feed, sample = feed_pictures(
-        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
+        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, compute_dtype=chosen.dtype
     )
     # before hours of training: none of them may be whole
     paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
@@ -179,7 +178,7 @@ def add_backbone(
         watch = joint_watch or watch
         fit_tokens(feed, chosen, model, device, watch.steps, jointly, watch.log_every)
         together = held_out_r2(model.to("cpu"), paired)
-    run_backbones_in(known.values(), "float32")  # as they were given; a feed that streams ran them until here
+    set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
     return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
 
 

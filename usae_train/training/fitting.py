@@ -9,7 +9,7 @@ from typing import Unpack
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, build_backbones, listed, run_backbones_in
+from usae_train.backbones.backbone import Backbone, build_backbones, listed, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.validation import check_settings
@@ -198,7 +198,7 @@ def fit_pictures(
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = common_grid(list(built.values()))
     feed, sample = feed_pictures(
-        built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, dtype=settings.dtype
+        built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, compute_dtype=settings.dtype
     )
     specs = {name: backbone.spec for name, backbone in built.items()}
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
@@ -229,7 +229,7 @@ def feed_pictures(
     numbers: Sequence[int] | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
     max_broken: float = 1.0,
-    dtype: str = "float32",
+    compute_dtype: str = "float32",
 ) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:
     """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
 
@@ -244,13 +244,13 @@ def feed_pictures(
         numbers: which of the pictures; all by default.
         ranks: processes that divide the pictures; each then has the tokens of all.
         max_broken: largest share of the pictures that may be unreadable.
-        dtype: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
+        compute_dtype: what the backbones compute in from now on: `float32`, `bfloat16` or `auto`.
 
     Raises:
         ValueError: for more of them, at once or when a window has them.
     """
     watch, allowed = watch or FitCallbacks(), allowed_memory(memory)
-    run_backbones_in(backbones.values(), dtype)
+    set_compute_dtype(backbones.values(), compute_dtype)
     n_images = len(source) if numbers is None else len(numbers)
     broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.is_main else lambda why: None)
     if n_images * bytes_an_image(backbones, grid) > allowed:
@@ -275,7 +275,7 @@ def allowed_memory(gigabytes: float | None) -> float:
 
 
 def store_to_fit(
-    images: str, backbones: str | None, limit: int | None, dtype: str, verify: bool
+    images: str, backbones: str | None, limit: int | None, dtype: str, verify_checksums: bool
 ) -> ActivationStore | None:
     """The store that `usae-train fit` is given; none where it is given pictures.
 
@@ -283,8 +283,8 @@ def store_to_fit(
         ValueError: for a store that cannot be read, options of pictures with a store, or one of a store with pictures.
     """
     if not is_store(images):
-        if verify:
-            raise UsageError(f"--verify compares the checksums of a store, and {images} is none")
+        if verify_checksums:
+            raise UsageError(f"--verify-checksums is of a store, and {images} is none")
         return None
     if backbones is not None or limit is not None or dtype != "auto":
         raise UsageError(f"{images} is a store, with backbones and pictures of its own")

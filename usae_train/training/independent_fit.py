@@ -89,7 +89,7 @@ def fit_independent(
     backbones: str | None,
     settings: FitSettings,
     work: Work,
-    verify: bool = False,
+    verify_checksums: bool = False,
     opened: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Train one SAE per backbone and write each as soon as it is done; given again, it is resumed where it was.
@@ -100,7 +100,7 @@ def fit_independent(
         backbones: what `--backbones` takes; a store has its own.
         settings: of all trainings; see `fit_each` for their seeds.
         work: how it is done.
-        verify: compare a store's checksums first.
+        verify_checksums: compare a store's checksums first.
         opened: is called when pictures are opened, before backbones for them are fetched.
 
     Returns:
@@ -119,7 +119,7 @@ def fit_independent(
             f"{images}: an SAE per backbone is trained on a store or on pictures; give each backbone's tokens to a fit "
             "of its own"
         )
-    if (store := store_to_fit(images, backbones, limit, settings.dtype, verify)) is not None:
+    if (store := store_to_fit(images, backbones, limit, settings.dtype, verify_checksums)) is not None:
         check_weights(store.specs)
         record = store.record
         data = {
@@ -128,7 +128,7 @@ def fit_independent(
             "shards": [shard.sha256 for shard in record.shards],
         }
         with held(out):
-            if verify:
+            if verify_checksums:
                 check_checksums(store, work.report)
             return fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 import torch
 from matrices import r2_matrix
+from report_shape import assert_of_its_form
 
 from usae_train.evaluation.evaluate import Compared, evaluate, figures_of, log_correlation, stability
 from usae_train.evaluation.independent import consistency, load_independent

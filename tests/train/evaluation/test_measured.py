@@ -67,7 +67,7 @@ def test_it_says_the_matrix_and_what_is_bad(evaluation):
 def test_the_usae_stays_as_it_is(edited, folder):
     before = edited.statistics
     ut.evaluate(edited, ut.open_images(folder)[:2], dtype="bfloat16", answers=False, quiet=True)
-    assert {backbone.run_in for backbone in edited.backbones.values()} == {torch.float32}
+    assert {backbone.compute_dtype for backbone in edited.backbones.values()} == {torch.float32}
     assert edited.statistics is before
 
 

@@ -133,7 +133,7 @@ def test_settings_made_in_python_are_refused_in_one_line(make: Callable[[], obje
     ("app", "words", "said"),
     [
         (usae_viz.cli.app, ["maximize", "--steps", "many"], "'--steps': expected a whole number, found 'many'"),
-        (usae_viz.cli.app, ["concepts", "--limit", "0"], "'--limit': expected at least 1, found '0'"),
+        (usae_viz.cli.app, ["concepts", "--top", "0"], "'--top': expected at least 1, found '0'"),
         (
             usae_train.cli.app,
             ["fit", "demo", "--steps", "x\x1b[2J"],
