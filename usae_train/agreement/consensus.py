@@ -122,7 +122,6 @@ def fit_agreed(
     if checkpointer is not None:
         checkpointer.data = {**shown.about, "members": [own.sha256 for own in members], "found": found.members.tolist()}
         then = checkpointer.next("everything")
-        then.data = checkpointer.data
     fit_tokens(shown.feed, encoders, usae, device, watch.steps, checkpointer, watch.log_every)
     if everything.steps:
         later = lambda step, figures: watch.steps(first + step, figures)  # noqa: E731

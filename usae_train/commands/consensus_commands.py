@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 )
 def consensus(
     usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],
-    data: Annotated[str, typer.Option(help=f"What encoders are fitted on: {DATA}")],
+    data: Annotated[str, typer.Option(help=f"What encoders are fitted on, which must be said: {DATA}")],
     out: Out,
     execution: ExecutionSettings,
     agreement: AgreementSettings,

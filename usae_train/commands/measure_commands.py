@@ -80,7 +80,8 @@ def evaluate(
         write_report(figures, out)
         filled = fills(model, statistics) if settings.fill is None else settings.fill
         if filled:
-            fill_statistics(model, statistics, source, figures["truth"]["factors"] if "truth" in figures else ())
+            factors = figures["truth"]["factors"] if "truth" in figures else ()
+            fill_statistics(model, statistics, source, factors)
         shutil.rmtree(room, ignore_errors=True)
         if as_json:
             say_json(json.loads((out / "report.json").read_text(encoding="utf-8")))

@@ -43,8 +43,7 @@ from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
 from usae_train.images.classes import ImageClasses, classes_or_none
-from usae_train.images.failures import none_can_be_read
-from usae_train.images.sources import DemoImages, ImageSource
+from usae_train.images.sources import DemoImages, ImageSource, none_can_be_read
 from usae_train.model.checkpoint import load
 from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed

@@ -13,8 +13,8 @@ import torch
 from usae_train.backbones.backbone import Backbone, set_compute_dtype
 from usae_train.evaluation.evaluate import Compared
 from usae_train.evaluation.evaluate import evaluate as measure
-from usae_train.evaluation.measures import AT_ONCE, reconstruct
-from usae_train.evaluation.metrics import Matrix, Reconstruction
+from usae_train.evaluation.measures import AT_ONCE, reconstruction_of
+from usae_train.evaluation.metrics import Matrix
 from usae_train.evaluation.report import check_report_place, write_report
 from usae_train.evaluation.report_form import Report
 from usae_train.evaluation.settings import EvaluateSettings
@@ -30,7 +30,7 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import paired_tokens
-from usae_train.tokens.paired import stream_tokens
+from usae_train.tokens.paired import stream_readable
 
 
 class EvaluateOptions(TypedDict, total=False):
@@ -181,12 +181,7 @@ def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, 
         ['dino', 'siglip', 'vit']
     """
     check_usae(usae)
-    sums = Reconstruction(usae.names, usae.names)
-    device = usae.device
-    for some in _lots(usae, data, limit):
-        tokens = {name: own.to(device, torch.float32) for name, own in some.items()}
-        reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
-    return sums.r2
+    return reconstruction_of(usae, _lots(usae, data, limit)).r2
 
 
 def _lots(
@@ -201,17 +196,10 @@ def _lots(
         for first in range(0, len(next(iter(flat.values()))), at_once):
             yield {name: own[first : first + at_once] for name, own in flat.items()}
         return
-    from usae_train.images.failures import none_can_be_read
-
-    source = source_of(data, limit)
-    backbones, grid, failures = usae.backbones, usae.grid, list[str]()
-    assert grid is not None
-    for paired in stream_tokens(backbones, source, grid, AT_ONCE):
-        failures += paired.failures
-        if paired.tokens:
-            yield {name: own.flatten(0, 1) for name, own in paired.tokens.items()}
-    if len(failures) == len(source):
-        raise none_can_be_read(len(source), source, failures[0])
+    source, backbones = source_of(data, limit), usae.backbones
+    assert usae.grid is not None
+    for paired in stream_readable(backbones, source, usae.grid, AT_ONCE):
+        yield paired.flat()
 
 
 def _settings(given: EvaluateOptions) -> EvaluateSettings:

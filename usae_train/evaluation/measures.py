@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -189,6 +189,15 @@ def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Co
         for source, own in codes.items():
             # usae.decode would norm the atoms again for every source
             into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, rows) + offset).view_as(wanted))
+
+
+def reconstruction_of(usae: USAE, lots: Iterable[Mapping[str, Tensor]]) -> Reconstruction:
+    """Every backbone's codes of raw tokens {backbone: (n, width)}, lot after lot, decoded by every dictionary."""
+    sums, device = Reconstruction(usae.names, usae.names), usae.device
+    for lot in lots:
+        tokens = {name: some.to(device, torch.float32) for name, some in lot.items()}
+        reconstruct(usae, tokens, {name: usae.encode(name, some) for name, some in tokens.items()}, sums)
+    return sums
 
 
 def _packed(codes: Mapping[str, Codes]) -> dict[str, Tensor]:

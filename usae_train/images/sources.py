@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,8 @@ from usae_train.images.folders import pictures_below
 from usae_train.images.indexing import Indexed
 from usae_train.images.kinds import in_words, none_taken
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers
 
 if TYPE_CHECKING:
@@ -266,6 +268,43 @@ def read_groups(
         collate_fn=_together,
         generator=torch.Generator(),  # or the global one would be drawn from
     )
+
+
+def readable_batches(
+    source: ImageSource,
+    size: int,
+    batch: int = 32,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Numbers and canvases of all pictures that can be read, a batch at a time.
+
+    Args:
+        source: the pictures.
+        size: side in pixels.
+        batch: pictures that are tried at a time.
+        progress: called after each batch with pictures done, and in all.
+        failure: called with each picture that cannot be read, and why.
+
+    Raises:
+        ValueError: at the end, when none could be read.
+    """
+    read, reasons = 0, list[str]()
+    for numbers, canvases, broken in read_batches(source, size, batch):
+        if numbers:
+            yield numbers, canvases
+        for each in broken:
+            failure(each.why)
+        read += len(numbers)
+        reasons += [each.why for each in broken]
+        progress(read + len(reasons), len(source))
+    if not read:
+        raise none_can_be_read(len(source), source, reasons[0])
+
+
+def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "picture") -> UsageError:
+    """The error of so many pictures without a single whole one; `why` is the first one's."""
+    return UsageError(f"none of the {plural(count, what)} of {source.name} can be read; the first: {why}")
 
 
 class Failure(NamedTuple):

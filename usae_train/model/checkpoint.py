@@ -33,6 +33,7 @@ from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from usae_train.backbones.backbone import Backbone
+    from usae_train.backbones.spec import BackboneSpec
     from usae_train.images.sources import ImageSource
 
 STATISTICS = "statistics.safetensors"
@@ -65,26 +66,7 @@ def save(
     remove_leftovers(leftovers_of(folder))
     with atomic_path(folder) as room:
         room.mkdir()
-        specs = bring_all(usae.specs, room)
-        config = UsaeConfig(
-            widths=usae.widths,
-            n_concepts=usae.n_concepts,
-            k=usae.k,
-            batch_norm=usae.batch_norm,
-            recipe=usae.recipe,
-            grid=usae.grid,
-            backbones=specs,
-            images=usae.measured_on.name,
-            n_images=usae.measured_on.count,
-            fingerprint=usae.measured_on.fingerprint,
-            factors=usae.factors,
-            outliers=usae.outliers,
-            weights=usae.weights,
-            versions=versions(),
-            commit=commit(),
-            sparsity=usae.sparsity,
-            unit_norm=usae.unit_norm,
-        )
+        config = _config_of(usae, bring_all(usae.specs, room))
         (room / "config.json").write_text(config.as_json())
         # in float16 a matrix and its inverse would no longer undo each other, and a threshold would be another
         exact = ("scales.", "thresholds.")
@@ -101,6 +83,29 @@ def save(
         if usae.labels_file is not None:
             _bring_labels(usae.labels_file, room)
     return folder
+
+
+def _config_of(usae: USAE, specs: Mapping[str, BackboneSpec]) -> UsaeConfig:
+    """What config.json says of a USAE whose backbones' specs are as the folder has them."""
+    return UsaeConfig(
+        widths=usae.widths,
+        n_concepts=usae.n_concepts,
+        k=usae.k,
+        batch_norm=usae.batch_norm,
+        recipe=usae.recipe,
+        grid=usae.grid,
+        backbones=dict(specs),
+        images=usae.measured_on.name,
+        n_images=usae.measured_on.count,
+        fingerprint=usae.measured_on.fingerprint,
+        factors=usae.factors,
+        outliers=usae.outliers,
+        weights=usae.weights,
+        versions=versions(),
+        commit=commit(),
+        sparsity=usae.sparsity,
+        unit_norm=usae.unit_norm,
+    )
 
 
 @undisturbed

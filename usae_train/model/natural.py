@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource
 from usae_train.model.firing import FiringTally
 from usae_train.model.sparse import Codes
@@ -16,7 +15,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import stream_tokens
+from usae_train.tokens.paired import stream_readable
 
 
 @dataclass(frozen=True)
@@ -102,18 +101,10 @@ def encoded(
     Raises:
         UsageError: at the end, when none could be read; at first, for a USAE without backbones.
     """
-    backbones, done, failures = usae.backbones, 0, list[str]()
+    backbones = usae.backbones
     assert usae.grid is not None
-    for paired in stream_tokens(backbones, source, usae.grid):
-        if len(paired.numbers):
-            yield paired.numbers, {name: usae.encode(name, own) for name, own in paired.tokens.items()}
-        for why in paired.failures:
-            failures.append(why)
-            failure(why)
-        done += len(paired.numbers) + len(paired.failures)
-        progress(done, len(source))
-    if len(failures) == len(source):
-        raise none_can_be_read(len(source), source, failures[0])
+    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure):
+        yield paired.numbers, {name: usae.encode(name, tokens) for name, tokens in paired.tokens.items()}
 
 
 def _of_statistics(usae: USAE, source: ImageSource) -> NaturalPictures:

@@ -15,7 +15,7 @@ from usae_train.model.checkpoint import check_free, save
 from usae_train.model.usae import USAE
 from usae_train.photos.card import Judged, card
 from usae_train.runtime.progress import CountCallback, ProgressCallback
-from usae_train.tokens.paired import stream_tokens
+from usae_train.tokens.paired import stream_readable
 from usae_train.training.fitting import fit_pictures
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import DEFAULT, FitSettings
@@ -106,14 +106,10 @@ def judge(
     """What a USAE explains of photographs that it was not trained on, and how many concepts live in each backbone."""
     assert usae.statistics is not None
     assert usae.grid is not None
-    measures, done, read = Measures(usae), 0, 0
-    for paired in stream_tokens(usae.backbones, held, usae.grid):
+    measures, read = Measures(usae), 0
+    for paired in stream_readable(usae.backbones, held, usae.grid, progress=progress, failure=failure):
         with torch.no_grad():
             measures.add(paired, 0)
-        for why in paired.failures:
-            failure(why)
         read += len(paired.numbers)
-        done += len(paired.numbers) + len(paired.failures)
-        progress(done, len(held))
     live = (usae.statistics.fires > 0).sum(1).tolist()
     return Judged(trained_on, read, measures.whole().r2, dict(zip(usae.names, live, strict=True)))

@@ -95,11 +95,16 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
                 say(f"warning: {_dashed(old)} is called {_dashed(name)} now; write {_dashed(name)}", err=True)
                 context.set_parameter_source(name, source)
                 given[name] = value
+            if missing := [_dashed(name) for name in required if given[name] is None]:
+                raise typer.BadParameter(f"Missing option {missing[0]!r}.")
             command(context=context, **given) if asks else command(**given)
 
         own = {each.name: each for each in _parameters(command)}
         asks = own.pop(CONTEXT.name, None) is not None
-        return _signed(taken, [CONTEXT, *own.values(), *(_hidden(old, own[name]) for old, name in former.items())])
+        hidden = [_hidden(old, own[name]) for old, name in former.items()]
+        required = {name for name in former.values() if own[name].default is Parameter.empty}
+        own |= {name: _may_be_missing(own[name]) for name in required}  # it may be given by its former name
+        return _signed(taken, [CONTEXT, *own.values(), *hidden])
 
     return decorate
 
@@ -126,6 +131,11 @@ def _hidden(name: str, today: Parameter) -> Parameter:
     default = False if kind is bool else None
     option = typer.Option(_dashed(name), hidden=True)
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _may_be_missing(option: Parameter) -> Parameter:
+    kind, said = get_args(option.annotation)
+    return option.replace(default=None, annotation=Annotated[kind | None, said])
 
 
 def _kind(annotation: Any) -> Any:

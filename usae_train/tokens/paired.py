@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,8 +11,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.common_sizes import largest_input
 from usae_train.backbones.together import tokens_together
-from usae_train.images.failures import none_can_be_read
-from usae_train.images.sources import ImageSource, read_batches
+from usae_train.images.sources import ImageSource, none_can_be_read, read_batches, readable_batches
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
@@ -140,6 +139,22 @@ def stream_tokens(
         tokens = tokens_together(backbones, seen, grid) if indices else {}
         failures = [failure.why for failure in broken]
         yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), failures, seen if canvases else None)
+
+
+@undisturbed
+@torch.no_grad()
+def stream_readable(
+    backbones: Mapping[str, Backbone],
+    source: ImageSource,
+    grid: tuple[int, int],
+    batch: int = 32,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+) -> Iterator[PairedTokens]:
+    """The same of all pictures that can be read; `progress`, `failure` and errors are those of `readable_batches`."""
+    device = next(iter(backbones.values())).mean.device
+    for numbers, canvases in readable_batches(source, largest_input(backbones), batch, progress, failure):
+        yield PairedTokens(tokens_together(backbones, canvases.to(device), grid), torch.tensor(numbers))
 
 
 def _check_memory(needed: int, n_images: int) -> None:

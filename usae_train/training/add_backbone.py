@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 
-from usae_train.backbones.backbone import build_backbones, set_compute_dtype
+from usae_train.backbones.backbone import Backbone, build_backbones, set_compute_dtype
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.evaluation.measures import reconstruct
-from usae_train.evaluation.metrics import Reconstruction
+from usae_train.evaluation.measures import reconstruction_of
+from usae_train.evaluation.metrics import Matrix
 from usae_train.files.kinds import plain
 from usae_train.files.validation import check_settings
-from usae_train.images.failures import none_can_be_read
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource
+from usae_train.images.sources import ImageSource, none_can_be_read
 from usae_train.model.firing import measure
 from usae_train.model.given import check_usae, source_of
 from usae_train.model.sparsity.variants import trained_sparsity
@@ -32,8 +31,6 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
-
-Matrix = Mapping[str, Mapping[str, float]]  # {from: {to: R²}}
 
 
 @dataclass(frozen=True)
@@ -150,26 +147,14 @@ def add_backbone(
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
     grown.weights = {**usae.weights, name: backbones[name].record()}
     grown.measured_on = SourceRecord.of(source)
-    jointly = None
     if checkpointer is not None:
-        checkpointer.data = {
-            **grown.measured_on.of_a_state,
-            "widths": grown.widths,
-            "space": usae.sha256,
-            "backbone": spec.model_dump(mode="json"),
-        }
-        if joint:
-            jointly = checkpointer.next("joint")
-            jointly.data = checkpointer.data
+        about = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
+        checkpointer.data = {**grown.measured_on.of_a_state, **about}
+    jointly = None if checkpointer is None or not joint else checkpointer.next("joint")
     feed, sample = feed_pictures(
         backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, compute_dtype=chosen.dtype
     )
-    # before hours of training: none of them may be whole
-    paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
-    if not len(paired.numbers):
-        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out picture")
-    for why in paired.failures:
-        watch.failure(why)
+    paired = _held_out_tokens(backbones, source, usae.grid, held_out, watch)
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, checkpointer, watch.log_every, frozen=usae.names)
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
@@ -182,17 +167,33 @@ def add_backbone(
     return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
 
 
+def _held_out_tokens(
+    backbones: Mapping[str, Backbone],
+    source: ImageSource,
+    grid: tuple[int, int],
+    numbers: Sequence[int],
+    watch: FitCallbacks,
+) -> PairedTokens:
+    """What backbones see in pictures to measure on: before hours of training, for none of them may be whole."""
+    paired = collect_tokens(backbones, source, grid, tried=numbers, allow_none=True)
+    if not len(paired.numbers):
+        raise none_can_be_read(len(numbers), source, paired.failures[0], "held-out picture")
+    for why in paired.failures:
+        watch.failure(why)
+    return paired
+
+
 @torch.no_grad()
 def held_out_r2(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Matrix:
     """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units.
 
     A chunk of pictures is taken at a time.
     """
-    sums = Reconstruction(usae.names, usae.names)
-    for first in range(0, len(paired.numbers), chunk):
-        tokens = {name: own[first : first + chunk].flatten(0, 1).float() for name, own in paired.tokens.items()}
-        reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
-    return sums.r2
+    lots = range(0, len(paired.numbers), chunk)
+    flat = (
+        {name: tokens[first : first + chunk].flatten(0, 1) for name, tokens in paired.tokens.items()} for first in lots
+    )
+    return reconstruction_of(usae, flat).r2
 
 
 def every_token(settings: FitSettings) -> FitSettings:

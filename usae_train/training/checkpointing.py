@@ -125,8 +125,9 @@ class TrainingCheckpointer:
         self._next: list[TrainingCheckpointer] = []
 
     def next(self, name: str) -> TrainingCheckpointer:
-        """For a further training of the same command: its states lie in a folder within, and it handles signals too."""
+        """For a further training of the command, on the same data: its states lie within; it hears signals too."""
         further = TrainingCheckpointer(self.folder / name, self.seconds / 60, self.keep)
+        further.data = self.data
         self._next.append(further)
         return further
 

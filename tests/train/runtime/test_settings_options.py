@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import ClassVar, get_args
+from typing import Annotated, ClassVar, get_args
 
 import pytest
 import typer
@@ -202,6 +202,22 @@ def test_former_options_work_and_say_todays():
     code, given, said = baked("--heat", "200", "--temperature", "210")
     assert (code, given) == (2, {})
     assert "--heat is the former name of --temperature" in said
+
+
+def test_an_option_that_must_be_given_may_be_by_its_former_name():
+    app, given = typer.Typer(), []
+
+    @app.command()
+    @knows_former({"tin": "mould"})
+    def bake(mould: Annotated[str, typer.Option()]) -> None:
+        given.append(mould)
+
+    for words in (["--mould", "square"], ["--tin", "square"]):
+        assert CliRunner().invoke(app, words).exit_code == 0
+    assert given == ["square", "square"]
+    done = CliRunner().invoke(app, [])
+    assert (done.exit_code, given[2:]) == (2, [])
+    assert "Missing option '--mould'." in done.output
 
 
 def test_former_fields_work_and_say_todays():
