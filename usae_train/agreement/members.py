@@ -23,14 +23,14 @@ def check_members(members: Sequence[USAE]) -> None:
     for place, own in enumerate(members):
         for other in members[:place]:
             if own is other or (own.sha256 is not None and own.sha256 == other.sha256):
-                raise UsageError(
-                    f"{named(members, own)} and {named(members, other)} are the same training; give each once"
-                )
+                one, same = training_name(members, own), training_name(members, other)
+                raise UsageError(f"{one} and {same} are the same training; give each once")
         for what, found, wanted in differences(own, members[0]):
             if found != wanted:
+                one, first = training_name(members, own), training_name(members, members[0])
                 raise UsageError(
-                    f"{named(members, own)} has {what} {found}, and {named(members, members[0])} {wanted}; a consensus "
-                    "is of trainings that differ in their start alone"
+                    f"{one} has {what} {found}, and {first} {wanted}; a consensus is of trainings that differ in their "
+                    "start alone"
                 )
 
 
@@ -38,7 +38,7 @@ def differences(own: USAE, first: USAE) -> list[tuple[str, object, object]]:
     """What trainings must have alike: its name, what one has, and what the first has."""
     pairs: list[tuple[str, object, object]] = [
         ("backbones", ", ".join(own.names), ", ".join(first.names)),
-        ("widths", in_words(own.widths), in_words(first.widths)),
+        ("widths", sizes_in_words(own.widths), sizes_in_words(first.widths)),
         ("n_concepts", own.n_concepts, first.n_concepts),
         ("k", own.k, first.k),
         ("the grid", own.grid, first.grid),
@@ -52,7 +52,7 @@ def differences(own: USAE, first: USAE) -> list[tuple[str, object, object]]:
     return pairs
 
 
-def in_words(widths: dict[str, int]) -> str:
+def sizes_in_words(widths: dict[str, int]) -> str:
     """`a 64, b 48`."""
     return ", ".join(f"{name} {width}" for name, width in widths.items())
 
@@ -65,7 +65,7 @@ def seen_with(spec: BackboneSpec | None) -> str:
     return ", ".join(f"{key} {value}" for key, value in {**said, "layer": spec.layer}.items())
 
 
-def named(members: Sequence[USAE], own: USAE) -> str:
+def training_name(members: Sequence[USAE], own: USAE) -> str:
     """How a training is called: where it was loaded from, or its number."""
     place = next(number for number, each in enumerate(members) if each is own)
     return own.source or f"training {place + 1}"

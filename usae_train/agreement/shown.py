@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import listed
+from usae_train.backbones.backbone import listed_specs
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
 from usae_train.model.given import source_of
@@ -74,7 +74,7 @@ def open_data(
     about = {
         **images.of_a_state,
         "widths": first.widths,
-        "backbones": listed(first.specs),
+        "backbones": listed_specs(first.specs),
     }
     return EncoderData(seen, pictures, about, images)
 

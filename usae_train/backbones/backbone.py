@@ -260,7 +260,7 @@ def as_tokens(features: Tensor, grid: tuple[int, int] | None) -> Tensor:
     return features.flatten(2).mT
 
 
-def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
+def listed_specs(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
     """Names and specs, ready for JSON, in their order: it decides what is drawn when."""
     return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
 

@@ -67,7 +67,7 @@ def is_elsewhere(model: str) -> bool:
     return model.startswith((*HUB, LOCAL))
 
 
-def described(name: str, model: str, file: Path) -> Described:
+def read_description(name: str, model: str, file: Path) -> Described:
     """What a repository's or folder's config.json says.
 
     Args:

@@ -60,7 +60,7 @@ def timm_given(given: Given) -> Iterator[None]:
             timms_own(model, *rest, **arguments)
             return
         asked.append(model)
-        _fill(given, model, arguments["pretrained_cfg"], arguments["filter_fn"], arguments["strict"])
+        _fill_network(given, model, arguments["pretrained_cfg"], arguments["filter_fn"], arguments["strict"])
 
     _builder.load_pretrained = load
     try:
@@ -73,7 +73,9 @@ def timm_given(given: Given) -> Iterator[None]:
         )
 
 
-def _fill(given: Given, model: nn.Module, config: Mapping[str, Any], rename: Filter | None, strict: bool) -> None:
+def _fill_network(
+    given: Given, model: nn.Module, config: Mapping[str, Any], rename: Filter | None, strict: bool
+) -> None:
     """Fill a network, by the first reading of the file's names that gives all of its tensors.
 
     Args:
@@ -90,7 +92,7 @@ def _fill(given: Given, model: nn.Module, config: Mapping[str, Any], rename: Fil
             if not given.official and _has_all(weights, own):
                 found = dict(weights)
             else:
-                found = _renamed(given, weights, own, model, rename)
+                found = _under_timm_names(given, weights, own, model, rename)
             model.load_state_dict(_checked(given, found, own, config, whole), strict=False)
             return
         except Misfit as error:
@@ -124,7 +126,7 @@ def _has_all(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
     return all(key in weights and weights[key].shape == value.shape for key, value in own.items())
 
 
-def _renamed(
+def _under_timm_names(
     given: Given, weights: Mapping[str, Any], own: Mapping[str, Tensor], model: nn.Module, rename: Filter | None
 ) -> dict[str, Tensor]:
     """A file's tensors under timm's names and in the model's size, by timm's own function."""

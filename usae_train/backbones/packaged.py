@@ -123,11 +123,13 @@ def _extra_with(package: str) -> str | None:
         return None
     for line in required:
         extra = re.search(r"extra == ['\"]([^'\"]+)['\"]", line)
-        if extra is not None and _folded(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]) == _folded(package):
+        if extra is not None and _normalized_name(
+            re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
+        ) == _normalized_name(package):
             return extra.group(1)
     return None
 
 
-def _folded(package: str) -> str:
+def _normalized_name(package: str) -> str:
     """How package names are compared (PEP 503)."""
     return re.sub(r"[-_.]+", "-", package).lower()

@@ -34,7 +34,7 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
     layers = sorted({spec.layer for spec in specs})
     whole = any(spec.site not in PARTS for spec in specs)
     prefixed = {"return_prefix_tokens": True} if any(spec.site == "prefix" for spec in specs) else {}
-    with _given_by(_parts(model, specs)) as given:
+    with _given_by(_modules_to_read(model, specs)) as given:
         found = model.forward_intermediates(  # type: ignore[operator]  # timm's own method
             normalized, indices=layers, norm=norm and whole, stop_early=True, intermediates_only=True, **prefixed
         )
@@ -108,7 +108,7 @@ def _laid_out(tokens: Tensor, like: Tensor) -> Tensor:
     return features
 
 
-def _parts(model: nn.Module, specs: Sequence[BackboneSpec]) -> list[nn.Module]:
+def _modules_to_read(model: nn.Module, specs: Sequence[BackboneSpec]) -> list[nn.Module]:
     return [part_of(model, spec) for spec in specs if spec.site in PARTS]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.weight_names import state_of
-from usae_train.files.binary import is_picture
+from usae_train.files.binary import is_picture_content
 from usae_train.files.tensor_files import load_file
 from usae_train.files.torch_state import read_pickled
 from usae_train.runtime.errors import UsageError
@@ -97,7 +97,7 @@ def _another_kind(path: Path) -> str | None:
     """What a file is that cannot be a weight file, in words."""
     with path.open("rb") as opened:
         begin = opened.read(64)
-    if is_picture(begin):
+    if is_picture_content(begin):
         return "a picture"
     if path.suffix == ".onnx" or (begin[:1] == b"\x08" and re.search(rb"onnx|pytorch|tf2onnx", begin)):
         return "an ONNX file, whose tensors have other names"

@@ -123,7 +123,7 @@ def as_timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         if (own := _marked(weights, form.markers)) is not None:
             kinds = ("weight", "bias")  # of the classifier, which lies above the prefix
             head = {f"head.{kind}": weights[f"classifier.{kind}"] for kind in kinds if f"classifier.{kind}" in weights}
-            return {**head, **_joined(form, own), **_pooling(own), **_renamed(form, own)}
+            return {**head, **_joined(form, own), **_pooling(own), **_renamed_by_form(form, own)}
     return None
 
 
@@ -137,7 +137,7 @@ def _marked(weights: Mapping[str, Tensor], markers: tuple[str, str]) -> dict[str
     return below(weights, prefixes[0])
 
 
-def _renamed(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _renamed_by_form(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for key, tensor in weights.items():
         matches = ((re.fullmatch(pattern, key), name) for pattern, name in form.names)

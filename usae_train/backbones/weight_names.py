@@ -137,10 +137,10 @@ def misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | No
 
 def beyond(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
     """The first tensor of a block that the model has not: its blocks' numbers end before."""
-    known = {own_part for key in own for own_part in _numbered(key)}
+    known = {own_part for key in own for own_part in _indexed_parts(key)}
     stems = {stem for stem, _ in known}
     for key in weights:
-        for stem, number in _numbered(key):
+        for stem, number in _indexed_parts(key):
             if stem in stems and (stem, number) not in known:
                 return key
     return None
@@ -160,7 +160,7 @@ def unknown_part(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> st
     return None
 
 
-def _numbered(key: str) -> list[tuple[str, str]]:
+def _indexed_parts(key: str) -> list[tuple[str, str]]:
     """("blocks", "3") and the like: each number in a tensor's name, with what stands before it."""
     parts = key.split(".")
     return [(".".join(parts[:place]), part) for place, part in enumerate(parts) if part.isdecimal()]

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
-from usae_train.files.tensor_forms import Damaged, check_sizes
+from usae_train.files.tensor_forms import Damaged, check_moment_sizes
 from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.runtime.errors import UsageError
 from usae_train.scenes import world as scenes
@@ -187,7 +187,7 @@ def _resume(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
         shapes = [own.shape for own in parts["pupil"].parameters()]
         for part, value in parts.items():
             if isinstance(value, torch.optim.Optimizer):  # torch takes moments of any size, and reads past their end
-                check_sizes(state[part], value, part)
+                check_moment_sizes(state[part], value, part)
             value.load_state_dict(state[part])
         if shapes != [own.shape for own in parts["pupil"].parameters()]:
             raise Damaged("its weights have other shapes")

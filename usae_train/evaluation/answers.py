@@ -137,16 +137,16 @@ def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
         return None
     number = dict[str, int]()
     for index, (_, names) in enumerate(known):
-        for word in {_folded(each) for each in names.split(",")}:
+        for word in {_letters_of(each) for each in names.split(",")}:
             number[word] = NONE if word in number else index  # a crane is a bird, and a machine
-    number |= {_folded(wordnet_id): index for index, (wordnet_id, _) in enumerate(known)}
-    own = [number.get(_folded(name), NONE) for name in classes.names]
+    number |= {_letters_of(wordnet_id): index for index, (wordnet_id, _) in enumerate(known)}
+    own = [number.get(_letters_of(name), NONE) for name in classes.names]
     if NONE in own:
         return None
     return torch.tensor([NONE if each == NONE else own[each] for each in classes.numbers])
 
 
-def _folded(name: str) -> str:
+def _letters_of(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 

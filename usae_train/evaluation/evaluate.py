@@ -146,7 +146,7 @@ def evaluate(
     if not int(measures.firing.counts[0]):
         raise none_can_be_read(len(source), source, state.failures[0])
     figures, statistics = figures_of(usae, measures, compared)
-    report: Report = {**_heading(usae, source, state), **figures, **_of_pictures(measures, classes, compared)}
+    report: Report = {**_heading(usae, source, state), **figures, **_picture_figures(measures, classes, compared)}
     if isinstance(source, DemoImages):
         statistics = _add_truth(report, usae, source, statistics, measures, compared, progress, workers)
     papers = {name: spec.model for name, spec in PAPER.items()}
@@ -237,7 +237,7 @@ def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: Imag
     )
 
 
-def _of_pictures(measures: Measures, classes: ImageClasses | None, compared: Compared) -> PictureFigures:
+def _picture_figures(measures: Measures, classes: ImageClasses | None, compared: Compared) -> PictureFigures:
     """The figures that need the pictures themselves, or their classes; each only where it was asked for or can be."""
     found: PictureFigures = {}
     if measures.answers is not None:

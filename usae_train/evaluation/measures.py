@@ -14,7 +14,7 @@ from usae_train.evaluation.metrics import Reconstruction
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.model.firing import FiringTally
-from usae_train.model.sparse import Codes, joined, sparse_decode
+from usae_train.model.sparse import Codes, joined_codes, sparse_decode
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
@@ -84,7 +84,7 @@ class Measures:
             if self.posthoc is not None:
                 self.posthoc.add(flat, matching=half == 0)
             if self.kept is not None:
-                self.kept.append({"numbers": numbers, **_packed(codes)})
+                self.kept.append({"numbers": numbers, **_codes_as_tensors(codes)})
             if self.of_pictures:
                 assert paired.canvases is not None
                 self._add_pictures(numbers, paired.canvases[first : first + AT_ONCE], tokens)
@@ -142,7 +142,9 @@ class Measures:
         assert self.kept is not None
         codes = {}
         for name in self.usae.names:
-            together = joined([Codes(part[f"{name}.values"], part[f"{name}.indices"].long()) for part in self.kept])
+            together = joined_codes(
+                [Codes(part[f"{name}.values"], part[f"{name}.indices"].long()) for part in self.kept]
+            )
             codes[name] = Codes(together.values.flatten(0, 1), together.indices.flatten(0, 1))
         return torch.cat([part["numbers"] for part in self.kept]), codes
 
@@ -200,6 +202,6 @@ def reconstruction_of(usae: USAE, lots: Iterable[Mapping[str, Tensor]]) -> Recon
     return sums
 
 
-def _packed(codes: Mapping[str, Codes]) -> dict[str, Tensor]:
+def _codes_as_tensors(codes: Mapping[str, Codes]) -> dict[str, Tensor]:
     values = {f"{name}.values": own.values.cpu() for name, own in codes.items()}
     return {**values, **{f"{name}.indices": own.indices.to("cpu", torch.int32) for name, own in codes.items()}}

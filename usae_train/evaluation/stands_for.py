@@ -53,8 +53,8 @@ def _caption(by: set[str]) -> Iterator[str]:
 
 def _cells(answer: ByName) -> list[str]:
     shares = (answer.get(key) for key in ("accuracy_share", "loss_recovered", "loss_recovered_from_mean"))
-    left, recovered, from_mean = ("" if value is None else _share(value) for value in shares)
-    return [_share(answer["accuracy"]), left, f"{answer['cross_entropy']:.2f}", recovered, from_mean]
+    left, recovered, from_mean = ("" if value is None else _in_percent(value) for value in shares)
+    return [_in_percent(answer["accuracy"]), left, f"{answer['cross_entropy']:.2f}", recovered, from_mean]
 
 
 def refused_lines(report: Report) -> list[str]:
@@ -70,8 +70,8 @@ def judge_lines(report: Report) -> list[str]:
     judge, chance = figures["judge"], figures["chance"]
     who = f"{judge['name']} ({judge['model']}, {judge['read']})"
     return [f"monosemanticity, judged by {who}; any two pictures {chance:.3f}:"] + [
-        f"  {name}: median {_figure(scores['median'])}, a tenth of the concepts above {_figure(scores['ninetieth'])}; "
-        f"{_share(scores['above_chance'])} of {scores['concepts']} above chance"
+        f"  {name}: median {_decimal(scores['median'])}, a tenth of the concepts above {_decimal(scores['ninetieth'])}; "
+        f"{_in_percent(scores['above_chance'])} of {scores['concepts']} above chance"
         for name, scores in figures["backbones"].items()
     ]
 
@@ -89,9 +89,9 @@ def class_lines(report: Report) -> list[str]:
     ]
 
 
-def _share(value: float | None) -> str:
+def _in_percent(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.0%}"
 
 
-def _figure(value: float | None) -> str:
+def _decimal(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"

@@ -30,7 +30,7 @@ def check_measures(found: Any, measures: Measures) -> None:
         raise Damaged(f"reconstruction has other parts than {measures.halves}")
     pairs = [(one, other) for one in usae.names for other in usae.names]
     for number, half in enumerate(halves):
-        _check_forms(half, sums_of(usae.widths, pairs), f"reconstruction {number}")
+        _check_forms(half, forms_of_sums(usae.widths, pairs), f"reconstruction {number}")
     _check_keys(found["ceiling"], {"moments"}, "ceiling")
     check_tensor(found["ceiling"]["moments"], measures.ceiling.moments.shape, torch.double, "ceiling")
     if (measures.posthoc is None) != (found["posthoc"] is None) or (measures.kept is None) != (found["kept"] is None):
@@ -74,8 +74,8 @@ def check_posthoc(found: Any, posthoc: PostHoc) -> None:
     _check_keys(found, posthoc.state_dict(), "posthoc")
     names, sizes = list(posthoc.independent), {name: own.n_concepts for name, own in posthoc.independent.items()}
     widths = {name: own.widths[name] for name, own in posthoc.independent.items()}
-    _check_forms(found["own"], sums_of(widths, [(name, name) for name in names]), "posthoc: own")
-    _check_forms(found["cross"], sums_of(widths, [(a, b) for a in names for b in names]), "posthoc: cross")
+    _check_forms(found["own"], forms_of_sums(widths, [(name, name) for name in names]), "posthoc: own")
+    _check_forms(found["cross"], forms_of_sums(widths, [(a, b) for a in names for b in names]), "posthoc: cross")
     check_matching(found, posthoc)
     gains = {f"{a}>{b}": ((sizes[a],), torch.float32) for a, b in permutations(names, 2)}
     _check_forms(found["gains"], gains, "posthoc: gains")
@@ -95,7 +95,7 @@ def check_matching(found: Any, posthoc: PostHoc) -> None:
     _check_forms(found["squares"], squares, "posthoc: squares")
 
 
-def sums_of(widths: Mapping[str, int], pairs: Iterable[tuple[str, str]]) -> Forms:
+def forms_of_sums(widths: Mapping[str, int], pairs: Iterable[tuple[str, str]]) -> Forms:
     """What a `Reconstruction` adds up."""
     forms: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
     for name, width in widths.items():

@@ -51,7 +51,7 @@ def parse_json(content: bytes | str) -> Any:
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
+        found = json.loads(text, parse_constant=_not_finite, parse_float=_finite_number, parse_int=_whole)
     except UnicodeDecodeError as error:
         kind = binary_kind(content) if isinstance(content, bytes) else None
         raise UsageError(f"it is {kind or f'not UTF-8 at byte {error.start}'}") from error
@@ -123,7 +123,7 @@ def _not_finite(word: str) -> NoReturn:
     raise UsageError(f"it holds {word}, which is not a number of JSON")
 
 
-def _finite(text: str) -> float:
+def _finite_number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise UsageError(f"it holds the number {_short(text)}, which is too large")

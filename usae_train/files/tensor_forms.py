@@ -69,7 +69,7 @@ def moments_of(
     return parameters, kept
 
 
-def check_sizes(found: Any, optimizer: torch.optim.Optimizer, what: str) -> None:
+def check_moment_sizes(found: Any, optimizer: torch.optim.Optimizer, what: str) -> None:
     """Whether an optimizer's moments have the shapes of its parameters, whichever optimizer it is.
 
     Raises:

@@ -26,7 +26,7 @@ class Worded(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise _refusal(type(self), error) from None
-        _check_numbers(self, values)
+        _refuse_truth_values(self, values)
 
     # Within another model pydantic makes it itself, and tells of what is wrong there by its whole place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
@@ -80,7 +80,7 @@ def check_settings(model: type[Checked], /, **values: Any) -> Checked:
         found = model(**values)
     except ValidationError as error:
         raise _refusal(model, error) from None
-    _check_numbers(found, values)
+    _refuse_truth_values(found, values)
     return found
 
 
@@ -101,7 +101,7 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
     return UsageError(f"{given}: {message}{hint}" if name else message)
 
 
-def _check_numbers(found: BaseModel, values: Mapping[str, Any]) -> None:
+def _refuse_truth_values(found: BaseModel, values: Mapping[str, Any]) -> None:
     """Nothing; a ValueError for True and False where numbers are expected: pydantic takes them for 1 and 0."""
     for name, value in values.items():
         taken = getattr(found, getattr(found, "FORMER", {}).get(name, name), value)

@@ -160,7 +160,7 @@ def _false_number(content: Any, found: Any) -> list[str | int] | None:
     keys = content if isinstance(content, CommentedMap) else range(len(content))
     for key in keys:
         try:
-            own = _kept(found, key)
+            own = _value_of(found, key)
         except (
             AttributeError,
             KeyError,
@@ -175,7 +175,7 @@ def _false_number(content: Any, found: Any) -> list[str | int] | None:
     return None
 
 
-def _kept(found: Any, key: Any) -> Any:
+def _value_of(found: Any, key: Any) -> Any:
     """What was made of a key, which a model may have by another name than a file of before."""
     if isinstance(found, BaseModel):
         return getattr(found, getattr(found, "FORMER", {}).get(key, key))

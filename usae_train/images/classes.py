@@ -50,7 +50,7 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
         told = source.classes(column)
         found = None if told is None else ImageClasses(tuple(told[0]), tuple(told[1]))
     elif isinstance(source, TarImages):
-        found = _numbered(source.classes())
+        found = _classes_of(source.classes())
     else:
         found = _of_folders(source) if isinstance(source, FolderImages) else None
     return None if found is None or len(set(found.numbers) - {NONE}) < 2 else found
@@ -107,10 +107,10 @@ def imagenet_classes(count: int) -> tuple[tuple[str, str], ...] | None:
 def _of_folders(source: FolderImages) -> ImageClasses:
     """Each picture's first folder below the source's; a picture that lies in none is of no class."""
     parts = [source.label(number).split("/") for number in range(len(source))]
-    return _numbered([own[0] if len(own) > 1 else None for own in parts])
+    return _classes_of([own[0] if len(own) > 1 else None for own in parts])
 
 
-def _numbered(of: Sequence[str | None]) -> ImageClasses:
+def _classes_of(of: Sequence[str | None]) -> ImageClasses:
     names = sorted({name for name in of if name is not None})
     number = {name: place for place, name in enumerate(names)}
     return ImageClasses(tuple(names), tuple(NONE if name is None else number[name] for name in of))

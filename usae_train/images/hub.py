@@ -64,7 +64,7 @@ class HubImages(Indexed):
             datasets.disable_progress_bars()
         wanted = _wanted(dataset)
         self.name = wanted.text
-        rows = _rows(datasets, wanted)
+        rows = _dataset_rows(datasets, wanted)
         self.column = _column(datasets, rows, wanted)
         self.rows = rows.select_columns([self.column]).cast_column(self.column, datasets.Image(decode=False))
         if not len(self.rows):
@@ -182,7 +182,7 @@ def _column(datasets: Any, rows: Any, wanted: DatasetRequest) -> str:
     return wanted.column or columns[0]
 
 
-def _rows(datasets: Any, wanted: DatasetRequest) -> Any:
+def _dataset_rows(datasets: Any, wanted: DatasetRequest) -> Any:
     """The rows of what is wanted, in one line of error when they cannot be had."""
     folder, name = wanted.local, wanted.name if wanted.local is None else str(wanted.local)
     kept = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))

@@ -46,7 +46,7 @@ def endings() -> frozenset[str]:
     return frozenset(ending for ending, kind in known.items() if kind in FORMATS or kind in _OF_A_FORMAT)
 
 
-def is_picture(name: str) -> bool:
+def is_picture_name(name: str) -> bool:
     """Whether a file's name ends as a picture's does."""
     return PurePath(name).suffix.lower() in endings()
 
@@ -75,7 +75,7 @@ def ending_of(name: str) -> str:
     return ending if len(ending) <= _LONGEST_ENDING and ending[1:].isalnum() else "of other endings"
 
 
-def in_words(left_out: Counter[str], place: str) -> str:
+def left_out_in_words(left_out: Counter[str], place: str) -> str:
     """How many of what were left out of a place; empty when nothing was."""
     if not left_out:
         return ""

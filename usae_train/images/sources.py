@@ -18,7 +18,7 @@ from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
 from usae_train.images.indexing import Indexed
-from usae_train.images.kinds import in_words, none_taken
+from usae_train.images.kinds import left_out_in_words, none_taken
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import CountCallback
@@ -107,7 +107,7 @@ class FolderImages(Indexed):
         self.name = printable(str(folder.resolve()))
         self.folder = folder
         self.files, left_out = pictures_below(folder)
-        self.left_out = in_words(left_out, printable(str(folder)))
+        self.left_out = left_out_in_words(left_out, printable(str(folder)))
         if not self.files:
             raise UsageError(none_taken(folder, self.left_out))
 

@@ -23,7 +23,7 @@ from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import Content, fingerprint_of
 from usae_train.images.indexing import Indexed
-from usae_train.images.kinds import in_words, is_hidden, is_picture, none_taken
+from usae_train.images.kinds import is_hidden, is_picture_name, left_out_in_words, none_taken
 from usae_train.images.samples import annotated, picture_of, taken_apart
 from usae_train.images.shard_patterns import expanded
 from usae_train.runtime.errors import UsageError
@@ -76,7 +76,7 @@ class TarImages(Indexed):
         for shard in expanded("::".join(parts), required("webdataset", "webdataset").shardlists):
             self.shards.append(fetched(shard) if REMOTE.match(shard) else Path(shard))
             self.members += pictures_of(self.shards[-1], len(self.shards) - 1, field, left_out)
-        self.left_out = in_words(left_out, pattern)
+        self.left_out = left_out_in_words(left_out, pattern)
         if not self.members:
             raise UsageError(none_taken(pattern, self.left_out))
 
@@ -193,7 +193,9 @@ def _without_annotations(
     samples: Mapping[str, dict[str, Member]], left_out: Counter[str]
 ) -> Iterator[tuple[str, dict[str, Member]]]:
     """The samples but for those that are a mask or the like of another: `5_mask.png` beside `5.jpg`."""
-    pictures = {sample for sample, known in samples.items() if any(is_picture(each.name) for each in known.values())}
+    pictures = {
+        sample for sample, known in samples.items() if any(is_picture_name(each.name) for each in known.values())
+    }
     for sample, known in samples.items():
         found = annotated(sample) if sample in pictures else None
         if found is not None and found[0] in pictures:
@@ -203,7 +205,7 @@ def _without_annotations(
 
 
 def _picture(sample: str, known: dict[str, Member], wanted: str | None, left_out: Counter[str]) -> Member | None:
-    pictures = [field for field in known if is_picture(known[field].name)]
+    pictures = [field for field in known if is_picture_name(known[field].name)]
     chosen = picture_of(sample, pictures, wanted)
     if chosen is None:
         left_out[f"samples without a picture ({', '.join(sorted(known)) or 'without an ending'})"] += 1

@@ -70,7 +70,7 @@ def save(
         (room / "config.json").write_text(config.as_json())
         # in float16 a matrix and its inverse would no longer undo each other, and a threshold would be another
         exact = ("scales.", "thresholds.")
-        tensors = {n: _packed(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
+        tensors = {n: _as_saved(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
         save_file(tensors, room / "model.safetensors")
         if usae.statistics is not None:
             origin = _origin(usae, file_hash(room / "model.safetensors"))
@@ -241,14 +241,14 @@ def _find(usae: str) -> Path:
     if folder.is_dir():
         return folder
     if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):
-        return _from_hub(usae)
+        return _usae_from_hub(usae)
     near_by = [p.parent.name for p in Path.cwd().glob("*/config.json")]
     near = difflib.get_close_matches(usae, [*EMBEDDED, *near_by], n=3, cutoff=0.4) or list(EMBEDDED)
     ids = ", ".join(f"`{each}`" for each in EMBEDDED)
     raise UsageError(f"unknown USAE {usae!r}; expected {ids}, a folder or a hub id; the nearest: {', '.join(near)}")
 
 
-def _from_hub(repository: str) -> Path:
+def _usae_from_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -319,7 +319,7 @@ def _take_origin(usae: USAE, file: Path) -> None:
     usae.measured_on, usae.factors = told.measured_on, told.factors
 
 
-def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
+def _as_saved(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     is_weight = tensor.is_floating_point() and tensor.ndim > 0
     return (tensor.half() if half and is_weight else tensor).cpu().contiguous()
 

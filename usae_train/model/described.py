@@ -17,16 +17,16 @@ def usae_lines(usae: USAE) -> list[str]:
     where = usae.source or "in memory only"
     active = usae.sparsity.in_words(usae.k)
     heads = f"USAE, {where}: {plural(usae.n_concepts, 'concept')} over {plural(len(usae.names), 'backbone')}, {active}"
-    return [heads, *("  " + "  ".join(filter(None, row)) for row in _rows(usae)), *_ending(usae)]
+    return [heads, *("  " + "  ".join(filter(None, row)) for row in _backbone_rows(usae)), *_ending(usae)]
 
 
 def usae_html(usae: USAE) -> str:
     """The same as a table with a row for each backbone."""
     columns = ("backbone", "model", "read at", "width")
-    return Table(usae_lines(usae)[0], columns, _rows(usae)).html() + as_html(_ending(usae))
+    return Table(usae_lines(usae)[0], columns, _backbone_rows(usae)).html() + as_html(_ending(usae))
 
 
-def _rows(usae: USAE) -> list[tuple[str, ...]]:
+def _backbone_rows(usae: USAE) -> list[tuple[str, ...]]:
     """Of each backbone: its name, model, layer and input size, width."""
     rows: list[tuple[str, ...]] = []
     for name, width in usae.widths.items():

@@ -55,7 +55,7 @@ class FiringTally:
             fired = values > FIRING_THRESHOLD
             self.fires[row] += torch.bincount(indices[fired], minlength=self.n_concepts)
             self.sums[row].index_add_(0, indices.flatten(), values.flatten().double())
-            of_one, place = _largest(values, indices, self.n_concepts)
+            of_one, place = _peak_codes(values, indices, self.n_concepts)
             largest.append(of_one)
             places.append(place)
         self.co_fires += self._together(codes)
@@ -156,7 +156,7 @@ def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: in
     return tally.statistics()
 
 
-def _largest(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tensor, Tensor]:
+def _peak_codes(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tensor, Tensor]:
     """Of codes (pictures, tokens, k): each picture's largest code of every concept, and at which token it is.
 
     Returns:

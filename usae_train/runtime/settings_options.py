@@ -110,7 +110,7 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
 
 
 def _option(name: str, field: FieldInfo, default: Any, ranges: bool, completion: Completion | None) -> Parameter:
-    kind = _kind(field.annotation)
+    kind = _option_type(field.annotation)
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     words = [str(extra.get("option", _dashed(name))), *([str(extra["short"])] if "short" in extra else [])]
     least, most = (_bound(field, word) if ranges else None for word in ("ge", "le"))
@@ -138,10 +138,10 @@ def _may_be_missing(option: Parameter) -> Parameter:
     return option.replace(default=None, annotation=Annotated[kind | None, said])
 
 
-def _kind(annotation: Any) -> Any:
+def _option_type(annotation: Any) -> Any:
     """What the command line makes of a field's text: a number, a flag, a path, or text for the settings to judge."""
     if get_origin(annotation) in (Union, UnionType):
-        return _kind(next(part for part in get_args(annotation) if part is not type(None)))
+        return _option_type(next(part for part in get_args(annotation) if part is not type(None)))
     if get_origin(annotation) in (list, tuple):
         return list[str]
     return annotation if annotation in (bool, int, float, Path) else str

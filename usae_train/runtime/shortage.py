@@ -44,14 +44,14 @@ def shortage(error: BaseException | None) -> str | None:
     What it was raised from is asked too: a reader of files may have wrapped it.
     """
     while error is not None:
-        kind = _kind(error)
+        kind = _kind_of_shortage(error)
         if kind is not None:
             return WHAT_HELPS[kind]
         error = error.__cause__
     return None
 
 
-def _kind(error: BaseException) -> str | None:
+def _kind_of_shortage(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return "memory"
     if isinstance(error, OSError) and error.errno is not None:

@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
-from usae_train.sae_formats.weights import Weights, check_sizes, named, read_config
+from usae_train.sae_formats.weights import Weights, check_config_sizes, config_word, read_config
 
 WEIGHTS, CONFIG = "ae.pt", "config.json"
 GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
@@ -44,10 +44,10 @@ class DictionaryLearning(Format):
         file = place / WEIGHTS if place.is_dir() else place
         weights = Weights(loaded(file, file), file)
         trainer = _trainer_of(file.parent / CONFIG)
-        kind = _kind(weights, _class_of(trainer, file.parent / CONFIG), file)
+        kind = _class_by_tensors(weights, _class_of(trainer, file.parent / CONFIG), file)
         sae = READERS[kind](weights)
         n_concepts, width = sae["encoder"].shape
-        check_sizes(trainer, {"activation_dim": width, "dict_size": n_concepts}, file)
+        check_config_sizes(trainer, {"activation_dim": width, "dict_size": n_concepts}, file)
         notes = weights.done(f"dictionary_learning's {kind}")
         if sae["sparsity"] == BatchTopK() and float(sae["threshold"]) < 0:
             notes += (NOT_SET,)
@@ -64,14 +64,14 @@ def _class_of(trainer: Mapping[str, Any], config: Path) -> str | None:
     """The class that config.json names; None where it names none."""
     if "dict_class" not in trainer:
         return None
-    found = named(trainer["dict_class"])
+    found = config_word(trainer["dict_class"])
     if found not in READERS:
         why = GATED if found == "GatedAutoEncoder" else f"expected {', '.join(READERS)}"
         raise UsageError(f"{config}: trainer.dict_class {found!r} is not read: {why}")
     return found
 
 
-def _kind(weights: Weights, said: str | None, file: Path) -> str:
+def _class_by_tensors(weights: Weights, said: str | None, file: Path) -> str:
     """The class of an autoencoder, by its tensors where no config.json says it."""
     if said is not None:
         return said

@@ -18,7 +18,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import bounded, named, read_config, read_tensors
+from usae_train.sae_formats.weights import bounded, config_word, read_config, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 VERSION = "6.54.12"  # that this was compared with, and whose form is written
@@ -69,7 +69,7 @@ class SAELens(Format):
     def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / CONFIG
-        config = _read_config(file)
+        config = _read_cfg(file)
         architecture = config["architecture"]
         weights = read_tensors(place / WEIGHTS)
         encoder = weights.take("W_enc", None, None)
@@ -88,7 +88,7 @@ class SAELens(Format):
         subtracted = added if config.get("apply_b_dec_to_input", True) else torch.zeros_like(added)
         return SparseAutoencoder(
             self.name,
-            named(config["metadata"].get("training_architecture", architecture)),
+            config_word(config["metadata"].get("training_architecture", architecture)),
             encoder,
             bias,
             decoder,
@@ -112,14 +112,14 @@ class SAELens(Format):
         save_tensors(weights, folder / WEIGHTS)
 
 
-def _read_config(file: Path) -> dict[str, Any]:
+def _read_cfg(file: Path) -> dict[str, Any]:
     """A cfg.json of what can be reproduced exactly.
 
     Raises:
         ValueError: for any other; names what cannot.
     """
     config = read_config(file)
-    metadata, architecture = config.get("metadata"), named(config.get("architecture"))
+    metadata, architecture = config.get("metadata"), config_word(config.get("architecture"))
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
         raise UsageError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")
     if architecture not in EXPECTED_KEYS:

@@ -118,7 +118,7 @@ def read_config(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} is not a readable JSON object: {error}") from error
 
 
-def named(word: Any) -> str:
+def config_word(word: Any) -> str:
     """A word of a config, whatever stands there instead of one."""
     return word if isinstance(word, str) else json.dumps(word)
 
@@ -136,7 +136,7 @@ def bounded(number: Any, key: str, file: Path, most: int) -> int:
     return number
 
 
-def check_sizes(said: Mapping[str, Any], found: Mapping[str, int], file: Path) -> None:
+def check_config_sizes(said: Mapping[str, Any], found: Mapping[str, int], file: Path) -> None:
     """Nothing; a ValueError where a config says another size than its tensors have. What it does not say may be any."""
     for key, size in found.items():
         if said.get(key, size) != size:

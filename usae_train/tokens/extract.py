@@ -33,8 +33,8 @@ from usae_train.tokens.store import (
     SCHEMA,
     ActivationStore,
     StoreRecord,
-    bytes_an_image,
     check_shards,
+    disk_bytes_an_image,
     write_record,
     write_shard,
 )
@@ -74,7 +74,7 @@ def plan(
         drawn_from=count_before(source),
         weights={name: backbone.record() for name, backbone in backbones.items()},
     )
-    return ExtractionPlan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
+    return ExtractionPlan(record, len(source) * disk_bytes_an_image(record) / 1e9, backbones)
 
 
 @undisturbed
@@ -125,7 +125,7 @@ def extract(
     """
     record, failures = _begun(record, out, warn, ranks)
     notes = Notes(source, record, failures, out, max_broken, ranks)
-    images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
+    images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / disk_bytes_an_image(record)))
     built = build_backbones(record.backbones, told=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
     set_compute_dtype(seeing.values(), compute_dtype)

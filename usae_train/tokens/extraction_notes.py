@@ -20,9 +20,9 @@ from usae_train.tokens.store import (
     FAILURES,
     Shard,
     StoreRecord,
-    bytes_an_image,
     check_content,
     check_shards,
+    disk_bytes_an_image,
     is_store,
     read_failures,
     read_record,
@@ -48,7 +48,7 @@ def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> Stor
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(f"{out} exists already and is not a store; choose another --out, or remove it first")
     check_file(out / "store.json")
-    needed = record.n_images * bytes_an_image(record)
+    needed = record.n_images * disk_bytes_an_image(record)
     place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
         raise UsageError(f"{out} will take {needed / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB free")

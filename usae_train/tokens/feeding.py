@@ -11,7 +11,7 @@ from torch import Tensor
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.sampling import measured_numbers
-from usae_train.tokens.paired import LOT, PairedTokens, joined
+from usae_train.tokens.paired import LOT, PairedTokens, joined_tokens
 from usae_train.tokens.store import ActivationStore, Piece
 
 IMAGES_AT_ONCE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
@@ -137,7 +137,7 @@ class StoreFeed:
         for shard in shards.unique().tolist():
             start = int(ends[shard - 1]) if shard else 0
             parts.append(self.store.images(self.shards[shard], (numbers[shards == shard] - start).tolist()))
-        return joined(parts)
+        return joined_tokens(parts)
 
 
 class Batches:

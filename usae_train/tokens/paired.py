@@ -42,7 +42,7 @@ class PairedTokens:
         return {name: own.flatten(0, 1) for name, own in self.tokens.items()}
 
 
-def joined(parts: Sequence[PairedTokens]) -> PairedTokens:
+def joined_tokens(parts: Sequence[PairedTokens]) -> PairedTokens:
     """Some pictures after others as one."""
     tokens = {name: torch.cat([part.tokens[name] for part in parts]) for name in parts[0].tokens}
     return PairedTokens(tokens, torch.cat([part.numbers for part in parts]))
@@ -98,11 +98,11 @@ def collect_tokens(
         progress(min(total, ranks.world_size * (len(numbers) + len(failures))), total)
     every = {name: ranks.all_gather_rows(own[: len(numbers)]) for name, own in tokens.items()}
     known = [failure for each in ranks.gather(failures) for failure in each]
-    joined = ranks.all_gather_rows(torch.tensor(numbers, dtype=torch.long))
+    read = ranks.all_gather_rows(torch.tensor(numbers, dtype=torch.long))
     with ranks.raise_together():
-        if not (len(joined) or allow_none):
+        if not (len(read) or allow_none):
             raise none_can_be_read(total, source, known[0])
-    return PairedTokens(every, joined, known)
+    return PairedTokens(every, read, known)
 
 
 def bytes_an_image(

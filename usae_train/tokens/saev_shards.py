@@ -63,9 +63,9 @@ def read_saev(place: Path, layer: int | None) -> Tensor:
     """
     sizes = read_sizes(place / METADATA)
     if layer is None and len(sizes.layers) > 1:
-        raise UsageError(f"{place} has layers {listed(sizes)}; say which: {place}@{sizes.layers[-1]}")
+        raise UsageError(f"{place} has layers {layers_in_words(sizes)}; say which: {place}@{sizes.layers[-1]}")
     if layer is not None and layer not in sizes.layers:
-        raise UsageError(f"{place} has no layer {layer}; it has {listed(sizes)}")
+        raise UsageError(f"{place} has no layer {layer}; it has {layers_in_words(sizes)}")
     which, first = 0 if layer is None else sizes.layers.index(layer), int(sizes.class_token)
     parts = []
     for number in range(math.ceil(sizes.images / sizes.shape[0])):
@@ -116,6 +116,6 @@ def mapped(file: Path, sizes: Sizes) -> Tensor:
     return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="c", shape=sizes.shape))
 
 
-def listed(sizes: Sizes) -> str:
+def layers_in_words(sizes: Sizes) -> str:
     """The layers, for a message."""
     return ", ".join(map(str, sizes.layers))

@@ -153,7 +153,7 @@ class ActivationStore:
     @property
     def bytes(self) -> int:
         """Size of all tokens in memory."""
-        return len(self) * bytes_an_image(self.record)
+        return len(self) * disk_bytes_an_image(self.record)
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
@@ -187,7 +187,7 @@ class ActivationStore:
                     for name, into in tokens.items():
                         into[done : done + len(own)] = opened.get_slice(name)[own.start : own.stop]
                     numbers[done : done + len(own)] = opened.get_slice(IMAGES)[own.start : own.stop]
-                _check_numbers(self.folder, self.record.shards[shard], numbers[done : done + len(own)])
+                _check_image_numbers(self.folder, self.record.shards[shard], numbers[done : done + len(own)])
                 done += len(own)
         return PairedTokens(tokens, numbers, self.failures())
 
@@ -257,7 +257,7 @@ def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | No
             pass
 
 
-def _check_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
+def _check_image_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
     """Nothing; a ValueError for images that the shard cannot have: of others top-activating patches would be shown."""
     if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
         raise UsageError(
@@ -319,7 +319,7 @@ def write_record(folder: Path, record: StoreRecord) -> None:
         temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
-def bytes_an_image(record: StoreRecord) -> int:
+def disk_bytes_an_image(record: StoreRecord) -> int:
     """Size of one image's tokens on disk."""
     tokens, dtype = record.grid[0] * record.grid[1], getattr(torch, record.dtype)
     return tokens * sum(record.widths.values()) * int(dtype.itemsize)

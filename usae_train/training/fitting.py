@@ -9,7 +9,7 @@ from typing import Unpack
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, build_backbones, listed, set_compute_dtype
+from usae_train.backbones.backbone import Backbone, build_backbones, listed_specs, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.validation import check_settings
@@ -209,7 +209,7 @@ def fit_pictures(
         checkpointer.data = {
             **usae.measured_on.of_a_state,
             "widths": usae.widths,
-            "backbones": listed(specs),
+            "backbones": listed_specs(specs),
         }
     fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import build_backbones, listed
+from usae_train.backbones.backbone import build_backbones, listed_specs
 from usae_train.backbones.carried import check_weights
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.spec import BackboneSpec
@@ -124,7 +124,7 @@ def fit_independent(
         record = store.record
         data = {
             **record.images.of_a_state,
-            "backbones": listed(store.specs),
+            "backbones": listed_specs(store.specs),
             "shards": [shard.sha256 for shard in record.shards],
         }
         with held(out):
@@ -136,10 +136,10 @@ def fit_independent(
         work.failure(source.left_out)
     opened()
     grid = common_grid(list(build_backbones(specs).values()))
-    data = {**SourceRecord.of(source).of_a_state, "backbones": listed(specs)}
+    data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
     with held(out):
         return fit_each(
-            list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data
+            list(specs), settings, lambda *one: _fit_on_pictures(source, specs, grid, work, *one), out, work, data
         )
 
 
@@ -247,7 +247,7 @@ def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
         raise UsageError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
 
 
-def _of_pictures(
+def _fit_on_pictures(
     source: ImageSource,
     specs: Mapping[str, BackboneSpec],
     grid: tuple[int, int],
@@ -272,7 +272,7 @@ def _of_pictures(
     checkpointer.data = {
         **usae.measured_on.of_a_state,
         "widths": usae.widths,
-        "backbones": listed({name: specs[name]}),
+        "backbones": listed_specs({name: specs[name]}),
     }
     fit_tokens(feed, settings, usae, work.device, watch.steps, checkpointer, watch.log_every)
     usae.statistics = measure(usae, sample())

@@ -166,11 +166,11 @@ def encode_batch(
             if len(together) < len(encoding):
                 kept = to_device(own.sort().values, device)
                 targets = {name: tokens[kept] for name, tokens in targets.items()}
-            found.append((joined(shares, to_device(own.argsort(), device)), targets))
+            found.append((joined_shares(shares, to_device(own.argsort(), device)), targets))
     return found
 
 
-def joined(shares: Sequence[Active], order: Tensor) -> Active:
+def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
     """Several encoders' shares of the tokens as one, in the tokens' order.
 
     Args:

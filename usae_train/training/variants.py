@@ -12,7 +12,7 @@ from usae_train.runtime.errors import UsageError
 NONE = ("", "none")  # how a command line says that there are no fractions
 
 
-def _sparsity(told: Any) -> Any:
+def _read_sparsity(told: Any) -> Any:
     if told == "topk":  # of every recipe that is made when the settings are imported, without torch
         return told
     from usae_train.files.kinds import plain
@@ -45,6 +45,6 @@ def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
     return fractions
 
 
-SparsityName = Annotated[str | dict[str, Any], BeforeValidator(_sparsity)]
+SparsityName = Annotated[str | dict[str, Any], BeforeValidator(_read_sparsity)]
 DictionaryName = Annotated[str | dict[str, Any], BeforeValidator(_dictionary)]
 Fractions = Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_rising)]

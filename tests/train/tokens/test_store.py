@@ -20,7 +20,7 @@ from usae_train.images.sources import open_images
 from usae_train.tokens.extract import extract, plan
 from usae_train.tokens.extraction_notes import begin
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
-from usae_train.tokens.store import ActivationStore, bytes_an_image, read_record, write_record
+from usae_train.tokens.store import ActivationStore, disk_bytes_an_image, read_record, write_record
 from usae_train.tokens.store import write_shard as store_write
 
 
@@ -64,7 +64,7 @@ def test_it_holds_what_the_backbones_see(pictures, tmp_path):
 def test_the_size_is_said_before(pictures, tmp_path):
     source = open_images(pictures)
     record, gigabytes, _ = plan(source, SPECS)
-    assert bytes_an_image(record) == 4 * 32 * 2
+    assert disk_bytes_an_image(record) == 4 * 32 * 2
     assert gigabytes == pytest.approx(11 * 4 * 32 * 2 / 1e9)
     (tmp_path / "specs.yaml").write_text(YAML)
     words = ["extract", str(pictures), "--backbones", str(tmp_path / "specs.yaml"), "-o", str(tmp_path / "store")]

@@ -28,7 +28,7 @@ def flips(usae: USAE, concept_of: dict[str, int], pairs: int = 200) -> dict[str,
 
 def flipped(concept_of: Mapping[str, int]) -> list[str]:
     """The factors of which two values or more have a concept."""
-    return [factor for factor in FACTORS if len(_known(factor, concept_of)) > 1]
+    return [factor for factor in FACTORS if len(_values_with_concept(factor, concept_of)) > 1]
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int)
     over the patches that the object covers in both scenes, the new value's code rises and the old value's falls.
     """
     assert usae.grid is not None
-    values, known = FACTORS[factor], _known(factor, concept_of)
+    values, known = FACTORS[factor], _values_with_concept(factor, concept_of)
     generator = torch.Generator().manual_seed(FLIPS_SEED + list(FACTORS).index(factor))
     before = draw_parameters(pairs, generator)
     front = before.present.sum(1) - 1  # the object that hides others and is hidden by none
@@ -64,7 +64,7 @@ def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int)
     return share
 
 
-def _known(factor: str, concept_of: Mapping[str, int]) -> list[int]:
+def _values_with_concept(factor: str, concept_of: Mapping[str, int]) -> list[int]:
     """Which of a factor's values have a concept."""
     return [
         v for v, value in enumerate(FACTORS[factor]) if f"{factor}: {value}" in concept_of and value != "background"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.evaluation.ground_truth.flips import flipped, flips_of
-from usae_train.evaluation.ground_truth.shifts import LOOKS, figures_of
+from usae_train.evaluation.ground_truth.shifts import LOOKS, figures_under
 from usae_train.evaluation.report_form import RecoveredValue, TruthFigures
 from usae_train.images.sources import DemoImages
 from usae_train.model.sparse import Codes
@@ -56,7 +56,7 @@ def truth_figures(
 
     def job(name: str) -> Job[dict[str, Any]]:
         if name in LOOKS:
-            return lambda tell: figures_of(usae, source, LOOKS[name], concept_of)
+            return lambda tell: figures_under(usae, source, LOOKS[name], concept_of)
         return lambda tell: flips_of(usae, name, concept_of, pairs)
 
     found = dict[str, dict[str, Any]]()

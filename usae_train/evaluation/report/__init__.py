@@ -48,7 +48,7 @@ def write_report(report: Report, out: Path) -> None:
         "posthoc": r2_plot(posthoc["r2"]) if posthoc else "",
     }
     text = page.get_template("page.html").render(
-        report=report, plots=plots, rows=concept_rows(report), above_the_map=why_above_the_map(report)
+        report=report, plots=plots, rows=table_rows(report), above_the_map=why_above_the_map(report)
     )
     with atomic_path(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
@@ -56,7 +56,7 @@ def write_report(report: Report, out: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def concept_rows(report: Report) -> list[dict[str, Any]]:
+def table_rows(report: Report) -> list[dict[str, Any]]:
     """The concepts that all backbones fire most often together (or, of a single backbone, that fire most)."""
     concepts = report["concepts"]
     follows: dict[int, list[str]] = {}

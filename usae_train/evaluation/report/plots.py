@@ -31,8 +31,8 @@ STYLES = ("-", "--", "-.", ":")
 def r2_plot(matrix: dict[str, dict[str, float | None]]) -> str:
     """An R² matrix: rows encode, columns are decoded; empty where a figure could not be worked out."""
     names = list(matrix)
-    values = [[_known(matrix[source][target]) for target in names] for source in names]
-    figure, axes = _figure(1.2 + 0.85 * len(names), 0.8 + 0.7 * len(names))
+    values = [[_or_nan(matrix[source][target]) for target in names] for source in names]
+    figure, axes = _new_figure(1.2 + 0.85 * len(names), 0.8 + 0.7 * len(names))
     axes.imshow([[max(value, 0.0) for value in row] for row in values], cmap="viridis", vmin=0, vmax=1)
     for row, figures in enumerate(values):
         for column, value in enumerate(figures):
@@ -49,7 +49,7 @@ def entropy_plot(report: Report) -> str:
     counts = report["entropy"]["histogram"]
     if counts is None:
         return ""
-    figure, axes = _figure(4.4, 2.6)
+    figure, axes = _new_figure(4.4, 2.6)
     axes.bar([(i + 0.5) / len(counts) for i in range(len(counts))], counts, width=0.9 / len(counts), color=COLOURS[0])
     axes.set_xlabel("firing entropy\n(0: one backbone alone, 1: all equally)")
     axes.set_ylabel("concepts")
@@ -63,7 +63,7 @@ def co_fires_plot(report: Report) -> str:
     pairs = [(c, e) for c, e in zip(concepts["co_fires"], concepts["energy"], strict=True) if c > 0 and e > 0]
     if len(pairs) < 3 or len(report["backbones"]) < 2:
         return ""
-    figure, axes = _figure(4.4, 3.2)
+    figure, axes = _new_figure(4.4, 3.2)
     axes.loglog(*zip(*pairs, strict=True), ".", color=COLOURS[0], alpha=0.8, markersize=5)
     ends, fitted = _fit([math.log(c) for c, _ in pairs], [math.log(e) for _, e in pairs])
     axes.loglog([math.exp(x) for x in ends], [math.exp(y) for y in fitted], color=COLOURS[1], linewidth=1.2)
@@ -79,7 +79,7 @@ def consistency_plot(report: Report) -> str:
     """Matched cosines of every backbone, largest first; thin and grey, the baseline's."""
     if "independent" not in report:
         return ""
-    figure, axes = _figure(4.4, 3.2)
+    figure, axes = _new_figure(4.4, 3.2)
     looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES))
     for (name, matched), (colour, style) in zip(report["independent"]["consistency"].items(), looks, strict=False):
         curve, chance = (
@@ -97,7 +97,7 @@ def consistency_plot(report: Report) -> str:
     return _svg(figure, "consistency curves")
 
 
-def _known(value: float | None) -> float:
+def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
@@ -110,7 +110,7 @@ def _fit(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:
     return ends, [mean_y + slope * (end - mean_x) for end in ends]
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Any]:
+def _new_figure(width: float, height: float) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)

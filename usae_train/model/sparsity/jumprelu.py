@@ -106,7 +106,7 @@ def _near(given: Tensor, pre_codes: Tensor, own: Tensor, bandwidth: float) -> Te
     return torch.where(near, given, 0.0) / -bandwidth
 
 
-def _kept(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
+def _noted_thresholds(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
     """Each entry's own threshold, (entries,); noted with what `backward` needs."""
     own = threshold.index_select(0, concepts).clamp_min(LEAST)
     ctx.save_for_backward(pre_codes, own, concepts, threshold)
@@ -117,7 +117,7 @@ def _kept(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, band
 class _Jump(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
-        own = _kept(ctx, pre_codes, threshold, concepts, bandwidth)
+        own = _noted_thresholds(ctx, pre_codes, threshold, concepts, bandwidth)
         return torch.where(pre_codes > own, pre_codes, 0.0)
 
     @staticmethod
@@ -132,7 +132,7 @@ class _Jump(torch.autograd.Function):
 class _Count(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
-        return (pre_codes > _kept(ctx, pre_codes, threshold, concepts, bandwidth)).sum().float()
+        return (pre_codes > _noted_thresholds(ctx, pre_codes, threshold, concepts, bandwidth)).sum().float()
 
     @staticmethod
     @once_differentiable
