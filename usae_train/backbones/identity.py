@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import NearlyTheWeights
 
-SAMPLED = 16  # tokens, and features of each, that a record keeps: 1 KB a backbone
+RECORDED_TOKENS = 16  # tokens, and features of each, that a record keeps: 1 KB a backbone
 # Largest difference of the tokens, as a share of their spread, that other precision of the same weights makes.
 # The three networks of shared/real, rounded to bfloat16, the coarsest that is common: 0.007, 0.035 and 0.037. With
 # each weight moved by 1% of itself at random, as by a little training: 0.04, 0.23 and 0.28.
@@ -77,7 +77,7 @@ def trial_picture(size: int) -> Tensor:
 
 def sampled(tokens: Tensor) -> str:
     """Some of a picture's tokens (token, width), spread over all of them, as a record keeps them."""
-    rows, cols = (torch.linspace(0, count - 1, min(SAMPLED, count)).round().long() for count in tokens.shape)
+    rows, cols = (torch.linspace(0, count - 1, min(RECORDED_TOKENS, count)).round().long() for count in tokens.shape)
     kept = tokens.float().cpu()[rows][:, cols]
     return base64.b64encode(kept.contiguous().numpy().astype("<f4").tobytes()).decode()
 

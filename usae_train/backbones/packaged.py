@@ -19,7 +19,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 
 PACKAGED = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
-OURS = "usae"  # the distribution whose extras name packages of weights
+OUR_DISTRIBUTION = "usae"  # the distribution whose extras name packages of weights
 
 
 class Packaged(NamedTuple):
@@ -118,7 +118,7 @@ def _how_to_install(wanted: Packaged) -> str:
 
 def _extra_with(package: str) -> str | None:
     try:
-        required = metadata.requires(OURS) or []
+        required = metadata.requires(OUR_DISTRIBUTION) or []
     except metadata.PackageNotFoundError:  # run from a folder, not installed
         return None
     for line in required:

@@ -23,7 +23,7 @@ from usae_train.files.tensor_files import load_file
 from usae_train.files.torch_state import read_pickled
 from usae_train.runtime.errors import UsageError
 
-EXPECTED = "expected a .safetensors or .pth file of tensors by name"
+EXPECTED_FILE = "expected a .safetensors or .pth file of tensors by name"
 
 
 def read_weights(name: str, path: Path) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ def read_content(name: str, path: Path) -> Any:
         raise UsageError(f"{name}: no weight file at {str(path)!r}; expected a .safetensors or .pth file")
     try:
         if kind := _another_kind(path):
-            raise UsageError(f"{name}: {path} is {kind}; {EXPECTED}")
+            raise UsageError(f"{name}: {path} is {kind}; {EXPECTED_FILE}")
         return _loaded(path)
     except UsageError:
         raise

@@ -35,7 +35,7 @@ NETWORKS = (
 )
 WRAPPED = ("module.", "_orig_mod.")  # by DistributedDataParallel and torch.compile
 LEARNED = re.compile(r"(\.(weight|bias)|_bias|gamma(_\d)?|_token)$")
-DEEPEST = 4  # keys above a network's tensors
+MAX_KEYS_ABOVE = 4  # keys above a network's tensors
 
 
 def state_of(content: Any) -> dict[str, Tensor]:
@@ -44,7 +44,7 @@ def state_of(content: Any) -> dict[str, Tensor]:
     Raises:
         ValueError: for no tensors, or several networks; it says which, without the file.
     """
-    for _ in range(DEEPEST):
+    for _ in range(MAX_KEYS_ABOVE):
         if not isinstance(content, Mapping):
             raise UsageError("holds no tensors by name; expected a .safetensors or .pth file of tensors by name")
         inner = next((content[key] for key in FIRST if isinstance(content.get(key), Mapping)), None)
@@ -54,7 +54,7 @@ def state_of(content: Any) -> dict[str, Tensor]:
                 return tensors
             inner = content[_only_network(content)]
         content = inner
-    raise UsageError(f"has no tensors in it to a depth of {DEEPEST} keys; save a state_dict()")
+    raise UsageError(f"has no tensors in it to a depth of {MAX_KEYS_ABOVE} keys; save a state_dict()")
 
 
 def _only_network(content: Mapping[Any, Any]) -> Any:
@@ -70,7 +70,8 @@ def _only_network(content: Mapping[Any, Any]) -> Any:
 
 def _has_tensors(content: Mapping[Any, Any], depth: int = 1) -> bool:
     return any(
-        isinstance(value, Tensor) or (isinstance(value, Mapping) and depth < DEEPEST and _has_tensors(value, depth + 1))
+        isinstance(value, Tensor)
+        or (isinstance(value, Mapping) and depth < MAX_KEYS_ABOVE and _has_tensors(value, depth + 1))
         for value in content.values()
     )
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.evaluation.report_form import AnswersFigures, ByName, SurvivingAnswers
-from usae_train.images.classes import NONE, ImageClasses, imagenet_classes
+from usae_train.images.classes import NO_CLASS, ImageClasses, imagenet_classes
 from usae_train.interventions.importance import answering
 from usae_train.interventions.replacement import CLEAN, MEAN, ZERO, replaced_logits
 from usae_train.model.usae import USAE
@@ -67,7 +67,7 @@ class Answers:
         for name, labels in self.labels.items():
             logits = replaced_logits(self.usae, name, canvases, seen).double()
             wanted = logits[CLEAN].argmax(-1) if labels is None else labels[numbers].to(logits.device)
-            known = wanted != NONE
+            known = wanted != NO_CLASS
             if not known.any():
                 continue
             logits, wanted = logits[:, known], wanted[known].expand(len(logits), -1)
@@ -138,12 +138,12 @@ def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
     number = dict[str, int]()
     for index, (_, names) in enumerate(known):
         for word in {_letters_of(each) for each in names.split(",")}:
-            number[word] = NONE if word in number else index  # a crane is a bird, and a machine
+            number[word] = NO_CLASS if word in number else index  # a crane is a bird, and a machine
     number |= {_letters_of(wordnet_id): index for index, (wordnet_id, _) in enumerate(known)}
-    own = [number.get(_letters_of(name), NONE) for name in classes.names]
-    if NONE in own:
+    own = [number.get(_letters_of(name), NO_CLASS) for name in classes.names]
+    if NO_CLASS in own:
         return None
-    return torch.tensor([NONE if each == NONE else own[each] for each in classes.numbers])
+    return torch.tensor([NO_CLASS if each == NO_CLASS else own[each] for each in classes.numbers])
 
 
 def _letters_of(name: str) -> str:

@@ -15,7 +15,7 @@ from usae_train.evaluation.report_form import CeilingFigures
 # Of the mean variance, added to that of every direction; the best is taken. Of real networks 0.03 is best from a
 # transformer of width 384 to narrow convolutional ones, and between those 0.01 (tests/benchmarks/real_recipe.py).
 RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-PARTS = 2  # a map is fitted on every second picture and measured on the others, and the other way round
+FOLDS = 2  # a map is fitted on every second picture and measured on the others, and the other way round
 
 
 class Ceiling:
@@ -31,7 +31,7 @@ class Ceiling:
     def __init__(self, centres: Mapping[str, Tensor], widths: Mapping[str, int]) -> None:
         self.centres, self.widths = dict(centres), dict(widths)
         size = sum(self.widths.values()) + 1  # and a one, for sums and counts
-        self.moments = torch.zeros(PARTS, size, size, dtype=torch.double)
+        self.moments = torch.zeros(FOLDS, size, size, dtype=torch.double)
 
     def add(self, numbers: Tensor, tokens: Mapping[str, Tensor]) -> None:
         """Take in some pictures.
@@ -40,8 +40,8 @@ class Ceiling:
             numbers: (pictures,) their numbers, which say what part they belong to.
             tokens: {backbone: (pictures, tokens, width)}.
         """
-        for part in range(PARTS):
-            own = numbers % PARTS == part
+        for part in range(FOLDS):
+            own = numbers % FOLDS == part
             seen = [(tokens[name][own] - self.centres[name]).flatten(0, 1) for name in self.widths]
             rows = torch.cat([*seen, seen[0].new_ones(len(seen[0]), 1)], 1)
             self.moments[part] += (rows.T @ rows).cpu()
@@ -54,7 +54,7 @@ class Ceiling:
         if len(self.widths) < 2 or (self.moments[:, -1, -1] == 0).any():
             return None
         errors: dict[tuple[str, str], Tensor] = {}
-        for part in range(PARTS):
+        for part in range(FOLDS):
             fitted, measured = self.moments[part], self.moments[1 - part]
             at = fitted[-1] / fitted[-1, -1]
             for pair, found in self._errors(around(fitted, at), around(measured, at)).items():

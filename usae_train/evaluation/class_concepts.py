@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from usae_train.images.classes import NONE, ImageClasses
+from usae_train.images.classes import NO_CLASS, ImageClasses
 from usae_train.model.statistics import auroc
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -22,7 +22,7 @@ APART = 0.8  # the same against each other class alone: a concept of two classes
 STRONGEST = 0.5  # share that the class has of as many strongest pictures as it has pictures
 WORTH_A_LOOK = 0.7  # AUROC under which a concept stands for no class, alone or with others
 RIVALS = 8  # classes that a concept is looked at for one by one
-LEAST = 4  # pictures of a class, two in each half
+LEAST_IMAGES = 4  # pictures of a class, two in each half
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def check_counts(classes: ImageClasses, counts: Sequence[int]) -> None:
         ValueError: for a class that has too few pictures to be looked at in two halves.
     """
     for name, count in zip(classes.names, counts, strict=True):
-        if count < LEAST:
+        if count < LEAST_IMAGES:
             raise UsageError(
                 f"class {name!r} has {plural(count, 'picture')} that can be read; names are tried on "
-                f"two halves, which takes {LEAST} of each class: add some, or take the class out"
+                f"two halves, which takes {LEAST_IMAGES} of each class: add some, or take the class out"
             )
 
 
@@ -79,8 +79,8 @@ def class_concepts(peaks: Tensor, numbers: Tensor, classes: ImageClasses, seed: 
         seed: of the halves.
     """
     every = torch.tensor(classes.numbers)[numbers]
-    counts = torch.bincount(every[every != NONE], minlength=len(classes.names))
-    known = (every != NONE) & (counts[every.clamp_min(0)] >= LEAST)
+    counts = torch.bincount(every[every != NO_CLASS], minlength=len(classes.names))
+    known = (every != NO_CLASS) & (counts[every.clamp_min(0)] >= LEAST_IMAGES)
     own, of = peaks[known].float(), every[known]
     generator = torch.Generator().manual_seed(seed)
     standing = standing_concepts(own, of, len(classes.names), generator)

@@ -19,7 +19,7 @@ from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 
-ALIKE = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
+SAME_ATOM = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
 # The paper's: how many of the most co-firing concepts are looked at, and the co-fires of one that counts as frequent.
 MAX_COFIRING = 1000
 
@@ -111,5 +111,5 @@ def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, s
 
 
 def _matched(cosines: Tensor) -> Matched:
-    share_alike = (cosines > ALIKE).float().mean().item()
+    share_alike = (cosines > SAME_ATOM).float().mean().item()
     return {"share_alike": share_alike, "mean": cosines.nanmean().item(), "cosines": cosines.tolist()}

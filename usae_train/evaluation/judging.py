@@ -17,7 +17,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
 OWN_PREFIX = "own:"  # before the name of one of the space's backbones
-AT_ONCE = 256  # concepts whose weighted sums of embeddings are laid out at a time
+CONCEPTS_AT_ONCE = 256  # concepts whose weighted sums of embeddings are laid out at a time
 
 
 class Judge:
@@ -122,7 +122,7 @@ def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
     """
     found = []
     unit = functional.normalize(embeddings.double(), dim=-1)  # to the last bit: what is left of sums can be small
-    for some in peaks.split(AT_ONCE, 1):
+    for some in peaks.split(CONCEPTS_AT_ONCE, 1):
         own = some.double()
         squares = own.square().sum(0)
         together = (own.T @ unit).square().sum(1)

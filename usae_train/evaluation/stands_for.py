@@ -70,8 +70,8 @@ def judge_lines(report: Report) -> list[str]:
     judge, chance = figures["judge"], figures["chance"]
     who = f"{judge['name']} ({judge['model']}, {judge['read']})"
     return [f"monosemanticity, judged by {who}; any two pictures {chance:.3f}:"] + [
-        f"  {name}: median {_decimal(scores['median'])}, a tenth of the concepts above {_decimal(scores['ninetieth'])}; "
-        f"{_in_percent(scores['above_chance'])} of {scores['concepts']} above chance"
+        f"  {name}: median {_decimal(scores['median'])}, a tenth of the concepts above "
+        f"{_decimal(scores['ninetieth'])}; {_in_percent(scores['above_chance'])} of {scores['concepts']} above chance"
         for name, scores in figures["backbones"].items()
     ]
 

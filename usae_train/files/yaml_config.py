@@ -21,7 +21,7 @@ from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
-MAX_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
+MAX_YAML_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
 MAX_VALUES = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
 NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is not a key
 PLAIN = {"CommentedSeq": "a list", "NoneType": "nothing", "ScalarFloat": "a number", "int": "a number", "str": "a word"}
@@ -53,11 +53,11 @@ def read_mapping(file: str | Path, expected: str = "a YAML file of settings") ->
     check_regular(file)
     try:
         with file.open("rb") as opened:
-            written = opened.read(MAX_BYTES + 1)
+            written = opened.read(MAX_YAML_BYTES + 1)
         if (kind := binary_kind(written)) is not None:
             raise UsageError(f"{file} is {kind}; expected {expected}")
-        if len(written) > MAX_BYTES:
-            raise UsageError(f"{file}: larger than {MAX_BYTES // 1000} kB; expected settings that a person wrote")
+        if len(written) > MAX_YAML_BYTES:
+            raise UsageError(f"{file}: larger than {MAX_YAML_BYTES // 1000} kB; expected settings that a person wrote")
         text = written.decode()
         check_events(text, file)
         content = _composed(text, file)

@@ -14,7 +14,7 @@ from usae_train.images.tar import TarImages
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import NotRead
 
-NONE = -1  # of a picture that is of no class
+NO_CLASS = -1  # of a picture that is of no class
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
         found = _classes_of(source.classes())
     else:
         found = _of_folders(source) if isinstance(source, FolderImages) else None
-    return None if found is None or len(set(found.numbers) - {NONE}) < 2 else found
+    return None if found is None or len(set(found.numbers) - {NO_CLASS}) < 2 else found
 
 
 def classes_or_none(source: ImageSource, column: str | None) -> ImageClasses | None:
@@ -113,4 +113,4 @@ def _of_folders(source: FolderImages) -> ImageClasses:
 def _classes_of(of: Sequence[str | None]) -> ImageClasses:
     names = sorted({name for name in of if name is not None})
     number = {name: place for place, name in enumerate(names)}
-    return ImageClasses(tuple(names), tuple(NONE if name is None else number[name] for name in of))
+    return ImageClasses(tuple(names), tuple(NO_CLASS if name is None else number[name] for name in of))

@@ -20,7 +20,7 @@ from usae_train.images.decoding import read_picture
 from usae_train.images.indexing import Indexed
 from usae_train.runtime.errors import UsageError
 
-SAMPLED = 256  # pictures whose bytes go into the fingerprint
+FINGERPRINTED_ROWS = 256  # pictures whose bytes go into the fingerprint
 _COLON = re.compile(r":(?![^\[]*\])")  # not that of a slice
 
 
@@ -130,8 +130,8 @@ class HubImages(Indexed):
     def fingerprint(self) -> str:
         """A hash of the number of rows and of the pictures of 256 of them, spread over all."""
         digest = hashlib.sha256(f"{len(self)}\0{self.column}\n".encode())
-        for place in range(min(SAMPLED, len(self))):
-            picture = self.rows[place * len(self) // min(SAMPLED, len(self))][self.column]
+        for place in range(min(FINGERPRINTED_ROWS, len(self))):
+            picture = self.rows[place * len(self) // min(FINGERPRINTED_ROWS, len(self))][self.column]
             try:
                 content = b"" if picture is None else _content(picture)
             except (OSError, ValueError):

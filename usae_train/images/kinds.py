@@ -34,7 +34,7 @@ _MARKED = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000")
 _MARK_BYTES = 32
 # What other programs put beside pictures: thumbnails of network disks (Synology, QNAP), archives of macOS, waste.
 _COMPANIONS = {"@eaDir", "@Recycle", "#recycle", "@__thumb", "__MACOSX", "$RECYCLE.BIN", "System Volume Information"}
-EXPECTED = ".jpg, .png, .webp, .tif, .gif, .bmp, .avif or another that PIL knows"
+KNOWN_FORMATS = ".jpg, .png, .webp, .tif, .gif, .bmp, .avif or another that PIL knows"
 NAMED = 6  # kinds of what was left out that are named
 _LONGEST_ENDING = 10  # characters; what follows the last dot of a sentence is not an ending
 
@@ -88,4 +88,4 @@ def left_out_in_words(left_out: Counter[str], place: str) -> str:
 
 def none_taken(place: str | Path, left_out: str) -> str:
     """What to say of a place without pictures."""
-    return f"no pictures in {place}; expected files ending in {EXPECTED}" + (f"; {left_out}" if left_out else "")
+    return f"no pictures in {place}; expected files ending in {KNOWN_FORMATS}" + (f"; {left_out}" if left_out else "")

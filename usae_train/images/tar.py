@@ -31,7 +31,7 @@ from usae_train.runtime.errors import UsageError
 REMOTE = re.compile(r"https?://")
 _WITH_FIELD = re.compile(r"(.*\.tar):([\w.;]+)", re.DOTALL)
 # PIL refuses pictures of more than 179 million pixels: no file of one is larger, at 16 bits a channel.
-MAX_BYTES = 1 << 30
+MAX_MEMBER_BYTES = 1 << 30
 LONGEST_CLASS = 1000  # bytes of a `.cls`: a number, or a name
 _HEADER_BYTES = 1 << 20  # of one member's; a name of so many bytes is none
 
@@ -94,8 +94,8 @@ class TarImages(Indexed):
         try:
             with self.shards[member.shard].open("rb") as shard:
                 left = os.fstat(shard.fileno()).st_size - member.offset
-                if member.size > min(left, MAX_BYTES):  # a header claims what it likes; memory is for what is there
-                    raise OSError(f"it claims {member.size:,} bytes; expected {min(left, MAX_BYTES):,} at most")
+                if member.size > min(left, MAX_MEMBER_BYTES):  # a header claims what it likes
+                    raise OSError(f"it claims {member.size:,} bytes; expected {min(left, MAX_MEMBER_BYTES):,} at most")
                 shard.seek(member.offset)
                 content = shard.read(member.size)
         except OSError as error:

@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 
 EditValue = float | tuple[str, float]  # a code, ("scale", factor) or ("add", code)
 EDIT_KINDS = ("set", "scale", "add")
-MOST = 1e6  # of a code or factor: codes are below a thousand, and float32 is to hold what a network makes of them
+LARGEST_EDIT = 1e6  # a code or factor: codes are below a thousand; float32 is to hold what a network makes of them
 
 
 class Edit(NamedTuple):
@@ -56,8 +56,10 @@ def _edit(concept: int, wanted: EditValue) -> Edit:
         raise UsageError(
             f'the edit of concept {concept} is {wanted!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
         )
-    if not abs(number) <= MOST:  # NaN is under no bound
-        raise UsageError(f"the edit of concept {concept} has {number}; expected a number from -{MOST:g} to {MOST:g}")
+    if not abs(number) <= LARGEST_EDIT:  # NaN is under no bound
+        raise UsageError(
+            f"the edit of concept {concept} has {number}; expected a number from -{LARGEST_EDIT:g} to {LARGEST_EDIT:g}"
+        )
     value = float(number)
     return {"set": Edit(0.0, value), "scale": Edit(value, 0.0), "add": Edit(1.0, value)}[kind]
 

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 
 STATISTICS = "statistics.safetensors"
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
-PACKAGE = Path(__file__).parents[1]
-EMBEDDED = {"demo": PACKAGE / "demo" / "universe", "photos": PACKAGE / "photos" / "universe"}  # ids of ours
+PACKAGE_FOLDER = Path(__file__).parents[1]
+EMBEDDED = {
+    "demo": PACKAGE_FOLDER / "demo" / "universe",
+    "photos": PACKAGE_FOLDER / "photos" / "universe",
+}  # ids of ours
 
 
 @undisturbed

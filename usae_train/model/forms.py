@@ -15,7 +15,7 @@ from usae_train.model.config import UsaeConfig
 from usae_train.model.statistics import LEVELS, Statistics
 from usae_train.runtime.errors import UsageError
 
-FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
+FLOAT_NAMES = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
 Shape = tuple[int, ...]
 
 
@@ -30,7 +30,7 @@ def check_weights_form(file: Path, config: UsaeConfig) -> None:
         with safe_open(file, "pt") as opened:
             found = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # it is not a mapping
             shapes = {name: tuple(own.get_shape()) for name, own in found.items()}
-            wrong = [name for name, own in found.items() if own.get_dtype() not in FLOATS and not _counts(name)]
+            wrong = [name for name, own in found.items() if own.get_dtype() not in FLOAT_NAMES and not _counts(name)]
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is broken or incomplete ({error}); save or copy the USAE again") from error
     expected = weight_shapes(config, shapes)

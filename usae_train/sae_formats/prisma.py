@@ -14,7 +14,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED
+from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED_ARCHITECTURES
 from usae_train.sae_formats.torch_files import SUFFIXES, Inert, loaded
 from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes, read_config
 
@@ -83,7 +83,7 @@ def _check(config: Mapping[str, Any], file: Path) -> None:
         raise UsageError(f"{file}: its config has no {missing[0]}; expected one of Prisma's autoencoders")
     architecture = config.get("architecture", "standard")
     if architecture != "standard":
-        why = REFUSED.get(str(architecture), "only `standard` is")
+        why = REFUSED_ARCHITECTURES.get(str(architecture), "only `standard` is")
         raise UsageError(f"{file}: architecture {architecture!r} is not read: {why}")
     if config.get("is_transcoder"):
         raise UsageError(f"{file}: is_transcoder is not read: it decodes to another layer than it encodes")

@@ -34,7 +34,7 @@ COMMON = {
     "metadata",
 }
 EXPECTED_KEYS = {"standard": set[str](), "jumprelu": set[str](), "topk": {"k", "rescale_acts_by_decoder_norm"}}
-REFUSED = {
+REFUSED_ARCHITECTURES = {
     "gated": "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept",
     "abstopk": "its codes are negative as well as positive, and a concept would mean two things",
     "batchtopk": "this is the form of training, whose codes depend on the batch; save it with save_inference_model",
@@ -123,7 +123,7 @@ def _read_cfg(file: Path) -> dict[str, Any]:
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
         raise UsageError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")
     if architecture not in EXPECTED_KEYS:
-        why = REFUSED.get(architecture, f"expected {', '.join(EXPECTED_KEYS)}")
+        why = REFUSED_ARCHITECTURES.get(architecture, f"expected {', '.join(EXPECTED_KEYS)}")
         raise UsageError(f"{file}: architecture {architecture!r} is not read: {why}")
     if odd := sorted(config.keys() - COMMON - EXPECTED_KEYS[architecture]):
         raise UsageError(

@@ -25,9 +25,9 @@ from usae_train.tokens.saev_shards import is_saev, read_saev
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one per row while they are measured: rows x concepts numbers
 SUFFIXES = (".npy", ".safetensors")
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-SAMPLED = 1024  # rows of a backbone that tell these tokens from others
-EXPECTED = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
+FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FINGERPRINTED_TOKENS = 1024  # rows of a backbone that tell these tokens from others
+EXPECTED_TOKENS = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class GivenTokens:
         """What tells these tokens from others, for training states: shapes, and a hash of some rows."""
         digests = {}
         for name, own in self.flat.items():
-            spaced = torch.linspace(0, len(own) - 1, min(SAMPLED, len(own)), dtype=torch.double).long()
+            spaced = torch.linspace(0, len(own) - 1, min(FINGERPRINTED_TOKENS, len(own)), dtype=torch.double).long()
             digests[name] = hashlib.sha256(own[spaced].float().numpy().tobytes()).hexdigest()
         return {"tokens": {name: list(own.shape) for name, own in self.tokens.items()}, "rows": digests}
 
@@ -93,19 +93,19 @@ def read_tokens(place: str) -> GivenTokens:
         for part in place.split(","):
             name, _, where = part.strip().partition("=")
             if not name or not where:
-                raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED}")
+                raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED_TOKENS}")
             if name in tokens:
-                raise UsageError(f"{name} is named twice; {EXPECTED}")
+                raise UsageError(f"{name} is named twice; {EXPECTED_TOKENS}")
             tokens[name] = read_one(where)
     elif place.endswith(".npy"):
-        raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED}")
+        raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED_TOKENS}")
     else:
         tokens = tensors_of(named_place(place))
     for name, own in tokens.items():
         check_name(name)
         if own.ndim not in (2, 3) or own.numel() == 0:
             raise UsageError(f"{name}: tokens are {tuple(own.shape)}; expected (n, width) or (images, tokens, width)")
-        if own.dtype not in FLOATS:
+        if own.dtype not in FLOAT_DTYPES:
             kind = str(own.dtype).removeprefix("torch.")
             raise UsageError(f"{name}: tokens are {kind}; expected floating-point numbers")
     check_pairs(tokens)
@@ -137,7 +137,7 @@ def read_one(place: str) -> Tensor:
     if path.is_dir():
         return read_saev_folder(path, None)
     if not path.is_file():
-        raise UsageError(f"there is no {place}; {EXPECTED}")
+        raise UsageError(f"there is no {place}; {EXPECTED_TOKENS}")
     if path.suffix == ".npy":
         return read_npy(path)
     if path.suffix == ".safetensors":
@@ -145,13 +145,13 @@ def read_one(place: str) -> Tensor:
         if len(found) != 1:
             raise UsageError(f"{place} has tensors {', '.join(found) or 'of no name'}; expected one, of this backbone")
         return next(iter(found.values()))
-    raise UsageError(f"{place} is no file of tokens; {EXPECTED}")
+    raise UsageError(f"{place} is no file of tokens; {EXPECTED_TOKENS}")
 
 
 def read_saev_folder(folder: Path, layer: int | None) -> Tensor:
     """As `read_saev`; a ValueError for a folder that is none."""
     if not is_saev(folder):
-        raise UsageError(f"{folder} has no activations of saev (metadata.json and acts000000.bin); {EXPECTED}")
+        raise UsageError(f"{folder} has no activations of saev (metadata.json and acts000000.bin); {EXPECTED_TOKENS}")
     return read_saev(folder, layer)
 
 

@@ -26,7 +26,7 @@ KEYS = {
     "per_shard": ("n_patches_per_shard", "max_tokens_per_shard"),
     "width": ("d_vit", "d_model"),
 }
-MOST = 2**40  # of any of these numbers: their product is no overflow, and no file is so large
+LARGEST_SIZE = 2**40  # of any of these numbers: their product is no overflow, and no file is so large
 
 
 class Sizes(NamedTuple):
@@ -87,7 +87,7 @@ def read_sizes(file: Path) -> Sizes:
     found = {}
     for name, keys in KEYS.items():
         number = next((values[key] for key in keys if key in values), None)
-        if type(number) is not int or not 1 <= number < MOST:
+        if type(number) is not int or not 1 <= number < LARGEST_SIZE:
             raise UsageError(f"{file}: {' or '.join(keys)} is {number!r}; expected a whole number, 1 or more")
         found[name] = number
     layers, class_token = values.get("layers"), values.get("cls_token")

@@ -130,7 +130,9 @@ def fit_independent(
         with held(out):
             if verify_checksums:
                 check_checksums(store, work.report)
-            return fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
+            return fit_each(
+                list(record.widths), settings, lambda *one: _fit_on_store(store, work, *one), out, work, data
+            )
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     if source.left_out:
         work.failure(source.left_out)
@@ -279,7 +281,7 @@ def _fit_on_pictures(
     return usae.to("cpu")
 
 
-def _of_store(
+def _fit_on_store(
     store: ActivationStore,
     work: Work,
     name: str,

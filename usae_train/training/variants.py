@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from usae_train.runtime.errors import UsageError
 
-NONE = ("", "none")  # how a command line says that there are no fractions
+SAID_AS_NONE = ("", "none")  # how a command line says that there are no fractions
 
 
 def _read_sparsity(told: Any) -> Any:
@@ -34,7 +34,7 @@ def _numbers(told: Any) -> Any:
     """Text of a command line: numbers with commas."""
     if not isinstance(told, str):
         return told
-    return () if told.strip() in NONE else tuple(part.strip() for part in told.split(","))
+    return () if told.strip() in SAID_AS_NONE else tuple(part.strip() for part in told.split(","))
 
 
 def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from usae_train.scenes.factors import FACTORS, PURE, patch_shares
 from usae_train.scenes.world import SIZE, SceneParameters, draw_parameters, render_scenes
 
 FLIPS_SEED = 4_000_000_007  # of no split of the demo's scenes
-AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
+SCENES_AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
 
 
 def flips(usae: USAE, concept_of: dict[str, int], pairs: int = 200) -> dict[str, dict[str, float]]:
@@ -82,7 +82,9 @@ def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int,
 def _mean_codes(usae: USAE, name: str, pictures: Tensor, wanted: Tensor, patches: Tensor) -> Tensor:
     """(pairs, concepts): each picture's codes of its wanted (pairs, concepts), the mean over its own patches."""
     means = []
-    for shown, concepts, own in zip(*(every.split(AT_ONCE) for every in (pictures, wanted, patches)), strict=True):
+    for shown, concepts, own in zip(
+        *(every.split(SCENES_AT_ONCE) for every in (pictures, wanted, patches)), strict=True
+    ):
         codes = usae.encode(name, usae.tokens(name, shown))
         is_wanted = codes.indices.cpu()[..., None] == concepts[:, None, None]
         values = (codes.values.cpu()[..., None] * is_wanted).sum(-2)  # (pairs, patches, concepts)

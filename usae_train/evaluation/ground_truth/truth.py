@@ -21,7 +21,7 @@ from usae_train.scenes.world import SIZE
 
 RECOVERED = 0.9  # AUROC, in all backbones by the same concept
 PAIRS = 200  # of scenes a factor, for flips; as many as there are scenes, if those are fewer
-AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
+CONCEPTS_AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
 
 
 def truth_figures(
@@ -86,8 +86,8 @@ def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> T
     found = []
     for own in codes.values():
         parts = []
-        for first in range(0, n_concepts, AT_ONCE):
-            last = min(first + AT_ONCE, n_concepts)
+        for first in range(0, n_concepts, CONCEPTS_AT_ONCE):
+            last = min(first + CONCEPTS_AT_ONCE, n_concepts)
             inside = (own.indices >= first) & (own.indices < last)
             some = Codes(own.values * inside, (own.indices - first).clamp(0, last - first - 1))
             dense = own.values.new_zeros(len(own.values), last - first)

@@ -15,7 +15,7 @@ from usae_train.files.atomic import atomic_path, check_file
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import without_nan
 
-SHOWN = 100  # concepts in the page's table; report.json has all
+SHOWN_CONCEPTS = 100  # concepts in the page's table; report.json has all
 
 
 def check_report_place(out: Path) -> None:
@@ -63,7 +63,7 @@ def table_rows(report: Report) -> list[dict[str, Any]]:
     for value, best in report["truth"]["values"].items() if "truth" in report else ():
         if best["recovered"]:
             follows.setdefault(best["concept"], []).append(value)
-    order = sorted(range(report["n_concepts"]), key=lambda c: (-concepts["co_fires"][c], c))[:SHOWN]
+    order = sorted(range(report["n_concepts"]), key=lambda c: (-concepts["co_fires"][c], c))[:SHOWN_CONCEPTS]
     return [
         {
             "concept": c,

@@ -23,7 +23,7 @@ STYLE: Any = {
     "ytick.color": TEXT,
 }
 # Okabe and Ito's palette for the colour-blind; line styles tell the same apart in print
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 STYLES = ("-", "--", "-.", ":")
 
 
@@ -50,7 +50,9 @@ def entropy_plot(report: Report) -> str:
     if counts is None:
         return ""
     figure, axes = _new_figure(4.4, 2.6)
-    axes.bar([(i + 0.5) / len(counts) for i in range(len(counts))], counts, width=0.9 / len(counts), color=COLOURS[0])
+    axes.bar(
+        [(i + 0.5) / len(counts) for i in range(len(counts))], counts, width=0.9 / len(counts), color=LINE_COLOURS[0]
+    )
     axes.set_xlabel("firing entropy\n(0: one backbone alone, 1: all equally)")
     axes.set_ylabel("concepts")
     return _svg(figure, "histogram of firing entropy")
@@ -64,9 +66,9 @@ def co_fires_plot(report: Report) -> str:
     if len(pairs) < 3 or len(report["backbones"]) < 2:
         return ""
     figure, axes = _new_figure(4.4, 3.2)
-    axes.loglog(*zip(*pairs, strict=True), ".", color=COLOURS[0], alpha=0.8, markersize=5)
+    axes.loglog(*zip(*pairs, strict=True), ".", color=LINE_COLOURS[0], alpha=0.8, markersize=5)
     ends, fitted = _fit([math.log(c) for c, _ in pairs], [math.log(e) for _, e in pairs])
-    axes.loglog([math.exp(x) for x in ends], [math.exp(y) for y in fitted], color=COLOURS[1], linewidth=1.2)
+    axes.loglog([math.exp(x) for x in ends], [math.exp(y) for y in fitted], color=LINE_COLOURS[1], linewidth=1.2)
     for axis in (axes.xaxis, axes.yaxis):  # under two decades the labels between would run into each other
         axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("co-fires: tokens in which all backbones fire it")
@@ -80,7 +82,7 @@ def consistency_plot(report: Report) -> str:
     if "independent" not in report:
         return ""
     figure, axes = _new_figure(4.4, 3.2)
-    looks = zip(itertools.cycle(COLOURS), itertools.cycle(STYLES))
+    looks = zip(itertools.cycle(LINE_COLOURS), itertools.cycle(STYLES))
     for (name, matched), (colour, style) in zip(report["independent"]["consistency"].items(), looks, strict=False):
         curve, chance = (
             sorted((c for c in cosines if c is not None and not math.isnan(c)), reverse=True)
