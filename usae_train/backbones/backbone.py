@@ -107,9 +107,18 @@ class Backbone(nn.Module):
         Raises:
             ValueError: for a backbone whose spec keeps no classifier.
         """
-        self._check_classifier()
+        self.check_classifier()
         logits: Tensor = self.model(self._normalized(canvas))
         return logits
+
+    def check_classifier(self) -> None:
+        """Nothing.
+
+        Raises:
+            ValueError: for a backbone whose spec keeps no classifier.
+        """
+        if self.spec.classes == 0:
+            raise UsageError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
 
     def embedding(self, canvas: Tensor) -> Tensor:
         """What the whole model makes of pictures (batch, 3, height, width) before its classifier: (batch, features)."""
@@ -123,7 +132,7 @@ class Backbone(nn.Module):
         Raises:
             ValueError: for a backbone whose spec keeps no classifier.
         """
-        self._check_classifier()
+        self.check_classifier()
         if not self._in_one_pass:
             return self(canvas, grid), self.logits(canvas)
         features, logits = self._features_and_logits(self._normalized(canvas))
@@ -178,10 +187,6 @@ class Backbone(nn.Module):
         same = copy.copy(self)
         same.name = name
         return same
-
-    def _check_classifier(self) -> None:
-        if self.spec.classes == 0:
-            raise UsageError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
 
     def _normalized(self, canvas: Tensor) -> Tensor:
         """Canvases at the model's own input size, mean and std."""

@@ -18,7 +18,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must no
 Resume = Annotated[bool, typer.Option("--resume", help="Resume a training that was stopped.")]
 Usae = Annotated[str, typer.Argument(help="`demo`, `photos`, a USAE folder or a hub id.")]
 Images = Annotated[str, typer.Argument(help=f"Pictures: {SOURCES}.")]
-Data = Annotated[str, typer.Argument(help=f"What it is trained on: {DATA}")]
+TrainingData = Annotated[str, typer.Argument(help=f"What it is trained on: {DATA}")]
 
 # of `fit` alone, which has many
 Backbones = Annotated[
@@ -38,5 +38,7 @@ Independent = Annotated[
         help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command resumes.",
     ),
 ]
-TensorBoard = Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files too; none by default.")]
+TensorBoardFolder = Annotated[
+    Path | None, typer.Option(help="Folder for TensorBoard's event files too; none by default.")
+]
 Wandb = Annotated[str | None, typer.Option(help="Project at Weights & Biases to log to as well; none by default.")]

@@ -14,12 +14,12 @@ from usae_train.commands.opening import check_pictures_options, open_pictures, s
 from usae_train.commands.options import (
     RECIPE_DEFAULTS,
     Backbones,
-    Data,
     Images,
     Independent,
     Out,
     Resume,
-    TensorBoard,
+    TensorBoardFolder,
+    TrainingData,
     Usae,
     VerifyChecksums,
     Wandb,
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 @takes_settings(ExecutionSettings)
 @takes_settings(FitSettings, ranges=False, defaults=RECIPE_DEFAULTS)
 def fit(
-    images: Data,
+    images: TrainingData,
     out: Out,
     execution: ExecutionSettings,
     agreement: AgreementSettings,
@@ -55,7 +55,7 @@ def fit(
     verify_checksums: VerifyChecksums = False,
     independent: Independent = False,
     resume: Resume = False,
-    tensorboard: TensorBoard = None,
+    tensorboard: TensorBoardFolder = None,
     wandb: Wandb = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -124,7 +124,7 @@ def _fit_independent(asked: FitRequest) -> None:
 NewBackbone = Annotated[
     str, typer.Option(help="Which backbone is added: a timm id, or a YAML of one spec with a name.")
 ]
-Name = Annotated[
+BackboneName = Annotated[
     str | None, typer.Option(help="What to call the backbone; the YAML's name, or the id without its tag, by default.")
 ]
 Joint = Annotated[
@@ -141,7 +141,7 @@ def add_backbone(
     execution: ExecutionSettings,
     backbone: NewBackbone,
     out: Out,
-    name: Name = None,
+    name: BackboneName = None,
     joint: Joint = False,
     resume: Resume = False,
     as_json: Json = False,

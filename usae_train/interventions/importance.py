@@ -132,8 +132,7 @@ def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
     network, site = editable(usae, backbone)
-    if network.spec.classes == 0:
-        raise UsageError(f"{backbone} has no classifier; set `classes` in its spec to the number of its classes")
+    network.check_classifier()
     if not site.reaches:
         raise UsageError(
             f"{backbone}: no patch token of {network.spec.place} reaches the classifier, which takes the class "

@@ -35,13 +35,13 @@ class Prisma(Format):
     def recognizes(self, place: Path) -> bool:
         """By what is in the file: a config of Prisma's, or its keys in the config.json beside it."""
         try:
-            return _opened(place) is not None
+            return _read_place(place) is not None
         except UsageError:
             return False
 
     def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
-        if (parts := _opened(place)) is None:
+        if (parts := _read_place(place)) is None:
             raise UsageError(f"{place} is not Prisma's: there is no config in the file, and no {CONFIG} beside it")
         file, config, tensors = parts
         _check(config, file)
@@ -61,7 +61,7 @@ class Prisma(Format):
         return SparseAutoencoder(self.name, "standard", encoder, bias, decoder, b_dec, b_dec, **sparsity, notes=notes)
 
 
-def _opened(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
+def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
     """The file, what its config says, and its tensors; None for what has no config of Prisma's."""
     files = sorted(own for own in place.iterdir() if own.suffix in SUFFIXES) if place.is_dir() else [place]
     if len(files) != 1 or files[0].suffix not in SUFFIXES:
