@@ -70,14 +70,14 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
         try:
-            for own in (spec, *beside):
-                check_site(name, self.model, own, trial_picture(self.input_size))
+            for each in (spec, *beside):
+                check_site(name, self.model, each, trial_picture(self.input_size))
             self._fold([spec, *beside])
             self._settle()
         except UsageError:
             raise
         except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
-            places = " and ".join(own.place for own in (spec, *beside))
+            places = " and ".join(each.place for each in (spec, *beside))
             side = "x".join(str(side) for side in config["input_size"][-2:])
             raise UsageError(
                 f"{name}: {spec.model!r} cannot be read at {places} and {self.input_size} px: "
@@ -179,8 +179,8 @@ class Backbone(nn.Module):
         half = self.compute_dtype != torch.float32
         with torch.autocast(self.mean.device.type, self.compute_dtype) if half else nullcontext():
             specs = [each.spec for each in others]
-            found = read_sites(self.model, specs, self._norm, self._normalized(canvas))
-        return [as_tokens(each.float() if half else each, grid) for each in found]
+            features = read_sites(self.model, specs, self._norm, self._normalized(canvas))
+        return [as_tokens(each.float() if half else each, grid) for each in features]
 
     def called(self, name: str) -> Backbone:
         """The same backbone, to the last tensor, by another name."""
@@ -284,14 +284,14 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], told: bool = T
         check_name(name)
     networks: dict[str, Backbone] = {}  # one each, whatever reads it
     built = {}
-    for name, own in specs.items():
-        if isinstance(own, Backbone):
-            built[name] = own.called(name)
-        elif own.network in networks:
-            built[name] = networks[own.network].also(name, own)
+    for name, spec in specs.items():
+        if isinstance(spec, Backbone):
+            built[name] = spec.called(name)
+        elif spec.network in networks:
+            built[name] = networks[spec.network].also(name, spec)
         else:
-            same = [each for each in specs.values() if isinstance(each, BackboneSpec) and each.network == own.network]
-            built[name] = networks[own.network] = Backbone(name, own, [each for each in same if each != own])
+            same = [each for each in specs.values() if isinstance(each, BackboneSpec) and each.network == spec.network]
+            built[name] = networks[spec.network] = Backbone(name, spec, [each for each in same if each != spec])
     for name, backbone in built.items():
         for note in backbone.notes() if told else ():
             warnings.warn(f"{name}: {note}", ReadOtherwise, stacklevel=2)

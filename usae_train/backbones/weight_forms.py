@@ -102,14 +102,14 @@ HINTS = (
 )
 
 
-def foreign_form(weights: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+def foreign_form(weights: Mapping[str, Any], initial: Mapping[str, Any]) -> str | None:
     """Whose names a file's are, and what to do, where they are another library's; None where that does not show."""
     for pattern, library in HINTS:
-        if any(re.search(pattern, key) for key in own):  # timm's VGG has such names too
+        if any(re.search(pattern, key) for key in initial):  # timm's VGG has such names too
             continue
-        if (found := next((key for key in weights if re.search(pattern, str(key))), None)) is not None:
+        if (foreign := next((key for key in weights if re.search(pattern, str(key))), None)) is not None:
             return (
-                f"its names are those of {library} ({found!r}), and not read here in this form; name timm's id of "
+                f"its names are those of {library} ({foreign!r}), and not read here in this form; name timm's id of "
                 "these weights, or save them under timm's names"
             )
     return None

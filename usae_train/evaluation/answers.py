@@ -49,10 +49,10 @@ class Answers:
 
     def fresh(self) -> Answers:
         """The same with nothing in it; the pictures' labels, which may be many, are not looked up again."""
-        own = copy.copy(self)
-        own.sums = {name: torch.zeros_like(sums) for name, sums in self.sums.items()}
-        own.counts = {name: torch.zeros_like(count) for name, count in self.counts.items()}
-        return own
+        empty = copy.copy(self)
+        empty.sums = {name: torch.zeros_like(sums) for name, sums in self.sums.items()}
+        empty.counts = {name: torch.zeros_like(count) for name, count in self.counts.items()}
+        return empty
 
     def add(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
         """Take in some pictures.
@@ -63,16 +63,19 @@ class Answers:
             tokens: {backbone: (pictures, token, width)} on the common grid.
         """
         backbones = self.usae.backbones
-        seen = {name: tokens[name] if own.grid == self.usae.grid else own(canvases) for name, own in backbones.items()}
+        seen = {
+            name: tokens[name] if backbone.grid == self.usae.grid else backbone(canvases)
+            for name, backbone in backbones.items()
+        }
         for name, labels in self.labels.items():
             logits = replaced_logits(self.usae, name, canvases, seen).double()
-            wanted = logits[CLEAN].argmax(-1) if labels is None else labels[numbers].to(logits.device)
-            known = wanted != NO_CLASS
+            right_class = logits[CLEAN].argmax(-1) if labels is None else labels[numbers].to(logits.device)
+            known = right_class != NO_CLASS
             if not known.any():
                 continue
-            logits, wanted = logits[:, known], wanted[known].expand(len(logits), -1)
-            right = (logits.argmax(-1) == wanted).sum(1)
-            loss = functional.cross_entropy(logits.movedim(-1, 1), wanted, reduction="none").sum(1)
+            logits, right_class = logits[:, known], right_class[known].expand(len(logits), -1)
+            right = (logits.argmax(-1) == right_class).sum(1)
+            loss = functional.cross_entropy(logits.movedim(-1, 1), right_class, reduction="none").sum(1)
             self.sums[name] += torch.stack([right.double(), loss], 1).cpu()
             self.counts[name] += int(known.sum())
 
@@ -140,10 +143,10 @@ def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
         for word in {_letters_of(each) for each in names.split(",")}:
             number[word] = NO_CLASS if word in number else index  # a crane is a bird, and a machine
     number |= {_letters_of(wordnet_id): index for index, (wordnet_id, _) in enumerate(known)}
-    own = [number.get(_letters_of(name), NO_CLASS) for name in classes.names]
-    if NO_CLASS in own:
+    class_of = [number.get(_letters_of(name), NO_CLASS) for name in classes.names]
+    if NO_CLASS in class_of:
         return None
-    return torch.tensor([NO_CLASS if each == NO_CLASS else own[each] for each in classes.numbers])
+    return torch.tensor([NO_CLASS if each == NO_CLASS else class_of[each] for each in classes.numbers])
 
 
 def _letters_of(name: str) -> str:
@@ -156,7 +159,7 @@ def check_answers(usae: USAE, backbones: Mapping[str, Backbone]) -> None:
     Raises:
         ValueError: for a USAE of whose backbones none has a classifier.
     """
-    if not any(own.spec.classes for own in backbones.values()):
+    if not any(backbone.spec.classes for backbone in backbones.values()):
         names = ", ".join(backbones)
         raise UsageError(
             f"--answers: no backbone of {usae.source or 'this USAE'} has a classifier ({names}); set `classes` in the "

@@ -70,16 +70,16 @@ class Measures:
         for first in range(0, len(paired.numbers), IMAGES_AT_ONCE):
             tokens = {n: t[first : first + IMAGES_AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
             numbers = paired.numbers[first : first + IMAGES_AT_ONCE]
-            if wrong := [name for name, own in tokens.items() if not own.isfinite().all()]:
+            if wrong := [name for name, some in tokens.items() if not some.isfinite().all()]:
                 raise UsageError(
                     f"{', '.join(wrong)}: some tokens of the pictures {numbers.min()} to {numbers.max()} are NaN or "
                     "infinite; check the backbone's weights"
                 )
-            codes = {name: self.usae.encode(name, own) for name, own in tokens.items()}
+            codes = {name: self.usae.encode(name, some) for name, some in tokens.items()}
             self.firing.add(numbers, codes)
             if len(tokens) > 1:
                 self.ceiling.add(numbers, tokens)
-            flat = {name: own.flatten(0, 1) for name, own in tokens.items()}
+            flat = {name: some.flatten(0, 1) for name, some in tokens.items()}
             reconstruct(self.usae, flat, codes, self.reconstruction[half])
             if self.posthoc is not None:
                 self.posthoc.add(flat, matching=half == 0)
@@ -106,7 +106,7 @@ class Measures:
         states = []
         for first in range(0, len(paired.numbers), IMAGES_AT_ONCE):
             few = slice(first, first + IMAGES_AT_ONCE)
-            own = Measures(
+            sums = Measures(
                 self.usae,
                 keep_codes=self.kept is not None,
                 answers=None if self.answers is None else self.answers.fresh(),
@@ -114,16 +114,16 @@ class Measures:
             )
             canvases = None if paired.canvases is None else paired.canvases[few]
             tokens = {n: t[few] for n, t in paired.tokens.items()}
-            own.add(PairedTokens(tokens, paired.numbers[few], canvases=canvases), half)
-            states.append(own.state_dict())
+            sums.add(PairedTokens(tokens, paired.numbers[few], canvases=canvases), half)
+            states.append(sums.state_dict())
         return states
 
-    def take(self, found: list[dict[str, Any]] | PairedTokens, half: int) -> None:
+    def take(self, worked_out: list[dict[str, Any]] | PairedTokens, half: int) -> None:
         """Add what `apart` has worked out."""
-        if isinstance(found, PairedTokens):
-            self.add(found, half)
+        if isinstance(worked_out, PairedTokens):
+            self.add(worked_out, half)
             return
-        for state in found:
+        for state in worked_out:
             self.merge(state)
 
     def whole(self) -> Reconstruction:
@@ -185,12 +185,14 @@ def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Co
         codes: {backbone: codes of the same tokens}.
         into: where the errors are added up.
     """
-    for target, wanted in tokens.items():
-        into.add_tokens(target, wanted)
+    for target, expected in tokens.items():
+        into.add_tokens(target, expected)
         rows, offset, scale = usae.rows(target), usae.decoder(target).offset, usae.scale(target)
-        for source, own in codes.items():
+        for source, coded in codes.items():
             # usae.decode would norm the atoms again for every source
-            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, rows) + offset).view_as(wanted))
+            into.add_decoded(
+                source, target, expected, scale.inverse(sparse_decode(coded, rows) + offset).view_as(expected)
+            )
 
 
 def reconstruction_of(usae: USAE, lots: Iterable[Mapping[str, Tensor]]) -> Reconstruction:
@@ -203,5 +205,5 @@ def reconstruction_of(usae: USAE, lots: Iterable[Mapping[str, Tensor]]) -> Recon
 
 
 def _codes_as_tensors(codes: Mapping[str, Codes]) -> dict[str, Tensor]:
-    values = {f"{name}.values": own.values.cpu() for name, own in codes.items()}
-    return {**values, **{f"{name}.indices": own.indices.to("cpu", torch.int32) for name, own in codes.items()}}
+    values = {f"{name}.values": coded.values.cpu() for name, coded in codes.items()}
+    return {**values, **{f"{name}.indices": coded.indices.to("cpu", torch.int32) for name, coded in codes.items()}}

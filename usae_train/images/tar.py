@@ -66,8 +66,8 @@ class TarImages(Indexed):
     drawn_from: int | None = None
 
     def __init__(self, pattern: str) -> None:
-        told = _WITH_FIELD.fullmatch(pattern)
-        places, field = (told[1], told[2]) if told else (pattern, None)
+        with_field = _WITH_FIELD.fullmatch(pattern)
+        places, field = (with_field[1], with_field[2]) if with_field else (pattern, None)
         parts = [part if REMOTE.match(part) else str(named_place(part).absolute()) for part in places.split("::")]
         self.name = printable("::".join(parts)) + (f":{field}" if field else "")
         self.shards: list[Path] = []
@@ -82,9 +82,9 @@ class TarImages(Indexed):
 
     def chosen(self, numbers: Sequence[int]) -> TarImages:
         """Those of its pictures alone."""
-        found = copy(self)
-        found.members = [self.members[number] for number in numbers]
-        return found
+        some = copy(self)
+        some.members = [self.members[number] for number in numbers]
+        return some
 
     def __len__(self) -> int:
         return len(self.members)
@@ -142,7 +142,7 @@ class TarImages(Indexed):
         return fingerprint_of(zip(map(self.label, range(len(self))), contents, strict=True), len(self))
 
 
-def pictures_of(shard: Path, number: int, wanted: str | None, left_out: Counter[str]) -> list[Member]:
+def pictures_of(shard: Path, number: int, asked_field: str | None, left_out: Counter[str]) -> list[Member]:
     """The pictures of one shard, one a sample; how many of what are left out is added to what is known.
 
     Raises:
@@ -173,9 +173,9 @@ def pictures_of(shard: Path, number: int, wanted: str | None, left_out: Counter[
         raise UsageError(f"no shard {str(shard)!r}; check the pattern's numbers") from error
     except (tarfile.TarError, OSError, EOFError) as error:
         raise UsageError(f"{shard} is not a whole, uncompressed tar file: {error}") from error
-    if wanted is None:
+    if asked_field is None:
         samples = dict(_without_annotations(samples, left_out))
-    chosen = [_picture(sample, known, wanted, left_out) for sample, known in samples.items()]
+    chosen = [_picture(sample, known, asked_field, left_out) for sample, known in samples.items()]
     return sorted((member for member in chosen if member is not None), key=lambda member: member.offset)
 
 
@@ -197,16 +197,16 @@ def _without_annotations(
         sample for sample, known in samples.items() if any(is_picture_name(each.name) for each in known.values())
     }
     for sample, known in samples.items():
-        found = annotated(sample) if sample in pictures else None
-        if found is not None and found[0] in pictures:
-            left_out.update(f"{found[1]}.{field} beside a picture" for field in known)
+        annotation = annotated(sample) if sample in pictures else None
+        if annotation is not None and annotation[0] in pictures:
+            left_out.update(f"{annotation[1]}.{field} beside a picture" for field in known)
         else:
             yield sample, known
 
 
-def _picture(sample: str, known: dict[str, Member], wanted: str | None, left_out: Counter[str]) -> Member | None:
+def _picture(sample: str, known: dict[str, Member], asked_field: str | None, left_out: Counter[str]) -> Member | None:
     pictures = [field for field in known if is_picture_name(known[field].name)]
-    chosen = picture_of(sample, pictures, wanted)
+    chosen = picture_of(sample, pictures, asked_field)
     if chosen is None:
         left_out[f"samples without a picture ({', '.join(sorted(known)) or 'without an ending'})"] += 1
         return None

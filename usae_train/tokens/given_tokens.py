@@ -40,7 +40,7 @@ class GivenTokens:
     @functools.cached_property  # what is not laid out in one piece is copied: once
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (n, width)}."""
-        return {name: own.flatten(0, 1) for name, own in self.tokens.items()} if self.by_image else self.tokens
+        return {name: some.flatten(0, 1) for name, some in self.tokens.items()} if self.by_image else self.tokens
 
     def sample(self) -> Iterator[PairedTokens]:
         """What statistics are measured on: 10,000 images at most, or 20,000 bare tokens, drawn from all."""
@@ -51,10 +51,10 @@ class GivenTokens:
     def identity(self) -> dict[str, Any]:
         """What tells these tokens from others, for training states: shapes, and a hash of some rows."""
         digests = {}
-        for name, own in self.flat.items():
-            spaced = torch.linspace(0, len(own) - 1, min(FINGERPRINTED_TOKENS, len(own)), dtype=torch.double).long()
-            digests[name] = hashlib.sha256(own[spaced].float().numpy().tobytes()).hexdigest()
-        return {"tokens": {name: list(own.shape) for name, own in self.tokens.items()}, "rows": digests}
+        for name, some in self.flat.items():
+            spaced = torch.linspace(0, len(some) - 1, min(FINGERPRINTED_TOKENS, len(some)), dtype=torch.double).long()
+            digests[name] = hashlib.sha256(some[spaced].float().numpy().tobytes()).hexdigest()
+        return {"tokens": {name: list(some.shape) for name, some in self.tokens.items()}, "rows": digests}
 
 
 def names_tokens(place: str) -> bool:
@@ -118,10 +118,10 @@ def check_pairs(tokens: dict[str, Tensor]) -> None:
     Raises:
         ValueError: with the rows of all.
     """
-    rows = {name: tuple(own.shape[:-1]) for name, own in tokens.items()}
+    rows = {name: tuple(some.shape[:-1]) for name, some in tokens.items()}
     if len(set(rows.values())) > 1:
-        told = ", ".join(f"{name} {' x '.join(map(str, own))}" for name, own in rows.items())
-        raise UsageError(f"rows differ: {told}; row n must be the same patch of the same image in all")
+        listed = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in rows.items())
+        raise UsageError(f"rows differ: {listed}; row n must be the same patch of the same image in all")
 
 
 def read_one(place: str) -> Tensor:
@@ -141,10 +141,12 @@ def read_one(place: str) -> Tensor:
     if path.suffix == ".npy":
         return read_npy(path)
     if path.suffix == ".safetensors":
-        found = tensors_of(path)
-        if len(found) != 1:
-            raise UsageError(f"{place} has tensors {', '.join(found) or 'of no name'}; expected one, of this backbone")
-        return next(iter(found.values()))
+        tensors = tensors_of(path)
+        if len(tensors) != 1:
+            raise UsageError(
+                f"{place} has tensors {', '.join(tensors) or 'of no name'}; expected one, of this backbone"
+            )
+        return next(iter(tensors.values()))
     raise UsageError(f"{place} is no file of tokens; {EXPECTED_TOKENS}")
 
 
@@ -158,12 +160,12 @@ def read_saev_folder(folder: Path, layer: int | None) -> Tensor:
 def tensors_of(file: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, by name; a ValueError for one that is broken or has none."""
     try:
-        found = load_file(file)
+        tensors = load_file(file)
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is broken or no .safetensors file ({error})") from error
-    if not found:
+    if not tensors:
         raise UsageError(f"{file} has no tensors; expected one per backbone")
-    return found
+    return tensors
 
 
 def read_npy(file: Path) -> Tensor:

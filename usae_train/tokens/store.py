@@ -109,9 +109,11 @@ class StoreRecord(BaseModel):
 
     def differences(self, other: StoreRecord) -> list[str]:
         """The names of what another extraction was told otherwise."""
-        told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
-        differing = [name for name in told if not same(name, getattr(self, name), getattr(other, name))]
-        hashes = [{name: own.sha256 for name, own in record.weights.items()} for record in (self, other)]
+        compared = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
+        differing = [name for name in compared if not same(name, getattr(self, name), getattr(other, name))]
+        hashes = [
+            {name: weights_record.sha256 for name, weights_record in record.weights.items()} for record in (self, other)
+        ]
         if "backbones" not in differing and self.weights and hashes[0] != hashes[1]:
             differing.append("weights")
         return sorted(differing)
