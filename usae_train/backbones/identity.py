@@ -46,10 +46,10 @@ class WeightsRecord(BaseModel):
         Raises:
             ValueError: for tokens that are not numbers.
         """
-        own, found = _unpacked(self.tokens), _unpacked(other.tokens)
-        if own.shape != found.shape:
+        ours, theirs = _unpacked(self.tokens), _unpacked(other.tokens)
+        if ours.shape != theirs.shape:
             return math.inf
-        return float(np.linalg.norm(found - own) / max(float(np.linalg.norm(own - own.mean())), 1e-12))
+        return float(np.linalg.norm(theirs - ours) / max(float(np.linalg.norm(ours - ours.mean())), 1e-12))
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -87,7 +87,7 @@ def _unpacked(tokens: str) -> np.ndarray:
 
 
 def check_records(
-    found: Mapping[str, WeightsRecord], expected: Mapping[str, WeightsRecord], hints: Mapping[str, str]
+    records: Mapping[str, WeightsRecord], expected: Mapping[str, WeightsRecord], hints: Mapping[str, str]
 ) -> None:
     """Compare the backbones that were built with those that a USAE was trained with; those without a record pass.
 
@@ -95,24 +95,24 @@ def check_records(
     another classifier.
 
     Args:
-        found: of the backbones that were built.
+        records: of the backbones that were built.
         expected: what the USAE keeps.
         hints: what to do about each.
 
     Raises:
         ValueError: for the first that is another one.
     """
-    for name, own in found.items():
+    for name, record in records.items():
         if name not in expected:
             continue
-        same, distance = own.sha256 == expected[name].sha256, expected[name].distance(own)
+        same, distance = record.sha256 == expected[name].sha256, expected[name].distance(record)
         if same and distance <= TOLERANCE:
             continue
-        hashes = f"hash {own.sha256[:12]}..., trained with {expected[name].sha256[:12]}..."
+        hashes = f"hash {record.sha256[:12]}..., trained with {expected[name].sha256[:12]}..."
         if not distance <= TOLERANCE:
-            told = "the weights are the same, but they are read otherwise" if same else hashes
+            difference = "the weights are the same, but they are read otherwise" if same else hashes
             raise UsageError(
-                f"{name} is not the backbone that this USAE was trained with ({told}; tokens of the test picture "
+                f"{name} is not the backbone that this USAE was trained with ({difference}; tokens of the test picture "
                 f"differ by {distance:.0%}): {hints[name]}"
             )
         warnings.warn(

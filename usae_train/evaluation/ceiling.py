@@ -41,8 +41,8 @@ class Ceiling:
             tokens: {backbone: (pictures, tokens, width)}.
         """
         for part in range(FOLDS):
-            own = numbers % FOLDS == part
-            seen = [(tokens[name][own] - self.centres[name]).flatten(0, 1) for name in self.widths]
+            of_fold = numbers % FOLDS == part
+            seen = [(tokens[name][of_fold] - self.centres[name]).flatten(0, 1) for name in self.widths]
             rows = torch.cat([*seen, seen[0].new_ones(len(seen[0]), 1)], 1)
             self.moments[part] += (rows.T @ rows).cpu()
 
@@ -57,8 +57,8 @@ class Ceiling:
         for part in range(FOLDS):
             fitted, measured = self.moments[part], self.moments[1 - part]
             at = fitted[-1] / fitted[-1, -1]
-            for pair, found in self._errors(around(fitted, at), around(measured, at)).items():
-                errors[pair] = errors.get(pair, 0.0) + found
+            for pair, of_pair in self._errors(around(fitted, at), around(measured, at)).items():
+                errors[pair] = errors.get(pair, 0.0) + of_pair
         variances = {name: self._variance(name) for name in self.widths}
         return {
             source: {
@@ -79,7 +79,7 @@ class Ceiling:
 
     def _errors(self, here: Tensor, there: Tensor) -> dict[tuple[str, str], Tensor]:
         """{(from, to): squared errors there of the maps that are best here, the first of no map at all}."""
-        found, places = {}, self._places()
+        errors, places = {}, self._places()
         for source, rows in places.items():
             variance, directions = torch.linalg.eigh(here[rows, rows])
             variance = variance.clamp_min(0)
@@ -92,10 +92,10 @@ class Ceiling:
                 if not math.isnan(self._variance(source)):  # of what never varies rounding would make a map
                     maps += [fitted / (variance + ridge * variance.mean())[:, None] for ridge in RIDGES]
                 whole = there[columns, columns].diagonal().sum()
-                found[source, target] = torch.stack(
-                    [whole - 2 * (own * measured).sum() + (own * (turned @ own)).sum() for own in maps]
+                errors[source, target] = torch.stack(
+                    [whole - 2 * (linear * measured).sum() + (linear * (turned @ linear)).sum() for linear in maps]
                 )
-        return found
+        return errors
 
     def _variance(self, name: str) -> float:
         """Squares of a backbone's tokens around its mean token, summed over the parts; NaN where there is none."""
@@ -124,7 +124,7 @@ def ceiling_figures(ceiling: Ceiling, r2: Matrix) -> CeilingFigures | None:
     if linear is None:
         return None
     share = {
-        source: {target: r2[source][target] / own if own > 0 else float("nan") for target, own in row.items()}
+        source: {target: r2[source][target] / most if most > 0 else float("nan") for target, most in row.items()}
         for source, row in linear.items()
     }
     mean, reached = (mean_off(matrix) for matrix in (linear, r2))

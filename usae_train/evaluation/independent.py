@@ -31,26 +31,26 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
         ValueError: for a backbone that is missing, of another width, read on another grid, or another by its spec.
     """
     folder = Path(folder)
-    found = {}
+    saes = {}
     for name in usae.names:
         if not (folder / name).is_dir():
             raise UsageError(
                 f"{folder} has no {name}; expected a folder for each of {', '.join(usae.names)}, "
                 "as usae-train fit --independent writes it"
             )
-        own = load(folder / name)
-        if own.names != [name] or own.widths[name] != usae.widths[name] or own.grid != usae.grid:
+        sae = load(folder / name)
+        if sae.names != [name] or sae.widths[name] != usae.widths[name] or sae.grid != usae.grid:
             raise UsageError(
-                f"{folder / name} is over {own.widths} on the grid {own.grid}; expected "
+                f"{folder / name} is over {sae.widths} on the grid {sae.grid}; expected "
                 f"{ {name: usae.widths[name]} } on {usae.grid}: fit it on the same pictures and backbones"
             )
-        if differences := _differences(usae.specs.get(name), own.specs.get(name)):
+        if differences := _differences(usae.specs.get(name), sae.specs.get(name)):
             raise UsageError(
                 f"{folder / name} sees another backbone than the {name} of {usae.source}: it differs in {differences}; "
                 "fit it with the same specs"
             )
-        found[name] = own.to(usae.device)
-    return found
+        saes[name] = sae.to(usae.device)
+    return saes
 
 
 def _differences(one: BackboneSpec | None, other: BackboneSpec | None) -> str:

@@ -194,7 +194,7 @@ def _lots(
         flat = paired_tokens(data, usae.widths)
         at_once = 4096
         for first in range(0, len(next(iter(flat.values()))), at_once):
-            yield {name: own[first : first + at_once] for name, own in flat.items()}
+            yield {name: some[first : first + at_once] for name, some in flat.items()}
         return
     source, backbones = source_of(data, limit), usae.backbones
     assert usae.grid is not None
@@ -213,10 +213,10 @@ def _settings(given: EvaluateOptions) -> EvaluateSettings:
 @contextmanager
 def _running_in(backbones: Mapping[str, Backbone], dtype: str) -> Iterator[None]:
     """Let backbones compute in another type meanwhile."""
-    before = {name: own.compute_dtype for name, own in backbones.items()}
+    before = {name: backbone.compute_dtype for name, backbone in backbones.items()}
     set_compute_dtype(backbones.values(), dtype)
     try:
         yield
     finally:
-        for name, own in backbones.items():
-            own.compute_dtype = before[name]
+        for name, backbone in backbones.items():
+            backbone.compute_dtype = before[name]

@@ -32,12 +32,12 @@ def parse_edits(usae: USAE, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
     Raises:
         ValueError: for a concept that there is not, a number beyond a million, or a kind that is none.
     """
-    found = {}
-    for given, wanted in edits.items():
+    parsed = {}
+    for given, edit in edits.items():
         concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
         check_concept(usae, concept)
-        found[concept] = _edit(concept, wanted)
-    return found
+        parsed[concept] = _edit(concept, edit)
+    return parsed
 
 
 def check_concept(usae: USAE, concept: int) -> None:
@@ -50,11 +50,11 @@ def check_concept(usae: USAE, concept: int) -> None:
         raise UsageError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
 
 
-def _edit(concept: int, wanted: EditValue) -> Edit:
-    kind, number = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else ("set", wanted)
+def _edit(concept: int, edit: EditValue) -> Edit:
+    kind, number = edit if isinstance(edit, tuple) and len(edit) == 2 else ("set", edit)
     if kind not in EDIT_KINDS or isinstance(number, bool) or not isinstance(number, Real):
         raise UsageError(
-            f'the edit of concept {concept} is {wanted!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
+            f'the edit of concept {concept} is {edit!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
         )
     if not abs(number) <= LARGEST_EDIT:  # NaN is under no bound
         raise UsageError(

@@ -184,13 +184,13 @@ class ActivationStore:
         at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
         for shard, images in pieces:
             for first in range(0, len(images), at_once):  # opened anew each time: what was read is unmapped
-                own = images[first : first + at_once]
+                span = images[first : first + at_once]
                 with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
                     for name, into in tokens.items():
-                        into[done : done + len(own)] = opened.get_slice(name)[own.start : own.stop]
-                    numbers[done : done + len(own)] = opened.get_slice(IMAGES)[own.start : own.stop]
-                _check_image_numbers(self.folder, self.record.shards[shard], numbers[done : done + len(own)])
-                done += len(own)
+                        into[done : done + len(span)] = opened.get_slice(name)[span.start : span.stop]
+                    numbers[done : done + len(span)] = opened.get_slice(IMAGES)[span.start : span.stop]
+                _check_image_numbers(self.folder, self.record.shards[shard], numbers[done : done + len(span)])
+                done += len(span)
         return PairedTokens(tokens, numbers, self.failures())
 
     def images(self, shard: int, places: Sequence[int]) -> PairedTokens:
@@ -201,7 +201,7 @@ class ActivationStore:
         """
         with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
             slices = {name: opened.get_slice(name) for name in (*self.record.widths, IMAGES)}
-            tokens = {name: torch.cat([own[p : p + 1] for p in places]) for name, own in slices.items()}
+            tokens = {name: torch.cat([read[p : p + 1] for p in places]) for name, read in slices.items()}
         numbers = tokens.pop(IMAGES)
         return PairedTokens(tokens, numbers)
 
@@ -235,12 +235,12 @@ def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[An
             tokens = record.grid[0] * record.grid[1]
             shapes = {name: [shard.images, tokens, width] for name, width in record.widths.items()}
             for name, expected in {**shapes, IMAGES: [shard.images]}.items():
-                kind, own = "I64" if name == IMAGES else SAFETENSORS_DTYPES[record.dtype], opened.get_slice(name)
-                if own.get_dtype() != kind:
-                    raise UsageError(f"{file} holds {name} as {own.get_dtype()}; by {RECORD} it should be {kind}")
-                if (found := own.get_shape()) != expected:
+                kind, part = "I64" if name == IMAGES else SAFETENSORS_DTYPES[record.dtype], opened.get_slice(name)
+                if part.get_dtype() != kind:
+                    raise UsageError(f"{file} holds {name} as {part.get_dtype()}; by {RECORD} it should be {kind}")
+                if (shape := part.get_shape()) != expected:
                     raise UsageError(
-                        f"{file} holds {name} in the shape {found}; by {RECORD} it should be {expected}: it is of "
+                        f"{file} holds {name} in the shape {shape}; by {RECORD} it should be {expected}: it is of "
                         "another store, of other backbones or another grid"
                     )
             yield opened
@@ -277,9 +277,9 @@ def check_content(folder: Path, shard: Shard) -> None:
     file = folder / shard.file
     if not file.is_file():
         raise UsageError(f"{file} is missing; extract again into another folder")
-    if (found := file_hash(file)) != shard.sha256:
+    if (sha256 := file_hash(file)) != shard.sha256:
         raise UsageError(
-            f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
+            f"{file} has the checksum {sha256[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
         )
 
 

@@ -195,7 +195,7 @@ def train_each(
     for position, name in enumerate(names):
         if not (out / name / "config.json").is_file():
             apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
-            own = settings.model_copy(update=apart)
+            seeded = settings.model_copy(update=apart)
             room = out / f".{name}.training"
             checkpointer = TrainingCheckpointer(
                 room, work.execution.checkpoint_minutes, work.execution.keep_checkpoints
@@ -204,30 +204,31 @@ def train_each(
                 watch = logging_callbacks(
                     metrics_logger,
                     work.report,
-                    own.steps,
+                    seeded.steps,
                     f"training {name}",
                     f"pictures {name}",
                     log_every=work.execution.log_every,
                     failure=work.failure,
                 )
-                usae = fit_one(name, own, watch, checkpointer)
+                usae = fit_one(name, seeded, watch, checkpointer)
             with atomic_path(out / BEGUN) as temporary:
                 temporary.write_text(json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
             shutil.rmtree(room, ignore_errors=True)
 
 
-def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
+def _check_begun(note: Path, asked: Mapping[str, Any]) -> None:
     """Compare with the SAEs that are there already; older ones have no note, and are compared one by one."""
     if not note.is_file() or not any(note.parent.glob("*/config.json")):  # killed before the first was written
         return
     try:
-        found = read_object(note)
+        note_there = read_object(note)
     except UsageError as error:
         raise UsageError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
-    told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
+    moving = note_there.keys() - {"max_broken"}  # which moves nothing that was trained
+    begun_with = {key: note_there[key] for key in moving}
     try:
-        differences = differing(wanted, told)
+        differences = differing(asked, begun_with)
     except UsageError as error:
         raise UsageError(
             f"{note.parent} cannot be resumed: {error}; end it with that version, or choose another --out"
@@ -240,11 +241,11 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
 
 
 def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
-    found = there.n_concepts, there.k, there.recipe
-    wanted = settings.n_concepts, settings.k, settings.recipe.title
-    if found != wanted:
+    size_there = there.n_concepts, there.k, there.recipe
+    size = settings.n_concepts, settings.k, settings.recipe.title
+    if size_there != size:
         named = [
-            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)
+            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (size_there, size)
         ]
         raise UsageError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
 
@@ -293,7 +294,7 @@ def _fit_on_store(
     every = StoreFeed(store, allowed_memory(work.execution.memory))
     feed = OneBackbone(every, name)
     usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
-    usae.weights = {name: own for name, own in record.weights.items() if name in usae.names}
+    usae.weights = {name: weights for name, weights in record.weights.items() if name in usae.names}
     usae.measured_on = record.images
     checkpointer.data = {
         **record.images.of_a_state,

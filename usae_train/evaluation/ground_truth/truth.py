@@ -59,10 +59,10 @@ def truth_figures(
             return lambda tell: figures_under(usae, source, LOOKS[name], concept_of)
         return lambda tell: flips_of(usae, name, concept_of, pairs)
 
-    found = dict[str, dict[str, Any]]()
+    results = dict[str, dict[str, Any]]()
     with Workers([job(name) for name in names], workers, handles_ctrl_c=False) as working:
         for number, name in enumerate(names):
-            found[name] = working.result(number)
+            results[name] = working.result(number)
             progress("truth", 1 + number // len(LOOKS), 3)
     progress("truth", 3, 3)
     return {
@@ -70,8 +70,8 @@ def truth_figures(
         "values": values,
         "unseen": unseen(areas),
         "recovered": recovered_share(values),
-        "flips": {name: share for name, share in found.items() if name not in LOOKS},
-        "shifts": {name: figures for name, figures in found.items() if name in LOOKS},
+        "flips": {name: share for name, share in results.items() if name not in LOOKS},
+        "shifts": {name: figures for name, figures in results.items() if name in LOOKS},
     }, areas
 
 
@@ -83,17 +83,17 @@ def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> 
 
 def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> Tensor:
     """(backbones, values, concepts): AUROC of every concept's code against every label, some concepts at a time."""
-    found = []
-    for own in codes.values():
+    areas = []
+    for coded in codes.values():
         parts = []
         for first in range(0, n_concepts, CONCEPTS_AT_ONCE):
             last = min(first + CONCEPTS_AT_ONCE, n_concepts)
-            inside = (own.indices >= first) & (own.indices < last)
-            some = Codes(own.values * inside, (own.indices - first).clamp(0, last - first - 1))
-            dense = own.values.new_zeros(len(own.values), last - first)
+            inside = (coded.indices >= first) & (coded.indices < last)
+            some = Codes(coded.values * inside, (coded.indices - first).clamp(0, last - first - 1))
+            dense = coded.values.new_zeros(len(coded.values), last - first)
             parts.append(auroc(dense.scatter_add_(1, some.indices, some.values), truth))
-        found.append(torch.cat(parts, 1))
-    return torch.stack(found)
+        areas.append(torch.cat(parts, 1))
+    return torch.stack(areas)
 
 
 def recovery(areas: Tensor) -> dict[str, RecoveredValue]:
@@ -119,6 +119,6 @@ def recovered_share(values: Mapping[str, RecoveredValue]) -> dict[str, float]:
     """{factor: share of its values that have a concept}."""
     share: dict[str, float] = {}
     for factor in dict.fromkeys(value.partition(":")[0] for value in values):
-        own = [each["recovered"] for value, each in values.items() if value.startswith(factor)]
-        share[factor] = sum(own) / len(own)
+        recovered = [each["recovered"] for value, each in values.items() if value.startswith(factor)]
+        share[factor] = sum(recovered) / len(recovered)
     return share

@@ -80,8 +80,8 @@ class JumpReLU(Sparsity):
         pre_codes = pre_codes.detach()
         if revived is not None:  # they are not active
             pre_codes = pre_codes.masked_fill(revived, -1.0)
-        own = _Count.apply(pre_codes, threshold, chosen.concepts, self.bandwidth) / max(n_tokens, 1)
-        penalty: Tensor = self.weight * ((own + (ranks.mean(own) - own).detach()) / k - 1).square()
+        active = _Count.apply(pre_codes, threshold, chosen.concepts, self.bandwidth) / max(n_tokens, 1)
+        penalty: Tensor = self.weight * ((active + (ranks.mean(active) - active).detach()) / k - 1).square()
         return penalty
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
@@ -100,33 +100,33 @@ class JumpReLU(Sparsity):
             threshold.mul_(scale)
 
 
-def _near(given: Tensor, pre_codes: Tensor, own: Tensor, bandwidth: float) -> Tensor:
+def _near(given: Tensor, pre_codes: Tensor, thresholds: Tensor, bandwidth: float) -> Tensor:
     """What of a gradient (entries,) is within half a bandwidth of its threshold: the paper's kernel, a rectangle."""
-    near = (pre_codes - own).abs() < own * (bandwidth / 2)
+    near = (pre_codes - thresholds).abs() < thresholds * (bandwidth / 2)
     return torch.where(near, given, 0.0) / -bandwidth
 
 
 def _noted_thresholds(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
     """Each entry's own threshold, (entries,); noted with what `backward` needs."""
-    own = threshold.index_select(0, concepts).clamp_min(LEAST_THRESHOLD)
-    ctx.save_for_backward(pre_codes, own, concepts, threshold)
+    thresholds = threshold.index_select(0, concepts).clamp_min(LEAST_THRESHOLD)
+    ctx.save_for_backward(pre_codes, thresholds, concepts, threshold)
     ctx.bandwidth = bandwidth
-    return own
+    return thresholds
 
 
 class _Jump(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
-        own = _noted_thresholds(ctx, pre_codes, threshold, concepts, bandwidth)
-        return torch.where(pre_codes > own, pre_codes, 0.0)
+        thresholds = _noted_thresholds(ctx, pre_codes, threshold, concepts, bandwidth)
+        return torch.where(pre_codes > thresholds, pre_codes, 0.0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        pre_codes, own, concepts, threshold = ctx.saved_tensors
-        to_own = _near(gradient, pre_codes, own, ctx.bandwidth)
+        pre_codes, thresholds, concepts, threshold = ctx.saved_tensors
+        to_own = _near(gradient, pre_codes, thresholds, ctx.bandwidth)
         to_threshold = torch.zeros_like(threshold).index_add_(0, concepts, to_own)
-        return torch.where(pre_codes > own, gradient, 0.0), to_threshold, None, None
+        return torch.where(pre_codes > thresholds, gradient, 0.0), to_threshold, None, None
 
 
 class _Count(torch.autograd.Function):
@@ -137,6 +137,6 @@ class _Count(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
-        pre_codes, own, concepts, threshold = ctx.saved_tensors
-        to_own = _near(gradient / own, pre_codes, own, ctx.bandwidth)
+        pre_codes, thresholds, concepts, threshold = ctx.saved_tensors
+        to_own = _near(gradient / thresholds, pre_codes, thresholds, ctx.bandwidth)
         return None, torch.zeros_like(threshold).index_add_(0, concepts, to_own), None, None
