@@ -31,6 +31,12 @@ class Worded(BaseModel):
     # Within another model pydantic makes it itself, and tells of what is wrong there by its whole place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self)
+        if kind.model_config.get("frozen") and name in kind.model_fields:
+            raise AttributeError(f"{name} stays as it is; make others instead: {kind.__name__}({name}={short(value)})")
+        super().__setattr__(name, value)
+
 
 class Settings(Worded):
     """A model whose fields may have had other names: given by those they are taken, with a warning.

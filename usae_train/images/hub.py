@@ -169,7 +169,12 @@ def _split_and_column(text: str) -> tuple[str, str]:
 
 def _column(datasets: Any, rows: Any, request: DatasetRequest) -> str:
     """The column of pictures that is wanted, or the only one."""
-    columns = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
+    columns = [
+        column
+        for column, feature in rows.features.items()
+        # Parquet that another program wrote has no word of pictures, but the same two parts.
+        if isinstance(feature, datasets.Image) or (isinstance(feature, dict) and feature.keys() == {"bytes", "path"})
+    ]
     if not columns:
         raise UsageError(f"{request.text} has no column of pictures; its columns are {', '.join(rows.features)}")
     if request.column and request.column not in columns:
