@@ -205,8 +205,9 @@ def _lots(
 def _settings(given: EvaluateOptions) -> EvaluateSettings:
     """Those that were given, checked; what the command does with files is none of them, and is not done unseen."""
     chosen = check_settings(EvaluateSettings, **given)
-    for name in {EvaluateSettings.FORMER.get(name, name) for name in given} - EvaluateOptions.__annotations__.keys():
-        raise UsageError(f"{name} is of the command, which keeps states and statistics in files; leave it out here")
+    for name in given:
+        if EvaluateSettings.FORMER.get(name, name) not in EvaluateOptions.__annotations__:
+            raise UsageError(f"{name} is of the command, which keeps states and statistics in files; leave it out here")
     return chosen
 
 

@@ -100,8 +100,9 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
     inner: Any = model
     for key in first["loc"][:-1]:  # settings of settings
         inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
-    near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1) if name else []
-    hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
+    known = {**{field: field for field in getattr(inner, "model_fields", ())}, **getattr(inner, "FORMER", {})}
+    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1) if name else []
+    hint = f"; did you mean {known[near[0]]!r}?" if near and first["type"] == "extra_forbidden" else ""
     whole = isinstance(first["input"], Mapping | BaseModel)  # not all of a recipe
     given = name if whole else f"{name} = {short(first['input'])}"
     return UsageError(f"{given}: {message}{hint}" if name else message)

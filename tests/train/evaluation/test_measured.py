@@ -80,7 +80,7 @@ def test_at_the_end_it_says_what_to_do(edited, folder, capsys):
 
 
 def test_wrong_settings_are_said_in_a_line(edited):
-    with pytest.raises(ValueError, match=r"batchh = 3: .*did you mean 'batch'"):
+    with pytest.raises(ValueError, match=r"batchh = 3: .*did you mean 'image_batch'"):
         ut.evaluate(edited, "demo", batchh=3)
 
 

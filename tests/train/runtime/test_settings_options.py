@@ -1,6 +1,7 @@
 """Every option of a settings class: named, typed, defaulted and explained by the class alone."""
 
 import inspect
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Annotated, ClassVar, get_args
 
@@ -129,9 +130,15 @@ def baked(*words: str) -> tuple[int, dict[str, object], str]:
     return done.exit_code, given, done.output
 
 
+APPS = (usae_train.cli.app, usae_viz.cli.app)
+
+
+def commands_of(app: typer.Typer) -> dict[str, Callable[..., None]]:
+    return {each.name or each.callback.__name__: each.callback for each in app.registered_commands}
+
+
 def every_command() -> dict[str, Callable[..., None]]:
-    apps = (usae_train.cli.app, usae_viz.cli.app)
-    return {each.name or each.callback.__name__: each.callback for app in apps for each in app.registered_commands}
+    return {name: command for app in APPS for name, command in commands_of(app).items()}
 
 
 def test_the_test_below_knows_every_command_with_a_setting():
@@ -192,6 +199,21 @@ def test_help_shows_all_that_is_written(app):
     texts = [text for command in commands for text in (command.help, *(each.help for each in command.params)) if text]
     assert len(texts) > 50
     assert [text for text in texts if render(text).plain != text] == []
+
+
+def test_an_option_is_of_one_kind_in_every_command():
+    """`--independent` was a flag of `fit` and a folder of `evaluate`, `--verify` a flag of `fit` and a concept."""
+    kinds = defaultdict(lambda: defaultdict(list))
+    for name, command in ((name, command) for app in APPS for name, command in commands_of(app).items()):
+        for parameter in inspect.signature(command).parameters.values():
+            kind, option, *_ = (*get_args(parameter.annotation), None, None)
+            if isinstance(option, OptionInfo) and not option.hidden:
+                words = option.param_decls or [f"--{parameter.name.replace('_', '-')}"]
+                kinds[words[0]][str(kind).removesuffix(" | None").removeprefix("<class '").removesuffix("'>")].append(
+                    name
+                )
+    assert len(kinds) > 80
+    assert {word: dict(found) for word, found in kinds.items() if len(found) > 1} == {}
 
 
 def test_former_options_work_and_say_todays():
