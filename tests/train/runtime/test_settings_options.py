@@ -3,6 +3,7 @@
 import inspect
 from collections import defaultdict
 from collections.abc import Callable
+from types import NoneType
 from typing import Annotated, ClassVar, get_args
 
 import pytest
@@ -209,9 +210,7 @@ def test_an_option_is_of_one_kind_in_every_command():
             kind, option, *_ = (*get_args(parameter.annotation), None, None)
             if isinstance(option, OptionInfo) and not option.hidden:
                 words = option.param_decls or [f"--{parameter.name.replace('_', '-')}"]
-                kinds[words[0]][str(kind).removesuffix(" | None").removeprefix("<class '").removesuffix("'>")].append(
-                    name
-                )
+                kinds[words[0]][next(part for part in (*get_args(kind), kind) if part is not NoneType)].append(name)
     assert len(kinds) > 80
     assert {word: dict(found) for word, found in kinds.items() if len(found) > 1} == {}
 
