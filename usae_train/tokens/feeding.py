@@ -140,6 +140,30 @@ class StoreFeed:
         return joined_tokens(parts)
 
 
+class OneBackbone:
+    """A feed of one backbone's tokens alone.
+
+    Args:
+        feed: all backbones' tokens.
+        name: the backbone.
+    """
+
+    def __init__(self, feed: Feed, name: str) -> None:
+        self.feed, self.name, self.widths = feed, name, {name: feed.widths[name]}
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def pick(self, rows: Tensor) -> dict[str, Tensor]:
+        return {self.name: self.feed.pick(rows)[self.name]}
+
+    def windows(self, generator: torch.Generator) -> list[list[int]]:
+        return self.feed.windows(generator)
+
+    def load(self, window: list[int]) -> dict[str, Tensor]:
+        return {self.name: self.feed.load(window)[self.name]}
+
+
 class Batches:
     """Batches of a feed: epoch after epoch, each in an order of its own; a small set is shown more than once a step.
 

@@ -29,7 +29,7 @@ from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import token_tensors
-from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
+from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
 from usae_train.tokens.store import ActivationStore, is_store
@@ -175,6 +175,7 @@ def fit_pictures(
     checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
+    grid: tuple[int, int] | None = None,
 ) -> USAE:
     """Train a USAE on pictures.
 
@@ -189,6 +190,7 @@ def fit_pictures(
             the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
             random pictures.
         ranks: the processes that train as one.
+        grid: (rows, cols) of the tokens; the one that suits these backbones by default.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, drawn from all; on
@@ -196,7 +198,7 @@ def fit_pictures(
     """
     watch = watch or FitCallbacks()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
-    grid = common_grid(list(built.values()))
+    grid = grid or common_grid(list(built.values()))
     feed, sample = feed_pictures(
         built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, compute_dtype=settings.dtype
     )
@@ -206,11 +208,8 @@ def fit_pictures(
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
     if checkpointer is not None:
-        checkpointer.data = {
-            **usae.measured_on.of_a_state,
-            "widths": usae.widths,
-            "backbones": listed_specs(specs),
-        }
+        about = {"widths": usae.widths, "backbones": listed_specs(specs)}
+        checkpointer.data = {**usae.measured_on.of_a_state, **about}
     fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
         usae.statistics = measure(usae, sample())
@@ -300,6 +299,7 @@ def fit_store(
     checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
+    only: str | None = None,
 ) -> USAE:
     """Train a USAE on an activation store.
 
@@ -312,26 +312,25 @@ def fit_store(
         memory: GB of tokens that are in memory at a time; a third of the machine's by default. A store that is larger
             is gone through in windows of random pieces of its shards. Processes that train as one divide it.
         ranks: the processes that train as one.
+        only: the backbone that is trained alone; all of the store's together by default.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on its images, 10,000 at most, drawn from all; on ranks
         other than the first without statistics.
     """
     watch = watch or FitCallbacks()
-    allowed = allowed_memory(memory)
-    record = store.record
-    usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
-    usae.weights, usae.measured_on = dict(record.weights), record.images
+    record, every = store.record, StoreFeed(store, allowed_memory(memory))
+    feed: Feed = every if only is None else OneBackbone(every, only)
+    specs = {name: spec for name, spec in store.specs.items() if name in feed.widths}
+    usae = new_usae(feed.widths, settings, specs=specs, grid=record.grid)
+    usae.weights = {name: weights for name, weights in record.weights.items() if name in feed.widths}
+    usae.measured_on = record.images
     if checkpointer is not None:
-        checkpointer.data = {
-            **record.images.of_a_state,
-            "widths": usae.widths,
-            "shards": [shard.sha256 for shard in record.shards],
-        }
-    feed = StoreFeed(store, allowed)
+        about = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
+        checkpointer.data = {**record.images.of_a_state, **about}
     fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
-        usae.statistics = measure(usae, feed.sample())
+        usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")
 
 

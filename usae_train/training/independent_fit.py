@@ -11,36 +11,28 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from usae_train.backbones.backbone import build_backbones, listed_specs
 from usae_train.backbones.carried import check_weights
 from usae_train.backbones.common_sizes import common_grid
-from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import open_images
 from usae_train.model.checkpoint import load, save
-from usae_train.model.firing import measure
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.feeding import Feed, StoreFeed
 from usae_train.tokens.given_tokens import names_tokens
-from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
-from usae_train.training.fitting import allowed_memory, feed_pictures, store_to_fit
+from usae_train.training.fitting import fit_pictures, fit_store, store_to_fit
 from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
-from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_forms import differing
 
@@ -56,30 +48,6 @@ class Work:
     execution: ExecutionSettings = DEFAULTS
     report: ProgressCallback = lambda stage, done, total, note: None
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
-
-
-class OneBackbone:
-    """A feed of one backbone's tokens alone.
-
-    Args:
-        feed: all backbones' tokens.
-        name: the backbone.
-    """
-
-    def __init__(self, feed: Feed, name: str) -> None:
-        self.feed, self.name, self.widths = feed, name, {name: feed.widths[name]}
-
-    def __len__(self) -> int:
-        return len(self.feed)
-
-    def pick(self, rows: Tensor) -> dict[str, Tensor]:
-        return {self.name: self.feed.pick(rows)[self.name]}
-
-    def windows(self, generator: torch.Generator) -> list[list[int]]:
-        return self.feed.windows(generator)
-
-    def load(self, window: list[int]) -> dict[str, Tensor]:
-        return {self.name: self.feed.load(window)[self.name]}
 
 
 @undisturbed
@@ -130,19 +98,24 @@ def fit_independent(
         with held(out):
             if verify_checksums:
                 check_checksums(store, work.report)
-            return fit_each(
-                list(record.widths), settings, lambda *one: _fit_on_store(store, work, *one), out, work, data
-            )
+
+            def fit_alone(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
+                return fit_store(store, own, work.device, watch, states, work.execution.memory, only=name)
+
+            return fit_each(list(record.widths), settings, fit_alone, out, work, data)
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     if source.left_out:
         work.failure(source.left_out)
     opened()
-    grid = common_grid(list(build_backbones(specs).values()))
+    grid = common_grid(list(build_backbones(specs, told=False).values()))  # each fit tells of its own
     data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
     with held(out):
-        return fit_each(
-            list(specs), settings, lambda *one: _fit_on_pictures(source, specs, grid, work, *one), out, work, data
-        )
+
+        def fit_one(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
+            seen_by, memory = {name: specs[name]}, work.execution.memory
+            return fit_pictures(source, own, seen_by, work.device, watch, states, memory, grid=grid)
+
+        return fit_each(list(specs), settings, fit_one, out, work, data)
 
 
 def fit_each(
@@ -248,59 +221,3 @@ def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
             f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (size_there, size)
         ]
         raise UsageError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
-
-
-def _fit_on_pictures(
-    source: ImageSource,
-    specs: Mapping[str, BackboneSpec],
-    grid: tuple[int, int],
-    work: Work,
-    name: str,
-    settings: FitSettings,
-    watch: FitCallbacks,
-    checkpointer: TrainingCheckpointer,
-) -> USAE:
-    backbone = build_backbones({name: specs[name]}, told=False)[name].to(work.device)
-    feed, sample = feed_pictures(
-        {name: backbone},
-        source,
-        grid,
-        work.execution.memory,
-        watch,
-        max_broken=settings.max_broken,
-        dtype=settings.dtype,
-    )
-    usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
-    usae.weights, usae.measured_on = {name: backbone.record()}, SourceRecord.of(source)
-    checkpointer.data = {
-        **usae.measured_on.of_a_state,
-        "widths": usae.widths,
-        "backbones": listed_specs({name: specs[name]}),
-    }
-    fit_tokens(feed, settings, usae, work.device, watch.steps, checkpointer, watch.log_every)
-    usae.statistics = measure(usae, sample())
-    return usae.to("cpu")
-
-
-def _fit_on_store(
-    store: ActivationStore,
-    work: Work,
-    name: str,
-    settings: FitSettings,
-    watch: FitCallbacks,
-    checkpointer: TrainingCheckpointer,
-) -> USAE:
-    record = store.record
-    every = StoreFeed(store, allowed_memory(work.execution.memory))
-    feed = OneBackbone(every, name)
-    usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
-    usae.weights = {name: weights for name, weights in record.weights.items() if name in usae.names}
-    usae.measured_on = record.images
-    checkpointer.data = {
-        **record.images.of_a_state,
-        "widths": usae.widths,
-        "shards": [shard.sha256 for shard in record.shards],
-    }
-    fit_tokens(feed, settings, usae, work.device, watch.steps, checkpointer, watch.log_every)
-    usae.statistics = measure(usae, every.sample())
-    return usae.to("cpu")

@@ -15,12 +15,12 @@ from usae_train.evaluation.posthoc import PostHoc
 from usae_train.images.sources import open_images
 from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
-from usae_train.tokens.feeding import MemoryFeed
+from usae_train.tokens.feeding import MemoryFeed, OneBackbone
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.shuffling import ShuffledFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import FitCallbacks
-from usae_train.training.independent_fit import OneBackbone, fit_each
+from usae_train.training.independent_fit import fit_each
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
 
