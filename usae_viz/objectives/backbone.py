@@ -119,8 +119,7 @@ class Logit(Objective):
 class LogProbability(Objective):
     """The logarithm of a class's probability, in a backbone that kept its classifier (`classes` in its spec).
 
-    A logit alone may rise with those of other classes; this asks that they fall. The sum of both is what networks that
-    took no part recognize best (tests/benchmarks/real_reader.py).
+    A logit may rise with those of other classes; this asks that they fall.
 
     Args:
         backbone: the backbone's name.
@@ -130,8 +129,8 @@ class LogProbability(Objective):
         ValueError: for a class that the classifier does not have, or a backbone without one.
 
     Example:
-        >>> Logit("lite0", 483) + LogProbability("lite0", 483)
-        Logit('lite0', 483) + LogProbability('lite0', 483)
+        >>> LogProbability("lite0", 483)
+        LogProbability('lite0', 483)
     """
 
     def __init__(self, backbone: str, index: int) -> None:
@@ -139,6 +138,33 @@ class LogProbability(Objective):
         super().__init__(
             _class_score(backbone, index, lambda logits: logits.log_softmax(-1)[..., index]),
             format_call("LogProbability", backbone, index),
+            backbones=[backbone],
+            classes=[(backbone, index)],
+        )
+
+
+class Class(Objective):
+    """A class of a backbone that kept its classifier: the sum of its `Logit` and its `LogProbability`.
+
+    Either alone is recognized by fewer networks that took no part (tests/benchmarks/real_reader.py).
+
+    Args:
+        backbone: the backbone's name.
+        index: the class.
+
+    Raises:
+        ValueError: for a class that the classifier does not have, or a backbone without one.
+
+    Example:
+        >>> Class("lite0", 483)
+        Class('lite0', 483)
+    """
+
+    def __init__(self, backbone: str, index: int) -> None:
+        index = whole_number(index, "class")
+        super().__init__(
+            _class_score(backbone, index, lambda logits: (logits + logits.log_softmax(-1))[..., index]),
+            format_call("Class", backbone, index),
             backbones=[backbone],
             classes=[(backbone, index)],
         )
