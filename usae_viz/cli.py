@@ -60,8 +60,8 @@ def maximize(
         list[str] | None,
         typer.Option(
             help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Logit, "
-            "TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: each is drawn by itself; "
-            "what is to be added stands in one expression."
+            "LogProbability, TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: each is "
+            "drawn by itself; what is to be added stands in one expression."
         ),
     ] = None,
     *,
