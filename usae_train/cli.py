@@ -15,7 +15,15 @@ from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
+from usae_train.runtime.terminal import (
+    is_alone,
+    one_line_errors,
+    pick_device,
+    progress_bars,
+    say_left_out,
+    say_skipped,
+    watched,
+)
 from usae_train.tokens.settings import ExtractSettings
 
 app = command_app(
@@ -40,9 +48,16 @@ def extract(
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors(quiet):
+        from usae_train.images.places import check_images
+        from usae_train.model.spec_files import read_specs
+
+        if verify:
+            refuse_beside(context, "--verify", {"images", "out", "verify", "quiet"})
+        elif is_alone():
+            check_images(images, settings.limit)
+            read_specs(settings.backbones)
         from usae_train.commands.opening import say_default_backbones
         from usae_train.files.locks import held
-        from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import stopped_by_first
         from usae_train.tokens.extract import extract as write_store
@@ -52,7 +67,6 @@ def extract(
         from usae_train.tokens.store import ActivationStore
 
         if verify:
-            refuse_beside(context, "--verify", {"images", "out", "verify", "quiet"})
             right = list(ActivationStore(out).verify())
             if quiet:
                 return
@@ -107,10 +121,14 @@ def import_published(
 ) -> None:
     """Convert the authors' release (a YAML and a .pth file per backbone) to a USAE folder."""
     with one_line_errors(quiet):
-        from usae_train.model.checkpoint import check_free, save
-        from usae_train.model.published import import_published as convert
+        from usae_train.files.atomic import check_free
+        from usae_train.files.yaml_config import read_mapping
 
         check_free(out)
+        read_mapping(config)
+        from usae_train.model.checkpoint import save
+        from usae_train.model.published import import_published as convert
+
         usae = convert(config)
         save(usae, out)
         if not quiet:

@@ -20,12 +20,15 @@ from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.watching import watched_here
 from usae_train.tokens.feeding import Feed
+from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
-from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe, other_sizes
+from usae_train.training.fitting import FitCallbacks, other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
+from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
@@ -46,10 +49,12 @@ def consensus(
     alike: float = ALIKE,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
+    workers: int = 0,
     memory: float | None = None,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     checkpointer: TrainingCheckpointer | None = None,
+    quiet: bool = False,
     **settings: Unpack[FitOptions],
 ) -> USAE:
     """Make one USAE of the concepts that come back in several trainings from different starts.
@@ -66,10 +71,12 @@ def consensus(
         alike: cosine over all backbones from which on two trainings' concepts are one.
         recipe: `default`, `published` or a `TrainingRecipe`, for the encoders.
         limit: take at most so many pictures.
+        workers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
-        watch: callbacks for progress.
+        watch: callbacks for progress of your own, beside what is shown.
         checkpointer: writes training states, and resumes from the last.
+        quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, max_broken.
 
     Returns:
@@ -79,13 +86,17 @@ def consensus(
         ValueError: for fewer than two USAEs, others than of one kind, no concept that comes back, or data of other
             backbones.
     """
-    watch = watch or FitCallbacks()
     members = [own if isinstance(own, USAE) else load(own) for own in usaes]
     check_members(members)
     chosen = encoder_settings(members, recipe, **settings)
     found = agreed(members, share, alike)
-    shown = open_data(data, members[0], chosen, limit, memory, device, watch)
-    return fit_agreed(members, found, shown, chosen, device, watch, checkpointer)
+    with watched_here(quiet) as here:
+        bars = Shown(here, chosen.steps)
+        seen = bars.beside(watch or FitCallbacks())
+        shown = open_data(data, members[0], chosen, limit, memory, device, seen, workers)
+        usae = fit_agreed(members, found, shown, chosen, device, seen, checkpointer)
+        bars.close(usae)
+    return usae
 
 
 def fit_agreed(

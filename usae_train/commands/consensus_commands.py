@@ -58,18 +58,25 @@ def consensus(
     (agreement.safetensors).
     """
     with one_line_errors(quiet), contextlib.ExitStack() as holding:
-        from usae_train.agreement.consensus import consensus as agree
-        from usae_train.model.checkpoint import load, save
-        from usae_train.tokens.given_tokens import names_tokens
-        from usae_train.tokens.store import is_store
-        from usae_train.training.fitting import allowed_memory, fit_settings
-        from usae_train.training.logging.callbacks import logging_callbacks
-        from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
+        from usae_train.commands.beforehand import check_training, check_usaes
+        from usae_train.images.places import check_images
+        from usae_train.tokens.places import is_store, names_tokens
+        from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
         check_pictures_options(images, {*settings, *execution.model_fields_set})
+        check_training(out, resume)
+        check_usaes(usaes)
+        has_tokens = is_store(images) or names_tokens(images)
+        if not has_tokens:
+            check_images(images, execution.limit)
+        from usae_train.agreement.consensus import consensus as agree
+        from usae_train.model.checkpoint import load, save
+        from usae_train.training.logging.callbacks import logging_callbacks
+        from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
+
         room, checkpointer = holding.enter_context(training_place(out, resume, execution))
         members = [load(each) for each in usaes]
         with (
@@ -79,15 +86,17 @@ def consensus(
         ):
             made = agree(
                 members,
-                images if is_store(images) or names_tokens(images) else open_pictures(images, execution.limit),
+                images if has_tokens else open_pictures(images, execution.limit),
                 share=agreement.share,
                 alike=agreement.alike,
+                workers=execution.workers,
                 memory=execution.memory,
                 device=pick_device(device),
                 watch=logging_callbacks(
                     metrics_logger, watched(progress, quiet), steps, failure=say_skipped, log_every=execution.log_every
                 ),
                 checkpointer=checkpointer,
+                quiet=True,  # its bars are the command's
                 **settings,
             )
         with checkpointer.naming_last_state():

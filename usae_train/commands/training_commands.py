@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import (
+    is_alone,
     one_line_errors,
     pick_device,
     progress_bars,
@@ -83,16 +83,21 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.training.fitting import allowed_memory, fit_settings
+        from usae_train.commands.beforehand import check_data, check_training
+        from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
-        check_pictures_options(images, settings)
+        check_pictures_options(images, {*settings, *execution.model_fields_set & {"workers"}})
         _check_together(independent, agreement, tensorboard is not None or wandb is not None)
         if resume and (independent or agreement.starts > 1):
             many = "--independent" if independent else "--starts"
             raise typer.BadParameter(f"what {many} began is resumed by the same command; leave --resume out")
+        if is_alone():
+            if not independent:
+                check_training(out, resume)
+            check_data(images, backbones, execution.limit)
         if independent:
             _fit_independent(images, out, backbones, chosen, execution, verify, device, quiet)
         elif agreement.starts > 1:
@@ -195,24 +200,26 @@ def add_backbone(
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
     with one_line_errors(quiet), contextlib.ExitStack() as holding:
-        from usae_train.model.checkpoint import load, save
-        from usae_train.model.spec_files import read_specs
-        from usae_train.training.add_backbone import add_backbone as grow
-        from usae_train.training.add_backbone import figures_as_text
-        from usae_train.training.fitting import allowed_memory, fit_settings
-        from usae_train.training.logging.callbacks import logging_callbacks
-        from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS, MetricsLogger
+        from usae_train.commands.beforehand import check_one_backbone, check_training, check_usaes
+        from usae_train.images.places import check_images
+        from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
+        check_training(out, resume)
+        check_usaes([usae])
+        check_images(images, execution.limit)
+        check_one_backbone(backbone, "add one at a time")
+        from usae_train.model.checkpoint import load, save
+        from usae_train.model.spec_files import read_specs
+        from usae_train.training.add_backbone import add_backbone as grow
+        from usae_train.training.add_backbone import figures_as_text
+        from usae_train.training.logging.callbacks import logging_callbacks
+        from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS, MetricsLogger
+
         room, checkpointer = holding.enter_context(training_place(out, resume, execution))
-        specs = read_specs(backbone)
-        if len(specs) != 1:
-            raise UsageError(
-                f"--backbone names {plural(len(specs), 'backbone')}: {', '.join(specs)}; add one at a time"
-            )
-        ((own_name, spec),) = specs.items()
+        ((own_name, spec),) = read_specs(backbone).items()
         files = [room / METRICS, *([room / JOINT_METRICS] if joint else [])]
         with contextlib.ExitStack() as beside:
             progress = beside.enter_context(progress_bars(quiet))
@@ -236,11 +243,13 @@ def add_backbone(
                 spec,
                 name=name or own_name,
                 joint=joint,
+                workers=execution.workers,
                 memory=execution.memory,
                 device=pick_device(device),
                 watch=watches[0],
                 joint_watch=watches[-1],
                 checkpointer=checkpointer,
+                quiet=True,  # its bars are the command's
                 **settings,
             )
         with checkpointer.naming_last_state():
@@ -255,10 +264,9 @@ def add_backbone(
 
 def check_pictures_options(images: str, typed: Collection[str]) -> None:
     """Nothing; wrong usage where options of how pictures are read are typed with tokens that were read before."""
-    from usae_train.tokens.given_tokens import names_tokens
-    from usae_train.tokens.store import is_store
+    from usae_train.tokens.places import is_store, names_tokens
 
-    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit") if name in typed]
+    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit", "workers") if name in typed]
     if words and (is_store(images) or names_tokens(images)):
         raise typer.BadParameter(
             f"{images} is tokens already; {', '.join(words)} would do nothing there; leave them out"
@@ -269,5 +277,5 @@ def check_one_process(verify: bool, tensorboard: Path | None, wandb: str | None)
     """Refuse what `--starts`, which is many trainings, does not take."""
     if verify or tensorboard is not None or wandb is not None:
         raise typer.BadParameter("--starts is many trainings; it takes neither --verify nor --tensorboard nor --wandb")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not is_alone():
         raise UsageError("--starts trains in one process; start it without torchrun")

@@ -15,7 +15,8 @@ from usae_train.evaluation.evaluate import Compared
 from usae_train.evaluation.evaluate import evaluate as measure
 from usae_train.evaluation.measures import AT_ONCE, reconstruct
 from usae_train.evaluation.metrics import Matrix, Reconstruction
-from usae_train.evaluation.report import check_report_place, write_report
+from usae_train.evaluation.places import check_report_place
+from usae_train.evaluation.report import write_report
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
@@ -26,6 +27,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import paired_tokens
@@ -154,7 +156,13 @@ def evaluate(
 
 @undisturbed
 @torch.no_grad()
-def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, *, limit: int | None = None) -> Matrix:
+def r2_matrix(
+    usae: USAE,
+    data: Mapping[str, Array] | str | Path | ImageSource,
+    *,
+    limit: int | None = None,
+    quiet: bool = False,
+) -> Matrix:
     """How well each backbone's codes are decoded to each backbone's tokens: R² around each feature's own mean.
 
     1 - squared error / variance, over tokens and features, in the tokens' own units: 1 is perfect, 0 as good as the
@@ -167,6 +175,7 @@ def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, 
             all, as tensors or NumPy arrays; or pictures, as `open_images` takes them, or an opened source. Best are
             ones that it was not trained on.
         limit: of pictures, at most so many.
+        quiet: show no bar.
 
     Returns:
         {whose codes: {whose tokens: R²}}; NaN where tokens are all the same. `pandas.DataFrame(found).T` is a table.
@@ -183,14 +192,18 @@ def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, 
     check_usae(usae)
     sums = Reconstruction(usae.names, usae.names)
     device = usae.device
-    for some in _lots(usae, data, limit):
-        tokens = {name: own.to(device, torch.float32) for name, own in some.items()}
-        reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
+    with watched_here(quiet) as watch:
+        for some in _lots(usae, data, limit, lambda done, total: watch.report("pictures", done, total, "")):
+            tokens = {name: own.to(device, torch.float32) for name, own in some.items()}
+            reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
     return sums.r2
 
 
 def _lots(
-    usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, limit: int | None
+    usae: USAE,
+    data: Mapping[str, Array] | str | Path | ImageSource,
+    limit: int | None,
+    progress: CountCallback,
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Paired tokens {backbone: (n, width)}, a few thousand at a time."""
     if isinstance(data, Mapping):
@@ -204,10 +217,12 @@ def _lots(
     from usae_train.images.failures import none_can_be_read
 
     source = source_of(data, limit)
-    backbones, grid, failures = usae.backbones, usae.grid, list[str]()
+    backbones, grid, done, failures = usae.backbones, usae.grid, 0, list[str]()
     assert grid is not None
     for paired in stream_tokens(backbones, source, grid, AT_ONCE):
         failures += paired.failures
+        done += len(paired.numbers) + len(paired.failures)
+        progress(done, len(source))
         if paired.tokens:
             yield {name: own.flatten(0, 1) for name, own in paired.tokens.items()}
     if len(failures) == len(source):

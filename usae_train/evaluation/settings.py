@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from usae_train.backbones.precision import RunIn
 from usae_train.files.validation import Settings
-from usae_train.images.settings import LabelColumn, Limit
+from usae_train.images.settings import LabelColumn, Limit, ReadingWorkers
 
 Seed = Annotated[int, Field(ge=0, description="decides every random draw")]
 
@@ -64,4 +64,5 @@ class NameSettings(Settings):
 
     label_column: LabelColumn = None
     limit: Limit = None
+    workers: ReadingWorkers = 0
     seed: Seed = 0

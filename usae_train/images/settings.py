@@ -14,6 +14,8 @@ Limit = Annotated[
     Field(ge=1, le=MAX_COUNT, description="take at most so many pictures, drawn from all, the same ones each time"),
 ]
 
+ReadingWorkers = Annotated[int, Field(ge=0, le=256, description="processes that read pictures; 0 reads in this one")]
+
 LabelColumn = Annotated[
     str | None,
     Field(description="of a dataset, the column that says each picture's class; by default the only one of classes"),
@@ -27,3 +29,4 @@ class SpectrumSettings(Settings):
 
     size: int = Field(96, ge=16, le=2048, description="side in pixels that pictures are read at")
     limit: Limit = None
+    workers: ReadingWorkers = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from copy import copy
 from hashlib import sha256
@@ -19,12 +18,12 @@ from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
 from usae_train.images.indexing import Indexed
 from usae_train.images.kinds import in_words, none_taken
+from usae_train.images.places import check_images, is_shards
 from usae_train.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from usae_train.scenes.world import SceneParameters
 
-_SHARDS = re.compile(r".*\.tar(:[\w.;]+)?", re.DOTALL)
 DEMO_IMAGES = 2000
 
 
@@ -186,12 +185,7 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
     Raises:
         ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
-    text = str(images)
-    # an unset variable of a shell's would be the folder that one is in
-    if text in ("", "hf:") or text.startswith("hf::"):
-        raise UsageError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
-    if limit is not None and limit < 1:  # a slice would take all but the last ones
-        raise UsageError(f"limit is {limit}; expected 1 picture or more")
+    text, folder = check_images(images, limit), named_place(images)
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     from usae_train.images.limiting import drawn
@@ -200,15 +194,10 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
         from usae_train.images.hub import HubImages
 
         return drawn(HubImages(text.removeprefix("hf:")), limit)
-    folder = named_place(images)
-    if text.startswith(("http://", "https://")) or (_SHARDS.fullmatch(text) and not folder.is_dir()):
+    if is_shards(text):
         from usae_train.images.tar import TarImages
 
         return drawn(TarImages(text), limit)
-    if not folder.exists():
-        raise UsageError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
-    if not folder.is_dir():
-        raise UsageError(f"{text!r} is a file; expected a folder of pictures, or `demo`")
     return drawn(FolderImages(folder), limit)
 
 

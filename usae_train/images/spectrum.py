@@ -28,6 +28,7 @@ def mean_magnitude(
     progress: CountCallback = lambda done, total: None,
     device: torch.device | str = "cpu",
     failure: Callable[[str], None] = lambda why: None,
+    workers: int = 0,
 ) -> Tensor:
     """Mean |rfft2| (orthonormal) of pictures in decorrelated logits: (3, size, size // 2 + 1).
 
@@ -37,12 +38,13 @@ def mean_magnitude(
         progress: called after each batch with pictures done, and in all.
         device: where it is computed.
         failure: called with each picture that cannot be read, and why; it counts for nothing.
+        workers: processes that read pictures; 0 reads in this one.
 
     Raises:
         ValueError: when no picture can be read.
     """
     total, count, failures = torch.zeros(3, size, size // 2 + 1), 0, list[str]()
-    for numbers, canvases, broken in read_batches(source, size, 64):
+    for numbers, canvases, broken in read_batches(source, size, 64, workers=workers):
         for each in broken:
             failures.append(each.why)
             failure(each.why)

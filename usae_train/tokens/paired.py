@@ -61,6 +61,7 @@ def collect_tokens(
     ranks: DistributedContext = SINGLE_PROCESS,
     tried: Sequence[int] | None = None,
     allow_none: bool = False,
+    workers: int = 0,
 ) -> PairedTokens:
     """Run every picture of a source through every backbone, once.
 
@@ -74,6 +75,7 @@ def collect_tokens(
         ranks: processes that divide the pictures; each then has the tokens of all.
         tried: numbers of the pictures; all by default.
         allow_none: it is not an error when no picture of these can be read.
+        workers: processes that read pictures; 0 reads in this one.
 
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
@@ -87,7 +89,7 @@ def collect_tokens(
     piece = ranks.local_range(total, batch)
     own = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
     tokens = {name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=dtype) for name, b in backbones.items()}
-    for indices, canvases, broken in read_batches(source, size, batch, own):
+    for indices, canvases, broken in read_batches(source, size, batch, own, workers):
         failures.extend(failure.why for failure in broken)
         if indices:
             done = slice(len(numbers), len(numbers) + len(indices))
@@ -120,6 +122,7 @@ def stream_tokens(
     batch: int = 32,
     tried: range | None = None,
     canvases: bool = False,
+    workers: int = 0,
 ) -> Iterator[PairedTokens]:
     """The same a batch at a time, on the backbones' device; nothing is kept.
 
@@ -130,10 +133,11 @@ def stream_tokens(
         batch: pictures per forward pass.
         tried: numbers of the pictures; all by default.
         canvases: also give the pictures themselves, as they are read.
+        workers: processes that read pictures; 0 reads in this one.
     """
     size = largest_input(backbones)
     device = next(iter(backbones.values())).mean.device
-    for indices, read, broken in read_batches(source, size, batch, tried):
+    for indices, read, broken in read_batches(source, size, batch, tried, workers):
         seen = read.to(device)
         tokens = tokens_together(backbones, seen, grid) if indices else {}
         failures = [failure.why for failure in broken]

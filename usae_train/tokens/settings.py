@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from usae_train.backbones.precision import RunIn
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
-from usae_train.images.settings import Limit
+from usae_train.images.settings import Limit, ReadingWorkers
 
 StorageDtype = Literal["bfloat16", "float16", "float32"]
 
@@ -29,7 +29,7 @@ class ExtractSettings(Settings):
         "auto", description="what the backbones compute in: `float32`, `bfloat16`; auto: bfloat16 on a GPU"
     )
     batch: int = Field(32, ge=1, description="pictures per forward pass")
-    workers: int = Field(0, ge=0, le=256, description="processes that read pictures; 0 reads in this one")
+    workers: ReadingWorkers = 0
     max_broken: float = Field(
         MAX_BROKEN, ge=0, le=1, description="largest share of the pictures that may be unreadable before it stops"
     )

@@ -22,10 +22,14 @@ from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.statistics import measure
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.watching import watched_here
 from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_settings, named_recipe, other_sizes
+from usae_train.training.fitting import FitCallbacks, feed_pictures, other_sizes
+from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
@@ -43,6 +47,9 @@ class Grown:
     n_held_out: int  # pictures that were kept from training
     r2: Matrix  # on those
     joint: Matrix | None = None  # the same of a USAE whose backbones were all trained together, when asked for
+
+    def __repr__(self) -> str:
+        return "\n".join(figures_as_text(self))
 
     @property
     def known(self) -> list[str]:
@@ -78,7 +85,8 @@ def figures_as_text(grown: Grown) -> list[str]:
     """A row per backbone: R² from the new one to it and from it to the new one, and the same after joint training."""
     new, matrices = grown.name, [m for m in (grown.r2, grown.joint) if m is not None]
     heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
-    rows = [f"R² of {new} around each feature's mean, on {grown.n_held_out} held-out pictures"]
+    held_out = plural(grown.n_held_out, "held-out picture")
+    rows = [f"R² of {new} around each feature's mean, on {held_out}"]
     rows.append(f"  {'':12s}" + "".join(f"{head:>16s}" for head in heads))
     for other in grown.usae.names:
         values = [value for matrix in matrices for value in (matrix[new][other], matrix[other][new])]
@@ -103,11 +111,13 @@ def add_backbone(
     recipe: str | TrainingRecipe = DEFAULT,
     joint: bool = False,
     limit: int | None = None,
+    workers: int = 0,
     memory: float | None = None,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     joint_watch: FitCallbacks | None = None,
     checkpointer: TrainingCheckpointer | None = None,
+    quiet: bool = False,
     **settings: Unpack[FitOptions],
 ) -> Grown:
     """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
@@ -123,18 +133,19 @@ def add_backbone(
         recipe: `default`, `published`, or a `TrainingRecipe`. BatchNorm is as in the USAE.
         joint: also train all backbones together from scratch with the same settings, to compare with (its time on top).
         limit: take at most so many pictures.
+        workers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
-        watch: callbacks for progress.
+        watch: callbacks for progress of your own, beside what is shown.
         joint_watch: those for the steps of joint training; the same by default.
         checkpointer: writes training states, of joint training too, and resumes from the last.
+        quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
 
     Raises:
         ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, none that is held out
             and can be read, sizes that are not the USAE's, or settings that do not exist.
     """
-    watch = watch or FitCallbacks()
     spec = check_settings(BackboneSpec, model=backbone) if isinstance(backbone, str) else backbone
     name = name or spec.short_name
     check_usae(usae)
@@ -143,42 +154,57 @@ def add_backbone(
         raise UsageError(f"this USAE has a backbone {name!r} already; give the new one another name")
     source = source_of(images, limit)
     train, held_out = divided(len(source), chosen.seed)
-    known = {own: known.to(device) for own, known in usae.backbones.items()}
-    backbones = {**known, name: build_backbones({name: spec})[name].to(device)}
-    assert usae.grid is not None
-    grown = enlarged(usae, name, spec, backbones[name].width, chosen)
-    grown.weights = {**usae.weights, name: backbones[name].record()}
-    grown.measured_on = SourceRecord.of(source)
-    jointly = None
-    if checkpointer is not None:
-        checkpointer.data = {
-            **grown.measured_on.of_a_state,
-            "widths": grown.widths,
-            "space": usae.sha256,
-            "backbone": spec.model_dump(mode="json"),
-        }
+    with watched_here(quiet) as here:
+        bars = Shown(here, chosen.steps)
+        later = bars.beside(joint_watch or watch or FitCallbacks(), "joint training")
+        watch = bars.beside(watch or FitCallbacks())
+        known = {own: known.to(device) for own, known in usae.backbones.items()}
+        backbones = {**known, name: build_backbones({name: spec})[name].to(device)}
+        assert usae.grid is not None
+        grown = enlarged(usae, name, spec, backbones[name].width, chosen)
+        grown.weights = {**usae.weights, name: backbones[name].record()}
+        grown.measured_on = SourceRecord.of(source)
+        jointly = None
+        if checkpointer is not None:
+            checkpointer.data = {
+                **grown.measured_on.of_a_state,
+                "widths": grown.widths,
+                "space": usae.sha256,
+                "backbone": spec.model_dump(mode="json"),
+            }
+            if joint:
+                jointly = checkpointer.next("joint")
+                jointly.data = checkpointer.data
+        feed, sample = feed_pictures(
+            backbones,
+            source,
+            usae.grid,
+            memory,
+            watch,
+            train,
+            max_broken=chosen.max_broken,
+            dtype=chosen.dtype,
+            workers=workers,
+        )
+        # before hours of training: none of them may be whole
+        paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True, workers=workers)
+        if not len(paired.numbers):
+            raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out picture")
+        for why in paired.failures:
+            watch.failure(why)
+        fit_tokens(
+            feed, every_token(chosen), grown, device, watch.steps, checkpointer, watch.log_every, frozen=usae.names
+        )
+        grown.statistics = measure(grown, sample())
+        together: Matrix | None = None
         if joint:
-            jointly = checkpointer.next("joint")
-            jointly.data = checkpointer.data
-    feed, sample = feed_pictures(
-        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
-    )
-    # before hours of training: none of them may be whole
-    paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
-    if not len(paired.numbers):
-        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out picture")
-    for why in paired.failures:
-        watch.failure(why)
-    fit_tokens(feed, every_token(chosen), grown, device, watch.steps, checkpointer, watch.log_every, frozen=usae.names)
-    grown.statistics = measure(grown, sample())
-    together: Matrix | None = None
-    if joint:
-        model = new_usae(feed.widths, chosen, grid=usae.grid)
-        watch = joint_watch or watch
-        fit_tokens(feed, chosen, model, device, watch.steps, jointly, watch.log_every)
-        together = held_out_r2(model.to("cpu"), paired)
-    run_backbones_in(known.values(), "float32")  # as they were given; a feed that streams ran them until here
-    return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
+            model = new_usae(feed.widths, chosen, grid=usae.grid)
+            fit_tokens(feed, chosen, model, device, later.steps, jointly, later.log_every)
+            together = held_out_r2(model.to("cpu"), paired)
+        run_backbones_in(known.values(), "float32")  # as they were given; a feed that streams ran them until here
+        made = Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
+        here.close(lambda: [*figures_as_text(made), "in memory only: ut.save(grown.usae, FOLDER) keeps it"])
+    return made
 
 
 @torch.no_grad()

@@ -31,11 +31,12 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.feeding import Feed, StoreFeed
-from usae_train.tokens.given_tokens import names_tokens
+from usae_train.tokens.places import names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
+from usae_train.training.asked import allowed_memory
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures, store_to_fit
+from usae_train.training.fitting import FitCallbacks, feed_pictures, store_to_fit
 from usae_train.training.logging.callbacks import logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
@@ -265,6 +266,7 @@ def _of_pictures(
         watch,
         max_broken=settings.max_broken,
         dtype=settings.dtype,
+        workers=work.execution.workers,
     )
     usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
     usae.weights, usae.measured_on = {name: backbone.record()}, SourceRecord.of(source)

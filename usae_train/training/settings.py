@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 from usae_train.backbones.precision import RunIn
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
-from usae_train.images.settings import Limit
+from usae_train.images.settings import Limit, ReadingWorkers
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import MAX_COUNT
 from usae_train.training.variants import DictionaryName, Fractions, SparsityName
@@ -237,6 +237,7 @@ class ExecutionSettings(Settings):
         description="GB of tokens in memory at a time; what does not fit is read or streamed in random windows; "
         "a third of the machine's by default",
     )
+    workers: ReadingWorkers = 0
     checkpoint_minutes: float = Field(10.0, ge=0, description="minutes between two training states")
     keep_checkpoints: int = Field(2, ge=1, description="how many training states are kept; older ones are removed")
     log_every: int | None = Field(
@@ -246,7 +247,9 @@ class ExecutionSettings(Settings):
     )
 
 
-def check_for_pictures(why: str, settings: FitSettings, limit: int | None, backbones: object = None) -> None:
+def check_for_pictures(
+    why: str, settings: FitSettings, limit: int | None, backbones: object = None, workers: int = 0
+) -> None:
     """Nothing; an error where something is asked for that would do nothing with tokens that were read before.
 
     Args:
@@ -254,11 +257,12 @@ def check_for_pictures(why: str, settings: FitSettings, limit: int | None, backb
         settings: of which dtype and max_broken are of how pictures are read.
         limit: of pictures.
         backbones: to see pictures with.
+        workers: that read them.
 
     Raises:
         UsageError: for the first of them.
     """
-    asked = {"backbones are": backbones is not None, "limit is": limit is not None}
+    asked = {"backbones are": backbones is not None, "limit is": limit is not None, "workers are": workers != 0}
     for name in ("dtype", "max_broken"):
         asked[f"{name} is"] = getattr(settings, name) != FitSettings.model_fields[name].default
     for are, given in asked.items():

@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from usae_train.files.whole_numbers import as_index
+from usae_train.files.whole_numbers import at_least
 from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.tables import Table
 from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.naming import DEFAULTS, ConceptRow, concept_rows
@@ -50,8 +49,8 @@ def concept_table(
         5
     """
     check_usae(usae)
-    if limit is not None and as_index(limit, "limit", " >= 0") < 0:
-        raise UsageError(f"limit {limit!r}: expected a whole number >= 0")
+    if limit is not None:
+        at_least(0, limit, "limit")
     names = names_of(labels_of(usae, labels))
     rows = [_cells(usae, row, names) for row in concept_rows(usae, sort, limit)]
     if find_spec("pandas") is not None:

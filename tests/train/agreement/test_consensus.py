@@ -61,6 +61,15 @@ def test_two_consensus_spaces_agree_more_than_two_trainings(world, trainings, ma
     assert agreement_of(made, other) > single + 0.05
 
 
+def test_it_says_when_it_is_done_how_it_went_and_nothing_when_quiet(world, trainings, capsys):
+    for quiet in (False, True):
+        found = ut.consensus(trainings[:2], world.tokens, alike=0.5, steps=2, batch=64, quiet=quiet)
+        said = capsys.readouterr().err
+        assert said.startswith(f"{found.n_concepts} concepts over ") != quiet
+        assert ("in memory only: ut.save" in said) != quiet
+        assert not (quiet and said)
+
+
 def test_every_concept_says_in_which_share_it_came_back_the_most_frequent_first(made):
     share = made.agreement
     assert share.shape == (made.n_concepts,)
