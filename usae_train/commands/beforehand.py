@@ -16,7 +16,7 @@ from usae_train.model.outline import outline_here
 from usae_train.model.spec_files import read_specs
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_train.tokens.places import EXPECTED, is_store, named_tokens, names_tokens
+from usae_train.tokens.places import EXPECTED_TOKENS, is_store, named_tokens, names_tokens
 from usae_train.training.room import training_room
 
 
@@ -39,7 +39,7 @@ def check_data(images: str, backbones: str | None, limit: int | None = None) -> 
     if names_tokens(images):
         for where in (named_tokens(images) or {}).values():
             if not _is_there(where):
-                raise UsageError(f"there is no {where}; {EXPECTED}")
+                raise UsageError(f"there is no {where}; {EXPECTED_TOKENS}")
     elif not is_store(images):
         check_images(images, limit)
         read_specs(backbones or "paper")

@@ -75,7 +75,7 @@ def name(
                 settings.label_column,
                 lambda done, total: report("pictures", done, total, ""),
                 say_skipped,
-                settings.workers,
+                settings.readers,
             )
         names = names_of(found)
         write_labels(names, model, out)

@@ -14,7 +14,8 @@ Limit = Annotated[
     Field(ge=1, le=MAX_COUNT, description="take at most so many pictures, drawn from all, the same ones each time"),
 ]
 
-ReadingWorkers = Annotated[int, Field(ge=0, le=256, description="processes that read pictures; 0 reads in this one")]
+ImageBatch = Annotated[int, Field(ge=1, description="pictures per forward pass")]
+Readers = Annotated[int, Field(ge=0, le=256, description="processes that read pictures; 0 reads in this one")]
 
 LabelColumn = Annotated[
     str | None,
@@ -27,6 +28,6 @@ class SpectrumSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = Field(96, ge=16, le=2048, description="side in pixels that pictures are read at")
+    size: int = Field(96, ge=16, le=2048, description="side of the canvas in pixels that a picture is read as")
     limit: Limit = None
-    workers: ReadingWorkers = 0
+    readers: Readers = 0

@@ -9,7 +9,7 @@ from usae_train.runtime.errors import UsageError
 
 RECORD = "store.json"  # of an activation store
 SUFFIXES = (".npy", ".safetensors")
-EXPECTED = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
+EXPECTED_TOKENS = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
 
 
 def is_store(place: str | Path) -> bool:
@@ -37,8 +37,8 @@ def named_tokens(place: str) -> dict[str, str] | None:
     for part in place.split(","):
         name, _, where = part.strip().partition("=")
         if not name or not where:
-            raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED}")
+            raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED_TOKENS}")
         if name in found:
-            raise UsageError(f"{name} is named twice; {EXPECTED}")
+            raise UsageError(f"{name} is named twice; {EXPECTED_TOKENS}")
         found[name] = where
     return found

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, listed, run_backbones_in
+from usae_train.backbones.backbone import Backbone, build_backbones, listed_specs, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.validation import check_settings
 from usae_train.files.whole_numbers import at_least
 from usae_train.images.failures import BrokenPictures
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
+from usae_train.model.firing import measure
 from usae_train.model.given import source_of
 from usae_train.model.spec_files import read_specs
-from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import token_tensors
-from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
+from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, read_tokens
 from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
 from usae_train.tokens.places import is_store, names_tokens
@@ -36,19 +35,10 @@ from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.asked import allowed_memory, fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
-
-
-@dataclass(frozen=True)
-class FitCallbacks:
-    """What to call while a fit runs."""
-
-    pictures: CountCallback = lambda done, total: None
-    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
-    log_every: int | None = None  # optimizer steps between two calls of `steps`; a hundredth of the training by default
-    failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
 @undisturbed
@@ -58,7 +48,7 @@ def fit(
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None = None,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
-    workers: int = 0,
+    readers: int = 0,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     quiet: bool = False,
@@ -75,7 +65,7 @@ def fit(
             `paper`, `demo`, `photos`, a YAML file, timm ids with commas; only with pictures.
         recipe: `default`, `published`, a YAML file of one, or a `TrainingRecipe`.
         limit: take at most so many pictures.
-        workers: processes that read pictures; 0 reads in this one. What comes of it is the same to the bit.
+        readers: processes that read pictures; 0 reads in this one. What comes of it is the same to the bit.
         device: where to train.
         watch: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
@@ -92,7 +82,7 @@ def fit(
     chosen = fit_settings(recipe, **settings)
     with watched_here(quiet) as here:
         shown = Shown(here, chosen.steps)
-        usae = _fitted(data, backbones, chosen, limit, workers, device, shown.beside(watch or FitCallbacks()))
+        usae = _fitted(data, backbones, chosen, limit, readers, device, shown.beside(watch or FitCallbacks()))
         shown.close(usae)
     return usae
 
@@ -102,26 +92,26 @@ def _fitted(
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None,
     chosen: FitSettings,
     limit: int | None,
-    workers: int,
+    readers: int,
     device: torch.device | str,
     watch: FitCallbacks,
 ) -> USAE:
     """By what the data is."""
     if isinstance(data, Mapping):
-        check_for_pictures("the data is tokens already", chosen, limit, backbones, workers)
+        check_for_pictures("the data is tokens already", chosen, limit, backbones, readers)
         return fit_given(GivenTokens(token_tensors(data)), chosen, device, watch)
     if isinstance(data, str) and names_tokens(data):
-        check_for_pictures("the data is tokens already", chosen, limit, backbones, workers)
+        check_for_pictures("the data is tokens already", chosen, limit, backbones, readers)
         return fit_given(read_tokens(data), chosen, device, watch)
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        check_for_pictures("the store has its own", chosen, limit, backbones, workers)
+        check_for_pictures("the store has its own", chosen, limit, backbones, readers)
         return fit_store(data, chosen, device, watch)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
     source = source_of(data, limit)
-    return fit_pictures(source, chosen, _specs(backbones), device, watch, workers=workers)
+    return fit_pictures(source, chosen, _specs(backbones), device, watch, readers=readers)
 
 
 def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, object]]:
@@ -188,7 +178,8 @@ def fit_pictures(
     checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
-    workers: int = 0,
+    grid: tuple[int, int] | None = None,
+    readers: int = 0,
 ) -> USAE:
     """Train a USAE on pictures.
 
@@ -203,7 +194,8 @@ def fit_pictures(
             the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
             random pictures.
         ranks: the processes that train as one.
-        workers: processes that read pictures; 0 reads in this one.
+        grid: (rows, cols) of the tokens; the one that suits these backbones by default.
+        readers: processes that read pictures; 0 reads in this one.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, drawn from all; on
@@ -211,7 +203,7 @@ def fit_pictures(
     """
     watch = watch or FitCallbacks()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
-    grid = common_grid(list(built.values()))
+    grid = grid or common_grid(list(built.values()))
     feed, sample = feed_pictures(
         built,
         source,
@@ -220,8 +212,8 @@ def fit_pictures(
         watch,
         ranks=ranks,
         max_broken=settings.max_broken,
-        dtype=settings.dtype,
-        workers=workers,
+        compute_dtype=settings.dtype,
+        readers=readers,
     )
     specs = {name: backbone.spec for name, backbone in built.items()}
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
@@ -229,11 +221,8 @@ def fit_pictures(
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
     if checkpointer is not None:
-        checkpointer.data = {
-            **usae.measured_on.of_a_state,
-            "widths": usae.widths,
-            "backbones": listed(specs),
-        }
+        about = {"widths": usae.widths, "backbones": listed_specs(specs)}
+        checkpointer.data = {**usae.measured_on.of_a_state, **about}
     fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
         usae.statistics = measure(usae, sample())
@@ -252,8 +241,8 @@ def feed_pictures(
     numbers: Sequence[int] | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
     max_broken: float = 1.0,
-    dtype: str = "float32",
-    workers: int = 0,
+    compute_dtype: str = "float32",
+    readers: int = 0,
 ) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:
     """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
 
@@ -268,22 +257,22 @@ def feed_pictures(
         numbers: which of the pictures; all by default.
         ranks: processes that divide the pictures; each then has the tokens of all.
         max_broken: largest share of the pictures that may be unreadable.
-        dtype: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
-        workers: processes that read pictures; 0 reads in this one.
+        compute_dtype: what the backbones compute in from now on: `float32`, `bfloat16` or `auto`.
+        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
-        ValueError: for more of them, at once or when a window has them, or fewer workers than none.
+        ValueError: for more of them, at once or when a window has them, or fewer readers than none.
     """
     watch, allowed = watch or FitCallbacks(), allowed_memory(memory)
-    at_least(0, workers, "workers")
-    run_backbones_in(backbones.values(), dtype)
+    at_least(0, readers, "readers")
+    set_compute_dtype(backbones.values(), compute_dtype)
     n_images = len(source) if numbers is None else len(numbers)
     broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.is_main else lambda why: None)
     if n_images * bytes_an_image(backbones, grid) > allowed:
-        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks, workers)
+        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks, readers)
         return stream, stream.sample
     paired = collect_tokens(
-        backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks, workers=workers
+        backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks, readers=readers
     )
     with ranks.raise_together():
         broken.add(paired.failures)
@@ -292,7 +281,7 @@ def feed_pictures(
 
 
 def store_to_fit(
-    images: str, backbones: str | None, limit: int | None, dtype: str, verify: bool
+    images: str, backbones: str | None, limit: int | None, dtype: str, verify_checksums: bool
 ) -> ActivationStore | None:
     """The store that `usae-train fit` is given; none where it is given pictures.
 
@@ -300,8 +289,8 @@ def store_to_fit(
         ValueError: for a store that cannot be read, options of pictures with a store, or one of a store with pictures.
     """
     if not is_store(images):
-        if verify:
-            raise UsageError(f"--verify compares the checksums of a store, and {images} is none")
+        if verify_checksums:
+            raise UsageError(f"--verify-checksums is of a store, and {images} is none")
         return None
     if backbones is not None or limit is not None or dtype != "auto":
         raise UsageError(f"{images} is a store, with backbones and pictures of its own")
@@ -317,6 +306,7 @@ def fit_store(
     checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
+    only: str | None = None,
 ) -> USAE:
     """Train a USAE on an activation store.
 
@@ -329,24 +319,23 @@ def fit_store(
         memory: GB of tokens that are in memory at a time; a third of the machine's by default. A store that is larger
             is gone through in windows of random pieces of its shards. Processes that train as one divide it.
         ranks: the processes that train as one.
+        only: the backbone that is trained alone; all of the store's together by default.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on its images, 10,000 at most, drawn from all; on ranks
         other than the first without statistics.
     """
     watch = watch or FitCallbacks()
-    allowed = allowed_memory(memory)
-    record = store.record
-    usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
-    usae.weights, usae.measured_on = dict(record.weights), record.images
+    record, every = store.record, StoreFeed(store, allowed_memory(memory))
+    feed: Feed = every if only is None else OneBackbone(every, only)
+    specs = {name: spec for name, spec in store.specs.items() if name in feed.widths}
+    usae = new_usae(feed.widths, settings, specs=specs, grid=record.grid)
+    usae.weights = {name: weights for name, weights in record.weights.items() if name in feed.widths}
+    usae.measured_on = record.images
     if checkpointer is not None:
-        checkpointer.data = {
-            **record.images.of_a_state,
-            "widths": usae.widths,
-            "shards": [shard.sha256 for shard in record.shards],
-        }
-    feed = StoreFeed(store, allowed)
+        about = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
+        checkpointer.data = {**record.images.of_a_state, **about}
     fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
-        usae.statistics = measure(usae, feed.sample())
+        usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

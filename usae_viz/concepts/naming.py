@@ -58,7 +58,7 @@ def known_concept(usae: Described, concept: int) -> int:
     return concept
 
 
-def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, limit: int | None = None) -> list[ConceptRow]:
+def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None) -> list[ConceptRow]:
     """Every concept's figures, the largest first (`index`: in their own order).
 
     Raises:
@@ -95,7 +95,7 @@ def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, limit: int | None = Non
         "agreement": lambda row: (-(row.agreement or 0.0), order[row.concept]),
         "index": lambda row: row.concept,
     }
-    return sorted(rows, key=keys[sort])[:limit]
+    return sorted(rows, key=keys[sort])[:top]
 
 
 def follows(usae: USAE, concept: int) -> Follows | None:

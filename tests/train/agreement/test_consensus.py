@@ -16,7 +16,7 @@ from usae_train.model.agreement import AGREEMENT
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.signals import Stopped
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, FitSettings
 
@@ -187,7 +187,7 @@ def test_tokens_of_other_backbones(world, trainings):
 
 
 def test_the_command(folder, tmp_path):
-    words = ["consensus", folder / "start-0", folder / "start-1", "--images", folder / "tokens.safetensors"]
+    words = ["consensus", folder / "start-0", folder / "start-1", "--data", folder / "tokens.safetensors"]
     assert run(*words, "--out", tmp_path / "made", *WORDS) == (0, "", "")
     loaded = ut.load(tmp_path / "made")
     assert loaded.agreement is not None

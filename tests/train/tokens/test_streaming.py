@@ -14,7 +14,8 @@ from usae_train.tokens.paired import bytes_an_image, collect_tokens
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.asked import fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_pictures
+from usae_train.training.fitting import feed_pictures, fit_pictures
+from usae_train.training.logging.callbacks import FitCallbacks
 
 GRID = (2, 2)
 

@@ -18,7 +18,7 @@ from usae_train.model.sparse import Codes, top_k
 from usae_train.training.add_backbone import Grown, divided, enlarged, growth_settings
 from usae_train.training.alignment import tokens_of_concepts
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.metrics_log import read_journal
 from usae_train.training.loop import fit_tokens, step_loss, stepping_pairs
 from usae_train.training.losses import squared_error

@@ -5,15 +5,17 @@ import pytest
 import torch
 
 import usae_train
-from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import PAPER
 from usae_train.images.sources import open_images
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.runtime.warned import FormerName
 from usae_train.tokens import paired
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training import fitting
 from usae_train.training.asked import allowed_memory, fit_settings
-from usae_train.training.fitting import FitCallbacks, fit
+from usae_train.training.fitting import fit
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import DEFAULT, PUBLISHED
 
 SMALL = {"n_concepts": 8, "k": 2, "steps": 3, "batch": 16}
@@ -67,16 +69,16 @@ def test_processes_that_read_pictures_change_no_bit(
         return read(*given)
 
     monkeypatch.setattr(paired, "read_batches", noted)
-    alone, helped = (fit(picture_folder, backbones=tiny_specs, workers=n, **SMALL) for n in (0, 2))
+    alone, helped = (fit(picture_folder, backbones=tiny_specs, readers=n, **SMALL) for n in (0, 2))
     assert asked == [0, 2]
     assert all(torch.equal(own, helped.state_dict()[name]) for name, own in alone.state_dict().items())
 
 
 def test_workers_that_cannot_be_are_one_line(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
-    with pytest.raises(ValueError, match="workers -1: expected a whole number >= 0"):
-        fit(picture_folder, backbones=tiny_specs, workers=-1, **SMALL)
-    with pytest.raises(ValueError, match="workers are for pictures; the data is tokens already"):
-        fit(toy_tokens(), workers=2, **SMALL)
+    with pytest.raises(ValueError, match="readers -1: expected a whole number >= 0"):
+        fit(picture_folder, backbones=tiny_specs, readers=-1, **SMALL)
+    with pytest.raises(ValueError, match="readers are for pictures; the data is tokens already"):
+        fit(toy_tokens(), readers=2, **SMALL)
 
 
 def test_limit_takes_so_many_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
