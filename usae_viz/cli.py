@@ -21,7 +21,7 @@ from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from usae_train.model.usae import USAE
     from usae_viz.objectives import Objective
@@ -86,30 +86,39 @@ def maximize(
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_train.runtime.workers import one_thread
-        from usae_viz.optimization.from_pictures import kept_close
+        from usae_viz.commands import beforehand
+        from usae_viz.objectives import parse_objective
+        from usae_viz.objectives.closeness import Closeness, kept_close
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
         start = settings.get("start")
         if closeness is not None and start is None:
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
+        _check_animation(draw, settings)
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, **settings)
+            list(map(parse_objective, objective or []))
+            kept_close(Closeness(), closeness)
+        known = beforehand.known_of(draw.usae, draw.labels)
+        beforehand.check_typed(known, concept, objective or [])
+        beforehand.check_drawing(known, chosen_settings)
+        beforehand.check_pictures(images)
+        beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model = _load(draw.usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         chosen_settings = _with_edits(model, chosen_settings, draw.labels)
         if start is not None:
-            with wrong_usage():
-                chosen = [kept_close(each, closeness) for each in chosen]
+            chosen = [kept_close(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
         _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw, workers)
 
 
 @app.command()
 @knows_former({"backbones": "match"})
-@takes_settings(DrawSettings, leave_out=["labels"], completions={"usae": complete_usae})
+@takes_settings(DrawSettings, completions={"usae": complete_usae})
 @takes_settings(MaximizeSettings, leave_out=["start", "reference"], ranges=False)
 def invert(
     picture: Annotated[str, typer.Argument(help="A picture file.")],
@@ -129,14 +138,21 @@ def invert(
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_train.runtime.workers import one_thread
+        from usae_viz.commands import beforehand
         from usae_viz.objectives import SameCodes
 
+        _check_animation(draw, settings)
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
         names = [name.strip() for name in match.split(",")] if match else []
+        known = beforehand.known_of(draw.usae, draw.labels)
+        beforehand.check_typed(known, None, [str(SameCodes(names))])
+        beforehand.check_drawing(known, chosen_settings)
+        beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model, place = _load(draw.usae, device), out or new_run("invert")
+        chosen_settings = _with_edits(model, chosen_settings, draw.labels)
         _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw, workers)
 
 
@@ -152,6 +168,9 @@ def concepts(
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """
     with one_line_errors():
+        from usae_viz.commands.beforehand import known_of
+
+        known_of(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_of
         from usae_viz.concepts.naming import CHANCE, concept_rows, label_of
@@ -230,6 +249,11 @@ def _with_edits(usae: USAE, settings: MaximizeSettings, labels: str | None) -> M
     return with_edits_bound(usae, settings, labels_of(usae, labels)) if settings.edits else settings
 
 
+def _check_animation(draw: DrawSettings, typed: Mapping[str, Any]) -> None:
+    if "animation" in draw.model_fields_set and typed.get("snapshots") is None:
+        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
+
+
 def _draw(
     usae: USAE,
     objectives: Sequence[Objective],
@@ -242,8 +266,6 @@ def _draw(
 ) -> None:
     from usae_viz.runs.plan import plan_objectives
 
-    if "animation" in draw.model_fields_set and settings.snapshots is None:
-        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
     render_commands.draw_plan(
         usae,
         plan_objectives(usae, objectives, [settings], draw.animation),

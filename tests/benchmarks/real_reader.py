@@ -126,8 +126,8 @@ def ours(names: list[str], wanted: list[int], settings: dict[str, Any]) -> Itera
         yield index, picture, time.process_time() - began
 
 
-def horamas(method: str, name: str, wanted: list[int], steps: int) -> Iterator[Drawn]:
-    """Draw classes with Horama, through the network as timm has it, normalized as it wants it."""
+def horamas(method: str, size: int, name: str, wanted: list[int], steps: int) -> Iterator[Drawn]:
+    """Draw classes with Horama at a size, through the network as timm has it, normalized as it wants it."""
     import horama
 
     backbone = Backbone(name, read_specs(str(needs_real_folder() / "specs.yaml"))[name])
@@ -141,7 +141,7 @@ def horamas(method: str, name: str, wanted: list[int], steps: int) -> Iterator[D
         began = time.process_time()
         # mean and std of both networks are 0.5: values of -1 to 1 are a picture of 0 to 1
         picture, _ = getattr(horama, method)(
-            score, total_steps=steps, image_size=512, values_range=(-1, 1), device="cpu"
+            score, total_steps=steps, image_size=size, values_range=(-1, 1), device="cpu"
         )
         yield index, (picture.detach() * 0.5 + 0.5).clamp(0, 1), time.process_time() - began
 
@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=50)
     parser.add_argument("--set", action="append", default=[], help="a setting, such as steps=48; JSON values")
     parser.add_argument("--horama", default="", help="fourier, maco, with commas")
+    parser.add_argument("--horama-sizes", default="512", help="in pixels, with commas")
     parser.add_argument("--steps", type=int, default=128, help="Horama's")
     parser.add_argument("--lucent", default="", help="sizes in pixels, with commas; its default is 128")
     parser.add_argument("--usae")
@@ -255,8 +256,9 @@ def main() -> None:
                 np.save(Path(room) / "spectrum_decorrelated.npy", photographs_spectrum().numpy())
             os.chdir(room)  # where it looks for its spectrum
             try:
-                drawn = horamas(method, "lite0", wanted, chosen.steps)
-                table(f"Horama {method} lite0", drawn, readers["lite2"], out)
+                for size in chosen.horama_sizes.split(","):
+                    drawn = horamas(method, int(size), "lite0", wanted, chosen.steps)
+                    table(f"Horama {method} {size} lite0", drawn, readers["lite2"], out)
             finally:
                 os.chdir(before)
     for size in filter(None, chosen.lucent.split(",")):

@@ -72,7 +72,8 @@ def fit_starts(
     """
     check_writable(room)
     empty = empty_space(data, specs, settings)
-    shown = open_data(data, empty, settings, None, work.execution.memory, work.device, watch)
+    execution = work.execution
+    shown = open_data(data, empty, settings, None, execution.memory, work.device, watch, execution.readers)
 
     def fit_one(_: str, own: FitSettings, seen: FitCallbacks, checkpointer: TrainingCheckpointer) -> USAE:
         usae = new_usae(empty.widths, own, specs=empty.specs, grid=empty.grid)

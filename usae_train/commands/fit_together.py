@@ -173,7 +173,17 @@ def _trained(
                 log_every=execution.log_every,
             )
         if isinstance(data, Pictures):
-            usae = fit_pictures(data.source, chosen, data.specs, where, watch, checkpointer, execution.memory, ranks)
+            usae = fit_pictures(
+                data.source,
+                chosen,
+                data.specs,
+                where,
+                watch,
+                checkpointer,
+                execution.memory,
+                ranks,
+                readers=execution.readers,
+            )
         elif isinstance(data, GivenTokens):
             usae = fit_given(data, chosen, where, watch, checkpointer, ranks)
         else:

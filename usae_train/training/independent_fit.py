@@ -26,7 +26,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.given_tokens import names_tokens
+from usae_train.tokens.places import names_tokens
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
 from usae_train.training.fitting import fit_pictures, fit_store, store_to_fit
@@ -112,8 +112,10 @@ def fit_independent(
     with held(out):
 
         def fit_one(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
-            seen_by, memory = {name: specs[name]}, work.execution.memory
-            return fit_pictures(source, own, seen_by, work.device, watch, states, memory, grid=grid)
+            seen_by, how = {name: specs[name]}, work.execution
+            return fit_pictures(
+                source, own, seen_by, work.device, watch, states, how.memory, grid=grid, readers=how.readers
+            )
 
         return fit_each(list(specs), settings, fit_one, out, work, data)
 

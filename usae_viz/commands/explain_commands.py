@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from usae_viz.explanations.edit_recipe import EditRecipe, NamedEdit
     from usae_viz.explanations.explanation import Explanation
     from usae_viz.explanations.intervention import Gallery, Intervention
+    from usae_viz.explanations.photograph import Photograph
     from usae_viz.explorer.runs import RunFolder
 
 ROWS = 12  # of the table
@@ -68,15 +69,20 @@ def explain(
     Writes a sheet for each photograph, explain.json, and a page that opens from disk: index.html.
     """
     with one_line_errors():
-        from usae_train.model.checkpoint import check_free, load
-        from usae_viz.concepts.labels import labels_of
-        from usae_viz.explanations.explain import explain as explain_one
+        from usae_train.files.atomic import check_free
+        from usae_viz.commands import beforehand
         from usae_viz.explanations.photograph import open_photograph
-        from usae_viz.explanations.writing import write_explanations
 
         place = out or new_run("explain")
         check_free(place)
         opened = [open_photograph(photo) for photo in photos]
+        known = beforehand.known_of(settings.usae, settings.labels)
+        beforehand.check_explained(known, settings.class_, run, images)
+        from usae_train.model.checkpoint import load
+        from usae_viz.concepts.labels import labels_of
+        from usae_viz.explanations.explain import explain as explain_one
+        from usae_viz.explanations.writing import write_explanations
+
         model = load(settings.usae, pick_device(device))
         drawn = None if run is None else _run_of(model, run)
         named = labels_of(model, settings.labels)
@@ -126,10 +132,10 @@ def intervene(
     What the concept space does not explain stays as it is. Writes sheet.png and intervene.json.
     """
     with one_line_errors():
-        from usae_train.model.checkpoint import check_free, load
-        from usae_viz.concepts.labels import labels_of, names_of
+        from usae_train.files.atomic import check_free
+        from usae_viz.commands.beforehand import check_edited
         from usae_viz.explanations.edit_recipe import ENDINGS, EditRecipe, NamedEdit, read_edit_recipe
-        from usae_viz.explanations.writing import write_interventions
+        from usae_viz.explanations.photograph import open_photograph
 
         place = out or new_run("intervene")
         check_free(place)
@@ -147,9 +153,15 @@ def intervene(
             shared = settings.model_dump(include={"usae", "among", "labels", "top"})
             recipe = EditRecipe(photographs=[photo], edits={"edit": edit}, **shared)
             wanted = [(".", photo, edit)]
+        opened = {each: open_photograph(each) for _, each, _ in wanted}
+        check_edited(recipe)
+        from usae_train.model.checkpoint import load
+        from usae_viz.concepts.labels import labels_of, names_of
+        from usae_viz.explanations.writing import write_interventions
+
         model = load(recipe.usae, pick_device(device))
         named = labels_of(model, recipe.labels)
-        found, source = _intervened(model, recipe, wanted, named, quiet)
+        found, source = _intervened(model, recipe, wanted, opened, named, quiet)
         names = {concept: own["name"] for concept, own in names_of(named).items()}
         write_interventions(model, found, place, names, source)
         if as_json:
@@ -163,16 +175,19 @@ def intervene(
 
 
 def _intervened(
-    usae: USAE, recipe: EditRecipe, wanted: Sequence[tuple[str, str, NamedEdit]], labels: Sequence[Label], quiet: bool
+    usae: USAE,
+    recipe: EditRecipe,
+    wanted: Sequence[tuple[str, str, NamedEdit]],
+    opened: Mapping[str, Photograph],
+    labels: Sequence[Label],
+    quiet: bool,
 ) -> tuple[dict[str, Intervention], ImageSource | None]:
-    """Each edit in each photograph; all that was typed is checked, and all photographs are opened, before the first."""
+    """Each edit in each photograph; all that was typed is checked before the first."""
     from usae_train.images.failures import BrokenPictures
     from usae_train.images.sources import open_images
     from usae_viz.concepts.edit_text import parse_edit_texts
     from usae_viz.explanations.intervention import gallery_of, intervention_in
-    from usae_viz.explanations.photograph import open_photograph
 
-    opened = {photo: open_photograph(photo) for _, photo, _ in wanted}
     parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in wanted}
     source = None if recipe.among is None else open_images(recipe.among)
     broken = None if source is None else BrokenPictures(len(source), say=say_skipped)  # each backbone sees them

@@ -13,7 +13,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_error, say_json, say_table
 from usae_train.runtime.settings_options import refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.runs.settings import RenderSettings
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from usae_train.runtime.distributed import DistributedContext
     from usae_viz.runs.estimate import Estimate
     from usae_viz.runs.plan import RenderPlan
+    from usae_viz.runs.recipe import RenderRecipe
     from usae_viz.runs.render import Drawn
 
 PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
@@ -100,6 +101,8 @@ def render(
                 "say which recipe, such as first-look; usae-viz recipes lists those of the package"
             )
         recipe = find_recipe(recipe)
+        if is_alone():
+            _check_beforehand(recipe, settings, images, None if dry_run else out, allow_code)
         from usae_train.runtime.distributed import ranks_of_torchrun
 
         if settings.threads > 1 and (workers or 1) > 1:
@@ -237,13 +240,37 @@ def new_run(name: str) -> Path:
     return folder
 
 
+def _read(recipe: str, settings: RenderSettings) -> RenderRecipe:
+    """A recipe, with what takes the place of its own words."""
+    from usae_viz.runs.recipe import read_recipe
+
+    chosen = read_recipe(recipe)
+    return chosen if settings.labels is None else chosen.model_copy(update={"labels": settings.labels})
+
+
+def _check_beforehand(
+    recipe: str, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool
+) -> None:
+    """Nothing; an error for what of a recipe, or beside it, can be told to be wrong before torch is loaded."""
+    from usae_viz.commands import beforehand
+
+    beforehand.check_place(out)
+    beforehand.check_pictures(images)
+    if recipe.lower().endswith(".png"):
+        return
+    chosen = _read(recipe, settings)
+    try:
+        beforehand.check_recipe(chosen, settings.usae or chosen.usae, Path(recipe).parent, allow_code)
+    except UsageError as error:
+        raise UsageError(f"{recipe}: {error}") from error
+
+
 def _planned(recipe: str, settings: RenderSettings, device: str, allow_code: bool) -> tuple[RenderPlan, USAE]:
     import torch
 
     from usae_train.model.checkpoint import load
     from usae_viz.runs.metadata import read_about, usae_near
     from usae_viz.runs.plan import plan_recipe
-    from usae_viz.runs.recipe import read_recipe
     from usae_viz.runs.show import changed_since, plan_again
 
     torch.set_num_threads(settings.threads)
@@ -254,8 +281,7 @@ def _planned(recipe: str, settings: RenderSettings, device: str, allow_code: boo
         if (changed := changed_since(Path(recipe), about)) is not None:
             say(changed, err=True)
         return plan, model
-    chosen = read_recipe(recipe)
-    chosen = chosen if settings.labels is None else chosen.model_copy(update={"labels": settings.labels})
+    chosen = _read(recipe, settings)
     model = load(settings.usae or chosen.usae, pick_device(device))
     try:
         return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model

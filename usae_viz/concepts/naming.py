@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from usae_train.model.statistics import Statistics
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.settings import ConceptsSettings, Sort
+
+if TYPE_CHECKING:
+    from usae_train.model.statistics import Statistics
+    from usae_train.model.usae import USAE
 
 DEFAULTS = ConceptsSettings()
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
@@ -44,7 +47,7 @@ class ConceptRow:
         return {key: value for key, value in asdict(self).items() if key != "agreement" or value is not None}
 
 
-def known_concept(usae: USAE, concept: int) -> int:
+def known_concept(usae: Described, concept: int) -> int:
     """The concept itself.
 
     Raises:

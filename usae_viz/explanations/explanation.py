@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from PIL import Image
 from torch import Tensor
 
+from usae_train.files.whole_numbers import at_least
 from usae_train.interventions.importance import ClassView, look, without_each
 from usae_train.interventions.in_turn import taken_in_turn
 from usae_train.model.usae import USAE
@@ -88,8 +89,10 @@ class Explanation:
             limit: so many; all by default.
 
         Raises:
-            ValueError: for an unknown backbone or order, or, by importance, one that cannot be asked.
+            ValueError: for an unknown backbone or order, a limit below 0, or, by importance, one that cannot be asked.
         """
+        if limit is not None:
+            at_least(0, limit, "limit")
         if by not in get_args(By):
             raise UsageError(f"concepts by {by!r}; expected one of {', '.join(get_args(By))}")
         own = self._maps(backbone)
@@ -114,8 +117,12 @@ class Explanation:
         return ClassAnswer(top, named_class(len(own.logits), top), likely[top].item(), own.logits[top].item())
 
     def asked(self, backbone: str) -> tuple[int, str]:
-        """The class that importance is for, and its name."""
-        own = self.looks[backbone]
+        """The class that importance is for, and its name.
+
+        Raises:
+            ValueError: for a backbone without an answer.
+        """
+        own = self._look(backbone)
         return own.class_, named_class(len(own.logits), own.class_)
 
     def importance(self, backbone: str, class_: int | str | None = None, exact: int = EXACT) -> list[Importance]:
@@ -129,8 +136,10 @@ class Explanation:
             exact: how many are taken away.
 
         Raises:
-            ValueError: for a backbone without classifier or that cannot be edited, or a class that there is not.
+            ValueError: for a backbone without classifier or that cannot be edited, a class that there is not, or fewer
+                than none to take away.
         """
+        at_least(0, exact, "exact")
         own = self._look(backbone)
         if class_ is not None and (number := parse_class(self.usae, backbone, class_)) != own.class_:
             own = look(self.usae, backbone, self.canvas, number, own.output)
@@ -150,8 +159,9 @@ class Explanation:
             count: how many, at most.
 
         Raises:
-            ValueError: for a backbone without classifier or that cannot be edited.
+            ValueError: for a backbone without classifier or that cannot be edited, or a count below 1.
         """
+        at_least(1, count, "count")
         own = self._look(backbone)
         firing = self.maps[backbone].firing
         order = taken_in_turn(self.usae, backbone, self.canvas, own, firing, count)
@@ -162,9 +172,14 @@ class Explanation:
         return [Carrier(k, self.names.get(k), *row) for k, *row in zip(order, lost, likely, strict=True)]
 
     def drops(self, backbone: str, concepts: Sequence[int]) -> dict[int, float]:
-        """{concept: what the asked class's logit loses without it, exactly}; empty where there is no answer to ask."""
-        own = self.looks.get(backbone)
-        return {} if own is None else self._drops(backbone, own.class_, concepts)
+        """{concept: what the asked class's logit loses without it, exactly}; empty where there is no answer to ask.
+
+        Raises:
+            ValueError: for an unknown backbone or concept.
+        """
+        own = self.looks.get(self.usae.known_name(backbone))
+        numbers = [self.number(concept) for concept in concepts]
+        return {} if own is None else self._drops(backbone, own.class_, numbers)
 
     def agreed(self) -> list[int]:
         """The concepts that fire in every backbone; first the one whose weakest place among a backbone's is best."""
@@ -186,10 +201,14 @@ class Explanation:
         return one_concept(self.usae, concept, self.labels)
 
     def sheet(self, columns: int | None = None) -> Image.Image:
-        """All of it as a picture: a row per backbone, a column a concept."""
+        """All of it as a picture: a row per backbone, a column a concept.
+
+        Raises:
+            ValueError: for fewer columns than 1.
+        """
         from usae_viz.explanations.sheet import COLUMNS, explanation_sheet
 
-        return explanation_sheet(self, columns or COLUMNS)
+        return explanation_sheet(self, COLUMNS if columns is None else at_least(1, columns, "columns"))
 
     def save(self, folder: str | Path) -> Path:
         """Write sheet.png, explain.json and a page that opens from disk into a new folder."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import get_args
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, get_args
 
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.transfers import to_device
-from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.concept import Pool, check_choice, format_call, pool_tokens, whole_number
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Direction(Objective):
@@ -35,18 +33,11 @@ class Direction(Objective):
         dict_keys(['vit'])
     """
 
-    @undisturbed
     def __init__(self, backbone: str, vector: Tensor | Sequence[float], pool: Pool = "mean") -> None:
+        from usae_train.runtime.transfers import to_device
+
         check_choice(pool, get_args(Pool), "pool ")
-        try:
-            direction = torch.as_tensor(vector).detach().float()
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"Direction: expected numbers for {backbone!r}: {error}") from error
-        if direction.ndim != 1 or not direction.norm().isfinite() or direction.norm() == 0:
-            raise UsageError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
-        listed = [float(f"{x:.6g}") for x in direction.tolist()]
-        direction = torch.tensor(listed)  # as its text has it, so that a picture of it can be drawn again
-        length = direction.norm()
+        listed, direction = _direction(backbone, vector)
 
         def share(acts: Activations) -> Tensor:
             if acts.backbone != backbone:
@@ -55,10 +46,28 @@ class Direction(Objective):
                 raise UsageError(
                     f"Direction: {len(direction)} numbers; {backbone}'s tokens have {acts.tokens.shape[-1]}"
                 )
-            along = to_device((direction / length).to(acts.tokens.dtype), acts.tokens.device)
+            along = to_device(direction.to(acts.tokens.dtype), acts.tokens.device)
             return pool_tokens(acts.tokens @ along, pool, acts.grid).mean(1)
 
         super().__init__(share, format_call("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
+
+
+def _direction(backbone: str, vector: Tensor | Sequence[float]) -> tuple[list[float], Tensor]:
+    """A direction's numbers as its text has them, so that it can be drawn again; the unit vector of these."""
+    import torch
+
+    from usae_train.runtime.undisturbed import torch_as_it_starts
+
+    with torch_as_it_starts():
+        try:
+            direction = torch.as_tensor(vector).detach().float()
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"Direction: expected numbers for {backbone!r}: {error}") from error
+        if direction.ndim != 1 or not direction.norm().isfinite() or direction.norm() == 0:
+            raise UsageError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
+        listed = [float(f"{x:.6g}") for x in direction.tolist()]
+        written = torch.tensor(listed)
+        return listed, written / written.norm()
 
 
 class Channel(Objective):

@@ -22,8 +22,8 @@ from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.asked import check_objectives
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.maximize import check_objectives
 from usae_viz.optimization.parts import pictures_of
 from usae_viz.optimization.resolving import resolved
 from usae_viz.own_code.importing import is_custom

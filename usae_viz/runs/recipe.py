@@ -13,7 +13,6 @@ from usae_train.files.homes import beside
 from usae_train.files.yaml_config import Clash, checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
-from usae_viz.parameterizations.spectra import is_file
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
@@ -138,6 +137,12 @@ class RenderRecipe(BaseModel):
                         update["snapshots"] = max(1, settings.steps // FRAMES)
                     yield RunVariant(variant, settings.model_copy(update=update), objective or self.objective)
 
+    def ways_to_draw(self) -> Iterator[tuple[str, MaximizeSettings]]:
+        """Each variant's objective for a concept and its settings, whatever the modes and seeds."""
+        for variant, settings, _ in self._merged():
+            own = self.variants[variant].objective if variant is not None else None
+            yield own or self.objective, settings
+
     def ways(self) -> Iterator[tuple[int, int]]:
         """Each variant's seeds drawn at once, and how many runs it has: counted, where `runs` has each of them."""
         for _, settings, changed in self._merged():
@@ -195,5 +200,14 @@ def read_settings(model: type[AnySettings], file: str | Path) -> AnySettings:
 
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
     files = {key: getattr(settings, key) for key in ("start", "reference", "spectrum")}
-    named = {key: str(beside(file, folder)) for key, file in files.items() if file is not None and is_file(file)}
+    named = {key: str(beside(file, folder)) for key, file in files.items() if file is not None and _is_file(key, file)}
     return settings.model_copy(update=named)
+
+
+def _is_file(key: str, named: str) -> bool:
+    """Whether a setting names a file: a spectrum may be one that has a name."""
+    if key != "spectrum":
+        return True
+    from usae_viz.parameterizations.spectra import is_file  # with torch, which a recipe is read without
+
+    return is_file(named)

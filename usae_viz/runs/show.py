@@ -16,6 +16,7 @@ from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.given import IN_NO_FILE
 from usae_viz.own_code.importing import code_hash, is_custom
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
@@ -92,7 +93,7 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, l
     if settings.parameterization != "fourier":  # earlier versions kept what is its alone
         settings = settings.model_copy(update={"decay": None, "contrast": None})
     for given in (settings.start, settings.reference):
-        if given is not None and given.startswith("tensor of sha256"):
+        if given is not None and given.startswith(IN_NO_FILE):
             raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
     for name, sha256 in given_hashes(settings).items():
         if about.given_sha256.get(name, sha256) != sha256:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from usae_train.images.classes import imagenet_classes
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.verification.noise import NoiseLevels
 from usae_viz.verification.scores import DEFAULT, ClassScore, Scores
@@ -17,30 +16,6 @@ from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, from_closer, prob
 from usae_viz.verification.verdict import VerdictSettings
 
 Class = tuple[str, int]  # a backbone and a class of its classifier
-
-
-def check_class(usae: USAE, backbone: str, index: int, asked: str | None = None) -> None:
-    """Nothing.
-
-    Args:
-        usae: with its backbones.
-        backbone: whose classifier.
-        index: of the class.
-        asked: how the class was said, if not by its number.
-
-    Raises:
-        ValueError: for a backbone without its classifier, or a class that this does not have.
-    """
-    spec = usae.specs.get(backbone)
-    if spec is None or spec.classes == 0:
-        having = [f"{name} ({own.classes})" for name, own in usae.specs.items() if own.classes]
-        which = f", or ask one that has: {', '.join(having)}" if having else ""
-        said = index if asked is None else repr(asked)
-        raise UsageError(f"no class {said}: {backbone} has no classifier; set `classes` in its spec{which}")
-    if index >= spec.classes:
-        raise UsageError(
-            f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"
-        )
 
 
 @undisturbed

@@ -118,7 +118,7 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         (["maximize", "--objective", "Channel('left', 99)", *QUICK], "no channel 99; left's tokens have 24"),
         (["maximize", "--objective", "Logit('left', 1)", *QUICK], "left has no classifier; set `classes` in its spec"),
         (["maximize", "--objective", "Closeness()", *QUICK], "compares with a picture; give one as `start`"),
-        (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "no picture 'nowhere.png': there is no such file"),
         (["maximize", "-c", "3", "--memory", "0.000001"], "and the limit is 1e-06; raise --memory"),
         (["maximize", "-c", "3", "--memory", "0.001"], "lower --views or --size, or raise --memory"),
         (
@@ -130,7 +130,7 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
             ["maximize", "-c", "3", "--decay", "2", "--parameterization", "maco"],
             "decay is for the parameterization fourier, not for maco",
         ),
-        (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["invert", "nowhere.png", *QUICK], "no picture 'nowhere.png': there is no such file"),
         (["maximize", "--objective", "Channel('left', 1)", "--verify", "12"], "no concept 12; this USAE has 12"),
     ],
 )
