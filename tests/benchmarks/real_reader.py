@@ -45,7 +45,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ import usae_viz as uv
 from usae_train.backbones.backbone import Backbone, build_backbones
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
+from usae_viz.objectives import Objective
 from usae_viz.settings import Mode
 from usae_viz.verification.scores import Score
 
@@ -70,6 +71,9 @@ CROPS = 8  # random crops a scale; the whole is one
 CLASSES = 1000
 CLIPPED = 0.02  # a channel this near to its end counts as clipped
 OTHER = {"lite0": "lite2", "lite2": "lite0"}  # who reads what a network drew
+
+OfClass = Callable[[str, int], Objective]  # of a backbone and a class
+KINDS: dict[str, OfClass] = {"Class": uv.Class, "Logit": uv.Logit, "LogProbability": uv.LogProbability}
 
 Drawn = tuple[int, Tensor, float]  # a class, its picture (3, H, W), processor seconds
 
@@ -112,13 +116,13 @@ def network(names: list[str]) -> USAE:
     return USAE({name: own.width for name, own in backbones.items()}, 8, 2, specs=specs, grid=grid).eval()
 
 
-def ours(names: list[str], wanted: list[int], settings: dict[str, Any]) -> Iterator[Drawn]:
+def ours(names: list[str], wanted: list[int], kind: OfClass, settings: dict[str, Any]) -> Iterator[Drawn]:
     """Draw classes with this project, through one network or through both at once."""
     usae = network(names)
     assert usae.backbones  # built before the clock runs
     mode: Mode = "shared" if len(names) > 1 else "per-model"
     for index in wanted:
-        parts = [uv.Logit(name, index) for name in names]
+        parts = [kind(name, index) for name in names]
         objective = parts[0] if len(parts) == 1 else parts[0] + parts[1]
         began = time.process_time()
         result = uv.maximize(usae, objective, mode=mode, **settings)
@@ -221,6 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--through", default="", help="lite0, lite2, shared, with commas")
     parser.add_argument("--classes", type=int, default=50)
+    parser.add_argument("--objective", choices=KINDS, default="Class")
     parser.add_argument("--set", action="append", default=[], help="a setting, such as steps=48; JSON values")
     parser.add_argument("--horama", default="", help="fourier, maco, with commas")
     parser.add_argument("--horama-sizes", default="512", help="in pixels, with commas")
@@ -238,16 +243,18 @@ def main() -> None:
             settings[key] = json.loads(value)
         except json.JSONDecodeError:
             settings[key] = value
-    wanted = classes(chosen.classes)
+    wanted, kind = classes(chosen.classes), KINDS[chosen.objective]
     every = read_specs(str(needs_real_folder() / "specs.yaml"))
     readers = {name: Backbone(name, every[name]) for name in OTHER}
     for name in filter(None, chosen.through.split(",")):
         if name == "shared":  # both took part: how well it shows is an upper bound
-            pictures = list(ours(list(OTHER), wanted, settings))
+            pictures = list(ours(list(OTHER), wanted, kind, settings))
             for reader in OTHER:
                 table(f"shared read by {reader}", iter(pictures), readers[reader], chosen.out)
         else:
-            table(f"{name} read by {OTHER[name]}", ours([name], wanted, settings), readers[OTHER[name]], chosen.out)
+            table(
+                f"{name} read by {OTHER[name]}", ours([name], wanted, kind, settings), readers[OTHER[name]], chosen.out
+            )
     with tempfile.TemporaryDirectory() as room:
         before = Path.cwd()
         for method in filter(None, chosen.horama.split(",")):
