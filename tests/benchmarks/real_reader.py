@@ -30,8 +30,8 @@ Measured on a Xeon (one thread, beside other work); share of crops read as the c
 
 The five classes of which `Logit` alone is read least (castle, forklift, patio, moving van, entertainment centre), three
 seeds, probability of the whole: Logit 0.26, 0.35, 0.22; LogProbability 0.22 (one seed); their sum, which `Class` is,
-0.54, 0.56, 0.29; the sum with views weighted by how improbable they are 0.40, 0.41 (two); Logit less the mean of the five
-next logits 0.15, 0.47. Of ten hard ones the sum has 0.69, with whole_first=0.45 0.50, with steps=120 (24 s) 0.71.
+0.54, 0.56, 0.29; the sum with views weighted by how improbable they are 0.40, 0.41 (two); Logit less the mean of the
+five next logits 0.15, 0.47. Of ten hard ones the sum has 0.69, with whole_first=0.45 0.50, with steps=120 (24 s) 0.71.
 
 With small crops from the start, castle, entertainment centre, forklift, patio and moving van come out as textures of
 sea urchins and wool, though animals and plants are read from every distance; so a class begins with nearly the whole.
