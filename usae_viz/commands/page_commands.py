@@ -104,8 +104,7 @@ def rate(
         from usae_train.model.natural import natural_pictures
         from usae_viz.explorer.runs import is_run
         from usae_viz.explorer.sources import open_sources
-        from usae_viz.rating import make_study, write_study
-        from usae_viz.rating.study import check_study_place
+        from usae_viz.rating.study import check_study_place, make_study, write_study
 
         if not is_run(run):
             raise UsageError(
@@ -121,7 +120,7 @@ def rate(
             raise UsageError(f"a study needs top-activating patches. {why}")
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
-            trials = make_study(
+            questions = make_study(
                 sources.usae,
                 natural,
                 sources.runs[0],
@@ -130,10 +129,10 @@ def rate(
                 settings.controls,
                 lambda done, total: report("questions", done, total, ""),
             )
-        write_study(trials, sources.usae, natural.source, sources.runs[0], settings.seed, place)
+        write_study(questions, sources.usae, natural.source, sources.runs[0], settings.seed, place)
         if not quiet:
-            page, questions = place / "study" / "index.html", plural(len(trials), "question")
-            say(f"{page}: {questions}; keep {place / 'key.json'} to yourself")
+            page, count = place / "study" / "index.html", plural(len(questions), "question")
+            say(f"{page}: {count}; keep {place / 'key.json'} to yourself")
 
 
 def rate_score(
@@ -143,11 +142,11 @@ def rate_score(
 ) -> None:
     """Score raters' answers against chance: binomial tests, over all and by condition."""
     with one_line_errors():
-        from usae_viz.rating import score_answers
+        from usae_viz.rating.scoring import score_answers
 
-        found = score_answers(study, answers)
+        outcomes = score_answers(study, answers)
         if as_json:
-            say_json([outcome.as_dict() for outcome in found])
+            say_json([outcome.as_dict() for outcome in outcomes])
             return
         from rich import box
         from rich.table import Table
@@ -156,7 +155,7 @@ def rate_score(
         table.add_column("questions")
         for heading in ("answered", "right", "share", "95% interval", "chance", "p"):
             table.add_column(heading, justify="right", no_wrap=True)
-        for each in found:
+        for each in outcomes:
             table.add_row(
                 as_text(each.group),
                 str(each.answered),

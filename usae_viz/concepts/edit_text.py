@@ -20,17 +20,17 @@ def parse_edit_texts(usae: USAE, texts: Sequence[str], labels: Sequence[Label]) 
     Raises:
         ValueError: for a text of another form, an unknown concept or name, or one that is edited twice.
     """
-    found: dict[int, EditValue] = {}
+    edits: dict[int, EditValue] = {}
     for text in texts:
         parts = EDIT.fullmatch(text.strip())
         if parts is None:
             raise UsageError(f"the edit {text!r}: expected a concept, one of = * + and a number: 12=0, seeds*2")
         number = float(parts["number"])
         for concept in parse_concepts(usae, parts["concept"], labels):
-            if concept in found:
+            if concept in edits:
                 raise UsageError(f"the edit {text!r}: concept {concept} is edited twice")
-            found[concept] = number if parts["sign"] == "=" else (SIGNS[parts["sign"]], number)
-    return found
+            edits[concept] = number if parts["sign"] == "=" else (SIGNS[parts["sign"]], number)
+    return edits
 
 
 def edits_of(
@@ -52,10 +52,10 @@ def edits_of(
         assert parts is not None
         by_backbone.setdefault(usae.known_name(parts["backbone"].strip()), []).append(parts["edit"])
     known = labels_of(usae) if labels is None and by_backbone else labels or []
-    found = {backbone: parse_edit_texts(usae, own, known) for backbone, own in by_backbone.items()}
-    for own in found.values():
-        parse_edits(usae, own)
-    return found
+    parsed = {backbone: parse_edit_texts(usae, edits, known) for backbone, edits in by_backbone.items()}
+    for edits in parsed.values():
+        parse_edits(usae, edits)
+    return parsed
 
 
 def edits_by_number(usae: USAE, texts: Sequence[str], labels: Sequence[Label] | None = None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.concepts.labels import Label, labels_of, nearest, numbers, with_numbers
+from usae_viz.concepts.labels import Label, concepts_by_name, labels_of, nearest_names, replace_names
 from usae_viz.concepts.naming import CHANCE, best_concept, by_universality, known_concept, need_statistics
 
 
@@ -37,7 +37,7 @@ def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None)
         [40, 41, 42, 7]
     """
     labels = labels_of(usae) if labels is None else labels
-    parts = [part.strip() for part in with_numbers(text, numbers(labels)).split(",") if part.strip()]
+    parts = [part.strip() for part in replace_names(text, concepts_by_name(labels)).split(",") if part.strip()]
     if not parts:
         raise UsageError(f"no concept in {text!r}; expected an index, a range such as 40-42, `top:8` or a label")
     return list(dict.fromkeys(concept for part in parts for concept in _parse_one(usae, part, labels)))
@@ -56,11 +56,11 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
     """
     if not isinstance(concept, str):
         return known_concept(usae, as_index(concept, "concept", " or a name"))
-    found = parse_concepts(usae, concept, labels)
-    if len(found) > 1:
-        some = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
-        raise UsageError(f"{concept!r} is {plural(len(found), 'concept')}, {some}; expected one: say its number")
-    return found[0]
+    meant = parse_concepts(usae, concept, labels)
+    if len(meant) > 1:
+        some = ", ".join(map(str, meant[:6])) + (", ..." if len(meant) > 6 else "")
+        raise UsageError(f"{concept!r} is {plural(len(meant), 'concept')}, {some}; expected one: say its number")
+    return meant[0]
 
 
 def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
@@ -86,16 +86,15 @@ def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
 def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
     """The concept that follows a factor value best; a name was turned to its number before."""
     values = _label_names(usae.factors)
-    wanted = folded(label)
-    if wanted in values:
-        concept, auroc = best_concept(usae, values[wanted])
+    if folded(label) in values:
+        concept, auroc = best_concept(usae, values[folded(label)])
         if auroc < CHANCE:
             raise UsageError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
         return concept
     known = [*(each.name for each in labels if each.name), *values]
     if not known:
         raise UsageError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
-    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest(label, known))}")
+    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest_names(label, known))}")
 
 
 def _label_names(factors: Sequence[str]) -> dict[str, int]:
@@ -109,17 +108,16 @@ def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
 
     Those that are at chance do not follow.
     """
-    wanted = folded(pattern)
     values = [folded(factor) for factor in usae.factors]
-    names = numbers(labels)
-    found = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
-    matching = [
+    names = concepts_by_name(labels)
+    concepts = [concept for name, named in names.items() if fnmatchcase(name, folded(pattern)) for concept in named]
+    followed = [
         best_concept(usae, value)
         for value, label in enumerate(values)
-        if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
+        if any(fnmatchcase(name, folded(pattern)) for name in (label, label.partition(":")[2]))
     ]
-    found += [concept for concept, auroc in matching if auroc >= CHANCE]
-    if not found:
+    concepts += [concept for concept, auroc in followed if auroc >= CHANCE]
+    if not concepts:
         known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
         raise UsageError(f"no label matches {pattern!r}; labels are {known}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(concepts))

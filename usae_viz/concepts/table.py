@@ -15,7 +15,7 @@ from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.tables import Table
-from usae_viz.concepts.labels import labels_of, names_of
+from usae_viz.concepts.labels import labels_of, names_and_notes
 from usae_viz.concepts.naming import DEFAULTS, ConceptRow, concept_rows
 from usae_viz.concepts.settings import Sort
 
@@ -52,7 +52,7 @@ def concept_table(
     check_usae(usae)
     if limit is not None and as_index(limit, "limit", " >= 0") < 0:
         raise UsageError(f"limit {limit!r}: expected a whole number >= 0")
-    names = names_of(labels_of(usae, labels))
+    names = names_and_notes(labels_of(usae, labels))
     rows = [_cells(usae, row, names) for row in concept_rows(usae, sort, limit)]
     if find_spec("pandas") is not None:
         import pandas

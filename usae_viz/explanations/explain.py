@@ -52,18 +52,18 @@ def explain(
     chosen = _chosen(usae, class_)
     photograph = open_photograph(photo)
     canvas = photograph.canvas(largest_input(backbones))
-    maps, looks, refused = {}, {}, {}
+    maps, class_views, refused = {}, {}, {}
     for name, backbone in backbones.items():
-        found = _looked(usae, name, canvas, chosen.get(name))
-        if isinstance(found, ClassView):
-            codes, looks[name] = found.codes, found
+        view = _looked(usae, name, canvas, chosen.get(name))
+        if isinstance(view, ClassView):
+            codes, class_views[name] = view.codes, view
         else:
-            refused[name] = found
+            refused[name] = view
             with torch.no_grad():
                 codes = usae.encode(name, backbone(canvas.to(backbone.mean.device))[0])
         maps[name] = ConceptMaps.of(codes, backbone.grid, usae.n_concepts)
     named = labels_of(usae, labels) if labels is None or isinstance(labels, str | Path) else labels
-    return Explanation(usae, photograph, canvas, maps, looks, refused, named)
+    return Explanation(usae, photograph, canvas, maps, class_views, refused, named)
 
 
 def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> Tensor:
@@ -80,11 +80,11 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     """
     check_usae(usae)
     number = one_concept(usae, concept)
-    own = usae.backbones[usae.known_name(backbone)]
+    network = usae.backbones[usae.known_name(backbone)]
     canvas = open_photograph(photo).canvas(usae.input_size)
     with torch.no_grad():
-        codes = usae.encode(backbone, own(canvas.to(own.mean.device))[0])
-    return ConceptMaps.of(codes, own.grid, usae.n_concepts).codes[number]
+        codes = usae.encode(backbone, network(canvas.to(network.mean.device))[0])
+    return ConceptMaps.of(codes, network.grid, usae.n_concepts).codes[number]
 
 
 def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
@@ -95,16 +95,16 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     """
     if class_ is None:
         return {}
-    found: dict[str, int] = {}
+    classes: dict[str, int] = {}
     errors: dict[bool, ValueError] = {}  # by whether it has no classifier at all
     for name, spec in usae.specs.items():
         try:
-            found[name] = parse_class(usae, name, class_)
+            classes[name] = parse_class(usae, name, class_)
         except UsageError as error:
             errors[spec.classes == 0] = errors.get(spec.classes == 0, error)
-    if not found:
+    if not classes:
         raise errors[min(errors)]
-    return found
+    return classes
 
 
 def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassView | str:

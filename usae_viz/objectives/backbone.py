@@ -13,7 +13,7 @@ from usae_train.runtime.transfers import to_device
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.concept import Pool, check_choice, format_call, pool_tokens, whole_number
+from usae_viz.objectives.concept import Pool, check_choice, format_call, natural_number, pool_tokens
 
 
 class Direction(Objective):
@@ -78,7 +78,7 @@ class Channel(Objective):
     """
 
     def __init__(self, backbone: str, index: int, pool: Pool = "mean") -> None:
-        index = whole_number(index, "channel")
+        index = natural_number(index, "channel")
         check_choice(pool, get_args(Pool), "pool ")
 
         def channel(acts: Activations) -> Tensor:
@@ -107,7 +107,7 @@ class Logit(Objective):
     """
 
     def __init__(self, backbone: str, index: int) -> None:
-        index = whole_number(index, "class")
+        index = natural_number(index, "class")
 
         def logit(acts: Activations) -> Tensor:
             if acts.backbone != backbone:

@@ -9,7 +9,7 @@ from typing import Unpack
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives import Closeness, Objective, SameCodes
-from usae_viz.optimization.given import Picture
+from usae_viz.optimization.given import GivenImage
 from usae_viz.optimization.maximize import maximize
 from usae_viz.optimization.result import Result
 from usae_viz.settings import MaximizeOptions
@@ -20,7 +20,7 @@ CLOSENESS = 5.0
 def accentuate(
     usae: USAE,
     objective: Objective,
-    picture: Picture,
+    picture: GivenImage,
     *,
     closeness: float = CLOSENESS,
     quiet: bool = False,
@@ -44,10 +44,10 @@ def accentuate(
     Raises:
         ValueError: as `maximize`; for a closeness that is negative or not finite.
     """
-    return maximize(usae, kept_close(objective, closeness), start=picture, quiet=quiet, **settings)
+    return maximize(usae, with_closeness(objective, closeness), start=picture, quiet=quiet, **settings)
 
 
-def kept_close(objective: Objective, closeness: float | None = None) -> Objective:
+def with_closeness(objective: Objective, closeness: float | None = None) -> Objective:
     """What accentuation makes large: an objective, and that the picture stays close to the given one.
 
     Args:
@@ -65,7 +65,7 @@ def kept_close(objective: Objective, closeness: float | None = None) -> Objectiv
 
 def invert(
     usae: USAE,
-    picture: Picture,
+    picture: GivenImage,
     *,
     backbones: Sequence[str] = (),
     quiet: bool = False,

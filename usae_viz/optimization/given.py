@@ -16,10 +16,10 @@ from usae_train.images.decoding import read_picture
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 
-Picture = Array | str | Path  # (3, H, W), 0..1; an array as `canvas_of` takes it; or a file
+GivenImage = Array | str | Path  # (3, H, W), 0..1; an array as `canvas_of` takes it; or a file
 
 
-def opened(picture: Picture) -> Tensor | str | Path:
+def open_given(picture: GivenImage) -> Tensor | str | Path:
     """A picture as it is, or where it is an array, its canvas (3, H, W).
 
     Raises:
@@ -33,7 +33,7 @@ def opened(picture: Picture) -> Tensor | str | Path:
     return canvas_of(picture)
 
 
-def described(picture: Tensor | str | Path) -> str:
+def setting_of(picture: Tensor | str | Path) -> str:
     """How the settings name a picture: its file, or the hash of its numbers."""
     if isinstance(picture, str | Path):
         return str(picture)
