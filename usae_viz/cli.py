@@ -9,7 +9,7 @@ import typer
 
 from usae_train.command_app import command_app
 from usae_train.runtime.printing import as_text, say, say_json, say_table
-from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
 from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands import explain_commands, page_commands, render_commands
@@ -58,9 +58,9 @@ ConceptText = Annotated[
 ObjectiveTexts = Annotated[
     list[str] | None,
     typer.Option(
-        help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Logit, "
-        "TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: each is drawn by itself; "
-        "what is to be added stands in one expression."
+        help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Class, "
+        "Logit, LogProbability, TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: "
+        "each is drawn by itself; what is to be added stands in one expression."
     ),
 ]
 ClosenessWeight = Annotated[
@@ -94,35 +94,45 @@ def maximize(
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_train.runtime.workers import one_thread
-        from usae_viz.optimization.from_pictures import with_closeness
+        from usae_viz.commands import beforehand
+        from usae_viz.objectives import parse_objective
+        from usae_viz.objectives.closeness import Closeness, with_closeness
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
         start = settings.get("start")
         if closeness is not None and start is None:
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
+        _check_animation(draw, settings)
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, **settings)
+            list(map(parse_objective, objective or []))
+            with_closeness(Closeness(), closeness)
+        known = beforehand.known_of(draw.usae, draw.labels)
+        beforehand.check_typed(known, concept, objective or [])
+        beforehand.check_drawing(known, chosen_settings)
+        beforehand.check_own_pictures(images)
+        beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model = _load(draw.usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         chosen_settings = _with_edits(model, chosen_settings, draw.labels)
         if start is not None:
-            with wrong_usage():
-                chosen = [with_closeness(each, closeness) for each in chosen]
+            chosen = [with_closeness(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
         _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw, workers)
 
 
 @app.command()
-@takes_settings(DrawSettings, leave_out=["labels"], completions={"usae": complete_usae})
+@knows_former({"backbones": "match"})
+@takes_settings(DrawSettings, completions={"usae": complete_usae})
 @takes_settings(MaximizeSettings, leave_out=["start", "reference"], ranges=False)
 def invert(
     picture: Annotated[str, typer.Argument(help="A picture file.")],
     draw: DrawSettings,
-    backbones: Annotated[
-        str | None, typer.Option(help="Match these backbones' codes only, names with commas; all by default.")
+    match: Annotated[
+        str | None, typer.Option(help="Backbones whose codes alone are matched, names with commas; all by default.")
     ] = None,
     allow_code: AllowCode = False,
     out: Out = None,
@@ -136,14 +146,21 @@ def invert(
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_train.runtime.workers import one_thread
+        from usae_viz.commands import beforehand
         from usae_viz.objectives import SameCodes
 
+        _check_animation(draw, settings)
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
-        names = [name.strip() for name in backbones.split(",")] if backbones else []
+        names = [name.strip() for name in match.split(",")] if match else []
+        known = beforehand.known_of(draw.usae, draw.labels)
+        beforehand.check_typed(known, None, [str(SameCodes(names))])
+        beforehand.check_drawing(known, chosen_settings)
+        beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model, place = _load(draw.usae, device), out or new_run("invert")
+        chosen_settings = _with_edits(model, chosen_settings, draw.labels)
         _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw, workers)
 
 
@@ -159,6 +176,9 @@ def concepts(
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """
     with one_line_errors():
+        from usae_viz.commands.beforehand import known_of
+
+        known_of(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_and_notes
         from usae_viz.concepts.naming import CHANCE, concept_rows
@@ -167,7 +187,7 @@ def concepts(
         named = names_and_notes(labels_of(model, settings.labels))
         rows = concept_rows(model, settings.sort)
         rows = [row for row in rows if row.concept in named or not only_named]
-        rows = rows[: settings.limit or (None if as_json or only_named else 30)]
+        rows = rows[: settings.top or (None if as_json or only_named else 30)]
         if as_json:
             say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return
@@ -242,6 +262,11 @@ def _with_edits(usae: USAE, settings: MaximizeSettings, labels: str | None) -> M
     return with_edits_bound(usae, settings, labels_of(usae, labels)) if settings.edits else settings
 
 
+def _check_animation(draw: DrawSettings, typed: Mapping[str, Any]) -> None:
+    if "animation" in draw.model_fields_set and typed.get("snapshots") is None:
+        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
+
+
 def _draw(
     usae: USAE,
     objectives: Sequence[Objective],
@@ -254,8 +279,6 @@ def _draw(
 ) -> None:
     from usae_viz.runs.plan import plan_objectives
 
-    if "animation" in draw.model_fields_set and settings.snapshots is None:
-        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
     render_commands.render_and_report(
         usae,
         plan_objectives(usae, objectives, [settings], draw.animation),

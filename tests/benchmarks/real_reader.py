@@ -45,7 +45,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ import usae_viz as uv
 from usae_train.backbones.backbone import Backbone, build_backbones
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
+from usae_viz.objectives import Objective
 from usae_viz.settings import Mode
 from usae_viz.verification.score import Score
 
@@ -70,6 +71,9 @@ CROPS = 8  # random crops a scale; the whole is one
 CLASSES = 1000
 CLIPPED = 0.02  # a channel this near to its end counts as clipped
 OTHER = {"lite0": "lite2", "lite2": "lite0"}  # who reads what a network drew
+
+OfClass = Callable[[str, int], Objective]  # of a backbone and a class
+KINDS: dict[str, OfClass] = {"Class": uv.Class, "Logit": uv.Logit, "LogProbability": uv.LogProbability}
 
 Drawn = tuple[int, Tensor, float]  # a class, its picture (3, H, W), processor seconds
 
@@ -112,13 +116,13 @@ def network(names: list[str]) -> USAE:
     return USAE({name: own.width for name, own in backbones.items()}, 8, 2, specs=specs, grid=grid).eval()
 
 
-def ours(names: list[str], wanted: list[int], settings: dict[str, Any]) -> Iterator[Drawn]:
+def ours(names: list[str], wanted: list[int], kind: OfClass, settings: dict[str, Any]) -> Iterator[Drawn]:
     """Draw classes with this project, through one network or through both at once."""
     usae = network(names)
     assert usae.backbones  # built before the clock runs
     mode: Mode = "shared" if len(names) > 1 else "per-model"
     for index in wanted:
-        parts = [uv.Logit(name, index) for name in names]
+        parts = [kind(name, index) for name in names]
         objective = parts[0] if len(parts) == 1 else parts[0] + parts[1]
         began = time.process_time()
         result = uv.maximize(usae, objective, mode=mode, **settings)
@@ -126,8 +130,8 @@ def ours(names: list[str], wanted: list[int], settings: dict[str, Any]) -> Itera
         yield index, picture, time.process_time() - began
 
 
-def horamas(method: str, name: str, wanted: list[int], steps: int) -> Iterator[Drawn]:
-    """Draw classes with Horama, through the network as timm has it, normalized as it wants it."""
+def horamas(method: str, size: int, name: str, wanted: list[int], steps: int) -> Iterator[Drawn]:
+    """Draw classes with Horama at a size, through the network as timm has it, normalized as it wants it."""
     import horama
 
     backbone = Backbone(name, read_specs(str(needs_real_folder() / "specs.yaml"))[name])
@@ -141,7 +145,7 @@ def horamas(method: str, name: str, wanted: list[int], steps: int) -> Iterator[D
         began = time.process_time()
         # mean and std of both networks are 0.5: values of -1 to 1 are a picture of 0 to 1
         picture, _ = getattr(horama, method)(
-            score, total_steps=steps, image_size=512, values_range=(-1, 1), device="cpu"
+            score, total_steps=steps, image_size=size, values_range=(-1, 1), device="cpu"
         )
         yield index, (picture.detach() * 0.5 + 0.5).clamp(0, 1), time.process_time() - began
 
@@ -221,8 +225,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--through", default="", help="lite0, lite2, shared, with commas")
     parser.add_argument("--classes", type=int, default=50)
+    parser.add_argument("--objective", choices=KINDS, default="Class")
     parser.add_argument("--set", action="append", default=[], help="a setting, such as steps=48; JSON values")
     parser.add_argument("--horama", default="", help="fourier, maco, with commas")
+    parser.add_argument("--horama-sizes", default="512", help="in pixels, with commas")
     parser.add_argument("--steps", type=int, default=128, help="Horama's")
     parser.add_argument("--lucent", default="", help="sizes in pixels, with commas; its default is 128")
     parser.add_argument("--usae")
@@ -237,16 +243,18 @@ def main() -> None:
             settings[key] = json.loads(value)
         except json.JSONDecodeError:
             settings[key] = value
-    wanted = classes(chosen.classes)
+    wanted, kind = classes(chosen.classes), KINDS[chosen.objective]
     every = read_specs(str(needs_real_folder() / "specs.yaml"))
     readers = {name: Backbone(name, every[name]) for name in OTHER}
     for name in filter(None, chosen.through.split(",")):
         if name == "shared":  # both took part: how well it shows is an upper bound
-            pictures = list(ours(list(OTHER), wanted, settings))
+            pictures = list(ours(list(OTHER), wanted, kind, settings))
             for reader in OTHER:
                 table(f"shared read by {reader}", iter(pictures), readers[reader], chosen.out)
         else:
-            table(f"{name} read by {OTHER[name]}", ours([name], wanted, settings), readers[OTHER[name]], chosen.out)
+            table(
+                f"{name} read by {OTHER[name]}", ours([name], wanted, kind, settings), readers[OTHER[name]], chosen.out
+            )
     with tempfile.TemporaryDirectory() as room:
         before = Path.cwd()
         for method in filter(None, chosen.horama.split(",")):
@@ -255,8 +263,9 @@ def main() -> None:
                 np.save(Path(room) / "spectrum_decorrelated.npy", photographs_spectrum().numpy())
             os.chdir(room)  # where it looks for its spectrum
             try:
-                drawn = horamas(method, "lite0", wanted, chosen.steps)
-                table(f"Horama {method} lite0", drawn, readers["lite2"], out)
+                for size in chosen.horama_sizes.split(","):
+                    drawn = horamas(method, int(size), "lite0", wanted, chosen.steps)
+                    table(f"Horama {method} {size} lite0", drawn, readers["lite2"], out)
             finally:
                 os.chdir(before)
     for size in filter(None, chosen.lucent.split(",")):

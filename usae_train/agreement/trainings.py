@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from usae_train.agreement.members import check_members
 from usae_train.agreement.shown import EncoderData, open_data
-from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import check_writable
 from usae_train.files.locks import held
 from usae_train.images.sources import ImageSource
 from usae_train.model.checkpoint import load
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.tokens.given_tokens import GivenTokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks
 from usae_train.training.independent_fit import Work, train_each
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
 
 
 def empty_space(
-    data: ImageSource | ActivationStore | GivenTokens, specs: dict[str, BackboneSpec], settings: FitSettings
+    data: ImageSource | ActivationStore | GivenTokens, specs: Mapping[str, BackboneSpec], settings: FitSettings
 ) -> USAE:
     """An untrained USAE of a store's backbones, of given tokens, or of these specs: what all trainings are on."""
     if isinstance(data, GivenTokens):
@@ -45,7 +47,7 @@ def empty_space(
 def fit_starts(
     count: int,
     data: ImageSource | ActivationStore | GivenTokens,
-    specs: dict[str, BackboneSpec],
+    specs: Mapping[str, BackboneSpec],
     settings: FitSettings,
     room: Path,
     work: Work,
@@ -70,7 +72,8 @@ def fit_starts(
     """
     check_writable(room)
     empty = empty_space(data, specs, settings)
-    shown = open_data(data, empty, settings, None, work.execution.memory, work.device, watch)
+    execution = work.execution
+    shown = open_data(data, empty, settings, None, execution.memory, work.device, watch, execution.readers)
 
     def fit_one(_: str, own: FitSettings, seen: FitCallbacks, checkpointer: TrainingCheckpointer) -> USAE:
         usae = new_usae(empty.widths, own, specs=empty.specs, grid=empty.grid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,10 @@ from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, Workers
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_bars, say_skipped, watched
+
+if TYPE_CHECKING:
+    from usae_train.evaluation.report_form import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -45,22 +48,29 @@ def evaluate(
     with one_line_errors():
         import shutil
 
-        from usae_train.backbones.backbone import run_backbones_in
+        from usae_train.commands.beforehand import check_usaes
+        from usae_train.evaluation.places import check_report_place
+        from usae_train.images.places import check_images
+
+        check_report_place(out)
+        if is_alone():
+            check_usaes([usae, *settings.other_seed])
+            check_images(images, settings.limit)
+        from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
-        from usae_train.evaluation.report import check_report_place, write_report
+        from usae_train.evaluation.report import write_report
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
         from usae_train.runtime.signals import stopped_by_first
         from usae_train.runtime.workers import one_thread
 
-        check_report_place(out)
         where = pick_device(device)
         if where == "cpu":  # a GPU's own work is beside it
             one_thread()
         model, ranks = load(usae, where), named_by_torchrun()
-        run_backbones_in(model.backbones.values(), settings.dtype)
+        set_compute_dtype(model.backbones.values(), settings.dtype)
         source = open_pictures(images, settings.limit, ranks.is_main)
         room = out.with_name(f".{out.name}.evaluation")
         checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
@@ -69,7 +79,7 @@ def evaluate(
         with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
             report = watched(progress, unseen)
             made = measure(
-                model, source, settings.batch, lambda stage, done, total: report(stage, done, total, ""), compared
+                model, source, settings.image_batch, lambda stage, done, total: report(stage, done, total, ""), compared
             )
         if made is None:  # the first process writes
             return
@@ -77,7 +87,8 @@ def evaluate(
         write_report(figures, out)
         filled = fills(model, statistics) if settings.fill is None else settings.fill
         if filled:
-            fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
+            factors = figures["truth"]["factors"] if "truth" in figures else ()
+            fill_statistics(model, statistics, source, factors)
         shutil.rmtree(room, ignore_errors=True)
         if as_json:
             say_json(json.loads((out / "report.json").read_text(encoding="utf-8")))
@@ -87,7 +98,7 @@ def evaluate(
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
 
 
-def _summarize(figures: dict[str, Any], out: Path, filled: bool) -> None:
+def _summarize(figures: Report, out: Path, filled: bool) -> None:
     from usae_train.evaluation.stands_for import answers_table, refused_lines, stands_for_lines
     from usae_train.evaluation.verdict import ceiling_lines, headline
 
@@ -109,10 +120,13 @@ def spectrum(
     """Measure the mean Fourier magnitude of pictures, for MACO."""
     with one_line_errors():
         from usae_train.files.atomic import check_file
+        from usae_train.images.places import check_images
+
+        check_file(out)
+        check_images(images, settings.limit)
         from usae_train.images.failures import BrokenPictures
         from usae_train.images.spectrum import mean_magnitude, save_spectrum
 
-        check_file(out)
         source = open_pictures(images, settings.limit)
         broken = BrokenPictures(len(source), say=say_skipped)
         with progress_bars(quiet) as progress:
@@ -123,6 +137,7 @@ def spectrum(
                 lambda done, total: report("pictures", done, total, ""),
                 pick_device(device),
                 broken.add_one,
+                settings.readers,
             )
         save_spectrum(magnitude, out, source, len(broken.known))
         if not quiet:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, SupportsIndex, overload
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self, SupportsIndex, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -18,13 +17,16 @@ from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
 from usae_train.images.indexing import Indexed
-from usae_train.images.kinds import in_words, none_taken
+from usae_train.images.kinds import left_out_in_words, none_taken
+from usae_train.images.places import check_images, is_shards
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
+from usae_train.runtime.progress import CountCallback
+from usae_train.runtime.sampling import drawn_numbers
 
 if TYPE_CHECKING:
     from usae_train.scenes.world import SceneParameters
 
-_SHARDS = re.compile(r".*\.tar(:[\w.;]+)?", re.DOTALL)
 DEMO_IMAGES = 2000
 
 
@@ -65,6 +67,33 @@ class IndexedSource(ImageSource, Protocol):
     def __iter__(self) -> Iterator[Tensor]: ...
 
 
+class Choosable(IndexedSource, Protocol):
+    """A source that can be had with some of its pictures alone."""
+
+    drawn_from: int | None  # how many pictures there were, where it has some of them
+
+    def chosen(self, numbers: Sequence[int]) -> Self:
+        """The same source with these pictures alone, numbered from 0 in this order."""
+        ...
+
+
+Drawable = TypeVar("Drawable", bound=Choosable)
+
+
+def drawn(source: Drawable, limit: int | None) -> Drawable:
+    """At most so many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
+    if limit is None or limit >= len(source):
+        return source
+    some = source.chosen(drawn_numbers(len(source), limit).tolist())
+    some.drawn_from = len(source)
+    return some
+
+
+def count_before(source: ImageSource) -> int:
+    """How many pictures there were before some were drawn."""
+    return getattr(source, "drawn_from", None) or len(source)
+
+
 class FolderImages(Indexed):
     """Every picture file below a folder, in the order of their paths; `pictures_below` says which.
 
@@ -77,7 +106,7 @@ class FolderImages(Indexed):
         self.name = printable(str(folder.resolve()))
         self.folder = folder
         self.files, left_out = pictures_below(folder)
-        self.left_out = in_words(left_out, printable(str(folder)))
+        self.left_out = left_out_in_words(left_out, printable(str(folder)))
         if not self.files:
             raise UsageError(none_taken(folder, self.left_out))
 
@@ -186,34 +215,22 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
     Raises:
         ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
-    text = str(images)
-    # an unset variable of a shell's would be the folder that one is in
-    if text in ("", "hf:") or text.startswith("hf::"):
-        raise UsageError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
-    if limit is not None and limit < 1:  # a slice would take all but the last ones
-        raise UsageError(f"limit is {limit}; expected 1 picture or more")
+    text, folder = check_images(images, limit), named_place(images)
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
-    from usae_train.images.limiting import drawn
-
     if text.startswith("hf:"):
         from usae_train.images.hub import HubImages
 
         return drawn(HubImages(text.removeprefix("hf:")), limit)
-    folder = named_place(images)
-    if text.startswith(("http://", "https://")) or (_SHARDS.fullmatch(text) and not folder.is_dir()):
+    if is_shards(text):
         from usae_train.images.tar import TarImages
 
         return drawn(TarImages(text), limit)
-    if not folder.exists():
-        raise UsageError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
-    if not folder.is_dir():
-        raise UsageError(f"{text!r} is a file; expected a folder of pictures, or `demo`")
     return drawn(FolderImages(folder), limit)
 
 
 def read_batches(
-    source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, workers: int = 0
+    source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, readers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
     """Pictures of a source, in order: numbers, canvases (<= batch, 3, size, size), and those that cannot be read.
 
@@ -222,24 +239,63 @@ def read_batches(
         size: side in pixels.
         batch: pictures that are tried at a time; broken ones are left out.
         tried: their numbers; all by default.
-        workers: processes that read; 0 reads in this one.
+        readers: processes that read; 0 reads in this one.
     """
     numbers = range(len(source)) if tried is None else tried
     groups = [numbers[first : first + batch] for first in range(0, len(numbers), batch)]
-    yield from read_groups(source, size, groups, workers)
+    yield from read_groups(source, size, groups, readers)
 
 
 def read_groups(
-    source: ImageSource, size: int, groups: Sequence[Sequence[int]], workers: int = 0
+    source: ImageSource, size: int, groups: Sequence[Sequence[int]], readers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
     """The same for batches that are given: the numbers of each one's pictures."""
     yield from DataLoader(
         _Reading(source, size),
         batch_sampler=map(list, groups),
-        num_workers=workers,
+        num_workers=readers,
         collate_fn=_together,
         generator=torch.Generator(),  # or the global one would be drawn from
     )
+
+
+def readable_batches(
+    source: ImageSource,
+    size: int,
+    batch: int = 32,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+    readers: int = 0,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Numbers and canvases of all pictures that can be read, a batch at a time.
+
+    Args:
+        source: the pictures.
+        size: side in pixels.
+        batch: pictures that are tried at a time.
+        progress: called after each batch with pictures done, and in all.
+        failure: called with each picture that cannot be read, and why.
+        readers: processes that read; 0 reads in this one.
+
+    Raises:
+        ValueError: at the end, when none could be read.
+    """
+    read, reasons = 0, list[str]()
+    for numbers, canvases, broken in read_batches(source, size, batch, readers=readers):
+        if numbers:
+            yield numbers, canvases
+        for each in broken:
+            failure(each.why)
+        read += len(numbers)
+        reasons += [each.why for each in broken]
+        progress(read + len(reasons), len(source))
+    if not read:
+        raise none_can_be_read(len(source), source, reasons[0])
+
+
+def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "picture") -> UsageError:
+    """The error of so many pictures without a single whole one; `why` is the first one's."""
+    return UsageError(f"none of the {plural(count, what)} of {source.name} can be read; the first: {why}")
 
 
 class Failure(NamedTuple):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from usae_train.files.whole_numbers import as_index
-from usae_train.model.sparse import Codes
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from usae_train.model.sparse import Codes
+    from usae_train.model.usae import USAE
 
 EditValue = float | tuple[str, float]  # a code, ("scale", factor) or ("add", code)
 EDIT_KINDS = ("set", "scale", "add")
-MOST = 1e6  # of a code or factor: codes are below a thousand, and float32 is to hold what a network makes of them
+LARGEST_EDIT = 1e6  # a code or factor: codes are below a thousand; float32 is to hold what a network makes of them
 
 
 class Edit(NamedTuple):
@@ -26,21 +28,24 @@ class Edit(NamedTuple):
     shift: float
 
 
-def parse_edits(usae: USAE, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
+def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
     Raises:
-        ValueError: for a concept that there is not, a number beyond a million, or a kind that is none.
+        ValueError: for a concept that there is not, a number beyond a million, a kind that is none, or for what
+            is no mapping.
     """
-    found = {}
-    for given, wanted in edits.items():
+    if not isinstance(edits, Mapping):
+        raise UsageError(f'edits are {edits!r}; expected {{concept: its code, ("scale", factor) or ("add", code)}}')
+    parsed = {}
+    for given, edit in edits.items():
         concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
         check_concept(usae, concept)
-        found[concept] = _edit(concept, wanted)
-    return found
+        parsed[concept] = read_edit(concept, edit)
+    return parsed
 
 
-def check_concept(usae: USAE, concept: int) -> None:
+def check_concept(usae: Described, concept: int) -> None:
     """Nothing.
 
     Raises:
@@ -50,14 +55,25 @@ def check_concept(usae: USAE, concept: int) -> None:
         raise UsageError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
 
 
-def _edit(concept: int, wanted: EditValue) -> Edit:
-    kind, number = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else ("set", wanted)
+def read_edit(concept: int | str, edit: EditValue) -> Edit:
+    """An edit as a caller writes it, checked.
+
+    Args:
+        concept: its number or name, for the message.
+        edit: a code, ("scale", factor) or ("add", code).
+
+    Raises:
+        ValueError: for a number beyond a million, or a kind that is none.
+    """
+    kind, number = edit if isinstance(edit, tuple) and len(edit) == 2 else ("set", edit)
     if kind not in EDIT_KINDS or isinstance(number, bool) or not isinstance(number, Real):
         raise UsageError(
-            f'the edit of concept {concept} is {wanted!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
+            f'the edit of concept {concept} is {edit!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
         )
-    if not abs(number) <= MOST:  # NaN is under no bound
-        raise UsageError(f"the edit of concept {concept} has {number}; expected a number from -{MOST:g} to {MOST:g}")
+    if not abs(number) <= LARGEST_EDIT:  # NaN is under no bound
+        raise UsageError(
+            f"the edit of concept {concept} has {number}; expected a number from -{LARGEST_EDIT:g} to {LARGEST_EDIT:g}"
+        )
     value = float(number)
     return {"set": Edit(0.0, value), "scale": Edit(value, 0.0), "add": Edit(1.0, value)}[kind]
 
@@ -67,10 +83,12 @@ def moved_by(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit])
 
     Zeros, and no rounding, where no code changes.
     """
+    from torch import stack  # what is above is for commands that have not loaded it yet
+
     if not edits:
         return codes.values.new_zeros(*codes.values.shape[:-1], usae.widths[backbone])
-    before = torch.stack([codes.of(concept) for concept in edits], -1)
-    after = torch.stack([edit.factor * before[..., at] + edit.shift for at, edit in enumerate(edits.values())], -1)
+    before = stack([codes.of(concept) for concept in edits], -1)
+    after = stack([edit.factor * before[..., at] + edit.shift for at, edit in enumerate(edits.values())], -1)
     return (after - before) @ raw_atoms(usae, backbone, list(edits))
 
 
@@ -83,15 +101,19 @@ def moved_without(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Seq
         codes: (1, token, k).
         removed: the sets; an empty one changes nothing.
     """
+    from torch import stack
+
     concepts = sorted({concept for own in removed for concept in own})
     if not concepts:
         return codes.values.new_zeros(len(removed), codes.values.shape[1], usae.widths[backbone])
-    values = torch.stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
+    values = stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
     taken = values.new_tensor([[concept in own for concept in concepts] for own in map(set, removed)])
     return (-taken[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
 
 
 def raw_atoms(usae: USAE, backbone: str, concepts: list[int]) -> Tensor:
     """(concepts, width): by what a backbone's raw tokens change for each unit of a concept's code."""
+    from torch import as_tensor
+
     rows = usae.rows(backbone)
-    return usae.scale(backbone).inverse_of_difference(rows[torch.as_tensor(concepts, device=rows.device)])
+    return usae.scale(backbone).inverse_of_difference(rows[as_tensor(concepts, device=rows.device)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from usae_train.backbones.carried import bring_all
-from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
+from usae_train.files.atomic import atomic_path, check_free, leftovers_of, remove_leftovers
 from usae_train.files.json_files import parse_json, read_object, validated
 from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
@@ -25,6 +24,7 @@ from usae_train.model.agreement import read_agreement, save_agreement
 from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.given import check_usae
+from usae_train.model.places import EMBEDDED, LABELS, config_file, folder_of
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -33,12 +33,11 @@ from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from usae_train.backbones.backbone import Backbone
+    from usae_train.backbones.spec import BackboneSpec
     from usae_train.images.sources import ImageSource
 
+__all__ = ("EMBEDDED", "LABELS", "check_free")  # what stood here before, and is still imported from here
 STATISTICS = "statistics.safetensors"
-LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
-PACKAGE = Path(__file__).parents[1]
-EMBEDDED = {"demo": PACKAGE / "demo" / "universe", "photos": PACKAGE / "photos" / "universe"}  # ids of ours
 
 
 @undisturbed
@@ -65,30 +64,11 @@ def save(
     remove_leftovers(leftovers_of(folder))
     with atomic_path(folder) as room:
         room.mkdir()
-        specs = bring_all(usae.specs, room)
-        config = UsaeConfig(
-            widths=usae.widths,
-            n_concepts=usae.n_concepts,
-            k=usae.k,
-            batch_norm=usae.batch_norm,
-            recipe=usae.recipe,
-            grid=usae.grid,
-            backbones=specs,
-            images=usae.measured_on.name,
-            n_images=usae.measured_on.count,
-            fingerprint=usae.measured_on.fingerprint,
-            factors=usae.factors,
-            outliers=usae.outliers,
-            weights=usae.weights,
-            versions=versions(),
-            commit=commit(),
-            sparsity=usae.sparsity,
-            unit_norm=usae.unit_norm,
-        )
+        config = _config_of(usae, bring_all(usae.specs, room))
         (room / "config.json").write_text(config.as_json())
         # in float16 a matrix and its inverse would no longer undo each other, and a threshold would be another
         exact = ("scales.", "thresholds.")
-        tensors = {n: _packed(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
+        tensors = {n: _as_saved(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
         save_file(tensors, room / "model.safetensors")
         if usae.statistics is not None:
             origin = _origin(usae, file_hash(room / "model.safetensors"))
@@ -101,6 +81,29 @@ def save(
         if usae.labels_file is not None:
             _bring_labels(usae.labels_file, room)
     return folder
+
+
+def _config_of(usae: USAE, specs: Mapping[str, BackboneSpec]) -> UsaeConfig:
+    """What config.json says of a USAE whose backbones' specs are as the folder has them."""
+    return UsaeConfig(
+        widths=usae.widths,
+        n_concepts=usae.n_concepts,
+        k=usae.k,
+        batch_norm=usae.batch_norm,
+        recipe=usae.recipe,
+        grid=usae.grid,
+        backbones=dict(specs),
+        images=usae.measured_on.name,
+        n_images=usae.measured_on.count,
+        fingerprint=usae.measured_on.fingerprint,
+        factors=usae.factors,
+        outliers=usae.outliers,
+        weights=usae.weights,
+        versions=versions(),
+        commit=commit(),
+        sparsity=usae.sparsity,
+        unit_norm=usae.unit_norm,
+    )
 
 
 @undisturbed
@@ -116,7 +119,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
         ValueError: for an id that nothing answers to, or a folder that is broken; the message says which file. For a
             module that the USAE has no backbone for, or of another width.
     """
-    folder = _find(str(usae))
+    folder = folder_of(str(usae))
     config = _read_config(folder)
     weights = folder / "model.safetensors"
     check_weights_form(weights, config)  # before memory is taken for it
@@ -135,7 +138,10 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
     model.measured_on = config.measured_on
     model.factors, model.outliers, model.weights = config.factors, config.outliers, config.weights
     try:
-        tensors = {name: own.float() if own.is_floating_point() else own for name, own in load_file(weights).items()}
+        tensors = {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in load_file(weights).items()
+        }
         model.load_state_dict(tensors)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -151,16 +157,18 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
 
 
 def _fitting(modules: Mapping[str, Backbone], model: USAE) -> dict[str, Backbone]:
-    for name, own in modules.items():
-        if own.width != model.widths[model.known_name(name)]:
-            raise UsageError(f"{name}: the module's layer has width {own.width}, and the USAE's {model.widths[name]}")
+    for name, module in modules.items():
+        if module.width != model.widths[model.known_name(name)]:
+            raise UsageError(
+                f"{name}: the module's layer has width {module.width}, and the USAE's {model.widths[name]}"
+            )
     return dict(modules)
 
 
 def fills(usae: USAE, statistics: Statistics) -> bool:
     """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
-    own = usae.source not in EMBEDDED and (named_place(str(usae.source)) / "model.safetensors").is_file()
-    return own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
+    is_own = usae.source not in EMBEDDED and (named_place(str(usae.source)) / "model.safetensors").is_file()
+    return is_own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
 def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, factors: Sequence[str] = ()) -> Path:
@@ -178,10 +186,10 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
     folder = named_place(str(usae.source))
     if usae.source in EMBEDDED or not (folder / "model.safetensors").is_file():
         raise UsageError(f"{usae.source} is not a folder of yours; save the USAE to one, and evaluate that")
-    if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
-        raise UsageError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
+    if (sha256 := file_hash(folder / "model.safetensors")) != usae.sha256:
+        raise UsageError(f"the weights in {folder} changed while they were measured ({sha256[:12]}...); evaluate again")
     usae.statistics, usae.measured_on, usae.factors = statistics, SourceRecord.of(source), list(factors)
-    statistics.save(folder / STATISTICS, _origin(usae, found))
+    statistics.save(folder / STATISTICS, _origin(usae, sha256))
     return folder / STATISTICS
 
 
@@ -216,51 +224,8 @@ def push_to_hub(usae: USAE, repository: str, *, private: bool = False, token: st
         ) from error
 
 
-def check_free(folder: Path) -> None:
-    """Refuse a place that holds something already, or cannot be written: asked before hours of work, not after.
-
-    Raises:
-        ValueError: when it does, is a file, or its parent folder cannot be made or written.
-    """
-    if not folder.name:  # what is beside it could not be named after it
-        raise UsageError(f"{str(folder)!r} is not a name of a folder; give one with --out")
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UsageError(f"{folder} exists already; choose another --out, or remove it first")
-    check_writable(folder)
-
-
-def _find(usae: str) -> Path:
-    if usae in EMBEDDED:
-        return EMBEDDED[usae]
-    folder = named_place(usae)
-    if folder.is_dir():
-        return folder
-    if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):
-        return _from_hub(usae)
-    near_by = [p.parent.name for p in Path.cwd().glob("*/config.json")]
-    near = difflib.get_close_matches(usae, [*EMBEDDED, *near_by], n=3, cutoff=0.4) or list(EMBEDDED)
-    ids = ", ".join(f"`{each}`" for each in EMBEDDED)
-    raise UsageError(f"unknown USAE {usae!r}; expected {ids}, a folder or a hub id; the nearest: {', '.join(near)}")
-
-
-def _from_hub(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        allowed = ["config.json", "*.safetensors", "README.md", LABELS]
-        return Path(snapshot_download(repository, allow_patterns=allowed))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise UsageError(
-            f"no folder {repository!r}, and the hub did not give it either; check the id and the network, "
-            "or name a local folder"
-        ) from error
-
-
 def _read_config(folder: Path) -> UsaeConfig:
-    file = folder / "config.json"
-    if not file.is_file():
-        raise UsageError(f"{folder} is not a USAE folder: it has no config.json")
+    file = config_file(folder)
     try:
         values = read_object(file)
     except UsageError as error:
@@ -277,18 +242,18 @@ def _read_config(folder: Path) -> UsaeConfig:
 def _origin(usae: USAE, sha256: str) -> dict[str, str]:
     """What statistics.safetensors says of itself: in one file with the figures, so that they cannot disagree."""
     seen = usae.measured_on
-    told = {"images": seen.name, "n_images": seen.count, "fingerprint": seen.fingerprint, "factors": usae.factors}
-    return {"usae_sha256": sha256, "source": json.dumps(told)}
+    source = {"images": seen.name, "n_images": seen.count, "fingerprint": seen.fingerprint, "factors": usae.factors}
+    return {"usae_sha256": sha256, "source": json.dumps(source)}
 
 
 def _take_statistics(usae: USAE, file: Path) -> None:
     """Read statistics into a USAE, with what they say of the pictures that they were measured on."""
-    found = Statistics.load(file)
-    check_statistics_form(file, found, usae.names, usae.n_concepts, usae.grid)
-    usae.statistics = found
+    statistics = Statistics.load(file)
+    check_statistics_form(file, statistics, usae.names, usae.n_concepts, usae.grid)
+    usae.statistics = statistics
     _take_origin(usae, file)
-    values = 0 if found.auroc is None else found.auroc.shape[1]
-    if found.auroc is not None and values != len(usae.factors):
+    values = 0 if statistics.auroc is None else statistics.auroc.shape[1]
+    if statistics.auroc is not None and values != len(usae.factors):
         raise UsageError(
             f"{file} has the AUROC of {values} factor values, and {len(usae.factors)} are named; remove it, and "
             "measure again with usae-train evaluate"
@@ -305,16 +270,16 @@ def _take_origin(usae: USAE, file: Path) -> None:
             f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
         )
     try:
-        told = validated(Origin.model_validate, parse_json(origin.get("source", "")))
+        source = validated(Origin.model_validate, parse_json(origin.get("source", "")))
     except UsageError as error:
         raise UsageError(
             f"{file} does not say what it was measured on ({error}); remove it, and measure again with usae-train "
             "evaluate"
         ) from error
-    usae.measured_on, usae.factors = told.measured_on, told.factors
+    usae.measured_on, usae.factors = source.measured_on, source.factors
 
 
-def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
+def _as_saved(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     is_weight = tensor.is_floating_point() and tensor.ndim > 0
     return (tensor.half() if half and is_weight else tensor).cpu().contiguous()
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from usae_viz.explanations.edit_recipe import EditRecipe, NamedEdit
     from usae_viz.explanations.explanation import Explanation
     from usae_viz.explanations.intervention import Gallery, Intervention
+    from usae_viz.explanations.photograph import Photograph
     from usae_viz.explorer.runs import RunFolder
 
     EditedPhotos = Sequence[tuple[str, str, NamedEdit]]  # each edit in each photograph: its folder, photograph, edit
@@ -71,15 +72,20 @@ def explain(
     Writes a sheet for each photograph, explain.json, and a page that opens from disk: index.html.
     """
     with one_line_errors():
-        from usae_train.model.checkpoint import check_free, load
-        from usae_viz.concepts.labels import labels_of
-        from usae_viz.explanations.explain import explain as explain_one
+        from usae_train.files.atomic import check_free
+        from usae_viz.commands import beforehand
         from usae_viz.explanations.photograph import open_photograph
-        from usae_viz.explanations.writing import write_explanations
 
         place = out or new_run("explain")
         check_free(place)
         opened = [open_photograph(photo) for photo in photos]
+        known = beforehand.known_of(settings.usae, settings.labels)
+        beforehand.check_explained(known, settings.class_, run, images)
+        from usae_train.model.checkpoint import load
+        from usae_viz.concepts.labels import labels_of
+        from usae_viz.explanations.explain import explain as explain_one
+        from usae_viz.explanations.writing import write_explanations
+
         model = load(settings.usae, pick_device(device))
         drawn = None if run is None else _run_of(model, run)
         named = labels_of(model, settings.labels)
@@ -129,16 +135,22 @@ def intervene(
     What the concept space does not explain stays as it is. Writes sheet.png and intervene.json.
     """
     with one_line_errors():
-        from usae_train.model.checkpoint import check_free, load
-        from usae_viz.concepts.labels import labels_of, names_and_notes
-        from usae_viz.explanations.writing import write_interventions
+        from usae_train.files.atomic import check_free
+        from usae_viz.commands.beforehand import check_edited
+        from usae_viz.explanations.photograph import open_photograph
 
         place = out or new_run("intervene")
         check_free(place)
         recipe, edited = _edits_asked(context, photo, settings)
+        opened = {each: open_photograph(each) for _, each, _ in edited}
+        check_edited(recipe)
+        from usae_train.model.checkpoint import load
+        from usae_viz.concepts.labels import labels_of, names_and_notes
+        from usae_viz.explanations.writing import write_interventions
+
         model = load(recipe.usae, pick_device(device))
         labels = labels_of(model, recipe.labels)
-        interventions, source = _intervened(model, recipe, edited, labels, quiet)
+        interventions, source = _intervened(model, recipe, edited, opened, labels, quiet)
         names = {concept: called["name"] for concept, called in names_and_notes(labels).items()}
         write_interventions(model, interventions, place, names, source)
         if as_json:
@@ -170,15 +182,18 @@ def _edits_asked(context: typer.Context, photo: str, settings: InterveneSettings
 
 
 def _intervened(
-    usae: USAE, recipe: EditRecipe, edited: EditedPhotos, labels: Sequence[Label], quiet: bool
+    usae: USAE,
+    recipe: EditRecipe,
+    edited: EditedPhotos,
+    opened: Mapping[str, Photograph],
+    labels: Sequence[Label],
+    quiet: bool,
 ) -> tuple[dict[str, Intervention], ImageSource | None]:
-    """Each edit in each photograph; all that was typed is checked, and all photographs are opened, before the first."""
+    """Each edit in each photograph; all that was typed is checked before the first."""
     from usae_train.images.sources import open_images
     from usae_viz.concepts.edit_text import parse_edit_texts
     from usae_viz.explanations.intervention import intervention_in
-    from usae_viz.explanations.photograph import open_photograph
 
-    opened = {photo: open_photograph(photo) for _, photo, _ in edited}
     parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in edited}
     source = None if recipe.among is None else open_images(recipe.among)
     with progress_bars(quiet) as progress:

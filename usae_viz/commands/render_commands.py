@@ -13,7 +13,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_error, say_json, say_table
 from usae_train.runtime.settings_options import refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.runs.settings import RenderSettings
@@ -104,15 +104,17 @@ def render(
             raise typer.BadParameter(
                 "say which recipe, such as first-look; usae-viz recipes lists those of the package"
             )
-        recipe = find_recipe(recipe)
+        file = Path(find_recipe(recipe))
+        if is_alone():
+            _check_beforehand(file, settings, images, None if dry_run else out, allow_code)
         from usae_train.runtime.distributed import ranks_of_torchrun
 
         if settings.threads > 1 and (workers or 1) > 1:
             raise typer.BadParameter(f"--threads {settings.threads} is of one process; leave it or --workers out")
         with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
             with ranks.raise_together():
-                plan, model = _plan(Path(recipe), settings, device, allow_code)
-            place = ranks.compute_on_main(lambda: _place(Path(recipe).stem, out, resume, dry_run))
+                plan, model = _plan(file, settings, device, allow_code)
+            place = ranks.compute_on_main(lambda: _place(file.stem, out, resume, dry_run))
             if settings.threads > 1:  # which computed already, and would be lacking in a copy of this process
                 workers = 1
             if dry_run:
@@ -250,6 +252,24 @@ def new_run(name: str) -> Path:
     while (folder := first if number == 1 else first.with_name(f"{first.name}-{number}")).exists():
         number += 1
     return folder
+
+
+def _check_beforehand(
+    file: Path, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool
+) -> None:
+    """Raise an error for what of a recipe, or beside it, can be told to be wrong before torch is loaded."""
+    from usae_viz.commands import beforehand
+    from usae_viz.runs.recipe import read_render_recipe
+
+    beforehand.check_place(out)
+    beforehand.check_own_pictures(images)
+    if file.suffix.lower() == ".png":
+        return
+    recipe = read_render_recipe(file, settings.labels)
+    try:
+        beforehand.check_recipe(recipe, settings.usae or recipe.usae, file.parent, allow_code)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
 
 
 def _plan(file: Path, settings: RenderSettings, device: str, allow_code: bool) -> tuple[RenderPlan, USAE]:

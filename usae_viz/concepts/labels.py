@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from usae_train.files.homes import from_home
 from usae_train.files.json_files import read_json, validated
 from usae_train.model.concept_names import FAVOURITES, folded, why_no_name
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.warned import OneLine
@@ -45,10 +45,11 @@ class LabelFile(BaseModel):
     labels: list[Label]
 
 
-def labels_of(usae: USAE, file: str | Path | None = None) -> list[Label]:
+def labels_of(usae: Described, file: str | Path | None = None) -> list[Label]:
     """What concepts are called: the USAE's own labels, then those of a reader's file, which go before them.
 
-    A USAE's own may be of before a name had rules: names that cannot be are left out, and warned of.
+    A USAE's own may be of before a name had rules: names that cannot be are left out, and warned of. Of an outline,
+    whose weights are not read, it is not asked whether a file is of this USAE.
 
     Raises:
         ValueError: as `read_labels`.
@@ -93,7 +94,7 @@ def replace_names(text: str, names: Mapping[str, Sequence[int]]) -> str:
     return ",".join(",".join(map(str, names.get(folded(part), ()))) or part for part in parts)
 
 
-def read_labels(file: str | Path, usae: USAE) -> list[Label]:
+def read_labels(file: str | Path, usae: Described) -> list[Label]:
     """A labels file, checked.
 
     Args:
@@ -110,7 +111,7 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
     return labels
 
 
-def _labels_in(file: str | Path, usae: USAE) -> list[Label]:
+def _labels_in(file: str | Path, usae: Described) -> list[Label]:
     try:
         values = read_json(from_home(file))
     except UsageError as error:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from usae_train.model.statistics import Statistics
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import labels_of, names_and_notes
 from usae_viz.concepts.settings import ConceptsSettings, Sort
+
+if TYPE_CHECKING:
+    from usae_train.model.statistics import Statistics
+    from usae_train.model.usae import USAE
 
 DEFAULTS = ConceptsSettings()
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
@@ -44,7 +47,7 @@ class ConceptRow:
         return {key: value for key, value in asdict(self).items() if key != "agreement" or value is not None}
 
 
-def known_concept(usae: USAE, concept: int) -> int:
+def known_concept(usae: Described, concept: int) -> int:
     """The concept itself.
 
     Raises:
@@ -55,7 +58,7 @@ def known_concept(usae: USAE, concept: int) -> int:
     return concept
 
 
-def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, limit: int | None = None) -> list[ConceptRow]:
+def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None) -> list[ConceptRow]:
     """Every concept's figures, the largest first (`index`: in their own order).
 
     Raises:
@@ -88,7 +91,7 @@ def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, limit: int | None = Non
         "agreement": lambda row: (-(row.agreement or 0.0), order[row.concept]),
         "index": lambda row: row.concept,
     }
-    return sorted(rows, key=keys[sort])[:limit]
+    return sorted(rows, key=keys[sort])[:top]
 
 
 def follows(usae: USAE, concept: int) -> Follows | None:

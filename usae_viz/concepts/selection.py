@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from math import inf
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
 
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.labels import Label
 from usae_viz.concepts.naming import by_universality, need_figure, need_statistics
-from usae_viz.concepts.parsing import one_concept, parse_concepts
+from usae_viz.concepts.parsing import check_concepts, one_concept, parse_concepts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from usae_train.model.usae import USAE
 
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc", "agreement"]
 
@@ -69,6 +73,19 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
     return [one_concept(usae, item)]
 
 
+def check_selected(usae: Described, item: int | str | Selection, labels: Sequence[Label]) -> None:
+    """Check as much as `select` where no statistics are needed.
+
+    Raises:
+        ValueError: as there.
+    """
+    if isinstance(item, Selection):
+        for backbone in (item.backbone, item.minus):
+            _check_backbone(usae, backbone)
+    else:
+        check_concepts(usae, str(item), labels)
+
+
 def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
     """(concepts,): a statistic of each concept, minus infinity where it is not defined.
 
@@ -82,8 +99,7 @@ def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> 
         ValueError: for a USAE without the statistics, or an unknown backbone.
     """
     statistics = need_figure(usae, by)
-    if backbone is not None and backbone not in usae.names:
-        raise UsageError(f"unknown backbone {backbone!r}; expected one of {', '.join(usae.names)}")
+    _check_backbone(usae, backbone)
     rows = slice(None) if backbone is None else [usae.names.index(backbone)]
     if by == "auroc":
         assert statistics.auroc is not None
@@ -101,7 +117,12 @@ def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> 
             "entropy": statistics.firing_entropy,
             "co_fires": statistics.co_fires,
         }[by]
-    return values.double().nan_to_num(-torch.inf)
+    return values.double().nan_to_num(-inf)
+
+
+def _check_backbone(usae: Described, backbone: str | None) -> None:
+    if backbone is not None and backbone not in usae.names:
+        raise UsageError(f"unknown backbone {backbone!r}; expected one of {', '.join(usae.names)}")
 
 
 def _by_figure(usae: USAE, selection: Selection) -> list[int]:

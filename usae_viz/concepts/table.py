@@ -6,15 +6,16 @@ whenever anything in it is imported, over whatever had that name.
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from usae_train.files.whole_numbers import as_index
+from usae_train.files.whole_numbers import at_least
 from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.tables import Table
+from usae_train.runtime.warned import FormerName
 from usae_viz.concepts.labels import labels_of, names_and_notes
 from usae_viz.concepts.naming import DEFAULTS, ConceptRow, concept_rows
 from usae_viz.concepts.settings import Sort
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def concept_table(
-    usae: USAE, sort: Sort = DEFAULTS.sort, *, labels: str | Path | None = None, limit: int | None = None
+    usae: USAE,
+    sort: Sort = DEFAULTS.sort,
+    *,
+    labels: str | Path | None = None,
+    top: int | None = None,
+    limit: int | None = None,
 ) -> pandas.DataFrame | Table:
     """A row for each concept: what `usae-viz concepts` lists.
 
@@ -32,7 +38,8 @@ def concept_table(
         usae: with statistics.
         sort: universality, energy, entropy, fires, auroc or agreement, the largest first; or index.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
-        limit: so many rows, from 0; all by default.
+        top: how many of the list, from 0; all by default.
+        limit: what `top` was called before.
 
     Returns:
         A pandas DataFrame; without pandas a `Table` of the same columns: `concept` (its number), `name` (or None),
@@ -42,18 +49,21 @@ def concept_table(
 
     Raises:
         ValueError: for a USAE without statistics, an order that it does not have, a labels file that cannot be read, or
-            another limit.
+            another `top`.
 
     Example:
         >>> import usae_train as ut
-        >>> len(concept_table(ut.load("demo"), limit=5))
+        >>> len(concept_table(ut.load("demo"), top=5))
         5
     """
     check_usae(usae)
-    if limit is not None and as_index(limit, "limit", " >= 0") < 0:
-        raise UsageError(f"limit {limit!r}: expected a whole number >= 0")
+    if limit is not None:
+        warnings.warn("limit is called top now; write top", FormerName, stacklevel=2)
+        top = limit
+    if top is not None:
+        at_least(0, top, "top")
     names = names_and_notes(labels_of(usae, labels))
-    rows = [_cells(usae, row, names) for row in concept_rows(usae, sort, limit)]
+    rows = [_cells(usae, row, names) for row in concept_rows(usae, sort, top)]
     if find_spec("pandas") is not None:
         import pandas
 

@@ -7,7 +7,8 @@ import difflib
 from usae_train.files.whole_numbers import whole_number
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.verification.classes import check_class, class_name
+from usae_viz.verification.classes import class_name
+from usae_viz.verification.known_classes import check_class
 
 
 def parse_class(usae: USAE, backbone: str, class_: int | str) -> int:

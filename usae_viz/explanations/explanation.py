@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from usae_train.files.whole_numbers import at_least
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explanations.sheet import COLUMNS, explanation_sheet
 from usae_viz.explanations.writing import write_explanations
@@ -16,8 +17,12 @@ class Explanation(PhotographConcepts):
     """What the backbones of a USAE see in one photograph; in a notebook it shows its sheet."""
 
     def sheet(self, columns: int | None = None) -> Image.Image:
-        """All of it as a picture: a row per backbone, a column a concept."""
-        return explanation_sheet(self, columns or COLUMNS)
+        """All of it as a picture: a row per backbone, a column a concept.
+
+        Raises:
+            ValueError: for fewer columns than 1.
+        """
+        return explanation_sheet(self, COLUMNS if columns is None else at_least(1, columns, "columns"))
 
     def save(self, folder: str | Path) -> Path:
         """Write sheet.png, explain.json and a page that opens from disk into a new folder."""

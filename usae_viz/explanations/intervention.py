@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.images.failures import none_can_be_read
-from usae_train.images.sources import ImageSource, read_batches
+from usae_train.files.whole_numbers import at_least
+from usae_train.images.sources import ImageSource, none_can_be_read, read_batches
 from usae_train.interventions.edits import EditValue
 from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable, intervene
@@ -21,8 +21,11 @@ from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explanations.classes import named_class
 from usae_viz.explanations.concept_maps import ConceptMaps
-from usae_viz.explanations.photograph import Photo, Photograph, open_photograph
+from usae_viz.explanations.photograph import Photograph, open_photograph
 from usae_viz.explanations.settings import InterveneSettings
+
+if TYPE_CHECKING:
+    from usae_viz.explanations.photograph import Photo
 
 BATCH = 16
 TOP = InterveneSettings().top
@@ -152,9 +155,10 @@ def intervention_in(
         ValueError: for a photograph that cannot be read, edits that cannot be, or a layer whose edit changes nothing of
             the answer.
     """
+    at_least(1, top, "top")
+    photograph = open_photograph(photo)
     has_classes = usae.specs[usae.known_name(backbone)].classes > 0 if usae.specs else False
     network, _ = (answering if has_classes else editable)(usae, backbone)
-    photograph = open_photograph(photo)
     canvas = photograph.canvas(network.input_size).to(network.mean.device)
     codes = usae.encode(backbone, network(canvas)[0])
     plain = network.embedding(canvas)

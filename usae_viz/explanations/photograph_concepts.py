@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from usae_train.files.whole_numbers import at_least
 from usae_train.interventions.importance import ClassView, look, without_each
 from usae_train.interventions.in_turn import taken_in_turn
 from usae_train.model.usae import USAE
@@ -85,8 +86,10 @@ class PhotographConcepts:
             limit: so many; all by default.
 
         Raises:
-            ValueError: for an unknown backbone or order, or, by importance, one that cannot be asked.
+            ValueError: for an unknown backbone or order, a limit below 0, or, by importance, one that cannot be asked.
         """
+        if limit is not None:
+            at_least(0, limit, "limit")
         if by not in get_args(By):
             raise UsageError(f"concepts by {by!r}; expected one of {', '.join(get_args(By))}")
         maps = self._maps(backbone)
@@ -111,8 +114,12 @@ class PhotographConcepts:
         return ClassAnswer(top, named_class(len(logits), top), likely[top].item(), logits[top].item())
 
     def asked(self, backbone: str) -> tuple[int, str]:
-        """The class that importance is for, and its name."""
-        view = self.class_views[backbone]
+        """The class that importance is for, and its name.
+
+        Raises:
+            ValueError: for a backbone without an answer.
+        """
+        view = self._look(backbone)
         return view.class_, named_class(len(view.logits), view.class_)
 
     def importance(self, backbone: str, class_: int | str | None = None, exact: int = EXACT) -> list[Importance]:
@@ -126,8 +133,10 @@ class PhotographConcepts:
             exact: how many are taken away.
 
         Raises:
-            ValueError: for a backbone without classifier or that cannot be edited, or a class that there is not.
+            ValueError: for a backbone without classifier or that cannot be edited, a class that there is not, or fewer
+                than none to take away.
         """
+        at_least(0, exact, "exact")
         view = self._look(backbone)
         if class_ is not None and (number := parse_class(self.usae, backbone, class_)) != view.class_:
             view = look(self.usae, backbone, self.canvas, number, view.output)
@@ -147,8 +156,9 @@ class PhotographConcepts:
             count: how many, at most.
 
         Raises:
-            ValueError: for a backbone without classifier or that cannot be edited.
+            ValueError: for a backbone without classifier or that cannot be edited, or a count below 1.
         """
+        at_least(1, count, "count")
         view, firing = self._look(backbone), self.maps[backbone].firing
         order = taken_in_turn(self.usae, backbone, self.canvas, view, firing, count)
         gone = [order[: at + 1] for at in range(len(order))]
@@ -158,9 +168,14 @@ class PhotographConcepts:
         return [Carrier(k, self.names.get(k), *row) for k, *row in zip(order, lost, likely, strict=True)]
 
     def drops(self, backbone: str, concepts: Sequence[int]) -> dict[int, float]:
-        """{concept: what the asked class's logit loses without it, exactly}; empty where there is no answer to ask."""
-        view = self.class_views.get(backbone)
-        return {} if view is None else self._drops(backbone, view.class_, concepts)
+        """{concept: what the asked class's logit loses without it, exactly}; empty where there is no answer to ask.
+
+        Raises:
+            ValueError: for an unknown backbone or concept.
+        """
+        view = self.class_views.get(self.usae.known_name(backbone))
+        numbers = [self.number(concept) for concept in concepts]
+        return {} if view is None else self._drops(backbone, view.class_, numbers)
 
     def agreed(self) -> list[int]:
         """The concepts that fire in every backbone; first the one whose weakest place among a backbone's is best."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
+from usae_train.files.atomic import atomic_path, remove_leftovers
 from usae_train.files.placing import permit, place_of, put
 from usae_train.files.provenance import versions
 from usae_train.files.validation import by_todays_names
@@ -29,7 +29,8 @@ from usae_viz.explorer.entries import NaturalRows, card_data, natural_of, write_
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import places, write_natural
 from usae_viz.explorer.parts import copy_parts, small_copy
-from usae_viz.explorer.runs import EXPLORER_FOLDER, RunFolder
+from usae_viz.explorer.places import EXPLORER_FOLDER, MARK, check_explorer_place
+from usae_viz.explorer.runs import RunFolder
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
 from usae_viz.explorer.vocabulary import factor_data, most_universal_first
@@ -37,7 +38,6 @@ from usae_viz.export.sheet import CELL
 from usae_viz.settings import SHARED, MaximizeSettings
 
 SCHEMA = 1
-MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
 NATURAL = ExploreSettings().natural  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 _NAMES = (
@@ -92,20 +92,6 @@ def explore(
     with atomic_path(out / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     return missing
-
-
-def check_explorer_place(out: Path) -> None:
-    """Whether the explorer may be written there.
-
-    Raises:
-        ValueError: when it cannot, or would replace what is not ours.
-    """
-    page, folder = out / "index.html", out / EXPLORER_FOLDER
-    if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
-        raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")
-    if folder.exists() and not (folder / "data.js").is_file():
-        raise UsageError(f"{folder} is there already and not an explorer's; choose another --out")
-    check_file(page)
 
 
 def page_data(

@@ -14,6 +14,7 @@ from usae_train.files.json_files import read_object, validated
 from usae_train.files.place_names import printable
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
+from usae_viz.explorer.places import EXPLORER_FOLDER
 from usae_viz.export.png import check_whole
 from usae_viz.runs.metadata import ImageMetadata, read_about
 from usae_viz.settings import SHARED
@@ -21,7 +22,6 @@ from usae_viz.verification.score import DEFAULT
 from usae_viz.verification.scores import SEED_SUFFIX
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
-EXPLORER_FOLDER = "explorer"  # the page's folder inside a run, see page.py
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
 NOT_PICTURES = (EXPLORER_FOLDER, "manifest")  # folders of a run
 AGREEMENT = TypeAdapter(dict[str, float])  # of a concept's images: {kind: cosine}
@@ -107,11 +107,6 @@ class RunFolder:
     def name(self) -> str:
         """What the page calls it."""
         return printable(self.folder.resolve().name)
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run's record."""
-    return (folder / "run.json").is_file()
 
 
 def read_run(folder: Path) -> RunFolder:

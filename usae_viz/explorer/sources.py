@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from usae_train.files.place_names import named_place
-from usae_train.model.checkpoint import EMBEDDED, load
+from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.explorer.runs import RenderedObjective, RunFolder, is_run, read_run
+from usae_viz.explorer.places import is_run, names_run
+from usae_viz.explorer.runs import RenderedObjective, RunFolder, read_run
 from usae_viz.runs.metadata import usae_near
 
 
@@ -53,7 +54,7 @@ def open_sources(
     Raises:
         ValueError: for what is neither, and for runs that were drawn with another USAE than there is.
     """
-    runs = [read_run(named_place(each)) for each in named if _checked(each)]
+    runs = [read_run(named_place(each)) for each in named if names_run(each)]
     others = [each for each in named if not is_run(named_place(each))]
     if len(others) > 1:
         raise UsageError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
@@ -77,22 +78,6 @@ def open_sources(
         )
     everything = list(range(model.n_concepts)) if others and model is not None else []
     return Sources(model, runs, _cards(runs, everything))
-
-
-def _checked(named: str) -> bool:
-    """Whether it is a run folder; a folder that is neither run nor USAE is said here."""
-    folder = named_place(named)
-    if is_run(folder):
-        return True
-    if folder.is_file():
-        raise UsageError(f"{named} is a file; expected a run folder or a USAE")
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise UsageError(f"{named} is neither a run folder (it has no run.json) nor a USAE folder (no config.json)")
-    if not folder.is_dir() and named not in EMBEDDED and (named.count("/") != 1 or folder.parent.is_dir()):
-        raise UsageError(
-            f"no such folder: {named}; expected a run folder, a USAE folder, {', '.join(EMBEDDED)} or a hub id"
-        )
-    return False
 
 
 def _usae(place: str, runs: Sequence[RunFolder], device: torch.device | str) -> USAE:

@@ -71,7 +71,7 @@ def _edits_in_words(edits: Mapping[str, EditValue]) -> str:
     return ", ".join(words)
 
 
-def folder_of(objective: Objective) -> str:
+def objective_folder(objective: Objective) -> str:
     """`concept-00412` for a concept alone; for any other objective a name made of its words."""
     if isinstance(objective, Concept) and len(objective.concepts) == 1 and str(objective).count(",") == 0:
         return f"concept-{objective.concepts[0]:05d}"

@@ -2,7 +2,7 @@
 
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective, objective, score
-from usae_viz.objectives.backbone import Channel, Direction, Logit
+from usae_viz.objectives.backbone import Channel, Class, Direction, Logit, LogProbability
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept, pool_tokens
 from usae_viz.objectives.expression import OBJECTIVES, parse_objective
@@ -14,11 +14,13 @@ __all__ = [
     "OBJECTIVES",
     "Activations",
     "Channel",
+    "Class",
     "Closeness",
     "Concept",
     "Direction",
     "Diversity",
     "InvalidObjective",
+    "LogProbability",
     "Logit",
     "Objective",
     "SameCodes",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.own_score import ScoreFunction, checked_score, guarded, is_own
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Asked = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
 Number = Callable[[str], int]  # a name's concept

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
+from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.concept import format_call
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CLOSENESS = 5.0  # how much it weighs unless told
 
 
 class Closeness(Objective):
@@ -55,6 +61,22 @@ class SameCodes(Objective):
 
         name = format_call("SameCodes", *([named] if named else []))
         super().__init__(same, name, backbones=named or None, needs_reference=True)
+
+
+def with_closeness(objective: Objective, closeness: float | None = None) -> Objective:
+    """What accentuation makes large: an objective, and that the picture stays close to the given one.
+
+    Args:
+        objective: what to raise.
+        closeness: weight of `Closeness`, >= 0; 5 by default.
+
+    Raises:
+        ValueError: for another weight.
+    """
+    weight = CLOSENESS if closeness is None else closeness
+    if not 0 <= weight < math.inf:
+        raise UsageError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
+    return objective + weight * Closeness()
 
 
 def _closeness(acts: Activations) -> Tensor:  # (batch,)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from torch import Tensor
-
-from usae_train.files.whole_numbers import as_index
+from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.own_score import ScoreFunction
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pool = Literal["auto", "mean", "max", "top", "centre"]
 Of = Literal["pre_code", "code"]
@@ -94,10 +95,7 @@ def natural_number(value: Any, what: str) -> int:
     Raises:
         ValueError: for anything else.
     """
-    number = as_index(value, what, " >= 0")
-    if number < 0:
-        raise UsageError(f"{what} {value!r}: expected a whole number >= 0")
-    return number
+    return at_least(0, value, what)
 
 
 def check_choice(value: Any, known: tuple[str, ...], what: str) -> None:

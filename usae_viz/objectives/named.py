@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
 from usae_viz.objectives.algebra import Objective
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
 
 
 def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label] | None = None) -> list[Objective]:
@@ -23,6 +25,8 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
     Raises:
         ValueError: for what is not a USAE or not an objective, or a name that no concept or several have.
     """
+    from usae_train.model.given import check_usae  # with torch, which commands have not loaded yet
+
     check_usae(usae)
     for objective in objectives:
         if not isinstance(objective, Objective):

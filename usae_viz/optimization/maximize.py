@@ -7,27 +7,26 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
 
 from usae_train.files.validation import check_settings
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
-from usae_viz.concepts.naming import known_concept
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.asked import check_objectives, check_own_start
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
 from usae_viz.optimization.closing import closing_lines
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.given import GivenImage, given_canvas, open_given, setting_of
+from usae_viz.optimization.given import canvas_at, open_given, setting_of, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.parts import DrawTogether, Part, canvas_specs, draw_together, starting_image
@@ -35,11 +34,14 @@ from usae_viz.optimization.resolving import resolve_settings, whole_first
 from usae_viz.optimization.result import Result
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
-from usae_viz.verification.classes import check_class, verify_classes
+from usae_viz.verification.classes import verify_classes
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verify import score_images
 from usae_viz.views.viewing import ViewConfig
+
+if TYPE_CHECKING:
+    from usae_train.images.given import Picture
 
 # What decides how a drawing starts: equal ones share their pictures of noise.
 STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}
@@ -50,8 +52,8 @@ def maximize(
     usae: USAE,
     objective: Objective,
     *,
-    start: GivenImage | None = None,
-    reference: GivenImage | None = None,
+    start: Picture | None = None,
+    reference: Picture | None = None,
     labels: str | Path | None = None,
     progress: StepCallback = lambda done, scores: None,
     quiet: bool = False,
@@ -65,8 +67,9 @@ def maximize(
     Args:
         usae: a USAE with backbones.
         objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.
-        start: a picture to start from: a tensor (3, H, W), 0..1; a NumPy array, uint8 (H, W, 3) or float 0..1 (3, H, W)
-            or (H, W, 3); or a file. Noise by default.
+        start: a picture to start from, of which the centre square is taken: a file, open or by name; a PIL image; a
+            NumPy array, uint8 (H, W, 3) or float 0..1 (3, H, W) or (H, W, 3); a tensor (3, H, W), 0..1. Noise by
+            default.
         reference: a picture that `Closeness` and `SameCodes` compare with; the start by default.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
         progress: called after each step with the number of steps done and {backbone: score}.
@@ -84,7 +87,7 @@ def maximize(
     """
     given = {key: open_given(value) for key, value in (("start", start), ("reference", reference)) if value is not None}
     chosen = check_settings(MaximizeSettings, **settings, **{key: setting_of(value) for key, value in given.items()})
-    pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
+    pictures = {key: value for key, value in given.items() if not isinstance(value, str | Path)}
     known = None if labels is None else labels_of(usae, labels)
     named = bound_in(usae, [objective], known)
     chosen = with_edits_bound(usae, chosen, known)
@@ -107,8 +110,8 @@ def maximize_each(
     objectives: Sequence[Objective],
     settings: MaximizeSettings,
     progress: StepCallback = lambda done, scores: None,
-    start: Tensor | None = None,
-    reference: Tensor | None = None,
+    start: Picture | None = None,
+    reference: Picture | None = None,
     draw: DrawTogether = draw_together,
 ) -> Iterator[Result]:
     """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
@@ -120,8 +123,8 @@ def maximize_each(
         objectives: what to make large.
         settings: of all of them.
         progress: as for `maximize`; a score is the mean over the pictures drawn at once.
-        start: (3, H, W), 0..1; the file that the settings name, or noise, unless given.
-        reference: (3, H, W), 0..1; the file that the settings name, or the start, unless given.
+        start: as for `maximize`; the file that the settings name, or noise, unless given.
+        reference: as for `maximize`; the file that the settings name, or the start, unless given.
         draw: how pictures that are drawn at once come about; in one loop by default.
 
     Raises:
@@ -179,23 +182,21 @@ def _prepared(
     usae: USAE,
     objectives: Sequence[Objective],
     settings: MaximizeSettings,
-    start: Tensor | None = None,
-    reference: Tensor | None = None,
+    start: Picture | None = None,
+    reference: Picture | None = None,
 ) -> tuple[list[Objective], ViewConfig, MaximizeSettings, Tensor | None]:
     """Objectives with numbers for names, how they are shown, the settings resolved, and the picture to start from."""
     objectives = bound_in(usae, objectives)
     check_objectives(usae, objectives)
-    for name in ("spectrum", "contrast"):
-        if (start is not None or settings.start is not None) and getattr(settings, name) is not None:
-            raise UsageError(f"a picture that is started from keeps its own {name}; leave --{name} or --start out")
+    check_own_start(settings, start is not None)
+    pictures = whole_picture(start, settings.start), whole_picture(reference, settings.reference)
     settings = resolve_settings(usae, settings)
     check_edits(usae, settings, objectives)
     assert settings.size is not None
     device = usae.device
-    start = given_canvas(start, settings.start, settings.size, device)
-    reference = given_canvas(reference, settings.reference, settings.size, device)
-    view_config = view_config_for(usae, settings, objectives, start if reference is None else reference)
-    return objectives, view_config, settings, start
+    begun, compared = (canvas_at(picture, settings.size, device) for picture in pictures)
+    view_config = view_config_for(usae, settings, objectives, begun if compared is None else compared)
+    return objectives, view_config, settings, begun
 
 
 def _draw(
@@ -236,21 +237,6 @@ def _draw(
         elif not (yield from _draw(view_config, [objective], settings, start, progress, draw)):
             return 0
     return len(pack)
-
-
-def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
-    """Check that a USAE has what some objectives name.
-
-    Raises:
-        ValueError: for one of a concept, backbone or class that the USAE does not have.
-    """
-    for objective in objectives:
-        for concept in objective.concepts:
-            known_concept(usae, concept)
-        for backbone in objective.backbones or ():
-            usae.scale(backbone)
-        for backbone, index in objective.classes:
-            check_class(usae, backbone, index)
 
 
 def view_config_for(

@@ -14,7 +14,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
-from usae_viz.export.naming import folder_of, shown_concept, title_of, title_with_edits
+from usae_viz.export.naming import objective_folder, shown_concept, title_of, title_with_edits
 from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import to_picture
 from usae_viz.export.provenance import drawn_on, given_hashes, provenance
@@ -61,7 +61,7 @@ class Result:
     @property
     def folder(self) -> str:
         """The folder's name in a run."""
-        return folder_of(self.objective)
+        return objective_folder(self.objective)
 
     @undisturbed
     def save(self, folder: str | Path) -> Path:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations.coupled import CoupledImage
 from usae_viz.parameterizations.fourier import FourierImage
 from usae_viz.parameterizations.maco import MacoImage
@@ -20,7 +18,6 @@ PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
     "maco": MacoImage,
     "pixel": PixelImage,
 }
-BELONGS_TO = {"spectrum": "maco", "decay": "fourier", "contrast": "fourier"}  # settings of one parameterization alone
 
 
 def parameterization(
@@ -47,31 +44,14 @@ def parameterization(
     """
     if name not in PARAMETERIZATIONS:
         raise UsageError(f"unknown parameterization {name!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
-    fourier = {"decay": decay, "contrast": contrast}
-    if (misplaced := misplaced_setting(name, {"spectrum": spectrum, **fourier})) is not None:
-        raise UsageError(misplaced[1])
+    if spectrum is not None and name != "maco":
+        raise UsageError(f"a spectrum is for the parameterization maco, not for {name}")
+    fourier = {key: value for key, value in (("decay", decay), ("contrast", contrast)) if value is not None}
+    if fourier and name != "fourier":
+        raise UsageError(f"{' and '.join(fourier)} is for the parameterization fourier, not for {name}")
     if spectrum is not None:
         return MacoImage(seeds, size, spectrum_named(spectrum, size))
-    if name == "fourier":
-        return FourierImage(seeds, size, **{key: value for key, value in fourier.items() if value is not None})
-    return PARAMETERIZATIONS[name](seeds, size)
-
-
-def misplaced_setting(parameterization: str | OwnPart, settings: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The first setting that is given and belongs to another parameterization, and what to say of it; None for none.
-
-    Args:
-        parameterization: that is drawn with.
-        settings: with the keys of `BELONGS_TO`, None where one is not given.
-    """
-    for name, owner in BELONGS_TO.items():
-        if settings[name] is None or parameterization == owner:
-            continue
-        if isinstance(parameterization, OwnPart):
-            return name, f"{name} is of a built-in parameterization, not of {parameterization.text!r}"
-        what = f"a {name}" if name == "spectrum" else name
-        return name, f"{what} is for the parameterization {owner}, not for {parameterization}"
-    return None
+    return FourierImage(seeds, size, **fourier) if fourier else PARAMETERIZATIONS[name](seeds, size)
 
 
 __all__ = [
@@ -84,6 +64,5 @@ __all__ = [
     "Parameterization",
     "PixelImage",
     "analytic_spectrum",
-    "misplaced_setting",
     "parameterization",
 ]

@@ -16,7 +16,7 @@ import torch
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
-from usae_train.files.atomic import atomic_path, check_file
+from usae_train.files.atomic import atomic_path
 from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.sparse import Codes
@@ -30,6 +30,7 @@ from usae_viz.explorer.parts import copy_parts
 from usae_viz.explorer.runs import RenderedImage, RunFolder
 from usae_viz.export.natural_patches import cut_patch, inside_window
 from usae_viz.export.png import read_pixels
+from usae_viz.rating.places import check_study_place
 from usae_viz.rating.settings import RateSettings
 from usae_viz.verification.verdict import Verdict
 
@@ -199,17 +200,6 @@ class _QuestionMaker:
 
     def _shuffled(self, patches: Sequence[Patch]) -> list[Patch]:
         return [patches[place] for place in torch.randperm(len(patches), generator=self.generator).tolist()]
-
-
-def check_study_place(out: Path) -> None:
-    """Whether a study may be written there.
-
-    Raises:
-        ValueError: when something is there already, or it cannot be written.
-    """
-    if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"{out} exists already; choose another --out: answers belong to one study")
-    check_file(out / "key.json")
 
 
 def write_study(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from usae_train.files.json_files import first_of
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import by_todays_names, check_settings
-from usae_train.model.checkpoint import EMBEDDED
+from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import read_png
 from usae_viz.settings import MaximizeSettings

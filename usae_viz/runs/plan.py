@@ -17,13 +17,13 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of, names_and_notes
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
-from usae_viz.export.naming import folder_of, title_of, words_of
+from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.asked import check_objectives
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.maximize import check_objectives
 from usae_viz.optimization.parts import canvas_specs
 from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.own_code.importing import is_custom
@@ -214,7 +214,7 @@ def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> 
     """
     folders: dict[Objective, str] = {}
     for objective in objectives:
-        first = folder_of(objective) if folder_of(objective) not in taken else words_of(objective)
+        first = objective_folder(objective) if objective_folder(objective) not in taken else words_of(objective)
         name, number = first, 1
         while name in folders.values():
             number += 1

@@ -13,8 +13,7 @@ from usae_train.files.homes import beside
 from usae_train.files.yaml_config import Clash, checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
-from usae_viz.parameterizations import misplaced_setting
-from usae_viz.parameterizations.spectra import is_file
+from usae_viz.optimization.asked import misplaced_setting
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
@@ -98,7 +97,7 @@ class RenderRecipe(BaseModel):
                 )
             for key in {"verify", "verdict"} & (changed if variant is not None else set()):
                 raise Clash("belongs in `settings`: pictures on one sheet are judged alike", *inside, key)
-            if (misplaced := misplaced_setting(settings.parameterization, vars(settings))) is not None:
+            if (misplaced := misplaced_setting(settings)) is not None:
                 key, why = misplaced
                 raise Clash(why, *inside, key)
             for key in ("spectrum", "contrast"):
@@ -130,6 +129,12 @@ class RenderRecipe(BaseModel):
                         update["snapshots"] = max(1, settings.steps // FRAMES)
                     yield RunVariant(variant, settings.model_copy(update=update), objective or self.objective)
 
+    def ways_to_draw(self) -> Iterator[tuple[str, MaximizeSettings]]:
+        """Each variant's objective for a concept and its settings, whatever the modes and seeds."""
+        for variant, settings, _ in self._merged():
+            objective = self.variants[variant].objective if variant is not None else None
+            yield objective or self.objective, settings
+
     def variant_counts(self) -> Iterator[tuple[int, int]]:
         """Each variant's seeds drawn at once, and how often it is drawn: counted, where `run_variants` has each."""
         for _, settings, changed in self._merged():
@@ -154,8 +159,12 @@ class RunVariant:
     objective: str = PLAIN  # for each concept
 
 
-def read_render_recipe(file: str | Path) -> RenderRecipe:
+def read_render_recipe(file: str | Path, labels: str | Path | None = None) -> RenderRecipe:
     """Read and check a recipe; files that it names are taken relative to it.
+
+    Args:
+        file: the recipe's.
+        labels: names for concepts in place of its own.
 
     Raises:
         ValueError: with file, line and key, and the nearest right key.
@@ -164,12 +173,13 @@ def read_render_recipe(file: str | Path) -> RenderRecipe:
     recipe = checked(RenderRecipe, content, file)
     folder = Path(file).parent
     usae = beside(recipe.usae, folder)
-    labels = str(beside(recipe.labels, folder)) if recipe.labels is not None else None
+    if labels is None and recipe.labels is not None:
+        labels = beside(recipe.labels, folder)
     variants = {name: _relative(variant, folder) for name, variant in recipe.variants.items()}
     return recipe.model_copy(
         update={
             "usae": str(usae) if (usae / "config.json").is_file() else recipe.usae,
-            "labels": labels,
+            "labels": None if labels is None else str(labels),
             "settings": _relative(recipe.settings, folder),
             "variants": variants,
         }
@@ -178,5 +188,14 @@ def read_render_recipe(file: str | Path) -> RenderRecipe:
 
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
     files = {key: getattr(settings, key) for key in ("start", "reference", "spectrum")}
-    named = {key: str(beside(file, folder)) for key, file in files.items() if file is not None and is_file(file)}
+    named = {key: str(beside(file, folder)) for key, file in files.items() if file is not None and _is_file(key, file)}
     return settings.model_copy(update=named)
+
+
+def _is_file(key: str, named: str) -> bool:
+    """Whether a setting names a file: a spectrum may be one that has a name."""
+    if key != "spectrum":
+        return True
+    from usae_viz.parameterizations.spectra import is_file  # with torch, which a recipe is read without
+
+    return is_file(named)

@@ -104,9 +104,7 @@ def plan_file(
     Raises:
         ValueError: for a recipe that cannot be read or drawn; with its line.
     """
-    recipe = read_render_recipe(str(file))
-    if labels is not None:
-        recipe = recipe.model_copy(update={"labels": str(labels)})
+    recipe = read_render_recipe(file, labels)
     model = usae if isinstance(usae, USAE) else load(usae or recipe.usae, device)
     try:
         return plan_recipe(model, recipe, file.parent, allow_code), model

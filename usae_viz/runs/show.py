@@ -16,6 +16,7 @@ from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.given import IN_NO_FILE
 from usae_viz.own_code.importing import hash_before_import, is_custom
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
@@ -118,7 +119,7 @@ def _settings_again(about: ImageMetadata, file: Path) -> MaximizeSettings:
 def _check_same_pictures(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
     """Raise a ValueError where `start` or `reference` was in no file, or is another picture by now."""
     for given in (settings.start, settings.reference):
-        if given is not None and given.startswith("tensor of sha256"):
+        if given is not None and given.startswith(IN_NO_FILE):
             raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
     for name, sha256 in given_hashes(settings).items():
         if about.given_sha256.get(name, sha256) != sha256:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from usae_train.images.classes import imagenet_classes
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, closer_views, held_out_probabilities
 from usae_viz.verification.noise import NoiseLevels
@@ -18,30 +17,6 @@ from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
 Class = tuple[str, int]  # a backbone and a class of its classifier
-
-
-def check_class(usae: USAE, backbone: str, index: int, name: str | None = None) -> None:
-    """Check that a backbone's classifier has a class.
-
-    Args:
-        usae: with its backbones.
-        backbone: whose classifier.
-        index: of the class.
-        name: how the class was said, if not by its number.
-
-    Raises:
-        ValueError: for a backbone without its classifier, or a class that this does not have.
-    """
-    spec = usae.specs.get(backbone)
-    if spec is None or spec.classes == 0:
-        having = [f"{each} ({other.classes})" for each, other in usae.specs.items() if other.classes]
-        which = f", or ask one that has: {', '.join(having)}" if having else ""
-        said = index if name is None else repr(name)
-        raise UsageError(f"no class {said}: {backbone} has no classifier; set `classes` in its spec{which}")
-    if index >= spec.classes:
-        raise UsageError(
-            f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"
-        )
 
 
 @undisturbed

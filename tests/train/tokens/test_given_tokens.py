@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 import usae_train as ut
-from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens, tokens_to_fit
+from usae_train.tokens.given_tokens import GivenTokens, read_tokens, tokens_to_fit
+from usae_train.tokens.places import names_tokens
 from usae_train.tokens.saev_shards import read_saev
 
 ROWS = torch.arange(24.0).view(8, 3)
@@ -147,7 +148,7 @@ def test_files_that_are_refused(tmp_path, name):
     [
         ("a=missing.npy", "there is no missing.npy; expected NAME=PLACE"),
         ("a=,b=c.npy", "'a=' names no tokens; expected NAME=PLACE"),
-        ("a=b.npy,a=c.npy", "there is no b.npy"),
+        ("a=b.npy,a=c.npy", "a is named twice; expected NAME=PLACE"),
         ("a=.", "has no activations of saev"),
     ],
 )
@@ -160,7 +161,7 @@ def test_places_that_are_refused(tmp_path, monkeypatch, place, text):
 
 def test_options_of_pictures(tmp_path):
     np.save(tmp_path / "a.npy", ROWS.numpy())
-    with pytest.raises(ValueError, match="is tokens already; --backbones, --limit and --verify are for pictures"):
+    with pytest.raises(ValueError, match="--backbones, --limit and --verify-checksums are for pictures"):
         tokens_to_fit(f"a={tmp_path}/a.npy", "paper", None)
     with pytest.raises(ValueError, match="is of one backbone and does not say which"):
         read_tokens(str(tmp_path / "a.npy"))
