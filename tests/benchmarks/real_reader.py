@@ -71,7 +71,7 @@ from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Objective
 from usae_viz.settings import Mode
-from usae_viz.verification.scores import Score
+from usae_viz.verification.score import Score
 
 SCALES = (1.0, 0.7, 0.5, 0.3)  # of the side
 CROPS = 8  # random crops a scale; the whole is one

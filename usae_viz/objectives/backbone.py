@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.concept import Pool, check_choice, format_call, pool_tokens, whole_number
+from usae_viz.objectives.concept import Pool, check_choice, format_call, natural_number, pool_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +87,7 @@ class Channel(Objective):
     """
 
     def __init__(self, backbone: str, index: int, pool: Pool = "mean") -> None:
-        index = whole_number(index, "channel")
+        index = natural_number(index, "channel")
         check_choice(pool, get_args(Pool), "pool ")
 
         def channel(acts: Activations) -> Tensor:
@@ -116,7 +116,7 @@ class Logit(Objective):
     """
 
     def __init__(self, backbone: str, index: int) -> None:
-        index = whole_number(index, "class")
+        index = natural_number(index, "class")
         super().__init__(
             _class_score(backbone, index, lambda logits: logits[..., index]),
             format_call("Logit", backbone, index),
@@ -143,7 +143,7 @@ class LogProbability(Objective):
     """
 
     def __init__(self, backbone: str, index: int) -> None:
-        index = whole_number(index, "class")
+        index = natural_number(index, "class")
         super().__init__(
             _class_score(backbone, index, lambda logits: logits.log_softmax(-1)[..., index]),
             format_call("LogProbability", backbone, index),
@@ -170,7 +170,7 @@ class Class(Objective):
     """
 
     def __init__(self, backbone: str, index: int) -> None:
-        index = whole_number(index, "class")
+        index = natural_number(index, "class")
         super().__init__(
             _class_score(backbone, index, lambda logits: (logits + logits.log_softmax(-1))[..., index]),
             format_call("Class", backbone, index),

@@ -6,23 +6,23 @@ from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 
 
-def check_class(usae: Described, backbone: str, index: int, asked: str | None = None) -> None:
-    """Nothing.
+def check_class(usae: Described, backbone: str, index: int, name: str | None = None) -> None:
+    """Check that a backbone's classifier has a class.
 
     Args:
         usae: with its backbones.
         backbone: whose classifier.
         index: of the class.
-        asked: how the class was said, if not by its number.
+        name: how the class was said, if not by its number.
 
     Raises:
         ValueError: for a backbone without its classifier, or a class that this does not have.
     """
     spec = usae.specs.get(backbone)
     if spec is None or spec.classes == 0:
-        having = [f"{name} ({own.classes})" for name, own in usae.specs.items() if own.classes]
+        having = [f"{each} ({other.classes})" for each, other in usae.specs.items() if other.classes]
         which = f", or ask one that has: {', '.join(having)}" if having else ""
-        said = index if asked is None else repr(asked)
+        said = index if name is None else repr(name)
         raise UsageError(f"no class {said}: {backbone} has no classifier; set `classes` in its spec{which}")
     if index >= spec.classes:
         raise UsageError(

@@ -11,7 +11,7 @@ from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_viz.runs.metadata import read_about
 from usae_viz.runs.plan import plan_objectives
-from usae_viz.runs.show import in_words
+from usae_viz.runs.show import metadata_lines
 from usae_viz.verification.classes import class_name
 
 QUICK = {"steps": 2, "views": 1, "size": 32, "dtype": "float32"}
@@ -66,8 +66,8 @@ def test_the_class_is_said_wherever_a_concept_is(drawn, tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["verdicts"][verdict] == 1
     about = read_about(folder / "left.png")
     assert about.verdict == verdict
-    assert f"verdict     {verdict}" in in_words(about)
-    assert any("probability" in line for line in in_words(about))
+    assert f"verdict     {verdict}" in metadata_lines(about)
+    assert any("probability" in line for line in metadata_lines(about))
     assert "class 4, under views" in str(drawn.scores)
     assert drawn.scores.heat_map().width > 100
     assert (folder / "sheet.png").is_file()
