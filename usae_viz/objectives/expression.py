@@ -13,7 +13,8 @@ from typing import Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.backbone import Channel, Class, Direction, Logit, LogProbability
+from usae_viz.objectives.backbone import Channel, Direction
+from usae_viz.objectives.classes import Class, Logit, LogProbability
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept
 from usae_viz.objectives.pictures import L2, Diversity, TotalVariation
