@@ -21,7 +21,8 @@ Measured on a Xeon (one thread, beside other work); share of crops read as the c
 
     drawn through lite0, read by lite2       s     clipped  whole        0.7          0.5          0.3
     50 classes, the default                  19.5  0.1%     0.960 0.89   0.923 0.88   0.801 0.70   0.293 0.15
-    the same, --objective Logit              19.9  0.1%     0.920 0.85   0.877 0.83   0.792 0.68   0.305 0.17
+    20 classes through lite2, read by lite0  25.4  0.1%     0.950 0.78   0.900 0.78   0.769 0.56   0.212 0.10
+    the 50, --objective Logit                19.9  0.1%     0.920 0.85   0.877 0.83   0.792 0.68   0.305 0.17
     the same, Logit, whole_first=0           19.9  0.1%     0.760 0.74   0.843 0.78   0.735 0.67   0.522 0.41
     10 classes, the default                  21.6  0.1%     0.900 0.88   0.900 0.87   0.838 0.77   0.325 0.20
     the same, --objective Logit              23.4  0.1%     0.800 0.79   0.800 0.78   0.775 0.69   0.338 0.21
