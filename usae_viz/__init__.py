@@ -30,7 +30,7 @@ if _typing.TYPE_CHECKING:
     from usae_viz.optimization.from_pictures import accentuate, invert
     from usae_viz.optimization.maximize import maximize, maximize_each
     from usae_viz.optimization.result import Result
-    from usae_viz.runs.rendering import Run, render
+    from usae_viz.runs.run import Run, render
     from usae_viz.settings import MaximizeSettings
     from usae_viz.verification.scores import Scores
     from usae_viz.views.presets import Augmentation
@@ -76,7 +76,7 @@ _HOMES = {
     "optimization.result": ("Result",),
     "views.presets": ("Augmentation",),
     "verification.scores": ("Scores",),
-    "runs.rendering": ("Run", "render"),
+    "runs.run": ("Run", "render"),
     "settings": ("MaximizeSettings",),
 }
 

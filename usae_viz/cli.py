@@ -23,7 +23,10 @@ from usae_viz.settings import MaximizeSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rich.table import Table
+
     from usae_train.model.usae import USAE
+    from usae_viz.concepts.naming import ConceptRow
     from usae_viz.objectives import Objective
 
 app = command_app(
@@ -41,35 +44,40 @@ AllowCode = Annotated[
 ]
 
 
+ConceptText = Annotated[
+    str | None,
+    typer.Option(
+        "--concept",
+        "-c",
+        autocompletion=complete_concept,
+        help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
+        "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. "
+        "Each is drawn by itself, beside what --objective says.",
+    ),
+]
+ObjectiveTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Class, "
+        "Logit, LogProbability, TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: "
+        "each is drawn by itself; what is to be added stands in one expression."
+    ),
+]
+ClosenessWeight = Annotated[
+    float | None,
+    typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 by default."),
+]
+
+
 @app.command()
 @takes_settings(DrawSettings, completions={"usae": complete_usae})
 @takes_settings(MaximizeSettings, leave_out=["reference"], ranges=False)
 def maximize(
-    concept: Annotated[
-        str | None,
-        typer.Option(
-            "--concept",
-            "-c",
-            autocompletion=complete_concept,
-            help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
-            "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. "
-            "Each is drawn by itself, beside what --objective says.",
-        ),
-    ] = None,
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Class, "
-            "Logit, LogProbability, TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: "
-            "each is drawn by itself; what is to be added stands in one expression."
-        ),
-    ] = None,
+    concept: ConceptText = None,
+    objective: ObjectiveTexts = None,
     *,
     draw: DrawSettings,
-    closeness: Annotated[
-        float | None,
-        typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 by default."),
-    ] = None,
+    closeness: ClosenessWeight = None,
     images: Images = None,
     allow_code: AllowCode = False,
     out: Out = None,
@@ -88,7 +96,7 @@ def maximize(
         from usae_train.runtime.workers import one_thread
         from usae_viz.commands import beforehand
         from usae_viz.objectives import parse_objective
-        from usae_viz.objectives.closeness import Closeness, kept_close
+        from usae_viz.objectives.closeness import Closeness, with_closeness
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
@@ -99,11 +107,11 @@ def maximize(
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, **settings)
             list(map(parse_objective, objective or []))
-            kept_close(Closeness(), closeness)
+            with_closeness(Closeness(), closeness)
         known = beforehand.known_of(draw.usae, draw.labels)
         beforehand.check_typed(known, concept, objective or [])
         beforehand.check_drawing(known, chosen_settings)
-        beforehand.check_pictures(images)
+        beforehand.check_own_pictures(images)
         beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
@@ -111,7 +119,7 @@ def maximize(
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         chosen_settings = _with_edits(model, chosen_settings, draw.labels)
         if start is not None:
-            chosen = [kept_close(each, closeness) for each in chosen]
+            chosen = [with_closeness(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
         _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw, workers)
 
@@ -172,46 +180,51 @@ def concepts(
 
         known_of(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load
-        from usae_viz.concepts.labels import labels_of, names_of
-        from usae_viz.concepts.naming import CHANCE, concept_rows, label_of
+        from usae_viz.concepts.labels import labels_of, names_and_notes
+        from usae_viz.concepts.naming import CHANCE, concept_rows
 
         model = load(settings.usae)
-        named = names_of(labels_of(model, settings.labels))
+        named = names_and_notes(labels_of(model, settings.labels))
         rows = concept_rows(model, settings.sort)
         rows = [row for row in rows if row.concept in named or not only_named]
         rows = rows[: settings.top or (None if as_json or only_named else 30)]
         if as_json:
             say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return
-        from rich import box
-        from rich.table import Table
-
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        agreed = () if model.agreement is None else ("agreed",)
-        for heading in ("concept", "universal", "entropy", "energy", *agreed, *model.names):
-            table.add_column(as_text(heading), justify="right", no_wrap=True)
-        table.add_column("follows" if model.factors else "name")
-        for row in rows:
-            label = label_of(model, row.concept)
-            followed = as_text("" if label is None else f"{label.value} ({label.auroc:.2f})")
-            if row.concept in named:
-                name = as_text(named[row.concept]["name"], "bold")
-                followed = as_text("; ").join([name, followed]) if followed else name
-            shares = [f"{share:.1%}" for share in row.firing_share]
-            table.add_row(
-                str(row.concept),
-                f"{row.universality:.2f}",
-                "" if row.entropy is None else f"{row.entropy:.2f}",
-                f"{row.energy:.4f}",
-                *([] if row.agreement is None else [f"{row.agreement:.0%}"]),
-                *shares,
-                followed,
-            )
         say(f"{settings.usae}: {len(rows)} of {model.n_concepts} concepts by {settings.sort}")
-        say_table(table)
+        say_table(_table_of(model, rows, named))
         says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
-        says += "; agreed: share of the trainings in which it came back" if agreed else ""
+        says += "; agreed: share of the trainings in which it came back" if model.agreement is not None else ""
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
+
+
+def _table_of(usae: USAE, rows: Sequence[ConceptRow], named: Mapping[int, Mapping[str, str]]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from usae_viz.concepts.naming import factor_followed
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    agreed = () if usae.agreement is None else ("agreed",)
+    for heading in ("concept", "universal", "entropy", "energy", *agreed, *usae.names):
+        table.add_column(as_text(heading), justify="right", no_wrap=True)
+    table.add_column("follows" if usae.factors else "name")
+    for row in rows:
+        label = factor_followed(usae, row.concept)
+        followed = as_text("" if label is None else f"{label.value} ({label.auroc:.2f})")
+        if row.concept in named:
+            name = as_text(named[row.concept]["name"], "bold")
+            followed = as_text("; ").join([name, followed]) if followed else name
+        table.add_row(
+            str(row.concept),
+            f"{row.universality:.2f}",
+            "" if row.entropy is None else f"{row.entropy:.2f}",
+            f"{row.energy:.4f}",
+            *([] if row.agreement is None else [f"{row.agreement:.0%}"]),
+            *(f"{share:.1%}" for share in row.firing_share),
+            followed,
+        )
+    return table
 
 
 explain_commands.register(app)
@@ -237,8 +250,8 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     with wrong_usage():
         parsed = [parse_objective(text) for text in expressions]
     parsed = bound_in(usae, parsed, named)
-    wanted = [Concept(concept) for concept in indices] + parsed
-    return list({str(each): each for each in wanted}.values())
+    objectives = [Concept(concept) for concept in indices] + parsed
+    return list({str(each): each for each in objectives}.values())
 
 
 def _with_edits(usae: USAE, settings: MaximizeSettings, labels: str | None) -> MaximizeSettings:
@@ -266,7 +279,7 @@ def _draw(
 ) -> None:
     from usae_viz.runs.plan import plan_objectives
 
-    render_commands.draw_plan(
+    render_commands.render_and_report(
         usae,
         plan_objectives(usae, objectives, [settings], draw.animation),
         out,

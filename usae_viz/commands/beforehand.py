@@ -24,10 +24,10 @@ from usae_viz.concepts.parsing import check_concepts
 from usae_viz.concepts.selection import check_selected
 from usae_viz.explorer.places import is_run
 from usae_viz.objectives import parse_objective
+from usae_viz.objectives.class_names import check_class
 from usae_viz.objectives.custom import load_custom
 from usae_viz.optimization.asked import check_clashes, check_own_start, check_written
 from usae_viz.own_code.importing import is_custom
-from usae_viz.verification.known_classes import check_class
 
 if TYPE_CHECKING:
     from usae_viz.explanations.edit_recipe import EditRecipe
@@ -52,7 +52,7 @@ def known_of(usae: str, labels: str | None) -> Known | None:
 
 
 def check_place(out: Path | None) -> None:
-    """Nothing; whether a run may be written there.
+    """Check that a run may be written there.
 
     Raises:
         ValueError: when it may not.
@@ -62,7 +62,7 @@ def check_place(out: Path | None) -> None:
 
 
 def check_typed(known: Known | None, concept: str | None, objectives: Sequence[str]) -> None:
-    """Nothing; what `--concept` and `--objective` say.
+    """Check what `--concept` and `--objective` say.
 
     Raises:
         ValueError: for what the USAE does not have.
@@ -77,7 +77,7 @@ def check_typed(known: Known | None, concept: str | None, objectives: Sequence[s
 
 
 def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
-    """Nothing; the settings of a drawing: those that clash, pictures that are named, edits, what is verified.
+    """Check the settings of a drawing: those that clash, pictures that are named, edits, what is verified.
 
     Raises:
         ValueError: for what cannot be.
@@ -96,10 +96,10 @@ def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
 
 
 def check_recipe(recipe: RenderRecipe, usae: str, folder: Path, allow_code: bool) -> None:
-    """Nothing; all that a recipe says.
+    """Check all that a recipe says.
 
     Args:
-        recipe: as `read_recipe` gives it.
+        recipe: as `read_render_recipe` gives it.
         usae: whose concepts.
         folder: where it stands: code of somebody's own is looked for there.
         allow_code: whether that may be imported.
@@ -127,32 +127,32 @@ def check_recipe(recipe: RenderRecipe, usae: str, folder: Path, allow_code: bool
 
 
 def check_explained(known: Known | None, class_: str | None, run: Path | None, images: str | None) -> None:
-    """Nothing; what `explain` was asked besides its photographs. Names of classes are in timm, which is not loaded yet.
+    """Check what `explain` was asked besides its photographs. Names of classes are in timm, which is not loaded yet.
 
     Raises:
         ValueError: for a class by a number that no backbone has, a run or pictures that are not there.
     """
     if run is not None and not is_run(run):
         raise UsageError(f"{run} is not a run folder: it has no run.json; draw one with usae-viz maximize or render")
-    check_pictures(images)
+    check_own_pictures(images)
     if known is not None and class_ is not None and class_.strip().isdecimal():
         _check_class(known[0], whole_number(class_.strip()))
 
 
 def _check_class(outline: UsaeOutline, number: int) -> None:
-    """Nothing; a ValueError where no backbone has the class, as the first says that has a classifier."""
+    """Raise a ValueError where no backbone has the class, as the first says that has a classifier."""
     sizes = {name: spec.classes for name, spec in outline.specs.items()}
     if sizes and number >= max(sizes.values()):
         check_class(outline, next((name for name, size in sizes.items() if size), next(iter(sizes))), number)
 
 
 def check_edited(recipe: EditRecipe) -> None:
-    """Nothing; what `intervene` was asked besides its photographs.
+    """Check what `intervene` was asked besides its photographs.
 
     Raises:
         ValueError: for a backbone, concept, number, labels or pictures that cannot be.
     """
-    check_pictures(recipe.among)
+    check_own_pictures(recipe.among)
     known = known_of(recipe.usae, recipe.labels)
     if known is None:
         return
@@ -162,8 +162,8 @@ def check_edited(recipe: EditRecipe) -> None:
         check_edit_texts(outline, edit.edits, labels)
 
 
-def check_pictures(images: str | None) -> None:
-    """Nothing; whether pictures of the reader's own are there, where some are named.
+def check_own_pictures(images: str | None) -> None:
+    """Check that pictures of the reader's own are there, where some are named.
 
     Raises:
         ValueError: when they are not.

@@ -24,17 +24,17 @@ def parse_edit_texts(usae: USAE, texts: Sequence[str], labels: Sequence[Label]) 
     Raises:
         ValueError: for a text of another form, an unknown concept or name, or one that is edited twice.
     """
-    found: dict[int, EditValue] = {}
+    edits: dict[int, EditValue] = {}
     for text, concepts, edit in _read(texts):
         for concept in parse_concepts(usae, concepts, labels):
-            if concept in found:
+            if concept in edits:
                 raise UsageError(f"the edit {text!r}: concept {concept} is edited twice")
-            found[concept] = edit
-    return found
+            edits[concept] = edit
+    return edits
 
 
 def check_edit_texts(usae: Described, texts: Sequence[str], labels: Sequence[Label]) -> None:
-    """Nothing; as much of the check of `parse_edit_texts`, and of the numbers, as needs no statistics.
+    """Check as much as `parse_edit_texts`, and the numbers, where no statistics are needed.
 
     Raises:
         ValueError: as there, and for a number that cannot be.
@@ -69,30 +69,30 @@ def edits_of(
     """
     by_backbone = _by_backbone(usae, texts)
     known = labels_of(usae) if labels is None and by_backbone else labels or []
-    found = {backbone: parse_edit_texts(usae, own, known) for backbone, own in by_backbone.items()}
-    for own in found.values():
-        parse_edits(usae, own)
-    return found
+    parsed = {backbone: parse_edit_texts(usae, edits, known) for backbone, edits in by_backbone.items()}
+    for edits in parsed.values():
+        parse_edits(usae, edits)
+    return parsed
 
 
 def check_edits_of(usae: Described, texts: Sequence[str], labels: Sequence[Label]) -> None:
-    """Nothing; as much of the check of `edits_of` as needs no statistics.
+    """Check as much as `edits_of` where no statistics are needed.
 
     Raises:
         ValueError: as there.
     """
-    for own in _by_backbone(usae, texts).values():
-        check_edit_texts(usae, own, labels)
+    for edits in _by_backbone(usae, texts).values():
+        check_edit_texts(usae, edits, labels)
 
 
 def _by_backbone(usae: Described, texts: Sequence[str]) -> dict[str, list[str]]:
     """{backbone: its edits, without its name}."""
-    found: dict[str, list[str]] = {}
+    by_backbone: dict[str, list[str]] = {}
     for text in texts:
         parts = OF_BACKBONE.fullmatch(text)
         assert parts is not None
-        found.setdefault(usae.known_name(parts["backbone"].strip()), []).append(parts["edit"])
-    return found
+        by_backbone.setdefault(usae.known_name(parts["backbone"].strip()), []).append(parts["edit"])
+    return by_backbone
 
 
 def edits_by_number(usae: USAE, texts: Sequence[str], labels: Sequence[Label] | None = None) -> tuple[str, ...]:

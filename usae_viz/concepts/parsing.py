@@ -16,7 +16,7 @@ from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.concepts.labels import Label, labels_of, nearest, numbers, with_numbers
+from usae_viz.concepts.labels import Label, concepts_by_name, labels_of, nearest_names, replace_names
 from usae_viz.concepts.naming import CHANCE, best_concept, by_universality, known_concept, need_statistics
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None)
 
 
 def check_concepts(usae: Described, text: str, labels: Sequence[Label] | None = None) -> None:
-    """Nothing; as much of the check of `parse_concepts` as needs no statistics.
+    """Check as much as `parse_concepts` where no statistics are needed.
 
     Raises:
         ValueError: as there.
@@ -67,17 +67,17 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
     """
     if not isinstance(concept, str):
         return known_concept(usae, as_index(concept, "concept", " or a name"))
-    found = parse_concepts(usae, concept, labels)
-    if len(found) > 1:
-        some = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
-        raise UsageError(f"{concept!r} is {plural(len(found), 'concept')}, {some}; expected one: say its number")
-    return found[0]
+    meant = parse_concepts(usae, concept, labels)
+    if len(meant) > 1:
+        some = ", ".join(map(str, meant[:6])) + (", ..." if len(meant) > 6 else "")
+        raise UsageError(f"{concept!r} is {plural(len(meant), 'concept')}, {some}; expected one: say its number")
+    return meant[0]
 
 
 def _meanings(usae: Described, text: str, labels: Sequence[Label] | None) -> Iterator[Meaning]:
     """What each part of a text means."""
     labels = labels_of(usae) if labels is None else labels
-    parts = [part.strip() for part in with_numbers(text, numbers(labels)).split(",") if part.strip()]
+    parts = [part.strip() for part in replace_names(text, concepts_by_name(labels)).split(",") if part.strip()]
     if not parts:
         raise UsageError(f"no concept in {text!r}; expected an index, a range such as 40-42, `top:8` or a label")
     for part in parts:
@@ -115,13 +115,12 @@ def _top(usae: Described, part: str) -> Meaning:
 def _labelled(usae: Described, label: str, labels: Sequence[Label]) -> Meaning:
     """The concept that follows a factor value best; a name was turned to its number before."""
     values = _label_names(usae.factors)
-    wanted = folded(label)
-    if wanted in values:
-        return lambda usae: [_best(usae, label, values[wanted])]
+    if (value := values.get(folded(label))) is not None:
+        return lambda usae: [_best(usae, label, value)]
     known = [*(each.name for each in labels if each.name), *values]
     if not known:
         raise UsageError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
-    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest(label, known))}")
+    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest_names(label, known))}")
 
 
 def _best(usae: USAE, label: str, value: int) -> int:
@@ -142,14 +141,13 @@ def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning
 
     Those that are at chance do not follow.
     """
-    wanted = folded(pattern)
     values = [folded(factor) for factor in usae.factors]
-    names = numbers(labels)
-    named = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
+    names = concepts_by_name(labels)
+    named = [concept for name, concepts in names.items() if fnmatchcase(name, folded(pattern)) for concept in concepts]
     followed = [
         value
         for value, label in enumerate(values)
-        if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
+        if any(fnmatchcase(name, folded(pattern)) for name in (label, label.partition(":")[2]))
     ]
 
     def matching(usae: USAE) -> list[int]:

@@ -16,7 +16,7 @@ from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.tables import Table
 from usae_train.runtime.warned import FormerName
-from usae_viz.concepts.labels import labels_of, names_of
+from usae_viz.concepts.labels import labels_of, names_and_notes
 from usae_viz.concepts.naming import DEFAULTS, ConceptRow, concept_rows
 from usae_viz.concepts.settings import Sort
 
@@ -62,7 +62,7 @@ def concept_table(
         top = limit
     if top is not None:
         at_least(0, top, "top")
-    names = names_of(labels_of(usae, labels))
+    names = names_and_notes(labels_of(usae, labels))
     rows = [_cells(usae, row, names) for row in concept_rows(usae, sort, top)]
     if find_spec("pandas") is not None:
         import pandas

@@ -17,10 +17,10 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
-from usae_viz.explanations.classes import parse_class
 from usae_viz.explanations.concept_maps import ConceptMaps
 from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.photograph import open_photograph
+from usae_viz.objectives.class_names import parse_class
 
 if TYPE_CHECKING:
     from usae_viz.explanations.photograph import Photo
@@ -56,17 +56,17 @@ def explain(
     chosen, named, photograph = _chosen(usae, class_), _named(usae, labels), open_photograph(photo)
     backbones = usae.backbones  # built after all that can be wrong before it, which takes longer
     canvas = photograph.canvas(largest_input(backbones))
-    maps, looks, refused = {}, {}, {}
+    maps, class_views, refused = {}, {}, {}
     for name, backbone in backbones.items():
-        found = _looked(usae, name, canvas, chosen.get(name))
-        if isinstance(found, ClassView):
-            codes, looks[name] = found.codes, found
+        view = _looked(usae, name, canvas, chosen.get(name))
+        if isinstance(view, ClassView):
+            codes, class_views[name] = view.codes, view
         else:
-            refused[name] = found
+            refused[name] = view
             with torch.no_grad():
                 codes = usae.encode(name, backbone(canvas.to(backbone.mean.device))[0])
         maps[name] = ConceptMaps.of(codes, backbone.grid, usae.n_concepts)
-    return Explanation(usae, photograph, canvas, maps, looks, refused, named)
+    return Explanation(usae, photograph, canvas, maps, class_views, refused, named)
 
 
 def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> Tensor:
@@ -84,11 +84,11 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     check_usae(usae)
     number, name = one_concept(usae, concept), usae.known_name(backbone)
     photograph = open_photograph(photo)
-    own = usae.backbones[name]
+    network = usae.backbones[name]
     canvas = photograph.canvas(usae.input_size)
     with torch.no_grad():
-        codes = usae.encode(backbone, own(canvas.to(own.mean.device))[0])
-    return ConceptMaps.of(codes, own.grid, usae.n_concepts).codes[number]
+        codes = usae.encode(backbone, network(canvas.to(network.mean.device))[0])
+    return ConceptMaps.of(codes, network.grid, usae.n_concepts).codes[number]
 
 
 def _named(usae: USAE, labels: Sequence[Label] | str | Path | None) -> Sequence[Label]:
@@ -107,16 +107,16 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     """
     if class_ is None:
         return {}
-    found: dict[str, int] = {}
+    classes: dict[str, int] = {}
     errors: dict[bool, ValueError] = {}  # by whether it has no classifier at all
     for name, spec in usae.specs.items():
         try:
-            found[name] = parse_class(usae, name, class_)
+            classes[name] = parse_class(usae, name, class_)
         except UsageError as error:
             errors[spec.classes == 0] = errors.get(spec.classes == 0, error)
-    if not found:
+    if not classes:
         raise errors[min(errors)]
-    return found
+    return classes
 
 
 def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassView | str:

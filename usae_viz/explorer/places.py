@@ -44,9 +44,9 @@ def check_explorer_place(out: Path) -> None:
     Raises:
         ValueError: when it cannot, or would replace what is not ours.
     """
-    page, own = out / "index.html", out / EXPLORER_FOLDER
+    page, folder = out / "index.html", out / EXPLORER_FOLDER
     if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")
-    if own.exists() and not (own / "data.js").is_file():
-        raise UsageError(f"{own} is there already and not an explorer's; choose another --out")
+    if folder.exists() and not (folder / "data.js").is_file():
+        raise UsageError(f"{folder} is there already and not an explorer's; choose another --out")
     check_file(page)

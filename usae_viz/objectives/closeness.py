@@ -55,15 +55,15 @@ class SameCodes(Objective):
             if named and acts.backbone not in named:
                 return acts.tokens.new_zeros(len(acts.tokens))
             assert acts.reference is not None
-            wanted = acts.reference.codes.dense(acts.usae.n_concepts).detach()
-            missed = (acts.pre_codes.relu() - wanted).square().sum((1, 2, 3))
-            return -missed / wanted.square().sum((1, 2, 3)).clamp_min(1e-12)
+            given = acts.reference.codes.dense(acts.usae.n_concepts).detach()
+            missed = (acts.pre_codes.relu() - given).square().sum((1, 2, 3))
+            return -missed / given.square().sum((1, 2, 3)).clamp_min(1e-12)
 
         name = format_call("SameCodes", *([named] if named else []))
         super().__init__(same, name, backbones=named or None, needs_reference=True)
 
 
-def kept_close(objective: Objective, closeness: float | None = None) -> Objective:
+def with_closeness(objective: Objective, closeness: float | None = None) -> Objective:
     """What accentuation makes large: an objective, and that the picture stays close to the given one.
 
     Args:
@@ -79,7 +79,7 @@ def kept_close(objective: Objective, closeness: float | None = None) -> Objectiv
     return objective + weight * Closeness()
 
 
-def _closeness(acts: Activations) -> Tensor:
+def _closeness(acts: Activations) -> Tensor:  # (batch,)
     assert acts.reference is not None
     there = acts.reference.tokens.detach()
     spread = (there - there.mean((1, 2), keepdim=True)).square().mean((1, 2, 3))

@@ -68,28 +68,34 @@ class Concept(Objective):
 
     def __init__(self, k: int | str, pool: Pool = "auto", of: Of = "pre_code", backbone: str | None = None) -> None:
         if not isinstance(k, str):
-            k = whole_number(k, "concept")
+            k = natural_number(k, "concept")
         check_choice(pool, get_args(Pool), "pool ")
         check_choice(of, get_args(Of), "of=")
         name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
-        asked = None if backbone is None else [backbone]
+        backbones = None if backbone is None else [backbone]
         if isinstance(k, str):
             called = k
             super().__init__(
-                _unbound(called), name, (), asked, bind=lambda number: Concept(number(called), pool, of, backbone)
+                unbound("concept", called),
+                name,
+                (),
+                backbones,
+                bind=lambda number: Concept(number(called), pool, of, backbone),
             )
         else:
-            super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], asked)
+            super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], backbones)
 
 
-def _unbound(called: str) -> ScoreFunction:
+def unbound(what: str, called: str) -> ScoreFunction:
+    """The score of a concept or class by its name, before it has a number: an error."""
+
     def scored(acts: Activations) -> Tensor:  # noqa: ARG001
-        raise UsageError(f"concept {called!r} has no number yet: `maximize` looks it up, or Concept takes a number")
+        raise UsageError(f"{what} {called!r} has no number yet: `maximize` looks it up, or give a number")
 
     return scored
 
 
-def whole_number(value: Any, what: str) -> int:
+def natural_number(value: Any, what: str) -> int:
     """A number >= 0; numpy's and torch's whole numbers too.
 
     Raises:
@@ -99,7 +105,7 @@ def whole_number(value: Any, what: str) -> int:
 
 
 def check_choice(value: Any, known: tuple[str, ...], what: str) -> None:
-    """Nothing.
+    """Check that a value is one of those that are known.
 
     Raises:
         ValueError: for a value that is not known.

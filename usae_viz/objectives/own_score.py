@@ -27,7 +27,7 @@ def is_own(function: ScoreFunction) -> bool:
     return not str(getattr(function, "__module__", "")).startswith(OURS)
 
 
-def told(function: ScoreFunction, name: str) -> ScoreFunction:
+def guarded(function: ScoreFunction, name: str) -> ScoreFunction:
     """The same, checked; what its code raises is said in one line, with the code's line. Want of memory stays as it is.
 
     Args:

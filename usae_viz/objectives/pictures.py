@@ -59,12 +59,12 @@ class Diversity(Objective):
         super().__init__(_diversity, "Diversity()", backbones=(), whole_batch=True)
 
 
-def _total_variation(acts: Activations) -> Tensor:
+def _total_variation(acts: Activations) -> Tensor:  # (batch,)
     across, down = acts.canvas.diff(dim=-1).abs(), acts.canvas.diff(dim=-2).abs()
     return across.mean((1, 2, 3)) + down.mean((1, 2, 3))
 
 
-def _diversity(acts: Activations) -> Tensor:
+def _diversity(acts: Activations) -> Tensor:  # (batch,)
     from torch import eye
     from torch.nn import functional
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Objective, SameCodes
-from usae_viz.objectives.closeness import CLOSENESS, kept_close
+from usae_viz.objectives.closeness import CLOSENESS, with_closeness
 from usae_viz.optimization.maximize import maximize
 from usae_viz.optimization.result import Result
 from usae_viz.settings import MaximizeOptions
@@ -43,7 +43,7 @@ def accentuate(
     Raises:
         ValueError: as `maximize`; for a closeness that is negative or not finite.
     """
-    return maximize(usae, kept_close(objective, closeness), start=picture, quiet=quiet, **settings)
+    return maximize(usae, with_closeness(objective, closeness), start=picture, quiet=quiet, **settings)
 
 
 def invert(

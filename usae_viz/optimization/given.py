@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name what no command finds again
 
 
-def opened(picture: Picture) -> Image.Image | Tensor | str | Path:
+def open_given(picture: Picture) -> Image.Image | Tensor | str | Path:
     """A picture as `opened_picture` gives it; a file's name, which settings keep, as it is.
 
     Raises:
@@ -27,7 +27,7 @@ def opened(picture: Picture) -> Image.Image | Tensor | str | Path:
     return picture if isinstance(picture, str | Path) else opened_picture(picture)
 
 
-def described(picture: Image.Image | Tensor | str | Path) -> str:
+def setting_of(picture: Image.Image | Tensor | str | Path) -> str:
     """How the settings name a picture: its file, or the hash of its numbers."""
     if isinstance(picture, str | Path):
         return str(picture)

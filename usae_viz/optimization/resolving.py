@@ -30,7 +30,7 @@ WHOLE_FIRST = 0.7
 CANVAS = 16 / 7
 
 
-def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
+def resolve_settings(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     """The settings with size, learning rate, spectrum or contrast, and the augmentation's shift filled in.
 
     Raises:
@@ -43,6 +43,7 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     settings, backbones = with_edits_bound(usae, settings), usae.backbones.values()
     size = settings.size or round(CANVAS * usae.input_size)
     augmentation = settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones))
+    _check_own(settings)
     if is_augmented(settings):
         _check_crops(size, augmentation.crop[0])
     _check_canvases(usae, settings, size)
@@ -63,7 +64,7 @@ def _learning_rate(parameterization: str | OwnPart) -> float:
 
 
 def _check_own(settings: MaximizeSettings) -> None:
-    """Nothing; a ValueError where parts of one's own cannot be, or a part leaves another setting without meaning."""
+    """Raise a ValueError where parts of one's own cannot be, or a setting leaves another one without meaning."""
     for transform in settings.transforms:
         if isinstance(transform, OwnPart):
             transform.ready("transform")
@@ -83,7 +84,7 @@ def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
 
 
 def _check_crops(size: int, share: float) -> None:
-    """Nothing; a ValueError where the smallest crop, a share of the side, is of less than a pixel: it shows nothing."""
+    """Raise a ValueError where the smallest crop, a share of the side, is of less than a pixel: it shows nothing."""
     least = 1 / share
     if size < least:
         larger = f"raise --size to {math.ceil(least)}, or " if least <= MAX_SIZE else ""
@@ -94,7 +95,7 @@ def _check_crops(size: int, share: float) -> None:
 
 
 def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
-    """Nothing; a ValueError where the pictures of one objective, which are drawn together, fit into no memory.
+    """Raise a ValueError where the pictures of one objective, which are drawn together, fit into no memory.
 
     It is asked before they are counted out: a hundred million seeds would be as many names.
     """

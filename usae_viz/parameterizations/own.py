@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from usae_train.images.colour import to_canvas
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.chance import seeded_by
 from usae_viz.own_code.part import OwnPart, failing_at
+from usae_viz.own_code.seeding import seeded_by
 
 WHAT = "parameterization"
 SLACK = 1e-3  # of 0..1: what rounding may leave it by
@@ -78,7 +78,7 @@ class OwnImages(nn.Module):
             begin = getattr(image, "begin_at", None)
             if not callable(begin):
                 raise self._wrong("cannot start from a picture: it has no `begin_at(canvas)`; leave --start out")
-            with self.part.told(WHAT):
+            with self.part.guarded(WHAT):
                 begin(canvas)
         return self
 
@@ -88,7 +88,7 @@ class OwnImages(nn.Module):
             raise self._wrong("is a module that is there already; give its class, or what makes one for each image")
         if not _takes(make, 2):
             raise self._wrong("is called with the shape (1, 3, H, W) and a generator, and takes something else")
-        with self.part.told(WHAT), torch.enable_grad(), seeded_by(generator, torch.device("cpu")):
+        with self.part.guarded(WHAT), torch.enable_grad(), seeded_by(generator, torch.device("cpu")):
             image = make(shape, generator)
         if not isinstance(image, nn.Module):
             raise self._wrong(f"gives {type(image).__name__}; expected an nn.Module")
@@ -100,7 +100,7 @@ class OwnImages(nn.Module):
 
     def _drawn(self, image: nn.Module, generator: torch.Generator) -> Tensor:
         place = next(image.parameters()).device
-        with self.part.told(WHAT), seeded_by(generator, place):
+        with self.part.guarded(WHAT), seeded_by(generator, place):
             drawn = image()
         shape = (1, 3, self.size, self.size)
         if not isinstance(drawn, Tensor) or tuple(drawn.shape) != shape or not drawn.is_floating_point():

@@ -14,7 +14,7 @@ from usae_train.model.usae import USAE
 from usae_viz.concepts.labels import Label
 from usae_viz.explanations.choice import strongest_in_turn
 from usae_viz.explanations.concept_maps import ConceptMaps
-from usae_viz.explanations.overlay import fitted, light_of, spotlight
+from usae_viz.explanations.overlay import fitted_size, light_of, spotlight
 from usae_viz.explanations.photograph import Photograph, open_photograph
 
 MUTE = vit(7).model_copy(update={"classes": 0})
@@ -125,7 +125,7 @@ def test_a_photograph_keeps_its_aspect_and_says_what_was_seen(explained):
     photograph = explained.photograph
     assert photograph.whole.size == (90, 60)
     assert photograph.seen == (15, 0, 60)
-    assert fitted(photograph, 180) == (180, 120)
+    assert fitted_size(photograph, 180) == (180, 120)
     codes = torch.zeros(2, 2)
     codes[0, 1] = 4.0
     shown = spotlight(Photograph("white", Image.new("RGB", (90, 60), "white")), codes, (90, 60))
@@ -145,7 +145,7 @@ def test_the_sheet_is_its_picture_in_a_notebook(explained):
 
 def test_a_photograph_that_is_all_but_a_line_is_shown():
     line = Photograph("line", Image.new("RGB", (3000, 3), "white"))
-    assert spotlight(line, torch.ones(2, 2), fitted(line, 200)).size == (200, 1)
+    assert spotlight(line, torch.ones(2, 2), fitted_size(line, 200)).size == (200, 1)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_concept_that_fires_nowhere_has_no_place_in_the_lists(explained):
 
 
 def test_imagenets_names_are_classes_and_near_ones_are_told():
-    from usae_viz.explanations.classes import parse_class
+    from usae_viz.objectives.class_names import parse_class
 
     model = USAE({"a": 3}, 4, 2, specs={"a": vit().model_copy(update={"classes": 1000})})
     assert parse_class(model, "a", "Tabby") == parse_class(model, "a", "281") == parse_class(model, "a", 281) == 281
