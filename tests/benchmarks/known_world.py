@@ -144,7 +144,7 @@ def main() -> None:
             for place, (own, tokens) in enumerate(train.tokens.items())
         }
         report, statistics = measured(usae, held_out, independent)
-        assert report["posthoc"] is not None
+        assert report["posthoc"] is not None  # there are pictures in both halves
         print(f"{name} world, {chosen.steps} steps, {time.perf_counter() - began:.0f} s", flush=True)
         print(f"  true shared atoms recovered by one index  {recovered(usae, train):.2f}")
         print(f"  shared against private by entropy, AUROC  {told_apart(usae, train, statistics)}")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from usae_train.training.independent_fit import Work
 
 
+OF_THE_MEMBERS = ["n_concepts", "k", "init_seed", "sparsity", "dictionary"]  # settings that the trainings had alike
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
     app.command()(consensus)
@@ -37,12 +40,7 @@ def register(app: typer.Typer) -> None:
 @knows_former({"images": "data"})
 @takes_settings(AgreementSettings, leave_out=["starts"])
 @takes_settings(ExecutionSettings)
-@takes_settings(
-    FitSettings,
-    ranges=False,
-    leave_out=["n_concepts", "k", "init_seed", "sparsity", "dictionary"],
-    defaults=RECIPE_DEFAULTS,
-)
+@takes_settings(FitSettings, ranges=False, leave_out=OF_THE_MEMBERS, defaults=RECIPE_DEFAULTS)
 def consensus(
     usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],
     data: Annotated[str, typer.Option(help=f"What encoders are fitted on, which must be said: {DATA}")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,8 +47,6 @@ def evaluate(
     under torchrun the processes share the pictures.
     """
     with one_line_errors():
-        import shutil
-
         from usae_train.commands.beforehand import check_usaes
         from usae_train.evaluation.places import check_report_place
         from usae_train.images.places import check_images

@@ -24,10 +24,10 @@ from usae_viz.concepts.parsing import check_concepts
 from usae_viz.concepts.selection import check_selected
 from usae_viz.explorer.places import is_run
 from usae_viz.objectives import parse_objective
+from usae_viz.objectives.class_names import check_class
 from usae_viz.objectives.custom import load_custom
 from usae_viz.optimization.asked import check_clashes, check_own_start, check_written
 from usae_viz.own_code.importing import is_custom
-from usae_viz.verification.known_classes import check_class
 
 if TYPE_CHECKING:
     from usae_viz.explanations.edit_recipe import EditRecipe

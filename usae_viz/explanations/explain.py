@@ -17,10 +17,10 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
-from usae_viz.explanations.classes import parse_class
 from usae_viz.explanations.concept_maps import ConceptMaps
 from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.photograph import open_photograph
+from usae_viz.objectives.class_names import parse_class
 
 if TYPE_CHECKING:
     from usae_viz.explanations.photograph import Photo

@@ -19,10 +19,10 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.explanations.classes import named_class
 from usae_viz.explanations.concept_maps import ConceptMaps
 from usae_viz.explanations.photograph import Photograph, open_photograph
 from usae_viz.explanations.settings import InterveneSettings
+from usae_viz.objectives.class_names import named_class
 
 if TYPE_CHECKING:
     from usae_viz.explanations.photograph import Photo

@@ -16,9 +16,9 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, names_and_notes
 from usae_viz.concepts.naming import FOLLOWS, follows
 from usae_viz.concepts.parsing import one_concept
-from usae_viz.explanations.classes import named_class, parse_class
 from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
 from usae_viz.explanations.photograph import Photograph
+from usae_viz.objectives.class_names import named_class, parse_class
 
 EXACT = 20  # concepts that are taken away one by one
 CARRIERS = 5  # concepts that are taken away together

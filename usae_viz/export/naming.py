@@ -11,8 +11,8 @@ from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of, names_and_notes
 from usae_viz.concepts.naming import caption
 from usae_viz.objectives import Concept, Objective
+from usae_viz.objectives.class_names import class_name
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.classes import class_name
 
 SIGNS_IN_WORDS = {"set": "at", "scale": "times", "add": "plus"}
 

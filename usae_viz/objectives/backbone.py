@@ -1,8 +1,8 @@
-"""Objectives on a backbone itself, without the USAE: a direction of its tokens, a channel, a class."""
+"""Objectives on a backbone itself, without the USAE: a direction of its tokens, a channel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from usae_train.runtime.errors import UsageError
@@ -98,95 +98,3 @@ class Channel(Objective):
             return pool_tokens(acts.tokens[..., index], pool, acts.grid).mean(1)
 
         super().__init__(channel, format_call("Channel", backbone, index, pool=(pool, "mean")), backbones=[backbone])
-
-
-class Logit(Objective):
-    """A class logit of a backbone that kept its classifier (`classes` in its spec).
-
-    Args:
-        backbone: the backbone's name.
-        index: the class.
-
-    Raises:
-        ValueError: for a class that the classifier does not have, or a backbone without one.
-
-    Example:
-        >>> Logit("vit", 207) - 0.1 * Logit("vit", 208)
-        Logit('vit', 207) - 0.1 * Logit('vit', 208)
-    """
-
-    def __init__(self, backbone: str, index: int) -> None:
-        index = natural_number(index, "class")
-        super().__init__(
-            _class_score(backbone, index, lambda logits: logits[..., index]),
-            format_call("Logit", backbone, index),
-            backbones=[backbone],
-            classes=[(backbone, index)],
-        )
-
-
-class LogProbability(Objective):
-    """The logarithm of a class's probability, in a backbone that kept its classifier (`classes` in its spec).
-
-    A logit may rise with those of other classes; this asks that they fall.
-
-    Args:
-        backbone: the backbone's name.
-        index: the class.
-
-    Raises:
-        ValueError: for a class that the classifier does not have, or a backbone without one.
-
-    Example:
-        >>> LogProbability("lite0", 483)
-        LogProbability('lite0', 483)
-    """
-
-    def __init__(self, backbone: str, index: int) -> None:
-        index = natural_number(index, "class")
-        super().__init__(
-            _class_score(backbone, index, lambda logits: logits.log_softmax(-1)[..., index]),
-            format_call("LogProbability", backbone, index),
-            backbones=[backbone],
-            classes=[(backbone, index)],
-        )
-
-
-class Class(Objective):
-    """A class of a backbone that kept its classifier: the sum of its `Logit` and its `LogProbability`.
-
-    Either alone is recognized by fewer networks that took no part (tests/benchmarks/real_reader.py).
-
-    Args:
-        backbone: the backbone's name.
-        index: the class.
-
-    Raises:
-        ValueError: for a class that the classifier does not have, or a backbone without one.
-
-    Example:
-        >>> Class("lite0", 483)
-        Class('lite0', 483)
-    """
-
-    def __init__(self, backbone: str, index: int) -> None:
-        index = natural_number(index, "class")
-        super().__init__(
-            _class_score(backbone, index, lambda logits: (logits + logits.log_softmax(-1))[..., index]),
-            format_call("Class", backbone, index),
-            backbones=[backbone],
-            classes=[(backbone, index)],
-        )
-
-
-def _class_score(backbone: str, index: int, of_logits: Callable[[Tensor], Tensor]) -> Callable[[Activations], Tensor]:
-    """A score (batch,) of a class: what a function makes of logits (batch, view, class), over the views."""
-
-    def score(acts: Activations) -> Tensor:
-        if acts.backbone != backbone:
-            return acts.tokens.new_zeros(len(acts.tokens))
-        if index >= acts.logits.shape[-1]:
-            raise UsageError(f"no class {index}; {backbone}'s classifier has {acts.logits.shape[-1]}")
-        return of_logits(acts.logits).mean(1)
-
-    return score

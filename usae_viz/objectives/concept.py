@@ -76,15 +76,21 @@ class Concept(Objective):
         if isinstance(k, str):
             called = k
             super().__init__(
-                _unbound(called), name, (), backbones, bind=lambda number: Concept(number(called), pool, of, backbone)
+                unbound("concept", called),
+                name,
+                (),
+                backbones,
+                bind=lambda number: Concept(number(called), pool, of, backbone),
             )
         else:
             super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], backbones)
 
 
-def _unbound(called: str) -> ScoreFunction:
+def unbound(what: str, called: str) -> ScoreFunction:
+    """The score of a concept or class by its name, before it has a number: an error."""
+
     def scored(acts: Activations) -> Tensor:  # noqa: ARG001
-        raise UsageError(f"concept {called!r} has no number yet: `maximize` looks it up, or Concept takes a number")
+        raise UsageError(f"{what} {called!r} has no number yet: `maximize` looks it up, or give a number")
 
     return scored
 

@@ -1,4 +1,4 @@
-"""Objectives whose concepts have names: which numbers those are in a USAE."""
+"""Objectives whose concepts or classes have names: which numbers those are in a USAE."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
 from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.class_names import ClassName, parse_class
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
 
 
 def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label] | None = None) -> list[Objective]:
-    """The objectives with their concepts' names as numbers of a USAE; those that have none by name are the same ones.
+    """The objectives with their concepts' and classes' names as numbers of a USAE; those without names are the same.
 
     Args:
         usae: whose concepts.
@@ -35,4 +36,10 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
                 "@objective makes one of a function"
             )
     labels = labels_of(usae) if labels is None else labels
-    return [objective.bound(lambda called: one_concept(usae, called, labels)) for objective in objectives]
+
+    def number(called: str) -> int:
+        if isinstance(called, ClassName):
+            return parse_class(usae, called.backbone, called.name)
+        return one_concept(usae, called, labels)
+
+    return [objective.bound(number) for objective in objectives]

@@ -10,9 +10,9 @@ from usae_viz.concepts.labels import Label
 from usae_viz.concepts.naming import known_concept
 from usae_viz.concepts.parsing import check_concepts
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.class_names import ClassName, check_class
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.known_classes import check_class
 from usae_viz.views.presets import AUGMENTATION, PRESETS
 
 
@@ -44,8 +44,11 @@ def check_written(usae: Described, text: str, labels: Sequence[Label]) -> None:
     """
 
     def known(called: str) -> int:
-        check_concepts(usae, called, labels)
-        return 0  # which of the concepts it is, is not asked here
+        if isinstance(called, ClassName):
+            check_class(usae, usae.known_name(called.backbone), 0, called.name)
+        else:
+            check_concepts(usae, called, labels)
+        return 0  # which of the concepts or classes it is, is not asked here
 
     check_objectives(usae, [parse_objective(text).bound(known)])
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from usae_train.images.classes import imagenet_classes
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
+from usae_viz.objectives.class_names import class_name
 from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, closer_views, held_out_probabilities
 from usae_viz.verification.noise import NoiseLevels
 from usae_viz.verification.score import DEFAULT, ClassScore
@@ -71,9 +71,3 @@ def _score(
         None if noise is None else noise.probability(usae, backbone, index),
         {share: values[index].item() for share, values in closer.items()},
     )
-
-
-def class_name(count: int, index: int) -> str | None:
-    """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for any other."""
-    known = imagenet_classes(count) or ()
-    return known[index][1].partition(",")[0] if index < len(known) else None

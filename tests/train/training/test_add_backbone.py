@@ -19,7 +19,7 @@ from usae_train.training.add_backbone import Grown, divided, enlarged, growth_se
 from usae_train.training.alignment import tokens_of_concepts
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.callbacks import FitCallbacks
-from usae_train.training.logging.metrics_log import read_journal
+from usae_train.training.logging.metrics_log import read_metrics
 from usae_train.training.loop import fit_tokens, step_loss, stepping_pairs
 from usae_train.training.losses import squared_error
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
@@ -153,7 +153,7 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
     assert second == "R² of third around each feature's mean, on 1 held-out picture"
     assert "all trained together:" in said
     for kept in ("metrics.jsonl", "metrics-joint.jsonl"):
-        assert [line["step"] for line in read_journal(out / kept)] == [1, 2, 3]
+        assert [line["step"] for line in read_metrics(out / kept)] == [1, 2, 3]
     before, after = ut.load(small), ut.load(out)
     assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
     assert (after.names, after.grid, after.recipe) == (["vit", "conv", "third"], (2, 2), "default")
@@ -193,7 +193,7 @@ def test_a_killed_growth_goes_on_bit_for_bit(
     assert resumed == said
     assert not room.exists()
     for kept in ("metrics.jsonl", "metrics-joint.jsonl"):
-        lines = [read_journal(folder / kept) for folder in (whole, out)]
+        lines = [read_metrics(folder / kept) for folder in (whole, out)]
         assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]]
         assert [line["loss"] for line in lines[0]] == [line["loss"] for line in lines[1]]
     first, second = ut.load(whole).state_dict(), ut.load(out).state_dict()

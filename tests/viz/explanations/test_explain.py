@@ -193,7 +193,7 @@ def test_a_concept_that_fires_nowhere_has_no_place_in_the_lists(explained):
 
 
 def test_imagenets_names_are_classes_and_near_ones_are_told():
-    from usae_viz.explanations.classes import parse_class
+    from usae_viz.objectives.class_names import parse_class
 
     model = USAE({"a": 3}, 4, 2, specs={"a": vit().model_copy(update={"classes": 1000})})
     assert parse_class(model, "a", "Tabby") == parse_class(model, "a", "281") == parse_class(model, "a", 281) == 281
