@@ -105,7 +105,7 @@ def check_pairs(tokens: dict[str, Tensor]) -> None:
     rows = {name: tuple(some.shape[:-1]) for name, some in tokens.items()}
     if len(set(rows.values())) > 1:
         listed = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in rows.items())
-        raise UsageError(f"rows differ: {listed}; row n must be the same patch of the same image in all")
+        raise UsageError(f"rows differ: {listed}; row n must be the same patch of the same picture in all")
 
 
 def read_one(place: str) -> Tensor:

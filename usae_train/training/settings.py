@@ -44,7 +44,7 @@ class TrainingRecipe(Settings):
         "tokens", description="dictionary rows at the start: noise, or tokens"
     )
     frozen: bool = Field(False, description="never change the dictionaries; a control")
-    shuffled: bool = Field(False, description="pair tokens of different images; a control")
+    shuffled: bool = Field(False, description="pair tokens of different pictures; a control")
     tied: bool = Field(True, description="start the encoders at the dictionaries' transposes")
     renormalize: bool = Field(
         False, description="divide dictionary rows by their norm after a step, not within it (as overcomplete does)"
@@ -181,7 +181,7 @@ class FitSettings(Settings):
     recipe: TrainingRecipe = Field(
         DEFAULT,
         description="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to "
-        "read figures against chance (random dictionaries; tokens of different images paired)",
+        "read figures against chance (random dictionaries; tokens of different pictures paired)",
     )
     max_broken: float = Field(
         MAX_BROKEN,

@@ -180,7 +180,7 @@ FIGURES_OF_PICTURES: dict[str, tuple[str, str, ColumnKind, Callable[[RenderedObj
     ),
     "percentile": (
         "percentile",
-        "of that code among natural images; the lowest of its pictures",
+        "of that code among natural pictures; the lowest of its pictures",
         "percent",
         partial(_weakest, figure="percentile"),
     ),

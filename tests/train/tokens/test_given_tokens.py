@@ -177,7 +177,7 @@ def test_options_of_pictures(tmp_path):
         ({"n_imgs": 0}, 3, "n_imgs or n_examples is 0; expected a whole number"),
         ({"layers": "all"}, 3, "layers is 'all'; expected a list of whole numbers"),
         ({"cls_token": 1}, 3, "cls_token is 1; expected true or false"),
-        ({"n_patches_per_shard": 5}, 3, "no image fits into a file of 5 tokens"),
+        ({"n_patches_per_shard": 5}, 3, "no picture fits into a file of 5 tokens"),
     ],
 )
 def test_saev_files_that_are_refused(tmp_path, changes, layer, text):

@@ -243,7 +243,7 @@ WRONG = {
     Wide: "gives 2.",
     Lost: "gives numbers that are not finite",
     Detached: "depends on none of its parameters",
-    Elsewhere: "gives an image on meta, and is on cpu; register what it uses as a buffer",
+    Elsewhere: "gives a picture on meta, and is on cpu; register what it uses as a buffer",
     Broken: "fails: test_own_parts.py, line ",
     Hasty: "has learning_rate = -1; expected a number above 0",
     nn.Identity(): "is a module that is there already; give its class",
