@@ -73,7 +73,7 @@ COMMANDS = [
     (usae_train.cli.app, "import-sae", ImportSettings, set(), {}),
     (usae_train.cli.app, "export-sae", ExportSettings, set(), {}),
     (usae_viz.cli.app, "maximize", DrawSettings, set(), {}),
-    (usae_viz.cli.app, "invert", DrawSettings, {"labels"}, {}),
+    (usae_viz.cli.app, "invert", DrawSettings, set(), {}),
     (usae_viz.cli.app, "render", RenderSettings, set(), {}),
     (usae_viz.cli.app, "concepts", ConceptsSettings, set(), {}),
     (usae_viz.cli.app, "explain", ExplainSettings, set(), {}),
