@@ -157,7 +157,8 @@ def concepts(
 
         model = load(settings.usae)
         named = names_of(labels_of(model, settings.labels))
-        rows = concept_rows(model, settings.sort)
+        rows = concept_rows(model, settings.order, private=settings.private)
+        found = len(rows)
         rows = [row for row in rows if row.concept in named or not only_named]
         rows = rows[: settings.limit or (None if as_json or only_named else 30)]
         if as_json:
@@ -168,7 +169,8 @@ def concepts(
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         agreed = () if model.agreement is None else ("agreed",)
-        for heading in ("concept", "universal", "entropy", "energy", *agreed, *model.names):
+        owned = ("private",) if model.private else ()
+        for heading in ("concept", "universal", "entropy", "energy", *agreed, *owned, *model.names):
             table.add_column(as_text(heading), justify="right", no_wrap=True)
         table.add_column("follows" if model.factors else "name")
         for row in rows:
@@ -184,13 +186,16 @@ def concepts(
                 "" if row.entropy is None else f"{row.entropy:.2f}",
                 f"{row.energy:.4f}",
                 *([] if row.agreement is None else [f"{row.agreement:.0%}"]),
+                *([as_text(row.private or "")] if owned else []),
                 *shares,
                 followed,
             )
-        say(f"{settings.usae}: {len(rows)} of {model.n_concepts} concepts by {settings.sort}")
+        alone = "" if settings.private is None else f" that {settings.private} alone has,"
+        say(f"{settings.usae}: {len(rows)} of {found} concepts{alone} by {settings.order}")
         say_table(table)
         says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
         says += "; agreed: share of the trainings in which it came back" if agreed else ""
+        says += "; private: the one backbone that has it" if owned else ""
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
 
 

@@ -26,6 +26,10 @@ def check_members(members: Sequence[USAE]) -> None:
                 raise UsageError(
                     f"{named(members, own)} and {named(members, other)} are the same training; give each once"
                 )
+        if own.private:
+            raise UsageError(
+                f"{named(members, own)} has private concepts; a consensus is of trainings whose concepts all share"
+            )
         for what, found, wanted in differences(own, members[0]):
             if found != wanted:
                 raise UsageError(

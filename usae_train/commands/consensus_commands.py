@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 @takes_settings(
     FitSettings,
     ranges=False,
-    leave_out=["n_concepts", "k", "init_seed", "sparsity", "dictionary"],
+    leave_out=["n_concepts", "k", "private", "init_seed", "sparsity", "dictionary"],
     defaults=RECIPE_DEFAULTS,
 )
 def consensus(

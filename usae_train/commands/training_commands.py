@@ -89,7 +89,7 @@ def fit(
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
         check_pictures_options(images, settings)
-        _check_together(independent, agreement, tensorboard is not None or wandb is not None)
+        _check_together(independent, agreement, tensorboard is not None or wandb is not None, chosen.private)
         if resume and (independent or agreement.starts > 1):
             many = "--independent" if independent else "--starts"
             raise typer.BadParameter(f"what {many} began is resumed by the same command; leave --resume out")
@@ -116,12 +116,15 @@ def fit(
             )
 
 
-def _check_together(independent: bool, agreement: AgreementSettings, tracked: bool) -> None:
+def _check_together(independent: bool, agreement: AgreementSettings, tracked: bool, private: int) -> None:
     """Refuse options that are of one kind of training, and another is asked for."""
     if independent and agreement.starts > 1:
         raise typer.BadParameter("--independent and --starts: give one of them")
     if agreement.starts == 1 and agreement.model_fields_set & {"share", "alike"}:
         raise typer.BadParameter("--share and --alike are of several trainings; give --starts as well")
+    if private and (independent or agreement.starts > 1):
+        why = "an SAE has all concepts for itself" if independent else "a consensus is of concepts that all share"
+        raise typer.BadParameter(f"--private is of one training of several backbones; {why}")
     if independent and tracked:
         raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
 
@@ -169,7 +172,7 @@ def _fit_independent(
 
 
 @takes_settings(ExecutionSettings)
-@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k"], defaults=RECIPE_DEFAULTS)
+@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k", "private"], defaults=RECIPE_DEFAULTS)
 def add_backbone(
     usae: Annotated[str, typer.Argument(help="The concept space: `demo`, `photos`, a USAE folder or a hub id.")],
     images: Images,

@@ -96,10 +96,11 @@ def consistency(
         co_fires: (concepts,) of the joint space.
         seed: of the random atoms.
     """
-    most = co_fires.argsort(descending=True, stable=True)[:MAX_COFIRING]
     found: dict[str, dict[str, Any]] = {}
     for row, (name, own) in enumerate(independent.items()):
-        atoms, others = usae.dictionary(name).cpu(), own.dictionary(name).cpu()
+        has = ~usae.private.is_foreign(name)
+        most = co_fires[has].argsort(descending=True, stable=True)[:MAX_COFIRING]
+        atoms, others = usae.dictionary(name).cpu()[has], own.dictionary(name).cpu()
         generator = torch.Generator().manual_seed(seed * len(independent) + row)
         chance = matched_cosines([random_like(atoms, generator)], [random_like(others, generator)])
         cosines = matched_cosines([atoms], [others])

@@ -26,16 +26,25 @@ class Edit(NamedTuple):
     shift: float
 
 
-def parse_edits(usae: USAE, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
+def parse_edits(usae: USAE, edits: Mapping[int, EditValue], backbone: str | None = None) -> dict[int, Edit]:
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
+    Args:
+        usae: whose concepts.
+        edits: by concept.
+        backbone: in whose pass; it has to have the concepts.
+
     Raises:
-        ValueError: for a concept that there is not, a number beyond a million, or a kind that is none.
+        ValueError: for a concept that there is not or that is private to another backbone, a number beyond a million,
+            or a kind that is none.
     """
     found = {}
     for given, wanted in edits.items():
         concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
         check_concept(usae, concept)
+        owner = usae.private.owner(concept)
+        if backbone is not None and owner not in (None, backbone):
+            raise UsageError(f"concept {concept} is private to {owner}; to edit it changes nothing in {backbone}")
         found[concept] = _edit(concept, wanted)
     return found
 

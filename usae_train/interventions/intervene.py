@@ -55,7 +55,7 @@ def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix:
         torch.Size([1, 128])
     """
     check_usae(usae)
-    own = parse_edits(usae, edits)
+    own = parse_edits(usae, edits, usae.known_name(backbone))
     network, site = editable(usae, backbone)
     if not own:
         yield network

@@ -77,7 +77,7 @@ def fit(
         device: where to train.
         watch: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
-        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, init_seed, dtype, mask_outliers,
+        settings: fields of `FitSettings`: n_concepts, k, private, steps, batch, seed, init_seed, dtype, mask_outliers,
             max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
 
     Returns:

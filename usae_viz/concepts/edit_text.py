@@ -53,8 +53,8 @@ def edits_of(
         by_backbone.setdefault(usae.known_name(parts["backbone"].strip()), []).append(parts["edit"])
     known = labels_of(usae) if labels is None and by_backbone else labels or []
     found = {backbone: parse_edit_texts(usae, own, known) for backbone, own in by_backbone.items()}
-    for own in found.values():
-        parse_edits(usae, own)
+    for backbone, own in found.items():
+        parse_edits(usae, own, backbone)
     return found
 
 

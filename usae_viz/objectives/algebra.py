@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from typing import Any
 
 from torch import Tensor
@@ -89,6 +90,12 @@ class Objective:
 
         found = self._bind(kept)
         found.numbers = numbers
+        return found
+
+    def through(self, backbones: Sequence[str]) -> Objective:
+        """The same, asked of these backbones alone."""
+        found = copy(self)
+        found.backbones = tuple(backbones)
         return found
 
     def __call__(self, acts: Activations) -> Tensor:
