@@ -126,13 +126,13 @@ def seen(device: str) -> Tensor:
     return usae.tokens(usae.names[0], draw(2, torch.Generator().manual_seed(0), 96).images)
 
 
-def stored(device: str, run_in: str) -> Tensor:
+def stored(device: str, compute_dtype: str) -> Tensor:
     """Tokens of three scenes through the demo's first backbone, read from a store in bfloat16."""
     source, specs = DemoImages(3), ut.load("demo").specs
     first = next(iter(specs))
     planned = plan(source, {first: specs[first]}, "bfloat16")
     with tempfile.TemporaryDirectory() as room:
-        store = extract(source, planned.record, Path(room) / "store", device=device, run_in=run_in)
+        store = extract(source, planned.record, Path(room) / "store", device=device, compute_dtype=compute_dtype)
         return store.read([0]).tokens[first].float().clone()
 
 
@@ -274,7 +274,9 @@ def extraction(size: Size, device: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as room:
         out = Path(room) / "store"
         whole = seconds(
-            lambda: extract(source, planned.record, out, device=device, backbones=planned.backbones, run_in="float32"),
+            lambda: extract(
+                source, planned.record, out, device=device, backbones=planned.backbones, compute_dtype="float32"
+            ),
             device,
         )
     return {"images/s, bare networks": size.images / alone, "extraction, share of the bare networks": alone / whole}

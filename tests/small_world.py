@@ -80,13 +80,13 @@ def small_world(room: Path) -> World:
         "settings: {steps: 4, views: 1, size: 32}\n"
     )
     world.commands = {
-        "extract": train("extract", room / "pictures", "--backbones", room / "specs.yaml", "--batch", 2, "-q"),
+        "extract": train("extract", room / "pictures", "--backbones", room / "specs.yaml", "--image-batch", 2, "-q"),
         "fit": train("fit", base / "store", "--steps", 400, "--checkpoint-minutes", 0, *SMALL, "-q"),
         "evaluate": train(
             "evaluate",
             base / "usae",
             room / "pictures",
-            "--batch",
+            "--image-batch",
             1,
             "--checkpoint-minutes",
             0,

@@ -9,8 +9,9 @@ from importlib import import_module as _import_module
 
 if _typing.TYPE_CHECKING:
     from usae_train.agreement.consensus import consensus
-    from usae_train.backbones.backbone import PAPER, Backbone, BackboneSpec
+    from usae_train.backbones.backbone import Backbone
     from usae_train.backbones.module_backbone import ModuleBackbone
+    from usae_train.backbones.spec import PAPER, BackboneSpec
     from usae_train.evaluation.measured import Evaluation, evaluate, r2_matrix
     from usae_train.images.sources import open_images
     from usae_train.interventions.intervene import intervene, transplant
@@ -54,7 +55,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "backbones.backbone": ("PAPER", "Backbone", "BackboneSpec"),
+    "backbones.backbone": ("Backbone",),
+    "backbones.spec": ("PAPER", "BackboneSpec"),
     "backbones.module_backbone": ("ModuleBackbone",),
     "agreement.consensus": ("consensus",),
     "evaluation.measured": ("Evaluation", "evaluate", "r2_matrix"),
@@ -81,7 +83,7 @@ def __getattr__(name: str) -> _typing.Any:
     if name == "Recipe":
         from usae_train.runtime.warned import FormerName
 
-        _warnings.warn("ut.Recipe is called ut.TrainingRecipe now; the next version removes that name", FormerName, 2)
+        _warnings.warn("ut.Recipe is called ut.TrainingRecipe now; write ut.TrainingRecipe", FormerName, 2)
         name = "TrainingRecipe"
     if name not in __all__:
         raise AttributeError(f"module 'usae_train' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,15 @@ from usae_train.commands import consensus_commands, measure_commands, name_comma
 from usae_train.commands.options import Images, Out
 from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
-from usae_train.runtime.settings_options import refuse_beside, takes_settings
+from usae_train.runtime.settings_options import knows_former, refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
 from usae_train.tokens.settings import ExtractSettings
+
+if TYPE_CHECKING:
+    from usae_train.images.sources import ImageSource
+    from usae_train.tokens.extract import ExtractionPlan
+    from usae_train.tokens.store import ActivationStore
 
 app = command_app(
     "usae-train", "Make universal sparse autoencoders: one sparse concept space for several vision backbones."
@@ -24,13 +29,16 @@ app = command_app(
 
 
 @app.command()
+@knows_former({"verify": "verify_checksums"})
 @takes_settings(ExtractSettings)
 def extract(
     context: typer.Context,
     images: Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="The store; one that was stopped is resumed.")],
     settings: ExtractSettings,
-    verify: Annotated[bool, typer.Option("--verify", help="Only compare the checksums of a finished store.")] = False,
+    verify_checksums: Annotated[
+        bool, typer.Option("--verify-checksums", help="Compare a finished store's checksums, and do nothing else.")
+    ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -40,35 +48,21 @@ def extract(
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.opening import say_default_backbones
         from usae_train.files.locks import held
-        from usae_train.model.spec_files import read_specs
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import stopped_by_first
         from usae_train.tokens.extract import extract as write_store
-        from usae_train.tokens.extract import outliers_of, plan
-        from usae_train.tokens.extraction_notes import source_for
-        from usae_train.tokens.standardization import outliers_as_text
-        from usae_train.tokens.store import ActivationStore
 
-        if verify:
-            refuse_beside(context, "--verify", {"images", "out", "verify", "quiet"})
-            right = list(ActivationStore(out).verify())
-            if quiet:
-                return
-            say(f"{out}: {plural(len(right), 'shard')}, all checksums right")
+        if verify_checksums:
+            refuse_beside(context, "--verify-checksums", {"images", "out", "verify_checksums", "quiet"})
+            _verify_checksums(out, quiet)
             return
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             with ranks.raise_together():
                 if ranks.is_main:
                     holding.enter_context(held(out))
-                source = source_for(images, settings.limit, out)
-                if ranks.is_main:
-                    say_left_out(source.left_out)
-                    if not quiet and "backbones" not in settings.model_fields_set:
-                        say_default_backbones(None)
-                record, gigabytes, built = plan(source, read_specs(settings.backbones), settings.storage_dtype)
+                source, (record, gigabytes, built) = _planned(images, out, settings, ranks.is_main, quiet)
             quiet = quiet or not ranks.is_main
             if not quiet:
                 drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
@@ -79,10 +73,10 @@ def extract(
                     source,
                     record,
                     out,
-                    batch=settings.batch,
+                    batch=settings.image_batch,
                     device=where,
-                    run_in=settings.compute_dtype,
-                    workers=settings.workers,
+                    compute_dtype=settings.compute_dtype,
+                    readers=settings.readers,
                     max_broken=settings.max_broken,
                     ranks=ranks,
                     backbones=built,
@@ -90,9 +84,41 @@ def extract(
                     warn=lambda why: say(f"warning: {why}", err=True),
                 )
             if not quiet:
-                left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
-                say(f"{out}: {plural(len(store), 'picture')} in {plural(len(store.record.shards), 'shard')}{left_out}")
-                say(outliers_as_text(outliers_of(store)))
+                _say_stored(store, out)
+
+
+def _verify_checksums(out: Path, quiet: bool) -> None:
+    from usae_train.tokens.store import ActivationStore
+
+    right = list(ActivationStore(out).verify())
+    if not quiet:
+        say(f"{out}: {plural(len(right), 'shard')}, all checksums right")
+
+
+def _planned(
+    images: str, out: Path, settings: ExtractSettings, is_main: bool, quiet: bool
+) -> tuple[ImageSource, ExtractionPlan]:
+    """The pictures, and what will be written of them; the first process says what is left out, and what is taken."""
+    from usae_train.commands.opening import say_default_backbones
+    from usae_train.model.spec_files import read_specs
+    from usae_train.tokens.extract import plan
+    from usae_train.tokens.extraction_notes import source_for
+
+    source = source_for(images, settings.limit, out)
+    if is_main:
+        say_left_out(source.left_out)
+    if is_main and not quiet and "backbones" not in settings.model_fields_set:
+        say_default_backbones(None)
+    return source, plan(source, read_specs(settings.backbones), settings.storage_dtype)
+
+
+def _say_stored(store: ActivationStore, out: Path) -> None:
+    from usae_train.tokens.extract import outliers_of
+    from usae_train.tokens.standardization import outliers_as_text
+
+    left_out = f", {len(store.failures())} could not be read" if store.failures() else ""
+    say(f"{out}: {plural(len(store), 'picture')} in {plural(len(store.record.shards), 'shard')}{left_out}")
+    say(outliers_as_text(outliers_of(store)))
 
 
 training_commands.register(app)
@@ -125,7 +151,7 @@ def demo(
     settings: BuildSettings,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Backbones trained at the same time; one per core by default, on a GPU one."),
+        typer.Option(min=1, help="Processes that share the work by backbones; one per core by default, on a GPU one."),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,

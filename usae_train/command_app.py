@@ -1,16 +1,48 @@
-"""What both command lines have alike: `-h`, `--version`, shell completion, and no traceback in colours."""
+"""What both command lines have alike: `-h`, `--version`, shell completion, and wrong usage in one line."""
 
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from usae_train.files.wording import expectation, short
-from usae_train.runtime.printing import say
+from usae_train.runtime.printing import say, say_error
 
 
 class _InOurWords(TyperGroup):
-    """A command line that says in our words what it expected of an option's text, which typer lets pydantic read."""
+    """A command line that tells of wrong usage as of all else that is wrong: in one line, in our words, status 2."""
+
+    def main(
+        self,
+        args: Any = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """As typer's, without the box that it draws around an error."""
+        try:
+            status = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            if not standalone_mode:
+                return status
+        except Exception as error:
+            usage: Any = error
+            if not standalone_mode or not hasattr(usage, "format_message"):  # typer's, which exports no class of them
+                raise
+            if type(usage).__name__ != "NoArgsIsHelpError":  # the help was printed
+                say_error(_usage_line(usage))
+            raise SystemExit(usage.exit_code) from None
+        raise SystemExit(status)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer's; an empty word means nothing: it is what a variable of the shell leaves that was never set."""
+        for before, word in pairwise(["", *args]):
+            if not word or (word.startswith("--") and word.endswith("=")):
+                after = word.rstrip("=") or before
+                raise typer.BadParameter(f"an empty word{f' after {after}' if after else ''}; expected a value", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """As typer's."""
@@ -23,6 +55,15 @@ class _InOurWords(TyperGroup):
                 first = found()[0]
                 error.message = f"{expectation(first)}, found {short(first['input'])}"
             raise
+
+
+def _usage_line(error: Any) -> str:
+    """One line of what typer found wrong, with the command whose help says more."""
+    context = getattr(error, "ctx", None)
+    told: str = error.format_message().removeprefix("Invalid value: ").rstrip(".")
+    if told[1:2].islower():  # a sentence's first letter, not that of a name such as RECIPE
+        told = told[0].lower() + told[1:]
+    return told + (f"; see `{context.command_path} -h`" if context else "")
 
 
 def command_app(name: str, purpose: str) -> typer.Typer:

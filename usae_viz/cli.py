@@ -9,7 +9,7 @@ import typer
 
 from usae_train.command_app import command_app
 from usae_train.runtime.printing import as_text, say, say_json, say_table
-from usae_train.runtime.settings_options import takes_settings
+from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
 from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands import explain_commands, page_commands, render_commands
@@ -60,8 +60,8 @@ def maximize(
         list[str] | None,
         typer.Option(
             help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Logit, "
-            "TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: each is drawn by itself; "
-            "what is to be added stands in one expression."
+            "LogProbability, TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: each is "
+            "drawn by itself; what is to be added stands in one expression."
         ),
     ] = None,
     *,
@@ -108,13 +108,14 @@ def maximize(
 
 
 @app.command()
+@knows_former({"backbones": "match"})
 @takes_settings(DrawSettings, leave_out=["labels"], completions={"usae": complete_usae})
 @takes_settings(MaximizeSettings, leave_out=["start", "reference"], ranges=False)
 def invert(
     picture: Annotated[str, typer.Argument(help="A picture file.")],
     draw: DrawSettings,
-    backbones: Annotated[
-        str | None, typer.Option(help="Match these backbones' codes only, names with commas; all by default.")
+    match: Annotated[
+        str | None, typer.Option(help="Backbones whose codes alone are matched, names with commas; all by default.")
     ] = None,
     allow_code: AllowCode = False,
     out: Out = None,
@@ -132,7 +133,7 @@ def invert(
 
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
-        names = [name.strip() for name in backbones.split(",")] if backbones else []
+        names = [name.strip() for name in match.split(",")] if match else []
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model, place = _load(draw.usae, device), out or new_run("invert")
@@ -160,7 +161,7 @@ def concepts(
         rows = concept_rows(model, settings.order, private=settings.private)
         found = len(rows)
         rows = [row for row in rows if row.concept in named or not only_named]
-        rows = rows[: settings.limit or (None if as_json or only_named else 30)]
+        rows = rows[: settings.top or (None if as_json or only_named else 30)]
         if as_json:
             say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self, TypedDict, get_args
 
 from pydantic import ConfigDict, Field, field_validator
 
-from usae_train.backbones.precision import RunIn
+from usae_train.backbones.precision import ComputeDtype
 from usae_train.files.place_names import printable
 from usae_train.files.validation import Settings
 from usae_train.runtime.errors import UsageError
@@ -100,9 +100,9 @@ class MaximizeSettings(Settings):
     reference: str | None = Field(
         None, min_length=1, description="a picture file to compare with; the start by default"
     )
-    dtype: RunIn = Field(
+    dtype: ComputeDtype = Field(
         "auto",
-        description="what the backbones compute in: `float32`, `bfloat16`; `auto` is bfloat16 where that is faster",
+        description="what the backbones compute in: `float32` or `bfloat16`; auto: bfloat16 where that is faster",
     )
     patience: int | None = Field(
         None,
@@ -119,7 +119,7 @@ class MaximizeSettings(Settings):
     memory: float | None = Field(
         None,
         gt=0,
-        description="GB that the pictures drawn at once may take; on a GPU 60% of what is free by default; a CPU "
+        description="GB of memory that pictures drawn at once may take, on a GPU 60% of what is free by default; a CPU "
         "draws one after the other, and only asks whether one fits",
     )
     verify: int | None = Field(
@@ -214,7 +214,7 @@ class MaximizeOptions(TypedDict, total=False):
     decay: float | None
     contrast: float | None
     spectrum: str | None
-    dtype: RunIn
+    dtype: ComputeDtype
     patience: int | None
     snapshots: int | None
     alpha: bool

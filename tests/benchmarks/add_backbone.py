@@ -31,14 +31,14 @@ import torch
 from safetensors.torch import save_file
 
 import usae_train as ut
-from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.lessons import Supervised
 from usae_train.evaluation.metrics import r2_summary
 from usae_train.files.atomic import atomic_path
 from usae_train.images.sources import DemoImages
 from usae_train.scenes import world as scenes
-from usae_train.training.add_backbone import figures_as_text
-from usae_train.training.fitting import FitCallbacks
+from usae_train.training.logging.callbacks import FitCallbacks
 
 CONVNET = BackboneSpec(
     model="convnext_atto",
@@ -106,7 +106,7 @@ def main() -> None:
         batch=BATCH_TOKENS,
         watch=FitCallbacks(steps=report),
     )
-    print(*figures_as_text(grown), sep="\n")
+    print(*grown.in_words(), sep="\n")
     for how, matrix in (("added", grown.r2), ("jointly", grown.joint)):
         if matrix is not None:
             print(f"off-diagonal, all four, {how}: {r2_summary(matrix)['off_diagonal']:.3f}")

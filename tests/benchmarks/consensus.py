@@ -72,7 +72,7 @@ from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import load, save
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens, collect_tokens
-from usae_train.training.fitting import FitCallbacks
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import FitSettings
 

@@ -22,7 +22,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.images.sources import open_images, read_batches
 from usae_train.tokens.extract import extract, plan
 
@@ -33,9 +34,9 @@ SPECS = {
 ASKED = 0.85
 
 
-def bare(backbones: dict[str, Backbone], batches: list[torch.Tensor], device: str, run_in: torch.dtype) -> None:
+def bare(backbones: dict[str, Backbone], batches: list[torch.Tensor], device: str, compute_dtype: torch.dtype) -> None:
     """The backbones' forward passes alone."""
-    with torch.no_grad(), torch.autocast(device, run_in, enabled=run_in != torch.float32):
+    with torch.no_grad(), torch.autocast(device, compute_dtype, enabled=compute_dtype != torch.float32):
         for canvases in batches:
             for backbone in backbones.values():
                 backbone(canvases)
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--half", action="store_true", help="the backbones run in bfloat16")
     chosen = parser.parse_args()
-    run_in = torch.bfloat16 if chosen.half else torch.float32
+    compute_dtype = torch.bfloat16 if chosen.half else torch.float32
     with tempfile.TemporaryDirectory() as room:
         folder = Path(room) / "pictures"
         folder.mkdir()
@@ -69,10 +70,10 @@ def main() -> None:
         record, _, built = plan(source, SPECS)
         backbones = {name: own.to(chosen.device) for name, own in built.items()}
         batches = [canvases.to(chosen.device) for _, canvases, _ in read_batches(source, 224, chosen.batch)]
-        bare(backbones, batches[:1], chosen.device, run_in)
+        bare(backbones, batches[:1], chosen.device, compute_dtype)
         alone, whole = [], []
         for turn in range(chosen.turns):
-            alone.append(seconds(lambda: bare(backbones, batches, chosen.device, run_in)))
+            alone.append(seconds(lambda: bare(backbones, batches, chosen.device, compute_dtype)))
             task = partial(
                 extract,
                 source,
@@ -80,7 +81,7 @@ def main() -> None:
                 Path(room) / f"store-{turn}",
                 batch=chosen.batch,
                 device=chosen.device,
-                run_in=str(run_in).removeprefix("torch."),
+                compute_dtype=str(compute_dtype).removeprefix("torch."),
                 workers=chosen.workers,
                 backbones=backbones,
             )

@@ -41,8 +41,9 @@ import numpy as np
 import torch
 from clocks import clocks, since
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Concept
 from usae_viz.optimization.loop import CanvasSpec, optimize

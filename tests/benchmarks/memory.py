@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, write_record, write_shard
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import fit_pictures, fit_settings, fit_store

@@ -44,7 +44,8 @@ def usae_kinds() -> str:
 
 def usae_tokens() -> str:
     """Tokens of pictures, from a network of timm's."""
-    from usae_train.backbones.backbone import Backbone, BackboneSpec
+    from usae_train.backbones.backbone import Backbone
+    from usae_train.backbones.spec import BackboneSpec
 
     spec = BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=96)
     return "yes" if Backbone("vit", spec)(torch.rand(1, 3, 96, 96)).ndim == 3 else "wrong"

@@ -106,10 +106,9 @@ from clocks import clocks, since
 from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import r2_summary
-from usae_train.tokens.feeding import Feed, MemoryFeed
+from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.store import ActivationStore
-from usae_train.training.independent_fit import OneBackbone
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 

@@ -5,7 +5,7 @@ import usae_train as ut
 import usae_viz.runs.render
 from usae_train.backbones.backbone import BackboneSpec, build_backbones
 from usae_train.backbones.common_sizes import common_grid
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training.loop import fit_tokens, new_usae

@@ -11,7 +11,7 @@ import usae_train as ut
 import usae_viz as uv
 import usae_viz.cli
 from usae_train.backbones.common_sizes import common_grid
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings

@@ -9,7 +9,7 @@ import usae_train as ut
 import usae_viz as uv
 from usae_train.evaluation.evaluate import evaluate
 from usae_train.images.sources import open_images
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.extract import extract, plan
 from usae_train.tokens.paired import collect_tokens

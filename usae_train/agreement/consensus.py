@@ -14,8 +14,8 @@ from usae_train.agreement.members import check_members, joint_rows, raw_rows, st
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.agreement.shown import Data, EncoderData, open_data
 from usae_train.model.checkpoint import load
+from usae_train.model.firing import measure
 from usae_train.model.sparsity.variants import trained_sparsity
-from usae_train.model.statistics import measure
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -24,8 +24,9 @@ from usae_train.tokens.feeding import Feed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
-from usae_train.training.fitting import FitCallbacks, fit_settings, named_recipe, other_sizes
+from usae_train.training.fitting import fit_settings, named_recipe, other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
@@ -80,17 +81,17 @@ def consensus(
             backbones.
     """
     watch = watch or FitCallbacks()
-    members = [own if isinstance(own, USAE) else load(own) for own in usaes]
+    members = [member if isinstance(member, USAE) else load(member) for member in usaes]
     check_members(members)
     chosen = encoder_settings(members, recipe, **settings)
-    found = agreed(members, share, alike)
+    clusters = agreed(members, share, alike)
     shown = open_data(data, members[0], chosen, limit, memory, device, watch)
-    return fit_agreed(members, found, shown, chosen, device, watch, checkpointer)
+    return fit_agreed(members, clusters, shown, chosen, device, watch, checkpointer)
 
 
 def fit_agreed(
     members: Sequence[USAE],
-    found: Clusters,
+    clusters: Clusters,
     shown: EncoderData,
     settings: FitSettings,
     device: torch.device | str = "cpu",
@@ -102,7 +103,7 @@ def fit_agreed(
 
     Args:
         members: the trainings.
-        found: which of their concepts are one.
+        clusters: which of their concepts are one.
         shown: what it is fitted on.
         settings: as `encoder_settings` gives them.
         device: where to train.
@@ -112,16 +113,19 @@ def fit_agreed(
     """
     watch = watch or FitCallbacks()
     first = max(1, round(alone * settings.steps))
-    encoders = settings.model_copy(update={"n_concepts": len(found.members), "steps": first})
+    encoders = settings.model_copy(update={"n_concepts": len(clusters.members), "steps": first})
     everything = encoders.model_copy(update={"steps": settings.steps - first, "recipe": slower(settings.recipe)})
-    rows = mean_rows([raw_rows(own) for own in members], found)
+    rows = mean_rows([raw_rows(member) for member in members], clusters)
     usae = start_space(members[0], rows, shown.feed, encoders)
-    usae.agreement = found.share
+    usae.agreement = clusters.share
     then = None
     if checkpointer is not None:
-        checkpointer.data = {**shown.about, "members": [own.sha256 for own in members], "found": found.members.tolist()}
+        checkpointer.data = {
+            **shown.about,
+            "members": [member.sha256 for member in members],
+            "found": clusters.members.tolist(),
+        }
         then = checkpointer.next("everything")
-        then.data = checkpointer.data
     fit_tokens(shown.feed, encoders, usae, device, watch.steps, checkpointer, watch.log_every)
     if everything.steps:
         later = lambda step, figures: watch.steps(first + step, figures)  # noqa: E731
@@ -149,8 +153,8 @@ def encoder_settings(
     first = members[0]
     if first.recipe.startswith(IMPORTED):
         raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
-    for name, given, own in other_sizes(first, settings):
-        raise UsageError(f"{name} is {given}, and that of the USAEs {own}")
+    for name, given, theirs in other_sizes(first, settings):
+        raise UsageError(f"{name} is {given}, and that of the USAEs {theirs}")
     if settings.get("private"):
         raise UsageError(f"private is {settings['private']}; the concepts of a consensus are shared by all backbones")
     named = named_recipe(recipe)
@@ -172,11 +176,11 @@ def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) ->
     Raises:
         ValueError: for a sparsity that is not the members', or a dictionary in the settings that is not `free`.
     """
-    told, dictionary = settings.get("sparsity"), settings.get("dictionary")
-    if told is None and recipe.sparsity != DEFAULT.sparsity:
-        told = recipe.sparsity
-    if told is not None and trained_sparsity(told).kind != first.sparsity.kind:
-        raise UsageError(f"sparsity is {told!r}, and that of the USAEs {first.sparsity.kind!r}; leave it out")
+    sparsity, dictionary = settings.get("sparsity"), settings.get("dictionary")
+    if sparsity is None and recipe.sparsity != DEFAULT.sparsity:
+        sparsity = recipe.sparsity
+    if sparsity is not None and trained_sparsity(sparsity).kind != first.sparsity.kind:
+        raise UsageError(f"sparsity is {sparsity!r}, and that of the USAEs {first.sparsity.kind!r}; leave it out")
     if dictionary is not None and read_dictionary(dictionary) != Free():
         raise UsageError(f"dictionary is {dictionary!r}; rows of a consensus are means of the USAEs', and `free`")
 
@@ -191,7 +195,7 @@ def agreed(members: Sequence[USAE], share: float = SHARE, alike: float = ALIKE) 
     for name, value in (("share", share), ("alike", alike)):
         if not 0 < value <= 1:
             raise UsageError(f"{name} is {value}; expected a number above 0 and up to 1")
-    every = cluster(joint_rows(members, [raw_rows(own) for own in members]), alike)
+    every = cluster(joint_rows(members, [raw_rows(member) for member in members]), alike)
     kept = every.at_least(max(share, 2 / len(members)))  # what one training alone has did not come back
     if len(kept.members) < members[0].k:
         raise UsageError(
@@ -210,9 +214,9 @@ def mean_rows(rows: Sequence[Mapping[str, Tensor]], clusters: Clusters) -> dict[
     count = (clusters.members >= 0).sum(1, keepdim=True)
     means = {}
     for name in rows[0]:
-        own = [each[name] for each in rows]
-        sums = sums_of_members(own, clusters.members)
-        lengths = sums_of_members([each.norm(dim=1, keepdim=True) for each in own], clusters.members) / count
+        of_each = [each[name] for each in rows]
+        sums = sums_of_members(of_each, clusters.members)
+        lengths = sums_of_members([each.norm(dim=1, keepdim=True) for each in of_each], clusters.members) / count
         means[name] = sums / sums.norm(dim=1, keepdim=True).clamp_min(1e-12) * lengths
     return means
 
@@ -231,6 +235,6 @@ def start_space(first: USAE, rows: dict[str, Tensor], feed: Feed, settings: FitS
     drawn = standardization_rows(len(feed), usae.grid, torch.Generator().manual_seed(settings.seed))
     standardize_from(usae, feed, drawn, usae.names, settings)
     with torch.no_grad():
-        for name, own in standardized_rows(usae, rows).items():
-            usae.decoder(name).weight.copy_(own)
+        for name, matrix in standardized_rows(usae, rows).items():
+            usae.decoder(name).weight.copy_(matrix)
     return usae

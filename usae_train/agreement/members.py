@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 
@@ -20,43 +20,42 @@ def check_members(members: Sequence[USAE]) -> None:
     """
     if len(members) < 2:
         raise UsageError(f"a consensus is of two trainings or more; got {len(members)}")
-    for place, own in enumerate(members):
+    for place, member in enumerate(members):
         for other in members[:place]:
-            if own is other or (own.sha256 is not None and own.sha256 == other.sha256):
+            if member is other or (member.sha256 is not None and member.sha256 == other.sha256):
+                one, same = training_name(members, member), training_name(members, other)
+                raise UsageError(f"{one} and {same} are the same training; give each once")
+        if member.private:
+            one = training_name(members, member)
+            raise UsageError(f"{one} has private concepts; a consensus is of trainings whose concepts all share")
+        for what, its, firsts in differences(member, members[0]):
+            if its != firsts:
+                one, first = training_name(members, member), training_name(members, members[0])
                 raise UsageError(
-                    f"{named(members, own)} and {named(members, other)} are the same training; give each once"
-                )
-        if own.private:
-            raise UsageError(
-                f"{named(members, own)} has private concepts; a consensus is of trainings whose concepts all share"
-            )
-        for what, found, wanted in differences(own, members[0]):
-            if found != wanted:
-                raise UsageError(
-                    f"{named(members, own)} has {what} {found}, and {named(members, members[0])} {wanted}; a consensus "
-                    "is of trainings that differ in their start alone"
+                    f"{one} has {what} {its}, and {first} {firsts}; a consensus is of trainings that differ in their "
+                    "start alone"
                 )
 
 
-def differences(own: USAE, first: USAE) -> list[tuple[str, object, object]]:
+def differences(member: USAE, first: USAE) -> list[tuple[str, object, object]]:
     """What trainings must have alike: its name, what one has, and what the first has."""
     pairs: list[tuple[str, object, object]] = [
-        ("backbones", ", ".join(own.names), ", ".join(first.names)),
-        ("widths", in_words(own.widths), in_words(first.widths)),
-        ("n_concepts", own.n_concepts, first.n_concepts),
-        ("k", own.k, first.k),
-        ("the grid", own.grid, first.grid),
-        ("unit_norm", own.unit_norm, first.unit_norm),
-        ("batch_norm", own.batch_norm, first.batch_norm),
-        ("sparsity", own.sparsity.in_words(own.k), first.sparsity.in_words(first.k)),
-        ("the recipe", own.recipe, first.recipe),
+        ("backbones", ", ".join(member.names), ", ".join(first.names)),
+        ("widths", sizes_in_words(member.widths), sizes_in_words(first.widths)),
+        ("n_concepts", member.n_concepts, first.n_concepts),
+        ("k", member.k, first.k),
+        ("the grid", member.grid, first.grid),
+        ("unit_norm", member.unit_norm, first.unit_norm),
+        ("batch_norm", member.batch_norm, first.batch_norm),
+        ("sparsity", member.sparsity.in_words(member.k), first.sparsity.in_words(first.k)),
+        ("the recipe", member.recipe, first.recipe),
     ]
     for name in first.names:
-        pairs.append((f"as {name}", seen_with(own.specs.get(name)), seen_with(first.specs.get(name))))
+        pairs.append((f"as {name}", seen_with(member.specs.get(name)), seen_with(first.specs.get(name))))
     return pairs
 
 
-def in_words(widths: dict[str, int]) -> str:
+def sizes_in_words(widths: dict[str, int]) -> str:
     """`a 64, b 48`."""
     return ", ".join(f"{name} {width}" for name, width in widths.items())
 
@@ -69,10 +68,10 @@ def seen_with(spec: BackboneSpec | None) -> str:
     return ", ".join(f"{key} {value}" for key, value in {**said, "layer": spec.layer}.items())
 
 
-def named(members: Sequence[USAE], own: USAE) -> str:
+def training_name(members: Sequence[USAE], member: USAE) -> str:
     """How a training is called: where it was loaded from, or its number."""
-    place = next(number for number, each in enumerate(members) if each is own)
-    return own.source or f"training {place + 1}"
+    place = next(number for number, each in enumerate(members) if each is member)
+    return member.source or f"training {place + 1}"
 
 
 def raw_rows(usae: USAE) -> dict[str, Tensor]:
@@ -85,12 +84,12 @@ def raw_rows(usae: USAE) -> dict[str, Tensor]:
     if usae.statistics is None:
         return rows
     live = (usae.statistics.fires > 0).any(0)
-    return {name: own * live[:, None] for name, own in rows.items()}
+    return {name: matrix * live[:, None] for name, matrix in rows.items()}
 
 
 def standardized_rows(usae: USAE, rows: dict[str, Tensor]) -> dict[str, Tensor]:
     """{backbone: (concepts, width)}: rows in raw units as this USAE's dictionaries would have them."""
-    return {name: (scale := usae.scale(name))(own.to(scale.mean) + scale.mean) for name, own in rows.items()}
+    return {name: (scale := usae.scale(name))(matrix.to(scale.mean) + scale.mean) for name, matrix in rows.items()}
 
 
 def joint_rows(members: Sequence[USAE], rows: Sequence[dict[str, Tensor]]) -> list[Tensor]:
@@ -98,4 +97,4 @@ def joint_rows(members: Sequence[USAE], rows: Sequence[dict[str, Tensor]]) -> li
 
     How long a row is in a backbone is how much the concept counts there, and so how much it is heeded in matching.
     """
-    return [torch.cat([*standardized_rows(members[0], own).values()], 1).cpu() for own in rows]
+    return [torch.cat([*standardized_rows(members[0], rows_of_one).values()], 1).cpu() for rows_of_one in rows]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import listed
+from usae_train.backbones.backbone import listed_specs
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
 from usae_train.model.given import source_of
@@ -20,7 +20,8 @@ from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.store import ActivationStore, is_store
-from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures
+from usae_train.training.fitting import allowed_memory, feed_pictures
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import FitSettings, check_for_pictures
 
 Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
@@ -67,13 +68,13 @@ def open_data(
     backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
     seen, pictures = feed_pictures(
-        backbones, source, first.grid, memory, watch, max_broken=settings.max_broken, dtype=settings.dtype
+        backbones, source, first.grid, memory, watch, max_broken=settings.max_broken, compute_dtype=settings.dtype
     )
     images = SourceRecord.of(source)
     about = {
         **images.of_a_state,
         "widths": first.widths,
-        "backbones": listed(first.specs),
+        "backbones": listed_specs(first.specs),
     }
     return EncoderData(seen, pictures, about, images)
 

@@ -6,20 +6,21 @@ from pathlib import Path
 
 from usae_train.agreement.members import check_members
 from usae_train.agreement.shown import EncoderData, open_data
-from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import check_writable
 from usae_train.files.locks import held
 from usae_train.images.sources import ImageSource
 from usae_train.model.checkpoint import load
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.tokens.given_tokens import GivenTokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks
 from usae_train.training.independent_fit import Work, train_each
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
 

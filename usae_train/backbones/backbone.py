@@ -12,39 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from usae_train.backbones.allocator import keep_memory
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 from usae_train.backbones.precision import DTYPES
+from usae_train.backbones.reading import forget_caches, goes_on, norm_left_out, of_another_form
 from usae_train.backbones.sites import check_site, read_sites
-from usae_train.backbones.spec import (
-    LOCAL,
-    MODULE,
-    PACKAGE,
-    PAPER,
-    PRETRAINED,
-    RANDOM,
-    BackboneSpec,
-    Level,
-    PositiveStd,
-    Side,
-)
+from usae_train.backbones.spec import MODULE, BackboneSpec
+from usae_train.backbones.weight_files import first_line
 from usae_train.images.arrays import canvases_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise
-
-__all__ = (  # what stood here before it had a file of its own, and is still imported from here
-    "LOCAL",
-    "MODULE",
-    "PACKAGE",
-    "PAPER",
-    "PRETRAINED",
-    "RANDOM",
-    "BackboneSpec",
-    "Level",
-    "PositiveStd",
-    "Side",
-)
 
 
 class Backbone(nn.Module):
@@ -59,7 +38,7 @@ class Backbone(nn.Module):
         beside: specs of the same network, which `also` then reads as well, with the same weights.
 
     Attributes:
-        run_in: what it computes in, float32 until it is told otherwise; tokens come back in float32 all the same.
+        compute_dtype: float32 until it is told otherwise; tokens come back in float32 all the same.
 
     Raises:
         ValueError: for an unknown timm id, a weight file that is missing, broken or of another model, or a hub that
@@ -72,18 +51,15 @@ class Backbone(nn.Module):
     @undisturbed
     def __init__(self, name: str, spec: BackboneSpec, beside: Sequence[BackboneSpec] = ()) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
-        from usae_train.backbones.allocator import keep_memory
         from usae_train.backbones.folding import lay_channels_last
-        from usae_train.backbones.reading import forget_caches
         from usae_train.backbones.timm_models import create_model, data_config
-        from usae_train.backbones.weight_files import first_line
 
         super().__init__()
         if spec.model.startswith(MODULE):
             raise UsageError(f"{name}: {spec.put_right()}")
         keep_memory()
         self.name, self.spec = name, spec
-        self.run_in = torch.float32
+        self.compute_dtype = torch.float32
         self.model = create_model(name, spec).eval().requires_grad_(False)
         self.model.register_load_state_dict_post_hook(forget_caches)
         self._weights_hash = weights_hash(self.model)  # before anything is folded
@@ -94,14 +70,14 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
         try:
-            for own in (spec, *beside):
-                check_site(name, self.model, own, trial_picture(self.input_size))
+            for each in (spec, *beside):
+                check_site(name, self.model, each, trial_picture(self.input_size))
             self._fold([spec, *beside])
             self._settle()
         except UsageError:
             raise
         except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
-            places = " and ".join(own.place for own in (spec, *beside))
+            places = " and ".join(each.place for each in (spec, *beside))
             side = "x".join(str(side) for side in config["input_size"][-2:])
             raise UsageError(
                 f"{name}: {spec.model!r} cannot be read at {places} and {self.input_size} px: "
@@ -119,9 +95,9 @@ class Backbone(nn.Module):
         Returns:
             (batch, rows * cols, width), row by row, in the backbone's own units.
         """
-        if self.run_in == torch.float32:  # in whatever the caller's autocast says
+        if self.compute_dtype == torch.float32:  # in whatever the caller's autocast says
             return as_tokens(self._features(self._normalized(canvas)), grid)
-        with torch.autocast(self.mean.device.type, self.run_in):
+        with torch.autocast(self.mean.device.type, self.compute_dtype):
             features = self._features(self._normalized(canvas)).float()
         return as_tokens(features, grid)
 
@@ -131,9 +107,18 @@ class Backbone(nn.Module):
         Raises:
             ValueError: for a backbone whose spec keeps no classifier.
         """
-        self._check_classifier()
+        self.check_classifier()
         logits: Tensor = self.model(self._normalized(canvas))
         return logits
+
+    def check_classifier(self) -> None:
+        """Nothing.
+
+        Raises:
+            ValueError: for a backbone whose spec keeps no classifier.
+        """
+        if self.spec.classes == 0:
+            raise UsageError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
 
     def embedding(self, canvas: Tensor) -> Tensor:
         """What the whole model makes of pictures (batch, 3, height, width) before its classifier: (batch, features)."""
@@ -147,7 +132,7 @@ class Backbone(nn.Module):
         Raises:
             ValueError: for a backbone whose spec keeps no classifier.
         """
-        self._check_classifier()
+        self.check_classifier()
         if not self._in_one_pass:
             return self(canvas, grid), self.logits(canvas)
         features, logits = self._features_and_logits(self._normalized(canvas))
@@ -166,7 +151,6 @@ class Backbone(nn.Module):
     def notes(self) -> list[str]:
         """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""
         from usae_train.backbones.folding import Watched
-        from usae_train.backbones.reading import goes_on, norm_left_out, of_another_form
         from usae_train.backbones.timm_models import data_config
 
         picture = self._normalized(trial_picture(self.input_size).to(self.mean.device))
@@ -187,25 +171,22 @@ class Backbone(nn.Module):
 
     def shares_pass(self, other: Backbone) -> bool:
         """Whether it and another are one network that reads its layers in one pass."""
-        return other.model is self.model and other.spec.network == self.spec.network and other.run_in == self.run_in
+        same_network = other.model is self.model and other.spec.network == self.spec.network
+        return same_network and other.compute_dtype == self.compute_dtype
 
     def together(self, others: Sequence[Backbone], canvas: Tensor, grid: tuple[int, int] | None) -> list[Tensor]:
-        """What `forward` gives of each of others, which are this one's network and run in the same, in one pass."""
-        half = self.run_in != torch.float32
-        with torch.autocast(self.mean.device.type, self.run_in) if half else nullcontext():
+        """What `forward` gives of each of others, which are this one's network and compute in the same, in one pass."""
+        half = self.compute_dtype != torch.float32
+        with torch.autocast(self.mean.device.type, self.compute_dtype) if half else nullcontext():
             specs = [each.spec for each in others]
-            found = read_sites(self.model, specs, self._norm, self._normalized(canvas))
-        return [as_tokens(each.float() if half else each, grid) for each in found]
+            features = read_sites(self.model, specs, self._norm, self._normalized(canvas))
+        return [as_tokens(each.float() if half else each, grid) for each in features]
 
     def called(self, name: str) -> Backbone:
         """The same backbone, to the last tensor, by another name."""
         same = copy.copy(self)
         same.name = name
         return same
-
-    def _check_classifier(self) -> None:
-        if self.spec.classes == 0:
-            raise UsageError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
 
     def _normalized(self, canvas: Tensor) -> Tensor:
         """Canvases at the model's own input size, mean and std."""
@@ -284,7 +265,7 @@ def as_tokens(features: Tensor, grid: tuple[int, int] | None) -> Tensor:
     return features.flatten(2).mT
 
 
-def listed(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
+def listed_specs(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
     """Names and specs, ready for JSON, in their order: it decides what is drawn when."""
     return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
 
@@ -303,37 +284,28 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], told: bool = T
         check_name(name)
     networks: dict[str, Backbone] = {}  # one each, whatever reads it
     built = {}
-    for name, own in specs.items():
-        if isinstance(own, Backbone):
-            built[name] = own.called(name)
-        elif own.network in networks:
-            built[name] = networks[own.network].also(name, own)
+    for name, spec in specs.items():
+        if isinstance(spec, Backbone):
+            built[name] = spec.called(name)
+        elif spec.network in networks:
+            built[name] = networks[spec.network].also(name, spec)
         else:
-            same = [each for each in specs.values() if isinstance(each, BackboneSpec) and each.network == own.network]
-            built[name] = networks[own.network] = Backbone(name, own, [each for each in same if each != own])
+            same = [each for each in specs.values() if isinstance(each, BackboneSpec) and each.network == spec.network]
+            built[name] = networks[spec.network] = Backbone(name, spec, [each for each in same if each != spec])
     for name, backbone in built.items():
         for note in backbone.notes() if told else ():
             warnings.warn(f"{name}: {note}", ReadOtherwise, stacklevel=2)
     return built
 
 
-def check_run_in(dtype: str) -> None:
-    """Complain of a dtype that backbones do not run in.
-
-    Raises:
-        ValueError: with those that they do.
-    """
-    if dtype not in DTYPES:
-        raise UsageError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
-
-
-def run_backbones_in(backbones: Iterable[Backbone], dtype: str) -> None:
+def set_compute_dtype(backbones: Iterable[Backbone], dtype: str) -> None:
     """Let backbones compute in `float32` or `bfloat16`; `auto` is bfloat16 on a GPU and float32 elsewhere.
 
     Raises:
         ValueError: for another name.
     """
-    check_run_in(dtype)
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype {dtype!r}: expected {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
     for backbone in backbones:
         half = dtype == "bfloat16" or (dtype == "auto" and backbone.mean.device.type != "cpu")
-        backbone.run_in = torch.bfloat16 if half else torch.float32
+        backbone.compute_dtype = torch.bfloat16 if half else torch.float32

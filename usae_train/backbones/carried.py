@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from usae_train.backbones.backbone import LOCAL, PRETRAINED, BackboneSpec
+from usae_train.backbones.spec import LOCAL, PRETRAINED, BackboneSpec
 from usae_train.files.provenance import file_hash
 from usae_train.runtime.errors import UsageError
 
@@ -83,12 +83,12 @@ def _weights_of(name: str, spec: BackboneSpec, source: Path, room: Path, inside:
 
 def _folder_of(name: str, spec: BackboneSpec, room: Path) -> dict[str, str | None]:
     """Copy what is read of a `local-dir:`: its config without places, its weights where the spec gives no others."""
-    from usae_train.backbones.elsewhere import described, kept
+    from usae_train.backbones.elsewhere import kept, read_description
     from usae_train.backbones.fetching import config_file, pretrained_file
 
     inside = PLACE / name
     (room / inside).mkdir(parents=True)
-    (room / inside / "config.json").write_text(kept(described(name, spec.model, config_file(name, spec))))
+    (room / inside / "config.json").write_text(kept(read_description(name, spec.model, config_file(name, spec))))
     if spec.weights == PRETRAINED:
         _weights_of(name, spec, pretrained_file(name, spec), room, inside / "model.safetensors")
     return {"model": f"{LOCAL}{inside.as_posix()}"}

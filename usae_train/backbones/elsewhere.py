@@ -15,15 +15,15 @@ from typing import Annotated, Any, NamedTuple
 import timm
 from pydantic import BaseModel, ConfigDict, Field
 
-from usae_train.backbones.backbone import LOCAL, Level, PositiveStd
 from usae_train.backbones.options import check_values
+from usae_train.backbones.spec import LOCAL, Level, PositiveStd
 from usae_train.files.json_files import parse_json, validated
 from usae_train.files.regular import check_regular
 from usae_train.runtime.errors import UsageError
 
 HUB = ("hf-hub:", "hf_hub:")
 CONFIG = "config.json"
-MAX_BYTES = 16_000_000  # bytes of a config.json: with names of 21,843 classes timm's own have 3 million
+MAX_CONFIG_BYTES = 16_000_000  # bytes of a config.json: with names of 21,843 classes timm's own have 3 million
 Pixels = Annotated[int, Field(ge=1, le=2**14)]
 Size = tuple[Annotated[int, Field(ge=1, le=16)], Pixels, Pixels]
 
@@ -67,7 +67,7 @@ def is_elsewhere(model: str) -> bool:
     return model.startswith((*HUB, LOCAL))
 
 
-def described(name: str, model: str, file: Path) -> Described:
+def read_description(name: str, model: str, file: Path) -> Described:
     """What a repository's or folder's config.json says.
 
     Args:
@@ -125,14 +125,14 @@ def _read(where: str, file: Path) -> Mapping[str, Any]:
     check_regular(file)
     try:
         with file.open("rb") as opened:
-            text = opened.read(MAX_BYTES + 1)
-        content = parse_json(text) if len(text) <= MAX_BYTES else None
+            text = opened.read(MAX_CONFIG_BYTES + 1)
+        content = parse_json(text) if len(text) <= MAX_CONFIG_BYTES else None
     except OSError as error:
         raise UsageError(f"{where} cannot be read at {file}: {error.strerror}") from error
     except UsageError as error:
         raise UsageError(f"{where} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{where} is not a JSON object of at most {MAX_BYTES // 1_000_000} MB")
+        raise UsageError(f"{where} is not a JSON object of at most {MAX_CONFIG_BYTES // 1_000_000} MB")
     return content
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import timm
 from timm.models._hub import download_cached_file
 
-from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.elsewhere import CONFIG, is_elsewhere
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.backbones.weight_files import first_line
 from usae_train.runtime.errors import UsageError
 
@@ -32,7 +32,7 @@ def config_file(name: str, spec: BackboneSpec) -> Path:
         ValueError: for a folder that is not there or a hub that cannot be reached.
     """
     if (folder := spec.local_folder) is None:
-        return _from_hub(name, spec, spec.model.partition(":")[2], [CONFIG])
+        return _file_from_hub(name, spec, spec.model.partition(":")[2], [CONFIG])
     if not (folder / CONFIG).is_file():
         raise UsageError(f"{name}: no {CONFIG} in {str(folder)!r}, which {spec.model!r} names; expected timm's form")
     return folder / CONFIG
@@ -47,11 +47,11 @@ def pretrained_file(name: str, spec: BackboneSpec) -> Path:
     if spec.local_folder is not None:
         return _in_folder(name, spec.local_folder)
     if is_elsewhere(spec.model):
-        return _from_hub(name, spec, spec.model.partition(":")[2], FILES)
+        return _file_from_hub(name, spec, spec.model.partition(":")[2], FILES)
     config = timm.models.get_pretrained_cfg(spec.model, allow_unregistered=True)
     if config is not None and config.hf_hub_id:
         named = config.hf_hub_filename
-        return _from_hub(name, spec, config.hf_hub_id, FILES if named is None else _safe_first(named))
+        return _file_from_hub(name, spec, config.hf_hub_id, FILES if named is None else _safe_first(named))
     if config is None or not config.url:
         raise UsageError(f"{name}: timm has no weights of {spec.model!r}; give a file in `weights`, or `random`")
     try:
@@ -80,7 +80,7 @@ def _in_folder(name: str, folder: Path) -> Path:
     return found[0]
 
 
-def _from_hub(name: str, spec: BackboneSpec, place: str, files: Sequence[str]) -> Path:
+def _file_from_hub(name: str, spec: BackboneSpec, place: str, files: Sequence[str]) -> Path:
     """The first of some files that a repository of the Hugging Face hub has: `user/name` or `user/name@revision`."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError

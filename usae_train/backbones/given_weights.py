@@ -12,8 +12,8 @@ import timm
 from timm.models import _builder
 from torch import Tensor, nn
 
-from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.packaged import in_order
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.backbones.weight_files import first_line
 from usae_train.backbones.weight_forms import as_timm_names, foreign_form
 from usae_train.backbones.weight_names import beyond, misfit, unknown_part, without_prefix
@@ -60,7 +60,7 @@ def timm_given(given: Given) -> Iterator[None]:
             timms_own(model, *rest, **arguments)
             return
         asked.append(model)
-        _fill(given, model, arguments["pretrained_cfg"], arguments["filter_fn"], arguments["strict"])
+        _fill_network(given, model, arguments["pretrained_cfg"], arguments["filter_fn"], arguments["strict"])
 
     _builder.load_pretrained = load
     try:
@@ -73,7 +73,9 @@ def timm_given(given: Given) -> Iterator[None]:
         )
 
 
-def _fill(given: Given, model: nn.Module, config: Mapping[str, Any], rename: Filter | None, strict: bool) -> None:
+def _fill_network(
+    given: Given, model: nn.Module, config: Mapping[str, Any], rename: Filter | None, strict: bool
+) -> None:
     """Fill a network, by the first reading of the file's names that gives all of its tensors.
 
     Args:
@@ -83,27 +85,27 @@ def _fill(given: Given, model: nn.Module, config: Mapping[str, Any], rename: Fil
         rename: timm's function for the names of the family's releases.
         strict: whether timm says that the family's releases have every tensor.
     """
-    own, reasons = model.state_dict(), []
+    initial, reasons = model.state_dict(), []
     whole = strict and not (given.official and not given.spec.options)  # of its own releases timm knows best
-    for weights in _readings(given, own):
+    for weights in _readings(given, initial):
         try:
-            if not given.official and _has_all(weights, own):
-                found = dict(weights)
+            if not given.official and _has_all(weights, initial):
+                named = dict(weights)
             else:
-                found = _renamed(given, weights, own, model, rename)
-            model.load_state_dict(_checked(given, found, own, config, whole), strict=False)
+                named = _under_timm_names(given, weights, initial, model, rename)
+            model.load_state_dict(_checked(given, named, initial, config, whole), strict=False)
             return
         except Misfit as error:
             reasons.append(error)
-    form = foreign_form(given.content, own)
+    form = foreign_form(given.content, initial)
     raise Misfit(f"{given.misfits}{form}") if form else reasons[-1]
 
 
-def _readings(given: Given, own: Mapping[str, Tensor]) -> Iterator[Mapping[str, Any]]:
+def _readings(given: Given, initial: Mapping[str, Tensor]) -> Iterator[Mapping[str, Any]]:
     """A file's tensors as they are named, and otherwise read where that is unambiguous: the most likely last."""
     if given.spec.tensors == "ordered":
         try:
-            yield in_order(given.content, own, given.misfits)
+            yield in_order(given.content, initial, given.misfits)
         except UsageError as error:
             raise Misfit(str(error)) from error
         return
@@ -111,7 +113,7 @@ def _readings(given: Given, own: Mapping[str, Tensor]) -> Iterator[Mapping[str, 
     if given.official:
         return
     try:
-        below = without_prefix(given.content, own)
+        below = without_prefix(given.content, initial)
     except UsageError as error:
         raise Misfit(f"{given.misfits}{error}") from error
     if below is not None:
@@ -120,12 +122,12 @@ def _readings(given: Given, own: Mapping[str, Tensor]) -> Iterator[Mapping[str, 
         yield known
 
 
-def _has_all(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
-    return all(key in weights and weights[key].shape == value.shape for key, value in own.items())
+def _has_all(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> bool:
+    return all(key in weights and weights[key].shape == value.shape for key, value in initial.items())
 
 
-def _renamed(
-    given: Given, weights: Mapping[str, Any], own: Mapping[str, Tensor], model: nn.Module, rename: Filter | None
+def _under_timm_names(
+    given: Given, weights: Mapping[str, Any], initial: Mapping[str, Tensor], model: nn.Module, rename: Filter | None
 ) -> dict[str, Tensor]:
     """A file's tensors under timm's names and in the model's size, by timm's own function."""
     if rename is None:
@@ -134,27 +136,27 @@ def _renamed(
         with redirect_stdout(StringIO()):  # it prints, for DINOv3 a line a block
             return dict(rename(dict(weights), model))
     except Exception as error:  # converters meet names and shapes that they were not written for
-        raise Misfit(f"{given.misfits}{misfit(weights, own) or first_line(error)}") from error
+        raise Misfit(f"{given.misfits}{misfit(weights, initial) or first_line(error)}") from error
 
 
 def _checked(
-    given: Given, found: dict[str, Tensor], own: Mapping[str, Tensor], config: Mapping[str, Any], whole: bool
+    given: Given, tensors: dict[str, Tensor], initial: Mapping[str, Tensor], config: Mapping[str, Any], whole: bool
 ) -> dict[str, Tensor]:
     """What a model takes of tensors under its names.
 
     Raises:
         Misfit: when it lacks some, or they are of another size, a deeper network, or one with further parts.
     """
-    found = _with_classifier(given, found, config)
-    if whole and (further := beyond(found, own)) is not None:
+    tensors = _with_classifier(given, tensors, config)
+    if whole and (further := beyond(tensors, initial)) is not None:
         raise Misfit(f"{given.misfits}it has {further!r}, and the model ends before; it is of a deeper one")
-    needed = {key: value for key, value in own.items() if _is_needed(value, whole)}
-    lacking = [key for key in needed if key not in found]
-    if lacking or any(key in found and found[key].shape != value.shape for key, value in own.items()):
-        raise Misfit(f"{given.misfits}{misfit(found, needed if lacking else own)}")
-    if whole and (part := unknown_part(found, own)) is not None:
+    needed = {key: value for key, value in initial.items() if _is_needed(value, whole)}
+    lacking = [key for key in needed if key not in tensors]
+    if lacking or any(key in tensors and tensors[key].shape != value.shape for key, value in initial.items()):
+        raise Misfit(f"{given.misfits}{misfit(tensors, needed if lacking else initial)}")
+    if whole and (part := unknown_part(tensors, initial)) is not None:
         raise Misfit(f"{given.misfits}it has {part!r}, and the model has no such part; it is of another one")
-    return {key: found[key] for key in own if key in found}
+    return {key: tensors[key] for key in initial if key in tensors}
 
 
 def _is_needed(initial: Tensor, whole: bool) -> bool:
@@ -164,7 +166,7 @@ def _is_needed(initial: Tensor, whole: bool) -> bool:
     return whole or bool(initial.min() != initial.max())  # a bias that a release of timm's leaves at zero
 
 
-def _with_classifier(given: Given, found: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+def _with_classifier(given: Given, tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors without the classifier's where the spec keeps none.
 
     Raises:
@@ -173,16 +175,16 @@ def _with_classifier(given: Given, found: dict[str, Tensor], config: Mapping[str
     named, classes = config.get("classifier") or (), given.spec.classes
     classifiers = [named] if isinstance(named, str) else list(named)
     if classes == 0:
-        return {key: own for key, own in found.items() if key.rpartition(".")[0] not in classifiers}
+        return {key: tensor for key, tensor in tensors.items() if key.rpartition(".")[0] not in classifiers}
     offset = config.get("label_offset") or 0
     for classifier in classifiers:
-        rows = len(found.get(f"{classifier}.weight", range(classes)))
+        rows = len(tensors.get(f"{classifier}.weight", range(classes)))
         if rows not in (classes, classes + offset):
             raise Misfit(
                 f"{given.misfits}its classifier has {rows} classes, and the spec says {classes}; set `classes` to "
                 f"{rows}, or to 0 to leave it out"
             )
         for kind in ("weight", "bias"):  # where a release has a class of background before the others
-            if rows != classes and f"{classifier}.{kind}" in found:
-                found[f"{classifier}.{kind}"] = found[f"{classifier}.{kind}"][offset:]
-    return found
+            if rows != classes and f"{classifier}.{kind}" in tensors:
+                tensors[f"{classifier}.{kind}"] = tensors[f"{classifier}.{kind}"][offset:]
+    return tensors

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import NearlyTheWeights
 
-SAMPLED = 16  # tokens, and features of each, that a record keeps: 1 KB a backbone
+RECORDED_TOKENS = 16  # tokens, and features of each, that a record keeps: 1 KB a backbone
 # Largest difference of the tokens, as a share of their spread, that other precision of the same weights makes.
 # The three networks of shared/real, rounded to bfloat16, the coarsest that is common: 0.007, 0.035 and 0.037. With
 # each weight moved by 1% of itself at random, as by a little training: 0.04, 0.23 and 0.28.
@@ -46,10 +46,10 @@ class WeightsRecord(BaseModel):
         Raises:
             ValueError: for tokens that are not numbers.
         """
-        own, found = _unpacked(self.tokens), _unpacked(other.tokens)
-        if own.shape != found.shape:
+        ours, theirs = _unpacked(self.tokens), _unpacked(other.tokens)
+        if ours.shape != theirs.shape:
             return math.inf
-        return float(np.linalg.norm(found - own) / max(float(np.linalg.norm(own - own.mean())), 1e-12))
+        return float(np.linalg.norm(theirs - ours) / max(float(np.linalg.norm(ours - ours.mean())), 1e-12))
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -77,7 +77,7 @@ def trial_picture(size: int) -> Tensor:
 
 def sampled(tokens: Tensor) -> str:
     """Some of a picture's tokens (token, width), spread over all of them, as a record keeps them."""
-    rows, cols = (torch.linspace(0, count - 1, min(SAMPLED, count)).round().long() for count in tokens.shape)
+    rows, cols = (torch.linspace(0, count - 1, min(RECORDED_TOKENS, count)).round().long() for count in tokens.shape)
     kept = tokens.float().cpu()[rows][:, cols]
     return base64.b64encode(kept.contiguous().numpy().astype("<f4").tobytes()).decode()
 
@@ -87,7 +87,7 @@ def _unpacked(tokens: str) -> np.ndarray:
 
 
 def check_records(
-    found: Mapping[str, WeightsRecord], expected: Mapping[str, WeightsRecord], hints: Mapping[str, str]
+    records: Mapping[str, WeightsRecord], expected: Mapping[str, WeightsRecord], hints: Mapping[str, str]
 ) -> None:
     """Compare the backbones that were built with those that a USAE was trained with; those without a record pass.
 
@@ -95,24 +95,24 @@ def check_records(
     another classifier.
 
     Args:
-        found: of the backbones that were built.
+        records: of the backbones that were built.
         expected: what the USAE keeps.
         hints: what to do about each.
 
     Raises:
         ValueError: for the first that is another one.
     """
-    for name, own in found.items():
+    for name, record in records.items():
         if name not in expected:
             continue
-        same, distance = own.sha256 == expected[name].sha256, expected[name].distance(own)
+        same, distance = record.sha256 == expected[name].sha256, expected[name].distance(record)
         if same and distance <= TOLERANCE:
             continue
-        hashes = f"hash {own.sha256[:12]}..., trained with {expected[name].sha256[:12]}..."
+        hashes = f"hash {record.sha256[:12]}..., trained with {expected[name].sha256[:12]}..."
         if not distance <= TOLERANCE:
-            told = "the weights are the same, but they are read otherwise" if same else hashes
+            difference = "the weights are the same, but they are read otherwise" if same else hashes
             raise UsageError(
-                f"{name} is not the backbone that this USAE was trained with ({told}; tokens of the test picture "
+                f"{name} is not the backbone that this USAE was trained with ({difference}; tokens of the test picture "
                 f"differ by {distance:.0%}): {hints[name]}"
             )
         warnings.warn(

@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from usae_train.backbones.backbone import MODULE, Backbone, BackboneSpec
+from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.identity import weights_hash
+from usae_train.backbones.spec import MODULE, BackboneSpec
 from usae_train.files.json_files import validated
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
@@ -60,7 +61,7 @@ class ModuleBackbone(Backbone):
         weights = next(module.parameters(), torch.zeros(1))
         if weights.dtype != torch.float32:
             raise UsageError(f"{kind} has weights of {weights.dtype}; expected float32: give `module.float()`")
-        self.run_in, self.input_size = torch.float32, input_size
+        self.compute_dtype, self.input_size = torch.float32, input_size
         self.model = module.eval().requires_grad_(False)
         self._layer, self._prefix, self._channels_last = layer, prefix, layout == "NHWC"
         self._read = (named_layer(module, layer),)  # within a tuple it is not registered again: it is a part of `model`

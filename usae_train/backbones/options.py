@@ -20,7 +20,7 @@ from usae_train.runtime.errors import UsageError
 OWN_FIELDS = {"img_size", "pretrained", "checkpoint_path", "num_classes", "features_only"}
 # What `timm.create_model` and its builder (1.0.31) take that shapes no network: places, files, caches, how weights are
 # found and how layers are compiled, and objects that no file can hold
-REFUSED = frozenset(
+REFUSED_OPTIONS = frozenset(
     {
         "model_name",
         "pretrained",
@@ -75,7 +75,7 @@ def check_values(options: Mapping[str, Any]) -> None:
     if ours := OWN_FIELDS & options.keys():
         raise UsageError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
     for name, value in options.items():
-        if name in REFUSED:
+        if name in REFUSED_OPTIONS:
             raise UsageError(f"{name} is not an option of a network and is not passed to timm; leave it out")
         if (fault := _fault(value)) is not None:
             raise UsageError(
@@ -145,7 +145,7 @@ def accepted(architecture: str) -> frozenset[str]:
 
     module = sys.modules[model_entrypoint(architecture).__module__]
     found = {name for kind in _networks(module) for name in _taken(kind)}
-    return frozenset(found | set(POPPED)) - REFUSED - OWN_FIELDS
+    return frozenset(found | set(POPPED)) - REFUSED_OPTIONS - OWN_FIELDS
 
 
 def _networks(module: Any) -> Iterator[type]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-RunIn = Literal["auto", "float32", "bfloat16"]  # what backbones can be asked to run in
+from pydantic import Field
 
-
-DTYPES: tuple[str, ...] = get_args(RunIn)
+ComputeDtype = Literal["auto", "float32", "bfloat16"]
+DTYPES: tuple[str, ...] = get_args(ComputeDtype)
+BackbonesDtype = Annotated[
+    ComputeDtype,
+    Field(description="what the backbones compute in: `float32` or `bfloat16`; auto: bfloat16 on a GPU, else float32"),
+]

@@ -8,13 +8,11 @@ layer that more follows (EfficientNet's convolution, XCiT's class attention); la
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import BackboneSpec
 
 FINAL_NORMS = ("norm", "fc_norm", "head.norm")  # where timm's networks have their last one
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.runtime.errors import UsageError
 
-PARTS = {"attention": "attn", "mlp": "mlp"}  # what timm's blocks call them
+TIMM_PARTS = {"attention": "attn", "mlp": "mlp"}  # what timm's blocks call them
 
 
 def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, normalized: Tensor) -> list[Tensor]:
@@ -32,9 +32,9 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
         A spec each, (batch, width, rows, cols).
     """
     layers = sorted({spec.layer for spec in specs})
-    whole = any(spec.site not in PARTS for spec in specs)
+    whole = any(spec.site not in TIMM_PARTS for spec in specs)
     prefixed = {"return_prefix_tokens": True} if any(spec.site == "prefix" for spec in specs) else {}
-    with _given_by(_parts(model, specs)) as given:
+    with _given_by(_modules_to_read(model, specs)) as given:
         found = model.forward_intermediates(  # type: ignore[operator]  # timm's own method
             normalized, indices=layers, norm=norm and whole, stop_early=True, intermediates_only=True, **prefixed
         )
@@ -54,7 +54,7 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
 def part_of(model: nn.Module, spec: BackboneSpec) -> nn.Module:
     """A block's attention or MLP, which `check_site` has found there."""
     block: nn.Module = model.blocks[spec.layer]  # type: ignore[index, assignment]
-    return block.get_submodule(PARTS[spec.site])
+    return block.get_submodule(TIMM_PARTS[spec.site])
 
 
 def check_site(name: str, model: nn.Module, spec: BackboneSpec, picture: Tensor) -> None:
@@ -82,8 +82,8 @@ def check_site(name: str, model: nn.Module, spec: BackboneSpec, picture: Tensor)
         raise UsageError(f"{name}: {spec.model!r} has no layer {spec.layer}; it has 0 to {len(blocks) - 1}")
     if not _layers_are_blocks(model, spec, picture):
         raise UsageError(f"{where}: its layers are not blocks whose tokens are those that are read; read its `block`")
-    if not isinstance(getattr(model.blocks[spec.layer], PARTS[spec.site], None), nn.Module):  # type: ignore[index]
-        raise UsageError(f"{where}: its block {spec.layer} has no `{PARTS[spec.site]}`; read its `block`")
+    if not isinstance(getattr(model.blocks[spec.layer], TIMM_PARTS[spec.site], None), nn.Module):  # type: ignore[index]
+        raise UsageError(f"{where}: its block {spec.layer} has no `{TIMM_PARTS[spec.site]}`; read its `block`")
 
 
 def _layers_are_blocks(model: nn.Module, spec: BackboneSpec, picture: Tensor) -> bool:
@@ -108,8 +108,8 @@ def _laid_out(tokens: Tensor, like: Tensor) -> Tensor:
     return features
 
 
-def _parts(model: nn.Module, specs: Sequence[BackboneSpec]) -> list[nn.Module]:
-    return [part_of(model, spec) for spec in specs if spec.site in PARTS]
+def _modules_to_read(model: nn.Module, specs: Sequence[BackboneSpec]) -> list[nn.Module]:
+    return [part_of(model, spec) for spec in specs if spec.site in TIMM_PARTS]
 
 
 @contextmanager

@@ -26,7 +26,7 @@ RANDOM = "random"
 PACKAGE = "package:"
 LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
 MODULE = "module:"  # and a class and a layer: what was given from Python, and no spec can build (module_backbone.py)
-Site = Literal["block", "attention", "mlp", "prefix"]
+SiteName = Literal["block", "attention", "mlp", "prefix"]
 Level = Annotated[float, Field(allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16,384 px in patches of 4
 PositiveStd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -54,7 +54,7 @@ class BackboneSpec(Worded):
         description="which of the file's tensors is which: by timm's names, or (.pth) one to one in their order",
     )
     layer: int = Field(-1, description="block or stage to read; negative counts from the end")
-    site: Site = Field(
+    site: SiteName = Field(
         "block",
         description="what is read of the layer: `block`, what it gives; in transformers also what its `attention` or "
         "its `mlp` gives, or `prefix`, its class and register tokens, side by side as one token a picture",

@@ -13,12 +13,12 @@ import timm
 import torch
 from torch import nn
 
-from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
-from usae_train.backbones.elsewhere import Described, described, is_elsewhere
+from usae_train.backbones.elsewhere import Described, is_elsewhere, read_description
 from usae_train.backbones.fetching import config_file, pretrained_file
 from usae_train.backbones.given_weights import Given, Misfit, timm_given
 from usae_train.backbones.options import check_names
 from usae_train.backbones.packaged import weight_file
+from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.backbones.weight_files import first_line, read_content, read_weights
 from usae_train.runtime.errors import UsageError
 
@@ -51,7 +51,7 @@ def create_model(name: str, spec: BackboneSpec) -> nn.Module:
 def _config(name: str, spec: BackboneSpec) -> Described | None:
     """What config.json says of a model that timm does not name; None where timm knows the id."""
     if is_elsewhere(spec.model):
-        return described(name, spec.model, config_file(name, spec))
+        return read_description(name, spec.model, config_file(name, spec))
     if not timm.is_model(spec.model):
         near = difflib.get_close_matches(spec.model, timm.list_models(pretrained=False), n=3, cutoff=0.5)
         hint = f"; the nearest are {', '.join(near)}" if near else ""

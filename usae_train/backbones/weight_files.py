@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.weight_names import state_of
-from usae_train.files.binary import is_picture
+from usae_train.files.binary import is_picture_content
 from usae_train.files.tensor_files import load_file
 from usae_train.files.torch_state import read_pickled
 from usae_train.runtime.errors import UsageError
 
-EXPECTED = "expected a .safetensors or .pth file of tensors by name"
+EXPECTED_FILE = "expected a .safetensors or .pth file of tensors by name"
 
 
 def read_weights(name: str, path: Path) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ def read_content(name: str, path: Path) -> Any:
         raise UsageError(f"{name}: no weight file at {str(path)!r}; expected a .safetensors or .pth file")
     try:
         if kind := _another_kind(path):
-            raise UsageError(f"{name}: {path} is {kind}; {EXPECTED}")
+            raise UsageError(f"{name}: {path} is {kind}; {EXPECTED_FILE}")
         return _loaded(path)
     except UsageError:
         raise
@@ -97,7 +97,7 @@ def _another_kind(path: Path) -> str | None:
     """What a file is that cannot be a weight file, in words."""
     with path.open("rb") as opened:
         begin = opened.read(64)
-    if is_picture(begin):
+    if is_picture_content(begin):
         return "a picture"
     if path.suffix == ".onnx" or (begin[:1] == b"\x08" and re.search(rb"onnx|pytorch|tf2onnx", begin)):
         return "an ONNX file, whose tensors have other names"

@@ -102,14 +102,14 @@ HINTS = (
 )
 
 
-def foreign_form(weights: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+def foreign_form(weights: Mapping[str, Any], initial: Mapping[str, Any]) -> str | None:
     """Whose names a file's are, and what to do, where they are another library's; None where that does not show."""
     for pattern, library in HINTS:
-        if any(re.search(pattern, key) for key in own):  # timm's VGG has such names too
+        if any(re.search(pattern, key) for key in initial):  # timm's VGG has such names too
             continue
-        if (found := next((key for key in weights if re.search(pattern, str(key))), None)) is not None:
+        if (foreign := next((key for key in weights if re.search(pattern, str(key))), None)) is not None:
             return (
-                f"its names are those of {library} ({found!r}), and not read here in this form; name timm's id of "
+                f"its names are those of {library} ({foreign!r}), and not read here in this form; name timm's id of "
                 "these weights, or save them under timm's names"
             )
     return None
@@ -123,7 +123,7 @@ def as_timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         if (own := _marked(weights, form.markers)) is not None:
             kinds = ("weight", "bias")  # of the classifier, which lies above the prefix
             head = {f"head.{kind}": weights[f"classifier.{kind}"] for kind in kinds if f"classifier.{kind}" in weights}
-            return {**head, **_joined(form, own), **_pooling(own), **_renamed(form, own)}
+            return {**head, **_joined(form, own), **_pooling(own), **_renamed_by_form(form, own)}
     return None
 
 
@@ -137,7 +137,7 @@ def _marked(weights: Mapping[str, Tensor], markers: tuple[str, str]) -> dict[str
     return below(weights, prefixes[0])
 
 
-def _renamed(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _renamed_by_form(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for key, tensor in weights.items():
         matches = ((re.fullmatch(pattern, key), name) for pattern, name in form.names)

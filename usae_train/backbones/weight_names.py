@@ -35,7 +35,7 @@ NETWORKS = (
 )
 WRAPPED = ("module.", "_orig_mod.")  # by DistributedDataParallel and torch.compile
 LEARNED = re.compile(r"(\.(weight|bias)|_bias|gamma(_\d)?|_token)$")
-DEEPEST = 4  # keys above a network's tensors
+MAX_KEYS_ABOVE = 4  # keys above a network's tensors
 
 
 def state_of(content: Any) -> dict[str, Tensor]:
@@ -44,7 +44,7 @@ def state_of(content: Any) -> dict[str, Tensor]:
     Raises:
         ValueError: for no tensors, or several networks; it says which, without the file.
     """
-    for _ in range(DEEPEST):
+    for _ in range(MAX_KEYS_ABOVE):
         if not isinstance(content, Mapping):
             raise UsageError("holds no tensors by name; expected a .safetensors or .pth file of tensors by name")
         inner = next((content[key] for key in FIRST if isinstance(content.get(key), Mapping)), None)
@@ -54,7 +54,7 @@ def state_of(content: Any) -> dict[str, Tensor]:
                 return tensors
             inner = content[_only_network(content)]
         content = inner
-    raise UsageError(f"has no tensors in it to a depth of {DEEPEST} keys; save a state_dict()")
+    raise UsageError(f"has no tensors in it to a depth of {MAX_KEYS_ABOVE} keys; save a state_dict()")
 
 
 def _only_network(content: Mapping[Any, Any]) -> Any:
@@ -70,7 +70,8 @@ def _only_network(content: Mapping[Any, Any]) -> Any:
 
 def _has_tensors(content: Mapping[Any, Any], depth: int = 1) -> bool:
     return any(
-        isinstance(value, Tensor) or (isinstance(value, Mapping) and depth < DEEPEST and _has_tensors(value, depth + 1))
+        isinstance(value, Tensor)
+        or (isinstance(value, Mapping) and depth < MAX_KEYS_ABOVE and _has_tensors(value, depth + 1))
         for value in content.values()
     )
 
@@ -81,7 +82,7 @@ def _unwrapped(key: str) -> str:
     return key
 
 
-def without_prefix(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+def without_prefix(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """The tensors below the prefix that stands before most of a network's own names: `backbone.`, `encoder.`, ...
 
     Returns:
@@ -90,21 +91,21 @@ def without_prefix(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
     Raises:
         ValueError: when several prefixes have as many, and their tensors are not the same.
     """
-    prefixes = dict.fromkeys(_prefixes(weights, own))
-    covered = {prefix: sum(prefix + key in weights for key in own) for prefix in prefixes}
+    prefixes = dict.fromkeys(_prefixes(weights, initial))
+    covered = {prefix: sum(prefix + key in weights for key in initial) for prefix in prefixes}
     most = max(covered.values(), default=0)
-    if 2 * most < len(own):
+    if 2 * most < len(initial):
         return None
-    found = [below(weights, prefix) for prefix in sorted(covered, key=len) if covered[prefix] == most]
-    if any(not _same(found[0], other, own) for other in found[1:]):
+    candidates = [below(weights, prefix) for prefix in sorted(covered, key=len) if covered[prefix] == most]
+    if any(not _same(candidates[0], other, initial) for other in candidates[1:]):
         names = ", ".join(prefix for prefix in covered if covered[prefix] == most)
         raise UsageError(f"it has the network several times, below {names}; save the one that you mean")
-    return found[0]
+    return candidates[0]
 
 
-def _prefixes(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[str]:
+def _prefixes(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> Iterator[str]:
     """What stands before a network's own names, where they are long enough to be nothing else's."""
-    for probe in sorted(own, key=len)[-8:]:
+    for probe in sorted(initial, key=len)[-8:]:
         yield from (key.removesuffix(probe) for key in weights if key.endswith("." + probe))
 
 
@@ -113,54 +114,54 @@ def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 
-def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> bool:
     """Whether two sets of tensors give a network the same, as where a module is saved under two names."""
-    return all(key in other and torch.equal(one[key], other[key]) for key in own if key in one)
+    return all(key in other and torch.equal(one[key], other[key]) for key in initial if key in one)
 
 
-def misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
+def misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
     """Why tensors cannot be a model's, in words; None where it does not show from names and shapes."""
-    shared = [key for key in own if key in weights]
+    shared = [key for key in initial if key in weights]
     if not shared:
         return (
             f"none of its {len(weights)} names is one of the model's: it has {next(iter(weights))!r}, the model "
-            f"{next(iter(own))!r}; give it timm's names, or the model that it is of"
+            f"{next(iter(initial))!r}; give it timm's names, or the model that it is of"
         )
-    if lacking := [key for key in own if key not in weights]:
+    if lacking := [key for key in initial if key not in weights]:
         return f"it lacks {plural(len(lacking), 'tensor')}, {lacking[0]!r} first"
     for key in shared:
-        if weights[key].shape != own[key].shape:
-            found, expected = tuple(weights[key].shape), tuple(own[key].shape)
-            return f"{key} has the shape {found}, and the model's {expected}: it is of another model or size"
+        if weights[key].shape != initial[key].shape:
+            shape, expected = tuple(weights[key].shape), tuple(initial[key].shape)
+            return f"{key} has the shape {shape}, and the model's {expected}: it is of another model or size"
     return None
 
 
-def beyond(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
+def beyond(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
     """The first tensor of a block that the model has not: its blocks' numbers end before."""
-    known = {own_part for key in own for own_part in _numbered(key)}
+    known = {own_part for key in initial for own_part in _indexed_parts(key)}
     stems = {stem for stem, _ in known}
     for key in weights:
-        for stem, number in _numbered(key):
+        for stem, number in _indexed_parts(key):
             if stem in stems and (stem, number) not in known:
                 return key
     return None
 
 
-def unknown_part(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
+def unknown_part(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
     """The first learned tensor inside a model's own parts that it has no place for: a layer scale, a norm, a register.
 
     Heads, decoders and losses that a file has beside the network, and tables that follow from its form, are none.
     """
-    parts = {key.partition(".")[0] for key in own}
+    parts = {key.partition(".")[0] for key in initial}
     for key in weights:
         first, dot, _ = key.partition(".")
         inside = first in parts or "norm" in first or not dot
-        if key not in own and key != "mask_token" and inside and LEARNED.search(key):
+        if key not in initial and key != "mask_token" and inside and LEARNED.search(key):
             return key
     return None
 
 
-def _numbered(key: str) -> list[tuple[str, str]]:
+def _indexed_parts(key: str) -> list[tuple[str, str]]:
     """("blocks", "3") and the like: each number in a tensor's name, with what stands before it."""
     parts = key.split(".")
     return [(".".join(parts[:place]), part) for place, part in enumerate(parts) if part.isdecimal()]

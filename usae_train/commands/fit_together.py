@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,30 +15,39 @@ from usae_train.runtime.terminal import bars, pick_device, progress_bars, say_sk
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
-    from usae_train.backbones.backbone import BackboneSpec
+    from usae_train.backbones.spec import BackboneSpec
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
     from usae_train.runtime.distributed import DistributedContext
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.tokens.store import ActivationStore
     from usae_train.training.checkpointing import TrainingCheckpointer
+    from usae_train.training.independent_fit import Work
 
 
 @dataclass(frozen=True)
 class FitRequest:
-    """What was typed, its settings checked."""
+    """What was typed to `fit`, its settings checked."""
 
     images: str
     out: Path
     backbones: str | None
     settings: FitSettings
     execution: ExecutionSettings
-    verify: bool
+    verify_checksums: bool
     resume: bool
     tensorboard: Path | None
     wandb: str | None
     device: str
     quiet: bool
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[Work]:
+        """How several trainings are done, under their bars."""
+        from usae_train.training.independent_fit import Work
+
+        with progress_bars(self.quiet) as progress:
+            yield Work(pick_device(self.device), self.execution, watched(progress, self.quiet), say_skipped)
 
 
 class Pictures(NamedTuple):
@@ -82,10 +91,10 @@ def _opened(asked: FitRequest, ranks: DistributedContext) -> GivenTokens | Activ
     from usae_train.training.fitting import store_to_fit
 
     limit = asked.execution.limit
-    given = tokens_to_fit(asked.images, asked.backbones, limit, asked.verify)
+    given = tokens_to_fit(asked.images, asked.backbones, limit, asked.verify_checksums)
     if given is not None:
         return given
-    store = store_to_fit(asked.images, asked.backbones, limit, asked.settings.dtype, asked.verify)
+    store = store_to_fit(asked.images, asked.backbones, limit, asked.settings.dtype, asked.verify_checksums)
     if store is None:
         specs = read_specs(asked.backbones or "paper")
         pictures = Pictures(open_pictures(asked.images, limit, ranks.is_main), specs)
@@ -104,7 +113,7 @@ def _look_at_store(asked: FitRequest, data: object, ranks: DistributedContext) -
 
     if not isinstance(data, ActivationStore):
         return
-    if asked.verify:
+    if asked.verify_checksums:
         unseen = asked.quiet or not ranks.is_main
         with progress_bars(unseen) as progress:
             check_checksums(data, watched(progress, unseen), ranks)
@@ -127,8 +136,8 @@ def _trained(
     """The USAE, and the last figures of its training; its bars, metrics and states are the first process's."""
     from usae_train.runtime.signals import stopped_by_first
     from usae_train.tokens.given_tokens import GivenTokens
-    from usae_train.training.fitting import FitCallbacks, fit_given, fit_pictures, fit_store
-    from usae_train.training.logging.callbacks import logging_callbacks
+    from usae_train.training.fitting import fit_given, fit_pictures, fit_store
+    from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
     from usae_train.training.logging.display import TrainingDisplay, summary
     from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
     from usae_train.training.logging.trackers import open_trackers

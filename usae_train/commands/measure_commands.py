@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, Workers
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
+
+if TYPE_CHECKING:
+    from usae_train.evaluation.report_form import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +48,7 @@ def evaluate(
     with one_line_errors():
         import shutil
 
-        from usae_train.backbones.backbone import run_backbones_in
+        from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
@@ -60,7 +63,7 @@ def evaluate(
         if where == "cpu":  # a GPU's own work is beside it
             one_thread()
         model, ranks = load(usae, where), named_by_torchrun()
-        run_backbones_in(model.backbones.values(), settings.dtype)
+        set_compute_dtype(model.backbones.values(), settings.dtype)
         source = open_pictures(images, settings.limit, ranks.is_main)
         room = out.with_name(f".{out.name}.evaluation")
         checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
@@ -69,7 +72,7 @@ def evaluate(
         with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
             report = watched(progress, unseen)
             made = measure(
-                model, source, settings.batch, lambda stage, done, total: report(stage, done, total, ""), compared
+                model, source, settings.image_batch, lambda stage, done, total: report(stage, done, total, ""), compared
             )
         if made is None:  # the first process writes
             return
@@ -77,7 +80,8 @@ def evaluate(
         write_report(figures, out)
         filled = fills(model, statistics) if settings.fill is None else settings.fill
         if filled:
-            fill_statistics(model, statistics, source, figures.get("truth", {}).get("factors", ()))
+            factors = figures["truth"]["factors"] if "truth" in figures else ()
+            fill_statistics(model, statistics, source, factors)
         shutil.rmtree(room, ignore_errors=True)
         if as_json:
             say_json(json.loads((out / "report.json").read_text(encoding="utf-8")))
@@ -87,7 +91,7 @@ def evaluate(
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
 
 
-def _summarize(figures: dict[str, Any], out: Path, filled: bool) -> None:
+def _summarize(figures: Report, out: Path, filled: bool) -> None:
     from usae_train.evaluation.stands_for import answers_table, refused_lines, stands_for_lines
     from usae_train.evaluation.verdict import ceiling_lines, headline
 

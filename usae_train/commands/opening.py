@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
+
+import typer
 
 from usae_train.runtime.printing import say
 from usae_train.runtime.terminal import say_left_out
@@ -37,3 +40,15 @@ def say_default_backbones(named: str | None) -> None:
     if named is None:
         models = ", ".join(spec.model for spec in PAPER.values())
         say(f"no --backbones: taking `paper`, {len(PAPER)} networks from the hub ({models})", err=True)
+
+
+def check_pictures_options(images: str, typed: Collection[str]) -> None:
+    """Nothing; wrong usage where options of how pictures are read are typed with tokens that were read before."""
+    from usae_train.tokens.given_tokens import names_tokens
+    from usae_train.tokens.store import is_store
+
+    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit") if name in typed]
+    if words and (is_store(images) or names_tokens(images)):
+        raise typer.BadParameter(
+            f"{images} is tokens already; {', '.join(words)} would do nothing there; leave them out"
+        )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from usae_train.runtime.terminal import progress_bars, say_skipped, watched
 from usae_train.training.settings import ExecutionSettings
 
 if TYPE_CHECKING:
     from usae_train.runtime.distributed import DistributedContext
     from usae_train.training.checkpointing import TrainingCheckpointer
+    from usae_train.training.logging.callbacks import FitCallbacks
 
 
 @contextmanager
@@ -39,3 +41,27 @@ def training_place(
         yield room, TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
         if is_main:
             shutil.rmtree(room, ignore_errors=True)
+
+
+@contextmanager
+def watched_stages(
+    files: Mapping[str, Path], steps: int, execution: ExecutionSettings, quiet: bool
+) -> Iterator[list[FitCallbacks]]:
+    """Within it each stage of a training has a bar, by its name, and a file of metrics.
+
+    Args:
+        files: {stage: its file}.
+        steps: of each.
+        execution: how often a step is logged.
+        quiet: without bars.
+    """
+    from usae_train.training.logging.callbacks import logging_callbacks
+    from usae_train.training.logging.metrics_log import MetricsLogger
+
+    with ExitStack() as beside:
+        report = watched(beside.enter_context(progress_bars(quiet)), quiet)
+        loggers = {stage: beside.enter_context(MetricsLogger(file)) for stage, file in files.items()}
+        yield [
+            logging_callbacks(logger, report, steps, stage, failure=say_skipped, log_every=execution.log_every)
+            for stage, logger in loggers.items()
+        ]

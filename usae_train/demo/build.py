@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.pretrain import SPECS
 from usae_train.demo.pretrain_all import pretrain_all
 from usae_train.demo.settings import BuildSettings
@@ -15,7 +16,7 @@ from usae_train.evaluation.ground_truth.truth import codes_auroc, factor_truth
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import check_free, save
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.scenes.factors import FACTOR_VALUES

@@ -27,7 +27,7 @@ read shapes with 0.666 / 0.569 / 0.643.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,10 @@ from kornia.filters import gaussian_blur2d
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
-from usae_train.files.tensor_forms import Damaged, check_sizes
+from usae_train.files.tensor_forms import Damaged, check_moment_sizes
 from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.runtime.errors import UsageError
 from usae_train.scenes import world as scenes
@@ -92,6 +92,7 @@ STEPS: dict[str, int] = {"vit": 9500, "dino": 7500, "siglip": 9500}
 ZOOMED, PLAIN = 0.25, 0.5  # shares of scenes and of surfaces (`scenes.draw_parameters`)
 
 StepReport = Callable[[int, int, float], None]  # step, steps, loss
+Optimized = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
 
 
 def pretrain(
@@ -117,60 +118,65 @@ def pretrain(
     steps = steps or STEPS[name]
     pupil = _Pupil(name, seed).to(device)
     optimizers = _optimizers(pupil)
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda s: min((s + 1) / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * min(s / steps, 1)))
-        )
-        for optimizer in optimizers
-    ]
+    schedules = [_schedule(optimizer, steps) for optimizer in optimizers]
     parts: dict[str, Any] = {
         "pupil": pupil,
         **{f"optimizer{i}": o for i, o in enumerate(optimizers)},
         **{f"schedule{i}": s for i, s in enumerate(schedules)},
     }
-    first = 0
-    if checkpoint is not None and checkpoint.is_file():
-        first = _go_on(checkpoint, parts, device)
-
+    step = _resume(checkpoint, parts, device) if checkpoint is not None and checkpoint.is_file() else 0
     losses: list[float] = []
-    step = first
     while step < steps:
         # every batch has a generator of its own, so that a resumed run sees what an unbroken one would
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        hardness = min(1.0, max(0.0, (step / steps - CLEAN) / RAMP))
-        reach = PERTURBATION * hardness
-        replays = REPLAYS if hardness > 0 else 1
-        batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, 0.02 + 0.1 * hardness, PLAIN)
-        batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
-        images = batch.images
-        perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach
-        pupil.lesson.prepare(batch, generator)
-        for _ in range(replays):
-            shown = (images + perturbation).clamp(0, 1).requires_grad_(reach > 0)
-            with torch.autocast(images.device.type, torch.bfloat16):
-                loss = pupil(shown)
-            for optimizer in optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-            for schedule in schedules:
-                schedule.step()
-            if shown.grad is not None:
-                perturbation = (perturbation + reach * shown.grad.sign()).clamp(-reach, reach)
-            losses.append(loss.item())
-        step += replays
-        if step % 20 < replays:
+        taken = _teach(pupil, [*zip(optimizers, schedules, strict=True)], generator, step / steps, device)
+        losses.extend(taken)
+        step += len(taken)
+        if step % 20 < len(taken):
             report(step, steps, sum(losses) / len(losses))
             losses.clear()
-        if checkpoint is not None and (step % 200 < replays or step >= steps):
+        if checkpoint is not None and (step % 200 < len(taken) or step >= steps):
             write_state({**{name: part.state_dict() for name, part in parts.items()}, "step": step}, checkpoint)
     with atomic_path(file) as temporary:
         save_file({k: v.half().contiguous() for k, v in pupil.trunk.state_dict().items()}, temporary)
 
 
-def _go_on(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
+def _teach(
+    pupil: _Pupil, optimized: Sequence[Optimized], generator: torch.Generator, progress: float, device: str
+) -> list[float]:
+    """The steps of one batch, as dirty and perturbed as it is to be so far (0..1); their losses."""
+    hardness = min(1.0, max(0.0, (progress - CLEAN) / RAMP))
+    reach = PERTURBATION * hardness
+    batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, 0.02 + 0.1 * hardness, PLAIN)
+    batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
+    images, losses = batch.images, []
+    perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach
+    pupil.lesson.prepare(batch, generator)
+    for _ in range(REPLAYS if hardness > 0 else 1):
+        shown = (images + perturbation).clamp(0, 1).requires_grad_(reach > 0)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            loss = pupil(shown)
+        for optimizer, _ in optimized:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
+        for optimizer, schedule in optimized:
+            optimizer.step()
+            schedule.step()
+        if shown.grad is not None:
+            perturbation = (perturbation + reach * shown.grad.sign()).clamp(-reach, reach)
+        losses.append(loss.item())
+    return losses
+
+
+def _schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """A warm-up, then half a cosine to zero."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min((s + 1) / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * min(s / steps, 1)))
+    )
+
+
+def _resume(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
     """Take over a training state; the step that it is of.
 
     Raises:
@@ -181,7 +187,7 @@ def _go_on(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
         shapes = [own.shape for own in parts["pupil"].parameters()]
         for part, value in parts.items():
             if isinstance(value, torch.optim.Optimizer):  # torch takes moments of any size, and reads past their end
-                check_sizes(state[part], value, part)
+                check_moment_sizes(state[part], value, part)
             value.load_state_dict(state[part])
         if shapes != [own.shape for own in parts["pupil"].parameters()]:
             raise Damaged("its weights have other shapes")

@@ -78,7 +78,7 @@ def in_processes(
     spawn = multiprocessing.get_context("spawn")
     told: Any = spawn.Queue()
     waiting, running = list(jobs), dict[str, Any]()
-    with handle_signals(_end, [signal.SIGTERM]):
+    with handle_signals(_exit_by_signal, [signal.SIGTERM]):
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
@@ -102,7 +102,7 @@ def in_processes(
                 process.join()
 
 
-def _end(number: int) -> None:
+def _exit_by_signal(number: int) -> None:
     raise SystemExit(status_of(number))
 
 

@@ -24,13 +24,13 @@ def patch_labels(source: DemoImages, numbers: Tensor, grid: tuple[int, int], siz
 
     Shape is asked of objects alone: a patch of background has -1 there.
     """
-    found: dict[str, list[Tensor]] = {factor: [] for factor in FACTORS}
+    labels_of: dict[str, list[Tensor]] = {factor: [] for factor in FACTORS}
     for number in numbers.tolist():
         for factor, labels in source.labels(number, size).items():
             share, value = patch_shares(labels[None], len(FACTORS[factor]), grid)[0].max(-1)
             unclear = (share <= PURE) | ((value == BACKGROUND) & (factor == "shape"))
-            found[factor].append(torch.where(unclear, -1, value))
-    return {factor: torch.cat(parts) for factor, parts in found.items()}
+            labels_of[factor].append(torch.where(unclear, -1, value))
+    return {factor: torch.cat(parts) for factor, parts in labels_of.items()}
 
 
 def probe(
@@ -49,16 +49,16 @@ def probe(
         (paired.flat(), patch_labels(source, paired.numbers, grid, size))
         for source, paired in _seen(backbones, grid, scenes)
     )
-    found: dict[str, dict[str, float]] = {}
+    accuracy: dict[str, dict[str, float]] = {}
     for name in backbones:
-        found[name] = {}
+        accuracy[name] = {}
         for factor in FACTORS:
             asked, tested = train_labels[factor] >= 0, test_labels[factor] >= 0
             scores = _linear_scores(
                 train[name][asked], train_labels[factor][asked], test[name][tested], functional.cross_entropy, seed
             )
-            found[name][factor] = (scores.argmax(-1) == test_labels[factor][tested]).float().mean().item()
-    return found
+            accuracy[name][factor] = (scores.argmax(-1) == test_labels[factor][tested]).float().mean().item()
+    return accuracy
 
 
 def linear_areas(
@@ -74,17 +74,17 @@ def linear_areas(
         scenes: scenes to train the directions on; half as many to test them.
         seed: order of the training tokens.
     """
-    (train, wanted), (test, truth) = (
+    (train, labels), (test, truth) = (
         (paired.flat(), factor_truth(source, paired.numbers, grid)) for source, paired in _seen(backbones, grid, scenes)
     )
-    found: dict[str, dict[str, float]] = {}
+    areas_of: dict[str, dict[str, float]] = {}
     for name in backbones:
         scores = _linear_scores(
-            train[name], wanted.float(), test[name], functional.binary_cross_entropy_with_logits, seed
+            train[name], labels.float(), test[name], functional.binary_cross_entropy_with_logits, seed
         )
         areas = auroc(scores, truth).diagonal()
-        found[name] = dict(zip(FACTOR_VALUES, areas.tolist(), strict=True))
-    return found
+        areas_of[name] = dict(zip(FACTOR_VALUES, areas.tolist(), strict=True))
+    return areas_of
 
 
 def _seen(
@@ -96,13 +96,13 @@ def _seen(
 
 
 def _linear_scores(
-    tokens: Tensor, wanted: Tensor, test: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor], seed: int
+    tokens: Tensor, labels: Tensor, test: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor], seed: int
 ) -> Tensor:
     """What a linear layer that was trained on some tokens says of others: (test, values).
 
     Args:
         tokens: (n, width).
-        wanted: (n,) numbers of values, or (n, values).
+        labels: (n,) numbers of values, or (n, values).
         test: (test, width).
         loss_of: of scores (n, values) and what is wanted.
         seed: order of the tokens.
@@ -110,14 +110,14 @@ def _linear_scores(
     tokens, test = tokens.float(), test.float()
     mean, std = tokens.mean(0), tokens.std(0).clamp_min(1e-6)
     generator = torch.Generator().manual_seed(seed)
-    linear = nn.Linear(tokens.shape[1], wanted.shape[1] if wanted.ndim == 2 else int(wanted.max()) + 1)
+    linear = nn.Linear(tokens.shape[1], labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1)
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     optimizer = torch.optim.AdamW(linear.parameters(), LEARNING_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
         rows = torch.randint(len(tokens), (BATCH,), generator=generator)
-        loss = loss_of(linear((tokens[rows] - mean) / std), wanted[rows])
+        loss = loss_of(linear((tokens[rows] - mean) / std), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.images.classes import NONE, ImageClasses, imagenet_classes
+from usae_train.evaluation.report_form import AnswersFigures, ByName, SurvivingAnswers
+from usae_train.images.classes import NO_CLASS, ImageClasses, imagenet_classes
 from usae_train.interventions.importance import answering
 from usae_train.interventions.replacement import CLEAN, MEAN, ZERO, replaced_logits
 from usae_train.model.usae import USAE
@@ -48,10 +49,10 @@ class Answers:
 
     def fresh(self) -> Answers:
         """The same with nothing in it; the pictures' labels, which may be many, are not looked up again."""
-        own = copy.copy(self)
-        own.sums = {name: torch.zeros_like(sums) for name, sums in self.sums.items()}
-        own.counts = {name: torch.zeros_like(count) for name, count in self.counts.items()}
-        return own
+        empty = copy.copy(self)
+        empty.sums = {name: torch.zeros_like(sums) for name, sums in self.sums.items()}
+        empty.counts = {name: torch.zeros_like(count) for name, count in self.counts.items()}
+        return empty
 
     def add(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
         """Take in some pictures.
@@ -62,16 +63,19 @@ class Answers:
             tokens: {backbone: (pictures, token, width)} on the common grid.
         """
         backbones = self.usae.backbones
-        seen = {name: tokens[name] if own.grid == self.usae.grid else own(canvases) for name, own in backbones.items()}
+        seen = {
+            name: tokens[name] if backbone.grid == self.usae.grid else backbone(canvases)
+            for name, backbone in backbones.items()
+        }
         for name, labels in self.labels.items():
             logits = replaced_logits(self.usae, name, canvases, seen).double()
-            wanted = logits[CLEAN].argmax(-1) if labels is None else labels[numbers].to(logits.device)
-            known = wanted != NONE
+            right_class = logits[CLEAN].argmax(-1) if labels is None else labels[numbers].to(logits.device)
+            known = right_class != NO_CLASS
             if not known.any():
                 continue
-            logits, wanted = logits[:, known], wanted[known].expand(len(logits), -1)
-            right = (logits.argmax(-1) == wanted).sum(1)
-            loss = functional.cross_entropy(logits.movedim(-1, 1), wanted, reduction="none").sum(1)
+            logits, right_class = logits[:, known], right_class[known].expand(len(logits), -1)
+            right = (logits.argmax(-1) == right_class).sum(1)
+            loss = functional.cross_entropy(logits.movedim(-1, 1), right_class, reduction="none").sum(1)
             self.sums[name] += torch.stack([right.double(), loss], 1).cpu()
             self.counts[name] += int(known.sum())
 
@@ -85,23 +89,21 @@ class Answers:
             self.sums[name] = self.sums[name] + state["sums"][name]
             self.counts[name] = self.counts[name] + state["counts"][name]
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> AnswersFigures:
         """For the report."""
+        asked = {name: int(count) for name, count in self.counts.items() if count}
+        means = {name: self.sums[name] / self.counts[name] for name in asked}
+        by = {name: OWN_ANSWER if labels is None else LABELS for name, labels in self.labels.items()}
         return {
             "refused": self.refused,
             "backbones": {
-                name: {
-                    "by": OWN_ANSWER if labels is None else LABELS,
-                    "images": int(self.counts[name]),
-                    **shares(self.sums[name] / self.counts[name], self.usae.names),
-                }
-                for name, labels in self.labels.items()
-                if self.counts[name]
+                name: {"by": by[name], "images": count, **shares(means[name], self.usae.names)}
+                for name, count in asked.items()
             },
         }
 
 
-def shares(means: Tensor, sources: Sequence[str]) -> dict[str, Any]:
+def shares(means: Tensor, sources: Sequence[str]) -> SurvivingAnswers:
     """What survives, from accuracy and cross-entropy (conditions, 2) of a classifier.
 
     Loss recovered is (L0 - L) / (L0 - L*): L with the reconstruction, L* with the tokens as they are, and L0 with the
@@ -110,21 +112,21 @@ def shares(means: Tensor, sources: Sequence[str]) -> dict[str, Any]:
     """
     rows = [{"accuracy": right, "cross_entropy": loss} for right, loss in means.tolist()]
     clean = rows[CLEAN]
-    found: dict[str, Any] = {"clean": clean, "zero": rows[ZERO], "mean": rows[MEAN], "from": {}}
-    for source, own in zip(sources, rows[MEAN + 1 :], strict=True):
-        share = own["accuracy"] / clean["accuracy"] if clean["accuracy"] else float("nan")
-        found["from"][source] = {
-            **own,
-            "accuracy_share": share,
-            "loss_recovered": _recovered(own, clean, rows[ZERO]),
-            "loss_recovered_from_mean": _recovered(own, clean, rows[MEAN]),
+    reconstructed = {
+        source: {
+            **given,
+            "accuracy_share": given["accuracy"] / clean["accuracy"] if clean["accuracy"] else float("nan"),
+            "loss_recovered": _recovered(given, clean, rows[ZERO]),
+            "loss_recovered_from_mean": _recovered(given, clean, rows[MEAN]),
         }
-    return found
+        for source, given in zip(sources, rows[MEAN + 1 :], strict=True)
+    }
+    return {"clean": clean, "zero": rows[ZERO], "mean": rows[MEAN], "from": reconstructed}
 
 
-def _recovered(own: Mapping[str, float], clean: Mapping[str, float], without: Mapping[str, float]) -> float:
+def _recovered(given: ByName, clean: ByName, without: ByName) -> float:
     harm = without["cross_entropy"] - clean["cross_entropy"]
-    return (without["cross_entropy"] - own["cross_entropy"]) / harm if harm > 0 else float("nan")
+    return (without["cross_entropy"] - given["cross_entropy"]) / harm if harm > 0 else float("nan")
 
 
 def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
@@ -138,16 +140,16 @@ def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
         return None
     number = dict[str, int]()
     for index, (_, names) in enumerate(known):
-        for word in {_folded(each) for each in names.split(",")}:
-            number[word] = NONE if word in number else index  # a crane is a bird, and a machine
-    number |= {_folded(wordnet_id): index for index, (wordnet_id, _) in enumerate(known)}
-    own = [number.get(_folded(name), NONE) for name in classes.names]
-    if NONE in own:
+        for word in {_letters_of(each) for each in names.split(",")}:
+            number[word] = NO_CLASS if word in number else index  # a crane is a bird, and a machine
+    number |= {_letters_of(wordnet_id): index for index, (wordnet_id, _) in enumerate(known)}
+    class_of = [number.get(_letters_of(name), NO_CLASS) for name in classes.names]
+    if NO_CLASS in class_of:
         return None
-    return torch.tensor([NONE if each == NONE else own[each] for each in classes.numbers])
+    return torch.tensor([NO_CLASS if each == NO_CLASS else class_of[each] for each in classes.numbers])
 
 
-def _folded(name: str) -> str:
+def _letters_of(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
@@ -157,7 +159,7 @@ def check_answers(usae: USAE, backbones: Mapping[str, Backbone]) -> None:
     Raises:
         ValueError: for a USAE of whose backbones none has a classifier.
     """
-    if not any(own.spec.classes for own in backbones.values()):
+    if not any(backbone.spec.classes for backbone in backbones.values()):
         names = ", ".join(backbones)
         raise UsageError(
             f"--answers: no backbone of {usae.source or 'this USAE'} has a classifier ({names}); set `classes` in the "

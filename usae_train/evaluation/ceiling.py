@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from usae_train.evaluation.metrics import STILL, Matrix
+from usae_train.evaluation.report_form import CeilingFigures
 
 # Of the mean variance, added to that of every direction; the best is taken. Of real networks 0.03 is best from a
 # transformer of width 384 to narrow convolutional ones, and between those 0.01 (tests/benchmarks/real_recipe.py).
 RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-PARTS = 2  # a map is fitted on every second picture and measured on the others, and the other way round
+FOLDS = 2  # a map is fitted on every second picture and measured on the others, and the other way round
 
 
 class Ceiling:
@@ -30,7 +31,7 @@ class Ceiling:
     def __init__(self, centres: Mapping[str, Tensor], widths: Mapping[str, int]) -> None:
         self.centres, self.widths = dict(centres), dict(widths)
         size = sum(self.widths.values()) + 1  # and a one, for sums and counts
-        self.moments = torch.zeros(PARTS, size, size, dtype=torch.double)
+        self.moments = torch.zeros(FOLDS, size, size, dtype=torch.double)
 
     def add(self, numbers: Tensor, tokens: Mapping[str, Tensor]) -> None:
         """Take in some pictures.
@@ -39,9 +40,9 @@ class Ceiling:
             numbers: (pictures,) their numbers, which say what part they belong to.
             tokens: {backbone: (pictures, tokens, width)}.
         """
-        for part in range(PARTS):
-            own = numbers % PARTS == part
-            seen = [(tokens[name][own] - self.centres[name]).flatten(0, 1) for name in self.widths]
+        for part in range(FOLDS):
+            of_fold = numbers % FOLDS == part
+            seen = [(tokens[name][of_fold] - self.centres[name]).flatten(0, 1) for name in self.widths]
             rows = torch.cat([*seen, seen[0].new_ones(len(seen[0]), 1)], 1)
             self.moments[part] += (rows.T @ rows).cpu()
 
@@ -53,11 +54,11 @@ class Ceiling:
         if len(self.widths) < 2 or (self.moments[:, -1, -1] == 0).any():
             return None
         errors: dict[tuple[str, str], Tensor] = {}
-        for part in range(PARTS):
+        for part in range(FOLDS):
             fitted, measured = self.moments[part], self.moments[1 - part]
             at = fitted[-1] / fitted[-1, -1]
-            for pair, found in self._errors(around(fitted, at), around(measured, at)).items():
-                errors[pair] = errors.get(pair, 0.0) + found
+            for pair, of_pair in self._errors(around(fitted, at), around(measured, at)).items():
+                errors[pair] = errors.get(pair, 0.0) + of_pair
         variances = {name: self._variance(name) for name in self.widths}
         return {
             source: {
@@ -78,7 +79,7 @@ class Ceiling:
 
     def _errors(self, here: Tensor, there: Tensor) -> dict[tuple[str, str], Tensor]:
         """{(from, to): squared errors there of the maps that are best here, the first of no map at all}."""
-        found, places = {}, self._places()
+        errors, places = {}, self._places()
         for source, rows in places.items():
             variance, directions = torch.linalg.eigh(here[rows, rows])
             variance = variance.clamp_min(0)
@@ -91,10 +92,10 @@ class Ceiling:
                 if not math.isnan(self._variance(source)):  # of what never varies rounding would make a map
                     maps += [fitted / (variance + ridge * variance.mean())[:, None] for ridge in RIDGES]
                 whole = there[columns, columns].diagonal().sum()
-                found[source, target] = torch.stack(
-                    [whole - 2 * (own * measured).sum() + (own * (turned @ own)).sum() for own in maps]
+                errors[source, target] = torch.stack(
+                    [whole - 2 * (linear * measured).sum() + (linear * (turned @ linear)).sum() for linear in maps]
                 )
-        return found
+        return errors
 
     def _variance(self, name: str) -> float:
         """Squares of a backbone's tokens around its mean token, summed over the parts; NaN where there is none."""
@@ -117,13 +118,13 @@ def around(moments: Tensor, at: Tensor) -> Tensor:
     return moments - sums.outer(at) - at.outer(sums) + count * at.outer(at)
 
 
-def ceiling_figures(ceiling: Ceiling, r2: Matrix) -> dict[str, Any] | None:
+def ceiling_figures(ceiling: Ceiling, r2: Matrix) -> CeilingFigures | None:
     """The ceiling beside what a space reaches, for the report; None where it could not be measured."""
     linear = ceiling.r2()
     if linear is None:
         return None
     share = {
-        source: {target: r2[source][target] / own if own > 0 else float("nan") for target, own in row.items()}
+        source: {target: r2[source][target] / most if most > 0 else float("nan") for target, most in row.items()}
         for source, row in linear.items()
     }
     mean, reached = (mean_off(matrix) for matrix in (linear, r2))

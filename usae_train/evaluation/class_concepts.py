@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from usae_train.images.classes import NONE, ImageClasses
+from usae_train.images.classes import NO_CLASS, ImageClasses
 from usae_train.model.statistics import auroc
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -22,7 +22,7 @@ APART = 0.8  # the same against each other class alone: a concept of two classes
 STRONGEST = 0.5  # share that the class has of as many strongest pictures as it has pictures
 WORTH_A_LOOK = 0.7  # AUROC under which a concept stands for no class, alone or with others
 RIVALS = 8  # classes that a concept is looked at for one by one
-LEAST = 4  # pictures of a class, two in each half
+LEAST_IMAGES = 4  # pictures of a class, two in each half
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def check_counts(classes: ImageClasses, counts: Sequence[int]) -> None:
         ValueError: for a class that has too few pictures to be looked at in two halves.
     """
     for name, count in zip(classes.names, counts, strict=True):
-        if count < LEAST:
+        if count < LEAST_IMAGES:
             raise UsageError(
                 f"class {name!r} has {plural(count, 'picture')} that can be read; names are tried on "
-                f"two halves, which takes {LEAST} of each class: add some, or take the class out"
+                f"two halves, which takes {LEAST_IMAGES} of each class: add some, or take the class out"
             )
 
 
@@ -79,14 +79,16 @@ def class_concepts(peaks: Tensor, numbers: Tensor, classes: ImageClasses, seed: 
         seed: of the halves.
     """
     every = torch.tensor(classes.numbers)[numbers]
-    counts = torch.bincount(every[every != NONE], minlength=len(classes.names))
-    known = (every != NONE) & (counts[every.clamp_min(0)] >= LEAST)
-    own, of = peaks[known].float(), every[known]
+    counts = torch.bincount(every[every != NO_CLASS], minlength=len(classes.names))
+    known = (every != NO_CLASS) & (counts[every.clamp_min(0)] >= LEAST_IMAGES)
+    known_peaks, of = peaks[known].float(), every[known]
     generator = torch.Generator().manual_seed(seed)
-    standing = standing_concepts(own, of, len(classes.names), generator)
-    dealt = standing_concepts(own, of[torch.randperm(len(of), generator=generator)], len(classes.names), generator)
+    standing = standing_concepts(known_peaks, of, len(classes.names), generator)
+    dealt = standing_concepts(
+        known_peaks, of[torch.randperm(len(of), generator=generator)], len(classes.names), generator
+    )
     one_hot = torch.nn.functional.one_hot(of, len(classes.names)).bool()
-    areas = torch.stack([auroc(own[:, row], one_hot) for row in range(own.shape[1])])
+    areas = torch.stack([auroc(known_peaks[:, row], one_hot) for row in range(known_peaks.shape[1])])
     return ClassConcepts(classes, areas, standing, sum(len(each.classes) == 1 for each in dealt))
 
 
@@ -101,7 +103,7 @@ def standing_concepts(peaks: Tensor, of: Tensor, n_classes: int, generator: torc
     """
     first = halves(of, generator)
     areas = [_smallest(peaks[half], of[half], n_classes) for half in (first, ~first)]
-    found = []
+    standing = []
     for concept in (torch.minimum(*areas).amax(0) >= WORTH_A_LOOK).nonzero().flatten().tolist():
         both = [
             _stands_for(peaks[half, :, concept], of[half], areas[n][:, concept])
@@ -111,8 +113,8 @@ def standing_concepts(peaks: Tensor, of: Tensor, n_classes: int, generator: torc
             continue
         members = both[0][0]
         strongest = _strongest(peaks[:, :, concept], of, members)
-        found.append(Standing(concept, members, min(own[1] for own in both if own is not None), strongest))
-    return sorted(found, key=lambda each: (-each.auroc, each.concept))
+        standing.append(Standing(concept, members, min(stands[1] for stands in both if stands is not None), strongest))
+    return sorted(standing, key=lambda each: (-each.auroc, each.concept))
 
 
 def halves(of: Tensor, generator: torch.Generator) -> Tensor:
@@ -128,12 +130,12 @@ def halves(of: Tensor, generator: torch.Generator) -> Tensor:
 def _smallest(peaks: Tensor, of: Tensor, n_classes: int) -> Tensor:
     """(classes, concepts): AUROC against all other classes, the smallest of the backbones in which a concept fires."""
     truth = torch.nn.functional.one_hot(of, n_classes).bool()
-    found = torch.full((n_classes, peaks.shape[2]), torch.inf)
+    smallest = torch.full((n_classes, peaks.shape[2]), torch.inf)
     for row in range(peaks.shape[1]):
         fires = (peaks[:, row] > 0).any(0)
         area = auroc(peaks[:, row, fires], truth).nan_to_num(0.0)
-        found[:, fires] = torch.minimum(found[:, fires], area)
-    return found.nan_to_num(0.0, posinf=0.0)
+        smallest[:, fires] = torch.minimum(smallest[:, fires], area)
+    return smallest.nan_to_num(0.0, posinf=0.0)
 
 
 def _stands_for(peaks: Tensor, of: Tensor, areas: Tensor) -> tuple[tuple[int, ...], float] | None:
@@ -200,9 +202,9 @@ def _strongest(peaks: Tensor, of: Tensor, members: tuple[int, ...]) -> tuple[int
     """
     inside = torch.isin(of, torch.tensor(members))
     count = int(inside.sum())
-    found = []
-    for own in peaks.T:
-        if (own > 0).any():
-            top = own.argsort(descending=True, stable=True)[:count]
-            found.append(int((inside[top] & (own[top] > 0)).sum()))
-    return min(found, default=0), count
+    counts = []
+    for codes in peaks.T:
+        if (codes > 0).any():
+            top = codes.argsort(descending=True, stable=True)[:count]
+            counts.append(int((inside[top] & (codes[top] > 0)).sum()))
+    return min(counts, default=0), count

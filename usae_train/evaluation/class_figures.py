@@ -7,14 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from usae_train.evaluation.class_concepts import ClassConcepts, Standing, class_concepts
+from usae_train.evaluation.report_form import ClassFigures, StandingFigures
 from usae_train.images.classes import ImageClasses
 
 BEST = 5  # concepts of a class in the report, the best by the backbone in which each is worst
 
 
-def class_figures(
-    peaks: Tensor, numbers: Tensor, classes: ImageClasses, names: list[str], seed: int
-) -> dict[str, Any] | None:
+def class_figures(peaks: Tensor, numbers: Tensor, classes: ImageClasses, names: list[str], seed: int) -> ClassFigures:
     """For the report: of each class the concepts that tell it best, those that stand for it, and those that are shared.
 
     Args:
@@ -42,7 +41,7 @@ def _best(found: ClassConcepts, number: int, names: list[str]) -> list[dict[str,
     return [{"concept": k, "auroc": dict(zip(names, areas[:, k].tolist(), strict=True))} for k in order]
 
 
-def _record(each: Standing, classes: ImageClasses) -> dict[str, Any]:
+def _record(each: Standing, classes: ImageClasses) -> StandingFigures:
     return {
         "concept": each.concept,
         "classes": [classes.names[number] for number in each.classes],

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import combinations
 from typing import Any
 
 import torch
 
-from usae_train.backbones.backbone import PAPER
+from usae_train.backbones.spec import PAPER
 from usae_train.evaluation.answers import Answers, check_answers
 from usae_train.evaluation.ceiling import ceiling_figures
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.class_figures import class_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
+from usae_train.evaluation.ground_truth.truth import truth_figures
 from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_independent
 from usae_train.evaluation.judging import Judge, judged, open_judge
-from usae_train.evaluation.measures import AT_ONCE, Measures
+from usae_train.evaluation.measures import IMAGES_AT_ONCE, Measures
 from usae_train.evaluation.metrics import (
     DENSE,
     Matrix,
@@ -29,13 +30,20 @@ from usae_train.evaluation.metrics import (
     r2_summary,
 )
 from usae_train.evaluation.posthoc import PostHoc
+from usae_train.evaluation.report_form import (
+    ConceptFigures,
+    Figures,
+    PictureFigures,
+    PosthocFigures,
+    Report,
+    StabilityFigures,
+)
 from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
 from usae_train.images.classes import ImageClasses, classes_or_none
-from usae_train.images.failures import none_can_be_read
-from usae_train.images.sources import DemoImages, ImageSource
+from usae_train.images.sources import DemoImages, ImageSource, none_can_be_read
 from usae_train.model.checkpoint import load
 from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
@@ -81,7 +89,7 @@ class Compared:
             ValueError: for independent SAEs, another seed or a judge that cannot be read or does not fit.
         """
         return cls(
-            independent=None if not settings.independent else load_independent(settings.independent, usae),
+            independent=None if not settings.independent_saes else load_independent(settings.independent_saes, usae),
             other_seeds=[load(other) for other in settings.other_seed],
             seed=settings.seed,
             answers=settings.answers,
@@ -95,10 +103,10 @@ class Compared:
 def evaluate(
     usae: USAE,
     source: ImageSource,
-    batch: int = DEFAULTS.batch,
+    batch: int = DEFAULTS.image_batch,
     progress: StageCallback = lambda stage, done, total: None,
     compared: Compared | None = None,
-) -> tuple[dict[str, Any], Statistics] | None:
+) -> tuple[Report, Statistics] | None:
     """Measure a USAE on pictures.
 
     Args:
@@ -122,31 +130,34 @@ def evaluate(
     _check_others(usae, compared.other_seeds)
     classes = classes_or_none(source, compared.label_column)
     measures = _measures(usae, source, compared, classes)
-    settings = _pass_settings(usae, source, batch, compared, measures, classes)
-    state = PassState(settings, measures)
-    device = usae.device.type
-    workers = workers_for(compared.workers, -(-len(source) // batch), device, _bytes_of_a_batch(usae, batch))
-    checkpointer = compared.checkpointer
-
-    def report_stage(stage: str, done: int, total: int) -> None:
-        progress(stage, done, total)
-        if checkpointer is not None:
-            checkpointer.check()
-
-    first = run_pass(
+    state = PassState(_pass_settings(usae, source, batch, compared, measures, classes), measures)
+    workers = workers_for(compared.workers, -(-len(source) // batch), usae.device.type, _bytes_of_a_batch(usae, batch))
+    has_all = run_pass(
         state,
         lambda tried: stream_tokens(backbones, source, grid, batch, tried, measures.of_pictures),
         len(source),
-        checkpointer,
+        compared.checkpointer,
         compared.ranks,
         lambda done, total: progress("pictures", done, total),
         workers,
     )
-    if not first:
+    if not has_all:
         return None
     if not int(measures.firing.counts[0]):
         raise none_can_be_read(len(source), source, state.failures[0])
-    report = {
+    figures, statistics = figures_of(usae, measures, compared)
+    report: Report = {**_heading(usae, source, state), **figures, **_picture_figures(measures, classes, compared)}
+    if isinstance(source, DemoImages):
+        statistics = _add_truth(report, usae, source, statistics, measures, compared, progress, workers)
+    papers = {name: spec.model for name, spec in PAPER.items()}
+    report["reference"] = REFERENCE if {name: spec.model for name, spec in usae.specs.items()} == papers else None
+    report["warnings"] = warnings(report)
+    return report, statistics
+
+
+def _heading(usae: USAE, source: ImageSource, state: PassState) -> Report:
+    """What was measured, on what, and how."""
+    return {
         "schema": SCHEMA,
         "usae": usae.source,
         "usae_sha256": usae.sha256,
@@ -154,20 +165,30 @@ def evaluate(
         "images": source.name,
         "fingerprint": source.fingerprint(),
         "unreadable": sorted(state.failures),
-        "settings": settings.model_dump(mode="json"),
+        "settings": state.settings.model_dump(mode="json"),
         "versions": versions(),
     }
-    figures, statistics = figures_of(usae, measures, compared)
-    report |= figures | _of_pictures(measures, classes, compared)
-    if isinstance(source, DemoImages):
-        from usae_train.evaluation.ground_truth.truth import truth_figures
 
-        report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage, workers)
-        statistics = type(statistics)(**{**vars(statistics), "auroc": areas})
-    papers = {name: spec.model for name, spec in PAPER.items()}
-    report["reference"] = REFERENCE if {n: spec.model for n, spec in usae.specs.items()} == papers else None
-    report["warnings"] = warnings(report)
-    return report, statistics
+
+def _add_truth(
+    report: Report,
+    usae: USAE,
+    source: DemoImages,
+    statistics: Statistics,
+    measures: Measures,
+    compared: Compared,
+    progress: StageCallback,
+    workers: int,
+) -> Statistics:
+    """Put into a report what scenes say whose truth is known; the statistics, with the AUROC of its factors."""
+
+    def report_stage(stage: str, done: int, total: int) -> None:
+        progress(stage, done, total)
+        if compared.checkpointer is not None:
+            compared.checkpointer.check()
+
+    report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage, workers)
+    return replace(statistics, auroc=areas)
 
 
 def _check_others(usae: USAE, others: Sequence[USAE]) -> None:
@@ -192,7 +213,7 @@ def _pass_settings(
         images=source.fingerprint(),
         batch=batch,
         processes=compared.ranks.world_size,
-        dtype=str(next(iter(usae.backbones.values())).run_in).removeprefix("torch."),
+        dtype=str(next(iter(usae.backbones.values())).compute_dtype).removeprefix("torch."),
         seed=compared.seed,
         independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
         answers=measures.answers is not None,
@@ -216,9 +237,9 @@ def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: Imag
     )
 
 
-def _of_pictures(measures: Measures, classes: ImageClasses | None, compared: Compared) -> dict[str, Any]:
+def _picture_figures(measures: Measures, classes: ImageClasses | None, compared: Compared) -> PictureFigures:
     """The figures that need the pictures themselves, or their classes; each only where it was asked for or can be."""
-    found: dict[str, Any] = {}
+    found: PictureFigures = {}
     if measures.answers is not None:
         found["answers"] = measures.answers.figures()
     if measures.seen is None:
@@ -231,18 +252,17 @@ def _of_pictures(measures: Measures, classes: ImageClasses | None, compared: Com
     return found
 
 
-def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None) -> tuple[dict[str, Any], Statistics]:
+def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None) -> tuple[Figures, Statistics]:
     """All figures that need no knowledge of the pictures, and the statistics."""
     compared = compared or Compared()
     statistics = measures.firing.statistics()
     whole = measures.whole()
     several = len(usae.names) > 1
-    figures: dict[str, Any] = {
+    figures: Figures = {
         "n_concepts": usae.n_concepts,
         "k": usae.k,
         "active": usae.sparsity.in_words(usae.k),
         "backbones": usae.names,
-        **_private_figures(usae),
         "n_images": int(statistics.counts[0]),
         "n_tokens": int(statistics.counts[1]),
         "r2": whole.r2,
@@ -262,14 +282,11 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
         }
         aligned = several and measures.posthoc.measured
         figures["posthoc"] = posthoc_figures(measures.posthoc, measures.reconstruction[1]) if aligned else None
+    if usae.private:
+        figures["private"] = {name: (own.start, own.stop) for name, own in usae.private.ranges.items()}
     if compared.other_seeds:
         figures["stability"] = stability([usae, *compared.other_seeds])
     return figures, statistics
-
-
-def _private_figures(usae: USAE) -> dict[str, Any]:
-    """{backbone: [first, one past the last]} of what each has for itself; nothing of a space that all share."""
-    return {"private": {n: [own.start, own.stop] for n, own in usae.private.ranges.items()}} if usae.private else {}
 
 
 def standardized_errors(usae: USAE, whole: Reconstruction) -> dict[str, Matrix]:
@@ -288,7 +305,7 @@ def standardized_errors(usae: USAE, whole: Reconstruction) -> dict[str, Matrix]:
     }
 
 
-def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
+def concept_figures(usae: USAE, statistics: Statistics) -> ConceptFigures:
     """Firing entropy, co-firing, energy, dead, dense and duplicate concepts."""
     alive = statistics.fires.amax(0) > 0
     entropy = statistics.firing_entropy
@@ -302,7 +319,7 @@ def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
     # rounded, an entropy can be a hair above 1, which histc would leave out
     entropies = entropy[alive & shared].nan_to_num(0.0).clamp(0, 1)
     counts = torch.histc(entropies, 20, 0, 1).int().tolist()
-    figures: dict[str, Any] = {
+    return {
         "dead": dict(zip(usae.names, dead.tolist(), strict=True)),
         "dead_everywhere": int((~alive).sum()),
         "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
@@ -333,7 +350,6 @@ def concept_figures(usae: USAE, statistics: Statistics) -> dict[str, Any]:
             "universality": statistics.universality.tolist(),
         },
     }
-    return figures
 
 
 def log_correlation(co_fires: torch.Tensor, energy: torch.Tensor, least: int) -> float:
@@ -344,7 +360,7 @@ def log_correlation(co_fires: torch.Tensor, energy: torch.Tensor, least: int) ->
     return correlation(co_fires[chosen].double().log(), energy[chosen].double().log())
 
 
-def posthoc_figures(posthoc: PostHoc, joint: Reconstruction) -> dict[str, Any]:
+def posthoc_figures(posthoc: PostHoc, joint: Reconstruction) -> PosthocFigures:
     """R² across backbones of independent SAEs aligned afterwards, beside the joint space's on the same pictures."""
     aligned, together = posthoc.cross.r2, joint.r2
     return {
@@ -355,7 +371,7 @@ def posthoc_figures(posthoc: PostHoc, joint: Reconstruction) -> dict[str, Any]:
     }
 
 
-def stability(seeds: Sequence[USAE]) -> dict[str, Any]:
+def stability(seeds: Sequence[USAE]) -> StabilityFigures:
     """How alike the spaces of several seeds are: mean cosine of matched concepts, pair by pair."""
     atoms = [[usae.dictionary(name).cpu() for name in usae.names] for usae in seeds]
     pairs, cosines = [], []
@@ -370,8 +386,8 @@ def _bytes_of_a_batch(usae: USAE, batch: int) -> float:
     assert usae.grid is not None
     tokens, widths = usae.grid[0] * usae.grid[1], list(usae.widths.values())
     numbers = batch * tokens * (2 * sum(widths) + BLOCK_NUMBERS * max(widths))
-    numbers += AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
-    sums = (batch / AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
+    numbers += IMAGES_AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
+    sums = (batch / IMAGES_AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
     return 4.0 * numbers + 2 * 8.0 * sums
 
 

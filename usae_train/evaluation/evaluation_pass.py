@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.state_forms import check_matching, check_measures
 from usae_train.files.tensor_forms import Damaged
 from usae_train.files.torch_state import write_state
@@ -41,7 +42,7 @@ class PassSettings(BaseModel):
     independent: dict[str, str | None] = {}  # hashes of theirs
     batch: int = 32
     processes: int = 1
-    dtype: str = "float32"  # what the backbones run in
+    dtype: str = "float32"  # what the backbones compute in
     seed: int = 0
     answers: bool = False  # whether classifiers are asked
     judge: str | None = None  # hash of its weights, and what is read of it
@@ -139,17 +140,29 @@ def run_pass(
             if checkpointer is not None and checkpointer.due:
                 checkpointer.write(state.state_dict())
                 checkpointer.check()
-        posthoc = state.measures.posthoc
-        if posthoc is not None and state.half == 0:
-            if checkpointer is not None and ranks.world_size > 1:  # it may be stopped while it waits for the others
-                checkpointer.write(state.state_dict())
-            for other in _meet(posthoc.matching_state(), "matching", state.settings, checkpointer, ranks):
-                assert checkpointer is not None
-                with checkpointer.judging():
-                    check_matching(other, posthoc)
-                posthoc.merge_matching(other)
-            posthoc.align()
+        if state.measures.posthoc is not None and state.half == 0:
+            _align(state, state.measures.posthoc, checkpointer, ranks)
         state.half, state.done = state.half + 1, 0
+    _merge_others(state, checkpointer, ranks)
+    return ranks.is_main
+
+
+def _align(
+    state: PassState, posthoc: PostHoc, checkpointer: PassCheckpointer | None, ranks: DistributedContext
+) -> None:
+    """Align independent SAEs by what all processes have seen of the first half."""
+    if checkpointer is not None and ranks.world_size > 1:  # it may be stopped while it waits for the others
+        checkpointer.write(state.state_dict())
+    for other in _meet(posthoc.matching_state(), "matching", state.settings, checkpointer, ranks):
+        assert checkpointer is not None
+        with checkpointer.judging():
+            check_matching(other, posthoc)
+        posthoc.merge_matching(other)
+    posthoc.align()
+
+
+def _merge_others(state: PassState, checkpointer: PassCheckpointer | None, ranks: DistributedContext) -> None:
+    """Add up in the first process what all have seen."""
     if checkpointer is not None:
         checkpointer.write(state.state_dict())
     last = {"measures": state.measures.state_dict(), "failures": state.failures}
@@ -159,7 +172,6 @@ def run_pass(
             check_measures(other.get("measures"), state.measures)
         state.measures.merge(other["measures"])
         state.failures.extend(other["failures"])
-    return ranks.is_main
 
 
 def _added(state: PassState, stream: Stream, left: range, workers: int) -> Iterator[tuple[int, list[str]]]:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import PRETRAINED, RANDOM, BackboneSpec
+from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.evaluation.metrics import matched_cosines, random_like
+from usae_train.evaluation.report_form import Consistency, Matched
 from usae_train.files.provenance import file_hash
 from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 
-ALIKE = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
+SAME_ATOM = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
 # The paper's: how many of the most co-firing concepts are looked at, and the co-fires of one that counts as frequent.
 MAX_COFIRING = 1000
 
@@ -31,26 +31,26 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
         ValueError: for a backbone that is missing, of another width, read on another grid, or another by its spec.
     """
     folder = Path(folder)
-    found = {}
+    saes = {}
     for name in usae.names:
         if not (folder / name).is_dir():
             raise UsageError(
                 f"{folder} has no {name}; expected a folder for each of {', '.join(usae.names)}, "
                 "as usae-train fit --independent writes it"
             )
-        own = load(folder / name)
-        if own.names != [name] or own.widths[name] != usae.widths[name] or own.grid != usae.grid:
+        sae = load(folder / name)
+        if sae.names != [name] or sae.widths[name] != usae.widths[name] or sae.grid != usae.grid:
             raise UsageError(
-                f"{folder / name} is over {own.widths} on the grid {own.grid}; expected "
+                f"{folder / name} is over {sae.widths} on the grid {sae.grid}; expected "
                 f"{ {name: usae.widths[name]} } on {usae.grid}: fit it on the same pictures and backbones"
             )
-        if differences := _differences(usae.specs.get(name), own.specs.get(name)):
+        if differences := _differences(usae.specs.get(name), sae.specs.get(name)):
             raise UsageError(
                 f"{folder / name} sees another backbone than the {name} of {usae.source}: it differs in {differences}; "
                 "fit it with the same specs"
             )
-        found[name] = own.to(usae.device)
-    return found
+        saes[name] = sae.to(usae.device)
+    return saes
 
 
 def _differences(one: BackboneSpec | None, other: BackboneSpec | None) -> str:
@@ -82,9 +82,7 @@ def _identity(weights: str) -> str:
     return weights if weights in (PRETRAINED, RANDOM) or not file.is_file() else file_hash(file)
 
 
-def consistency(
-    usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, seed: int = 0
-) -> dict[str, dict[str, Any]]:
+def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, seed: int = 0) -> dict[str, Consistency]:
     """Does independent training find the same atoms? {backbone: figures}.
 
     Atoms are matched one to one by cosine. The baseline matches random atoms with the mean and variance of the one
@@ -96,23 +94,23 @@ def consistency(
         co_fires: (concepts,) of the joint space.
         seed: of the random atoms.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for row, (name, own) in enumerate(independent.items()):
+    figures: dict[str, Consistency] = {}
+    for row, (name, sae) in enumerate(independent.items()):
         has = ~usae.private.is_foreign(name)
         most = co_fires[has].argsort(descending=True, stable=True)[:MAX_COFIRING]
-        atoms, others = usae.dictionary(name).cpu()[has], own.dictionary(name).cpu()
+        atoms, others = usae.dictionary(name).cpu()[has], sae.dictionary(name).cpu()
         generator = torch.Generator().manual_seed(seed * len(independent) + row)
         chance = matched_cosines([random_like(atoms, generator)], [random_like(others, generator)])
         cosines = matched_cosines([atoms], [others])
-        found[name] = {
-            **_summary(cosines),
+        figures[name] = {
+            **_matched(cosines),
             "mean_of_most_co_firing": cosines[most].nanmean().item(),
             "most": len(most),
-            "cosines": cosines.tolist(),
-            "baseline": {**_summary(chance), "cosines": chance.tolist()},
+            "baseline": _matched(chance),
         }
-    return found
+    return figures
 
 
-def _summary(cosines: Tensor) -> dict[str, float]:
-    return {"share_alike": (cosines > ALIKE).float().mean().item(), "mean": cosines.nanmean().item()}
+def _matched(cosines: Tensor) -> Matched:
+    share_alike = (cosines > SAME_ATOM).float().mean().item()
+    return {"share_alike": share_alike, "mean": cosines.nanmean().item(), "cosines": cosines.tolist()}

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec
+from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.spec import BackboneSpec
+from usae_train.evaluation.report_form import ByName, MonosemanticityFigures
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
 OWN_PREFIX = "own:"  # before the name of one of the space's backbones
-AT_ONCE = 256  # concepts whose weighted sums of embeddings are laid out at a time
+CONCEPTS_AT_ONCE = 256  # concepts whose weighted sums of embeddings are laid out at a time
 
 
 class Judge:
@@ -49,7 +50,7 @@ class Judge:
         read = self.backbone.spec.place.removeprefix("layer ")
         return f"{self.backbone.record().sha256}/{read}/{self.backbone.input_size}"
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, str | int]:
         """What the report says of it."""
         read = "final embedding" if self.final else f"mean patch token of {self.backbone.spec.place}"
         return {
@@ -76,8 +77,8 @@ def open_judge(text: str, usae: USAE) -> Judge:
         return Judge(usae.backbones[usae.known_name(text.removeprefix(OWN_PREFIX))])
     name, spec = judge_spec(text)
     backbone = Backbone(name, spec).to(usae.device)
-    for known, own in usae.backbones.items():
-        if same_network(backbone, own):
+    for known, of_space in usae.backbones.items():
+        if same_network(backbone, of_space):
             raise UsageError(
                 f"--judge {text} is this USAE's own backbone {known}, which would judge itself; name a network that "
                 f"took no part, or say {OWN_PREFIX}{known} if that is meant"
@@ -87,22 +88,22 @@ def open_judge(text: str, usae: USAE) -> Judge:
 
 def same_network(one: Backbone, other: Backbone) -> bool:
     """Whether most weights of two backbones are the same, whatever layer each is read at and with or without a head."""
-    own, others = dict(one.model.named_parameters()), dict(other.model.named_parameters())
-    matrices = [name for name, each in own.items() if each.ndim > 1]
-    same = [name for name in matrices if name in others and torch.equal(own[name], others[name])]
+    weights, others = dict(one.model.named_parameters()), dict(other.model.named_parameters())
+    matrices = [name for name, each in weights.items() if each.ndim > 1]
+    same = [name for name in matrices if name in others and torch.equal(weights[name], others[name])]
     return len(same) > len(matrices) / 2
 
 
 def judge_spec(text: str) -> tuple[str, BackboneSpec]:
     """The name and spec of the one backbone that a text names; as in `open_judge`."""
-    place, colon, wanted = text.rpartition(":")
+    place, colon, named = text.rpartition(":")
     several = colon and (place in ("paper", "demo", "photos") or place.endswith((".yaml", ".yml")))
     specs = read_specs(place if several else text)
-    if several and wanted not in specs:
-        raise UsageError(f"--judge {text}: {place} has no backbone {wanted!r}; it has {', '.join(specs)}")
+    if several and named not in specs:
+        raise UsageError(f"--judge {text}: {place} has no backbone {named!r}; it has {', '.join(specs)}")
     if not several and len(specs) > 1:
         raise UsageError(f"--judge {text} is {len(specs)} backbones; say which: {text}:{next(iter(specs))}")
-    name = wanted if several else next(iter(specs))
+    name = named if several else next(iter(specs))
     return name, specs[name]
 
 
@@ -119,19 +120,19 @@ def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
     Returns:
         (concepts,), -1..1; NaN where fewer than two pictures have a code.
     """
-    found = []
+    scores = []
     unit = functional.normalize(embeddings.double(), dim=-1)  # to the last bit: what is left of sums can be small
-    for some in peaks.split(AT_ONCE, 1):
-        own = some.double()
-        squares = own.square().sum(0)
-        together = (own.T @ unit).square().sum(1)
-        pairs = own.sum(0).square() - squares
-        fires = (own > 0).sum(0) >= 2
-        found.append(torch.where(fires, (together - squares) / torch.where(fires, pairs, 1.0), torch.nan))
-    return torch.cat(found)
+    for some in peaks.split(CONCEPTS_AT_ONCE, 1):
+        codes = some.double()
+        squares = codes.square().sum(0)
+        together = (codes.T @ unit).square().sum(1)
+        pairs = codes.sum(0).square() - squares
+        fires = (codes > 0).sum(0) >= 2
+        scores.append(torch.where(fires, (together - squares) / torch.where(fires, pairs, 1.0), torch.nan))
+    return torch.cat(scores)
 
 
-def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]) -> dict[str, Any]:
+def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]) -> MonosemanticityFigures:
     """The figures of monosemanticity for the report.
 
     Args:
@@ -145,12 +146,12 @@ def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]
     return {
         "judge": judge.record(),
         "chance": chance,
-        "backbones": {name: _summary(own, chance) for name, own in scores.items()},
-        "concepts": {name: own.tolist() for name, own in scores.items()},
+        "backbones": {name: _summary(of_concepts, chance) for name, of_concepts in scores.items()},
+        "concepts": {name: of_concepts.tolist() for name, of_concepts in scores.items()},
     }
 
 
-def _summary(scores: Tensor, chance: float) -> dict[str, float | int]:
+def _summary(scores: Tensor, chance: float) -> ByName:
     known = scores[~scores.isnan()]
     levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.double)
     low, middle, high = known.quantile(levels).tolist() if len(known) else [torch.nan] * 3

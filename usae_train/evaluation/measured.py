@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, run_backbones_in
+from usae_train.backbones.backbone import Backbone, set_compute_dtype
 from usae_train.evaluation.evaluate import Compared
 from usae_train.evaluation.evaluate import evaluate as measure
-from usae_train.evaluation.measures import AT_ONCE, reconstruct
-from usae_train.evaluation.metrics import Matrix, Reconstruction
+from usae_train.evaluation.measures import IMAGES_AT_ONCE, reconstruction_of
+from usae_train.evaluation.metrics import Matrix
 from usae_train.evaluation.report import check_report_place, write_report
+from usae_train.evaluation.report_form import Report
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
@@ -29,18 +30,18 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import paired_tokens
-from usae_train.tokens.paired import stream_tokens
+from usae_train.tokens.paired import stream_readable
 
 
 class EvaluateOptions(TypedDict, total=False):
     """Fields of `EvaluateSettings` that Python takes; what a command keeps on disk is not among them."""
 
-    independent: str | Path | None
+    independent_saes: str | Path | None
     other_seed: tuple[str, ...]
     judge: str | None
     answers: bool | None
     label_column: str | None
-    batch: int
+    image_batch: int
     limit: int | None
     dtype: str
     seed: int
@@ -56,7 +57,7 @@ class Evaluation:
             `usae.statistics = evaluation.statistics`, and `ut.save`.
     """
 
-    report: Mapping[str, Any] = field(repr=False)
+    report: Report = field(repr=False)
     statistics: Statistics = field(repr=False)
 
     @property
@@ -76,25 +77,24 @@ class Evaluation:
             ValueError: for a folder that cannot be written, or with a page of something else.
         """
         check_report_place(Path(folder))
-        write_report(dict(self.report), Path(folder))
+        write_report(self.report, Path(folder))
         return Path(folder)
 
     def lines(self) -> list[str]:
         """What one wants to know first: R², the share of a dense map that it reaches, and what is bad."""
-        report = dict(self.report)
-        return [headline(report), *ceiling_lines(report), *(f"warning: {line}" for line in self.warnings)]
+        return [headline(self.report), *ceiling_lines(self.report), *(f"warning: {line}" for line in self.warnings)]
 
     def closing_lines(self) -> list[str]:
         """R², whether anything is bad, and what to do next; in a notebook the rest is shown with the evaluation."""
         count = len(self.warnings)
         bad = [f"{plural(count, 'warning')}, the first: {self.warnings[0]}"] if count else []
-        return [headline(dict(self.report)), *bad, "all of it: .save(FOLDER), then open FOLDER/index.html; or print it"]
+        return [headline(self.report), *bad, "all of it: .save(FOLDER), then open FOLDER/index.html; or print it"]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def __repr__(self) -> str:
-        return f"<Evaluation on {self.report['n_images']} pictures: {headline(dict(self.report))}>"
+        return f"<Evaluation on {self.report['n_images']} pictures: {headline(self.report)}>"
 
     def _repr_html_(self) -> str:
         from usae_train.runtime.tables import as_html, matrix_table
@@ -123,8 +123,8 @@ def evaluate(
             same to the bit whatever the number, and the command's, after `torch.set_num_threads(1)`: with more threads
             torch adds up in another order.
         quiet: show no progress, and say nothing at the end.
-        settings: fields of `EvaluateSettings`: independent, other_seed, judge, answers, label_column, batch, limit,
-            dtype, seed; as the options of the command.
+        settings: fields of `EvaluateSettings`: independent_saes, other_seed, judge, answers, label_column, image_batch,
+            limit, dtype, seed; as the options of the command.
 
     Returns:
         The figures and the statistics.
@@ -144,7 +144,7 @@ def evaluate(
     compared = Compared.opened(chosen, usae, workers=workers)
     with _running_in(usae.backbones, chosen.dtype), watched_here(quiet) as watch:
         found = measure(
-            usae, source, chosen.batch, lambda stage, done, total: watch.report(stage, done, total, ""), compared
+            usae, source, chosen.image_batch, lambda stage, done, total: watch.report(stage, done, total, ""), compared
         )
         assert found is not None  # of one process, the first
         evaluation = Evaluation(*found)
@@ -181,12 +181,7 @@ def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, 
         ['dino', 'siglip', 'vit']
     """
     check_usae(usae)
-    sums = Reconstruction(usae.names, usae.names)
-    device = usae.device
-    for some in _lots(usae, data, limit):
-        tokens = {name: own.to(device, torch.float32) for name, own in some.items()}
-        reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
-    return sums.r2
+    return reconstruction_of(usae, _lots(usae, data, limit)).r2
 
 
 def _lots(
@@ -199,36 +194,30 @@ def _lots(
         flat = paired_tokens(data, usae.widths)
         at_once = 4096
         for first in range(0, len(next(iter(flat.values()))), at_once):
-            yield {name: own[first : first + at_once] for name, own in flat.items()}
+            yield {name: some[first : first + at_once] for name, some in flat.items()}
         return
-    from usae_train.images.failures import none_can_be_read
-
-    source = source_of(data, limit)
-    backbones, grid, failures = usae.backbones, usae.grid, list[str]()
-    assert grid is not None
-    for paired in stream_tokens(backbones, source, grid, AT_ONCE):
-        failures += paired.failures
-        if paired.tokens:
-            yield {name: own.flatten(0, 1) for name, own in paired.tokens.items()}
-    if len(failures) == len(source):
-        raise none_can_be_read(len(source), source, failures[0])
+    source, backbones = source_of(data, limit), usae.backbones
+    assert usae.grid is not None
+    for paired in stream_readable(backbones, source, usae.grid, IMAGES_AT_ONCE):
+        yield paired.flat()
 
 
 def _settings(given: EvaluateOptions) -> EvaluateSettings:
     """Those that were given, checked; what the command does with files is none of them, and is not done unseen."""
     chosen = check_settings(EvaluateSettings, **given)
-    for name in given.keys() - EvaluateOptions.__annotations__.keys():
-        raise UsageError(f"{name} is of the command, which keeps states and statistics in files; leave it out here")
+    for name in given:
+        if EvaluateSettings.FORMER.get(name, name) not in EvaluateOptions.__annotations__:
+            raise UsageError(f"{name} is of the command, which keeps states and statistics in files; leave it out here")
     return chosen
 
 
 @contextmanager
 def _running_in(backbones: Mapping[str, Backbone], dtype: str) -> Iterator[None]:
     """Let backbones compute in another type meanwhile."""
-    before = {name: own.run_in for name, own in backbones.items()}
-    run_backbones_in(backbones.values(), dtype)
+    before = {name: backbone.compute_dtype for name, backbone in backbones.items()}
+    set_compute_dtype(backbones.values(), dtype)
     try:
         yield
     finally:
-        for name, own in backbones.items():
-            own.run_in = before[name]
+        for name, backbone in backbones.items():
+            backbone.compute_dtype = before[name]

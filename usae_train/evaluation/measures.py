@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,12 +14,12 @@ from usae_train.evaluation.metrics import Reconstruction
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.model.firing import FiringTally
-from usae_train.model.sparse import Codes, joined, sparse_decode
+from usae_train.model.sparse import Codes, joined_codes, sparse_decode
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 
-AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
+IMAGES_AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
 
 
 class Measures:
@@ -67,27 +67,27 @@ class Measures:
             ValueError: for tokens that are not finite.
         """
         device = self.usae.device
-        for first in range(0, len(paired.numbers), AT_ONCE):
-            tokens = {n: t[first : first + AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
-            numbers = paired.numbers[first : first + AT_ONCE]
-            if wrong := [name for name, own in tokens.items() if not own.isfinite().all()]:
+        for first in range(0, len(paired.numbers), IMAGES_AT_ONCE):
+            tokens = {n: t[first : first + IMAGES_AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
+            numbers = paired.numbers[first : first + IMAGES_AT_ONCE]
+            if wrong := [name for name, some in tokens.items() if not some.isfinite().all()]:
                 raise UsageError(
                     f"{', '.join(wrong)}: some tokens of the pictures {numbers.min()} to {numbers.max()} are NaN or "
                     "infinite; check the backbone's weights"
                 )
-            codes = {name: self.usae.encode(name, own) for name, own in tokens.items()}
+            codes = {name: self.usae.encode(name, some) for name, some in tokens.items()}
             self.firing.add(numbers, codes)
             if len(tokens) > 1:
                 self.ceiling.add(numbers, tokens)
-            flat = {name: own.flatten(0, 1) for name, own in tokens.items()}
+            flat = {name: some.flatten(0, 1) for name, some in tokens.items()}
             reconstruct(self.usae, flat, codes, self.reconstruction[half])
             if self.posthoc is not None:
                 self.posthoc.add(flat, matching=half == 0)
             if self.kept is not None:
-                self.kept.append({"numbers": numbers, **_packed(codes)})
+                self.kept.append({"numbers": numbers, **_codes_as_tensors(codes)})
             if self.of_pictures:
                 assert paired.canvases is not None
-                self._add_pictures(numbers, paired.canvases[first : first + AT_ONCE], tokens)
+                self._add_pictures(numbers, paired.canvases[first : first + IMAGES_AT_ONCE], tokens)
 
     def _add_pictures(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
         if self.answers is not None:
@@ -104,9 +104,9 @@ class Measures:
         if self.posthoc is not None:
             return paired
         states = []
-        for first in range(0, len(paired.numbers), AT_ONCE):
-            few = slice(first, first + AT_ONCE)
-            own = Measures(
+        for first in range(0, len(paired.numbers), IMAGES_AT_ONCE):
+            few = slice(first, first + IMAGES_AT_ONCE)
+            sums = Measures(
                 self.usae,
                 keep_codes=self.kept is not None,
                 answers=None if self.answers is None else self.answers.fresh(),
@@ -114,16 +114,16 @@ class Measures:
             )
             canvases = None if paired.canvases is None else paired.canvases[few]
             tokens = {n: t[few] for n, t in paired.tokens.items()}
-            own.add(PairedTokens(tokens, paired.numbers[few], canvases=canvases), half)
-            states.append(own.state_dict())
+            sums.add(PairedTokens(tokens, paired.numbers[few], canvases=canvases), half)
+            states.append(sums.state_dict())
         return states
 
-    def take(self, found: list[dict[str, Any]] | PairedTokens, half: int) -> None:
+    def take(self, worked_out: list[dict[str, Any]] | PairedTokens, half: int) -> None:
         """Add what `apart` has worked out."""
-        if isinstance(found, PairedTokens):
-            self.add(found, half)
+        if isinstance(worked_out, PairedTokens):
+            self.add(worked_out, half)
             return
-        for state in found:
+        for state in worked_out:
             self.merge(state)
 
     def whole(self) -> Reconstruction:
@@ -142,7 +142,9 @@ class Measures:
         assert self.kept is not None
         codes = {}
         for name in self.usae.names:
-            together = joined([Codes(part[f"{name}.values"], part[f"{name}.indices"].long()) for part in self.kept])
+            together = joined_codes(
+                [Codes(part[f"{name}.values"], part[f"{name}.indices"].long()) for part in self.kept]
+            )
             codes[name] = Codes(together.values.flatten(0, 1), together.indices.flatten(0, 1))
         return torch.cat([part["numbers"] for part in self.kept]), codes
 
@@ -183,14 +185,25 @@ def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Co
         codes: {backbone: codes of the same tokens}.
         into: where the errors are added up.
     """
-    for target, wanted in tokens.items():
-        into.add_tokens(target, wanted)
+    for target, expected in tokens.items():
+        into.add_tokens(target, expected)
         rows, offset, scale = usae.rows(target), usae.decoder(target).offset, usae.scale(target)
-        for source, own in codes.items():
+        for source, coded in codes.items():
             # usae.decode would norm the atoms again for every source
-            into.add_decoded(source, target, wanted, scale.inverse(sparse_decode(own, rows) + offset).view_as(wanted))
+            into.add_decoded(
+                source, target, expected, scale.inverse(sparse_decode(coded, rows) + offset).view_as(expected)
+            )
 
 
-def _packed(codes: Mapping[str, Codes]) -> dict[str, Tensor]:
-    values = {f"{name}.values": own.values.cpu() for name, own in codes.items()}
-    return {**values, **{f"{name}.indices": own.indices.to("cpu", torch.int32) for name, own in codes.items()}}
+def reconstruction_of(usae: USAE, lots: Iterable[Mapping[str, Tensor]]) -> Reconstruction:
+    """Every backbone's codes of raw tokens {backbone: (n, width)}, lot after lot, decoded by every dictionary."""
+    sums, device = Reconstruction(usae.names, usae.names), usae.device
+    for lot in lots:
+        tokens = {name: some.to(device, torch.float32) for name, some in lot.items()}
+        reconstruct(usae, tokens, {name: usae.encode(name, some) for name, some in tokens.items()}, sums)
+    return sums
+
+
+def _codes_as_tensors(codes: Mapping[str, Codes]) -> dict[str, Tensor]:
+    values = {f"{name}.values": coded.values.cpu() for name, coded in codes.items()}
+    return {**values, **{f"{name}.indices": coded.indices.to("cpu", torch.int32) for name, coded in codes.items()}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -13,6 +14,14 @@ TWINS = 0.95  # cosine, in every backbone, from which on two concepts are one
 
 Matrix = dict[str, dict[str, float]]  # {from: {to: figure}}
 STILL = 1e-6  # share of the mean square under which a variance is what rounding the squares to float32 leaves of none
+
+
+class R2Summary(TypedDict):
+    """Means of an R² matrix; None where there is one backbone, or nothing on the diagonal to be a share of."""
+
+    diagonal: float
+    off_diagonal: float | None
+    ratio: float | None
 
 
 class Reconstruction:
@@ -108,7 +117,7 @@ def mean_on_and_off(matrix: Mapping[str, Mapping[str, float]]) -> tuple[float, f
     return sum(on) / len(on), sum(off) / len(off) if off else None
 
 
-def r2_summary(matrix: Mapping[str, Mapping[str, float]]) -> dict[str, float | None]:
+def r2_summary(matrix: Mapping[str, Mapping[str, float]]) -> R2Summary:
     """Means on and off the diagonal, and their ratio.
 
     Off it None with a single backbone; no ratio either where the diagonal explains nothing that could be shared.

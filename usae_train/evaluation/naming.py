@@ -12,17 +12,15 @@ import torch
 from torch import Tensor
 
 from usae_train.evaluation.class_concepts import ClassConcepts, Standing, check_counts, class_concepts
+from usae_train.evaluation.measures import IMAGES_AT_ONCE
 from usae_train.files.atomic import atomic_path
 from usae_train.images.classes import ImageClasses, need_classes
-from usae_train.images.failures import none_can_be_read
 from usae_train.images.sources import ImageSource
 from usae_train.model.concept_names import WILD, why_no_name
 from usae_train.model.firing import FiringTally
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import stream_tokens
-
-AT_ONCE = 8  # pictures that are encoded at a time, as `Measures` has it
+from usae_train.tokens.paired import stream_readable
 
 
 @dataclass(frozen=True)
@@ -79,22 +77,14 @@ def peak_codes(
     failure: Callable[[str], None] = lambda why: None,
 ) -> tuple[Tensor, Tensor]:
     """The numbers (pictures,) of pictures that can be read, and their largest codes (pictures, backbones, concepts)."""
-    backbones, tally, failures, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), 0, []
+    backbones, tally, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), []
     assert usae.grid is not None
-    why = ""
-    for paired in stream_tokens(backbones, source, usae.grid):
-        for first in range(0, len(paired.numbers), AT_ONCE):
-            few = slice(first, first + AT_ONCE)
-            codes = {name: usae.encode(name, own[few]) for name, own in paired.tokens.items()}
+    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure):
+        for first in range(0, len(paired.numbers), IMAGES_AT_ONCE):
+            few = slice(first, first + IMAGES_AT_ONCE)
+            codes = {name: usae.encode(name, tokens[few]) for name, tokens in paired.tokens.items()}
             tally.add(paired.numbers[few], codes)
         numbers.append(paired.numbers)
-        for each in paired.failures:
-            failure(each)
-        failures += len(paired.failures)
-        why = why or next(iter(paired.failures), "")
-        progress(sum(map(len, numbers)) + failures, len(source))
-    if failures == len(source):
-        raise none_can_be_read(len(source), source, why)
     return torch.cat(numbers), torch.cat(tally.largest)
 
 

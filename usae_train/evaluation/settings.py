@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from usae_train.backbones.precision import RunIn
+from usae_train.backbones.precision import BackbonesDtype
 from usae_train.files.validation import Settings
-from usae_train.images.settings import LabelColumn, Limit
+from usae_train.images.settings import ImageBatch, LabelColumn, Limit
 
 Seed = Annotated[int, Field(ge=0, description="decides every random draw")]
 
@@ -19,9 +19,13 @@ class EvaluateSettings(Settings):
     """What a USAE is compared with, and how it is measured."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    FORMER: ClassVar[Mapping[str, str]] = {"every": "checkpoint_minutes"}
+    FORMER: ClassVar[Mapping[str, str]] = {
+        "every": "checkpoint_minutes",
+        "batch": "image_batch",
+        "independent": "independent_saes",
+    }
 
-    independent: Path | None = Field(
+    independent_saes: Path | None = Field(
         None,
         description="folder of `usae-train fit --independent`: also measures what universality costs and beats",
     )
@@ -41,7 +45,7 @@ class EvaluateSettings(Settings):
         "backbone has a classifier",
     )
     label_column: LabelColumn = None
-    batch: int = Field(32, ge=1, description="pictures per forward pass")
+    image_batch: ImageBatch = 32
     limit: Limit = None
     fill: bool | None = Field(
         None,
@@ -50,10 +54,7 @@ class EvaluateSettings(Settings):
         " as those that are there",
     )
     checkpoint_minutes: float = Field(2.0, ge=0, description="minutes between two states that can be resumed from")
-    dtype: RunIn = Field(
-        "auto",
-        description="what the backbones compute in: `float32` or `bfloat16`; auto: bfloat16 on a GPU, else float32",
-    )
+    dtype: BackbonesDtype = "auto"
     seed: Seed = 0
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from usae_train.evaluation.answers import LABELS, OWN_ANSWER
+from usae_train.evaluation.report_form import ByName, Report
 from usae_train.runtime.printing import as_text
 
 
-def stands_for_lines(report: dict[str, Any]) -> list[str]:
+def stands_for_lines(report: Report) -> list[str]:
     """What concepts stand for, as far as it was measured."""
     return [*judge_lines(report), *class_lines(report)]
 
 
-def answers_table(report: dict[str, Any]) -> Table | None:
+def answers_table(report: Report) -> Table | None:
     """What classifiers answer from reconstructed tokens; None where none was asked."""
     answers = report.get("answers")
     if not answers or not answers["backbones"]:
         return None
-    by = {own["by"] for own in answers["backbones"].values()}
+    by = {asked["by"] for asked in answers["backbones"].values()}
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left", caption=as_text("; ".join(_caption(by)))
     )
@@ -31,11 +31,11 @@ def answers_table(report: dict[str, Any]) -> Table | None:
         table.add_column(heading, no_wrap=True)
     for heading in ("right", "of it left", "loss", "recovered", "from mean"):
         table.add_column(heading, justify="right")
-    for name, own in answers["backbones"].items():
-        given = [(each, f"codes of {source}") for source, each in own["from"].items()]
-        rows = [(own["clean"], "as they are"), *given, (own["zero"], "zeros"), (own["mean"], "the mean token")]
-        for number, (each, what) in enumerate(rows):
-            table.add_row(as_text("" if number else name), as_text(what), *_cells(each))
+    for name, asked in answers["backbones"].items():
+        given = [(answer, f"codes of {source}") for source, answer in asked["from"].items()]
+        rows = [(asked["clean"], "as they are"), *given, (asked["zero"], "zeros"), (asked["mean"], "the mean token")]
+        for number, (answer, what) in enumerate(rows):
+            table.add_row(as_text("" if number else name), as_text(what), *_cells(answer))
         table.add_section()
     return table
 
@@ -51,48 +51,47 @@ def _caption(by: set[str]) -> Iterator[str]:
     )
 
 
-def _cells(each: dict[str, Any]) -> list[str]:
-    shares = (each.get(key) for key in ("accuracy_share", "loss_recovered", "loss_recovered_from_mean"))
-    left, recovered, from_mean = ("" if value is None else _share(value) for value in shares)
-    return [_share(each["accuracy"]), left, f"{each['cross_entropy']:.2f}", recovered, from_mean]
+def _cells(answer: ByName) -> list[str]:
+    shares = (answer.get(key) for key in ("accuracy_share", "loss_recovered", "loss_recovered_from_mean"))
+    left, recovered, from_mean = ("" if value is None else _in_percent(value) for value in shares)
+    return [_in_percent(answer["accuracy"]), left, f"{answer['cross_entropy']:.2f}", recovered, from_mean]
 
 
-def refused_lines(report: dict[str, Any]) -> list[str]:
+def refused_lines(report: Report) -> list[str]:
     """Why some backbones' answers were not asked, where others' were, or it was asked for."""
-    answers = report.get("answers") or {"refused": {}}
-    return [f"no answers of {why}" for why in answers["refused"].values()]
+    return [f"no answers of {why}" for why in report["answers"]["refused"].values()] if "answers" in report else []
 
 
-def judge_lines(report: dict[str, Any]) -> list[str]:
+def judge_lines(report: Report) -> list[str]:
     """How alike the pictures of concepts are."""
-    own = report.get("monosemanticity")
-    if not own:
+    if "monosemanticity" not in report:
         return []
-    judge, chance = own["judge"], own["chance"]
+    figures = report["monosemanticity"]
+    judge, chance = figures["judge"], figures["chance"]
     who = f"{judge['name']} ({judge['model']}, {judge['read']})"
-    found = [f"monosemanticity, judged by {who}; any two pictures {chance:.3f}:"]
-    return found + [
-        f"  {name}: median {_figure(each['median'])}, a tenth of the concepts above {_figure(each['ninetieth'])}; "
-        f"{_share(each['above_chance'])} of {each['concepts']} above chance"
-        for name, each in own["backbones"].items()
+    return [f"monosemanticity, judged by {who}; any two pictures {chance:.3f}:"] + [
+        f"  {name}: median {_decimal(scores['median'])}, a tenth of the concepts above "
+        f"{_decimal(scores['ninetieth'])}; {_in_percent(scores['above_chance'])} of {scores['concepts']} above chance"
+        for name, scores in figures["backbones"].items()
     ]
 
 
-def class_lines(report: dict[str, Any]) -> list[str]:
+def class_lines(report: Report) -> list[str]:
     """How many concepts stand for classes."""
-    own = report.get("classes")
-    if not own:
+    if "classes" not in report:
         return []
-    known = {name for each in own["stand_for_one"] for name in each["classes"]}
+    figures = report["classes"]
+    known = {name for standing in figures["stand_for_one"] for name in standing["classes"]}
     return [
-        f"concepts that stand for one class: {len(own['stand_for_one'])}, of {len(known)} of {len(own['classes'])} "
-        f"classes; shared by several: {len(own['shared'])}; were the classes dealt out at random: {own['by_chance']}"
+        f"concepts that stand for one class: {len(figures['stand_for_one'])}, of {len(known)} of "
+        f"{len(figures['classes'])} classes; shared by several: {len(figures['shared'])}; were the classes dealt out "
+        f"at random: {figures['by_chance']}"
     ]
 
 
-def _share(value: float | None) -> str:
+def _in_percent(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.0%}"
 
 
-def _figure(value: float | None) -> str:
+def _decimal(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
 
 from usae_train.evaluation.metrics import DENSE
+from usae_train.evaluation.report_form import Report
 from usae_train.model.statistics import images_needed
 from usae_train.runtime.printing import plural
 
@@ -16,104 +17,102 @@ UNSTABLE = 0.8  # matched cosine over seeds
 TOO_MANY = 0.05  # share of the concepts that may be dead, dense or twins
 
 
-def warnings(report: dict[str, Any]) -> list[str]:
+def warnings(report: Report) -> list[str]:
     """What is bad, worst first."""
-    found = [*_sharing(report), *_concepts(report), *_comparisons(report)]
+    lines = [*_sharing(report), *_concepts(report), *_comparisons(report)]
     missing = [level for level in report["quantiles_missing"] if level < 1]
     if missing:
         named = ", ".join(f"{100 * level:g}% (needs {images_needed(level)})" for level in missing)
-        found.append(f"{report['n_images']} pictures are too few for these quantiles, which are left out: {named}.")
+        lines.append(f"{report['n_images']} pictures are too few for these quantiles, which are left out: {named}.")
     if report.get("unreadable"):
-        found.append(f"{plural(len(report['unreadable']), 'picture')} could not be read: {report['unreadable'][0]}")
-    if unseen := report.get("truth", {}).get("unseen"):
-        found.append(
+        lines.append(f"{plural(len(report['unreadable']), 'picture')} could not be read: {report['unreadable'][0]}")
+    if "truth" in report and (unseen := report["truth"]["unseen"]):
+        lines.append(
             f"{report['n_images']} scenes have no patches of these values, which are left out: {', '.join(unseen)}."
         )
-    return found
+    return lines
 
 
-def _sharing(report: dict[str, Any]) -> list[str]:
-    found, summary = [], report["r2_summary"]
+def _sharing(report: Report) -> Iterator[str]:
+    summary = report["r2_summary"]
     if len(report["backbones"]) < 2:
-        found.append("One backbone: cross-model figures need two.")
+        yield "One backbone: cross-model figures need two."
     for name, row in report["r2"].items():
         others = [other for other in report["r2"] if other != name]
         both = [value for other in others for value in (row[other], report["r2"][other][name])]
         shared = [value for value in both if not math.isnan(value)]
         if shared and max(shared) < ALONE:
-            found.append(f"{name} shares hardly anything: R² from and to the others is at most {max(shared):.2f}.")
+            yield f"{name} shares hardly anything: R² from and to the others is at most {max(shared):.2f}."
         if math.isnan(row[name]):
-            found.append(f"{name} sees the same in every patch of these pictures: there is nothing to explain.")
+            yield f"{name} sees the same in every patch of these pictures: there is nothing to explain."
         elif row[name] < LITTLE:
-            found.append(f"{name} explains only R² {row[name]:.2f} of its own tokens: noise, or too few steps?")
+            yield f"{name} explains only R² {row[name]:.2f} of its own tokens: noise, or too few steps?"
     if summary["ratio"] is not None and summary["ratio"] < 0.5:
-        found.append(f"Across backbones R² is only {summary['ratio']:.0%} of what it is within one: little is shared.")
-    return found
+        yield f"Across backbones R² is only {summary['ratio']:.0%} of what it is within one: little is shared."
 
 
-def _concepts(report: dict[str, Any]) -> list[str]:
-    found, n_concepts = [], report["n_concepts"]
+def _concepts(report: Report) -> Iterator[str]:
+    n_concepts, peak = report["n_concepts"], report["entropy"]["peak"]
     for name, count in report["dead"].items():
         has = n_concepts - sum(end - first for own, (first, end) in report.get("private", {}).items() if own != name)
         if count > TOO_MANY * has:
-            found.append(
+            yield (
                 f"{name} uses {1 - count / has:.0%} of the concepts: the other {count} never fire through it on "
                 "these pictures."
             )
     if len(report["dense"]) > TOO_MANY * n_concepts:
-        found.append(f"{len(report['dense'])} concepts fire on more than {DENSE:.0%} of a backbone's tokens.")
+        yield f"{len(report['dense'])} concepts fire on more than {DENSE:.0%} of a backbone's tokens."
     if len(report["duplicates"]) > TOO_MANY * n_concepts:
-        found.append(f"{len(report['duplicates'])} pairs of concepts are one in every backbone.")
-    peak = report["entropy"]["peak"]
+        yield f"{len(report['duplicates'])} pairs of concepts are one in every backbone."
     if peak is not None and peak < 0.5:
-        found.append("Most concepts fire in few of the backbones: the space is not a shared one.")
-    return found
+        yield "Most concepts fire in few of the backbones: the space is not a shared one."
 
 
-def _comparisons(report: dict[str, Any]) -> list[str]:
-    found = []
+def _comparisons(report: Report) -> Iterator[str]:
     posthoc = report.get("posthoc")
     if posthoc is None and report.get("independent") and len(report["backbones"]) > 1:
-        found.append("Independent SAEs are aligned on half of the pictures and measured on the other: one is empty.")
-    if posthoc and posthoc["r2_summary"]["off_diagonal"] >= posthoc["joint_r2_summary"]["off_diagonal"]:
-        found.append(
-            f"Independent SAEs aligned afterwards share more (R² {posthoc['r2_summary']['off_diagonal']:.2f}) than the "
-            f"joint space ({posthoc['joint_r2_summary']['off_diagonal']:.2f})."
-        )
-    stability = report.get("stability")
-    if stability and stability["mean"] < UNSTABLE:
-        found.append(f"Other fits find other concepts: their matched cosine is {stability['mean']:.2f}.")
-    return found
+        yield "Independent SAEs are aligned on half of the pictures and measured on the other: one is empty."
+    if posthoc:
+        aligned, joint = posthoc["r2_summary"]["off_diagonal"], posthoc["joint_r2_summary"]["off_diagonal"]
+        assert aligned is not None  # of several backbones
+        assert joint is not None
+        if aligned >= joint:
+            more = f"Independent SAEs aligned afterwards share more (R² {aligned:.2f})"
+            yield f"{more} than the joint space ({joint:.2f})."
+    if "stability" in report and report["stability"]["mean"] < UNSTABLE:
+        yield f"Other fits find other concepts: their matched cosine is {report['stability']['mean']:.2f}."
 
 
-def headline(report: dict[str, Any]) -> str:
+def headline(report: Report) -> str:
     """The first thing to know, in one line."""
-    summary = report["r2_summary"]
-    found = f"R² around each feature's mean: on the diagonal {summary['diagonal']:.3f}"
+    summary, posthoc = report["r2_summary"], report.get("posthoc")
+    line = f"R² around each feature's mean: on the diagonal {summary['diagonal']:.3f}"
     if summary["ratio"] is not None:
-        found += f", off it {summary['off_diagonal']:.3f} ({summary['ratio']:.0%})"
-    if report.get("posthoc"):
-        found += f"; independent SAEs aligned afterwards {report['posthoc']['r2_summary']['off_diagonal']:.3f}"
-    return found
+        line += f", off it {summary['off_diagonal']:.3f} ({summary['ratio']:.0%})"
+    if posthoc:
+        line += f"; independent SAEs aligned afterwards {posthoc['r2_summary']['off_diagonal']:.3f}"
+    return line
 
 
-def ceiling_lines(report: dict[str, Any]) -> list[str]:
+def ceiling_lines(report: Report) -> list[str]:
     """R² of every two backbones beside that of a dense linear map, and the share of it that the space reaches."""
     ceiling = report.get("ceiling")
     if not ceiling:
         return []
-    heads = f"a dense linear map from one backbone's tokens to another's: R² {ceiling['mean']:.3f}"
-    found = [heads + _reached(ceiling["mean_share"], "; the space reaches {:.0%} of it")]
+    reached = _reached(ceiling["mean_share"], "; the space reaches {:.0%} of it")
+    lines = [f"a dense linear map from one backbone's tokens to another's: R² {ceiling['mean']:.3f}{reached}"]
     for source, row in ceiling["r2"].items():
         for target, linear in row.items():
             share = _reached(ceiling["share"][source][target], " ({:.0%})")
-            found.append(f"  {source} -> {target}: R² {report['r2'][source][target]:.3f} of {linear:.3f}{share}")
-    return found + [f"  {why}" for why in why_above_the_map(report)]
+            lines.append(f"  {source} -> {target}: R² {report['r2'][source][target]:.3f} of {linear:.3f}{share}")
+    return lines + [f"  {why}" for why in why_above_the_map(report)]
 
 
-def why_above_the_map(report: dict[str, Any]) -> list[str]:
+def why_above_the_map(report: Report) -> list[str]:
     """Why a space can reach more than what there is to share, in a line; none where it reaches more nowhere."""
-    ceiling = report["ceiling"]
+    ceiling = report.get("ceiling")
+    if not ceiling:
+        return []
     shares = [ceiling["mean_share"], *(share for row in ceiling["share"].values() for share in row.values())]
     if not any(share is not None and share > 1 for share in shares):  # report.json has None for NaN
         return []

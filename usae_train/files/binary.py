@@ -5,7 +5,7 @@ from __future__ import annotations
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")  # how their files begin
 
 
-def is_picture(content: bytes) -> bool:
+def is_picture_content(content: bytes) -> bool:
     """Whether a file begins as a picture's does."""
     return content.startswith(PICTURES) or content[8:12] == b"WEBP"
 
@@ -27,6 +27,6 @@ def binary_kind(content: bytes) -> str | None:
         fault = None if error.reason == "unexpected end of data" else error
     if fault is None and b"\0" not in content:
         return None
-    if is_picture(content):
+    if is_picture_content(content):
         return "a picture"
     return None if fault is None else f"no text: it is not UTF-8 at byte {fault.start}"

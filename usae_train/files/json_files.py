@@ -20,9 +20,9 @@ from usae_train.files.wording import expectation, short, shows_value
 from usae_train.runtime.errors import UsageError
 
 Kind = TypeVar("Kind")
-MAX_BYTES = 256_000_000  # bytes: the record of a run of 100,000 drawings has 30 MB
-DEEPEST = 64  # lists and objects within each other; what is written here has 8 at most
-LEAST, MOST = -(2**63), 2**64  # of whole numbers, seeds among them
+MAX_JSON_BYTES = 256_000_000  # bytes: the record of a run of 100,000 drawings has 30 MB
+MAX_NESTING = 64  # lists and objects within each other; what is written here has 8 at most
+LEAST_NUMBER, MOST_NUMBER = -(2**63), 2**64  # of whole numbers, seeds among them
 
 
 def read_json(file: Path) -> Any:
@@ -35,11 +35,11 @@ def read_json(file: Path) -> Any:
         raise UsageError(f"it is {kind}; expected a file")
     try:
         with file.open("rb") as opened:
-            content = opened.read(MAX_BYTES + 1)
+            content = opened.read(MAX_JSON_BYTES + 1)
     except OSError as error:
         raise UsageError(error.strerror or str(error)) from error
-    if len(content) > MAX_BYTES:
-        raise UsageError(f"it is larger than {MAX_BYTES // 1_000_000} MB")
+    if len(content) > MAX_JSON_BYTES:
+        raise UsageError(f"it is larger than {MAX_JSON_BYTES // 1_000_000} MB")
     return parse_json(content)
 
 
@@ -51,14 +51,14 @@ def parse_json(content: bytes | str) -> Any:
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        found = json.loads(text, parse_constant=_not_finite, parse_float=_finite, parse_int=_whole)
+        found = json.loads(text, parse_constant=_not_finite, parse_float=_finite_number, parse_int=_whole)
     except UnicodeDecodeError as error:
         kind = binary_kind(content) if isinstance(content, bytes) else None
         raise UsageError(f"it is {kind or f'not UTF-8 at byte {error.start}'}") from error
     except json.JSONDecodeError as error:
         raise UsageError(str(error)) from error
     except RecursionError as error:
-        raise UsageError(f"it is nested deeper than {DEEPEST} levels") from error
+        raise UsageError(f"it is nested deeper than {MAX_NESTING} levels") from error
     _check_depth(found)
     return found
 
@@ -98,7 +98,7 @@ def validated(validate: Callable[[Any], Kind], values: Any) -> Kind:
     except ValidationError as error:
         raise UsageError(first_of(error)) from None
     except RecursionError as error:
-        raise UsageError(f"it is nested deeper than {DEEPEST} levels") from error
+        raise UsageError(f"it is nested deeper than {MAX_NESTING} levels") from error
 
 
 def first_of(error: ValidationError) -> str:
@@ -111,19 +111,19 @@ def first_of(error: ValidationError) -> str:
 
 def _check_depth(found: Any) -> None:
     level = [found] if isinstance(found, dict | list) else []
-    for _ in range(DEEPEST):
+    for _ in range(MAX_NESTING):
         parts = (part for each in level for part in (each.values() if isinstance(each, dict) else each))
         level = [part for part in parts if isinstance(part, dict | list)]
         if not level:
             return
-    raise UsageError(f"it is nested deeper than {DEEPEST} levels")
+    raise UsageError(f"it is nested deeper than {MAX_NESTING} levels")
 
 
 def _not_finite(word: str) -> NoReturn:
     raise UsageError(f"it holds {word}, which is not a number of JSON")
 
 
-def _finite(text: str) -> float:
+def _finite_number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise UsageError(f"it holds the number {_short(text)}, which is too large")
@@ -131,7 +131,7 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if len(text) > len(str(MOST)) or not LEAST <= (number := int(text)) < MOST:
+    if len(text) > len(str(MOST_NUMBER)) or not LEAST_NUMBER <= (number := int(text)) < MOST_NUMBER:
         raise UsageError(f"it holds the number {_short(text)}, which is too large")
     return number
 

@@ -19,64 +19,64 @@ class Damaged(UsageError):
     """A state that is not of the form that it should have; says which part."""
 
 
-def check_tensors(found: Any, expected: Mapping[str, Tensor], what: str) -> None:
+def check_tensors(tensors: Any, expected: Mapping[str, Tensor], what: str) -> None:
     """Whether tensors have the names, shapes and kinds that are expected, and finite numbers.
 
     Raises:
         Damaged: when they have not.
     """
-    if not isinstance(found, Mapping) or found.keys() != expected.keys():
+    if not isinstance(tensors, Mapping) or tensors.keys() != expected.keys():
         raise Damaged(f"{what} has other tensors")
-    for name, own in expected.items():
-        check_tensor(found[name], own.shape, own.dtype, f"{what}: {name}")
+    for name, model in expected.items():
+        check_tensor(tensors[name], model.shape, model.dtype, f"{what}: {name}")
 
 
-def check_tensor(found: Any, shape: Iterable[int | None], dtype: torch.dtype, what: str) -> Tensor:
+def check_tensor(tensor: Any, shape: Iterable[int | None], dtype: torch.dtype, what: str) -> Tensor:
     """The same of one; where the shape has None any length does.
 
     Raises:
         Damaged: for another shape or kind, or numbers that are NaN or infinite.
     """
-    if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_meta or found.is_quantized:
+    if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
         raise Damaged(f"{what} is not a tensor of numbers")
-    wanted = tuple(shape)
-    fits = found.ndim == len(wanted) and all(w in (None, f) for w, f in zip(wanted, found.shape, strict=True))
-    if not fits or found.dtype != dtype:
-        raise Damaged(f"{what} is {tuple(found.shape)} of {found.dtype}; expected {wanted} of {dtype}")
-    if found.is_floating_point() and not found.isfinite().all():
+    expected = tuple(shape)
+    fits = tensor.ndim == len(expected) and all(w in (None, f) for w, f in zip(expected, tensor.shape, strict=True))
+    if not fits or tensor.dtype != dtype:
+        raise Damaged(f"{what} is {tuple(tensor.shape)} of {tensor.dtype}; expected {expected} of {dtype}")
+    if tensor.is_floating_point() and not tensor.isfinite().all():
         raise Damaged(f"{what} has numbers that are NaN or infinite")
-    return found
+    return tensor
 
 
-def check_within(found: Tensor, low: int, high: int, what: str) -> None:
+def check_within(numbers: Tensor, low: int, high: int, what: str) -> None:
     """Nothing; a Damaged for whole numbers of which one is under `low`, or `high` or more."""
-    if found.numel() and not (int(found.min()) >= low and int(found.max()) < high):
-        raise Damaged(f"{what} has {int(found.min())} to {int(found.max())}; expected {low} to {high - 1}")
+    if numbers.numel() and not (int(numbers.min()) >= low and int(numbers.max()) < high):
+        raise Damaged(f"{what} has {int(numbers.min())} to {int(numbers.max())}; expected {low} to {high - 1}")
 
 
 def moments_of(
-    found: Any, optimizer: torch.optim.Optimizer, what: str
+    state: Any, optimizer: torch.optim.Optimizer, what: str
 ) -> tuple[list[Tensor], Mapping[int, Mapping[str, Any]]]:
     """An optimizer's parameters, and what a `state_dict` keeps of some of them, by their numbers.
 
     Raises:
         Damaged: when it keeps nothing, or something of others.
     """
-    parameters = [own for group in optimizer.param_groups for own in group["params"]]
-    kept = found.get("state") if isinstance(found, Mapping) else None
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    kept = state.get("state") if isinstance(state, Mapping) else None
     if not isinstance(kept, Mapping) or not kept.keys() <= set(range(len(parameters))):
         raise Damaged(f"{what} has moments of other parameters")
     return parameters, kept
 
 
-def check_sizes(found: Any, optimizer: torch.optim.Optimizer, what: str) -> None:
+def check_moment_sizes(state: Any, optimizer: torch.optim.Optimizer, what: str) -> None:
     """Whether an optimizer's moments have the shapes of its parameters, whichever optimizer it is.
 
     Raises:
         Damaged: when one has not.
     """
-    parameters, kept = moments_of(found, optimizer, what)
+    parameters, kept = moments_of(state, optimizer, what)
     for number, moments in kept.items():
-        for name, own in moments.items() if isinstance(moments, Mapping) else ():
-            if isinstance(own, Tensor) and own.ndim and own.shape != parameters[number].shape:
-                raise Damaged(f"{what}: parameter {number}: {name} is {tuple(own.shape)}")
+        for name, moment in moments.items() if isinstance(moments, Mapping) else ():
+            if isinstance(moment, Tensor) and moment.ndim and moment.shape != parameters[number].shape:
+                raise Damaged(f"{what}: parameter {number}: {name} is {tuple(moment.shape)}")

@@ -26,10 +26,16 @@ class Worded(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise _refusal(type(self), error) from None
-        _check_numbers(self, values)
+        _refuse_truth_values(self, values)
 
     # Within another model pydantic makes it itself, and tells of what is wrong there by its whole place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self)
+        if kind.model_config.get("frozen") and name in kind.model_fields:
+            raise AttributeError(f"{name} stays as it is; make others instead: {kind.__name__}({name}={short(value)})")
+        super().__setattr__(name, value)
 
 
 class Settings(Worded):
@@ -61,7 +67,7 @@ class Settings(Worded):
                     "both_names", "{why}", {"why": f"{former} is the former name of {name}; give {name} alone"}
                 )
             if former in values:
-                warnings.warn(f"{former} is called {name} now; the next version removes that name", FormerName, 2)
+                warnings.warn(f"{former} is called {name} now; write {name}", FormerName, 2)
         return by_todays_names(cls, values)
 
 
@@ -80,7 +86,7 @@ def check_settings(model: type[Checked], /, **values: Any) -> Checked:
         found = model(**values)
     except ValidationError as error:
         raise _refusal(model, error) from None
-    _check_numbers(found, values)
+    _refuse_truth_values(found, values)
     return found
 
 
@@ -94,14 +100,15 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
     inner: Any = model
     for key in first["loc"][:-1]:  # settings of settings
         inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
-    near = difflib.get_close_matches(str(first["loc"][-1]), getattr(inner, "model_fields", ()), n=1) if name else []
-    hint = f"; did you mean {near[0]!r}?" if near and first["type"] == "extra_forbidden" else ""
+    known = {**{field: field for field in getattr(inner, "model_fields", ())}, **getattr(inner, "FORMER", {})}
+    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1) if name else []
+    hint = f"; did you mean {known[near[0]]!r}?" if near and first["type"] == "extra_forbidden" else ""
     whole = isinstance(first["input"], Mapping | BaseModel)  # not all of a recipe
     given = name if whole else f"{name} = {short(first['input'])}"
     return UsageError(f"{given}: {message}{hint}" if name else message)
 
 
-def _check_numbers(found: BaseModel, values: Mapping[str, Any]) -> None:
+def _refuse_truth_values(found: BaseModel, values: Mapping[str, Any]) -> None:
     """Nothing; a ValueError for True and False where numbers are expected: pydantic takes them for 1 and 0."""
     for name, value in values.items():
         taken = getattr(found, getattr(found, "FORMER", {}).get(name, name), value)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-OURS = re.compile(r"^(Value error|Assertion failed), ")  # what pydantic puts before the words of a check of ours
+PYDANTIC_PREFIX = re.compile(r"^(Value error|Assertion failed), ")  # of what a check of ours says
 THEIRS = re.compile(r"^\w+ should (be |have )?")
 TEXT, MAPPING, LIST = "expected text", "expected keys with values, such as {{key: value}}", "expected a list"
 WHOLE, NUMBER, TRUTH = "expected a whole number", "expected a number", "expected true or false"
@@ -56,13 +56,13 @@ def expectation(error: Mapping[str, Any]) -> str:
     if said is not None:
         return said.format(**error.get("ctx", {}))
     message = str(error["msg"])
-    return OURS.sub("", message) if OURS.match(message) else THEIRS.sub("expected ", message)
+    return PYDANTIC_PREFIX.sub("", message) if PYDANTIC_PREFIX.match(message) else THEIRS.sub("expected ", message)
 
 
 def shows_value(error: Mapping[str, Any]) -> bool:
     """Whether the value of an entry says more: one word or number is wrong, and no check of ours tells of it."""
     plain = isinstance(error["input"], str | int | float | bool | None)
-    return plain and error["type"] not in OF_NO_VALUE and not OURS.match(str(error["msg"]))
+    return plain and error["type"] not in OF_NO_VALUE and not PYDANTIC_PREFIX.match(str(error["msg"]))
 
 
 def short(value: Any) -> str:

@@ -19,7 +19,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.nodes import ScalarNode
 
-from usae_train.files.json_files import DEEPEST
+from usae_train.files.json_files import MAX_NESTING
 from usae_train.runtime.errors import UsageError
 
 LONGEST_NUMBER = 100  # characters; Python refuses to read some thousand digits
@@ -47,8 +47,8 @@ def check_events(written: str, file: Path) -> None:
                 why = "a list or mapping is not a key; expected a word"
         if isinstance(event, CollectionStartEvent):
             within.append(_Open(event.anchor, isinstance(event, MappingStartEvent)))
-        if len(within) > DEEPEST:
-            why = f"nested deeper than {DEEPEST} levels; expected settings that a person wrote"
+        if len(within) > MAX_NESTING:
+            why = f"nested deeper than {MAX_NESTING} levels; expected settings that a person wrote"
         if why is not None:
             raise UsageError(f"{file}:{event.start_mark.line + 1}: {why}")
 

@@ -21,7 +21,7 @@ from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
-MAX_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
+MAX_YAML_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
 MAX_VALUES = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
 NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is not a key
 PLAIN = {"CommentedSeq": "a list", "NoneType": "nothing", "ScalarFloat": "a number", "int": "a number", "str": "a word"}
@@ -53,11 +53,11 @@ def read_mapping(file: str | Path, expected: str = "a YAML file of settings") ->
     check_regular(file)
     try:
         with file.open("rb") as opened:
-            written = opened.read(MAX_BYTES + 1)
+            written = opened.read(MAX_YAML_BYTES + 1)
         if (kind := binary_kind(written)) is not None:
             raise UsageError(f"{file} is {kind}; expected {expected}")
-        if len(written) > MAX_BYTES:
-            raise UsageError(f"{file}: larger than {MAX_BYTES // 1000} kB; expected settings that a person wrote")
+        if len(written) > MAX_YAML_BYTES:
+            raise UsageError(f"{file}: larger than {MAX_YAML_BYTES // 1000} kB; expected settings that a person wrote")
         text = written.decode()
         check_events(text, file)
         content = _composed(text, file)
@@ -126,7 +126,7 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         ValueError: with file, line, key, what was expected, and the nearest right key.
     """
     try:
-        found = model.model_validate(dict(**content))
+        made = model.model_validate(dict(**content))
     except ValidationError as error:
         first = _most_telling(error.errors())
         path = _written(content, [*first["loc"], *first.get("ctx", {}).get("inside", ())])
@@ -143,10 +143,10 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
     except TypeError as error:  # a key cannot be given by its name
         odd = next((key for key in content if not isinstance(key, str)), None)
         raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {short(odd)})") from error
-    if (place := _false_number(content, found)) is not None:
+    if (place := _false_number(content, made)) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers and no words")
-    return found
+    return made
 
 
 def _most_telling(errors: Sequence[Any]) -> Any:
@@ -155,12 +155,12 @@ def _most_telling(errors: Sequence[Any]) -> Any:
     return max(same, key=lambda error: (not error["type"].endswith("_type"), len(error["loc"])))
 
 
-def _false_number(content: Any, found: Any) -> list[str | int] | None:
+def _false_number(content: Any, made: Any) -> list[str | int] | None:
     """The path to a `true` or `false` that was taken for 1 or 0."""
     keys = content if isinstance(content, CommentedMap) else range(len(content))
     for key in keys:
         try:
-            own = _kept(found, key)
+            value = _value_of(made, key)
         except (
             AttributeError,
             KeyError,
@@ -168,18 +168,18 @@ def _false_number(content: Any, found: Any) -> list[str | int] | None:
             TypeError,
         ):  # not kept as it was written, so checked by who changed it
             continue
-        if isinstance(content[key], bool) and not isinstance(own, bool):
+        if isinstance(content[key], bool) and not isinstance(value, bool):
             return [key]
-        if isinstance(content[key], CommentedMap | CommentedSeq) and (path := _false_number(content[key], own)):
+        if isinstance(content[key], CommentedMap | CommentedSeq) and (path := _false_number(content[key], value)):
             return [key, *path]
     return None
 
 
-def _kept(found: Any, key: Any) -> Any:
+def _value_of(made: Any, key: Any) -> Any:
     """What was made of a key, which a model may have by another name than a file of before."""
-    if isinstance(found, BaseModel):
-        return getattr(found, getattr(found, "FORMER", {}).get(key, key))
-    return found[key]
+    if isinstance(made, BaseModel):
+        return getattr(made, getattr(made, "FORMER", {}).get(key, key))
+    return made[key]
 
 
 def _line(content: Any, path: Sequence[str | int]) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from usae_train.runtime.arrays import Array, floats_of, shared
 from usae_train.runtime.errors import UsageError
 
-EXPECTED = "expected uint8 (H, W, 3), as PIL and imageio give it, or float 0..1, (3, H, W) or (H, W, 3)"
+EXPECTED_ARRAY = "expected uint8 (H, W, 3), as PIL and imageio give it, or float 0..1, (3, H, W) or (H, W, 3)"
 BEYOND = 0.5  # of 0..1, and not refused: resampling with negative weights leaves black and white by up to a third
 
 
@@ -32,7 +32,7 @@ def canvas_of(picture: Array, what: str = "a picture") -> Tensor:
     if isinstance(picture, Tensor):
         return picture
     if not isinstance(picture, np.ndarray) or picture.ndim != 3:
-        raise UsageError(f"{what} is {described(picture)}; {EXPECTED}")
+        raise UsageError(f"{what} is {kind_in_words(picture)}; {EXPECTED_ARRAY}")
     return canvases_of(picture[None], what)[0]
 
 
@@ -49,15 +49,15 @@ def canvases_of(pictures: Array, what: str = "a picture") -> Tensor:
     if isinstance(pictures, Tensor):
         return pictures
     if not isinstance(pictures, np.ndarray) or pictures.ndim != 4:
-        raise UsageError(f"{what} is {described(pictures)}; {EXPECTED}, with the batch first")
+        raise UsageError(f"{what} is {kind_in_words(pictures)}; {EXPECTED_ARRAY}, with the batch first")
     first, last = pictures.shape[1] == 3, pictures.shape[3] == 3
     if pictures.dtype == np.uint8 and last:
         return shared(pictures).permute(0, 3, 1, 2).to(torch.float32) / 255
     if pictures.dtype.kind != "f" or not (first or last):
-        raise UsageError(f"{what} is {described(pictures[0])}; {EXPECTED}")
+        raise UsageError(f"{what} is {kind_in_words(pictures[0])}; {EXPECTED_ARRAY}")
     if first and last:
         raise UsageError(
-            f"{what} is {described(pictures[0])}, which is (3, H, W) as well as (H, W, 3); give a tensor (3, H, W)"
+            f"{what} is {kind_in_words(pictures[0])}, which is (3, H, W) as well as (H, W, 3); give a tensor (3, H, W)"
         )
     canvases = floats_of(pictures, what).float()  # on a CPU torch resizes no float16
     _check_range(canvases, what)
@@ -73,7 +73,7 @@ def _check_range(canvases: Tensor, what: str) -> None:
         )
 
 
-def described(given: Any) -> str:
+def kind_in_words(given: Any) -> str:
     """An array by its numbers and shape, anything else by its type.
 
     Example:

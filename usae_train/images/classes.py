@@ -14,7 +14,7 @@ from usae_train.images.tar import TarImages
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import NotRead
 
-NONE = -1  # of a picture that is of no class
+NO_CLASS = -1  # of a picture that is of no class
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class ImageClasses:
     @property
     def counts(self) -> list[int]:
         """How many pictures each class has."""
-        found = Counter(self.numbers)
-        return [found[number] for number in range(len(self.names))]
+        counted = Counter(self.numbers)
+        return [counted[number] for number in range(len(self.names))]
 
 
 def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses | None:
@@ -47,13 +47,13 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
     if column is not None and not isinstance(source, HubImages):
         raise UsageError(f"{source.name} has no column {column!r}: only a dataset (`hf:NAME`) has columns of labels")
     if isinstance(source, HubImages):
-        told = source.classes(column)
-        found = None if told is None else ImageClasses(tuple(told[0]), tuple(told[1]))
+        named = source.classes(column)
+        classes = None if named is None else ImageClasses(tuple(named[0]), tuple(named[1]))
     elif isinstance(source, TarImages):
-        found = _numbered(source.classes())
+        classes = _classes_of(source.classes())
     else:
-        found = _of_folders(source) if isinstance(source, FolderImages) else None
-    return None if found is None or len(set(found.numbers) - {NONE}) < 2 else found
+        classes = _of_folders(source) if isinstance(source, FolderImages) else None
+    return None if classes is None or len(set(classes.numbers) - {NO_CLASS}) < 2 else classes
 
 
 def classes_or_none(source: ImageSource, column: str | None) -> ImageClasses | None:
@@ -74,19 +74,19 @@ def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses
         ValueError: as there, where several columns are of classes, and where there are no two classes; says what is
             expected.
     """
-    found = classes_of(source, column)
+    classes = classes_of(source, column)
     known = source.class_columns if isinstance(source, HubImages) and column is None else []
     if len(known) > 1:
         raise UsageError(
             f"{source.name} has {len(known)} columns of classes, {' and '.join(known)}; say which with --label-column"
         )
-    if found is None:
+    if classes is None:
         raise UsageError(
             f"{source.name} has no labels: expected a folder with a folder for each of at least two classes "
             "(IMAGES/class/...), a WebDataset with a .cls beside each picture, or a dataset with a column of classes "
             "(hf:NAME)"
         )
-    return found
+    return classes
 
 
 @cache
@@ -107,10 +107,10 @@ def imagenet_classes(count: int) -> tuple[tuple[str, str], ...] | None:
 def _of_folders(source: FolderImages) -> ImageClasses:
     """Each picture's first folder below the source's; a picture that lies in none is of no class."""
     parts = [source.label(number).split("/") for number in range(len(source))]
-    return _numbered([own[0] if len(own) > 1 else None for own in parts])
+    return _classes_of([path[0] if len(path) > 1 else None for path in parts])
 
 
-def _numbered(of: Sequence[str | None]) -> ImageClasses:
+def _classes_of(of: Sequence[str | None]) -> ImageClasses:
     names = sorted({name for name in of if name is not None})
     number = {name: place for place, name in enumerate(names)}
-    return ImageClasses(tuple(names), tuple(NONE if name is None else number[name] for name in of))
+    return ImageClasses(tuple(names), tuple(NO_CLASS if name is None else number[name] for name in of))

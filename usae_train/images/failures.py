@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import plural
-
-if TYPE_CHECKING:
-    from usae_train.images.sources import ImageSource
 
 MAX_BROKEN = 0.01  # share of the pictures that may be unreadable before extraction or training stops
 
@@ -46,8 +41,3 @@ class BrokenPictures:
                 f"{len(self.known)} of {self.n_pictures} pictures cannot be read, more than {self.max_broken:.1%}; the "
                 f"first: {next(iter(self.known))}; fix or remove them, or allow more with --max-broken"
             )
-
-
-def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "picture") -> UsageError:
-    """The error of so many pictures without a single whole one; `why` is the first one's."""
-    return UsageError(f"none of the {plural(count, what)} of {source.name} can be read; the first: {why}")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 # A JPEG of 24 KB takes 36 us, and 2.1 ms to be read for training (mean of 2000 on one core, cached by the system). But
 # of a million the files would be gone through anew each time that a page is made.
-SAMPLED = 20_000
+FINGERPRINTED_FILES = 20_000
 PART_BYTES = 1 << 16  # of a larger picture its beginning, middle and end, so much of each
 _FINGERPRINTS = ("fingerprint", "images")  # the latter of a pass of evaluation
 
@@ -42,7 +42,7 @@ def fingerprint_of(pictures: Iterable[tuple[str, Content]], count: int) -> str:
         count: how many they are.
     """
     names, contents = hashlib.sha256(), hashlib.sha256()
-    chosen = {place * count // min(SAMPLED, count) for place in range(min(SAMPLED, count))}
+    chosen = {place * count // min(FINGERPRINTED_FILES, count) for place in range(min(FINGERPRINTED_FILES, count))}
     for number, (label, content) in enumerate(pictures):
         names.update(f"{label}\0{content.size}\n".encode())
         if number in chosen:
@@ -63,7 +63,7 @@ def same(name: str, one: Any, other: Any) -> bool:
     return same_pictures(one, other) if name in _FINGERPRINTS else bool(one == other)
 
 
-@lru_cache(maxsize=2 * SAMPLED)
+@lru_cache(maxsize=2 * FINGERPRINTED_FILES)
 def _digest(content: Content) -> bytes:
     """sha256 of a picture's bytes, of many of them three parts; of what cannot be read, nothing."""
     digest, last = hashlib.sha256(), content.size - PART_BYTES

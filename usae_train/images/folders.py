@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from usae_train.images.kinds import begins_as_a_picture, ending_of, is_hidden, is_picture
+from usae_train.images.kinds import begins_as_a_picture, ending_of, is_hidden, is_picture_name
 from usae_train.images.samples import annotated
 
 
@@ -87,7 +87,7 @@ class _Walk:
             waiting.append(place)
         elif not is_file:
             self.left_out["links that lead nowhere" if entry.is_symlink() else "pipes, sockets or devices"] += 1
-        elif is_picture(entry.name) or (not place.suffix and begins_as_a_picture(place)):
+        elif is_picture_name(entry.name) or (not place.suffix and begins_as_a_picture(place)):
             self.files.append(place)
         else:
             self.left_out[ending_of(entry.name)] += 1

@@ -20,7 +20,7 @@ from usae_train.images.decoding import read_picture
 from usae_train.images.indexing import Indexed
 from usae_train.runtime.errors import UsageError
 
-SAMPLED = 256  # pictures whose bytes go into the fingerprint
+FINGERPRINTED_ROWS = 256  # pictures whose bytes go into the fingerprint
 _COLON = re.compile(r":(?![^\[]*\])")  # not that of a slice
 
 
@@ -62,10 +62,10 @@ class HubImages(Indexed):
         datasets = required("datasets", "hf")
         if not sys.stderr.isatty():
             datasets.disable_progress_bars()
-        wanted = _wanted(dataset)
-        self.name = wanted.text
-        rows = _rows(datasets, wanted)
-        self.column = _column(datasets, rows, wanted)
+        request = _request_of(dataset)
+        self.name = request.text
+        rows = _dataset_rows(datasets, request)
+        self.column = _column(datasets, rows, request)
         self.rows = rows.select_columns([self.column]).cast_column(self.column, datasets.Image(decode=False))
         if not len(self.rows):
             raise UsageError(f"{self.name} has no pictures: the split is empty")
@@ -75,10 +75,10 @@ class HubImages(Indexed):
 
     def chosen(self, numbers: Sequence[int]) -> HubImages:
         """Those of its pictures alone; they keep their labels."""
-        found = copy(self)
-        found.rows = self.rows.select(numbers)
-        found.numbers = [self.numbers[number] for number in numbers]
-        return found
+        some = copy(self)
+        some.rows = self.rows.select(numbers)
+        some.numbers = [self.numbers[number] for number in numbers]
+        return some
 
     @property
     def class_columns(self) -> list[str]:
@@ -130,8 +130,8 @@ class HubImages(Indexed):
     def fingerprint(self) -> str:
         """A hash of the number of rows and of the pictures of 256 of them, spread over all."""
         digest = hashlib.sha256(f"{len(self)}\0{self.column}\n".encode())
-        for place in range(min(SAMPLED, len(self))):
-            picture = self.rows[place * len(self) // min(SAMPLED, len(self))][self.column]
+        for place in range(min(FINGERPRINTED_ROWS, len(self))):
+            picture = self.rows[place * len(self) // min(FINGERPRINTED_ROWS, len(self))][self.column]
             try:
                 content = b"" if picture is None else _content(picture)
             except (OSError, ValueError):
@@ -151,9 +151,9 @@ def _content(picture: dict[str, Any] | None) -> bytes:
     return file.read_bytes()
 
 
-def _wanted(dataset: str) -> DatasetRequest:
+def _request_of(dataset: str) -> DatasetRequest:
     """A folder's own name may have colons: the longest that is one is taken."""
-    colons = [found.start() for found in _COLON.finditer(dataset)]
+    colons = [colon.start() for colon in _COLON.finditer(dataset)]
     for end in [len(dataset), *reversed(colons)]:  # an empty name is the folder that one is in
         local = named_place(dataset[:end])
         if end and local.is_dir():
@@ -167,53 +167,58 @@ def _split_and_column(text: str) -> tuple[str, str]:
     return split, column
 
 
-def _column(datasets: Any, rows: Any, wanted: DatasetRequest) -> str:
+def _column(datasets: Any, rows: Any, request: DatasetRequest) -> str:
     """The column of pictures that is wanted, or the only one."""
-    columns = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
+    columns = [
+        column
+        for column, feature in rows.features.items()
+        # Parquet that another program wrote has no word of pictures, but the same two parts.
+        if isinstance(feature, datasets.Image) or (isinstance(feature, dict) and feature.keys() == {"bytes", "path"})
+    ]
     if not columns:
-        raise UsageError(f"{wanted.text} has no column of pictures; its columns are {', '.join(rows.features)}")
-    if wanted.column and wanted.column not in columns:
-        raise UsageError(f"{wanted.text}: no column of pictures is called so; expected {' or '.join(columns)}")
-    if not wanted.column and len(columns) > 1:
+        raise UsageError(f"{request.text} has no column of pictures; its columns are {', '.join(rows.features)}")
+    if request.column and request.column not in columns:
+        raise UsageError(f"{request.text}: no column of pictures is called so; expected {' or '.join(columns)}")
+    if not request.column and len(columns) > 1:
         raise UsageError(
-            f"{wanted.text} has {len(columns)} columns of pictures, {' and '.join(columns)}; say which, as in "
-            f"hf:{wanted.name}:{wanted.split}:{columns[0]}"
+            f"{request.text} has {len(columns)} columns of pictures, {' and '.join(columns)}; say which, as in "
+            f"hf:{request.name}:{request.split}:{columns[0]}"
         )
-    return wanted.column or columns[0]
+    return request.column or columns[0]
 
 
-def _rows(datasets: Any, wanted: DatasetRequest) -> Any:
+def _dataset_rows(datasets: Any, request: DatasetRequest) -> Any:
     """The rows of what is wanted, in one line of error when they cannot be had."""
-    folder, name = wanted.local, wanted.name if wanted.local is None else str(wanted.local)
+    folder, name = request.local, request.name if request.local is None else str(request.local)
     kept = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))
     try:
-        found = datasets.load_from_disk(name) if kept else datasets.load_dataset(name, split=wanted.split or None)
+        dataset = datasets.load_from_disk(name) if kept else datasets.load_dataset(name, split=request.split or None)
     except Exception as error:  # requests, pyarrow, hub, file system: anything
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"hf:{wanted.name} could not be downloaded: {reason}; check the id, the split and the network"
+            f"hf:{request.name} could not be downloaded: {reason}; check the id, the split and the network"
         ) from error
-    if kept and not isinstance(found, datasets.DatasetDict):
-        found = {str(found.split or "train"): found}  # as load_dataset calls one without a name
-        return _part(datasets, found, wanted.split or next(iter(found)), wanted)
-    if not isinstance(found, datasets.DatasetDict):
-        return found
-    split = wanted.split or ("train" if "train" in found or len(found) != 1 else next(iter(found)))
-    return _part(datasets, found, split, wanted)
+    if kept and not isinstance(dataset, datasets.DatasetDict):
+        dataset = {str(dataset.split or "train"): dataset}  # as load_dataset calls one without a name
+        return _part(datasets, dataset, request.split or next(iter(dataset)), request)
+    if not isinstance(dataset, datasets.DatasetDict):
+        return dataset
+    split = request.split or ("train" if "train" in dataset or len(dataset) != 1 else next(iter(dataset)))
+    return _part(datasets, dataset, split, request)
 
 
-def _part(datasets: Any, splits: Any, split: str, wanted: DatasetRequest) -> Any:
+def _part(datasets: Any, splits: Any, split: str, request: DatasetRequest) -> Any:
     """A split of those that there are, a slice of one, or a sum of such."""
     if split in splits:
         return splits[split]
     try:
-        told = datasets.ReadInstruction.from_spec(split)
-        parts = told.to_absolute({name: len(rows) for name, rows in splits.items()})
+        instruction = datasets.ReadInstruction.from_spec(split)
+        parts = instruction.to_absolute({name: len(rows) for name, rows in splits.items()})
     except (ValueError, AssertionError) as error:
         why = "" if "Unknown split" in str(error) else f": {error}"
-        raise UsageError(f"hf:{wanted.name} has no split {split!r}; it has {', '.join(splits)}{why}") from error
+        raise UsageError(f"hf:{request.name} has no split {split!r}; it has {', '.join(splits)}{why}") from error
     for part in parts:
         if part.from_ >= part.to:
             rows = len(splits[part.splitname])
-            raise UsageError(f"hf:{wanted.name}: a part of {split!r} is empty; {part.splitname} has {rows} rows")
+            raise UsageError(f"hf:{request.name}: a part of {split!r} is empty; {part.splitname} has {rows} rows")
     return datasets.concatenate_datasets([splits[part.splitname].select(range(part.from_, part.to)) for part in parts])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usae_train.runtime.errors import UsageError
 
-SIZE = 224  # pixels per side of what indexing gives: what most backbones see; `read` takes any other
+INDEXED_SIZE = 224  # pixels per side of what indexing gives: what most backbones see; `read` takes any other
 
 
 class Indexed:
@@ -48,7 +48,7 @@ class Indexed:
         number = operator.index(index)
         if not -len(self) <= number < len(self):
             raise IndexError(f"no picture {number}: there are {len(self)}, numbered from 0")
-        return self.read(number % len(self), SIZE)
+        return self.read(number % len(self), INDEXED_SIZE)
 
     def __iter__(self) -> Iterator[Tensor]:
         """The pictures one after the other, as indexing gives them."""

@@ -34,8 +34,16 @@ _MARKED = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000")
 _MARK_BYTES = 32
 # What other programs put beside pictures: thumbnails of network disks (Synology, QNAP), archives of macOS, waste.
 _COMPANIONS = {"@eaDir", "@Recycle", "#recycle", "@__thumb", "__MACOSX", "$RECYCLE.BIN", "System Volume Information"}
-EXPECTED = ".jpg, .png, .webp, .tif, .gif, .bmp, .avif or another that PIL knows"
-NAMED = 6  # kinds of what was left out that are named
+KNOWN_FORMATS = ".jpg, .png, .webp, .tif, .gif, .bmp, .avif or another that PIL knows"
+NAMED = 6  # kinds of what was left out that are named, and one more where it is the last
+_OF_ONE = {
+    "links that lead nowhere": "link that leads nowhere",
+    "links to a folder that they lie in": "link to a folder that it lies in",
+    "links, pipes or devices": "link, pipe or device",
+    "pipes, sockets or devices": "pipe, socket or device",
+    "folders that are there twice": "folder that is there twice",
+    "folders that cannot be opened": "folder that cannot be opened",
+}
 _LONGEST_ENDING = 10  # characters; what follows the last dot of a sentence is not an ending
 
 
@@ -46,7 +54,7 @@ def endings() -> frozenset[str]:
     return frozenset(ending for ending, kind in known.items() if kind in FORMATS or kind in _OF_A_FORMAT)
 
 
-def is_picture(name: str) -> bool:
+def is_picture_name(name: str) -> bool:
     """Whether a file's name ends as a picture's does."""
     return PurePath(name).suffix.lower() in endings()
 
@@ -75,17 +83,22 @@ def ending_of(name: str) -> str:
     return ending if len(ending) <= _LONGEST_ENDING and ending[1:].isalnum() else "of other endings"
 
 
-def in_words(left_out: Counter[str], place: str) -> str:
+def left_out_in_words(left_out: Counter[str], place: str) -> str:
     """How many of what were left out of a place; empty when nothing was."""
     if not left_out:
         return ""
     kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
-    named = [f"{count} {kind}" for kind, count in kinds[:NAMED]]
-    if others := kinds[NAMED:]:
+    shown = NAMED if len(kinds) > NAMED + 1 else len(kinds)
+    named = [f"{count} {_of_one(kind) if count == 1 else kind}" for kind, count in kinds[:shown]]
+    if others := kinds[shown:]:
         named.append(f"{sum(count for _, count in others)} of {len(others)} other kinds")
     return f"{sum(left_out.values())} left out of {place}: {', '.join(named)}"
 
 
+def _of_one(kind: str) -> str:
+    return _OF_ONE.get(kind, kind.replace("samples", "sample", 1) if kind.startswith("samples") else kind)
+
+
 def none_taken(place: str | Path, left_out: str) -> str:
     """What to say of a place without pictures."""
-    return f"no pictures in {place}; expected files ending in {EXPECTED}" + (f"; {left_out}" if left_out else "")
+    return f"no pictures in {place}; expected files ending in {KNOWN_FORMATS}" + (f"; {left_out}" if left_out else "")

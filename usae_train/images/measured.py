@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from usae_train.images.fingerprints import same_pictures
-
-if TYPE_CHECKING:
-    from usae_train.images.sources import ImageSource
+from usae_train.images.sources import ImageSource, open_images
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,18 @@ class SourceRecord:
     def opened(self) -> ImageSource | None:
         """The images, opened again; None where others are there now, or no name is told.
 
+        Versions before 0.4 took the first `count` ones of a source, and still find those.
+
         Raises:
             UsageError: for a source that cannot be opened.
         """
-        from usae_train.images.limiting import opened_again
-
-        return None if self.name is None else opened_again(self.name, self.count, self.fingerprint)
+        if self.name is None:
+            return None
+        source = open_images(self.name, self.count)
+        if self.is_of(source):
+            return source
+        if getattr(source, "drawn_from", None) is None:
+            return None
+        whole = open_images(self.name)
+        first = whole.chosen(range(len(source)))  # type: ignore[attr-defined]  # what was drawn from can be chosen from
+        return first if self.is_of(first) else None

@@ -95,10 +95,10 @@ def picture_of(sample: str, fields: Iterable[str], wanted: str | None = None) ->
     known = list(fields)
     if wanted is not None:
         return next((each for each in wanted.lower().split(";") if each in known), None)
-    best_rank = min(map(_rank, known), default=_NEVER)
+    best_rank = min(map(_field_rank, known), default=_NEVER)
     if best_rank == _NEVER:
         return None
-    best = [each for each in known if _rank(each) == best_rank]
+    best = [each for each in known if _field_rank(each) == best_rank]
     photographs = [each for each in best if each.rpartition(".")[2] in _OF_PHOTOGRAPHS]
     if len(best) > 1 and photographs:
         best = photographs
@@ -110,7 +110,7 @@ def picture_of(sample: str, fields: Iterable[str], wanted: str | None = None) ->
     return best[0]
 
 
-def _rank(field: str) -> int:
+def _field_rank(field: str) -> int:
     name = field.rpartition(".")[0]
     words = set(re.split(r"[\W\d_]+", name))
     if words & _ANNOTATIONS:

@@ -14,6 +14,8 @@ Limit = Annotated[
     Field(ge=1, le=MAX_COUNT, description="take at most so many pictures, drawn from all, the same ones each time"),
 ]
 
+ImageBatch = Annotated[int, Field(ge=1, description="pictures per forward pass")]
+
 LabelColumn = Annotated[
     str | None,
     Field(description="of a dataset, the column that says each picture's class; by default the only one of classes"),
@@ -25,5 +27,5 @@ class SpectrumSettings(Settings):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = Field(96, ge=16, le=2048, description="side in pixels that pictures are read at")
+    size: int = Field(96, ge=16, le=2048, description="side of the canvas in pixels that a picture is read as")
     limit: Limit = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, SupportsIndex, overload
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self, SupportsIndex, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -18,8 +18,11 @@ from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
 from usae_train.images.indexing import Indexed
-from usae_train.images.kinds import in_words, none_taken
+from usae_train.images.kinds import left_out_in_words, none_taken
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
+from usae_train.runtime.progress import CountCallback
+from usae_train.runtime.sampling import drawn_numbers
 
 if TYPE_CHECKING:
     from usae_train.scenes.world import SceneParameters
@@ -65,6 +68,33 @@ class IndexedSource(ImageSource, Protocol):
     def __iter__(self) -> Iterator[Tensor]: ...
 
 
+class Choosable(IndexedSource, Protocol):
+    """A source that can be had with some of its pictures alone."""
+
+    drawn_from: int | None  # how many pictures there were, where it has some of them
+
+    def chosen(self, numbers: Sequence[int]) -> Self:
+        """The same source with these pictures alone, numbered from 0 in this order."""
+        ...
+
+
+Drawable = TypeVar("Drawable", bound=Choosable)
+
+
+def drawn(source: Drawable, limit: int | None) -> Drawable:
+    """At most so many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
+    if limit is None or limit >= len(source):
+        return source
+    some = source.chosen(drawn_numbers(len(source), limit).tolist())
+    some.drawn_from = len(source)
+    return some
+
+
+def count_before(source: ImageSource) -> int:
+    """How many pictures there were before some were drawn."""
+    return getattr(source, "drawn_from", None) or len(source)
+
+
 class FolderImages(Indexed):
     """Every picture file below a folder, in the order of their paths; `pictures_below` says which.
 
@@ -77,7 +107,7 @@ class FolderImages(Indexed):
         self.name = printable(str(folder.resolve()))
         self.folder = folder
         self.files, left_out = pictures_below(folder)
-        self.left_out = in_words(left_out, printable(str(folder)))
+        self.left_out = left_out_in_words(left_out, printable(str(folder)))
         if not self.files:
             raise UsageError(none_taken(folder, self.left_out))
 
@@ -194,8 +224,6 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
         raise UsageError(f"limit is {limit}; expected 1 picture or more")
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
-    from usae_train.images.limiting import drawn
-
     if text.startswith("hf:"):
         from usae_train.images.hub import HubImages
 
@@ -240,6 +268,43 @@ def read_groups(
         collate_fn=_together,
         generator=torch.Generator(),  # or the global one would be drawn from
     )
+
+
+def readable_batches(
+    source: ImageSource,
+    size: int,
+    batch: int = 32,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Numbers and canvases of all pictures that can be read, a batch at a time.
+
+    Args:
+        source: the pictures.
+        size: side in pixels.
+        batch: pictures that are tried at a time.
+        progress: called after each batch with pictures done, and in all.
+        failure: called with each picture that cannot be read, and why.
+
+    Raises:
+        ValueError: at the end, when none could be read.
+    """
+    read, reasons = 0, list[str]()
+    for numbers, canvases, broken in read_batches(source, size, batch):
+        if numbers:
+            yield numbers, canvases
+        for each in broken:
+            failure(each.why)
+        read += len(numbers)
+        reasons += [each.why for each in broken]
+        progress(read + len(reasons), len(source))
+    if not read:
+        raise none_can_be_read(len(source), source, reasons[0])
+
+
+def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "picture") -> UsageError:
+    """The error of so many pictures without a single whole one; `why` is the first one's."""
+    return UsageError(f"none of the {plural(count, what)} of {source.name} can be read; the first: {why}")
 
 
 class Failure(NamedTuple):

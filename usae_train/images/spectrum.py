@@ -12,8 +12,7 @@ from torch import Tensor
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_files import load_file, save_tensors
 from usae_train.images.colour import from_canvas
-from usae_train.images.failures import none_can_be_read
-from usae_train.images.sources import ImageSource, read_batches
+from usae_train.images.sources import ImageSource, readable_batches
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
@@ -41,18 +40,10 @@ def mean_magnitude(
     Raises:
         ValueError: when no picture can be read.
     """
-    total, count, failures = torch.zeros(3, size, size // 2 + 1), 0, list[str]()
-    for numbers, canvases, broken in read_batches(source, size, 64):
-        for each in broken:
-            failures.append(each.why)
-            failure(each.why)
-        if not numbers:
-            continue
+    total, count = torch.zeros(3, size, size // 2 + 1), 0
+    for numbers, canvases in readable_batches(source, size, 64, progress, failure):
         total += torch.fft.rfft2(from_canvas(canvases.to(device)), norm="ortho").abs().sum(0).cpu()
         count += len(numbers)
-        progress(count + len(failures), len(source))
-    if count == 0:
-        raise none_can_be_read(len(source), source, failures[0])
     return total / count
 
 

@@ -23,7 +23,7 @@ from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import Content, fingerprint_of
 from usae_train.images.indexing import Indexed
-from usae_train.images.kinds import in_words, is_hidden, is_picture, none_taken
+from usae_train.images.kinds import is_hidden, is_picture_name, left_out_in_words, none_taken
 from usae_train.images.samples import annotated, picture_of, taken_apart
 from usae_train.images.shard_patterns import expanded
 from usae_train.runtime.errors import UsageError
@@ -31,7 +31,7 @@ from usae_train.runtime.errors import UsageError
 REMOTE = re.compile(r"https?://")
 _WITH_FIELD = re.compile(r"(.*\.tar):([\w.;]+)", re.DOTALL)
 # PIL refuses pictures of more than 179 million pixels: no file of one is larger, at 16 bits a channel.
-MAX_BYTES = 1 << 30
+MAX_MEMBER_BYTES = 1 << 30
 LONGEST_CLASS = 1000  # bytes of a `.cls`: a number, or a name
 _HEADER_BYTES = 1 << 20  # of one member's; a name of so many bytes is none
 
@@ -66,8 +66,8 @@ class TarImages(Indexed):
     drawn_from: int | None = None
 
     def __init__(self, pattern: str) -> None:
-        told = _WITH_FIELD.fullmatch(pattern)
-        places, field = (told[1], told[2]) if told else (pattern, None)
+        with_field = _WITH_FIELD.fullmatch(pattern)
+        places, field = (with_field[1], with_field[2]) if with_field else (pattern, None)
         parts = [part if REMOTE.match(part) else str(named_place(part).absolute()) for part in places.split("::")]
         self.name = printable("::".join(parts)) + (f":{field}" if field else "")
         self.shards: list[Path] = []
@@ -76,15 +76,15 @@ class TarImages(Indexed):
         for shard in expanded("::".join(parts), required("webdataset", "webdataset").shardlists):
             self.shards.append(fetched(shard) if REMOTE.match(shard) else Path(shard))
             self.members += pictures_of(self.shards[-1], len(self.shards) - 1, field, left_out)
-        self.left_out = in_words(left_out, pattern)
+        self.left_out = left_out_in_words(left_out, pattern)
         if not self.members:
             raise UsageError(none_taken(pattern, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> TarImages:
         """Those of its pictures alone."""
-        found = copy(self)
-        found.members = [self.members[number] for number in numbers]
-        return found
+        some = copy(self)
+        some.members = [self.members[number] for number in numbers]
+        return some
 
     def __len__(self) -> int:
         return len(self.members)
@@ -94,8 +94,8 @@ class TarImages(Indexed):
         try:
             with self.shards[member.shard].open("rb") as shard:
                 left = os.fstat(shard.fileno()).st_size - member.offset
-                if member.size > min(left, MAX_BYTES):  # a header claims what it likes; memory is for what is there
-                    raise OSError(f"it claims {member.size:,} bytes; expected {min(left, MAX_BYTES):,} at most")
+                if member.size > min(left, MAX_MEMBER_BYTES):  # a header claims what it likes
+                    raise OSError(f"it claims {member.size:,} bytes; expected {min(left, MAX_MEMBER_BYTES):,} at most")
                 shard.seek(member.offset)
                 content = shard.read(member.size)
         except OSError as error:
@@ -142,7 +142,7 @@ class TarImages(Indexed):
         return fingerprint_of(zip(map(self.label, range(len(self))), contents, strict=True), len(self))
 
 
-def pictures_of(shard: Path, number: int, wanted: str | None, left_out: Counter[str]) -> list[Member]:
+def pictures_of(shard: Path, number: int, asked_field: str | None, left_out: Counter[str]) -> list[Member]:
     """The pictures of one shard, one a sample; how many of what are left out is added to what is known.
 
     Raises:
@@ -173,9 +173,9 @@ def pictures_of(shard: Path, number: int, wanted: str | None, left_out: Counter[
         raise UsageError(f"no shard {str(shard)!r}; check the pattern's numbers") from error
     except (tarfile.TarError, OSError, EOFError) as error:
         raise UsageError(f"{shard} is not a whole, uncompressed tar file: {error}") from error
-    if wanted is None:
+    if asked_field is None:
         samples = dict(_without_annotations(samples, left_out))
-    chosen = [_picture(sample, known, wanted, left_out) for sample, known in samples.items()]
+    chosen = [_picture(sample, known, asked_field, left_out) for sample, known in samples.items()]
     return sorted((member for member in chosen if member is not None), key=lambda member: member.offset)
 
 
@@ -193,18 +193,20 @@ def _without_annotations(
     samples: Mapping[str, dict[str, Member]], left_out: Counter[str]
 ) -> Iterator[tuple[str, dict[str, Member]]]:
     """The samples but for those that are a mask or the like of another: `5_mask.png` beside `5.jpg`."""
-    pictures = {sample for sample, known in samples.items() if any(is_picture(each.name) for each in known.values())}
+    pictures = {
+        sample for sample, known in samples.items() if any(is_picture_name(each.name) for each in known.values())
+    }
     for sample, known in samples.items():
-        found = annotated(sample) if sample in pictures else None
-        if found is not None and found[0] in pictures:
-            left_out.update(f"{found[1]}.{field} beside a picture" for field in known)
+        annotation = annotated(sample) if sample in pictures else None
+        if annotation is not None and annotation[0] in pictures:
+            left_out.update(f"{annotation[1]}.{field} beside a picture" for field in known)
         else:
             yield sample, known
 
 
-def _picture(sample: str, known: dict[str, Member], wanted: str | None, left_out: Counter[str]) -> Member | None:
-    pictures = [field for field in known if is_picture(known[field].name)]
-    chosen = picture_of(sample, pictures, wanted)
+def _picture(sample: str, known: dict[str, Member], asked_field: str | None, left_out: Counter[str]) -> Member | None:
+    pictures = [field for field in known if is_picture_name(known[field].name)]
+    chosen = picture_of(sample, pictures, asked_field)
     if chosen is None:
         left_out[f"samples without a picture ({', '.join(sorted(known)) or 'without an ending'})"] += 1
         return None

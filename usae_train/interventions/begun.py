@@ -32,8 +32,8 @@ class Before:
         """Within it none of the parts runs, and the module gives `output`; all is as before afterwards."""
         with ExitStack() as stack:
             for part, given in self.parts.items():
-                stack.enter_context(_giving(part, lambda given=given: _blank(given, output)))  # type: ignore[misc]
-            stack.enter_context(_giving(self.module, output.clone))  # what follows may write into it
+                stack.enter_context(_replacing_output(part, lambda given=given: _blank(given, output)))  # type: ignore[misc]
+            stack.enter_context(_replacing_output(self.module, output.clone))  # what follows may write into it
             yield
 
 
@@ -45,7 +45,7 @@ def before(model: nn.Module, module: nn.Module, run: Pass) -> Before | None:
         module: one of its modules, which runs once in a pass.
         run: a pass of one picture, always the same.
     """
-    found, output, plain = _watched(model, module, run)
+    found, output, plain = _recorded_pass(model, module, run)
     try:
         with found.left_out(output):
             again = run()
@@ -56,7 +56,7 @@ def before(model: nn.Module, module: nn.Module, run: Pass) -> Before | None:
     return found if torch.equal(again, plain) else None
 
 
-def _watched(model: nn.Module, module: nn.Module, run: Pass) -> tuple[Before, Tensor, Tensor]:
+def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[Before, Tensor, Tensor]:
     """The parts that run before a module, each once; what the module gives, and the pass."""
     gave: dict[nn.Module, Any] = {}
     runs: Counter[nn.Module] = Counter()
@@ -102,7 +102,7 @@ def _blank(given: Any, like: Tensor) -> Any:
 
 
 @contextmanager
-def _giving(module: nn.Module, make: Callable[[], Any]) -> Iterator[None]:
+def _replacing_output(module: nn.Module, make: Callable[[], Any]) -> Iterator[None]:
     """Let a module give what a function makes, whatever it takes."""
     own = vars(module).get("forward")
     module.forward = lambda *_, **__: make()

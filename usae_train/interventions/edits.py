@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 
 EditValue = float | tuple[str, float]  # a code, ("scale", factor) or ("add", code)
 EDIT_KINDS = ("set", "scale", "add")
-MOST = 1e6  # of a code or factor: codes are below a thousand, and float32 is to hold what a network makes of them
+LARGEST_EDIT = 1e6  # a code or factor: codes are below a thousand; float32 is to hold what a network makes of them
 
 
 class Edit(NamedTuple):
@@ -38,15 +38,15 @@ def parse_edits(usae: USAE, edits: Mapping[int, EditValue], backbone: str | None
         ValueError: for a concept that there is not or that is private to another backbone, a number beyond a million,
             or a kind that is none.
     """
-    found = {}
-    for given, wanted in edits.items():
+    parsed = {}
+    for given, edit in edits.items():
         concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
         check_concept(usae, concept)
         owner = usae.private.owner(concept)
         if backbone is not None and owner not in (None, backbone):
             raise UsageError(f"concept {concept} is private to {owner}; to edit it changes nothing in {backbone}")
-        found[concept] = _edit(concept, wanted)
-    return found
+        parsed[concept] = _edit(concept, edit)
+    return parsed
 
 
 def check_concept(usae: USAE, concept: int) -> None:
@@ -59,14 +59,16 @@ def check_concept(usae: USAE, concept: int) -> None:
         raise UsageError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
 
 
-def _edit(concept: int, wanted: EditValue) -> Edit:
-    kind, number = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else ("set", wanted)
+def _edit(concept: int, edit: EditValue) -> Edit:
+    kind, number = edit if isinstance(edit, tuple) and len(edit) == 2 else ("set", edit)
     if kind not in EDIT_KINDS or isinstance(number, bool) or not isinstance(number, Real):
         raise UsageError(
-            f'the edit of concept {concept} is {wanted!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
+            f'the edit of concept {concept} is {edit!r}; expected a code such as 0.0, ("scale", 2.0) or ("add", 1.0)'
         )
-    if not abs(number) <= MOST:  # NaN is under no bound
-        raise UsageError(f"the edit of concept {concept} has {number}; expected a number from -{MOST:g} to {MOST:g}")
+    if not abs(number) <= LARGEST_EDIT:  # NaN is under no bound
+        raise UsageError(
+            f"the edit of concept {concept} has {number}; expected a number from -{LARGEST_EDIT:g} to {LARGEST_EDIT:g}"
+        )
     value = float(number)
     return {"set": Edit(0.0, value), "scale": Edit(value, 0.0), "add": Edit(1.0, value)}[kind]
 

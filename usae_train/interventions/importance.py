@@ -17,7 +17,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 
-AT_ONCE = 32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
+IMAGES_A_PASS = 32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
 
 
 class ClassView(NamedTuple):
@@ -55,8 +55,8 @@ def without_each(
     logits = [] if seen is None else [seen.logits[None]]
     begun = [] if seen is None else [(seen.output, Codes(seen.codes.values[None], seen.codes.indices[None]))]
     wanted = [*([()] if seen is None else []), *removed]
-    for first in range(0, len(wanted), AT_ONCE):
-        sets = wanted[first : first + AT_ONCE]
+    for first in range(0, len(wanted), IMAGES_A_PASS):
+        sets = wanted[first : first + IMAGES_A_PASS]
 
         def edited(output: Tensor, sets: Sequence[Sequence[int]] = sets) -> Tensor:
             if not begun:
@@ -132,8 +132,7 @@ def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
     network, site = editable(usae, backbone)
-    if network.spec.classes == 0:
-        raise UsageError(f"{backbone} has no classifier; set `classes` in its spec to the number of its classes")
+    network.check_classifier()
     if not site.reaches:
         raise UsageError(
             f"{backbone}: no patch token of {network.spec.place} reaches the classifier, which takes the class "

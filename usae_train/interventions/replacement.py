@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import as_tokens
-from usae_train.interventions.importance import AT_ONCE, answering
+from usae_train.interventions.importance import IMAGES_A_PASS, answering
 from usae_train.interventions.site import Site
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
@@ -39,7 +39,7 @@ def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, seen: Mapping[s
     """
     network, site = answering(usae, backbone)
     canvases = canvases.to(network.mean.device)
-    size = max(1, AT_ONCE // (MEAN + 1 + len(seen)))
+    size = max(1, IMAGES_A_PASS // (MEAN + 1 + len(seen)))
     found = []
     for first in range(0, len(canvases), size):
         few = slice(first, first + size)

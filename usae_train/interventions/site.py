@@ -90,7 +90,7 @@ class Site:
 
 
 @contextmanager
-def _watched(model: nn.Module, look: ForwardHook) -> Iterator[None]:
+def _hooked(model: nn.Module, look: ForwardHook) -> Iterator[None]:
     """Let a function see what each module takes and gives."""
     with ExitStack() as stack:
         for module in model.modules():
@@ -116,25 +116,25 @@ def site_of(backbone: Backbone) -> Site:
 @torch.no_grad()
 def _found(backbone: Backbone) -> Site:
     canvas = trial_picture(backbone.input_size).to(backbone.mean.device)
-    before, backbone.run_in = backbone.run_in, torch.float32
+    before, backbone.compute_dtype = backbone.compute_dtype, torch.float32
     try:
         read = backbone(canvas)
-        for candidates in (_giving, _normed):
+        for candidates in (_sites_giving, _normed):
             for site in candidates(backbone, canvas, read):
                 if _holds(backbone, site, canvas, read):
-                    return _tried(backbone, site, canvas, read)
+                    return _tried_out(backbone, site, canvas, read)
         raise _cannot(
             backbone, "no part of the network gives just the tokens that are read; use a USAE that reads another layer"
         )
     finally:
-        backbone.run_in = before
+        backbone.compute_dtype = before
 
 
 def _cannot(backbone: Backbone, why: str) -> UsageError:
     return UsageError(f"{backbone.name}: {backbone.spec.place} of {backbone.spec.model!r} cannot be edited: {why}")
 
 
-def _giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Site]:
+def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Site]:
     """The modules that give these tokens (1, token, width) in a whole pass, once in it, the likeliest first.
 
     Those that give just these bits go before those that come near: the block of an untrained network changes little.
@@ -149,7 +149,7 @@ def _giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Site]:
         if layout is not None:
             found[module] = torch.equal(layout.tokens(output)[:, layout.prefix :], tokens), layout
 
-    with _watched(backbone.model, look):
+    with _hooked(backbone.model, look):
         backbone.embedding(canvas)
     once = [(exact, Site(module, layout)) for module, (exact, layout) in found.items() if passes[module] == 1]
     return [site for _, site in sorted(once, key=lambda each: not each[0])]
@@ -164,11 +164,11 @@ def _normed(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[Site]:
         if layout is not None and given and isinstance(given[0], Tensor) and given[0].shape == output.shape:
             taken.append((module, given[0].clone(), layout))
 
-    with _watched(backbone.model, look):
+    with _hooked(backbone.model, look):
         backbone(canvas)
     for norm, stream, layout in taken:
         tokens = layout.tokens(stream)[:, layout.prefix :]
-        giving = _giving(backbone, canvas, tokens)
+        giving = _sites_giving(backbone, canvas, tokens)
         if giving:
             try:
                 held = HeldNorm(norm, tokens, read)
@@ -197,7 +197,7 @@ def _holds(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> bool
     return len(put) == 1 and nearly_equal(seen, put[0]) and not nearly_equal(seen, read)
 
 
-def _tried(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> Site:
+def _tried_out(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> Site:
     """The site with what a pass of two pictures made of one shows: whether that can be, and what the tokens decide."""
 
     def both(output: Tensor) -> Tensor:

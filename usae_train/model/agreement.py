@@ -15,12 +15,12 @@ from usae_train.files.tensor_files import load_file, safe_open, save_tensors
 from usae_train.runtime.errors import UsageError
 
 AGREEMENT = "agreement.safetensors"
-SHARE = "share"  # the one tensor
+SHARE_TENSOR = "share"  # the one tensor
 
 
 def save_agreement(share: Tensor, folder: Path, usae_sha256: str) -> None:
     """Write shares (n_concepts,) into a USAE's folder, with the hash of the weights that they are of."""
-    save_tensors({SHARE: share.cpu().float()}, folder / AGREEMENT, {"usae_sha256": usae_sha256})
+    save_tensors({SHARE_TENSOR: share.cpu().float()}, folder / AGREEMENT, {"usae_sha256": usae_sha256})
 
 
 def read_agreement(folder: Path, n_concepts: int, usae_sha256: str) -> Tensor | None:
@@ -36,9 +36,9 @@ def read_agreement(folder: Path, n_concepts: int, usae_sha256: str) -> Tensor | 
         with safe_open(file, "pt") as opened:
             told = (opened.metadata() or {}).get("usae_sha256")
             has = {name: (*opened.get_slice(name).get_shape(),) for name in opened.keys()}  # noqa: SIM118
-        if has != {SHARE: (n_concepts,)}:  # before memory is taken for it
-            raise UsageError(f"{file} has {has}; expected {SHARE!r} of {n_concepts} concepts; remove it")
-        share = load_file(file)[SHARE]
+        if has != {SHARE_TENSOR: (n_concepts,)}:  # before memory is taken for it
+            raise UsageError(f"{file} has {has}; expected {SHARE_TENSOR!r} of {n_concepts} concepts; remove it")
+        share = load_file(file)[SHARE_TENSOR]
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is broken or incomplete ({error}); remove it, or copy the USAE again") from error
     if told != usae_sha256:

@@ -34,12 +34,16 @@ from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from usae_train.backbones.backbone import Backbone
+    from usae_train.backbones.spec import BackboneSpec
     from usae_train.images.sources import ImageSource
 
 STATISTICS = "statistics.safetensors"
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
-PACKAGE = Path(__file__).parents[1]
-EMBEDDED = {"demo": PACKAGE / "demo" / "universe", "photos": PACKAGE / "photos" / "universe"}  # ids of ours
+PACKAGE_FOLDER = Path(__file__).parents[1]
+EMBEDDED = {
+    "demo": PACKAGE_FOLDER / "demo" / "universe",
+    "photos": PACKAGE_FOLDER / "photos" / "universe",
+}  # ids of ours
 
 
 @undisturbed
@@ -66,31 +70,11 @@ def save(
     remove_leftovers(leftovers_of(folder))
     with atomic_path(folder) as room:
         room.mkdir()
-        specs = bring_all(usae.specs, room)
-        config = UsaeConfig(
-            widths=usae.widths,
-            n_concepts=usae.n_concepts,
-            k=usae.k,
-            batch_norm=usae.batch_norm,
-            recipe=usae.recipe,
-            grid=usae.grid,
-            backbones=specs,
-            images=usae.measured_on.name,
-            n_images=usae.measured_on.count,
-            fingerprint=usae.measured_on.fingerprint,
-            factors=usae.factors,
-            outliers=usae.outliers,
-            weights=usae.weights,
-            versions=versions(),
-            commit=commit(),
-            sparsity=usae.sparsity,
-            unit_norm=usae.unit_norm,
-            private={name: (own.start, own.stop) for name, own in usae.private.ranges.items()},
-        )
+        config = _config_of(usae, bring_all(usae.specs, room))
         (room / "config.json").write_text(config.as_json())
         # in float16 a matrix and its inverse would no longer undo each other, and a threshold would be another
         exact = ("scales.", "thresholds.")
-        tensors = {n: _packed(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
+        tensors = {n: _as_saved(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
         save_file(tensors, room / "model.safetensors")
         if usae.statistics is not None:
             origin = _origin(usae, file_hash(room / "model.safetensors"))
@@ -103,6 +87,30 @@ def save(
         if usae.labels_file is not None:
             _bring_labels(usae.labels_file, room)
     return folder
+
+
+def _config_of(usae: USAE, specs: Mapping[str, BackboneSpec]) -> UsaeConfig:
+    """What config.json says of a USAE whose backbones' specs are as the folder has them."""
+    return UsaeConfig(
+        widths=usae.widths,
+        n_concepts=usae.n_concepts,
+        k=usae.k,
+        batch_norm=usae.batch_norm,
+        recipe=usae.recipe,
+        grid=usae.grid,
+        backbones=dict(specs),
+        images=usae.measured_on.name,
+        n_images=usae.measured_on.count,
+        fingerprint=usae.measured_on.fingerprint,
+        factors=usae.factors,
+        outliers=usae.outliers,
+        weights=usae.weights,
+        versions=versions(),
+        commit=commit(),
+        sparsity=usae.sparsity,
+        unit_norm=usae.unit_norm,
+        private={name: (own.start, own.stop) for name, own in usae.private.ranges.items()},
+    )
 
 
 @undisturbed
@@ -138,7 +146,10 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
     model.measured_on = config.measured_on
     model.factors, model.outliers, model.weights = config.factors, config.outliers, config.weights
     try:
-        tensors = {name: own.float() if own.is_floating_point() else own for name, own in load_file(weights).items()}
+        tensors = {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in load_file(weights).items()
+        }
         model.load_state_dict(tensors)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -155,16 +166,18 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
 
 
 def _fitting(modules: Mapping[str, Backbone], model: USAE) -> dict[str, Backbone]:
-    for name, own in modules.items():
-        if own.width != model.widths[model.known_name(name)]:
-            raise UsageError(f"{name}: the module's layer has width {own.width}, and the USAE's {model.widths[name]}")
+    for name, module in modules.items():
+        if module.width != model.widths[model.known_name(name)]:
+            raise UsageError(
+                f"{name}: the module's layer has width {module.width}, and the USAE's {model.widths[name]}"
+            )
     return dict(modules)
 
 
 def fills(usae: USAE, statistics: Statistics) -> bool:
     """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
-    own = usae.source not in EMBEDDED and (named_place(str(usae.source)) / "model.safetensors").is_file()
-    return own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
+    is_own = usae.source not in EMBEDDED and (named_place(str(usae.source)) / "model.safetensors").is_file()
+    return is_own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
 def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, factors: Sequence[str] = ()) -> Path:
@@ -182,10 +195,10 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
     folder = named_place(str(usae.source))
     if usae.source in EMBEDDED or not (folder / "model.safetensors").is_file():
         raise UsageError(f"{usae.source} is not a folder of yours; save the USAE to one, and evaluate that")
-    if (found := file_hash(folder / "model.safetensors")) != usae.sha256:
-        raise UsageError(f"the weights in {folder} changed while they were measured ({found[:12]}...); evaluate again")
+    if (sha256 := file_hash(folder / "model.safetensors")) != usae.sha256:
+        raise UsageError(f"the weights in {folder} changed while they were measured ({sha256[:12]}...); evaluate again")
     usae.statistics, usae.measured_on, usae.factors = statistics, SourceRecord.of(source), list(factors)
-    statistics.save(folder / STATISTICS, _origin(usae, found))
+    statistics.save(folder / STATISTICS, _origin(usae, sha256))
     return folder / STATISTICS
 
 
@@ -240,14 +253,14 @@ def _find(usae: str) -> Path:
     if folder.is_dir():
         return folder
     if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):
-        return _from_hub(usae)
+        return _usae_from_hub(usae)
     near_by = [p.parent.name for p in Path.cwd().glob("*/config.json")]
     near = difflib.get_close_matches(usae, [*EMBEDDED, *near_by], n=3, cutoff=0.4) or list(EMBEDDED)
     ids = ", ".join(f"`{each}`" for each in EMBEDDED)
     raise UsageError(f"unknown USAE {usae!r}; expected {ids}, a folder or a hub id; the nearest: {', '.join(near)}")
 
 
-def _from_hub(repository: str) -> Path:
+def _usae_from_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -281,18 +294,18 @@ def _read_config(folder: Path) -> UsaeConfig:
 def _origin(usae: USAE, sha256: str) -> dict[str, str]:
     """What statistics.safetensors says of itself: in one file with the figures, so that they cannot disagree."""
     seen = usae.measured_on
-    told = {"images": seen.name, "n_images": seen.count, "fingerprint": seen.fingerprint, "factors": usae.factors}
-    return {"usae_sha256": sha256, "source": json.dumps(told)}
+    source = {"images": seen.name, "n_images": seen.count, "fingerprint": seen.fingerprint, "factors": usae.factors}
+    return {"usae_sha256": sha256, "source": json.dumps(source)}
 
 
 def _take_statistics(usae: USAE, file: Path) -> None:
     """Read statistics into a USAE, with what they say of the pictures that they were measured on."""
-    found = Statistics.load(file)
-    check_statistics_form(file, found, usae.names, usae.n_concepts, usae.grid)
-    usae.statistics = found
+    statistics = Statistics.load(file)
+    check_statistics_form(file, statistics, usae.names, usae.n_concepts, usae.grid)
+    usae.statistics = statistics
     _take_origin(usae, file)
-    values = 0 if found.auroc is None else found.auroc.shape[1]
-    if found.auroc is not None and values != len(usae.factors):
+    values = 0 if statistics.auroc is None else statistics.auroc.shape[1]
+    if statistics.auroc is not None and values != len(usae.factors):
         raise UsageError(
             f"{file} has the AUROC of {values} factor values, and {len(usae.factors)} are named; remove it, and "
             "measure again with usae-train evaluate"
@@ -309,16 +322,16 @@ def _take_origin(usae: USAE, file: Path) -> None:
             f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
         )
     try:
-        told = validated(Origin.model_validate, parse_json(origin.get("source", "")))
+        source = validated(Origin.model_validate, parse_json(origin.get("source", "")))
     except UsageError as error:
         raise UsageError(
             f"{file} does not say what it was measured on ({error}); remove it, and measure again with usae-train "
             "evaluate"
         ) from error
-    usae.measured_on, usae.factors = told.measured_on, told.factors
+    usae.measured_on, usae.factors = source.measured_on, source.factors
 
 
-def _packed(tensor: torch.Tensor, half: bool) -> torch.Tensor:
+def _as_saved(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     is_weight = tensor.is_floating_point() and tensor.ndim > 0
     return (tensor.half() if half and is_weight else tensor).cpu().contiguous()
 

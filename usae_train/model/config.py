@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
-from usae_train.backbones.backbone import BackboneSpec, Side
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.names import check_name
+from usae_train.backbones.spec import BackboneSpec, Side
 from usae_train.images.measured import SourceRecord
 from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparsity.topk import TopK

@@ -1,4 +1,4 @@
-"""A USAE, its codes and its statistics, in words and as a table of a notebook."""
+"""A USAE in words and as a table of a notebook."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.tables import Table, as_html
 
 if TYPE_CHECKING:
-    from usae_train.model.sparse import Codes
-    from usae_train.model.statistics import Statistics
     from usae_train.model.usae import USAE
 
 
@@ -20,16 +18,16 @@ def usae_lines(usae: USAE) -> list[str]:
     active = usae.sparsity.in_words(usae.k)
     heads = f"USAE, {where}: {plural(usae.n_concepts, 'concept')} over {plural(len(usae.names), 'backbone')}, {active}"
     private = [f"  {usae.private.in_words()}"] if usae.private else []
-    return [heads, *private, *("  " + "  ".join(filter(None, row)) for row in _rows(usae)), *_ending(usae)]
+    return [heads, *private, *("  " + "  ".join(filter(None, row)) for row in _backbone_rows(usae)), *_ending(usae)]
 
 
 def usae_html(usae: USAE) -> str:
     """The same as a table with a row for each backbone."""
     columns = ("backbone", "model", "read at", "width")
-    return Table(usae_lines(usae)[0], columns, _rows(usae)).html() + as_html(_ending(usae))
+    return Table(usae_lines(usae)[0], columns, _backbone_rows(usae)).html() + as_html(_ending(usae))
 
 
-def _rows(usae: USAE) -> list[tuple[str, ...]]:
+def _backbone_rows(usae: USAE) -> list[tuple[str, ...]]:
     """Of each backbone: its name, model, layer and input size, width."""
     rows: list[tuple[str, ...]] = []
     for name, width in usae.widths.items():
@@ -53,24 +51,4 @@ def _ending(usae: USAE) -> list[str]:
     if usae.statistics is None:
         return [*missing, recipe, "no statistics: ut.evaluate(usae, PICTURES).statistics measures them"]
     of = f", {usae.measured_on.name}" if usae.measured_on.name else ""
-    return [*missing, recipe, f"statistics: {statistics_line(usae.statistics)}{of}"]
-
-
-def statistics_line(statistics: Statistics) -> str:
-    """On how much they were measured, and how many concepts fire."""
-    pictures, tokens = map(int, statistics.counts)
-    fires = statistics.fires > 0
-    some, every = int(fires.any(0).sum()), int(fires.all(0).sum())
-    everywhere = f", {every} in every backbone" if len(fires) > 1 else ""
-    seen = plural(tokens, "token") + ("" if pictures == tokens else f" of {plural(pictures, 'picture')}")
-    return f"{some} of {plural(fires.shape[1], 'concept')} fire{everywhere}, on {seen}"
-
-
-def codes_line(codes: Codes) -> str:
-    """How many active concepts of how many tokens, and how large their codes are."""
-    *tokens, slots = codes.values.shape
-    active = codes.values[codes.values > 0]
-    size = f"{active.min().item():.3g} to {active.max().item():.3g}" if active.numel() else "none active"
-    shape = " x ".join(map(str, tokens)) or "1"
-    kind = str(codes.values.dtype).removeprefix("torch.")
-    return f"Codes({shape} tokens, {slots} concepts each at most; active codes {size}; {kind} on {codes.values.device})"
+    return [*missing, recipe, f"statistics: {usae.statistics.in_words}{of}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,9 @@ from torch import Tensor
 
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, TOP_IMAGES, Statistics, images_needed
+from usae_train.model.usae import USAE
+from usae_train.runtime.undisturbed import undisturbed
+from usae_train.tokens.paired import PairedTokens
 
 HALF_MAX = torch.finfo(torch.float16).max
 
@@ -52,7 +55,7 @@ class FiringTally:
             fired = values > FIRING_THRESHOLD
             self.fires[row] += torch.bincount(indices[fired], minlength=self.n_concepts)
             self.sums[row].index_add_(0, indices.flatten(), values.flatten().double())
-            of_one, place = _largest(values, indices, self.n_concepts)
+            of_one, place = _peak_codes(values, indices, self.n_concepts)
             largest.append(of_one)
             places.append(place)
         self.co_fires += self._together(codes)
@@ -133,7 +136,27 @@ class FiringTally:
         return found
 
 
-def _largest(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tensor, Tensor]:
+@undisturbed
+@torch.no_grad()
+def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = 8) -> Statistics:
+    """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
+
+    Args:
+        usae: the model.
+        paired: tokens {backbone: (image, token, width)} of its backbones, maybe of others too, and the pictures'
+            numbers; or some pictures after others.
+        chunk: pictures per step.
+    """
+    device = usae.device
+    tally = FiringTally(usae.names, usae.n_concepts, usae.lengths)
+    for lot in [paired] if isinstance(paired, PairedTokens) else paired:
+        for start in range(0, len(lot.numbers), chunk):
+            some = {name: lot.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
+            tally.add(lot.numbers[start : start + chunk], {name: usae.encode(name, own) for name, own in some.items()})
+    return tally.statistics()
+
+
+def _peak_codes(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tensor, Tensor]:
     """Of codes (pictures, tokens, k): each picture's largest code of every concept, and at which token it is.
 
     Returns:

@@ -15,7 +15,7 @@ from usae_train.model.config import UsaeConfig
 from usae_train.model.statistics import LEVELS, Statistics
 from usae_train.runtime.errors import UsageError
 
-FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
+FLOAT_NAMES = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
 Shape = tuple[int, ...]
 
 
@@ -28,9 +28,9 @@ def check_weights_form(file: Path, config: UsaeConfig) -> None:
     """
     try:
         with safe_open(file, "pt") as opened:
-            found = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # it is not a mapping
-            shapes = {name: tuple(own.get_shape()) for name, own in found.items()}
-            wrong = [name for name, own in found.items() if own.get_dtype() not in FLOATS and not _counts(name)]
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # it is not a mapping
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            wrong = [name for name, part in slices.items() if part.get_dtype() not in FLOAT_NAMES and not _counts(name)]
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is broken or incomplete ({error}); save or copy the USAE again") from error
     expected = weight_shapes(config, shapes)
@@ -45,8 +45,8 @@ def check_weights_form(file: Path, config: UsaeConfig) -> None:
         raise UsageError(f"{file} is broken: {wrong[0]} holds no floating-point numbers; save or copy the USAE again")
 
 
-def weight_shapes(config: UsaeConfig, found: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The shape of every tensor of a USAE; which of the three forms of `Standardization` it has, `found` says."""
+def weight_shapes(config: UsaeConfig, present: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The shape of every tensor of a USAE; which of the three forms of `Standardization` it has, `present` says."""
     n_concepts, shapes = config.n_concepts, dict[str, Shape]()
     threshold = config.sparsity.threshold_shape(n_concepts)
     for name, width in config.widths.items():
@@ -57,10 +57,10 @@ def weight_shapes(config: UsaeConfig, found: Mapping[str, Shape]) -> dict[str, S
             of_each = ("weight", "bias", "running_mean", "running_var")
             shapes |= {f"{encoder}norm.{part}": (n_concepts,) for part in of_each}
             shapes[f"{encoder}norm.num_batches_tracked"] = ()
-        if f"{scale}matrix" in found:
+        if f"{scale}matrix" in present:
             square = (width, width)
             shapes |= {f"{scale}mean": (width,), f"{scale}matrix": square, f"{scale}inverse_matrix": square}
-        elif found.get(f"{scale}mean") == (width,) and f"{scale}std" not in found:
+        elif present.get(f"{scale}mean") == (width,) and f"{scale}std" not in present:
             shapes[f"{scale}mean"] = (width,)
         else:
             shapes |= {f"{scale}mean": (), f"{scale}std": ()}
@@ -75,13 +75,13 @@ def _counts(name: str) -> bool:
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """Nothing; a ValueError for weights that have a NaN or an infinity, which all pictures would come out of."""
-    for name, own in tensors.items():
-        if own.is_floating_point() and not own.isfinite().all():
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UsageError(f"{file}: {name} has numbers that are NaN or infinite; save or copy the USAE again")
 
 
 def check_statistics_form(
-    file: Path, own: Statistics, names: Sequence[str], n_concepts: int, grid: tuple[int, int] | None
+    file: Path, statistics: Statistics, names: Sequence[str], n_concepts: int, grid: tuple[int, int] | None
 ) -> None:
     """Compare statistics with the USAE whose they should be.
 
@@ -89,11 +89,11 @@ def check_statistics_form(
         ValueError: for a figure of another shape or kind, or with numbers that cannot be; says which.
     """
     shape = (len(names), n_concepts)
-    if tuple(own.fires.shape) != shape:
+    if tuple(statistics.fires.shape) != shape:
         raise UsageError(
-            f"{file} is of {tuple(own.fires.shape)} backbones and concepts, the USAE of {shape}; {_anew()}"
+            f"{file} is of {tuple(statistics.fires.shape)} backbones and concepts, the USAE of {shape}; {_anew()}"
         )
-    top = own.top_images.shape[-1] if own.top_images.ndim else 0
+    top = statistics.top_images.shape[-1] if statistics.top_images.ndim else 0
     expected: dict[str, Shape] = {
         "fires": shape,
         "co_fires": shape[1:],
@@ -103,15 +103,15 @@ def check_statistics_form(
         "top_tokens": (*shape, top),
         "counts": (2,),
     }
-    if own.auroc is not None:
-        expected["auroc"] = (shape[0], own.auroc.shape[1] if own.auroc.ndim == 3 else 1, shape[1])
-    for name, wanted in expected.items():
-        found: Tensor = getattr(own, name)
-        if tuple(found.shape) != wanted:
-            raise UsageError(f"{file}: {name} is {tuple(found.shape)}, and should be {wanted}; {_anew()}")
-    for part in fields(own):
-        found = getattr(own, part.name)
-        if found is not None and (why := _impossible(part.name, found, grid)):
+    if statistics.auroc is not None:
+        expected["auroc"] = (shape[0], statistics.auroc.shape[1] if statistics.auroc.ndim == 3 else 1, shape[1])
+    for name, expected_shape in expected.items():
+        figure: Tensor = getattr(statistics, name)
+        if tuple(figure.shape) != expected_shape:
+            raise UsageError(f"{file}: {name} is {tuple(figure.shape)}, and should be {expected_shape}; {_anew()}")
+    for part in fields(statistics):
+        figure = getattr(statistics, part.name)
+        if figure is not None and (why := _impossible(part.name, figure, grid)):
             raise UsageError(f"{file}: {part.name} {why}; {_anew()}")
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from usae_train.images.sources import ImageSource
+from usae_train.model.firing import FiringTally
+from usae_train.model.sparse import Codes
+from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-
-if TYPE_CHECKING:
-    from usae_train.model.sparse import Codes
-    from usae_train.model.usae import USAE
+from usae_train.tokens.paired import stream_readable
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,6 @@ def look_through(
     """
     if usae.statistics is not None and usae.measured_on.is_of(source):
         return _of_statistics(usae, source)
-    from usae_train.model.firing import FiringTally
-
     tally = FiringTally(usae.names, usae.n_concepts)
     for numbers, codes in encoded(usae, source, progress, failure):
         tally.add(numbers, codes)
@@ -104,21 +101,10 @@ def encoded(
     Raises:
         UsageError: at the end, when none could be read; at first, for a USAE without backbones.
     """
-    from usae_train.images.failures import none_can_be_read
-    from usae_train.tokens.paired import stream_tokens
-
-    backbones, done, failures = usae.backbones, 0, list[str]()
+    backbones = usae.backbones
     assert usae.grid is not None
-    for paired in stream_tokens(backbones, source, usae.grid):
-        if len(paired.numbers):
-            yield paired.numbers, {name: usae.encode(name, own) for name, own in paired.tokens.items()}
-        for why in paired.failures:
-            failures.append(why)
-            failure(why)
-        done += len(paired.numbers) + len(paired.failures)
-        progress(done, len(source))
-    if len(failures) == len(source):
-        raise none_can_be_read(len(source), source, failures[0])
+    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure):
+        yield paired.numbers, {name: usae.encode(name, tokens) for name, tokens in paired.tokens.items()}
 
 
 def _of_statistics(usae: USAE, source: ImageSource) -> NaturalPictures:

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from usae_train.backbones.backbone import PAPER, Level, PositiveStd
+from usae_train.backbones.spec import PAPER, Level, PositiveStd
 from usae_train.backbones.weight_files import not_plain
 from usae_train.files.homes import from_home
 from usae_train.files.torch_state import read_pickled
@@ -108,7 +108,7 @@ def import_published(config: str | Path) -> USAE:
     except UsageError as error:
         raise UsageError(f"{config}: {error}") from error
     for name, (_, model) in zoo.items():
-        _fill(usae, name, checkpoints[name], str(config.parent / from_home(model.checkpoint_path)))
+        _copy_pair(usae, name, checkpoints[name], str(config.parent / from_home(model.checkpoint_path)))
         usae.scale(name).set(torch.tensor(model.model_mean), torch.tensor(model.model_std))
     return usae.eval().requires_grad_(False)
 
@@ -132,7 +132,7 @@ def _read_checkpoint(file: Path, name: str) -> dict[str, Tensor]:
     return weights
 
 
-def _fill(usae: USAE, name: str, weights: dict[str, Tensor], where: str) -> None:
+def _copy_pair(usae: USAE, name: str, weights: dict[str, Tensor], where: str) -> None:
     """Copy one backbone's encoder and dictionary."""
     encoder, dictionary = usae.encoder(name), usae.decoder(name)
     assert encoder.norm is not None

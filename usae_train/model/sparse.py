@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.model.described import codes_line
-
 GROUPS = (6, 4)  # concepts, and groups of them; of 15 such choices among the fastest for 6144 and k = 32
 BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
 
@@ -28,7 +26,12 @@ class Codes(NamedTuple):
     indices: Tensor
 
     def __repr__(self) -> str:
-        return codes_line(self)
+        *tokens, slots = self.values.shape
+        active = self.values[self.values > 0]
+        size = f"{active.min().item():.3g} to {active.max().item():.3g}" if active.numel() else "none active"
+        shape, kind = " x ".join(map(str, tokens)) or "1", str(self.values.dtype).removeprefix("torch.")
+        told = f"{shape} tokens, {slots} concepts each at most; active codes {size}; {kind} on {self.values.device}"
+        return f"Codes({told})"
 
     def dense(self, n_concepts: int) -> Tensor:
         """The same codes as (..., n_concepts)."""
@@ -51,7 +54,7 @@ def top_k(pre_codes: Tensor, k: int) -> Codes:
     return Codes(values.relu(), indices)
 
 
-def joined(parts: Sequence[Codes]) -> Codes:
+def joined_codes(parts: Sequence[Codes]) -> Codes:
     """Codes of several batches as one, along their first dimension.
 
     Where a sparsity keeps no fixed number, those of fewer slots are filled up with zeros, of concepts that the token
@@ -82,16 +85,16 @@ def top_indices(pre_codes: Tensor, k: int, sizes: Sequence[int] = GROUPS) -> Ten
     n_concepts. 5.4 ms for (1568, 6144) in bfloat16, where torch's topk takes 13 (two cores of an EPYC; one thread 12
     and 26).
     """
-    return _largest(pre_codes.detach().view(BITS[pre_codes.dtype]), k, sizes)
+    return _top_places(pre_codes.detach().view(BITS[pre_codes.dtype]), k, sizes)
 
 
-def _largest(numbers: Tensor, k: int, sizes: Sequence[int]) -> Tensor:
+def _top_places(numbers: Tensor, k: int, sizes: Sequence[int]) -> Tensor:
     """Where the k largest of each row lie: all in the k groups with the largest maxima, which are found likewise."""
     n = numbers.shape[1]
     if not sizes or n % sizes[0] or n < 4 * sizes[0] * k:
         return numbers.topk(k, dim=-1, sorted=False).indices
     groups = n // sizes[0]
-    best = _largest(numbers.unflatten(1, (sizes[0], groups)).amax(1), k, sizes[1:])
+    best = _top_places(numbers.unflatten(1, (sizes[0], groups)).amax(1), k, sizes[1:])
     members = (best[:, None, :] + torch.arange(0, n, groups, device=numbers.device)[:, None]).flatten(1)
     return members.gather(1, numbers.gather(1, members).topk(k, dim=-1, sorted=False).indices)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml.comments import CommentedMap
 
-from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.backbones.spec import PAPER, BackboneSpec
 from usae_train.files.wording import expectation
 from usae_train.files.yaml_config import checked, key_line, read_mapping
 from usae_train.runtime.errors import UsageError

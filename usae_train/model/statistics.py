@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -14,11 +13,8 @@ from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_files import load_file, safe_open, save_tensors
-from usae_train.model.described import statistics_line
-from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import PairedTokens
+from usae_train.runtime.printing import plural
 
 FIRING_THRESHOLD = 0.1  # a concept fires when its code is larger (Thasarathan et al. 2025, section 4.1)
 LEVELS = (0.5, 0.9, 0.99, 0.999, 1.0)
@@ -45,7 +41,7 @@ class Statistics:
     auroc: Tensor | None = None  # (backbones, factor values, concepts), where the truth is known
 
     def __repr__(self) -> str:
-        return f"<Statistics: {statistics_line(self)}>"
+        return f"<Statistics: {self.in_words}>"
 
     def save(self, file: Path, origin: dict[str, str] | None = None) -> None:
         """Write a .safetensors file, whole or not at all.
@@ -75,6 +71,20 @@ class Statistics:
         if others := [name for name in found if name not in known]:
             raise UsageError(f"{file} is not a readable statistics file: it has {', '.join(others)}, which none has")
         return cls(**found)
+
+    @property
+    def alive_in_words(self) -> str:
+        """How many concepts fire in any backbone, and in all."""
+        fires = self.fires > 0
+        everywhere = f", {int(fires.all(0).sum())} in every backbone" if len(fires) > 1 else ""
+        return f"{int(fires.any(0).sum())} of {plural(fires.shape[1], 'concept')} fire{everywhere}"
+
+    @property
+    def in_words(self) -> str:
+        """How many concepts fire, and on how much they were measured."""
+        pictures, tokens = map(int, self.counts)
+        seen = plural(tokens, "token") + ("" if pictures == tokens else f" of {plural(pictures, 'picture')}")
+        return f"{self.alive_in_words}, on {seen}"
 
     @property
     def firing_share(self) -> Tensor:
@@ -140,28 +150,6 @@ def read_origin(file: Path) -> dict[str, str]:
             return opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is not a readable statistics file: {error}") from error
-
-
-@undisturbed
-@torch.no_grad()
-def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = 8) -> Statistics:
-    """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
-
-    Args:
-        usae: the model.
-        paired: tokens {backbone: (image, token, width)} of its backbones, maybe of others too, and the pictures'
-            numbers; or some pictures after others.
-        chunk: pictures per step.
-    """
-    from usae_train.model.firing import FiringTally  # which makes what is defined here
-
-    device = usae.device
-    tally = FiringTally(usae.names, usae.n_concepts, usae.lengths)
-    for lot in [paired] if isinstance(paired, PairedTokens) else paired:
-        for start in range(0, len(lot.numbers), chunk):
-            some = {name: lot.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
-            tally.add(lot.numbers[start : start + chunk], {name: usae.encode(name, own) for name, own in some.items()})
-    return tally.statistics()
 
 
 def auroc(scores: Tensor, positive: Tensor) -> Tensor:

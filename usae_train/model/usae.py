@@ -27,8 +27,9 @@ from usae_train.runtime.undisturbed import in_plain_numbers, torch_as_it_starts,
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from usae_train.backbones.backbone import Backbone, BackboneSpec
+    from usae_train.backbones.backbone import Backbone
     from usae_train.backbones.identity import WeightsRecord
+    from usae_train.backbones.spec import BackboneSpec
     from usae_train.model.natural import NaturalPictures
     from usae_train.model.statistics import Statistics
     from usae_train.tokens.standardization import Outliers

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.evaluation.measures import Measures
-from usae_train.evaluation.metrics import Matrix
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import check_free, save
 from usae_train.model.usae import USAE
-from usae_train.photos.card import card
+from usae_train.photos.card import Judged, card
 from usae_train.runtime.progress import CountCallback, ProgressCallback
-from usae_train.tokens.paired import stream_tokens
-from usae_train.training.fitting import FitCallbacks, fit_pictures
+from usae_train.tokens.paired import stream_readable
+from usae_train.training.fitting import fit_pictures
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import DEFAULT, FitSettings
 
 CLASSES = 1000  # ImageNet's
@@ -52,24 +52,6 @@ SPECS = {
 # as when the packaged universe was made
 AS_PACKAGED = {"unit_norm": True, "noise": 0.0, "learning_rate": 1e-2}
 SETTINGS = FitSettings(n_concepts=512, k=12, steps=4000, batch=2048, recipe=DEFAULT.model_copy(update=AS_PACKAGED))
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a build says of itself."""
-
-    trained_on: int  # photographs
-    held: int  # photographs that it was judged on
-    r2: Matrix  # on those, around each feature's own mean, {from: {to: ...}}
-    live: dict[str, int]  # {backbone: concepts that fire in a photograph that it was trained on}
-
-    def in_words(self) -> list[str]:
-        """A line per backbone."""
-        return [
-            f"{name}: {live} concepts fire; R² of held-out tokens, each feature around its own mean: "
-            + ", ".join(f"{figure:.3f} to {target}" for target, figure in self.r2[name].items())
-            for name, live in self.live.items()
-        ]
 
 
 def build(
@@ -124,14 +106,10 @@ def judge(
     """What a USAE explains of photographs that it was not trained on, and how many concepts live in each backbone."""
     assert usae.statistics is not None
     assert usae.grid is not None
-    measures, done, read = Measures(usae), 0, 0
-    for paired in stream_tokens(usae.backbones, held, usae.grid):
+    measures, read = Measures(usae), 0
+    for paired in stream_readable(usae.backbones, held, usae.grid, progress=progress, failure=failure):
         with torch.no_grad():
             measures.add(paired, 0)
-        for why in paired.failures:
-            failure(why)
         read += len(paired.numbers)
-        done += len(paired.numbers) + len(paired.failures)
-        progress(done, len(held))
     live = (usae.statistics.fires > 0).sum(1).tolist()
     return Judged(trained_on, read, measures.whole().r2, dict(zip(usae.names, live, strict=True)))

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from usae_train.evaluation.metrics import Matrix
 from usae_train.model.usae import USAE
 from usae_train.training.settings import FitSettings
 
-if TYPE_CHECKING:
-    from usae_train.photos.build import Judged
+
+@dataclass(frozen=True)
+class Judged:
+    """What a build says of itself."""
+
+    trained_on: int  # photographs
+    held: int  # photographs that it was judged on
+    r2: Matrix  # on those, around each feature's own mean, {from: {to: ...}}
+    live: dict[str, int]  # {backbone: concepts that fire in a photograph that it was trained on}
+
+    def in_words(self) -> list[str]:
+        """A line per backbone."""
+        return [
+            f"{name}: {live} concepts fire; R² of held-out tokens, each feature around its own mean: "
+            + ", ".join(f"{figure:.3f} to {target}" for target, figure in self.r2[name].items())
+            for name, live in self.live.items()
+        ]
 
 
 def card(usae: USAE, settings: FitSettings, judged: Judged) -> str:

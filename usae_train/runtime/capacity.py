@@ -12,7 +12,7 @@ from usae_train.runtime.distributed import named_by_torchrun
 from usae_train.runtime.errors import UsageError
 
 CGROUP = Path("/sys/fs/cgroup")
-SHARE = 0.8  # of the memory that is free: the rest is the command's own, and the estimate's
+MEMORY_SHARE = 0.8  # of the memory that is free: the rest is the command's own, and the estimate's
 # Of a worker beside what it computes. Private memory (smaps_rollup) of a forked copy of a command with the demo loaded:
 # 0.002 GB where it does nothing, 0.07 after one step of a picture of 32 px.
 OVERHEAD = 0.1e9
@@ -43,7 +43,7 @@ def workers_for(asked: int | None, jobs: int, device: str, bytes_each: float = 0
         return 1
     each = bytes_each + OVERHEAD
     free = free_memory()
-    fitting = max(1, int(SHARE * free / each))
+    fitting = max(1, int(MEMORY_SHARE * free / each))
     if asked is not None and asked > fitting:
         raise UsageError(
             f"--workers is {asked}: each takes about {each / 1e9:.2g} GB, and {free / 1e9:.3g} GB are free; "

@@ -9,7 +9,7 @@ import torch
 FASTER = 1.2  # how many times, at least: bfloat16 is coarser, and processors lie far from it on one side or the other
 
 
-_known = list[bool]()  # not functools.cache, which torch.compile looks into: there is nothing in it to be compiled
+_measured = list[bool]()  # not functools.cache, which torch.compile looks into: there is nothing in it to be compiled
 
 
 def multiplies_faster_in_bfloat16() -> bool:
@@ -18,12 +18,12 @@ def multiplies_faster_in_bfloat16() -> bool:
     That it has instructions for it says little: without AMX a Xeon takes 62 ms for 523 x 768 x 6144 in bfloat16 and 34
     in float32 (one core, torch 2.14), an EPYC of Zen 4 a third of that of float32.
     """
-    if not _known:
-        _known.append(_tried())
-    return _known[0]
+    if not _measured:
+        _measured.append(_measure())
+    return _measured[0]
 
 
-def _tried() -> bool:
+def _measure() -> bool:
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     tokens, weight = torch.ones(1024, 384), torch.ones(384, 1536)

@@ -92,23 +92,25 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
                     continue
                 if is_given(context, name):
                     raise typer.BadParameter(f"{_dashed(old)} is the former name of {_dashed(name)}; give one of them")
-                say(
-                    f"warning: {_dashed(old)} is called {_dashed(name)} now; the next version removes that name",
-                    err=True,
-                )
+                say(f"warning: {_dashed(old)} is called {_dashed(name)} now; write {_dashed(name)}", err=True)
                 context.set_parameter_source(name, source)
                 given[name] = value
+            if missing := [_dashed(name) for name in required if given[name] is None]:
+                raise typer.BadParameter(f"Missing option {missing[0]!r}.")
             command(context=context, **given) if asks else command(**given)
 
         own = {each.name: each for each in _parameters(command)}
         asks = own.pop(CONTEXT.name, None) is not None
-        return _signed(taken, [CONTEXT, *own.values(), *(_hidden(old, own[name]) for old, name in former.items())])
+        hidden = [_hidden(old, own[name]) for old, name in former.items()]
+        required = {name for name in former.values() if own[name].default is Parameter.empty}
+        own |= {name: _may_be_missing(own[name]) for name in required}  # it may be given by its former name
+        return _signed(taken, [CONTEXT, *own.values(), *hidden])
 
     return decorate
 
 
 def _option(name: str, field: FieldInfo, default: Any, ranges: bool, completion: Completion | None) -> Parameter:
-    kind = _kind(field.annotation)
+    kind = _option_type(field.annotation)
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     words = [str(extra.get("option", _dashed(name))), *([str(extra["short"])] if "short" in extra else [])]
     least, most = (_bound(field, word) if ranges else None for word in ("ge", "le"))
@@ -131,10 +133,15 @@ def _hidden(name: str, today: Parameter) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
-def _kind(annotation: Any) -> Any:
+def _may_be_missing(option: Parameter) -> Parameter:
+    kind, said = get_args(option.annotation)
+    return option.replace(default=None, annotation=Annotated[kind | None, said])
+
+
+def _option_type(annotation: Any) -> Any:
     """What the command line makes of a field's text: a number, a flag, a path, or text for the settings to judge."""
     if get_origin(annotation) in (Union, UnionType):
-        return _kind(next(part for part in get_args(annotation) if part is not type(None)))
+        return _option_type(next(part for part in get_args(annotation) if part is not type(None)))
     if get_origin(annotation) in (list, tuple):
         return list[str]
     return annotation if annotation in (bool, int, float, Path) else str

@@ -25,8 +25,8 @@ NO_THREADS = re.compile(
 NO_FILES = re.compile(r"too many open files", re.IGNORECASE)
 NUMBERS = {errno.ENOMEM: "memory", errno.EAGAIN: "threads", errno.EMFILE: "files", errno.ENFILE: "files"}
 WHAT_HELPS = {
-    "memory": "not enough memory; lower --batch, --memory or --workers, or where pictures are drawn --views, --size or "
-    "--seeds",
+    "memory": "not enough memory; lower --batch, --image-batch, --memory or --workers, or where pictures are drawn "
+    "--views, --size or --seeds",
     "threads": "the system gives no further thread or process; lower --workers or --threads, set OMP_NUM_THREADS=1, or "
     "raise the limit (ulimit -u)",
     "files": "too many open files; lower --workers, or raise the limit (ulimit -n)",
@@ -44,14 +44,14 @@ def shortage(error: BaseException | None) -> str | None:
     What it was raised from is asked too: a reader of files may have wrapped it.
     """
     while error is not None:
-        kind = _kind(error)
+        kind = _kind_of_shortage(error)
         if kind is not None:
             return WHAT_HELPS[kind]
         error = error.__cause__
     return None
 
 
-def _kind(error: BaseException) -> str | None:
+def _kind_of_shortage(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return "memory"
     if isinstance(error, OSError) and error.errno is not None:

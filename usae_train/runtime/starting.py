@@ -27,16 +27,16 @@ def ready() -> None:
     Ctrl-C is ignored, as in a script's background jobs, it stays so.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _end)
+        signal.signal(signal.SIGINT, _exit_at_once)
 
 
 def begun() -> None:
     """The work begins: Ctrl-C is a KeyboardInterrupt again, which is answered by keeping or clearing what is there."""
-    if signal.getsignal(signal.SIGINT) is _end:
+    if signal.getsignal(signal.SIGINT) is _exit_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+def _exit_at_once(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
     sys.stderr.write("stopped\n")  # nothing is open yet that would have to be closed
     sys.stderr.flush()
     os._exit(128 + number)

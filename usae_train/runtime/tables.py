@@ -10,7 +10,7 @@ from typing import Any
 
 from usae_train.runtime.printing import as_text, table_as_text, written_out
 
-SHOWN = 60  # rows that are printed, as pandas does; all of them are in the table
+SHOWN_ROWS = 60  # rows that are printed, as pandas does; all of them are in the table
 TEXT_WIDTH = 120  # characters
 
 
@@ -52,7 +52,7 @@ class Table:
         table = RichTable(title=as_text(self.title), title_justify="left", box=box.SIMPLE_HEAD)
         for place, name in enumerate(self.columns):
             table.add_column(as_text(name), justify="right" if self._is_numbers(place) else "left")
-        for row in self.rows[:SHOWN]:
+        for row in self.rows[:SHOWN_ROWS]:
             table.add_row(*(as_text(shown(value)) for value in row))
         return table_as_text(table, TEXT_WIDTH).rstrip() + self._left_out()
 
@@ -66,13 +66,13 @@ class Table:
         head = "".join(f"<th>{text_of(name)}</th>" for name in self.columns)
         rows = "".join(
             "<tr>" + "".join(f"<td>{text_of(shown(value))}</td>" for value in row) + "</tr>"
-            for row in self.rows[:SHOWN]
+            for row in self.rows[:SHOWN_ROWS]
         )
         title = f'<caption style="caption-side: top; text-align: left">{text_of(self.title)}</caption>'
         return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{escape(self._left_out())}"
 
     def _left_out(self) -> str:
-        return f"\n... and {len(self.rows) - SHOWN} rows more" if len(self.rows) > SHOWN else ""
+        return f"\n... and {len(self.rows) - SHOWN_ROWS} rows more" if len(self.rows) > SHOWN_ROWS else ""
 
     def _is_numbers(self, place: int) -> bool:
         return all(isinstance(row[place], int | float) for row in self.rows if row[place] is not None)

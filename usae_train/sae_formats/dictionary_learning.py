@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
-from usae_train.sae_formats.weights import Weights, check_sizes, named, read_config
+from usae_train.sae_formats.weights import Weights, check_config_sizes, config_word, read_config
 
 WEIGHTS, CONFIG = "ae.pt", "config.json"
 GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
@@ -44,10 +44,10 @@ class DictionaryLearning(Format):
         file = place / WEIGHTS if place.is_dir() else place
         weights = Weights(loaded(file, file), file)
         trainer = _trainer_of(file.parent / CONFIG)
-        kind = _kind(weights, _class_of(trainer, file.parent / CONFIG), file)
+        kind = _class_by_tensors(weights, _class_of(trainer, file.parent / CONFIG), file)
         sae = READERS[kind](weights)
         n_concepts, width = sae["encoder"].shape
-        check_sizes(trainer, {"activation_dim": width, "dict_size": n_concepts}, file)
+        check_config_sizes(trainer, {"activation_dim": width, "dict_size": n_concepts}, file)
         notes = weights.done(f"dictionary_learning's {kind}")
         if sae["sparsity"] == BatchTopK() and float(sae["threshold"]) < 0:
             notes += (NOT_SET,)
@@ -64,14 +64,14 @@ def _class_of(trainer: Mapping[str, Any], config: Path) -> str | None:
     """The class that config.json names; None where it names none."""
     if "dict_class" not in trainer:
         return None
-    found = named(trainer["dict_class"])
-    if found not in READERS:
-        why = GATED if found == "GatedAutoEncoder" else f"expected {', '.join(READERS)}"
-        raise UsageError(f"{config}: trainer.dict_class {found!r} is not read: {why}")
-    return found
+    class_name = config_word(trainer["dict_class"])
+    if class_name not in READERS:
+        why = GATED if class_name == "GatedAutoEncoder" else f"expected {', '.join(READERS)}"
+        raise UsageError(f"{config}: trainer.dict_class {class_name!r} is not read: {why}")
+    return class_name
 
 
-def _kind(weights: Weights, said: str | None, file: Path) -> str:
+def _class_by_tensors(weights: Weights, said: str | None, file: Path) -> str:
     """The class of an autoencoder, by its tensors where no config.json says it."""
     if said is not None:
         return said
@@ -123,15 +123,15 @@ def _top_k(weights: Weights) -> dict[str, Any]:
 
 
 def _batch_top_k(weights: Weights) -> dict[str, Any]:
-    own = _linear(weights)
-    shift = weights.take("b_dec", own["encoder"].shape[1])
-    return {**own, "subtracted": shift, "added": shift, **_threshold(weights, len(own["bias"]))}
+    parts = _linear(weights)
+    shift = weights.take("b_dec", parts["encoder"].shape[1])
+    return {**parts, "subtracted": shift, "added": shift, **_threshold(weights, len(parts["bias"]))}
 
 
 def _matryoshka(weights: Weights) -> dict[str, Any]:
-    own = _matrices(weights)
+    parts = _matrices(weights)
     weights.drop("group_sizes")  # all groups are active, as the library loads it
-    return {**own, "subtracted": own["added"], **_threshold(weights, len(own["bias"]))}
+    return {**parts, "subtracted": parts["added"], **_threshold(weights, len(parts["bias"]))}
 
 
 def _threshold(weights: Weights, n_concepts: int) -> dict[str, Any]:
@@ -140,10 +140,10 @@ def _threshold(weights: Weights, n_concepts: int) -> dict[str, Any]:
 
 
 def _jump_relu(weights: Weights) -> dict[str, Any]:
-    own = _matrices(weights)
-    threshold = weights.take("threshold", len(own["bias"]))
+    parts = _matrices(weights)
+    threshold = weights.take("threshold", len(parts["bias"]))
     # whether the decoder's bias is subtracted is not a part of the state: a loaded one does not
-    return {**own, "subtracted": torch.zeros_like(own["added"]), "sparsity": JumpReLU(), "threshold": threshold}
+    return {**parts, "subtracted": torch.zeros_like(parts["added"]), "sparsity": JumpReLU(), "threshold": threshold}
 
 
 READERS: Mapping[str, Callable[[Weights], dict[str, Any]]] = {

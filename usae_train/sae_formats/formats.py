@@ -10,8 +10,9 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 import usae_train.sae_formats as room
-from usae_train.backbones.backbone import BackboneSpec, build_backbones
+from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.names import check_name
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import atomic_path
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import check_settings

@@ -14,9 +14,9 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED
+from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED_ARCHITECTURES
 from usae_train.sae_formats.torch_files import SUFFIXES, Inert, loaded
-from usae_train.sae_formats.weights import Weights, bounded, check_sizes, read_config
+from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes, read_config
 
 CONFIG = "config.json"
 OBJECTS = (
@@ -35,20 +35,20 @@ class Prisma(Format):
     def recognizes(self, place: Path) -> bool:
         """By what is in the file: a config of Prisma's, or its keys in the config.json beside it."""
         try:
-            return _parts(place) is not None
+            return _read_place(place) is not None
         except UsageError:
             return False
 
     def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
-        if (parts := _parts(place)) is None:
+        if (parts := _read_place(place)) is None:
             raise UsageError(f"{place} is not Prisma's: there is no config in the file, and no {CONFIG} beside it")
         file, config, tensors = parts
         _check(config, file)
         weights = Weights(tensors, file)
         encoder = weights.take("W_enc", None, None).T
         n_concepts, width = encoder.shape
-        check_sizes(config, {"d_in": width, "d_sae": n_concepts}, file)
+        check_config_sizes(config, {"d_in": width, "d_sae": n_concepts}, file)
         bias, decoder = weights.take("b_enc", n_concepts), weights.take("W_dec", n_concepts, width)
         b_dec = weights.take("b_dec", width)
         sparsity: dict[str, Any] = {"sparsity": ReLU()}
@@ -61,7 +61,7 @@ class Prisma(Format):
         return SparseAutoencoder(self.name, "standard", encoder, bias, decoder, b_dec, b_dec, **sparsity, notes=notes)
 
 
-def _parts(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
+def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
     """The file, what its config says, and its tensors; None for what has no config of Prisma's."""
     files = sorted(own for own in place.iterdir() if own.suffix in SUFFIXES) if place.is_dir() else [place]
     if len(files) != 1 or files[0].suffix not in SUFFIXES:
@@ -83,7 +83,7 @@ def _check(config: Mapping[str, Any], file: Path) -> None:
         raise UsageError(f"{file}: its config has no {missing[0]}; expected one of Prisma's autoencoders")
     architecture = config.get("architecture", "standard")
     if architecture != "standard":
-        why = REFUSED.get(str(architecture), "only `standard` is")
+        why = REFUSED_ARCHITECTURES.get(str(architecture), "only `standard` is")
         raise UsageError(f"{file}: architecture {architecture!r} is not read: {why}")
     if config.get("is_transcoder"):
         raise UsageError(f"{file}: is_transcoder is not read: it decodes to another layer than it encodes")

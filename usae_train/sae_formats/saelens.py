@@ -18,7 +18,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import bounded, named, read_config, read_tensors
+from usae_train.sae_formats.weights import bounded, config_word, read_config, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 VERSION = "6.54.12"  # that this was compared with, and whose form is written
@@ -34,7 +34,7 @@ COMMON = {
     "metadata",
 }
 EXPECTED_KEYS = {"standard": set[str](), "jumprelu": set[str](), "topk": {"k", "rescale_acts_by_decoder_norm"}}
-REFUSED = {
+REFUSED_ARCHITECTURES = {
     "gated": "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept",
     "abstopk": "its codes are negative as well as positive, and a concept would mean two things",
     "batchtopk": "this is the form of training, whose codes depend on the batch; save it with save_inference_model",
@@ -69,7 +69,7 @@ class SAELens(Format):
     def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / CONFIG
-        config = _read_config(file)
+        config = _read_cfg(file)
         architecture = config["architecture"]
         weights = read_tensors(place / WEIGHTS)
         encoder = weights.take("W_enc", None, None)
@@ -88,7 +88,7 @@ class SAELens(Format):
         subtracted = added if config.get("apply_b_dec_to_input", True) else torch.zeros_like(added)
         return SparseAutoencoder(
             self.name,
-            named(config["metadata"].get("training_architecture", architecture)),
+            config_word(config["metadata"].get("training_architecture", architecture)),
             encoder,
             bias,
             decoder,
@@ -112,18 +112,18 @@ class SAELens(Format):
         save_tensors(weights, folder / WEIGHTS)
 
 
-def _read_config(file: Path) -> dict[str, Any]:
+def _read_cfg(file: Path) -> dict[str, Any]:
     """A cfg.json of what can be reproduced exactly.
 
     Raises:
         ValueError: for any other; names what cannot.
     """
     config = read_config(file)
-    metadata, architecture = config.get("metadata"), named(config.get("architecture"))
+    metadata, architecture = config.get("metadata"), config_word(config.get("architecture"))
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
         raise UsageError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")
     if architecture not in EXPECTED_KEYS:
-        why = REFUSED.get(architecture, f"expected {', '.join(EXPECTED_KEYS)}")
+        why = REFUSED_ARCHITECTURES.get(architecture, f"expected {', '.join(EXPECTED_KEYS)}")
         raise UsageError(f"{file}: architecture {architecture!r} is not read: {why}")
     if odd := sorted(config.keys() - COMMON - EXPECTED_KEYS[architecture]):
         raise UsageError(

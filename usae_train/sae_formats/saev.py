@@ -22,7 +22,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
-from usae_train.sae_formats.weights import Weights, bounded, check_sizes
+from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes
 
 LONGEST = 100_000  # bytes of the line: theirs have 1,000
 SCHEMAS = (None, 1, 2, 3, 4, 5)
@@ -53,7 +53,7 @@ class Saev(Format):
         encoder = weights.take("W_enc", None, None).T
         n_concepts, width = encoder.shape
         sizes = header["cfg"] if isinstance(header.get("cfg"), Mapping) else header
-        check_sizes(sizes, {"d_vit": width, "d_model": width, "d_sae": n_concepts}, place)
+        check_config_sizes(sizes, {"d_vit": width, "d_model": width, "d_sae": n_concepts}, place)
         bias, decoder = weights.take("b_enc", n_concepts), weights.take("W_dec", n_concepts, width)
         added = weights.take("b_dec", width)
         sparsity = _sparsity(activation, settings, weights, place, n_concepts)

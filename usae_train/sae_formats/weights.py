@@ -29,12 +29,14 @@ class Weights:
     """
 
     def __init__(self, tensors: Any, file: Path) -> None:
-        if not isinstance(tensors, Mapping) or not all(isinstance(own, Tensor) for own in tensors.values()):
+        if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
             raise UsageError(f"{file} holds no tensors by name; expected a state dict")
         if (fault := not_plain(tensors)) is not None:
             raise UsageError(f"{file}: {fault}; expected plain tensors")
         self.file, self._left = file, dict(tensors)
-        self.rounded = sorted({str(own.dtype).removeprefix("torch.") for own in tensors.values() if own.itemsize == 2})
+        self.rounded = sorted(
+            {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.itemsize == 2}
+        )
 
     def __contains__(self, key: str) -> bool:
         return key in self._left
@@ -49,19 +51,19 @@ class Weights:
         Raises:
             ValueError: when it is missing, of another shape, or has numbers that are not finite floating-point ones.
         """
-        own = self._left.pop(key, None)
-        wanted = "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"
-        if own is None:
-            raise UsageError(f"{self.file}: {key} is missing; expected one of {wanted}")
-        fits = own.ndim == len(shape) and all(w in (None, f) for w, f in zip(shape, own.shape, strict=True))
-        if not fits or 0 in own.shape:
-            raise UsageError(f"{self.file}: {key} is {tuple(own.shape)}; expected {wanted}")
-        if not own.is_floating_point():
-            raise UsageError(f"{self.file}: {key} holds no floating-point numbers ({own.dtype})")
-        if not own.isfinite().all():
+        tensor = self._left.pop(key, None)
+        expected = "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"
+        if tensor is None:
+            raise UsageError(f"{self.file}: {key} is missing; expected one of {expected}")
+        fits = tensor.ndim == len(shape) and all(w in (None, f) for w, f in zip(shape, tensor.shape, strict=True))
+        if not fits or 0 in tensor.shape:
+            raise UsageError(f"{self.file}: {key} is {tuple(tensor.shape)}; expected {expected}")
+        if not tensor.is_floating_point():
+            raise UsageError(f"{self.file}: {key} holds no floating-point numbers ({tensor.dtype})")
+        if not tensor.isfinite().all():
             raise UsageError(f"{self.file}: {key} has numbers that are NaN or infinite; take another one")
-        tensor: Tensor = own.float()
-        return tensor
+        floats: Tensor = tensor.float()
+        return floats
 
     def count(self, key: str, most: int) -> int:
         """A whole number between 1 and `most` that a tensor holds.
@@ -69,11 +71,11 @@ class Weights:
         Raises:
             ValueError: for anything else.
         """
-        own = self._left.pop(key, None)
-        if own is None or own.numel() != 1 or own.dtype == torch.bool or not 1 <= own.item() <= most:
-            found = "missing" if own is None else own.tolist() if own.numel() == 1 else tuple(own.shape)
-            raise UsageError(f"{self.file}: {key} is {found}; expected a number of 1 to {most}")
-        return int(own.item())
+        number = self._left.pop(key, None)
+        if number is None or number.numel() != 1 or number.dtype == torch.bool or not 1 <= number.item() <= most:
+            what = "missing" if number is None else number.tolist() if number.numel() == 1 else tuple(number.shape)
+            raise UsageError(f"{self.file}: {key} is {what}; expected a number of 1 to {most}")
+        return int(number.item())
 
     def drop(self, *keys: str) -> None:
         """Leave tensors out that change nothing."""
@@ -118,7 +120,7 @@ def read_config(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file} is not a readable JSON object: {error}") from error
 
 
-def named(word: Any) -> str:
+def config_word(word: Any) -> str:
     """A word of a config, whatever stands there instead of one."""
     return word if isinstance(word, str) else json.dumps(word)
 
@@ -136,8 +138,8 @@ def bounded(number: Any, key: str, file: Path, most: int) -> int:
     return number
 
 
-def check_sizes(said: Mapping[str, Any], found: Mapping[str, int], file: Path) -> None:
+def check_config_sizes(said: Mapping[str, Any], sizes: Mapping[str, int], file: Path) -> None:
     """Nothing; a ValueError where a config says another size than its tensors have. What it does not say may be any."""
-    for key, size in found.items():
+    for key, size in sizes.items():
         if said.get(key, size) != size:
             raise UsageError(f"{file}: its config says {key} {said[key]!r}, and its tensors have {size}")

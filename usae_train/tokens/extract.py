@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, run_backbones_in
+from usae_train.backbones.backbone import Backbone, build_backbones, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid, largest_input
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.backbones.together import tokens_together
-from usae_train.images.limiting import count_before
-from usae_train.images.sources import Failure, ImageSource, read_groups
+from usae_train.images.sources import ImageSource, count_before, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -32,8 +33,8 @@ from usae_train.tokens.store import (
     SCHEMA,
     ActivationStore,
     StoreRecord,
-    bytes_an_image,
     check_shards,
+    disk_bytes_an_image,
     write_record,
     write_shard,
 )
@@ -51,7 +52,9 @@ class ExtractionPlan(NamedTuple):
 
 
 @undisturbed
-def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = DEFAULTS.storage_dtype) -> ExtractionPlan:
+def plan(
+    source: ImageSource, specs: Mapping[str, BackboneSpec], storage_dtype: str = DEFAULTS.storage_dtype
+) -> ExtractionPlan:
     """What an extraction will write.
 
     Raises:
@@ -64,14 +67,14 @@ def plan(source: ImageSource, specs: Mapping[str, BackboneSpec], dtype: str = DE
         backbones=dict(specs),
         widths={name: b.width for name, b in backbones.items()},
         grid=grid,
-        dtype=dtype,
+        dtype=storage_dtype,
         source=source.name,
         fingerprint=source.fingerprint(),
         n_images=len(source),
         drawn_from=count_before(source),
         weights={name: backbone.record() for name, backbone in backbones.items()},
     )
-    return ExtractionPlan(record, len(source) * bytes_an_image(record) / 1e9, backbones)
+    return ExtractionPlan(record, len(source) * disk_bytes_an_image(record) / 1e9, backbones)
 
 
 @undisturbed
@@ -81,10 +84,10 @@ def extract(
     record: StoreRecord,
     out: Path,
     *,
-    batch: int = DEFAULTS.batch,
+    batch: int = DEFAULTS.image_batch,
     device: torch.device | str = "cpu",
-    run_in: str = DEFAULTS.compute_dtype,
-    workers: int = DEFAULTS.workers,
+    compute_dtype: str = DEFAULTS.compute_dtype,
+    readers: int = DEFAULTS.readers,
     max_broken: float = DEFAULTS.max_broken,
     images_a_shard: int | None = None,
     progress: CountCallback = lambda done, total: None,
@@ -105,8 +108,8 @@ def extract(
         out: the store's folder.
         batch: images a forward pass.
         device: where the backbones run.
-        run_in: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
-        workers: processes that read images; 0 reads in this one.
+        compute_dtype: what the backbones compute in from now on: `float32`, `bfloat16` or `auto`.
+        readers: processes that read images; 0 reads in this one.
         max_broken: largest share of images that may be unreadable.
         images_a_shard: as many as make 512 MB by default.
         progress: called after each batch.
@@ -120,58 +123,57 @@ def extract(
             that are not finite.
         Stopped: after SIGTERM or Ctrl-C; says how many images are kept.
     """
-    with ranks.raise_together():
-        begun = begin(record, out, warn) if ranks.is_main else record
-        known = failures_before(out, begun) if ranks.is_main else []
-    record, failures = ranks.from_main((begun, known))
+    record, failures = _begun(record, out, warn, ranks)
     notes = Notes(source, record, failures, out, max_broken, ranks)
-    images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / bytes_an_image(record)))
+    images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / disk_bytes_an_image(record)))
     built = build_backbones(record.backbones, told=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
-    run_backbones_in(seeing.values(), run_in)
+    set_compute_dtype(seeing.values(), compute_dtype)
     rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.world_size)
-    own = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
     pieces = Pieces(out, piece_seconds)
-    kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in own}
-    left = {tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in kept.items()}
-    batches = read_groups(
-        source,
-        largest_input(built),
-        [tried[first : first + batch] for tried in left.values() for first in range(0, len(tried), batch)],
-        workers,
-    )
+    shards = _OwnShards(source, record, seeing, rounds, pieces, ranks, batch, readers)
     number = len(record.shards) + ranks.rank
     with ThreadPoolExecutor(1) as writer, handle_signals(pieces.stop), notes.taken_at_a_stop():
         for each in rounds:
-            writing: Future[Written] | None = None
             filled: ExtractedTokens | None = None
             with ranks.raise_together(), _until_all_know(ranks):
-                if ranks.rank < len(each):
-                    tried = each[ranks.rank]
-
-                    def done(images: int, first: int = each[0].start, together: int = len(each)) -> None:
-                        notes.take_if_written()
-                        progress(min(first + images * together, len(source)), len(source))
-
-                    own_batches = islice(batches, -(-len(left[tried]) // batch))
-                    filled = _fill_shard(record, seeing, tried, own_batches, done, pieces, kept.pop(tried))
+                filled = shards.fill(each, partial(_tell, notes, progress, each))
             _stop_together(pieces, ranks, each, filled, record.n_images)
-            if filled is not None:
-                writing = writer.submit(_write, out, number, filled)
+            writing = None if filled is None else writer.submit(_write, out, number, filled)
             notes.take()
             if ranks.is_main:
                 pieces.remove(images_tried(notes.record))
             notes.writing, number = [writing], number + ranks.world_size
         notes.take()
-    record = notes.record
     with ranks.raise_together():
-        if not sum(shard.images for shard in record.shards):
-            raise UsageError(f"none of the {plural(len(source), 'picture')} of {source.name} can be read")
-        if ranks.is_main:
-            pieces.remove()
-            check_shards(out, record)
-            write_record(out, record.model_copy(update={"complete": True}))
+        _finish(notes.record, source, out, pieces, ranks)
     return ActivationStore(out)
+
+
+def _begun(
+    record: StoreRecord, out: Path, warn: Warn, ranks: DistributedContext
+) -> tuple[StoreRecord, list[dict[str, object]]]:
+    """The record to resume with, and the images of its shards that could not be read; the same on all ranks."""
+    with ranks.raise_together():
+        begun = begin(record, out, warn) if ranks.is_main else record
+        known = failures_before(out, begun) if ranks.is_main else []
+    return ranks.from_main((begun, known))
+
+
+def _tell(notes: Notes, progress: CountCallback, each: Sequence[range], images: int) -> None:
+    """Note what is written meanwhile, and say how far a round is, by this rank's share of it."""
+    notes.take_if_written()
+    progress(min(each[0].start + images * len(each), len(notes.source)), len(notes.source))
+
+
+def _finish(record: StoreRecord, source: ImageSource, out: Path, pieces: Pieces, ranks: DistributedContext) -> None:
+    """Say of a store that it is complete, once its shards were looked at."""
+    if not sum(shard.images for shard in record.shards):
+        raise UsageError(f"none of the {plural(len(source), 'picture')} of {source.name} can be read")
+    if ranks.is_main:
+        pieces.remove()
+        check_shards(out, record)
+        write_record(out, record.model_copy(update={"complete": True}))
 
 
 def outliers_of(store: ActivationStore) -> dict[str, Outliers]:
@@ -188,48 +190,101 @@ def rounds_of(left: range, images_a_shard: int, ranks: int) -> list[list[range]]
     return [shards[first : first + ranks] for first in range(0, len(shards), ranks)]
 
 
-def _fill_shard(
-    record: StoreRecord,
-    backbones: Mapping[str, Backbone],
-    tried: range,
-    batches: Iterable[tuple[list[int], torch.Tensor, list[Failure]]],
-    done: Callable[[int], None],
-    pieces: Pieces,
-    kept: Sequence[ExtractedTokens],
-) -> ExtractedTokens:
-    """What is seen in one shard's images; pieces of it are kept meanwhile."""
-    shape, dtype = (len(tried), record.grid[0] * record.grid[1]), getattr(torch, record.dtype)
-    tokens = {name: torch.empty(*shape, width, dtype=dtype) for name, width in record.widths.items()}
-    numbers, failures = list[int](), list[dict[str, object]]()
-    for piece in kept:
-        for name, own in piece.tokens.items():
-            tokens[name][len(numbers) : len(numbers) + len(own)] = own
-        numbers.extend(piece.numbers)
-        failures.extend(piece.failures)
-    written = len(numbers), len(failures)
-    for indices, canvases, broken in batches:
-        failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
-        device = next(iter(backbones.values())).mean.device
+class _OwnShards:
+    """The shards that this rank fills, one a round: what is kept of them, and the images that are left to be seen."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        record: StoreRecord,
+        backbones: Mapping[str, Backbone],
+        rounds: Sequence[Sequence[range]],
+        pieces: Pieces,
+        ranks: DistributedContext,
+        batch: int,
+        readers: int,
+    ) -> None:
+        self.record, self.backbones, self.pieces, self.rank = record, backbones, pieces, ranks.rank
+        mine = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
+        self.kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in mine}
+        left = {
+            tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in self.kept.items()
+        }
+        groups = {tried: [rest[n : n + batch] for n in range(0, len(rest), batch)] for tried, rest in left.items()}
+        self.counts = {tried: len(batches) for tried, batches in groups.items()}
+        self.batches = read_groups(source, largest_input(backbones), list(chain(*groups.values())), readers)
+
+    def fill(self, each: Sequence[range], done: Callable[[int], None]) -> ExtractedTokens | None:
+        """This rank's shard of a round, pieces of it kept meanwhile, and `done` told; None where it has none."""
+        if self.rank >= len(each):
+            return None
+        tried = each[self.rank]
+        shard = _Shard(tried, self.record)
+        for piece in self.kept.pop(tried):
+            shard.take(piece)
+        for indices, canvases, broken in islice(self.batches, self.counts[tried]):
+            shard.failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
+            shard.add(indices, self._seen(indices, canvases) if indices else {})
+            if self.pieces.due and shard.known < len(tried):
+                self.pieces.write(shard.new_piece())
+                self.pieces.check(tried.start + shard.known, self.record.n_images)
+            done(shard.known)
+        return shard.whole()
+
+    def _seen(self, indices: Sequence[int], canvases: torch.Tensor) -> dict[str, torch.Tensor]:
+        """{backbone: (image, token, width)}, as they are stored, all of them finite."""
+        device = next(iter(self.backbones.values())).mean.device
+        dtype, seen = getattr(torch, self.record.dtype), dict[str, torch.Tensor]()
         shown = canvases.to(device, non_blocking=True)
-        for name, found in tokens_together(backbones, shown, record.grid).items() if indices else ():
-            seen = found.to(dtype)
-            if not seen.isfinite().all():
+        for name, tokens in tokens_together(self.backbones, shown, self.record.grid).items():
+            seen[name] = tokens.to(dtype)
+            if not seen[name].isfinite().all():
                 raise UsageError(
                     f"{name}: some tokens of the pictures {indices[0]} to {indices[-1]} are NaN or infinite in "
-                    f"{record.dtype}; check the backbone's weights, or give another --storage-dtype or --compute-dtype"
+                    f"{self.record.dtype}; check the backbone's weights, or give another --storage-dtype or "
+                    "--compute-dtype"
                 )
-            tokens[name][len(numbers) : len(numbers) + len(indices)] = seen
-        numbers.extend(indices)
-        known = len(numbers) + len(failures)
-        if pieces.due and known < len(tried):
-            new = {name: own[written[0] : len(numbers)] for name, own in tokens.items()}
-            pieces.write(
-                ExtractedTokens(tried[sum(written) : known], new, numbers[written[0] :], failures[written[1] :])
-            )
-            written = len(numbers), len(failures)
-            pieces.check(tried.start + known, record.n_images)
-        done(known)
-    return ExtractedTokens(tried, {name: own[: len(numbers)] for name, own in tokens.items()}, numbers, failures)
+        return seen
+
+
+class _Shard:
+    """What is known of one shard's images: tokens of those that were read, and why others were not."""
+
+    def __init__(self, tried: range, record: StoreRecord) -> None:
+        shape, dtype = (len(tried), record.grid[0] * record.grid[1]), getattr(torch, record.dtype)
+        self.tried = tried
+        self.tokens = {name: torch.empty(*shape, width, dtype=dtype) for name, width in record.widths.items()}
+        self.numbers, self.failures = list[int](), list[dict[str, object]]()
+        self._written = 0, 0  # of each, what is in pieces
+
+    @property
+    def known(self) -> int:
+        """How many of its images were tried."""
+        return len(self.numbers) + len(self.failures)
+
+    def add(self, numbers: Sequence[int], tokens: Mapping[str, torch.Tensor]) -> None:
+        """Take in images that were read."""
+        for name, seen in tokens.items():
+            self.tokens[name][len(self.numbers) : len(self.numbers) + len(numbers)] = seen
+        self.numbers.extend(numbers)
+
+    def take(self, piece: ExtractedTokens) -> None:
+        """Take in what a piece has kept."""
+        self.add(piece.numbers, piece.tokens)
+        self.failures.extend(piece.failures)
+        self._written = len(self.numbers), len(self.failures)
+
+    def new_piece(self) -> ExtractedTokens:
+        """What is in no piece yet, to be kept as one."""
+        (first, broken), known = self._written, self.known
+        self._written = len(self.numbers), len(self.failures)
+        tokens = {name: own[first : len(self.numbers)] for name, own in self.tokens.items()}
+        return ExtractedTokens(self.tried[first + broken : known], tokens, self.numbers[first:], self.failures[broken:])
+
+    def whole(self) -> ExtractedTokens:
+        """All of it."""
+        tokens = {name: own[: len(self.numbers)] for name, own in self.tokens.items()}
+        return ExtractedTokens(self.tried, tokens, self.numbers, self.failures)
 
 
 def _until_all_know(ranks: DistributedContext) -> AbstractContextManager[None]:

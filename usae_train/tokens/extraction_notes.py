@@ -11,7 +11,7 @@ from pathlib import Path
 
 from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
 from usae_train.files.placing import place_of
-from usae_train.images.limiting import opened_again
+from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.runtime.distributed import DistributedContext
 from usae_train.runtime.errors import UsageError
@@ -20,9 +20,9 @@ from usae_train.tokens.store import (
     FAILURES,
     Shard,
     StoreRecord,
-    bytes_an_image,
     check_content,
     check_shards,
+    disk_bytes_an_image,
     is_store,
     read_failures,
     read_record,
@@ -48,7 +48,7 @@ def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> Stor
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(f"{out} exists already and is not a store; choose another --out, or remove it first")
     check_file(out / "store.json")
-    needed = record.n_images * bytes_an_image(record)
+    needed = record.n_images * disk_bytes_an_image(record)
     place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
         raise UsageError(f"{out} will take {needed / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB free")
@@ -79,7 +79,7 @@ def source_for(images: str, limit: int | None, out: Path) -> ImageSource:
     Raises:
         ValueError: for a source that cannot be opened, or a store whose record is broken.
     """
-    begun = opened_again(images, limit, read_record(out).fingerprint) if is_store(out) else None
+    begun = SourceRecord(images, limit, read_record(out).fingerprint).opened() if is_store(out) else None
     return open_images(images, limit) if begun is None else begun
 
 

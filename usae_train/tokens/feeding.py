@@ -11,7 +11,7 @@ from torch import Tensor
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.sampling import measured_numbers
-from usae_train.tokens.paired import LOT, PairedTokens, joined
+from usae_train.tokens.paired import LOT, PairedTokens, joined_tokens
 from usae_train.tokens.store import ActivationStore, Piece
 
 IMAGES_AT_ONCE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
@@ -53,14 +53,14 @@ class MemoryFeed:
 
     def __init__(self, tokens: Mapping[str, Tensor]) -> None:
         _check_tokens(tokens)
-        self.tokens = {name: own.detach() for name, own in tokens.items()}  # or a second step would go back into them
-        self.widths = {name: own.shape[1] for name, own in tokens.items()}
+        self.tokens = {name: some.detach() for name, some in tokens.items()}  # or a second step would go back into them
+        self.widths = {name: some.shape[1] for name, some in tokens.items()}
 
     def __len__(self) -> int:
         return len(next(iter(self.tokens.values())))
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
-        return {name: own[rows] for name, own in self.tokens.items()}
+        return {name: some[rows] for name, some in self.tokens.items()}
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:  # noqa: ARG002  # one window has one order
         return [[0]]
@@ -107,14 +107,14 @@ class StoreFeed:
         places = torch.searchsorted(self.ends, rows, right=True)
         picked = {name: torch.empty(len(rows), width) for name, width in self.widths.items()}
         for place in places.unique().tolist():
-            own = (places == place).nonzero().squeeze(1)
+            asked = (places == place).nonzero().squeeze(1)
             start = int(self.ends[place - 1]) if place else 0
-            images, within = (rows[own] - start) // self.per_image, (rows[own] - start) % self.per_image
-            for wanted in images.unique().split(IMAGES_AT_ONCE):
-                here = torch.isin(images, wanted)
-                which = torch.searchsorted(wanted, images[here])
-                for name, tokens in self.store.images(self.shards[place], wanted.tolist()).tokens.items():
-                    picked[name][own[here]] = tokens[which, within[here]].float()
+            images, within = (rows[asked] - start) // self.per_image, (rows[asked] - start) % self.per_image
+            for few in images.unique().split(IMAGES_AT_ONCE):
+                here = torch.isin(images, few)
+                which = torch.searchsorted(few, images[here])
+                for name, tokens in self.store.images(self.shards[place], few.tolist()).tokens.items():
+                    picked[name][asked[here]] = tokens[which, within[here]].float()
         return picked
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
@@ -137,7 +137,31 @@ class StoreFeed:
         for shard in shards.unique().tolist():
             start = int(ends[shard - 1]) if shard else 0
             parts.append(self.store.images(self.shards[shard], (numbers[shards == shard] - start).tolist()))
-        return joined(parts)
+        return joined_tokens(parts)
+
+
+class OneBackbone:
+    """A feed of one backbone's tokens alone.
+
+    Args:
+        feed: all backbones' tokens.
+        name: the backbone.
+    """
+
+    def __init__(self, feed: Feed, name: str) -> None:
+        self.feed, self.name, self.widths = feed, name, {name: feed.widths[name]}
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def pick(self, rows: Tensor) -> dict[str, Tensor]:
+        return {self.name: self.feed.pick(rows)[self.name]}
+
+    def windows(self, generator: torch.Generator) -> list[list[int]]:
+        return self.feed.windows(generator)
+
+    def load(self, window: list[int]) -> dict[str, Tensor]:
+        return {self.name: self.feed.load(window)[self.name]}
 
 
 class Batches:
@@ -170,7 +194,7 @@ class Batches:
         while missing > 0:
             taken = self.order[self.position : self.position + missing].sort().values
             # of 2048 x 384 in bfloat16 0.16 ms, own[taken] 0.56
-            parts.append({name: own.index_select(0, taken) for name, own in self._tokens.items()})
+            parts.append({name: some.index_select(0, taken) for name, some in self._tokens.items()})
             self.position, missing = self.position + len(taken), missing - len(taken)
             if self.position == len(self.order):
                 self._advance()
@@ -211,7 +235,7 @@ class Batches:
         """Bring the window into memory; how many tokens it has, and how many bytes."""
         self._tokens = {}  # before the next one comes: there is memory for one
         self._tokens = self.feed.load(self.windows[self.window])
-        return len(next(iter(self._tokens.values()))), sum(own.nbytes for own in self._tokens.values())
+        return len(next(iter(self._tokens.values()))), sum(some.nbytes for some in self._tokens.values())
 
     def _advance(self) -> None:
         """To the next window that has a token, in a new order."""
@@ -230,13 +254,13 @@ class Batches:
 def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
     if not tokens:
         raise UsageError("no tokens to fit; expected {backbone: tensor (n, width)}")
-    for name, own in tokens.items():
-        if not isinstance(own, Tensor):
-            raise UsageError(f"{name}: tokens are a {type(own).__name__}; expected a torch tensor (n, width)")
-        if own.ndim != 2 or own.numel() == 0:
-            raise UsageError(f"{name}: tokens have shape {tuple(own.shape)}; expected (n, width), both above 0")
-        if not all(part.isfinite().all() for part in own.split(CHECKED)):
+    for name, some in tokens.items():
+        if not isinstance(some, Tensor):
+            raise UsageError(f"{name}: tokens are a {type(some).__name__}; expected a torch tensor (n, width)")
+        if some.ndim != 2 or some.numel() == 0:
+            raise UsageError(f"{name}: tokens have shape {tuple(some.shape)}; expected (n, width), both above 0")
+        if not all(part.isfinite().all() for part in some.split(CHECKED)):
             raise UsageError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
-    lengths = {name: len(own) for name, own in tokens.items()}
+    lengths = {name: len(some) for name, some in tokens.items()}
     if len(set(lengths.values())) > 1:
         raise UsageError(f"tokens differ in number: {lengths}; row n must be the same patch of the same image in all")

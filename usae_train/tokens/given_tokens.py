@@ -25,9 +25,9 @@ from usae_train.tokens.saev_shards import is_saev, read_saev
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one per row while they are measured: rows x concepts numbers
 SUFFIXES = (".npy", ".safetensors")
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-SAMPLED = 1024  # rows of a backbone that tell these tokens from others
-EXPECTED = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
+FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FINGERPRINTED_TOKENS = 1024  # rows of a backbone that tell these tokens from others
+EXPECTED_TOKENS = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class GivenTokens:
     @functools.cached_property  # what is not laid out in one piece is copied: once
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (n, width)}."""
-        return {name: own.flatten(0, 1) for name, own in self.tokens.items()} if self.by_image else self.tokens
+        return {name: some.flatten(0, 1) for name, some in self.tokens.items()} if self.by_image else self.tokens
 
     def sample(self) -> Iterator[PairedTokens]:
         """What statistics are measured on: 10,000 images at most, or 20,000 bare tokens, drawn from all."""
@@ -51,10 +51,10 @@ class GivenTokens:
     def identity(self) -> dict[str, Any]:
         """What tells these tokens from others, for training states: shapes, and a hash of some rows."""
         digests = {}
-        for name, own in self.flat.items():
-            spaced = torch.linspace(0, len(own) - 1, min(SAMPLED, len(own)), dtype=torch.double).long()
-            digests[name] = hashlib.sha256(own[spaced].float().numpy().tobytes()).hexdigest()
-        return {"tokens": {name: list(own.shape) for name, own in self.tokens.items()}, "rows": digests}
+        for name, some in self.flat.items():
+            spaced = torch.linspace(0, len(some) - 1, min(FINGERPRINTED_TOKENS, len(some)), dtype=torch.double).long()
+            digests[name] = hashlib.sha256(some[spaced].float().numpy().tobytes()).hexdigest()
+        return {"tokens": {name: list(some.shape) for name, some in self.tokens.items()}, "rows": digests}
 
 
 def names_tokens(place: str) -> bool:
@@ -65,7 +65,9 @@ def names_tokens(place: str) -> bool:
     return place.endswith(SUFFIXES) and named_place(place).is_file()
 
 
-def tokens_to_fit(place: str, backbones: str | None, limit: int | None, verify: bool = False) -> GivenTokens | None:
+def tokens_to_fit(
+    place: str, backbones: str | None, limit: int | None, verify_checksums: bool = False
+) -> GivenTokens | None:
     """The tokens that a command is given; None where it is given a store or pictures.
 
     Raises:
@@ -73,8 +75,10 @@ def tokens_to_fit(place: str, backbones: str | None, limit: int | None, verify: 
     """
     if not names_tokens(place):
         return None
-    if backbones is not None or limit is not None or verify:
-        raise UsageError(f"{place} is tokens already; --backbones, --limit and --verify are for pictures and stores")
+    if backbones is not None or limit is not None or verify_checksums:
+        raise UsageError(
+            f"{place} is tokens already; --backbones, --limit and --verify-checksums are for pictures and stores"
+        )
     return read_tokens(place)
 
 
@@ -89,19 +93,19 @@ def read_tokens(place: str) -> GivenTokens:
         for part in place.split(","):
             name, _, where = part.strip().partition("=")
             if not name or not where:
-                raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED}")
+                raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED_TOKENS}")
             if name in tokens:
-                raise UsageError(f"{name} is named twice; {EXPECTED}")
+                raise UsageError(f"{name} is named twice; {EXPECTED_TOKENS}")
             tokens[name] = read_one(where)
     elif place.endswith(".npy"):
-        raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED}")
+        raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED_TOKENS}")
     else:
         tokens = tensors_of(named_place(place))
     for name, own in tokens.items():
         check_name(name)
         if own.ndim not in (2, 3) or own.numel() == 0:
             raise UsageError(f"{name}: tokens are {tuple(own.shape)}; expected (n, width) or (images, tokens, width)")
-        if own.dtype not in FLOATS:
+        if own.dtype not in FLOAT_DTYPES:
             kind = str(own.dtype).removeprefix("torch.")
             raise UsageError(f"{name}: tokens are {kind}; expected floating-point numbers")
     check_pairs(tokens)
@@ -114,10 +118,10 @@ def check_pairs(tokens: dict[str, Tensor]) -> None:
     Raises:
         ValueError: with the rows of all.
     """
-    rows = {name: tuple(own.shape[:-1]) for name, own in tokens.items()}
+    rows = {name: tuple(some.shape[:-1]) for name, some in tokens.items()}
     if len(set(rows.values())) > 1:
-        told = ", ".join(f"{name} {' x '.join(map(str, own))}" for name, own in rows.items())
-        raise UsageError(f"rows differ: {told}; row n must be the same patch of the same image in all")
+        listed = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in rows.items())
+        raise UsageError(f"rows differ: {listed}; row n must be the same patch of the same image in all")
 
 
 def read_one(place: str) -> Tensor:
@@ -133,33 +137,35 @@ def read_one(place: str) -> Tensor:
     if path.is_dir():
         return read_saev_folder(path, None)
     if not path.is_file():
-        raise UsageError(f"there is no {place}; {EXPECTED}")
+        raise UsageError(f"there is no {place}; {EXPECTED_TOKENS}")
     if path.suffix == ".npy":
         return read_npy(path)
     if path.suffix == ".safetensors":
-        found = tensors_of(path)
-        if len(found) != 1:
-            raise UsageError(f"{place} has tensors {', '.join(found) or 'of no name'}; expected one, of this backbone")
-        return next(iter(found.values()))
-    raise UsageError(f"{place} is no file of tokens; {EXPECTED}")
+        tensors = tensors_of(path)
+        if len(tensors) != 1:
+            raise UsageError(
+                f"{place} has tensors {', '.join(tensors) or 'of no name'}; expected one, of this backbone"
+            )
+        return next(iter(tensors.values()))
+    raise UsageError(f"{place} is no file of tokens; {EXPECTED_TOKENS}")
 
 
 def read_saev_folder(folder: Path, layer: int | None) -> Tensor:
     """As `read_saev`; a ValueError for a folder that is none."""
     if not is_saev(folder):
-        raise UsageError(f"{folder} has no activations of saev (metadata.json and acts000000.bin); {EXPECTED}")
+        raise UsageError(f"{folder} has no activations of saev (metadata.json and acts000000.bin); {EXPECTED_TOKENS}")
     return read_saev(folder, layer)
 
 
 def tensors_of(file: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, by name; a ValueError for one that is broken or has none."""
     try:
-        found = load_file(file)
+        tensors = load_file(file)
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is broken or no .safetensors file ({error})") from error
-    if not found:
+    if not tensors:
         raise UsageError(f"{file} has no tensors; expected one per backbone")
-    return found
+    return tensors
 
 
 def read_npy(file: Path) -> Tensor:

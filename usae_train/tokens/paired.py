@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,8 +11,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.common_sizes import largest_input
 from usae_train.backbones.together import tokens_together
-from usae_train.images.failures import none_can_be_read
-from usae_train.images.sources import ImageSource, read_batches
+from usae_train.images.sources import ImageSource, none_can_be_read, read_batches, readable_batches
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
@@ -43,7 +42,7 @@ class PairedTokens:
         return {name: own.flatten(0, 1) for name, own in self.tokens.items()}
 
 
-def joined(parts: Sequence[PairedTokens]) -> PairedTokens:
+def joined_tokens(parts: Sequence[PairedTokens]) -> PairedTokens:
     """Some pictures after others as one."""
     tokens = {name: torch.cat([part.tokens[name] for part in parts]) for name in parts[0].tokens}
     return PairedTokens(tokens, torch.cat([part.numbers for part in parts]))
@@ -56,7 +55,7 @@ def collect_tokens(
     source: ImageSource,
     grid: tuple[int, int],
     batch: int = 32,
-    dtype: torch.dtype = torch.bfloat16,
+    storage_dtype: torch.dtype = torch.bfloat16,
     progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
     tried: Sequence[int] | None = None,
@@ -69,7 +68,7 @@ def collect_tokens(
         source: the pictures; read at the largest input size of the backbones.
         grid: (rows, cols) of the tokens.
         batch: pictures per forward pass.
-        dtype: what to keep the tokens in.
+        storage_dtype: what to keep the tokens in.
         progress: called after each batch.
         ranks: processes that divide the pictures; each then has the tokens of all.
         tried: numbers of the pictures; all by default.
@@ -81,27 +80,29 @@ def collect_tokens(
     size = largest_input(backbones)
     device = next(iter(backbones.values())).mean.device
     total = len(source) if tried is None else len(tried)
-    _check_memory(total * bytes_an_image(backbones, grid, dtype), total)
+    _check_memory(total * bytes_an_image(backbones, grid, storage_dtype), total)
     numbers: list[int] = []
     failures: list[str] = []
     piece = ranks.local_range(total, batch)
     own = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
-    tokens = {name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=dtype) for name, b in backbones.items()}
+    tokens = {
+        name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=storage_dtype) for name, b in backbones.items()
+    }
     for indices, canvases, broken in read_batches(source, size, batch, own):
         failures.extend(failure.why for failure in broken)
         if indices:
             done = slice(len(numbers), len(numbers) + len(indices))
             for name, seen in tokens_together(backbones, canvases.to(device), grid).items():
-                tokens[name][done] = seen.to("cpu", dtype)
+                tokens[name][done] = seen.to("cpu", storage_dtype)
         numbers.extend(indices)
         progress(min(total, ranks.world_size * (len(numbers) + len(failures))), total)
     every = {name: ranks.all_gather_rows(own[: len(numbers)]) for name, own in tokens.items()}
     known = [failure for each in ranks.gather(failures) for failure in each]
-    joined = ranks.all_gather_rows(torch.tensor(numbers, dtype=torch.long))
+    read = ranks.all_gather_rows(torch.tensor(numbers, dtype=torch.long))
     with ranks.raise_together():
-        if not (len(joined) or allow_none):
+        if not (len(read) or allow_none):
             raise none_can_be_read(total, source, known[0])
-    return PairedTokens(every, joined, known)
+    return PairedTokens(every, read, known)
 
 
 def bytes_an_image(
@@ -138,6 +139,22 @@ def stream_tokens(
         tokens = tokens_together(backbones, seen, grid) if indices else {}
         failures = [failure.why for failure in broken]
         yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), failures, seen if canvases else None)
+
+
+@undisturbed
+@torch.no_grad()
+def stream_readable(
+    backbones: Mapping[str, Backbone],
+    source: ImageSource,
+    grid: tuple[int, int],
+    batch: int = 32,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+) -> Iterator[PairedTokens]:
+    """The same of all pictures that can be read; `progress`, `failure` and errors are those of `readable_batches`."""
+    device = next(iter(backbones.values())).mean.device
+    for numbers, canvases in readable_batches(source, largest_input(backbones), batch, progress, failure):
+        yield PairedTokens(tokens_together(backbones, canvases.to(device), grid), torch.tensor(numbers))
 
 
 def _check_memory(needed: int, n_images: int) -> None:

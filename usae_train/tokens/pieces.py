@@ -89,32 +89,32 @@ class Pieces:
 
     def of(self, tried: range, widths: Mapping[str, int], grid: tuple[int, int]) -> list[ExtractedTokens]:
         """The pieces that a shard of these images begins with, one after the other."""
-        found, start = list[ExtractedTokens](), tried.start
-        starting = {own.start: own for own in self._ranges() if own.stop <= tried.stop}
+        pieces, start = list[ExtractedTokens](), tried.start
+        starting = {images.start: images for images in self._ranges() if images.stop <= tried.stop}
         while start in starting:
             seen = self._read(starting[start], widths, grid[0] * grid[1])
             if seen is None:
                 break
-            found.append(seen)
+            pieces.append(seen)
             start = seen.tried.stop
-        return found
+        return pieces
 
     def remove(self, until: int | None = None) -> None:
         """Remove those of images before number `until`, which are in shards; all by default."""
-        for own in self._ranges():
-            if until is None or own.start < until:
-                self._file(own).unlink(missing_ok=True)
+        for images in self._ranges():
+            if until is None or images.start < until:
+                self._file(images).unlink(missing_ok=True)
 
     def _file(self, tried: range) -> Path:
         return self.folder / f"piece-{tried.start:09d}-{tried.stop:09d}.safetensors"
 
     def _ranges(self) -> list[range]:
-        found = []
+        ranges = []
         for file in sorted(self.folder.glob("piece-*-*.safetensors")):
             with suppress(ValueError):
                 first, last = file.stem.split("-")[1:]
-                found.append(range(int(first), int(last)))
-        return found
+                ranges.append(range(int(first), int(last)))
+        return ranges
 
     def _read(self, tried: range, widths: Mapping[str, int], tokens_each: int) -> ExtractedTokens | None:
         """A piece; None for one that cannot be read, whose images are seen again."""
@@ -122,8 +122,8 @@ class Pieces:
             with safe_open(self._file(tried), "pt") as opened:
                 tokens = {name: opened.get_tensor(name) for name in widths}
                 numbers = opened.get_tensor(IMAGES).flatten().tolist()
-                told = parse_json((opened.metadata() or {}).get(BROKEN, ""))
-                failures = [own.model_dump() for own in validated(UNREADABLES.validate_python, told)]
+                listed = parse_json((opened.metadata() or {}).get(BROKEN, ""))
+                failures = [failure.model_dump() for failure in validated(UNREADABLES.validate_python, listed)]
         except (SafetensorError, OSError, UsageError):
             return None
         seen = ExtractedTokens(tried, tokens, numbers, failures)
@@ -136,6 +136,6 @@ def _fits(seen: ExtractedTokens, widths: Mapping[str, int], tokens_each: int) ->
     return (
         all(isinstance(number, int) for number in known)
         and sorted(known) == list(seen.tried)
-        and all(own.shape == (len(seen.numbers), tokens_each, widths[name]) for name, own in seen.tokens.items())
-        and all(own.is_floating_point() and bool(own.isfinite().all()) for own in seen.tokens.values())
+        and all(some.shape == (len(seen.numbers), tokens_each, widths[name]) for name, some in seen.tokens.items())
+        and all(some.is_floating_point() and bool(some.isfinite().all()) for some in seen.tokens.values())
     )

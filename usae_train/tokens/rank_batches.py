@@ -33,14 +33,14 @@ def own_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) 
     for number, piece in enumerate(pieces):
         start = offset if number == 0 else 0
         ends = torch.tensor(
-            [_share(start, start + len(piece), other, ranks.world_size) for other in range(ranks.world_size)]
+            [_count_of_rank(start, start + len(piece), other, ranks.world_size) for other in range(ranks.world_size)]
         )
         last = int(ends[: ranks.rank + 1].sum())
         own.append(piece.sort().values[last - int(ends[ranks.rank]) : last])
     return torch.cat(own)
 
 
-def _share(start: int, stop: int, number: int, count: int) -> int:
+def _count_of_rank(start: int, stop: int, number: int, count: int) -> int:
     """How many of the places start..stop-1 of a batch are rank `number`'s: they go round, so that all get as many."""
     return len(range(start + (number - start) % count, stop, count))
 
@@ -72,7 +72,7 @@ class RankBatches(Batches):
                 self._own, self._taken = self._load_own(offset), 0
             length = min(missing, len(self.order) - self.position)
             shares = [
-                _share(offset, offset + length, number, self.ranks.world_size)
+                _count_of_rank(offset, offset + length, number, self.ranks.world_size)
                 for number in range(self.ranks.world_size)
             ]
             own, before = shares[self.ranks.rank], offset + sum(shares[: self.ranks.rank])

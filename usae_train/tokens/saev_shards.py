@@ -26,7 +26,7 @@ KEYS = {
     "per_shard": ("n_patches_per_shard", "max_tokens_per_shard"),
     "width": ("d_vit", "d_model"),
 }
-MOST = 2**40  # of any of these numbers: their product is no overflow, and no file is so large
+LARGEST_SIZE = 2**40  # of any of these numbers: their product is no overflow, and no file is so large
 
 
 class Sizes(NamedTuple):
@@ -63,9 +63,9 @@ def read_saev(place: Path, layer: int | None) -> Tensor:
     """
     sizes = read_sizes(place / METADATA)
     if layer is None and len(sizes.layers) > 1:
-        raise UsageError(f"{place} has layers {listed(sizes)}; say which: {place}@{sizes.layers[-1]}")
+        raise UsageError(f"{place} has layers {layers_in_words(sizes)}; say which: {place}@{sizes.layers[-1]}")
     if layer is not None and layer not in sizes.layers:
-        raise UsageError(f"{place} has no layer {layer}; it has {listed(sizes)}")
+        raise UsageError(f"{place} has no layer {layer}; it has {layers_in_words(sizes)}")
     which, first = 0 if layer is None else sizes.layers.index(layer), int(sizes.class_token)
     parts = []
     for number in range(math.ceil(sizes.images / sizes.shape[0])):
@@ -87,7 +87,7 @@ def read_sizes(file: Path) -> Sizes:
     found = {}
     for name, keys in KEYS.items():
         number = next((values[key] for key in keys if key in values), None)
-        if type(number) is not int or not 1 <= number < MOST:
+        if type(number) is not int or not 1 <= number < LARGEST_SIZE:
             raise UsageError(f"{file}: {' or '.join(keys)} is {number!r}; expected a whole number, 1 or more")
         found[name] = number
     layers, class_token = values.get("layers"), values.get("cls_token")
@@ -116,6 +116,6 @@ def mapped(file: Path, sizes: Sizes) -> Tensor:
     return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="c", shape=sizes.shape))
 
 
-def listed(sizes: Sizes) -> str:
+def layers_in_words(sizes: Sizes) -> str:
     """The layers, for a message."""
     return ", ".join(map(str, sizes.layers))

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from usae_train.backbones.precision import RunIn
+from usae_train.backbones.precision import BackbonesDtype
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
-from usae_train.images.settings import Limit
+from usae_train.images.settings import ImageBatch, Limit
 
 StorageDtype = Literal["bfloat16", "float16", "float32"]
 
@@ -19,17 +19,20 @@ class ExtractSettings(Settings):
     """What an activation store is made of, and how it is written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    FORMER: ClassVar[Mapping[str, str]] = {"dtype": "storage_dtype", "run_in": "compute_dtype"}
+    FORMER: ClassVar[Mapping[str, str]] = {
+        "dtype": "storage_dtype",
+        "run_in": "compute_dtype",
+        "batch": "image_batch",
+        "workers": "readers",
+    }
 
     backbones: str = Field("paper", description="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas")
     storage_dtype: StorageDtype = Field(
         "bfloat16", description="what tokens are stored in: `bfloat16`, `float16` or `float32`"
     )
-    compute_dtype: RunIn = Field(
-        "auto", description="what the backbones compute in: `float32`, `bfloat16`; auto: bfloat16 on a GPU"
-    )
-    batch: int = Field(32, ge=1, description="pictures per forward pass")
-    workers: int = Field(0, ge=0, le=256, description="processes that read pictures; 0 reads in this one")
+    compute_dtype: BackbonesDtype = "auto"
+    image_batch: ImageBatch = 32
+    readers: int = Field(0, ge=0, le=256, description="processes that read pictures; 0 reads in this one")
     max_broken: float = Field(
         MAX_BROKEN, ge=0, le=1, description="largest share of the pictures that may be unreadable before it stops"
     )

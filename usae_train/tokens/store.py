@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from torch import Tensor
 
-from usae_train.backbones.backbone import BackboneSpec, Side
 from usae_train.backbones.identity import WeightsRecord
+from usae_train.backbones.spec import BackboneSpec, Side
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import as_object, parse_json, read_object, validated
 from usae_train.files.place_names import named_place
@@ -109,9 +109,11 @@ class StoreRecord(BaseModel):
 
     def differences(self, other: StoreRecord) -> list[str]:
         """The names of what another extraction was told otherwise."""
-        told = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
-        differing = [name for name in told if not same(name, getattr(self, name), getattr(other, name))]
-        hashes = [{name: own.sha256 for name, own in record.weights.items()} for record in (self, other)]
+        compared = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
+        differing = [name for name in compared if not same(name, getattr(self, name), getattr(other, name))]
+        hashes = [
+            {name: weights_record.sha256 for name, weights_record in record.weights.items()} for record in (self, other)
+        ]
         if "backbones" not in differing and self.weights and hashes[0] != hashes[1]:
             differing.append("weights")
         return sorted(differing)
@@ -153,7 +155,7 @@ class ActivationStore:
     @property
     def bytes(self) -> int:
         """Size of all tokens in memory."""
-        return len(self) * bytes_an_image(self.record)
+        return len(self) * disk_bytes_an_image(self.record)
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
@@ -182,13 +184,13 @@ class ActivationStore:
         at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
         for shard, images in pieces:
             for first in range(0, len(images), at_once):  # opened anew each time: what was read is unmapped
-                own = images[first : first + at_once]
+                span = images[first : first + at_once]
                 with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
                     for name, into in tokens.items():
-                        into[done : done + len(own)] = opened.get_slice(name)[own.start : own.stop]
-                    numbers[done : done + len(own)] = opened.get_slice(IMAGES)[own.start : own.stop]
-                _check_numbers(self.folder, self.record.shards[shard], numbers[done : done + len(own)])
-                done += len(own)
+                        into[done : done + len(span)] = opened.get_slice(name)[span.start : span.stop]
+                    numbers[done : done + len(span)] = opened.get_slice(IMAGES)[span.start : span.stop]
+                _check_image_numbers(self.folder, self.record.shards[shard], numbers[done : done + len(span)])
+                done += len(span)
         return PairedTokens(tokens, numbers, self.failures())
 
     def images(self, shard: int, places: Sequence[int]) -> PairedTokens:
@@ -199,7 +201,7 @@ class ActivationStore:
         """
         with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
             slices = {name: opened.get_slice(name) for name in (*self.record.widths, IMAGES)}
-            tokens = {name: torch.cat([own[p : p + 1] for p in places]) for name, own in slices.items()}
+            tokens = {name: torch.cat([read[p : p + 1] for p in places]) for name, read in slices.items()}
         numbers = tokens.pop(IMAGES)
         return PairedTokens(tokens, numbers)
 
@@ -233,12 +235,12 @@ def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[An
             tokens = record.grid[0] * record.grid[1]
             shapes = {name: [shard.images, tokens, width] for name, width in record.widths.items()}
             for name, expected in {**shapes, IMAGES: [shard.images]}.items():
-                kind, own = "I64" if name == IMAGES else SAFETENSORS_DTYPES[record.dtype], opened.get_slice(name)
-                if own.get_dtype() != kind:
-                    raise UsageError(f"{file} holds {name} as {own.get_dtype()}; by {RECORD} it should be {kind}")
-                if (found := own.get_shape()) != expected:
+                kind, part = "I64" if name == IMAGES else SAFETENSORS_DTYPES[record.dtype], opened.get_slice(name)
+                if part.get_dtype() != kind:
+                    raise UsageError(f"{file} holds {name} as {part.get_dtype()}; by {RECORD} it should be {kind}")
+                if (shape := part.get_shape()) != expected:
                     raise UsageError(
-                        f"{file} holds {name} in the shape {found}; by {RECORD} it should be {expected}: it is of "
+                        f"{file} holds {name} in the shape {shape}; by {RECORD} it should be {expected}: it is of "
                         "another store, of other backbones or another grid"
                     )
             yield opened
@@ -257,7 +259,7 @@ def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | No
             pass
 
 
-def _check_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
+def _check_image_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
     """Nothing; a ValueError for images that the shard cannot have: of others top-activating patches would be shown."""
     if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
         raise UsageError(
@@ -275,9 +277,9 @@ def check_content(folder: Path, shard: Shard) -> None:
     file = folder / shard.file
     if not file.is_file():
         raise UsageError(f"{file} is missing; extract again into another folder")
-    if (found := file_hash(file)) != shard.sha256:
+    if (sha256 := file_hash(file)) != shard.sha256:
         raise UsageError(
-            f"{file} has the checksum {found[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
+            f"{file} has the checksum {sha256[:12]}..., not {shard.sha256[:12]}...; it was changed or damaged"
         )
 
 
@@ -319,7 +321,7 @@ def write_record(folder: Path, record: StoreRecord) -> None:
         temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
-def bytes_an_image(record: StoreRecord) -> int:
+def disk_bytes_an_image(record: StoreRecord) -> int:
     """Size of one image's tokens on disk."""
     tokens, dtype = record.grid[0] * record.grid[1], getattr(torch, record.dtype)
     return tokens * sum(record.widths.values()) * int(dtype.itemsize)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.images.failures import BrokenPictures, none_can_be_read
-from usae_train.images.sources import ImageSource
+from usae_train.images.failures import BrokenPictures
+from usae_train.images.sources import ImageSource, none_can_be_read
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, run_backbones_in
-from usae_train.evaluation.measures import reconstruct
-from usae_train.evaluation.metrics import Reconstruction
+from usae_train.backbones.backbone import Backbone, build_backbones, set_compute_dtype
+from usae_train.backbones.spec import BackboneSpec
+from usae_train.evaluation.measures import reconstruction_of
+from usae_train.evaluation.metrics import Matrix
 from usae_train.files.kinds import plain
 from usae_train.files.validation import check_settings
-from usae_train.images.failures import none_can_be_read
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource
+from usae_train.images.sources import ImageSource, none_can_be_read
+from usae_train.model.firing import measure
 from usae_train.model.given import check_usae, source_of
 from usae_train.model.sparsity.variants import trained_sparsity
-from usae_train.model.statistics import measure
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens, collect_tokens
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_settings, named_recipe, other_sizes
+from usae_train.training.fitting import feed_pictures, fit_settings, named_recipe, other_sizes
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
-
-Matrix = Mapping[str, Mapping[str, float]]  # {from: {to: R²}}
 
 
 @dataclass(frozen=True)
@@ -73,24 +72,23 @@ class Grown:
             "joint": joint,
         }
 
-
-def figures_as_text(grown: Grown) -> list[str]:
-    """A row per backbone: R² from the new one to it and from it to the new one, and the same after joint training."""
-    new, matrices = grown.name, [m for m in (grown.r2, grown.joint) if m is not None]
-    heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
-    rows = [f"R² of {new} around each feature's mean, on {grown.n_held_out} held-out pictures"]
-    rows.append(f"  {'':12s}" + "".join(f"{head:>16s}" for head in heads))
-    for other in grown.usae.names:
-        values = [value for matrix in matrices for value in (matrix[new][other], matrix[other][new])]
-        rows.append(f"  {other:12s}" + "".join(f"{value:16.3f}" for value in values))
-    rows.append(f"from and to the others, mean: {grown.shared():.3f}")
-    if grown.shared_before is not None:
-        rows[-1] += f"; among those, which were trained together: {grown.shared_before:.3f}"
-    if grown.joint is not None:
-        jointly = grown.shared(grown.joint)
-        share = grown.shared() / jointly
-        rows.append(f"all trained together: {jointly:.3f}; the added one reaches {share:.0%} of that")
-    return rows
+    def in_words(self) -> list[str]:
+        """A row per backbone: R² from the new one to it and back, and the same after joint training."""
+        matrices = [self.r2] if self.joint is None else [self.r2, self.joint]
+        heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
+        rows = [f"R² of {self.name} around each feature's mean, on {self.n_held_out} held-out pictures"]
+        rows.append(f"  {'':12s}" + "".join(f"{head:>16s}" for head in heads))
+        for other in self.usae.names:
+            values = [value for matrix in matrices for value in (matrix[self.name][other], matrix[other][self.name])]
+            rows.append(f"  {other:12s}" + "".join(f"{value:16.3f}" for value in values))
+        rows.append(f"from and to the others, mean: {self.shared():.3f}")
+        if self.shared_before is not None:
+            rows[-1] += f"; among those, which were trained together: {self.shared_before:.3f}"
+        if self.joint is not None:
+            jointly = self.shared(self.joint)
+            share = self.shared() / jointly
+            rows.append(f"all trained together: {jointly:.3f}; the added one reaches {share:.0%} of that")
+        return rows
 
 
 @undisturbed
@@ -149,26 +147,14 @@ def add_backbone(
     grown = enlarged(usae, name, spec, backbones[name].width, chosen)
     grown.weights = {**usae.weights, name: backbones[name].record()}
     grown.measured_on = SourceRecord.of(source)
-    jointly = None
     if checkpointer is not None:
-        checkpointer.data = {
-            **grown.measured_on.of_a_state,
-            "widths": grown.widths,
-            "space": usae.sha256,
-            "backbone": spec.model_dump(mode="json"),
-        }
-        if joint:
-            jointly = checkpointer.next("joint")
-            jointly.data = checkpointer.data
+        about = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
+        checkpointer.data = {**grown.measured_on.of_a_state, **about}
+    jointly = None if checkpointer is None or not joint else checkpointer.next("joint")
     feed, sample = feed_pictures(
-        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, dtype=chosen.dtype
+        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, compute_dtype=chosen.dtype
     )
-    # before hours of training: none of them may be whole
-    paired = collect_tokens(backbones, source, usae.grid, tried=held_out, allow_none=True)
-    if not len(paired.numbers):
-        raise none_can_be_read(len(held_out), source, paired.failures[0], "held-out picture")
-    for why in paired.failures:
-        watch.failure(why)
+    paired = _held_out_tokens(backbones, source, usae.grid, held_out, watch)
     fit_tokens(feed, every_token(chosen), grown, device, watch.steps, checkpointer, watch.log_every, frozen=usae.names)
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
@@ -177,8 +163,24 @@ def add_backbone(
         watch = joint_watch or watch
         fit_tokens(feed, chosen, model, device, watch.steps, jointly, watch.log_every)
         together = held_out_r2(model.to("cpu"), paired)
-    run_backbones_in(known.values(), "float32")  # as they were given; a feed that streams ran them until here
+    set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
     return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
+
+
+def _held_out_tokens(
+    backbones: Mapping[str, Backbone],
+    source: ImageSource,
+    grid: tuple[int, int],
+    numbers: Sequence[int],
+    watch: FitCallbacks,
+) -> PairedTokens:
+    """What backbones see in pictures to measure on: before hours of training, for none of them may be whole."""
+    paired = collect_tokens(backbones, source, grid, tried=numbers, allow_none=True)
+    if not len(paired.numbers):
+        raise none_can_be_read(len(numbers), source, paired.failures[0], "held-out picture")
+    for why in paired.failures:
+        watch.failure(why)
+    return paired
 
 
 @torch.no_grad()
@@ -187,11 +189,11 @@ def held_out_r2(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Matrix:
 
     A chunk of pictures is taken at a time.
     """
-    sums = Reconstruction(usae.names, usae.names)
-    for first in range(0, len(paired.numbers), chunk):
-        tokens = {name: own[first : first + chunk].flatten(0, 1).float() for name, own in paired.tokens.items()}
-        reconstruct(usae, tokens, {name: usae.encode(name, own) for name, own in tokens.items()}, sums)
-    return sums.r2
+    lots = range(0, len(paired.numbers), chunk)
+    flat = (
+        {name: tokens[first : first + chunk].flatten(0, 1) for name, tokens in paired.tokens.items()} for first in lots
+    )
+    return reconstruction_of(usae, flat).r2
 
 
 def every_token(settings: FitSettings) -> FitSettings:

@@ -125,8 +125,9 @@ class TrainingCheckpointer:
         self._next: list[TrainingCheckpointer] = []
 
     def next(self, name: str) -> TrainingCheckpointer:
-        """For a further training of the same command: its states lie in a folder within, and it handles signals too."""
+        """For a further training of the command, on the same data: its states lie within; it hears signals too."""
         further = TrainingCheckpointer(self.folder / name, self.seconds / 60, self.keep)
+        further.data = self.data
         self._next.append(further)
         return further
 
@@ -137,16 +138,16 @@ class TrainingCheckpointer:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
                 states of which none can be read.
         """
-        step, found = ranks.from_main(self._newest() if ranks.is_main else (0, {}))
+        step, kept = ranks.from_main(self._newest() if ranks.is_main else (0, {}))
         if step == UNREADABLE:
             raise UsageError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
         self._training = step < state.settings.steps
-        if not found:
+        if not kept:
             return 0
         with ranks.raise_together():
-            self._check_same({**state.settings.model_dump(mode="json"), **self.data}, found)
+            self._check_same({**state.settings.model_dump(mode="json"), **self.data}, kept)
             try:
-                state.load_state_dict(found)
+                state.load_state_dict(kept)
             except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
                 reason = " ".join(str(error).split())[:200]
                 raise UsageError(
@@ -157,9 +158,9 @@ class TrainingCheckpointer:
         self.kept = step
         return step
 
-    def _check_same(self, own: dict[str, Any], found: dict[str, Any]) -> None:
+    def _check_same(self, settings: dict[str, Any], kept: dict[str, Any]) -> None:
         try:
-            differences = differing(own, {**found["settings"], **found["data"]})
+            differences = differing(settings, {**kept["settings"], **kept["data"]})
         except UsageError as error:
             raise UsageError(
                 f"{self.folder} cannot be resumed: {error}; end the training with that version, or remove "
@@ -187,10 +188,10 @@ class TrainingCheckpointer:
         files = sorted(self.folder.glob("step-*.pt"), reverse=True)
         for file in files:
             with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
-                found = read_pickled(file)
-                dict(**found["settings"], **found["data"])  # or it is not a state of ours
+                kept = read_pickled(file)
+                dict(**kept["settings"], **kept["data"])  # or it is not a state of ours
                 if (step := int(file.stem.removeprefix("step-"))) > 0:
-                    return step, found
+                    return step, kept
         return UNREADABLE if files else 0, {}
 
     def after(self, step: int, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> None:

@@ -4,51 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import torch
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, listed, run_backbones_in
+from usae_train.backbones.backbone import Backbone, build_backbones, listed_specs, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.validation import check_settings
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.images.failures import BrokenPictures
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
+from usae_train.model.firing import measure
 from usae_train.model.given import source_of
 from usae_train.model.spec_files import read_specs
-from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
-from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import token_tensors
-from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
+from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
 from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
 from usae_train.tokens.store import ActivationStore, is_store
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
-
-
-@dataclass(frozen=True)
-class FitCallbacks:
-    """What to call while a fit runs."""
-
-    pictures: CountCallback = lambda done, total: None
-    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
-    log_every: int | None = None  # optimizer steps between two calls of `steps`; a hundredth of the training by default
-    failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
 @undisturbed
@@ -185,6 +175,7 @@ def fit_pictures(
     checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
+    grid: tuple[int, int] | None = None,
 ) -> USAE:
     """Train a USAE on pictures.
 
@@ -199,6 +190,7 @@ def fit_pictures(
             the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
             random pictures.
         ranks: the processes that train as one.
+        grid: (rows, cols) of the tokens; the one that suits these backbones by default.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, drawn from all; on
@@ -206,9 +198,9 @@ def fit_pictures(
     """
     watch = watch or FitCallbacks()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
-    grid = common_grid(list(built.values()))
+    grid = grid or common_grid(list(built.values()))
     feed, sample = feed_pictures(
-        built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, dtype=settings.dtype
+        built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, compute_dtype=settings.dtype
     )
     specs = {name: backbone.spec for name, backbone in built.items()}
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
@@ -216,11 +208,8 @@ def fit_pictures(
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
     if checkpointer is not None:
-        checkpointer.data = {
-            **usae.measured_on.of_a_state,
-            "widths": usae.widths,
-            "backbones": listed(specs),
-        }
+        about = {"widths": usae.widths, "backbones": listed_specs(specs)}
+        checkpointer.data = {**usae.measured_on.of_a_state, **about}
     fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
         usae.statistics = measure(usae, sample())
@@ -239,7 +228,7 @@ def feed_pictures(
     numbers: Sequence[int] | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
     max_broken: float = 1.0,
-    dtype: str = "float32",
+    compute_dtype: str = "float32",
 ) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:
     """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
 
@@ -254,13 +243,13 @@ def feed_pictures(
         numbers: which of the pictures; all by default.
         ranks: processes that divide the pictures; each then has the tokens of all.
         max_broken: largest share of the pictures that may be unreadable.
-        dtype: what the backbones run in from now on: `float32`, `bfloat16` or `auto`.
+        compute_dtype: what the backbones compute in from now on: `float32`, `bfloat16` or `auto`.
 
     Raises:
         ValueError: for more of them, at once or when a window has them.
     """
     watch, allowed = watch or FitCallbacks(), allowed_memory(memory)
-    run_backbones_in(backbones.values(), dtype)
+    set_compute_dtype(backbones.values(), compute_dtype)
     n_images = len(source) if numbers is None else len(numbers)
     broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.is_main else lambda why: None)
     if n_images * bytes_an_image(backbones, grid) > allowed:
@@ -285,7 +274,7 @@ def allowed_memory(gigabytes: float | None) -> float:
 
 
 def store_to_fit(
-    images: str, backbones: str | None, limit: int | None, dtype: str, verify: bool
+    images: str, backbones: str | None, limit: int | None, dtype: str, verify_checksums: bool
 ) -> ActivationStore | None:
     """The store that `usae-train fit` is given; none where it is given pictures.
 
@@ -293,8 +282,8 @@ def store_to_fit(
         ValueError: for a store that cannot be read, options of pictures with a store, or one of a store with pictures.
     """
     if not is_store(images):
-        if verify:
-            raise UsageError(f"--verify compares the checksums of a store, and {images} is none")
+        if verify_checksums:
+            raise UsageError(f"--verify-checksums is of a store, and {images} is none")
         return None
     if backbones is not None or limit is not None or dtype != "auto":
         raise UsageError(f"{images} is a store, with backbones and pictures of its own")
@@ -310,6 +299,7 @@ def fit_store(
     checkpointer: TrainingCheckpointer | None = None,
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
+    only: str | None = None,
 ) -> USAE:
     """Train a USAE on an activation store.
 
@@ -322,26 +312,25 @@ def fit_store(
         memory: GB of tokens that are in memory at a time; a third of the machine's by default. A store that is larger
             is gone through in windows of random pieces of its shards. Processes that train as one divide it.
         ranks: the processes that train as one.
+        only: the backbone that is trained alone; all of the store's together by default.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on its images, 10,000 at most, drawn from all; on ranks
         other than the first without statistics.
     """
     watch = watch or FitCallbacks()
-    allowed = allowed_memory(memory)
-    record = store.record
-    usae = new_usae(record.widths, settings, specs=store.specs, grid=record.grid)
-    usae.weights, usae.measured_on = dict(record.weights), record.images
+    record, every = store.record, StoreFeed(store, allowed_memory(memory))
+    feed: Feed = every if only is None else OneBackbone(every, only)
+    specs = {name: spec for name, spec in store.specs.items() if name in feed.widths}
+    usae = new_usae(feed.widths, settings, specs=specs, grid=record.grid)
+    usae.weights = {name: weights for name, weights in record.weights.items() if name in feed.widths}
+    usae.measured_on = record.images
     if checkpointer is not None:
-        checkpointer.data = {
-            **record.images.of_a_state,
-            "widths": usae.widths,
-            "shards": [shard.sha256 for shard in record.shards],
-        }
-    feed = StoreFeed(store, allowed)
+        about = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
+        checkpointer.data = {**record.images.of_a_state, **about}
     fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
     if ranks.is_main:
-        usae.statistics = measure(usae, feed.sample())
+        usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")
 
 

@@ -11,35 +11,28 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from usae_train.backbones.backbone import BackboneSpec, build_backbones, listed
+from usae_train.backbones.backbone import build_backbones, listed_specs
 from usae_train.backbones.carried import check_weights
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.atomic import atomic_path, check_writable
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
 from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource, open_images
+from usae_train.images.sources import open_images
 from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs
-from usae_train.model.statistics import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.feeding import Feed, StoreFeed
 from usae_train.tokens.given_tokens import names_tokens
-from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, allowed_memory, feed_pictures, store_to_fit
-from usae_train.training.logging.callbacks import logging_callbacks
+from usae_train.training.fitting import fit_pictures, fit_store, store_to_fit
+from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
-from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_forms import differing
 
@@ -57,30 +50,6 @@ class Work:
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
-class OneBackbone:
-    """A feed of one backbone's tokens alone.
-
-    Args:
-        feed: all backbones' tokens.
-        name: the backbone.
-    """
-
-    def __init__(self, feed: Feed, name: str) -> None:
-        self.feed, self.name, self.widths = feed, name, {name: feed.widths[name]}
-
-    def __len__(self) -> int:
-        return len(self.feed)
-
-    def pick(self, rows: Tensor) -> dict[str, Tensor]:
-        return {self.name: self.feed.pick(rows)[self.name]}
-
-    def windows(self, generator: torch.Generator) -> list[list[int]]:
-        return self.feed.windows(generator)
-
-    def load(self, window: list[int]) -> dict[str, Tensor]:
-        return {self.name: self.feed.load(window)[self.name]}
-
-
 @undisturbed
 def fit_independent(
     images: str,
@@ -88,7 +57,7 @@ def fit_independent(
     backbones: str | None,
     settings: FitSettings,
     work: Work,
-    verify: bool = False,
+    verify_checksums: bool = False,
     opened: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Train one SAE per backbone and write each as soon as it is done; given again, it is resumed where it was.
@@ -99,7 +68,7 @@ def fit_independent(
         backbones: what `--backbones` takes; a store has its own.
         settings: of all trainings; see `fit_each` for their seeds.
         work: how it is done.
-        verify: compare a store's checksums first.
+        verify_checksums: compare a store's checksums first.
         opened: is called when pictures are opened, before backbones for them are fetched.
 
     Returns:
@@ -118,28 +87,35 @@ def fit_independent(
             f"{images}: an SAE per backbone is trained on a store or on pictures; give each backbone's tokens to a fit "
             "of its own"
         )
-    if (store := store_to_fit(images, backbones, limit, settings.dtype, verify)) is not None:
+    if (store := store_to_fit(images, backbones, limit, settings.dtype, verify_checksums)) is not None:
         check_weights(store.specs)
         record = store.record
         data = {
             **record.images.of_a_state,
-            "backbones": listed(store.specs),
+            "backbones": listed_specs(store.specs),
             "shards": [shard.sha256 for shard in record.shards],
         }
         with held(out):
-            if verify:
+            if verify_checksums:
                 check_checksums(store, work.report)
-            return fit_each(list(record.widths), settings, lambda *one: _of_store(store, work, *one), out, work, data)
+
+            def fit_alone(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
+                return fit_store(store, own, work.device, watch, states, work.execution.memory, only=name)
+
+            return fit_each(list(record.widths), settings, fit_alone, out, work, data)
     specs, source = read_specs(backbones or "paper"), open_images(images, limit)
     if source.left_out:
         work.failure(source.left_out)
     opened()
-    grid = common_grid(list(build_backbones(specs).values()))
-    data = {**SourceRecord.of(source).of_a_state, "backbones": listed(specs)}
+    grid = common_grid(list(build_backbones(specs, told=False).values()))  # each fit tells of its own
+    data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
     with held(out):
-        return fit_each(
-            list(specs), settings, lambda *one: _of_pictures(source, specs, grid, work, *one), out, work, data
-        )
+
+        def fit_one(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
+            seen_by, memory = {name: specs[name]}, work.execution.memory
+            return fit_pictures(source, own, seen_by, work.device, watch, states, memory, grid=grid)
+
+        return fit_each(list(specs), settings, fit_one, out, work, data)
 
 
 def fit_each(
@@ -192,7 +168,7 @@ def train_each(
     for position, name in enumerate(names):
         if not (out / name / "config.json").is_file():
             apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
-            own = settings.model_copy(update=apart)
+            seeded = settings.model_copy(update=apart)
             room = out / f".{name}.training"
             checkpointer = TrainingCheckpointer(
                 room, work.execution.checkpoint_minutes, work.execution.keep_checkpoints
@@ -201,30 +177,31 @@ def train_each(
                 watch = logging_callbacks(
                     metrics_logger,
                     work.report,
-                    own.steps,
+                    seeded.steps,
                     f"training {name}",
                     f"pictures {name}",
                     log_every=work.execution.log_every,
                     failure=work.failure,
                 )
-                usae = fit_one(name, own, watch, checkpointer)
+                usae = fit_one(name, seeded, watch, checkpointer)
             with atomic_path(out / BEGUN) as temporary:
                 temporary.write_text(json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
             shutil.rmtree(room, ignore_errors=True)
 
 
-def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
+def _check_begun(note: Path, asked: Mapping[str, Any]) -> None:
     """Compare with the SAEs that are there already; older ones have no note, and are compared one by one."""
     if not note.is_file() or not any(note.parent.glob("*/config.json")):  # killed before the first was written
         return
     try:
-        found = read_object(note)
+        note_there = read_object(note)
     except UsageError as error:
         raise UsageError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
-    told = {key: value for key, value in found.items() if key != "max_broken"}  # it moves nothing that was trained
+    moving = note_there.keys() - {"max_broken"}  # which moves nothing that was trained
+    begun_with = {key: note_there[key] for key in moving}
     try:
-        differences = differing(wanted, told)
+        differences = differing(asked, begun_with)
     except UsageError as error:
         raise UsageError(
             f"{note.parent} cannot be resumed: {error}; end it with that version, or choose another --out"
@@ -237,66 +214,10 @@ def _check_begun(note: Path, wanted: Mapping[str, Any]) -> None:
 
 
 def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
-    found = there.n_concepts, there.k, there.recipe
-    wanted = settings.n_concepts, settings.k, settings.recipe.title
-    if found != wanted:
+    size_there = there.n_concepts, there.k, there.recipe
+    size = settings.n_concepts, settings.k, settings.recipe.title
+    if size_there != size:
         named = [
-            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (found, wanted)
+            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (size_there, size)
         ]
         raise UsageError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")
-
-
-def _of_pictures(
-    source: ImageSource,
-    specs: Mapping[str, BackboneSpec],
-    grid: tuple[int, int],
-    work: Work,
-    name: str,
-    settings: FitSettings,
-    watch: FitCallbacks,
-    checkpointer: TrainingCheckpointer,
-) -> USAE:
-    backbone = build_backbones({name: specs[name]}, told=False)[name].to(work.device)
-    feed, sample = feed_pictures(
-        {name: backbone},
-        source,
-        grid,
-        work.execution.memory,
-        watch,
-        max_broken=settings.max_broken,
-        dtype=settings.dtype,
-    )
-    usae = new_usae(feed.widths, settings, specs={name: specs[name]}, grid=grid)
-    usae.weights, usae.measured_on = {name: backbone.record()}, SourceRecord.of(source)
-    checkpointer.data = {
-        **usae.measured_on.of_a_state,
-        "widths": usae.widths,
-        "backbones": listed({name: specs[name]}),
-    }
-    fit_tokens(feed, settings, usae, work.device, watch.steps, checkpointer, watch.log_every)
-    usae.statistics = measure(usae, sample())
-    return usae.to("cpu")
-
-
-def _of_store(
-    store: ActivationStore,
-    work: Work,
-    name: str,
-    settings: FitSettings,
-    watch: FitCallbacks,
-    checkpointer: TrainingCheckpointer,
-) -> USAE:
-    record = store.record
-    every = StoreFeed(store, allowed_memory(work.execution.memory))
-    feed = OneBackbone(every, name)
-    usae = new_usae(feed.widths, settings, specs={name: store.specs[name]}, grid=record.grid)
-    usae.weights = {name: own for name, own in record.weights.items() if name in usae.names}
-    usae.measured_on = record.images
-    checkpointer.data = {
-        **record.images.of_a_state,
-        "widths": usae.widths,
-        "shards": [shard.sha256 for shard in record.shards],
-    }
-    fit_tokens(feed, settings, usae, work.device, watch.steps, checkpointer, watch.log_every)
-    usae.statistics = measure(usae, every.sample())
-    return usae.to("cpu")

@@ -79,18 +79,18 @@ def standardize_from(
     usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str], settings: FitSettings
 ) -> dict[str, float]:
     """Set the trained backbones' standardization and note everyone's outliers; their thresholds when masked."""
-    found, mask, kind = sums_of(feed, rows), settings.mask_outliers, settings.recipe.standardization
-    for name, own in found.items():
-        if not own.squares.isfinite().all():
+    sums, mask, kind = sums_of(feed, rows), settings.mask_outliers, settings.recipe.standardization
+    for name, of_backbone in sums.items():
+        if not of_backbone.squares.isfinite().all():
             raise UsageError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
-        outliers = own.outliers.model_copy(update={"masked": mask})
+        outliers = of_backbone.outliers.model_copy(update={"masked": mask})
         if name in trained:
             usae.outliers[name] = outliers
             if kind == "scalar":
-                usae.scale(name).set(*(own.without(outliers.threshold) if mask else own).mean_and_std)
-    thresholds = {name: own.outliers.threshold for name, own in found.items()} if mask else {}
+                usae.scale(name).set(*(of_backbone.without(outliers.threshold) if mask else of_backbone).mean_and_std)
+    thresholds = {name: of_backbone.outliers.threshold for name, of_backbone in sums.items()} if mask else {}
     if kind != "scalar" and trained:
-        within = [found[name].within(most) for name, most in thresholds.items()]
+        within = [sums[name].within(most) for name, most in thresholds.items()]
         kept = rows[torch.stack(within).all(0)] if within else rows
         norm = common_norm(usae, feed, rows, trained)
         for name, spread in spreads_of(feed, kept if len(kept) else rows, trained).items():
@@ -111,7 +111,7 @@ def common_norm(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) ->
         return math.sqrt(sum(usae.widths.values()) / len(usae.widths))
     tokens = feed.pick(rows[:NORM_TOKENS])
     seen = [usae.standardize(name, tokens[name].to(usae.dictionary(name).device).float()) for name in known]
-    squares = [(own - own.mean(0)).square().sum(-1).mean() for own in seen]
+    squares = [(some - some.mean(0)).square().sum(-1).mean() for some in seen]
     return math.sqrt(torch.stack(squares).mean().item())
 
 
@@ -147,9 +147,9 @@ def initialize(
         sampled = without_outliers(sampled, thresholds)
         # the first ones, in an order drawn already: an outlier more or less moves the rows by one and changes few
         rows = torch.arange(usae.n_concepts) % len(next(iter(sampled.values())))
-        chosen_tokens = {name: own[rows] for name, own in sampled.items()}
+        chosen_tokens = {name: some[rows] for name, some in sampled.items()}
     with torch.no_grad():
-        for name in (own for own in feed.widths if own not in frozen):
+        for name in (name for name in feed.widths if name not in frozen):
             dictionary, linear = usae.decoder(name), usae.encoder(name).linear
             device = dictionary.weight.device
             if recipe.offset:

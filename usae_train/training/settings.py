@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 
 from pydantic import ConfigDict, Field, model_validator
 
-from usae_train.backbones.precision import RunIn
+from usae_train.backbones.precision import BackbonesDtype, ComputeDtype
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.settings import Limit
@@ -160,10 +160,7 @@ class FitSettings(Settings):
         "concepts are found: with another --seed they stay nearly the same, with another --init-seed "
         "they become others",
     )
-    dtype: RunIn = Field(
-        "auto",
-        description="what the backbones compute in: `float32` or `bfloat16`; `auto` is bfloat16 on a GPU, else float32",
-    )
+    dtype: BackbonesDtype = "auto"
     mask_outliers: bool = Field(
         False,
         description="leave patches out of training at which a backbone's token has more than sqrt(10) times the "
@@ -224,7 +221,7 @@ class FitOptions(TypedDict, total=False):
     batch: int | None
     seed: int
     init_seed: int
-    dtype: RunIn
+    dtype: ComputeDtype
     mask_outliers: bool
     sparsity: str | Mapping[str, Any] | None
     dictionary: str | Mapping[str, Any] | None
@@ -242,10 +239,10 @@ class ExecutionSettings(Settings):
     limit: Limit = None
     memory: float | None = Field(
         None,
-        description="GB of tokens in memory at a time; what does not fit is read or streamed in random windows; "
-        "a third of the machine's by default",
+        description="GB of memory that tokens may take at a time, a third of the machine's by default; what does not "
+        "fit is read or streamed in random windows",
     )
-    checkpoint_minutes: float = Field(10.0, ge=0, description="minutes between two training states")
+    checkpoint_minutes: float = Field(10.0, ge=0, description="minutes between two states that can be resumed from")
     keep_checkpoints: int = Field(2, ge=1, description="how many training states are kept; older ones are removed")
     log_every: int | None = Field(
         None,

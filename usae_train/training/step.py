@@ -93,8 +93,8 @@ def step_loss(
     own_dead = dead_concepts(usae.names, stepping if recipe.auxiliary == "dead" else [], dead, n_dead)
     fractions = recipe.matryoshka_fractions if fractions is None else fractions
     encoded = encode_batch(usae, batch, encoding, recipe, own_dead, places, stepping, exact, fired, noise, ranks)
-    for active, wanted in encoded:
-        total = total + pass_loss(usae, wanted, active, stepping, recipe, fractions, ranks, exact)
+    for active, targets in encoded:
+        total = total + pass_loss(usae, targets, active, stepping, recipe, fractions, ranks, exact)
         if active.penalty is not None:
             total = total + active.penalty
     return total, fired
@@ -166,11 +166,11 @@ def encode_batch(
             if len(together) < len(encoding):
                 kept = to_device(own.sort().values, device)
                 targets = {name: tokens[kept] for name, tokens in targets.items()}
-            found.append((joined(shares, to_device(own.argsort(), device)), targets))
+            found.append((joined_shares(shares, to_device(own.argsort(), device)), targets))
     return found
 
 
-def joined(shares: Sequence[Active], order: Tensor) -> Active:
+def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
     """Several encoders' shares of the tokens as one, in the tokens' order.
 
     Args:

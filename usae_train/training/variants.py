@@ -9,10 +9,10 @@ from pydantic import AfterValidator, BeforeValidator
 
 from usae_train.runtime.errors import UsageError
 
-NONE = ("", "none")  # how a command line says that there are no fractions
+SAID_AS_NONE = ("", "none")  # how a command line says that there are no fractions
 
 
-def _sparsity(told: Any) -> Any:
+def _read_sparsity(told: Any) -> Any:
     if told == "topk":  # of every recipe that is made when the settings are imported, without torch
         return told
     from usae_train.files.kinds import plain
@@ -34,7 +34,7 @@ def _numbers(told: Any) -> Any:
     """Text of a command line: numbers with commas."""
     if not isinstance(told, str):
         return told
-    return () if told.strip() in NONE else tuple(part.strip() for part in told.split(","))
+    return () if told.strip() in SAID_AS_NONE else tuple(part.strip() for part in told.split(","))
 
 
 def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
@@ -45,6 +45,6 @@ def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
     return fractions
 
 
-SparsityName = Annotated[str | dict[str, Any], BeforeValidator(_sparsity)]
+SparsityName = Annotated[str | dict[str, Any], BeforeValidator(_read_sparsity)]
 DictionaryName = Annotated[str | dict[str, Any], BeforeValidator(_dictionary)]
 Fractions = Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_rising)]

@@ -58,14 +58,14 @@ def known_concept(usae: USAE, concept: int) -> int:
 
 
 def concept_rows(
-    usae: USAE, sort: Sort = DEFAULTS.sort, limit: int | None = None, private: str | None = None
+    usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None, private: str | None = None
 ) -> list[ConceptRow]:
     """Every concept's figures, the largest first (`index`: in their own order).
 
     Args:
         usae: with statistics.
         sort: the order.
-        limit: so many rows; all by default.
+        top: so many rows; all by default.
         private: only what this backbone has for itself.
 
     Raises:
@@ -104,7 +104,7 @@ def concept_rows(
         "agreement": lambda row: (-(row.agreement or 0.0), order[row.concept]),
         "index": lambda row: row.concept,
     }
-    return sorted(rows, key=keys[sort])[:limit]
+    return sorted(rows, key=keys[sort])[:top]
 
 
 def follows(usae: USAE, concept: int) -> Follows | None:

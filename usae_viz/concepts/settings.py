@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -23,6 +24,7 @@ class ConceptsSettings(Settings):
     """Whose concepts are listed, and in which order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    FORMER: ClassVar[Mapping[str, str]] = {"limit": "top"}
 
     usae: UsaeName = "demo"
     sort: Sort = Field("universality", description="universality, energy, entropy, fires, auroc, agreement or index.")
@@ -30,7 +32,9 @@ class ConceptsSettings(Settings):
         None, description="of the concepts that this backbone alone has, where the USAE was trained with some"
     )
     labels: OwnLabels = None
-    limit: int | None = Field(None, ge=1, description="rows to print; 30, or with --json or --named all by default")
+    top: int | None = Field(
+        None, ge=1, description="how many of the list are shown; 30, or with --json or --named all by default"
+    )
 
     @property
     def order(self) -> Sort:

@@ -6,6 +6,7 @@ whenever anything in it is imported, over whatever had that name.
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.tables import Table
+from usae_train.runtime.warned import FormerName
 from usae_viz.concepts.labels import labels_of, names_of
 from usae_viz.concepts.naming import DEFAULTS, ConceptRow, concept_rows
 from usae_viz.concepts.settings import Sort
@@ -29,6 +31,7 @@ def concept_table(
     *,
     private: str | None = None,
     labels: str | Path | None = None,
+    top: int | None = None,
     limit: int | None = None,
 ) -> pandas.DataFrame | Table:
     """A row for each concept: what `usae-viz concepts` lists.
@@ -39,7 +42,8 @@ def concept_table(
             default, of private concepts energy.
         private: only what this backbone has for itself, where the USAE was trained with private concepts.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
-        limit: so many rows, from 0; all by default.
+        top: how many of the list, from 0; all by default.
+        limit: what `top` was called before.
 
     Returns:
         A pandas DataFrame; without pandas a `Table` of the same columns: `concept` (its number), `name` (or None),
@@ -49,19 +53,22 @@ def concept_table(
 
     Raises:
         ValueError: for a USAE without statistics, an order or private concepts that it does not have, a labels file
-            that cannot be read, or another limit.
+            that cannot be read, or another `top`.
 
     Example:
         >>> import usae_train as ut
-        >>> len(concept_table(ut.load("demo"), limit=5))
+        >>> len(concept_table(ut.load("demo"), top=5))
         5
     """
     check_usae(usae)
-    if limit is not None and as_index(limit, "limit", " >= 0") < 0:
-        raise UsageError(f"limit {limit!r}: expected a whole number >= 0")
+    if limit is not None:
+        warnings.warn("limit is called top now; write top", FormerName, stacklevel=2)
+        top = limit
+    if top is not None and as_index(top, "top", " >= 0") < 0:
+        raise UsageError(f"top {top!r}: expected a whole number >= 0")
     names = names_of(labels_of(usae, labels))
     order = sort or (DEFAULTS.sort if private is None else "energy")
-    rows = [_cells(usae, row, names) for row in concept_rows(usae, order, limit, private)]
+    rows = [_cells(usae, row, names) for row in concept_rows(usae, order, top, private)]
     if find_spec("pandas") is not None:
         import pandas
 

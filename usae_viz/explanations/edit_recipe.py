@@ -41,7 +41,7 @@ class EditRecipe(BaseModel):
     edits: dict[EditName, NamedEdit] = Field(min_length=1, description="{name: {in: lite0, set: [12=0]}}")
     among: str | None = Field(None, description="photographs to find the nearest of; a folder is relative to the file")
     labels: str | None = Field(None, description="names of your own for concepts; relative to the file")
-    top: int = Field(DEFAULTS.top, ge=1, le=20, description="classes and neighbours that are shown")
+    top: int = Field(DEFAULTS.top, ge=1, le=20, description="how many of each list are shown: classes, neighbours")
 
     @field_validator("edits")
     @classmethod

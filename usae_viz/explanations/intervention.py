@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.images.failures import none_can_be_read
-from usae_train.images.sources import ImageSource, read_batches
+from usae_train.images.sources import ImageSource, none_can_be_read, read_batches
 from usae_train.interventions.edits import EditValue
 from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable, intervene

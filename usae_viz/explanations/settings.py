@@ -20,7 +20,7 @@ class ExplainSettings(Settings):
         description="number or name of the class that importance is for; each classifier's top one by default",
     )
     columns: int = Field(6, ge=1, le=24, description="concepts on a sheet")
-    top: int = Field(20, ge=1, le=100, description="concepts of each list, one per backbone and order")
+    top: int = Field(20, ge=1, le=100, description="how many of each list are shown: concepts, by backbone and order")
     labels: OwnLabels = None
 
 
@@ -39,7 +39,7 @@ class InterveneSettings(Settings):
         "scales it, `eyes+1.5` adds to it. Can be given several times",
     )
     usae: UsaeName = "photos"
-    top: int = Field(5, ge=1, le=20, description="classes and neighbours that are shown")
+    top: int = Field(5, ge=1, le=20, description="how many of each list are shown: classes, neighbours")
     among: str | None = Field(
         None,
         description="photographs to find the nearest of, by the final embedding: a folder or what else usae-train "

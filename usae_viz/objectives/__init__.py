@@ -2,7 +2,7 @@
 
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective, objective, score
-from usae_viz.objectives.backbone import Channel, Direction, Logit
+from usae_viz.objectives.backbone import Channel, Direction, Logit, LogProbability
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept, pool_tokens
 from usae_viz.objectives.expression import OBJECTIVES, parse_objective
@@ -19,6 +19,7 @@ __all__ = [
     "Direction",
     "Diversity",
     "InvalidObjective",
+    "LogProbability",
     "Logit",
     "Objective",
     "SameCodes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import torch
@@ -108,15 +108,50 @@ class Logit(Objective):
 
     def __init__(self, backbone: str, index: int) -> None:
         index = whole_number(index, "class")
-
-        def logit(acts: Activations) -> Tensor:
-            if acts.backbone != backbone:
-                return acts.tokens.new_zeros(len(acts.tokens))
-            logits = acts.logits
-            if index >= logits.shape[-1]:
-                raise UsageError(f"no class {index}; {backbone}'s classifier has {logits.shape[-1]}")
-            return logits[..., index].mean(1)
-
         super().__init__(
-            logit, format_call("Logit", backbone, index), backbones=[backbone], classes=[(backbone, index)]
+            _class_score(backbone, index, lambda logits: logits[..., index]),
+            format_call("Logit", backbone, index),
+            backbones=[backbone],
+            classes=[(backbone, index)],
         )
+
+
+class LogProbability(Objective):
+    """The logarithm of a class's probability, in a backbone that kept its classifier (`classes` in its spec).
+
+    A logit alone may rise with those of other classes; this asks that they fall. The sum of both is what networks that
+    took no part recognize best (tests/benchmarks/real_reader.py).
+
+    Args:
+        backbone: the backbone's name.
+        index: the class.
+
+    Raises:
+        ValueError: for a class that the classifier does not have, or a backbone without one.
+
+    Example:
+        >>> Logit("lite0", 483) + LogProbability("lite0", 483)
+        Logit('lite0', 483) + LogProbability('lite0', 483)
+    """
+
+    def __init__(self, backbone: str, index: int) -> None:
+        index = whole_number(index, "class")
+        super().__init__(
+            _class_score(backbone, index, lambda logits: logits.log_softmax(-1)[..., index]),
+            format_call("LogProbability", backbone, index),
+            backbones=[backbone],
+            classes=[(backbone, index)],
+        )
+
+
+def _class_score(backbone: str, index: int, of_logits: Callable[[Tensor], Tensor]) -> Callable[[Activations], Tensor]:
+    """A score (batch,) of a class: what a function makes of logits (batch, view, class), over the views."""
+
+    def score(acts: Activations) -> Tensor:
+        if acts.backbone != backbone:
+            return acts.tokens.new_zeros(len(acts.tokens))
+        if index >= acts.logits.shape[-1]:
+            raise UsageError(f"no class {index}; {backbone}'s classifier has {acts.logits.shape[-1]}")
+        return of_logits(acts.logits).mean(1)
+
+    return score

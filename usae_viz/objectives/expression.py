@@ -13,7 +13,7 @@ from typing import Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.backbone import Channel, Direction, Logit
+from usae_viz.objectives.backbone import Channel, Direction, Logit, LogProbability
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept
 from usae_viz.objectives.pictures import L2, Diversity, TotalVariation
@@ -21,7 +21,18 @@ from usae_viz.own_code.importing import is_custom
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     kind.__name__: kind
-    for kind in (Concept, Direction, Channel, Logit, TotalVariation, L2, Diversity, Closeness, SameCodes)
+    for kind in (
+        Concept,
+        Direction,
+        Channel,
+        Logit,
+        LogProbability,
+        TotalVariation,
+        L2,
+        Diversity,
+        Closeness,
+        SameCodes,
+    )
 }
 MAX_CHARACTERS = 100_000  # characters; a direction of 1024 numbers takes a tenth
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from usae_train.model.sparse import Codes, joined
+from usae_train.model.sparse import Codes, joined_codes
 from usae_train.model.usae import USAE
 from usae_viz.views.augmentation import views
 from usae_viz.views.presets import HELD_OUT, Augmentation
@@ -29,7 +29,7 @@ def seen_codes(
     for canvas, shown in _shown(usae, canvases, seed, views, augmentation):
         view_config = ViewConfig(usae, augmentation, views)
         codes.append(encode_views(view_config, usae.backbones[backbone], canvas, shown).codes)
-    return joined(codes)
+    return joined_codes(codes)
 
 
 def probabilities(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.backbones.precision import RunIn
+from usae_train.backbones.precision import ComputeDtype
 from usae_train.interventions.intervene import intervene
 from usae_train.model.usae import USAE
 from usae_viz.concepts.edit_text import BackboneEdits
@@ -40,7 +40,7 @@ class ViewConfig:
     usae: USAE
     augmentation: Augmentation
     n_views: int
-    dtype: RunIn = "float32"
+    dtype: ComputeDtype = "float32"
     at_once: int = 1
     whole_first: float = 0.0
     reference: Tensor | None = None

@@ -178,7 +178,7 @@ def test_tokens_of_other_backbones(world, trainings):
 
 
 def test_the_command(folder, tmp_path):
-    words = ["consensus", folder / "start-0", folder / "start-1", "--images", folder / "tokens.safetensors"]
+    words = ["consensus", folder / "start-0", folder / "start-1", "--data", folder / "tokens.safetensors"]
     assert run(*words, "--out", tmp_path / "made", *WORDS) == (0, "", "")
     loaded = ut.load(tmp_path / "made")
     assert loaded.agreement is not None

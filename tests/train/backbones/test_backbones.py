@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, run_backbones_in
+from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.timm_models import create_model
 
@@ -311,16 +311,16 @@ def test_half_precision_comes_near_and_tokens_stay_float32(tiny_specs: dict[str,
     canvas = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     backbones = build_backbones(tiny_specs)
     exact = {name: backbone(canvas) for name, backbone in backbones.items()}
-    run_backbones_in(backbones.values(), "auto")
+    set_compute_dtype(backbones.values(), "auto")
     assert all(torch.equal(backbone(canvas), exact[name]) for name, backbone in backbones.items()), "on the CPU"
     with torch.autocast("cpu", torch.bfloat16):  # who draws pictures says by autocast what they run in
         assert not torch.equal(backbones["vit"](canvas).float(), exact["vit"])
-    run_backbones_in(backbones.values(), "bfloat16")
+    set_compute_dtype(backbones.values(), "bfloat16")
     for name, backbone in backbones.items():
         tokens = backbone(canvas)
         assert tokens.dtype == torch.float32
         assert 0 < (tokens - exact[name]).abs().mean() < 0.05 * exact[name].abs().mean()
-    run_backbones_in(backbones.values(), "float32")
+    set_compute_dtype(backbones.values(), "float32")
     assert torch.equal(backbones["vit"](canvas), exact["vit"])
     with pytest.raises(ValueError, match="dtype 'half': expected auto, float32 or bfloat16"):
-        run_backbones_in(backbones.values(), "half")
+        set_compute_dtype(backbones.values(), "half")

@@ -146,9 +146,9 @@ def test_gradients_reach_the_whole_canvas_and_no_weight(network: tuple[str, Back
 def test_bfloat16_is_timms_own(network: tuple[str, Backbone]) -> None:
     family, backbone = network
     canvas = grey_and_bright(backbone)[:1]
-    backbone.run_in = torch.bfloat16
+    backbone.compute_dtype = torch.bfloat16
     tokens = backbone(canvas)
-    backbone.run_in = torch.float32
+    backbone.compute_dtype = torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         expected = read_by_timm(backbone, canvas, family not in NO_NORM)
     assert tokens.dtype == torch.float32

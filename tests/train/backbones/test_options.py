@@ -15,7 +15,7 @@ from test_weight_files import SMALL, VIT, tensors_of
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
 from usae_train.backbones.carried import check_weights
-from usae_train.backbones.options import OWN_FIELDS, REFUSED, accepted
+from usae_train.backbones.options import OWN_FIELDS, REFUSED_OPTIONS, accepted
 from usae_train.backbones.timm_models import create_model
 from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs
@@ -31,7 +31,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
 
 
-@pytest.mark.parametrize("name", sorted(REFUSED - OWN_FIELDS))
+@pytest.mark.parametrize("name", sorted(REFUSED_OPTIONS - OWN_FIELDS))
 def test_what_shapes_no_network_is_refused_by_name_before_anything_is_built(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is not an option of a network and is not passed to timm"):
         BackboneSpec(model="vit_tiny_patch16_224", weights="random", options={name: "somewhere"})
@@ -84,7 +84,7 @@ def test_what_timms_own_entries_say_of_their_networks_is_accepted() -> None:
     assert {"bn_eps", "drop_rate"} <= accepted("efficientnet_lite0")
     for name in timm.list_models():
         assert {"drop_rate", "in_chans"} & accepted(name), name
-        assert not REFUSED & accepted(name)
+        assert not REFUSED_OPTIONS & accepted(name)
 
 
 def test_an_option_of_another_family_is_said_with_what_there_is() -> None:

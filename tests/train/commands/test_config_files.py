@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import PAPER
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.model.spec_files import read_specs
 from usae_train.training.settings import FitSettings

@@ -9,6 +9,7 @@ import torch
 from command_line import assert_one_error, run
 from edited_networks import SPECS, space
 from PIL import Image
+from report_shape import assert_of_its_form
 
 import usae_train as ut
 from usae_train.evaluation.checkpointing import PassCheckpointer
@@ -94,6 +95,7 @@ def test_evaluate_says_it_all_and_is_the_same_with_workers(usae, labelled) -> No
     for workers in (1, 2):
         made = evaluate(model, source, 4, compared=Compared(judge=judge, workers=workers))
         assert made is not None
+        assert_of_its_form(made[0])
         found.append(made[0])
     keys = ("answers", "monosemanticity", "classes")
     assert [json.dumps(found[0][key]) for key in keys] == [json.dumps(found[1][key]) for key in keys]

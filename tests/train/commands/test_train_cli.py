@@ -30,7 +30,7 @@ def test_fit_writes_a_usae_that_loads(specs: str, picture_folder: Path, tmp_path
     first, r2, alive, outliers, following = said.splitlines()
     assert re.fullmatch(rf"{re.escape(str(out))}: 8 concepts over vit, conv; dead: vit \d+\.\d%, conv \d+\.\d%", first)
     assert r2.startswith("R² of a backbone's own tokens ")
-    assert re.fullmatch(r"\d of 8 concepts fire, \d of them in every backbone", alive)
+    assert re.fullmatch(r"\d of 8 concepts fire, \d in every backbone", alive)
     assert outliers == "high-norm tokens: none"
     assert following.startswith(
         f"next: usae-train evaluate {out} HELD_OUT says how good it is; usae-viz maximize -c 0 "

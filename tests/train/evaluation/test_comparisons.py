@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 import torch
 from matrices import r2_matrix
+from report_shape import assert_of_its_form
 
 from usae_train.evaluation.evaluate import Compared, evaluate, figures_of, log_correlation, stability
 from usae_train.evaluation.independent import consistency, load_independent
@@ -12,14 +13,14 @@ from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import match, matched_cosines, random_like
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.images.sources import open_images
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
-from usae_train.tokens.feeding import MemoryFeed
+from usae_train.tokens.feeding import MemoryFeed, OneBackbone
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.shuffling import ShuffledFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import FitCallbacks
-from usae_train.training.independent_fit import OneBackbone, fit_each
+from usae_train.training.independent_fit import fit_each
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
 
@@ -119,7 +120,9 @@ def test_the_cost_and_the_joint_figure_are_of_the_same_pictures(codes: torch.Ten
         if half == 0:
             assert measures.posthoc is not None
             measures.posthoc.align()
-    figures, _ = figures_of(usae, measures, Compared(independent=independent))
+    compared = Compared(independent=independent, other_seeds=[open_sae("a", "b")])
+    figures, _ = figures_of(usae, measures, compared)
+    assert_of_its_form(figures)
     lost = codes[:, 3].square().sum() / (codes - codes.mean(0)).square().sum()
     assert figures["independent"]["cost"]["a"] == pytest.approx(lost.item(), abs=1e-5)
     assert figures["independent"]["cost"]["b"] == pytest.approx(0, abs=1e-6)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from matrices import r2_matrix
+from report_shape import assert_of_its_form
 from typer.testing import CliRunner
 
 import usae_train as ut
@@ -110,6 +111,7 @@ def usae(tmp_path_factory):
 
 def test_a_report_has_what_it_should(usae):
     report, statistics = evaluate(usae, open_images("demo:test", 20))
+    assert_of_its_form(report)
     assert set(report["r2"]) == {"left", "right"}
     assert report["r2"]["left"]["left"] > report["r2"]["left"]["right"]
     assert report["r2_summary"]["diagonal"] > 0
@@ -136,7 +138,7 @@ def test_a_report_has_what_it_should(usae):
 
 def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
     """A world in which concept v is patch colour v, exactly: every colour flip is followed."""
-    from usae_train.evaluation.ground_truth.flips import AT_ONCE, flips
+    from usae_train.evaluation.ground_truth.flips import SCENES_AT_ONCE, flips
     from usae_train.scenes.factors import COLOURS
 
     class Oracle:
@@ -148,7 +150,7 @@ def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
             return torch.cdist(patches, palette)
 
         def encode(self, _, tokens):
-            assert len(tokens) <= AT_ONCE, "pre-codes of all scenes at once are scenes x patches x concepts numbers"
+            assert len(tokens) <= SCENES_AT_ONCE, "of all scenes at once: scenes x patches x concepts numbers"
             return Codes(torch.ones(*tokens.shape[:-1], 1), tokens.argmin(-1, keepdim=True))
 
     followed = flips(Oracle(), {f"colour: {value}": row for row, value in enumerate(COLOURS)}, pairs=60)

@@ -94,7 +94,7 @@ def test_independent_saes_of_a_store(place: Path, tmp_path: Path) -> None:
 def test_dtype_and_seed_are_in_the_report_and_change_what_they_are_for(
     place: Path, report: dict, tmp_path: Path
 ) -> None:
-    words = ["evaluate", place / "usae", "demo:test", "--limit", 40, "--no-fill", "--independent", place / "own"]
+    words = ["evaluate", place / "usae", "demo:test", "--limit", 40, "--no-fill", "--independent-saes", place / "own"]
     code, _, said = run(*words, "--out", tmp_path / "report", "--dtype", "bfloat16", "--seed", 1)
     assert code == 0, said
     other = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -257,7 +257,7 @@ def test_an_independent_sae_of_another_backbone_is_refused(place: Path, tmp_path
     config["backbones"]["right"]["seed"] = 7
     (mixed / "right" / "config.json").write_text(json.dumps(config))
     code, _, said = run(
-        "evaluate", place / "usae", "demo:test", "--limit", 3, "--out", tmp_path / "report", "--independent", mixed
+        "evaluate", place / "usae", "demo:test", "--limit", 3, "--out", tmp_path / "report", "--independent-saes", mixed
     )
     assert code == 1
     assert "sees another backbone than the right of" in said
@@ -269,7 +269,7 @@ def test_an_independent_sae_of_another_backbone_is_refused(place: Path, tmp_path
     ("words", "answer"),
     [
         (["--other-seed", "usae"], "is the same USAE as"),
-        (["--independent", "report"], "report has no left; expected a folder for each of left, right"),
+        (["--independent-saes", "report"], "report has no left; expected a folder for each of left, right"),
         (["--other-seed", "own/left"], "is over {'left': 16}; expected {'left': 16, 'right': 16}"),
     ],
 )
@@ -311,7 +311,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(place: Path, tmp_path: Path) 
         "demo:test",
         "--limit",
         "40",
-        "--batch",
+        "--image-batch",
         "1",
         "--checkpoint-minutes",
         "0",

@@ -67,7 +67,7 @@ def test_it_says_the_matrix_and_what_is_bad(evaluation):
 def test_the_usae_stays_as_it_is(edited, folder):
     before = edited.statistics
     ut.evaluate(edited, ut.open_images(folder)[:2], dtype="bfloat16", answers=False, quiet=True)
-    assert {backbone.run_in for backbone in edited.backbones.values()} == {torch.float32}
+    assert {backbone.compute_dtype for backbone in edited.backbones.values()} == {torch.float32}
     assert edited.statistics is before
 
 
@@ -80,7 +80,7 @@ def test_at_the_end_it_says_what_to_do(edited, folder, capsys):
 
 
 def test_wrong_settings_are_said_in_a_line(edited):
-    with pytest.raises(ValueError, match=r"batchh = 3: .*did you mean 'batch'"):
+    with pytest.raises(ValueError, match=r"batchh = 3: .*did you mean 'image_batch'"):
         ut.evaluate(edited, "demo", batchh=3)
 
 

@@ -3,15 +3,15 @@
 import pytest
 
 from usae_train.files.homes import from_home
-from usae_train.files.json_files import DEEPEST, parse_json, read_json, read_object
+from usae_train.files.json_files import MAX_NESTING, parse_json, read_json, read_object
 from usae_train.images.sources import open_images
 
 
 def test_what_json_says_is_read():
     assert parse_json(b'\xef\xbb\xbf{"a": [1, -2.5e3, null, true, "\\u00e9"]}') == {"a": [1, -2500.0, None, True, "é"]}
     assert parse_json(f"[{2**64 - 1}, {-(2**63)}]") == [2**64 - 1, -(2**63)]
-    inside = parse_json("[" * DEEPEST + "]" * DEEPEST)
-    for _ in range(DEEPEST - 1):
+    inside = parse_json("[" * MAX_NESTING + "]" * MAX_NESTING)
+    for _ in range(MAX_NESTING - 1):
         (inside,) = inside
     assert inside == []
 
@@ -24,7 +24,7 @@ def test_what_json_says_is_read():
         ("[1e999]", "it holds the number 1e999, which is too large"),
         (f"[{2**64}]", f"it holds the number {2**64}, which is too large"),
         ("9" * 5000, f"it holds the number {'9' * 21}..., which is too large"),
-        ("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1), "it is nested deeper than 64 levels"),
+        ("[" * (MAX_NESTING + 1) + "]" * (MAX_NESTING + 1), "it is nested deeper than 64 levels"),
         ('{"a":' * 3000 + "1" + "}" * 3000, "it is nested deeper than 64 levels"),
         ("{", "Expecting property name"),
         ("", "Expecting value"),

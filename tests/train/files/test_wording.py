@@ -112,6 +112,8 @@ def test_a_value_is_shown_where_it_is_what_is_wrong() -> None:
         (lambda: uv.MaximizeSettings(step=3), "step = 3: there is none of that name; did you mean 'steps'?"),
         (lambda: uv.MaximizeSettings(steps=True), "steps = True: expected a number"),
         (lambda: uv.MaximizeSettings(verdict={"rank": 0}), "verdict.rank = 0: expected at least 1"),
+        (lambda: uv.MaximizeSettings(start=""), "start = '': expected 1 or more characters"),
+        (lambda: uv.MaximizeSettings(spectrum=""), "spectrum = '': expected 1 or more characters"),
         (lambda: uv.Augmentation(noise=-1), "noise = -1: expected at least 0"),
         (lambda: ut.FitSettings(n_concepts=0), "n_concepts = 0: expected at least 1"),
         (lambda: ut.TrainingRecipe(rate=3), "rate = 3: there is none of that name"),
@@ -129,11 +131,19 @@ def test_settings_made_in_python_are_refused_in_one_line(make: Callable[[], obje
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("settings", [uv.MaximizeSettings(), ut.FitSettings()])
+def test_settings_that_were_made_stay(settings) -> None:
+    with pytest.raises(AttributeError) as refusal:
+        settings.steps = 3
+    assert str(refusal.value) == f"steps stays as it is; make others instead: {type(settings).__name__}(steps=3)"
+    assert settings.steps != 3
+
+
 @pytest.mark.parametrize(
     ("app", "words", "said"),
     [
         (usae_viz.cli.app, ["maximize", "--steps", "many"], "'--steps': expected a whole number, found 'many'"),
-        (usae_viz.cli.app, ["concepts", "--limit", "0"], "'--limit': expected at least 1, found '0'"),
+        (usae_viz.cli.app, ["concepts", "--top", "0"], "'--top': expected at least 1, found '0'"),
         (
             usae_train.cli.app,
             ["fit", "demo", "--steps", "x\x1b[2J"],

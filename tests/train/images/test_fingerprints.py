@@ -68,7 +68,7 @@ def test_the_middle_of_a_large_picture_is_looked_at_too(tmp_path: Path, monkeypa
 
 
 def test_of_many_pictures_some_spread_over_all_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprints, "SAMPLED", 5)
+    monkeypatch.setattr(fingerprints, "FINGERPRINTED_FILES", 5)
     (tmp_path / "a").write_bytes(b"ab")
     one, other = Content(str(tmp_path / "a"), 0, 1, 0), Content(str(tmp_path / "a"), 1, 1, 0)
     changed = [

@@ -109,8 +109,8 @@ def test_what_is_no_picture_is_counted_by_its_kind(tmp_path: Path) -> None:
     source = FolderImages(folder)
     assert [file.name for file in source.files] == ["x.png"]
     assert source.left_out == (
-        f"10 left out of {folder}: 3 without an ending, 2 .txt, 1 .eps, 1 .heic, 1 links that lead nowhere, "
-        "1 of other endings, 1 of 1 other kinds"
+        f"10 left out of {folder}: 3 without an ending, 2 .txt, 1 .eps, 1 .heic, 1 link that leads nowhere, "
+        "1 of other endings, 1 pipe, socket or device"
     )
     (folder / "x.png").unlink()
     with pytest.raises(ValueError, match=r"no pictures in .*; expected files ending in \.jpg, .*; 10 left out of "):

@@ -57,6 +57,19 @@ def test_a_folder_of_parquet(rows, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(open_images(f"hf:{tmp_path / 'kept'}:train[:2]")) == 2
 
 
+def test_parquet_of_another_program_has_pictures_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which says nowhere that its column of bytes and paths is one of pictures."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "kept").mkdir()
+    rows = datasets.Dataset.from_dict({"photo": [{"bytes": png(n), "path": None} for n in range(2)], "label": [0, 1]})
+    assert not isinstance(rows.features["photo"], datasets.Image)
+    rows.to_parquet(tmp_path / "kept" / "train.parquet")
+    source = open_images(f"hf:{tmp_path / 'kept'}")
+    assert len(source) == 2
+    torch.testing.assert_close(source.read(1, 8), canvas_of(1))
+
+
 def test_the_fingerprint_is_of_the_pictures(rows, tmp_path: Path) -> None:
     rows.save_to_disk(tmp_path / "a")
     rows.select([0, 2, 1, 3, 4]).save_to_disk(tmp_path / "b")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import usae_train as ut
-from usae_train.images.indexing import SIZE
+from usae_train.images.indexing import INDEXED_SIZE
 from usae_train.images.sources import read_batches
 
 
@@ -15,10 +15,10 @@ def source(request, picture_folder):
 
 
 def test_a_number_is_a_picture(source):
-    assert source[3].shape == (3, SIZE, SIZE)
-    assert torch.equal(source[3], source.read(3, SIZE))
-    assert torch.equal(source[-1], source.read(5, SIZE))
-    assert torch.equal(source[torch.tensor(2)], source.read(2, SIZE))
+    assert source[3].shape == (3, INDEXED_SIZE, INDEXED_SIZE)
+    assert torch.equal(source[3], source.read(3, INDEXED_SIZE))
+    assert torch.equal(source[-1], source.read(5, INDEXED_SIZE))
+    assert torch.equal(source[torch.tensor(2)], source.read(2, INDEXED_SIZE))
     for wrong in (6, -7):
         with pytest.raises(IndexError, match=rf"no picture {wrong}: there are 6, numbered from 0"):
             source[wrong]
@@ -37,7 +37,7 @@ def test_a_slice_is_a_source_of_some(source):
 
 
 def test_pictures_come_one_after_the_other(source):
-    assert [torch.equal(own, source.read(n, SIZE)) for n, own in enumerate(source[:2])] == [True, True]
+    assert [torch.equal(own, source.read(n, INDEXED_SIZE)) for n, own in enumerate(source[:2])] == [True, True]
 
 
 def test_the_demos_first_scenes_have_the_fingerprint_that_they_had():

@@ -202,8 +202,8 @@ def test_what_of_a_shard_is_left_out_is_said(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.LNKTYPE, "0.png"
         opened.addfile(link)
     assert open_images(tmp_path / "a.tar").left_out == (
-        f"4 left out of {tmp_path / 'a.tar'}: 1 hidden, 1 links, pipes or devices, 1 mask.png beside a picture, "
-        "1 samples without a picture (heic, txt)"
+        f"4 left out of {tmp_path / 'a.tar'}: 1 hidden, 1 link, pipe or device, 1 mask.png beside a picture, "
+        "1 sample without a picture (heic, txt)"
     )
 
 

@@ -94,7 +94,7 @@ def test_the_change_is_that_of_decode_in_every_kind_of_space(unit_norm, scaled):
 @torch.no_grad()
 def test_a_backbone_that_runs_in_bfloat16_is_edited_too(edited, pictures, name, monkeypatch):
     backbone, concept = edited.backbones[name], strongest(edited, name, pictures)
-    monkeypatch.setattr(backbone, "run_in", torch.bfloat16)
+    monkeypatch.setattr(backbone, "compute_dtype", torch.bfloat16)
     plain = backbone(pictures)
     with ut.intervene(edited, name, {concept: ("scale", 1.0)}):
         assert same_bits(backbone(pictures), plain)

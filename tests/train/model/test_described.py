@@ -60,7 +60,7 @@ def test_fit_says_how_it_went_and_what_is_next(capsys):
     heads, alive, following = capsys.readouterr().err.splitlines()
     assert heads.startswith("8 concepts over a, b; R² of a backbone's own tokens ")
     fires = usae.statistics.fires > 0
-    assert alive == f"{fires.any(0).sum()} of 8 concepts fire, {fires.all(0).sum()} of them in every backbone"
+    assert alive == f"{fires.any(0).sum()} of 8 concepts fire, {fires.all(0).sum()} in every backbone"
     assert following.startswith("in memory only: ut.save(usae, FOLDER) keeps it; ut.r2_matrix(usae, HELD_OUT_TOKENS)")
     ut.fit(tokens, n_concepts=8, k=2, steps=3, batch=16, quiet=True)
     assert capsys.readouterr().err == ""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from usae_train.model.sparse import Codes, joined, sparse_decode, top_indices, top_k
+from usae_train.model.sparse import Codes, joined_codes, sparse_decode, top_indices, top_k
 
 
 def dense_top_k(pre_codes: torch.Tensor, k: int) -> torch.Tensor:
@@ -84,9 +84,9 @@ def test_top_indices_have_every_positive_pre_code_when_there_are_fewer_than_k() 
 def test_codes_of_unequal_slots_are_joined_and_name_each_concept_once():
     generator = torch.Generator().manual_seed(0)
     parts = [top_k(torch.randn(3, 2, 7, generator=generator), k) for k in (1, 7, 4)]
-    together = joined(parts)
+    together = joined_codes(parts)
     assert together.values.shape == (9, 2, 7)
     assert torch.equal(together.dense(7), torch.cat([part.dense(7) for part in parts]))
     assert torch.equal(together.indices.sort(dim=-1).values, torch.arange(7).expand(9, 2, 7))
-    alike = joined(parts[:1] * 2)
+    alike = joined_codes(parts[:1] * 2)
     assert torch.equal(alike.values, torch.cat([parts[0].values] * 2))

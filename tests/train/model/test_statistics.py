@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from usae_train.model.statistics import LEVELS, MIN_COFIRES, Statistics, auroc, images_needed, measure
+from usae_train.model.firing import measure
+from usae_train.model.statistics import LEVELS, MIN_COFIRES, Statistics, auroc, images_needed
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 

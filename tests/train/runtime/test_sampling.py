@@ -11,7 +11,6 @@ from toys import toy_tokens
 
 import usae_train as ut
 from usae_train.backbones.backbone import build_backbones
-from usae_train.images.limiting import opened_again
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import open_images
 from usae_train.runtime.sampling import drawn_numbers
@@ -103,10 +102,10 @@ def test_pictures_are_found_again_by_either_rule_and_not_when_they_changed(class
         (6, first, labels_of(whole)[:6]),
         (18, whole.fingerprint(), labels_of(whole)),
     ):
-        assert labels_of(opened_again(name, count, fingerprint)) == expected
-    assert opened_again(name, 18, first) is None
-    assert opened_again(name, 6, "another") is None
-    assert opened_again("demo", 7, open_images("demo", 7).fingerprint()) is not None
+        assert labels_of(SourceRecord(name, count, fingerprint).opened()) == expected
+    assert SourceRecord(name, 18, first).opened() is None
+    assert SourceRecord(name, 6, "another").opened() is None
+    assert SourceRecord("demo", 7, open_images("demo", 7).fingerprint()).opened() is not None
 
 
 def test_a_usae_of_before_finds_its_first_pictures(classes: Path) -> None:

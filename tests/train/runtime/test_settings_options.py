@@ -1,8 +1,10 @@
 """Every option of a settings class: named, typed, defaulted and explained by the class alone."""
 
 import inspect
+from collections import defaultdict
 from collections.abc import Callable
-from typing import ClassVar, get_args
+from types import NoneType
+from typing import Annotated, ClassVar, get_args
 
 import pytest
 import typer
@@ -15,7 +17,7 @@ import usae_train.cli
 import usae_viz.cli
 from usae_train.agreement.consensus import consensus
 from usae_train.agreement.settings import AgreementSettings
-from usae_train.commands.training_commands import RECIPE_DEFAULTS
+from usae_train.commands.options import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, evaluate
@@ -83,12 +85,12 @@ COMMANDS = [
 PYTHON = [
     (consensus, "share", AgreementSettings, "share"),
     (consensus, "alike", AgreementSettings, "alike"),
-    (plan, "dtype", ExtractSettings, "storage_dtype"),
-    (extract, "run_in", ExtractSettings, "compute_dtype"),
-    (extract, "batch", ExtractSettings, "batch"),
-    (extract, "workers", ExtractSettings, "workers"),
+    (plan, "storage_dtype", ExtractSettings, "storage_dtype"),
+    (extract, "compute_dtype", ExtractSettings, "compute_dtype"),
+    (extract, "batch", ExtractSettings, "image_batch"),
+    (extract, "readers", ExtractSettings, "readers"),
     (extract, "max_broken", ExtractSettings, "max_broken"),
-    (evaluate, "batch", EvaluateSettings, "batch"),
+    (evaluate, "batch", EvaluateSettings, "image_batch"),
     (Compared, "seed", EvaluateSettings, "seed"),
     (PassCheckpointer, "minutes", EvaluateSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "minutes", ExecutionSettings, "checkpoint_minutes"),
@@ -129,9 +131,15 @@ def baked(*words: str) -> tuple[int, dict[str, object], str]:
     return done.exit_code, given, done.output
 
 
+APPS = (usae_train.cli.app, usae_viz.cli.app)
+
+
+def commands_of(app: typer.Typer) -> dict[str, Callable[..., None]]:
+    return {each.name or each.callback.__name__: each.callback for each in app.registered_commands}
+
+
 def every_command() -> dict[str, Callable[..., None]]:
-    apps = (usae_train.cli.app, usae_viz.cli.app)
-    return {each.name or each.callback.__name__: each.callback for app in apps for each in app.registered_commands}
+    return {name: command for app in APPS for name, command in commands_of(app).items()}
 
 
 def test_the_test_below_knows_every_command_with_a_setting():
@@ -194,14 +202,43 @@ def test_help_shows_all_that_is_written(app):
     assert [text for text in texts if render(text).plain != text] == []
 
 
+def test_an_option_is_of_one_kind_in_every_command():
+    """`--independent` was a flag of `fit` and a folder of `evaluate`, `--verify` a flag of `fit` and a concept."""
+    kinds = defaultdict(lambda: defaultdict(list))
+    for name, command in ((name, command) for app in APPS for name, command in commands_of(app).items()):
+        for parameter in inspect.signature(command).parameters.values():
+            kind, option, *_ = (*get_args(parameter.annotation), None, None)
+            if isinstance(option, OptionInfo) and not option.hidden:
+                words = option.param_decls or [f"--{parameter.name.replace('_', '-')}"]
+                kinds[words[0]][next(part for part in (*get_args(kind), kind) if part is not NoneType)].append(name)
+    assert len(kinds) > 80
+    assert {word: dict(found) for word, found in kinds.items() if len(found) > 1} == {}
+
+
 def test_former_options_work_and_say_todays():
     code, given, said = baked("--heat", "200", "--tin", "square")
     assert (code, given) == (0, {"mould": "square", "settings": {"temperature": 200}})
-    assert "warning: --heat is called --temperature now; the next version removes that name" in said
+    assert "warning: --heat is called --temperature now; write --temperature" in said
     assert "warning: --tin is called --mould now" in said
     code, given, said = baked("--heat", "200", "--temperature", "210")
     assert (code, given) == (2, {})
     assert "--heat is the former name of --temperature" in said
+
+
+def test_an_option_that_must_be_given_may_be_by_its_former_name():
+    app, given = typer.Typer(), []
+
+    @app.command()
+    @knows_former({"tin": "mould"})
+    def bake(mould: Annotated[str, typer.Option()]) -> None:
+        given.append(mould)
+
+    for words in (["--mould", "square"], ["--tin", "square"]):
+        assert CliRunner().invoke(app, words).exit_code == 0
+    assert given == ["square", "square"]
+    done = CliRunner().invoke(app, [])
+    assert (done.exit_code, given[2:]) == (2, [])
+    assert "Missing option '--mould'." in done.output
 
 
 def test_former_fields_work_and_say_todays():

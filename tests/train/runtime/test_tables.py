@@ -2,7 +2,7 @@
 
 import pytest
 
-from usae_train.runtime.tables import SHOWN, Table, matrix_table
+from usae_train.runtime.tables import SHOWN_ROWS, Table, matrix_table
 
 TABLE = Table("concepts of <b>", ("concept", "name", "energy"), [(3, "<i>", 0.12345), (7, None, float("nan"))])
 
@@ -34,10 +34,10 @@ def test_what_cells_say_is_no_tag():
 
 
 def test_of_a_long_one_the_rest_is_counted():
-    table = Table("long", ("n",), [(n,) for n in range(SHOWN + 5)])
-    assert table.html().count("<td>") == SHOWN
+    table = Table("long", ("n",), [(n,) for n in range(SHOWN_ROWS + 5)])
+    assert table.html().count("<td>") == SHOWN_ROWS
     assert str(table).endswith("... and 5 rows more")
-    assert table["n"][-1] == SHOWN + 4
+    assert table["n"][-1] == SHOWN_ROWS + 4
 
 
 def test_a_matrix_has_a_row_for_what_it_is_from():

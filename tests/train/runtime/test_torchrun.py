@@ -55,7 +55,7 @@ def uninterrupted(tmp_path_factory):
     """A store, and what two processes make of it that nobody stops: (store, weights)."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     write(make_pictures(folder / "pictures"), folder / "store")
-    words = torchrun("fit", folder / "store", "-o", folder / "usae", *SMALL, "--verify")
+    words = torchrun("fit", folder / "store", "-o", folder / "usae", *SMALL, "--verify-checksums")
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return folder / "store", ut.load(folder / "usae").state_dict()

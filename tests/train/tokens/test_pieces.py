@@ -103,7 +103,7 @@ def test_the_command_says_what_is_kept_when_it_is_stopped(pictures, tmp_path):
     (tmp_path / "specs.yaml").write_text(YAML)
     for number in range(11, 400):
         (pictures / f"{number}.png").symlink_to(pictures / "00.png")
-    words = ["extract", pictures, "--backbones", tmp_path / "specs.yaml", "-o", tmp_path / "store", "--batch", 1]
+    words = ["extract", pictures, "--backbones", tmp_path / "specs.yaml", "-o", tmp_path / "store", "--image-batch", 1]
     process = subprocess.Popen(
         [sys.executable, "-c", "from usae_train.cli import main; main()", *map(str, words)],
         stdout=subprocess.PIPE,

@@ -20,7 +20,7 @@ from usae_train.images.sources import open_images
 from usae_train.tokens.extract import extract, plan
 from usae_train.tokens.extraction_notes import begin
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
-from usae_train.tokens.store import ActivationStore, bytes_an_image, read_record, write_record
+from usae_train.tokens.store import ActivationStore, disk_bytes_an_image, read_record, write_record
 from usae_train.tokens.store import write_shard as store_write
 
 
@@ -64,7 +64,7 @@ def test_it_holds_what_the_backbones_see(pictures, tmp_path):
 def test_the_size_is_said_before(pictures, tmp_path):
     source = open_images(pictures)
     record, gigabytes, _ = plan(source, SPECS)
-    assert bytes_an_image(record) == 4 * 32 * 2
+    assert disk_bytes_an_image(record) == 4 * 32 * 2
     assert gigabytes == pytest.approx(11 * 4 * 32 * 2 / 1e9)
     (tmp_path / "specs.yaml").write_text(YAML)
     words = ["extract", str(pictures), "--backbones", str(tmp_path / "specs.yaml"), "-o", str(tmp_path / "store")]
@@ -72,7 +72,7 @@ def test_the_size_is_said_before(pictures, tmp_path):
     assert done.exit_code == 0, done.stderr
     assert "11 pictures will take 2.82e-06 GB" in done.stdout
     assert "10 pictures in 1 shard, 1 could not be read" in done.stdout
-    verified = CliRunner().invoke(app, ["extract", str(pictures), "-o", str(tmp_path / "store"), "--verify"])
+    verified = CliRunner().invoke(app, ["extract", str(pictures), "-o", str(tmp_path / "store"), "--verify-checksums"])
     assert "all checksums right" in verified.stdout
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 1
@@ -135,7 +135,7 @@ def test_backbones_and_workers_start_once(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "usae_train.images.sources.DataLoader", lambda *a, **kw: loaders.append(kw) or DataLoader(*a, **kw)
     )
-    extract(source, record, tmp_path / "store", batch=2, images_a_shard=4, max_broken=0.2, backbones=built, workers=1)
+    extract(source, record, tmp_path / "store", batch=2, images_a_shard=4, max_broken=0.2, backbones=built, readers=1)
     assert [each["num_workers"] for each in loaders] == [1]
 
 
@@ -214,9 +214,10 @@ def test_a_damaged_shard_is_found(pictures, tmp_path):
     assert list(store.verify(store.record.shards[::2])) == ["shard-00000.safetensors", "shard-00002.safetensors"]
     for way in ([], ["--independent"]):
         words = ["fit", tmp_path / "store", "-o", tmp_path / "usae", *SMALL, *way]
-        assert_one_error(run(*words, "--verify"), "shard-00001.safetensors has the checksum")
+        assert_one_error(run(*words, "--verify-checksums"), "shard-00001.safetensors has the checksum")
         assert {place.name for place in tmp_path.iterdir()} == {"pictures", "store"}
-        assert_one_error(run("fit", "demo", *words[2:], "--verify"), "checksums of a store, and demo is none")
+        refused = run("fit", "demo", *words[2:], "--verify-checksums")
+        assert_one_error(refused, "--verify-checksums is of a store, and demo is none")
     file.write_bytes(content[:100])
     with pytest.raises(ValueError, match=r"shard-00001\.safetensors is missing or broken"):
         store.read([1])

@@ -13,7 +13,7 @@ def test_row_n_is_the_same_picture_in_every_backbone(tiny_specs: dict[str, Backb
     built, source = build_backbones(tiny_specs), FolderImages(picture_folder)
     done: list[tuple[int, int]] = []
     paired = collect_tokens(
-        built, source, (2, 2), batch=2, dtype=torch.float32, progress=lambda n, of: done.append((n, of))
+        built, source, (2, 2), batch=2, storage_dtype=torch.float32, progress=lambda n, of: done.append((n, of))
     )
     assert paired.numbers.tolist() == [0, 2, 3, 4, 5]
     assert len(paired.failures) == 1
@@ -27,7 +27,7 @@ def test_row_n_is_the_same_picture_in_every_backbone(tiny_specs: dict[str, Backb
 
 def test_tokens_are_kept_in_bfloat16(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
     built, source = build_backbones(tiny_specs), FolderImages(picture_folder)
-    short, long = (collect_tokens(built, source, (2, 2), **kept) for kept in ({}, {"dtype": torch.float32}))  # type: ignore[arg-type]
+    short, long = (collect_tokens(built, source, (2, 2), **kept) for kept in ({}, {"storage_dtype": torch.float32}))  # type: ignore[arg-type]
     assert short.tokens["vit"].dtype == torch.bfloat16
     assert torch.equal(short.tokens["vit"], long.tokens["vit"].bfloat16())
 

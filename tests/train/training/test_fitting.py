@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import usae_train
-from usae_train.backbones.backbone import PAPER, BackboneSpec
+from usae_train.backbones.backbone import BackboneSpec
+from usae_train.backbones.spec import PAPER
 from usae_train.images.sources import open_images
-from usae_train.model.statistics import measure
+from usae_train.model.firing import measure
 from usae_train.runtime.warned import FormerName
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training import fitting

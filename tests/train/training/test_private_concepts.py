@@ -11,8 +11,8 @@ import usae_train as ut
 from usae_train.agreement.members import check_members
 from usae_train.evaluation.evaluate import concept_figures
 from usae_train.interventions.edits import parse_edits
+from usae_train.model.firing import measure
 from usae_train.model.private import CLOSED, PrivateConcepts, private_ranges
-from usae_train.model.statistics import measure
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training.add_backbone import enlarged, growth_settings

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import toy_settings, toy_tokens
 
-from usae_train.backbones.backbone import BackboneSpec, listed
+from usae_train.backbones.backbone import BackboneSpec, listed_specs
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED
@@ -106,9 +106,9 @@ def test_a_training_from_before_unit_norm_and_noise_goes_on_where_its_recipe_is_
 
 
 def test_settings_that_differ_are_named_within_a_recipe():
-    own = toy_settings(DEFAULT).model_dump(mode="json") | {"backbones": listed(SPECS)}
+    own = toy_settings(DEFAULT).model_dump(mode="json") | {"backbones": listed_specs(SPECS)}
     told = toy_settings(DEFAULT.model_copy(update={"max_grad_norm": 2.0}), seed=1).model_dump(mode="json")
-    earlier = [["a", {key: value for key, value in listed(SPECS)[0][1].items() if key != "tensors"}]]
+    earlier = [["a", {key: value for key, value in listed_specs(SPECS)[0][1].items() if key != "tensors"}]]
     assert differing(own, {**told, "backbones": earlier}) == ["recipe.max_grad_norm", "seed"]
     assert differing(own, {**told, "backbones": [["b", earlier[0][1]]]}) == [
         "backbones",

@@ -11,7 +11,7 @@ from usae_train.training.kernels import reference
 from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.topk_complement import largest, topk_complement
 from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
-from usae_train.training.step import groups_of, joined, part_entries, pick, step_loss
+from usae_train.training.step import groups_of, joined_shares, part_entries, pick, step_loss
 
 N_CONCEPTS, K = 16, 3
 NONE = torch.zeros(0, dtype=torch.long)
@@ -178,7 +178,7 @@ def test_shares_are_joined_in_the_order_of_tokens() -> None:
         step.Active(torch.tensor([1.0, 2.0]), torch.tensor([7, 8]), torch.tensor([0, 0]), 2),
         step.Active(torch.tensor([3.0, 4.0]), torch.tensor([5, 6]), torch.tensor([0, 1]), 2, torch.tensor([0, 1]) > 0),
     ]
-    found = joined(shares, torch.tensor([2, 0, 3, 1]))  # the second share's tokens come first and third
+    found = joined_shares(shares, torch.tensor([2, 0, 3, 1]))  # the second share's tokens come first and third
     assert (found.tokens.tolist(), found.concepts.tolist()) == ([0, 1, 1, 2], [5, 7, 8, 6])
     assert found.values.tolist() == [3.0, 1.0, 2.0, 4.0]
     assert found.revived is not None

@@ -17,17 +17,17 @@ QUICK = ["--steps", "1", "--views", "1", "--size", "32", "-q", "--out", "out"]
     [
         (
             TRAIN,
-            ["extract", "demo", "--out", "out", "--verify", "--limit", "3"],
-            "--limit would do nothing beside --verify",
+            ["extract", "demo", "--out", "out", "--verify-checksums", "--limit", "3"],
+            "--limit would do nothing beside --verify-checksums",
         ),
         (
             TRAIN,
-            ["extract", "demo", "--out", "out", "--verify", "--backbones", "demo", "--device", "cpu"],
-            "--device, --backbones would do nothing beside --verify",
+            ["extract", "demo", "--out", "out", "--verify-checksums", "--backbones", "demo", "--device", "cpu"],
+            "--device, --backbones would do nothing beside --verify-checksums",
         ),
         (
             TRAIN,
-            ["extract", "demo", "--out", "out", "--verify", "--dtype", "float16"],
+            ["extract", "demo", "--out", "out", "--verify-checksums", "--dtype", "float16"],
             "--storage-dtype would do nothing",
         ),
         (
@@ -96,6 +96,8 @@ def test_what_would_be_left_unseen_is_told(words, said, tmp_path, monkeypatch) -
 
 
 def test_a_finished_store_is_verified_without_other_options(tmp_path) -> None:
-    done = CliRunner().invoke(TRAIN, ["extract", "demo", "--out", str(Path(tmp_path) / "none"), "--verify", "-q"])
+    done = CliRunner().invoke(
+        TRAIN, ["extract", "demo", "--out", str(Path(tmp_path) / "none"), "--verify-checksums", "-q"]
+    )
     assert done.exit_code == 1
     assert "none" in done.stderr

@@ -70,7 +70,7 @@ def test_any_objective_is_scored_for_a_concept_that_is_named(folder, tmp_path):
 
 
 def test_concepts_prints_a_table(folder):
-    done = run("concepts", "--usae", folder, "--sort", "energy", "--limit", "4")
+    done = run("concepts", "--usae", folder, "--sort", "energy", "--top", "4")
     assert done.exit_code == 0
     assert "4 of 12 concepts by energy" in done.output
 
@@ -105,7 +105,7 @@ def picture(tmp_path):
 
 def test_invert_draws_a_given_pictures_codes(folder, tmp_path, picture):
     out = tmp_path / "run"
-    done = run("invert", picture, "--usae", folder, "--out", str(out), "--backbones", "right", *QUICK)
+    done = run("invert", picture, "--usae", folder, "--out", str(out), "--match", "right", *QUICK)
     assert done.exit_code == 0, done.output
     drawn = out / "objective-samecodes-right"
     assert {p.name for p in drawn.iterdir()} == {"right.png", "sheet.png"}
@@ -120,7 +120,7 @@ def test_invert_draws_a_given_pictures_codes(folder, tmp_path, picture):
 def test_invert_takes_what_maximize_does_of_seeds_transparency_and_early_ends(folder, tmp_path, picture):
     """A learning rate at which nothing rises: each settles as soon as two times two steps can be compared."""
     out = tmp_path / "run"
-    words = ["invert", picture, "--usae", folder, "--out", str(out), "--backbones", "right", "--augmentation", "none"]
+    words = ["invert", picture, "--usae", folder, "--out", str(out), "--match", "right", "--augmentation", "none"]
     words += ["--seed", "4", "--seeds", "2", "--alpha", "--patience", "2", "--memory", "1"]
     done = run(*words, "--learning-rate", "1e-30", "--steps", "30", "--views", "1", "--size", "32")
     assert done.exit_code == 0, done.output

@@ -93,14 +93,20 @@ def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
         (["maximize", "-c", "3", "--closeness", "2"], "--closeness is to a given picture: say which with --start"),
         (["maximize", "-c", "3", "--steps", "many"], "--steps"),
         (["maximize", "-c", "3", "--animation", "mp4"], "say every how many steps with --snapshots"),
-        (["invert"], "Missing argument"),
+        (["maximize", "-c", "3", "--out", ""], "an empty word after --out; expected a value"),
+        (["maximize", "-c", "3", "--out="], "an empty word after --out; expected a value"),
+        (["maximize", "-c", "3", "--stepps", "2"], "no such option: --stepps"),
+        (["maximizee"], "no such command 'maximizee'"),
+        (["invert"], "missing argument 'picture'; see `usae-viz invert -h`"),
     ],
 )
 def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     done = run(*words, "--usae", folder)
     assert done.exit_code == 2
-    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -159,12 +165,8 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, m
         (["concepts", "--sort", "beauty"], "sort = 'beauty': expected 'universality'"),
         (["maximize", "-c", "3", "--patience", "1"], "patience = 1: expected at least 2"),
         (["invert", "nowhere.png", "--decay", "5"], "decay = 5.0: expected at most 4"),
-        (["invert", "", *QUICK], "reference = '': expected 1 or more characters"),
-        (["maximize", "-c", "3", "--start", ""], "start = '': expected 1 or more characters"),
-        (
-            ["maximize", "-c", "3", "--parameterization", "maco", "--spectrum", ""],
-            "spectrum = '': expected 1 or more",
-        ),
+        (["invert", "", *QUICK], "an empty word after invert; expected a value"),
+        (["maximize", "-c", "3", "--start", ""], "an empty word after --start; expected a value"),
         (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: expected at least 1"),
         (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': there is none of that name; did you"),
         (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is not a threshold; expected such as rank=1,"),

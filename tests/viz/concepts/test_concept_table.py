@@ -4,6 +4,7 @@ import pytest
 
 import usae_train as ut
 import usae_viz as uv
+from usae_train.runtime.warned import FormerName
 from usae_viz.concepts import table as home
 from usae_viz.concepts.naming import concept_rows
 from usae_viz.objectives.named import bound_in
@@ -18,7 +19,7 @@ def without_pandas(monkeypatch):
 
 def test_a_data_frame_has_what_the_command_lists():
     usae = ut.load("demo")
-    frame = uv.concept_table(usae, "auroc", limit=5)
+    frame = uv.concept_table(usae, "auroc", top=5)
     rows = concept_rows(usae, "auroc", 5)
     assert isinstance(frame, pandas.DataFrame)
     assert list(frame["concept"]) == [row.concept for row in rows]
@@ -30,12 +31,12 @@ def test_a_data_frame_has_what_the_command_lists():
 @pytest.mark.usefixtures("without_pandas")
 def test_without_pandas_the_columns_are_the_same():
     usae = ut.load("demo")
-    table = uv.concept_table(usae, limit=3)
+    table = uv.concept_table(usae, top=3)
     assert table.columns == (
         "concept", "name", "universality", "entropy", "energy", "fires vit", "fires dino", "fires siglip", "follows",
         "auroc",
     )  # fmt: skip
-    assert table["concept"] == [row.concept for row in concept_rows(usae, limit=3)]
+    assert table["concept"] == [row.concept for row in concept_rows(usae, top=3)]
     assert "demo: concepts by universality" in str(table)
 
 
@@ -63,8 +64,13 @@ def test_a_concept_goes_by_its_name(named):
     assert objective.concepts == (30,)
 
 
-@pytest.mark.parametrize("limit", [-1, True, 2.0])
-def test_a_limit_that_is_none_is_refused(limit):
+@pytest.mark.parametrize("top", [-1, True, 2.0])
+def test_a_number_of_rows_that_is_none_is_refused(top):
     """-1 left the last concept out."""
-    with pytest.raises(ValueError, match=r"limit .*: expected a whole number >= 0"):
-        uv.concept_table(ut.load("demo"), limit=limit)
+    with pytest.raises(ValueError, match=r"top .*: expected a whole number >= 0"):
+        uv.concept_table(ut.load("demo"), top=top)
+
+
+def test_top_by_its_former_name():
+    with pytest.warns(FormerName, match="^limit is called top now; write top$"):
+        assert len(uv.concept_table(ut.load("demo"), limit=2)) == 2

@@ -16,6 +16,7 @@ from usae_viz.objectives import (
     Diversity,
     InvalidObjective,
     Logit,
+    LogProbability,
     Objective,
     SameCodes,
     TotalVariation,
@@ -200,9 +201,15 @@ def test_a_logit_is_what_the_backbones_own_classifier_says(classifying):
     acts = Activations(model, "left", views[:, 0], views, torch.zeros(2, 3, 16, 24))
     by_hand = backbone.model((views.flatten(0, 1) - backbone.mean) / backbone.std).view(2, 3, 5)[..., 4].mean(1)
     assert torch.allclose(Logit("left", 4)(acts), by_hand, atol=1e-5)
-    assert Logit("right", 4)(acts).tolist() == [0, 0]
-    with pytest.raises(ValueError, match="no class 5; left's classifier has 5"):
-        Logit("left", 5)(acts)
+    shares = torch.stack([LogProbability("left", each)(acts).exp() for each in range(5)])
+    assert shares.argmax(0).tolist() == torch.stack([Logit("left", each)(acts) for each in range(5)]).argmax(0).tolist()
+    logits = backbone.model((views[:, :1].flatten(0, 1) - backbone.mean) / backbone.std)
+    one = Activations(model, "left", views[:, 0], views[:, :1], torch.zeros(2, 1, 16, 24))
+    assert torch.allclose(LogProbability("left", 4)(one), logits.softmax(-1)[:, 4].log(), atol=1e-5)
+    for kind in (Logit, LogProbability):
+        assert kind("right", 4)(acts).tolist() == [0, 0]
+        with pytest.raises(ValueError, match="no class 5; left's classifier has 5"):
+            kind("left", 5)(acts)
 
 
 def test_maximizing_a_logit_raises_it_and_without_a_classifier_there_is_one_clear_error(classifying, usae):

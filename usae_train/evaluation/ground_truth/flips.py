@@ -12,7 +12,7 @@ from usae_train.scenes.factors import FACTORS, PURE, patch_shares
 from usae_train.scenes.world import SIZE, SceneParameters, draw_parameters, render_scenes
 
 FLIPS_SEED = 4_000_000_007  # of no split of the demo's scenes
-AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
+SCENES_AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
 
 
 def flips(usae: USAE, concept_of: dict[str, int], pairs: int = 200) -> dict[str, dict[str, float]]:
@@ -28,7 +28,7 @@ def flips(usae: USAE, concept_of: dict[str, int], pairs: int = 200) -> dict[str,
 
 def flipped(concept_of: Mapping[str, int]) -> list[str]:
     """The factors of which two values or more have a concept."""
-    return [factor for factor in FACTORS if len(_known(factor, concept_of)) > 1]
+    return [factor for factor in FACTORS if len(_values_with_concept(factor, concept_of)) > 1]
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int)
     over the patches that the object covers in both scenes, the new value's code rises and the old value's falls.
     """
     assert usae.grid is not None
-    values, known = FACTORS[factor], _known(factor, concept_of)
+    values, known = FACTORS[factor], _values_with_concept(factor, concept_of)
     generator = torch.Generator().manual_seed(FLIPS_SEED + list(FACTORS).index(factor))
     before = draw_parameters(pairs, generator)
     front = before.present.sum(1) - 1  # the object that hides others and is hidden by none
@@ -64,7 +64,7 @@ def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int)
     return share
 
 
-def _known(factor: str, concept_of: Mapping[str, int]) -> list[int]:
+def _values_with_concept(factor: str, concept_of: Mapping[str, int]) -> list[int]:
     """Which of a factor's values have a concept."""
     return [
         v for v, value in enumerate(FACTORS[factor]) if f"{factor}: {value}" in concept_of and value != "background"
@@ -82,7 +82,9 @@ def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int,
 def _mean_codes(usae: USAE, name: str, pictures: Tensor, wanted: Tensor, patches: Tensor) -> Tensor:
     """(pairs, concepts): each picture's codes of its wanted (pairs, concepts), the mean over its own patches."""
     means = []
-    for shown, concepts, own in zip(*(every.split(AT_ONCE) for every in (pictures, wanted, patches)), strict=True):
+    for shown, concepts, own in zip(
+        *(every.split(SCENES_AT_ONCE) for every in (pictures, wanted, patches)), strict=True
+    ):
         codes = usae.encode(name, usae.tokens(name, shown))
         is_wanted = codes.indices.cpu()[..., None] == concepts[:, None, None]
         values = (codes.values.cpu()[..., None] * is_wanted).sum(-2)  # (pairs, patches, concepts)

@@ -50,7 +50,9 @@ LOOKS: dict[str, Shift] = {
 
 
 @torch.no_grad()
-def figures_of(usae: USAE, source: DemoImages, look: Shift, concept_of: Mapping[str, int]) -> dict[str, float | None]:
+def figures_under(
+    usae: USAE, source: DemoImages, look: Shift, concept_of: Mapping[str, int]
+) -> dict[str, float | None]:
     """Figures in a look: off-diagonal R², mean firing entropy, and the mean AUROC of the values' own concepts.
 
     Args:

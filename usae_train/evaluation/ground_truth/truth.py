@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from usae_train.evaluation.ground_truth.flips import flipped, flips_of
-from usae_train.evaluation.ground_truth.shifts import LOOKS, figures_of
+from usae_train.evaluation.ground_truth.shifts import LOOKS, figures_under
+from usae_train.evaluation.report_form import RecoveredValue, TruthFigures
 from usae_train.images.sources import DemoImages
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import auroc
@@ -20,7 +21,7 @@ from usae_train.scenes.world import SIZE
 
 RECOVERED = 0.9  # AUROC, in all backbones by the same concept
 PAIRS = 200  # of scenes a factor, for flips; as many as there are scenes, if those are fewer
-AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
+CONCEPTS_AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
 
 
 def truth_figures(
@@ -30,7 +31,7 @@ def truth_figures(
     codes: Mapping[str, Codes],
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     workers: int = 1,
-) -> tuple[dict[str, Any], Tensor]:
+) -> tuple[TruthFigures, Tensor]:
     """The figures that need the truth.
 
     Args:
@@ -55,13 +56,13 @@ def truth_figures(
 
     def job(name: str) -> Job[dict[str, Any]]:
         if name in LOOKS:
-            return lambda tell: figures_of(usae, source, LOOKS[name], concept_of)
+            return lambda tell: figures_under(usae, source, LOOKS[name], concept_of)
         return lambda tell: flips_of(usae, name, concept_of, pairs)
 
-    found = dict[str, dict[str, Any]]()
+    results = dict[str, dict[str, Any]]()
     with Workers([job(name) for name in names], workers, handles_ctrl_c=False) as working:
         for number, name in enumerate(names):
-            found[name] = working.result(number)
+            results[name] = working.result(number)
             progress("truth", 1 + number // len(LOOKS), 3)
     progress("truth", 3, 3)
     return {
@@ -69,8 +70,8 @@ def truth_figures(
         "values": values,
         "unseen": unseen(areas),
         "recovered": recovered_share(values),
-        "flips": {name: share for name, share in found.items() if name not in LOOKS},
-        "shifts": {name: figures for name, figures in found.items() if name in LOOKS},
+        "flips": {name: share for name, share in results.items() if name not in LOOKS},
+        "shifts": {name: figures for name, figures in results.items() if name in LOOKS},
     }, areas
 
 
@@ -82,20 +83,20 @@ def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> 
 
 def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> Tensor:
     """(backbones, values, concepts): AUROC of every concept's code against every label, some concepts at a time."""
-    found = []
-    for own in codes.values():
+    areas = []
+    for coded in codes.values():
         parts = []
-        for first in range(0, n_concepts, AT_ONCE):
-            last = min(first + AT_ONCE, n_concepts)
-            inside = (own.indices >= first) & (own.indices < last)
-            some = Codes(own.values * inside, (own.indices - first).clamp(0, last - first - 1))
-            dense = own.values.new_zeros(len(own.values), last - first)
+        for first in range(0, n_concepts, CONCEPTS_AT_ONCE):
+            last = min(first + CONCEPTS_AT_ONCE, n_concepts)
+            inside = (coded.indices >= first) & (coded.indices < last)
+            some = Codes(coded.values * inside, (coded.indices - first).clamp(0, last - first - 1))
+            dense = coded.values.new_zeros(len(coded.values), last - first)
             parts.append(auroc(dense.scatter_add_(1, some.indices, some.values), truth))
-        found.append(torch.cat(parts, 1))
-    return torch.stack(found)
+        areas.append(torch.cat(parts, 1))
+    return torch.stack(areas)
 
 
-def recovery(areas: Tensor) -> dict[str, dict[str, Any]]:
+def recovery(areas: Tensor) -> dict[str, RecoveredValue]:
     """Each value's best concept, the same for all backbones, by its smallest AUROC (backbones, values, concepts).
 
     A value that no patch has (or every one) has no AUROC, and is left out.
@@ -114,10 +115,10 @@ def unseen(areas: Tensor) -> list[str]:
     return [value for value, gone in zip(FACTOR_VALUES, missing.tolist(), strict=True) if gone]
 
 
-def recovered_share(values: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def recovered_share(values: Mapping[str, RecoveredValue]) -> dict[str, float]:
     """{factor: share of its values that have a concept}."""
     share: dict[str, float] = {}
     for factor in dict.fromkeys(value.partition(":")[0] for value in values):
-        own = [each["recovered"] for value, each in values.items() if value.startswith(factor)]
-        share[factor] = sum(own) / len(own)
+        recovered = [each["recovered"] for value, each in values.items() if value.startswith(factor)]
+        share[factor] = sum(recovered) / len(recovered)
     return share

@@ -9,12 +9,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from usae_train.evaluation.report.plots import co_fires_plot, consistency_plot, entropy_plot, r2_plot
+from usae_train.evaluation.report_form import Report
 from usae_train.evaluation.verdict import why_above_the_map
 from usae_train.files.atomic import atomic_path, check_file
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import without_nan
 
-SHOWN = 100  # concepts in the page's table; report.json has all
+SHOWN_CONCEPTS = 100  # concepts in the page's table; report.json has all
 
 
 def check_report_place(out: Path) -> None:
@@ -29,14 +30,14 @@ def check_report_place(out: Path) -> None:
         raise UsageError(f"{out / 'index.html'} is a page of something else; choose another folder")
 
 
-def write_report(report: dict[str, Any], out: Path) -> None:
+def write_report(report: Report, out: Path) -> None:
     """Write report.json and index.html, each whole or not at all.
 
     Args:
         report: what `evaluate` returned.
         out: the folder.
     """
-    report = without_nan(report)
+    report, posthoc = without_nan(report), report.get("posthoc")
     page = Environment(loader=PackageLoader("usae_train.evaluation.report", "."), autoescape=select_autoescape())
     page.filters |= {"figure": figure, "percent": percent}
     plots = {
@@ -44,13 +45,10 @@ def write_report(report: dict[str, Any], out: Path) -> None:
         "entropy": entropy_plot(report),
         "co_fires": co_fires_plot(report),
         "consistency": consistency_plot(report),
-        "posthoc": r2_plot(report["posthoc"]["r2"]) if report.get("posthoc") else "",
+        "posthoc": r2_plot(posthoc["r2"]) if posthoc else "",
     }
     text = page.get_template("page.html").render(
-        report=report,
-        plots=plots,
-        rows=concept_figures(report),
-        above_the_map=why_above_the_map(report) if report.get("ceiling") else [],
+        report=report, plots=plots, rows=table_rows(report), above_the_map=why_above_the_map(report)
     )
     with atomic_path(out / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
@@ -58,14 +56,14 @@ def write_report(report: dict[str, Any], out: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def concept_figures(report: dict[str, Any]) -> list[dict[str, Any]]:
+def table_rows(report: Report) -> list[dict[str, Any]]:
     """The concepts that all backbones fire most often together (or, of a single backbone, that fire most)."""
     concepts = report["concepts"]
     follows: dict[int, list[str]] = {}
-    for value, each in (report.get("truth") or {"values": {}})["values"].items():
-        if each["recovered"]:
-            follows.setdefault(each["concept"], []).append(value)
-    order = sorted(range(report["n_concepts"]), key=lambda c: (-concepts["co_fires"][c], c))[:SHOWN]
+    for value, best in report["truth"]["values"].items() if "truth" in report else ():
+        if best["recovered"]:
+            follows.setdefault(best["concept"], []).append(value)
+    order = sorted(range(report["n_concepts"]), key=lambda c: (-concepts["co_fires"][c], c))[:SHOWN_CONCEPTS]
     return [
         {
             "concept": c,
@@ -73,7 +71,7 @@ def concept_figures(report: dict[str, Any]) -> list[dict[str, Any]]:
             "energy": concepts["energy"][c],
             "entropy": concepts["entropy"][c],
             "universality": concepts["universality"][c],
-            "co_firing": {name: own[c] for name, own in concepts["co_firing"].items()},
+            "co_firing": {name: shares[c] for name, shares in concepts["co_firing"].items()},
             "follows": ", ".join(follows.get(c, [])),
         }
         for c in order

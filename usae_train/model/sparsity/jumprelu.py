@@ -14,7 +14,7 @@ from usae_train.model.sparse import GROUPS, Codes
 from usae_train.model.sparsity.variant import Chosen, Sparsity, above, all_above, batch_threshold
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
-LEAST = 1e-4  # of a threshold in training, where a step may take one below zero: then it is a ReLU
+LEAST_THRESHOLD = 1e-4  # of a threshold in training, where a step may take one below zero: then it is a ReLU
 
 
 class JumpReLU(Sparsity):
@@ -57,7 +57,7 @@ class JumpReLU(Sparsity):
     ) -> Chosen:
         """What exceeds its threshold, and what is not half a bandwidth below."""
         assert threshold is not None
-        return all_above(pre_codes, threshold.clamp_min(LEAST) * (1 - self.bandwidth / 2))
+        return all_above(pre_codes, threshold.clamp_min(LEAST_THRESHOLD) * (1 - self.bandwidth / 2))
 
     def activate(self, pre_codes: Tensor, concepts: Tensor, threshold: Tensor | None) -> Tensor:
         """The pre-codes above their thresholds."""
@@ -80,8 +80,8 @@ class JumpReLU(Sparsity):
         pre_codes = pre_codes.detach()
         if revived is not None:  # they are not active
             pre_codes = pre_codes.masked_fill(revived, -1.0)
-        own = _Count.apply(pre_codes, threshold, chosen.concepts, self.bandwidth) / max(n_tokens, 1)
-        penalty: Tensor = self.weight * ((own + (ranks.mean(own) - own).detach()) / k - 1).square()
+        active = _Count.apply(pre_codes, threshold, chosen.concepts, self.bandwidth) / max(n_tokens, 1)
+        penalty: Tensor = self.weight * ((active + (ranks.mean(active) - active).detach()) / k - 1).square()
         return penalty
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
@@ -94,49 +94,49 @@ class JumpReLU(Sparsity):
         Encoders that are trained on noise have half as many active without it (recipe `default`, 200 steps on real
         networks: 6.6 of 12), and thresholds that are in the right places among each other.
         """
-        threshold.clamp_min_(LEAST)
+        threshold.clamp_min_(LEAST_THRESHOLD)
         scale = batch_threshold(pre_codes / threshold, k)
         if scale > 0:
             threshold.mul_(scale)
 
 
-def _near(given: Tensor, pre_codes: Tensor, own: Tensor, bandwidth: float) -> Tensor:
+def _near(given: Tensor, pre_codes: Tensor, thresholds: Tensor, bandwidth: float) -> Tensor:
     """What of a gradient (entries,) is within half a bandwidth of its threshold: the paper's kernel, a rectangle."""
-    near = (pre_codes - own).abs() < own * (bandwidth / 2)
+    near = (pre_codes - thresholds).abs() < thresholds * (bandwidth / 2)
     return torch.where(near, given, 0.0) / -bandwidth
 
 
-def _kept(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
+def _noted_thresholds(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
     """Each entry's own threshold, (entries,); noted with what `backward` needs."""
-    own = threshold.index_select(0, concepts).clamp_min(LEAST)
-    ctx.save_for_backward(pre_codes, own, concepts, threshold)
+    thresholds = threshold.index_select(0, concepts).clamp_min(LEAST_THRESHOLD)
+    ctx.save_for_backward(pre_codes, thresholds, concepts, threshold)
     ctx.bandwidth = bandwidth
-    return own
+    return thresholds
 
 
 class _Jump(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
-        own = _kept(ctx, pre_codes, threshold, concepts, bandwidth)
-        return torch.where(pre_codes > own, pre_codes, 0.0)
+        thresholds = _noted_thresholds(ctx, pre_codes, threshold, concepts, bandwidth)
+        return torch.where(pre_codes > thresholds, pre_codes, 0.0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        pre_codes, own, concepts, threshold = ctx.saved_tensors
-        to_own = _near(gradient, pre_codes, own, ctx.bandwidth)
+        pre_codes, thresholds, concepts, threshold = ctx.saved_tensors
+        to_own = _near(gradient, pre_codes, thresholds, ctx.bandwidth)
         to_threshold = torch.zeros_like(threshold).index_add_(0, concepts, to_own)
-        return torch.where(pre_codes > own, gradient, 0.0), to_threshold, None, None
+        return torch.where(pre_codes > thresholds, gradient, 0.0), to_threshold, None, None
 
 
 class _Count(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
-        return (pre_codes > _kept(ctx, pre_codes, threshold, concepts, bandwidth)).sum().float()
+        return (pre_codes > _noted_thresholds(ctx, pre_codes, threshold, concepts, bandwidth)).sum().float()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
-        pre_codes, own, concepts, threshold = ctx.saved_tensors
-        to_own = _near(gradient / own, pre_codes, own, ctx.bandwidth)
+        pre_codes, thresholds, concepts, threshold = ctx.saved_tensors
+        to_own = _near(gradient / thresholds, pre_codes, thresholds, ctx.bandwidth)
         return None, torch.zeros_like(threshold).index_add_(0, concepts, to_own), None, None

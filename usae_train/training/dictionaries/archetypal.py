@@ -19,7 +19,7 @@ from torch.nn import functional
 from usae_train.training.dictionaries.variant import DictionaryKind, Rows
 
 POOL = 2  # times as many tokens as concepts to mix; the nearest of many are all alike
-CHUNK = 1024  # concepts that are compared with the pool at a time
+CONCEPTS_AT_ONCE = 1024  # concepts that are compared with the pool at a time
 
 
 class Archetypal(DictionaryKind):
@@ -44,7 +44,7 @@ def nearest(starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], count: int
     n_concepts = len(next(iter(starts.values())))
     rows = torch.cat([functional.normalize(own, dim=-1) for own in starts.values()], 1)
     some = torch.cat([functional.normalize(pool[name][: POOL * n_concepts], dim=-1) for name in starts], 1)
-    parts = [(part @ some.T).topk(min(count, len(some)), dim=-1).indices for part in rows.split(CHUNK)]
+    parts = [(part @ some.T).topk(min(count, len(some)), dim=-1).indices for part in rows.split(CONCEPTS_AT_ONCE)]
     return torch.cat(parts)
 
 

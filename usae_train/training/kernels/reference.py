@@ -25,12 +25,12 @@ def chosen_products(tokens: Tensor, weight: Tensor, concepts: Tensor, segments: 
 
 def top_k(pre_codes: Tensor, k: int) -> Tensor:
     """(tokens, n_concepts): ReLU of the k largest of each token, zero elsewhere; `model.sparse`."""
-    return torch.where(_rank(pre_codes) < k, pre_codes.relu(), 0.0)
+    return torch.where(_ranks_by_size(pre_codes) < k, pre_codes.relu(), 0.0)
 
 
 def topk_complement(pre_codes: Tensor, k: int) -> Tensor:
     """(tokens, n_concepts): what follows the k largest, half as many as concepts; `topk_complement`."""
-    rank = _rank(pre_codes)
+    rank = _ranks_by_size(pre_codes)
     return torch.where((rank >= k) & (rank < k + pre_codes.shape[1] // 2), pre_codes.relu(), 0.0)
 
 
@@ -92,5 +92,5 @@ def step_loss(
     return total, fired
 
 
-def _rank(pre_codes: Tensor) -> Tensor:
+def _ranks_by_size(pre_codes: Tensor) -> Tensor:
     return pre_codes.argsort(-1, descending=True).argsort(-1)

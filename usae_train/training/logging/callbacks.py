@@ -1,15 +1,25 @@
-"""What a training of the command line is watched with: its metrics.jsonl and its bars."""
+"""What is called while a training runs; of one on the command line, its metrics.jsonl and its bars."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from usae_train.runtime.progress import ProgressCallback
-from usae_train.training.fitting import FitCallbacks
+from usae_train.runtime.progress import CountCallback, ProgressCallback
 from usae_train.training.logging.metrics_log import MetricsLogger
 
 Note = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
+
+
+@dataclass(frozen=True)
+class FitCallbacks:
+    """What to call while a fit runs."""
+
+    pictures: CountCallback = lambda done, total: None
+    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
+    log_every: int | None = None  # optimizer steps between two calls of `steps`; a hundredth of the training by default
+    failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
 def loss_in_words(figures: Mapping[str, Any]) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from usae_train.evaluation.metrics import mean_on_and_off
 from usae_train.model.usae import USAE
 from usae_train.runtime.printing import plural
 from usae_train.runtime.watching import Watch
-
-if TYPE_CHECKING:
-    from usae_train.training.fitting import FitCallbacks
+from usae_train.training.logging.callbacks import FitCallbacks
 
 
 class Shown:
@@ -67,13 +65,8 @@ def r2_lines(figures: Mapping[str, Any]) -> list[str]:
 
 
 def alive_lines(usae: USAE) -> list[str]:
-    """How many concepts fire in any backbone, and in all; nothing without statistics."""
-    if usae.statistics is None:
-        return []
-    fires = usae.statistics.fires > 0
-    some, every = int(fires.any(0).sum()), int(fires.all(0).sum())
-    together = f", {every} of them in every backbone" if len(usae.names) > 1 else ""
-    return [f"{some} of {plural(usae.n_concepts, 'concept')} fire{together}"]
+    """How many concepts fire; nothing without statistics."""
+    return [] if usae.statistics is None else [usae.statistics.alive_in_words]
 
 
 def next_lines(usae: USAE) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import as_object, parse_json
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
 
 METRICS = "metrics.jsonl"
 JOINT_METRICS = "metrics-joint.jsonl"  # of the training that a grown space is compared with
@@ -54,7 +54,7 @@ class MetricsLogger:
             self._begun = True
         try:
             with self.file.open("a") as opened:
-                opened.write(json.dumps({"step": step, **_finite(figures)}) + "\n")
+                opened.write(json_text({"step": step, **figures}) + "\n")
         except OSError as error:
             raise UsageError(f"{self.file} cannot be written: {error.strerror}; free some space") from error
         for tracker in self.trackers:
@@ -87,11 +87,3 @@ def read_journal(file: Path) -> list[dict[str, Any]]:
         if isinstance(line.get("step"), int):
             lines.append(line)
     return lines
-
-
-def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: such a figure becomes null."""
-    return {
-        name: _finite(value) if isinstance(value, Mapping) else value if math.isfinite(value) else None
-        for name, value in figures.items()
-    }

@@ -79,10 +79,12 @@ def unsound_pairs(pair_loss: Matrix) -> str:
 
 def flat(figures: Mapping[str, Any], before: str = "") -> dict[str, float]:
     """Nested figures under one name each: {"r2": {"a": {"b": 0.5}}} -> {"r2/a/b": 0.5}."""
-    found: dict[str, float] = {}
+    flattened: dict[str, float] = {}
     for name, value in figures.items():
-        found |= flat(value, f"{before}{name}/") if isinstance(value, Mapping) else {f"{before}{name}": float(value)}
-    return found
+        flattened |= (
+            flat(value, f"{before}{name}/") if isinstance(value, Mapping) else {f"{before}{name}": float(value)}
+        )
+    return flattened
 
 
 class Speed:
