@@ -54,6 +54,7 @@ def test_they_are_a_list(owned, place, usae, folder):
     assert all(row["firing_share"][0] == 0 == row["universality"] for row in rows)
     done = listed("--usae", place, "--private", "left")
     assert "2 of 2 concepts that left alone has, by energy" in done.stdout
+    assert "-0.00" not in done.stdout
     every = json.loads(listed("--usae", place, "--json").stdout)
     assert {row["concept"]: row.get("private") for row in every if row["concept"] > 6} == {
         7: None, 8: "left", 9: "left", 10: "right", 11: "right",
@@ -96,6 +97,13 @@ def test_one_is_drawn_through_its_own_backbone_alone(owned):
         assert "\n" not in str(caught.value)
     both = uv.Concept(8, backbone="left") + uv.Concept(10, backbone="right")
     assert bound_in(owned, [both])[0].backbones == ("left", "right")
+
+
+def test_too_many_are_refused_before_a_picture_is_looked_at(usae, monkeypatch):
+    source = ut.open_images("demo", limit=4)
+    monkeypatch.setattr(type(source), "read_together", None)
+    with pytest.raises(ValueError, match=r"private is 6, for each of 2 backbones, of 12 concepts; expected some"):
+        ut.fit(source, backbones=usae.backbones, n_concepts=12, k=3, private=6, quiet=True)
 
 
 def test_a_run_of_several_has_the_pictures_that_there_are(place, tmp_path):

@@ -19,6 +19,7 @@ from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
 from usae_train.model.firing import measure
 from usae_train.model.given import source_of
+from usae_train.model.private import private_ranges
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
@@ -199,6 +200,7 @@ def fit_pictures(
     watch = watch or FitCallbacks()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = grid or common_grid(list(built.values()))
+    private_ranges(list(built), settings.n_concepts, settings.private)  # before pictures are looked at, not after
     feed, sample = feed_pictures(
         built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, compute_dtype=settings.dtype
     )
